@@ -1,0 +1,82 @@
+"""Checks of what a caller hands in: a ``ValueError`` names what was found and what is right."""
+
+import math
+
+import torch
+from torch import Tensor
+
+#: How far outside [0, 1] a pixel may lie before it is an error rather than float rounding.
+PIXEL_TOLERANCE = 1e-5
+
+
+def check_images(images: Tensor, name: str = "images") -> Tensor:
+    """Return ``images`` if they are a batch of sRGB images: ``(n, 3, h, w)``, float, in [0, 1].
+
+    >>> import torch
+    >>> check_images(torch.rand(2, 3, 8, 8)).shape
+    torch.Size([2, 3, 8, 8])
+    >>> check_images(255 * torch.ones(1, 3, 8, 8), "candidate")
+    Traceback (most recent call last):
+    ValueError: candidate: values lie in [255, 255], but pixels must lie in [0, 1] ...
+    """
+    if not isinstance(images, Tensor):
+        raise ValueError(f"{name}: expected a torch tensor, found {type(images).__name__}")
+    if not images.is_floating_point():
+        raise ValueError(
+            f"{name}: expected a float tensor in [0, 1], found {images.dtype} "
+            "(divide 8-bit values by 255)"
+        )
+    if images.ndim != 4 or images.shape[1] != 3:
+        raise ValueError(f"{name}: expected shape (n, 3, h, w), found {tuple(images.shape)}")
+    if images.shape[2] == 0 or images.shape[3] == 0:
+        raise ValueError(f"{name}: the images are empty, shape {tuple(images.shape)}")
+    if images.numel() == 0:
+        return images
+    low, high = (value.item() for value in torch.aminmax(images.detach()))
+    if not (math.isfinite(low) and math.isfinite(high)):
+        raise ValueError(f"{name}: holds NaN or infinite pixels")
+    if low < -PIXEL_TOLERANCE or high > 1 + PIXEL_TOLERANCE:
+        raise ValueError(
+            f"{name}: values lie in [{low:.6g}, {high:.6g}], but pixels must lie in [0, 1]"
+            + (" (divide 8-bit values by 255)" if high > 2 else "")
+        )
+    return images
+
+
+def check_same_count(reference: Tensor, candidate: Tensor, name: str = "candidate") -> None:
+    """Raise ``ValueError`` unless both batches hold the same number of images."""
+    if len(reference) != len(candidate):
+        raise ValueError(
+            f"{name}: expected {len(reference)} images, one per reference, found {len(candidate)}"
+        )
+
+
+def check_same_shape(reference: Tensor, candidate: Tensor, name: str = "candidate") -> None:
+    """Raise ``ValueError`` unless both batches have the same shape."""
+    if reference.shape != candidate.shape:
+        raise ValueError(
+            f"{name}: expected the reference's shape {tuple(reference.shape)}, "
+            f"found {tuple(candidate.shape)}"
+        )
+
+
+def check_choice(value: str, choices: tuple[str, ...], name: str) -> str:
+    """Return ``value`` if it is one of ``choices``.
+
+    >>> check_choice("both", ("candidate", "reference"), "perturbed")
+    Traceback (most recent call last):
+    ValueError: perturbed: expected one of 'candidate', 'reference', found 'both'
+    """
+    if value not in choices:
+        raise ValueError(
+            f"{name}: expected one of {', '.join(map(repr, choices))}, found {value!r}"
+        )
+    return value
+
+
+def check_budget(eps: float, name: str = "eps") -> float:
+    """Return ``eps`` as a float if it is a finite length of at least 0."""
+    value = float(eps)
+    if not math.isfinite(value) or value < 0:
+        raise ValueError(f"{name}: expected a finite number of at least 0, found {eps}")
+    return value
