@@ -1,0 +1,1 @@
+"""Image classifiers as things that take sRGB images in [0, 1]."""
