@@ -1,0 +1,30 @@
+"""Images in and out: safe decoding, lossless saving, 8-bit rounding, and linear resizing."""
+
+from percert.images.batch import (
+    BadImage,
+    LoadedImages,
+    find_images,
+    iter_images,
+    load_images,
+)
+from percert.images.error import ImageError
+from percert.images.formats import SUFFIXES
+from percert.images.load import MAX_PIXELS, load_image
+from percert.images.resize import Resize
+from percert.images.rounding import round_to_8bit
+from percert.images.save import save_image
+
+__all__ = [
+    "MAX_PIXELS",
+    "SUFFIXES",
+    "BadImage",
+    "ImageError",
+    "LoadedImages",
+    "Resize",
+    "find_images",
+    "iter_images",
+    "load_image",
+    "load_images",
+    "round_to_8bit",
+    "save_image",
+]

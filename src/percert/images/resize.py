@@ -1,0 +1,156 @@
+"""Resizing as an explicit linear map, with its exact operator norm."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from percert.check import check_choice
+from percert.images.weights import resize_matrix
+
+#: Output lines that are computed together on a CPU: each strip reads only the input lines it needs.
+STRIP = 16
+
+
+@dataclass(frozen=True)
+class Resize:
+    """Resizes ``(n, c, h, w)`` to ``size``: ``A_rows @ image @ A_columns.T``, linear in the pixels.
+
+    ``bicubic`` and ``bilinear`` (with or without ``antialias``) and ``area`` are those of
+    ``torch.nn.functional.interpolate`` (``align_corners=False``). ``box`` is the exact average
+    over each output pixel's area, with input pixels cut in part, where ``area`` takes them whole:
+    its norm is sqrt(H W / (h w)), the least of all maps that keep a constant image (such a map
+    shrinks the all-ones image by just that). ``antialias`` means nothing to these two. Bicubic
+    values may leave [0, 1] a little; they are not clipped, for that would no longer be linear.
+
+    An image that has the size already is returned as it is.
+
+    >>> resize = Resize((2, 2), "box")
+    >>> resize(torch.arange(16.0).view(1, 1, 4, 4))
+    tensor([[[[ 2.5000,  4.5000],
+              [10.5000, 12.5000]]]])
+    >>> round(resize.norm((4, 4)), 12)
+    0.5
+    """
+
+    size: tuple[int, int]
+    mode: Literal["bicubic", "bilinear", "area", "box"] = "bicubic"
+    antialias: bool = True
+
+    def __post_init__(self) -> None:
+        check_choice(self.mode, ("bicubic", "bilinear", "area", "box"), "mode")
+        object.__setattr__(self, "size", _check_size(self.size))
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """``(n, c, *size)`` of ``(n, c, h, w)``, in its dtype; differentiable."""
+        if images.ndim != 4 or not images.is_floating_point():
+            raise ValueError(
+                f"images: expected a float tensor (n, c, h, w), "
+                f"found {images.dtype} {tuple(images.shape)}"
+            )
+        height, width = _check_size((images.shape[2], images.shape[3]))
+        if (height, width) == self.size:
+            return images
+        if torch.compiler.is_compiling():
+            return self._traced(images, height, width)
+        rows = _line(height, self.size[0], self.mode, self.antialias, images.dtype, images.device)
+        columns = _line(width, self.size[1], self.mode, self.antialias, images.dtype, images.device)
+        # Whichever direction first makes the two together cheaper.
+        rows_first = rows.price * width + self.size[0] * columns.price
+        columns_first = height * columns.price + rows.price * self.size[1]
+        if rows_first <= columns_first:
+            return _apply_rows(rows, images) @ columns.dense.T
+        return _apply_rows(rows, images @ columns.dense.T)
+
+    def _traced(self, images: Tensor, height: int, width: int) -> Tensor:
+        """The same for ``torch.compile`` and export: two constants, two products, no cache."""
+        # A range makes plain numbers of sizes that the compiler would like to keep symbolic.
+        height, width = len(range(height)), len(range(width))
+        like = images.dtype, images.device
+        rows: Tensor = _constant(height, self.size[0], self.mode, self.antialias, *like)
+        columns: Tensor = _constant(width, self.size[1], self.mode, self.antialias, *like)
+        if rows.numel() * width + self.size[0] * columns.numel() <= (
+            height * columns.numel() + rows.numel() * self.size[1]
+        ):
+            return (rows @ images) @ columns.T
+        return rows @ (images @ columns.T)
+
+    def norm(self, resolution: tuple[int, int]) -> float:
+        """The l2 operator norm of the map of ``(h, w)`` images, exact up to float64 rounding.
+
+        It is sigma(A_rows) * sigma(A_columns), for the map is their Kronecker product (the same
+        one in every channel): the l2 length of any change of the pixels grows by at most this.
+
+        >>> round(Resize((224, 224), "bicubic", antialias=False).norm((64, 64)), 2)
+        3.61
+        """
+        height, width = _check_size(resolution)
+        return _line_norm(height, self.size[0], self.mode, self.antialias) * _line_norm(
+            width, self.size[1], self.mode, self.antialias
+        )
+
+
+class _Strip(NamedTuple):
+    """Some output lines, and the input lines ``start`` to ``stop`` that they are made of."""
+
+    start: int
+    stop: int
+    weights: Tensor
+
+
+class _Line(NamedTuple):
+    """One direction of a resize: its matrix, the matrix in strips, and their multiplications."""
+
+    dense: Tensor
+    strips: tuple[_Strip, ...]
+    price: int
+
+
+@lru_cache(maxsize=64)
+def _line(
+    inside: int, outside: int, mode: str, antialias: bool, dtype: torch.dtype, device: torch.device
+) -> _Line:
+    matrix = resize_matrix(inside, outside, mode, antialias)
+    # A GPU does the whole product faster than its strips.
+    height = STRIP if device.type == "cpu" else outside
+    strips = []
+    # Made for autograd even if the first call is made in inference mode: this is kept.
+    with torch.inference_mode(False):
+        dense = torch.from_numpy(matrix).to(device, dtype)
+        for top in range(0, outside, height):
+            used = np.flatnonzero(matrix[top : top + height].any(axis=0))
+            start, stop = int(used[0]), int(used[-1]) + 1
+            strips.append(_Strip(start, stop, dense[top : top + height, start:stop].contiguous()))
+    return _Line(dense, tuple(strips), sum(strip.weights.numel() for strip in strips))
+
+
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]  # torch leaves it untyped
+def _constant(
+    inside: int, outside: int, mode: str, antialias: bool, dtype: torch.dtype, device: torch.device
+) -> Tensor:
+    matrix = resize_matrix(inside, outside, mode, antialias)
+    return torch.from_numpy(matrix).to(device, dtype)
+
+
+def _apply_rows(line: _Line, images: Tensor) -> Tensor:
+    parts = [strip.weights @ images[..., strip.start : strip.stop, :] for strip in line.strips]
+    return parts[0] if len(parts) == 1 else torch.cat(parts, dim=-2)
+
+
+@lru_cache(maxsize=4096)
+def _line_norm(inside: int, outside: int, mode: str, antialias: bool) -> float:
+    """The largest singular value, as the root of that of the smaller Gram matrix's eigenvalues."""
+    if inside == outside:
+        return 1.0
+    matrix = resize_matrix(inside, outside, mode, antialias)
+    gram = matrix @ matrix.T if outside <= inside else matrix.T @ matrix
+    return float(np.sqrt(np.linalg.eigvalsh(gram)[-1]))
+
+
+def _check_size(size: tuple[int, int]) -> tuple[int, int]:
+    if len(size) != 2 or min(size) < 1:
+        raise ValueError(f"size: expected (height, width) of at least 1 pixel, found {tuple(size)}")
+    return int(size[0]), int(size[1])
