@@ -1,0 +1,211 @@
+"""Every metric by name."""
+
+import difflib
+from functools import partial
+from pathlib import Path
+from typing import Literal, TypeAlias, overload
+
+import torch
+from torch import nn
+
+from percert.device import resolve_device
+from percert.metrics.embedding import EmbeddingMetric
+from percert.metrics.metric import Metric, MetricCard
+
+EmbeddingName: TypeAlias = Literal[
+    "lipsim-tiny",
+    "thumbnail",
+    "thumbnail-8",
+    "thumbnail-16",
+    "lipsim-small",
+    "lipsim-medium",
+    "lipsim-large",
+]
+
+LIPSIM_PAPER = (
+    "Ghazanfari et al., LipSim: A Provably Robust Perceptual Similarity Metric, ICLR 2024"
+)
+
+
+# The factories import when they are called: naming a metric must not load all of them.
+def _lipsim_tiny(checkpoint: str | None) -> nn.Module:
+    from percert.metrics.lipsim_tiny import lipsim_tiny
+
+    return lipsim_tiny(None if checkpoint is None else Path(checkpoint))
+
+
+def _lipsim(size: str, checkpoint: str | None) -> nn.Module:
+    from percert.metrics.lipsim import lipsim
+
+    return lipsim(size, checkpoint)
+
+
+def _thumbnail(side: int, checkpoint: str | None) -> nn.Module:
+    from percert.metrics.thumbnail import thumbnail
+
+    return thumbnail(side)
+
+
+def _ssim(checkpoint: str | None) -> nn.Module:
+    from percert.metrics.ssim import SSIM
+
+    return SSIM()
+
+
+def _ms_ssim(checkpoint: str | None) -> nn.Module:
+    from percert.metrics.ms_ssim import MSSSIM
+
+    return MSSSIM()
+
+
+def _psnr(checkpoint: str | None) -> nn.Module:
+    from percert.metrics.psnr import PSNR
+
+    return PSNR()
+
+
+CATALOG: dict[str, MetricCard] = {
+    card.name: card
+    for card in (
+        MetricCard(
+            name="lipsim-tiny",
+            factory=_lipsim_tiny,
+            summary="Compact 1-Lipschitz network for copies and edits; weights come with percert",
+            range=(0.0, 2.0),
+            embedding=True,
+            resolution=(64, 64),
+            copy_threshold=0.3,
+            checkpoint="optional",
+            paper=LIPSIM_PAPER,
+            weights_licence="Apache-2.0",
+        ),
+        MetricCard(
+            name="thumbnail",
+            factory=partial(_thumbnail, 8),
+            summary="Angle between 8 x 8 mean-subtracted thumbnails; linear, no training",
+            range=(0.0, 2.0),
+            embedding=True,
+            resolution=(8, 8),
+            copy_threshold=0.2,
+        ),
+        MetricCard(
+            name="thumbnail-8",
+            factory=partial(_thumbnail, 8),
+            summary="The same as thumbnail",
+            range=(0.0, 2.0),
+            embedding=True,
+            resolution=(8, 8),
+            copy_threshold=0.2,
+        ),
+        MetricCard(
+            name="thumbnail-16",
+            factory=partial(_thumbnail, 16),
+            summary="Angle between 16 x 16 mean-subtracted thumbnails; linear, no training",
+            range=(0.0, 2.0),
+            embedding=True,
+            resolution=(16, 16),
+            copy_threshold=0.2,
+        ),
+        *(
+            MetricCard(
+                name=f"lipsim-{size}",
+                factory=partial(_lipsim, size),
+                summary=f"The paper's {size} network; needs a checkpoint",
+                range=(0.0, 2.0),
+                embedding=True,
+                resolution=(224, 224),
+                checkpoint="required",
+                paper=LIPSIM_PAPER,
+            )
+            for size in ("small", "medium", "large")
+        ),
+        MetricCard(
+            name="ssim",
+            factory=_ssim,
+            summary="1 - structural similarity",
+            range=(0.0, 2.0),
+            smallest_side=11,
+            paper="Wang et al., Image quality assessment: from error visibility to structural "
+            "similarity, IEEE TIP 2004",
+        ),
+        MetricCard(
+            name="ms-ssim",
+            factory=_ms_ssim,
+            summary="1 - structural similarity over five scales",
+            range=(0.0, 1.0),
+            smallest_side=161,
+            paper="Wang, Simoncelli, Bovik, Multi-scale structural similarity for image quality "
+            "assessment, Asilomar 2003",
+        ),
+        MetricCard(
+            name="psnr",
+            factory=_psnr,
+            summary="10^(-PSNR / 10), the mean squared error",
+            range=(0.0, 1.0),
+        ),
+    )
+}
+
+
+def list_metrics() -> list[str]:
+    """The names that :func:`create_metric` knows, the default first.
+
+    >>> list_metrics()[:2]
+    ['lipsim-tiny', 'thumbnail']
+    """
+    return list(CATALOG)
+
+
+def metric_card(name: str) -> MetricCard:
+    """The card of a metric. Raises ``ValueError``, with the nearest name, for one not known.
+
+    >>> metric_card("ssmi")
+    Traceback (most recent call last):
+    ValueError: metric: unknown name 'ssmi', did you mean 'ssim'? Known: lipsim-tiny, thumbnail, ...
+    """
+    if name in CATALOG:
+        return CATALOG[name]
+    near = difflib.get_close_matches(str(name).lower(), CATALOG, n=1)
+    hint = f", did you mean {near[0]!r}?" if near else "."
+    raise ValueError(f"metric: unknown name {name!r}{hint} Known: {', '.join(CATALOG)}")
+
+
+@overload
+def create_metric(
+    name: EmbeddingName,
+    checkpoint: str | Path | None = None,
+    device: str | torch.device = "auto",
+) -> EmbeddingMetric: ...
+
+
+@overload
+def create_metric(
+    name: str, checkpoint: str | Path | None = None, device: str | torch.device = "auto"
+) -> Metric: ...
+
+
+def create_metric(
+    name: str, checkpoint: str | Path | None = None, device: str | torch.device = "auto"
+) -> Metric:
+    """The metric called ``name``, ready to use: on ``device``, in evaluation mode, weights frozen.
+
+    ``checkpoint`` is a file of weights, for the metrics that take one; ``"random"`` gives the
+    ``lipsim`` sizes untrained weights, for tests and timing. ``device`` is ``"auto"`` (CUDA where
+    there is one), ``"cpu"``, ``"cuda"`` or ``"cuda:N"``. Raises ``ValueError`` for an unknown name
+    or device, and for a checkpoint that is missing or not wanted.
+
+    >>> metric = create_metric("thumbnail", device="cpu")
+    >>> metric(torch.zeros(2, 3, 32, 32), torch.zeros(2, 3, 40, 40))  # sizes may differ
+    tensor([0., 0.], dtype=torch.float64)
+    """
+    card = metric_card(name)
+    if card.checkpoint == "none" and checkpoint is not None:
+        raise ValueError(f"{name}: has no weights, so checkpoint must be None, found {checkpoint}")
+    if card.checkpoint == "required" and checkpoint is None:
+        raise ValueError(
+            f"{name}: needs checkpoint=FILE with the weights, none come with percert "
+            "(checkpoint='random' gives untrained ones)"
+        )
+    target = resolve_device(device)
+    metric = card.factory(None if checkpoint is None else str(checkpoint))
+    return metric.to(target).eval().requires_grad_(False)

@@ -1,0 +1,46 @@
+"""Full float32 on a GPU: no TF32, no autocast, whatever the caller has switched on."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+
+@contextmanager
+def full_precision(device: torch.device) -> Iterator[None]:
+    """Computes in the tensors' own precision inside the ``with`` block.
+
+    A certificate allows for float32 rounding of the embedding. TF32, which is torch's default for
+    convolutions on a GPU, rounds to 10 bits instead, and autocast to 7 or 10.
+
+    >>> with torch.autocast("cpu", dtype=torch.bfloat16), full_precision(torch.device("cpu")):
+    ...     (torch.ones(2, 2) @ torch.ones(2, 2)).dtype
+    torch.float32
+    """
+    with torch.autocast(device.type, enabled=False):
+        if device.type != "cuda" or torch.compiler.is_compiling():
+            yield
+        else:
+            with without_tf32():
+                yield
+
+
+@contextmanager
+def without_tf32() -> Iterator[None]:
+    """Switches TF32 off for convolutions and matrix products, and back to what it was."""
+    cudnn: Any = torch.backends.cudnn
+    matmul: Any = torch.backends.cuda.matmul
+    # torch >= 2.9 refuses to mix these switches with the older allow_tf32, which is all that
+    # torch 2.5 to 2.8 have.
+    new = hasattr(cudnn, "conv")
+    switches = (cudnn.conv, matmul) if new else (cudnn, matmul)
+    name = "fp32_precision" if new else "allow_tf32"
+    found = [getattr(switch, name) for switch in switches]
+    try:
+        for switch in switches:
+            setattr(switch, name, "ieee" if new else False)
+        yield
+    finally:
+        for switch, value in zip(switches, found, strict=True):
+            setattr(switch, name, value)

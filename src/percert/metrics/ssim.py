@@ -1,0 +1,75 @@
+"""Structural similarity (SSIM), as a distance."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from percert.metrics.pair import check_pair
+from percert.tensors import Features, Images, Vector
+
+#: The window: a Gaussian of standard deviation 1.5 on 11 x 11 pixels.
+WINDOW = 11
+SIGMA = 1.5
+#: (K1 L)^2 and (K2 L)^2 of the paper, for pixels in [0, 1].
+C1 = 0.01**2
+C2 = 0.03**2
+
+
+def ssim(reference: Images, candidate: Images) -> Vector:
+    """The mean structural similarity of each image pair, in [-1, 1], 1 for equal images.
+
+    Both batches have shape ``(n, 3, h, w)``, in [0, 1], sides of at least 11 pixels; returns
+    ``(n,)``. With Gaussian windows, (2 m_x m_y + C1)(2 s_xy + C2) /
+    ((m_x^2 + m_y^2 + C1)(s_x^2 + s_y^2 + C2)), averaged over all windows that lie wholly inside the
+    image and over the channels (Wang et al. 2004). Raises ``ValueError`` where the shapes differ.
+
+    >>> ssim(torch.zeros(1, 3, 16, 16), torch.zeros(1, 3, 16, 16))
+    tensor([1.])
+    """
+    return 1 - ssim_distance(reference, candidate)
+
+
+def ssim_distance(reference: Images, candidate: Images) -> Vector:
+    """``1 - ssim``, shape ``(n,)``, in [0, 2], without that difference's cancellation."""
+    reference, candidate = check_pair(reference, candidate, smallest_side=WINDOW, name="ssim")
+    luminance, structure = losses(reference, candidate)
+    return (luminance + structure - luminance * structure).flatten(1).mean(1)
+
+
+def losses(reference: Features, candidate: Features) -> tuple[Features, Features]:
+    """What is missing to 1 in SSIM's luminance term and in its contrast-structure term.
+
+    1 - l = (m_x - m_y)^2 / (m_x^2 + m_y^2 + C1) and 1 - cs = var(x - y) / (s_x^2 + s_y^2 + C2), one
+    value per window that fits: ``(n, c, h - 10, w - 10)``. Written with the difference x - y, both
+    are exactly 0 at identity and precise near it.
+    """
+    difference = reference - candidate
+    moments = (reference, candidate, difference, reference**2, candidate**2, difference**2)
+    mean_x, mean_y, mean_d, square_x, square_y, square_d = blur(torch.cat(moments)).chunk(6)
+    powers = mean_x**2 + mean_y**2
+    luminance = mean_d**2 / (powers + C1)
+    structure = (square_d - mean_d**2) / (square_x + square_y - powers + C2)
+    return luminance, structure
+
+
+def blur(images: Features) -> Features:
+    """The Gaussian average of each 11 x 11 window that fits, ``(n, c, h - 10, w - 10)``."""
+    offsets = torch.arange(WINDOW, dtype=images.dtype, device=images.device) - WINDOW // 2
+    weights = torch.exp(-(offsets**2) / (2 * SIGMA**2))
+    weights = weights / weights.sum()
+    n, c, h, w = images.shape
+    rows = F.conv2d(images.reshape(n * c, 1, h, w), weights.view(1, 1, -1, 1))
+    windows = F.conv2d(rows, weights.view(1, 1, 1, -1))
+    return windows.view(n, c, *windows.shape[2:])
+
+
+class SSIM(nn.Module):
+    """SSIM as a distance, ``1 - ssim``: 0 at identity, at most 2. See :func:`ssim`.
+
+    >>> black, white = torch.zeros(1, 3, 16, 16), torch.ones(1, 3, 16, 16)
+    >>> print(f"{SSIM()(black, white).item():.4f}")  # 1 - C1 / (1 + C1)
+    0.9999
+    """
+
+    def forward(self, reference: Tensor, candidate: Tensor) -> Tensor:
+        return ssim_distance(reference, candidate)
