@@ -5,20 +5,20 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-_Key = tuple[tuple[int, int, torch.device, torch.dtype], ...]
-
 
 class EffectiveWeights:
     """Caches what a layer derives from its parameters, in evaluation only.
 
-    The key is each parameter's address, autograd version, device and dtype: an optimiser step,
-    ``load_state_dict`` and a move all change it. Nothing is cached in training mode, nor while a
-    gradient towards the parameters is wanted. The one change it cannot see is an in-place edit
-    through ``parameter.data``, which hides from autograd's version counter: call :meth:`forget`.
+    What is cached is dropped when a parameter is replaced, moved, changes its dtype or is edited in
+    place (an optimiser step, ``load_state_dict``), and when the layer changes between training and
+    evaluation. Nothing is cached in training mode, nor while a gradient towards the parameters is
+    wanted. Copies and pickles of a layer start empty. The one change it cannot see is an in-place
+    edit through ``parameter.data`` in evaluation mode, which hides from autograd's version counter:
+    call :meth:`forget`, or ``layer.eval()``.
     """
 
     def __init__(self) -> None:
-        self._key: _Key | None = None
+        self._seen: tuple[tuple[Tensor, int], ...] | None = None
         self._value: tuple[Tensor, ...] = ()
 
     def get(
@@ -27,16 +27,37 @@ class EffectiveWeights:
         """``compute()``, or what it gave before if nothing that it depends on has changed."""
         parameters = tuple(layer.parameters(recurse=False))
         wanted = torch.is_grad_enabled() and any(p.requires_grad for p in parameters)
-        if layer.training or wanted or torch.compiler.is_compiling():
+        # Inference tensors have no version counter. A compiler could not guard on a version.
+        hidden = torch.compiler.is_compiling() or any(p.is_inference() for p in parameters)
+        if layer.training or wanted or hidden:
             return compute()
-        key = tuple((p.data_ptr(), p._version, p.device, p.dtype) for p in parameters)
-        if key != self._key:
-            with torch.no_grad():
-                self._value = compute()
-            self._key = key
+        if not self._unchanged(parameters):
+            # Not in inference mode: what is cached must serve later calls that want gradients
+            # towards their input. Not under autocast: a scale rounded to bf16 proves nothing.
+            device = parameters[0].device.type
+            with (
+                torch.inference_mode(False),
+                torch.no_grad(),
+                torch.autocast(device, enabled=False),
+            ):
+                self._value = tuple(value.detach() for value in compute())
+                # The alias shares memory and version counter, and keeps the memory from being
+                # given to another parameter at the same address.
+                self._seen = tuple((p.detach(), p._version) for p in parameters)
         return self._value
 
     def forget(self) -> None:
         """Drop what is cached."""
-        self._key = None
+        self._seen = None
         self._value = ()
+
+    def _unchanged(self, parameters: tuple[nn.Parameter, ...]) -> bool:
+        return self._seen is not None and all(
+            p.data_ptr() == alias.data_ptr()
+            and p._version == version
+            and (p.device, p.dtype, p.shape) == (alias.device, alias.dtype, alias.shape)
+            for p, (alias, version) in zip(parameters, self._seen, strict=True)
+        )
+
+    def __reduce__(self) -> tuple[type["EffectiveWeights"], tuple[()]]:
+        return EffectiveWeights, ()
