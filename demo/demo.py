@@ -73,16 +73,17 @@ def draw_compare(figure: SubFigure, answer: dict[str, Any]) -> None:
     """Each candidate beside its distance and the interval that holds it."""
     results = answer["results"]
     figure.suptitle(
-        f"How far is each from the photograph, and between which proven bounds does that stay\n"
-        f"when up to l2 = {answer['results'][0]['eps']:g} of its pixels' values is tampered with?"
+        "How far is each from the photograph, and between which proven bounds\n"
+        f"does that stay under tampering with its pixels of up to l2 = {EPS:g}?"
     )
     grid = figure.subplots(len(results), 2, width_ratios=[1, 4], squeeze=False)
     right = 1.05 * max(result["upper"] for result in results)
-    for result, (left_axes, axes) in zip(results, grid, strict=True):
-        left_axes.imshow(Image.open(result["candidate"]))
-        left_axes.axis("off")
+    for result, (picture, axes) in zip(results, grid, strict=True):
+        picture.imshow(Image.open(result["candidate"]))
+        picture.axis("off")
         colour = "tab:green" if result["copy"] else "tab:gray"
-        axes.plot([result["lower"], result["upper"]], [0, 0], color=colour, lw=8, alpha=0.4)
+        width = result["upper"] - result["lower"]
+        axes.barh(0, width, left=result["lower"], height=1, color=colour, alpha=0.4)
         axes.plot(result["distance"], 0, "o", color=colour)
         verdict = "a copy" if result["copy"] else "no copy"
         axes.set_title(
@@ -91,15 +92,18 @@ def draw_compare(figure: SubFigure, answer: dict[str, Any]) -> None:
             fontsize=9,
             loc="left",
         )
-        axes.set(xlim=(-0.01 * right, right), yticks=[])
+        last = result is results[-1]
+        axes.set(xlim=(-0.01 * right, right), ylim=(-1.5, 1.5), yticks=[])
+        axes.tick_params(bottom=last, labelbottom=last)
         axes.spines[["top", "left", "right"]].set_visible(False)
+    axes.set_xlabel("distance: 0 is the same, lower is closer")
 
 
 def draw_judge(figure: SubFigure, triplet: list[str], answer: dict[str, Any]) -> None:
     """The reference between its two candidates, and which is closer."""
     figure.suptitle(
-        f"Which is closer to the middle? The {answer['closer']} one; no tampering with all three\n"
-        f"of up to l2 = {answer['radius']:.2f} each changes that"
+        f"Which is closer to the middle? The {answer['closer']} one, and no tampering\n"
+        f"with all three of less than l2 = {answer['radius']:.2f} each can change that"
     )
     reference, left, right = triplet
     captions = [
@@ -125,7 +129,7 @@ def main() -> None:
     for name, answer in (("compare", compared), ("judge", judged)):
         (OUT / f"{name}.json").write_text(json.dumps(answer, indent=2) + "\n", encoding="utf-8")
 
-    figure = plt.figure(figsize=(8, 11), layout="constrained")
+    figure = plt.figure(figsize=(8, 10), layout="constrained")
     top, bottom = figure.subfigures(2, 1, height_ratios=[len(candidates), 3])
     draw_compare(top, compared)
     draw_judge(bottom, triplet, judged)

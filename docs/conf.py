@@ -2,9 +2,11 @@
 
 from importlib.metadata import version as installed_version
 from pathlib import Path
+from typing import Any
 
-import typer
 from sphinx.application import Sphinx
+from typer.main import get_command
+from typer.testing import CliRunner
 
 from percert.cli import app
 from percert.metrics.catalog import CATALOG
@@ -57,15 +59,29 @@ def write_command_line() -> None:
     """Every verb with its own help text."""
     lines: list[str] = []
 
-    def describe(command: typer.core.click.Command, path: str) -> None:
-        context = typer.core.click.Context(command, info_name=path)
-        help_text = command.get_help(context)
-        lines.extend([f"## `{path}`", "", "```text", help_text.strip(), "```", ""])
+    def describe(command: object, words: list[str]) -> None:
+        shown = CliRunner().invoke(app, [*words, "--help"], env={"COLUMNS": "96", "TERM": "dumb"})
+        if shown.exit_code != 0:
+            raise RuntimeError(f"percert {' '.join(words)} --help failed: {shown.output}")
+        title = " ".join(["percert", *words])
+        lines.extend([f"## `{title}`", "", "```text", shown.output.strip(), "```", ""])
         for name, verb in sorted(getattr(command, "commands", {}).items()):
-            describe(verb, f"{path} {name}")
+            describe(verb, [*words, name])
 
-    describe(typer.main.get_command(app), "percert")
+    describe(get_command(app), [])
     (GENERATED / "command-line.md").write_text("\n".join(lines), encoding="utf-8")
+
+
+def keep_bars(*details: Any) -> None:
+    """Let |h| in a docstring be a norm, where reStructuredText would look up a substitution "h"."""
+    lines: list[str] = details[-1]
+    example = False
+    for number, line in enumerate(lines):
+        example = bool(line.strip()) and (example or line.lstrip().startswith(">>>"))
+        if not example:
+            literal_apart = line.split("``")
+            literal_apart[::2] = [text.replace("|", r"\|") for text in literal_apart[::2]]
+            lines[number] = "``".join(literal_apart)
 
 
 def generate(_: Sphinx) -> None:
@@ -76,3 +92,4 @@ def generate(_: Sphinx) -> None:
 
 def setup(app: Sphinx) -> None:
     app.connect("builder-inited", generate)
+    app.connect("autodoc-process-docstring", keep_bars)
