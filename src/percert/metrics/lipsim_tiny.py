@@ -1,0 +1,64 @@
+"""``lipsim-tiny``: the embedded default, a compact 1-Lipschitz network at 64 px."""
+
+from importlib.resources import as_file, files
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from percert.images import Resize
+from percert.lipschitz.network import LipschitzNetwork
+from percert.lipschitz.tiny import RESOLUTION, TinyShape, tiny_network
+from percert.metrics.embedding import EmbeddingMetric
+
+
+def lipsim_tiny(checkpoint: Path | str | None = None) -> EmbeddingMetric:
+    """The metric with the weights in the package, or those of a safetensors file.
+
+    A checkpoint must have the shape of the embedded network, which ``recipes/lipsim-tiny.toml``
+    trains; ``"random"`` gives seeded random weights, for tests. Raises ``ValueError`` for a file
+    that is missing, not safetensors, or of another shape.
+
+    >>> metric = lipsim_tiny()
+    >>> photo = torch.rand(1, 3, 80, 120)
+    >>> metric(photo, photo.flip(-1)).item()  # blind to mirroring, by construction
+    0.0
+    """
+    if checkpoint == "random":
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            network = tiny_network(TinyShape())
+    elif checkpoint is None:
+        with as_file(files("percert") / "weights" / "lipsim-tiny.safetensors") as path:
+            network = _load(path)
+    else:
+        network = _load(Path(checkpoint))
+    return EmbeddingMetric(
+        network.eval().requires_grad_(False),
+        # Exact area averages: of all resizes the one that keeps the most signal for its norm.
+        Resize(RESOLUTION, "box"),
+        name="lipsim-tiny",
+    )
+
+
+def _load(path: Path) -> LipschitzNetwork:
+    network = tiny_network(TinyShape())
+    try:
+        weights = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise ValueError(f"{path}: not a readable safetensors file: {error}") from error
+    expected = network.state_dict()
+    missing = sorted(set(expected) - set(weights))
+    unexpected = sorted(set(weights) - set(expected))
+    if missing or unexpected:
+        name, verb = (missing[0], "is missing") if missing else (unexpected[0], "is unexpected")
+        raise ValueError(f"{path}: not weights of lipsim-tiny: {name} {verb}")
+    for name, value in expected.items():
+        if weights[name].shape != value.shape:
+            raise ValueError(
+                f"{path}: not weights of lipsim-tiny: {name} has shape "
+                f"{tuple(weights[name].shape)}, expected {tuple(value.shape)}"
+            )
+    network.load_state_dict(weights)
+    return network
