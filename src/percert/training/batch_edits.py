@@ -85,7 +85,7 @@ def random_edit(
 def random_crop(
     images: Images, smallest: float, aspect: float, size: int, generator: Generator
 ) -> Images:
-    """A random window of each image, at least ``smallest`` wide, stretched a little, half mirrored."""
+    """A random window of each image, at least ``smallest`` wide, stretched and maybe mirrored."""
     draw = _Draw(len(images), generator)
     side = draw.uniform(smallest, 1.0)
     stretch = draw.uniform(-aspect, aspect).exp()

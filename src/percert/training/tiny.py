@@ -178,6 +178,8 @@ def _semantic_loss(recipe: Recipe, corpus: Corpus, embeddings: Tensor, rows: Ten
     labels = corpus.labelled.labels[rows]
     index = torch.arange(len(rows))
     reference, other = torch.where(labels[:, None] != labels[None])
+    if not len(reference):  # every pair drawn is of one class: nothing to compare
+        return embeddings.sum() * 0
     partner = index ^ 1  # rows come in pairs
     return twoafc_loss(
         embeddings[reference],
