@@ -1,0 +1,115 @@
+"""Embeddings in pixel units: what every certificate is computed from."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from percert.lipschitz.bound import LipschitzBound
+from percert.tensors import Embeddings, Vector
+
+#: Relative error of the float64 arithmetic of a certificate itself. The sums have a few thousand
+#: terms of rounding 1.1e-16 each, whose errors mostly cancel; it also keeps divisions by 0 away.
+ROUNDING = 1e-13
+
+
+@dataclass(frozen=True)
+class PixelFeatures:
+    """A batch of embeddings divided by their Lipschitz bound, float64.
+
+    Dividing ``[h; c]`` by L leaves its direction, and so every cosine distance, as it is, and makes
+    the embedding 1-Lipschitz: lengths of features are then pixel-l2 lengths of the image.
+
+    ``h`` is ``(n, k)``, ``constant`` the appended coordinate c / L, ``error`` ``(n,)`` the float
+    error of the embedding of the image as given, and ``relative`` how much that error may grow per
+    pixel that the image moves. Make it with :func:`pixel_features`.
+    """
+
+    h: Embeddings
+    constant: float
+    error: Vector
+    relative: float
+    bound: LipschitzBound
+
+    @property
+    def norm_h(self) -> Vector:
+        """|h| / L, shape ``(n,)``."""
+        norm: Tensor = self.h.norm(dim=1)
+        return norm
+
+    @property
+    def norm(self) -> Vector:
+        """n = |[h; c]| / L, shape ``(n,)``."""
+        return torch.hypot(self.norm_h, torch.full_like(self.norm_h, self.constant))
+
+    @property
+    def vectors(self) -> Tensor:
+        """v = [h; c] / L, shape ``(n, k + 1)``; ``(n, k)`` where c = 0."""
+        if self.constant == 0:
+            return self.h
+        return torch.cat([self.h, torch.full_like(self.h[:, :1], self.constant)], dim=1)
+
+    @property
+    def directions(self) -> Tensor:
+        """g = v / |v|, shaped like ``vectors``; 0 where the embedding is 0."""
+        norm = self.norm
+        return self.vectors / torch.where(norm > 0, norm, 1.0)[:, None]
+
+    @property
+    def valid(self) -> Vector:
+        """True where the embedding is finite and not 0, so that it has a direction."""
+        return self.norm.isfinite() & (self.norm > 0)
+
+    def moved(self, eps: Tensor | float) -> Vector:
+        """How far the computed embedding may lie from this one once the image moves by ``eps``.
+
+        The image's own computed embedding is off by ``error``, that of the moved image by
+        ``error + relative * eps``, and the exact ones lie within ``eps`` of each other. With
+        ``eps = 0`` it is the slack of an image that does not move: it may be embedded again.
+        """
+        return eps * (1 + self.relative) + 2 * self.error
+
+    def budget(self, length: Vector) -> Vector:
+        """The inverse of :meth:`moved`: the eps that keeps features within ``length``, or 0."""
+        return ((length - 2 * self.error) / (1 + self.relative)).clamp_min(0)
+
+
+def pixel_features(
+    embeddings: Embeddings,
+    bound: LipschitzBound,
+    *,
+    constant: float = 0.0,
+    feature_error: float = 1e-5,
+    pixel_error: Vector | float = 0.0,
+) -> PixelFeatures:
+    """Embeddings ``(n, k)`` in pixel units, ready for the certificates.
+
+    ``bound`` is the proven Lipschitz bound of the whole map from the image's pixels to the
+    embedding, ``constant`` the coordinate c >= 0 appended before normalising. ``feature_error`` is
+    the float error of an embedding relative to its norm, ``pixel_error`` a further error in pixel
+    units, one for all or ``(n,)``. Raises ``TypeError`` for anything but a ``LipschitzBound``,
+    ``ValueError`` for a wrong shape or range. LipSim, section 4.1.
+
+    >>> bound = LipschitzBound(0.5, "thumbnail")
+    >>> pixel_features(torch.tensor([[3.0, 4.0]]), bound).norm
+    tensor([10.], dtype=torch.float64)
+    """
+    # mypy knows that this cannot happen; a caller without mypy does not.
+    if not isinstance(bound, LipschitzBound):
+        raise TypeError(
+            f"bound: expected a proven LipschitzBound, found {type(bound).__name__}: "
+            "an estimate can be too small and cannot certify anything"
+        )
+    if embeddings.ndim != 2 or not embeddings.is_floating_point():
+        raise ValueError(
+            f"embeddings: expected a float tensor of shape (n, k), "
+            f"found {embeddings.dtype} of shape {tuple(embeddings.shape)}"
+        )
+    if not (0 <= constant < float("inf")):
+        raise ValueError(f"constant: expected a finite number of at least 0, found {constant}")
+    if not (0 <= feature_error < 0.1):
+        raise ValueError(f"feature_error: expected a number in [0, 0.1), found {feature_error}")
+    h = embeddings.detach().to(torch.float64) / bound.value
+    relative = feature_error + ROUNDING
+    norm = torch.hypot(h.norm(dim=1), h.new_full((len(h),), constant / bound.value))
+    return PixelFeatures(h, constant / bound.value, relative * norm + pixel_error, relative, bound)
