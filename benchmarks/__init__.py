@@ -1,0 +1,1 @@
+"""What percert measures about itself. ``README.md`` beside this file says how to run it."""

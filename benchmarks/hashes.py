@@ -1,0 +1,132 @@
+"""Perceptual hashes as copy detectors, and the linear maps inside them that an attack follows.
+
+pHash and dHash are those of ``imagehash``, PDQ that of ``pdqhash``. Each is luma, a linear map to a
+few values, and a comparison of every value with the median or its neighbour. The twin of a hash is
+the same without rounding to 8 bits in between: its values are differentiable in the pixels.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+
+import imagehash
+import numpy as np
+import pdqhash  # type: ignore[import-untyped]  # it ships no types
+import torch
+from PIL import Image
+from torch import Tensor
+
+from benchmarks.detectors import Described
+from benchmarks.photographs import as_arrays
+
+#: ITU-R 601 luma, as pillow and pdqhash have it.
+LUMA = (0.299, 0.587, 0.114)
+
+Array = np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
+
+
+@dataclass(frozen=True)
+class HashDetector:
+    """The Hamming distance of two hashes, as a share of the bits.
+
+    ``program`` is the real hash of an 8-bit ``(h, w, 3)`` array, ``twin`` the values ``(n, bits)``
+    of luma ``(n, h, w)`` in 0 to 255 whose signs are the bits.
+    """
+
+    name: str
+    program: Callable[[Array], Tensor]
+    twin: Callable[[Tensor], Tensor]
+
+    def describe(self, images: Tensor) -> Described:
+        bits = torch.stack([self.program(array) for array in as_arrays(images)])
+        return Described(2 * bits.float() - 1)
+
+    def distances(self, queries: Tensor, references: Tensor) -> Tensor:
+        return ((1 - queries @ references.T / queries.shape[1]) / 2).double()
+
+    def attacked(self, images: Tensor, references: Tensor) -> tuple[Tensor, Tensor]:
+        """The objective is a smooth Hamming distance: each bit's value through a sigmoid whose
+        width is the size of the values, so that bits near their edge pull hardest.
+        """
+        values = self.twin(255 * (images * images.new_tensor(LUMA).view(1, 3, 1, 1)).sum(1))
+        width = values.detach().abs().median(dim=1, keepdim=True).values.clamp_min(1e-6) / 2
+        objective = torch.sigmoid(-references * values / width).mean(1)
+        wrong = torch.where(values > 0, references < 0, references > 0)
+        return objective, wrong.double().mean(1).detach()
+
+
+def phash() -> HashDetector:
+    return HashDetector("phash", lambda a: _bits(imagehash.phash(Image.fromarray(a))), _phash_twin)
+
+
+def dhash() -> HashDetector:
+    return HashDetector("dhash", lambda a: _bits(imagehash.dhash(Image.fromarray(a))), _dhash_twin)
+
+
+def pdq() -> HashDetector:
+    # The program writes its bits last to first.
+    return HashDetector(
+        "pdq", lambda a: torch.from_numpy(pdqhash.compute(a)[0][::-1].copy()), _pdq_twin
+    )
+
+
+def _bits(value: imagehash.ImageHash) -> Tensor:
+    return torch.from_numpy(np.asarray(value.hash).ravel())
+
+
+def _phash_twin(luma: Tensor) -> Tensor:
+    """The 8 x 8 lowest frequencies of the DCT of 32 x 32 pixels, less their median."""
+    small = _apply(_lanczos(luma.shape[1], 32), luma, _lanczos(luma.shape[2], 32))
+    waves = _dct(32, range(8))
+    values = _apply(waves, small, waves).flatten(1)
+    middle = values.sort(dim=1).values[:, 31:33].mean(1, keepdim=True)
+    return values - middle
+
+
+def _dhash_twin(luma: Tensor) -> Tensor:
+    """Each of 8 x 9 pixels less its left neighbour."""
+    small = _apply(_lanczos(luma.shape[1], 8), luma, _lanczos(luma.shape[2], 9))
+    return (small[:, :, 1:] - small[:, :, :-1]).flatten(1)
+
+
+def _pdq_twin(luma: Tensor) -> Tensor:
+    """The 16 x 16 lowest frequencies but the constant of 64 x 64 pixels, less their median."""
+    small = _apply(_tent(luma.shape[1]), luma, _tent(luma.shape[2]))
+    waves = _dct(64, range(1, 17))
+    values = _apply(waves, small, waves).flatten(1)
+    # torch's median is the lower of the two middle values, as is PDQ's.
+    return values - values.median(dim=1, keepdim=True).values
+
+
+def _apply(rows: Tensor, images: Tensor, columns: Tensor) -> Tensor:
+    return rows @ images @ columns.T
+
+
+@lru_cache
+def _dct(size: int, frequencies: range) -> Tensor:
+    """Rows of the type-II discrete cosine transform of ``size`` values."""
+    positions = torch.arange(size, dtype=torch.float64) + 0.5
+    waves = torch.tensor(list(frequencies), dtype=torch.float64)
+    return (math.pi / size * waves[:, None] * positions).cos().float()
+
+
+@lru_cache
+def _lanczos(inside: int, outside: int) -> Tensor:
+    """Pillow's own Lanczos resize of a line as a matrix: what it makes of the identity."""
+    identity = Image.fromarray(np.eye(inside, dtype=np.float32))
+    resized = identity.resize((outside, inside), Image.Resampling.LANCZOS)
+    return torch.from_numpy(np.asarray(resized).T.copy())
+
+
+@lru_cache
+def _tent(inside: int) -> Tensor:
+    """PDQ's shrinking of a line to 64 values: two box averages, then every n-th value."""
+    window = (inside + 127) // 128
+    after = (window + 2) // 2 - 1
+    before = window - 1 - after
+    offset = torch.arange(inside)[None, :] - torch.arange(inside)[:, None]
+    box = ((offset >= -before) & (offset <= after)).double()
+    box = box / box.sum(dim=1, keepdim=True)
+    taken = ((torch.arange(64) + 0.5) * inside / 64).long()
+    return (box @ box)[taken].float()

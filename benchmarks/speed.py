@@ -1,0 +1,132 @@
+"""How fast: images embedded a second, and what a certificate adds to it.
+
+    python -m benchmarks.speed --data ../shared/data --out docs/results
+
+Photographs of 299 x 299, resize included, on the CPU. Every repeat runs all cases one after the
+other, so that a slower minute of the machine falls on all of them.
+"""
+
+import argparse
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+import torch
+
+from benchmarks.conditions import Conditions, conditions, write_result
+from benchmarks.detectors import Described
+from benchmarks.photographs import DEFAULT_DATA, as_tensor, compatible
+from benchmarks.roster import NAMES, make_detector
+from percert.certify.copies import copies_of_features
+
+BATCHES = (1, 32)
+#: Any threshold costs the same.
+THRESHOLD = 0.3
+
+
+@dataclass(frozen=True)
+class Case:
+    """Something to time, which handles ``batch`` images a call."""
+
+    name: str
+    task: str
+    batch: int
+    run: Callable[[], object]
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds a call: the median and quartiles of the repeats; images a second at the median."""
+
+    name: str
+    task: str
+    batch: int
+    repeats: int
+    median: float
+    lower_quartile: float
+    upper_quartile: float
+    images_per_second: float
+
+
+@dataclass(frozen=True)
+class SpeedResult:
+    """All timings of one run. ``side`` is that of the square images."""
+
+    benchmark: str
+    side: int
+    timings: list[Timing]
+    conditions: Conditions
+
+
+def time_cases(cases: Sequence[Case], repeats: int, warm_up: int) -> list[Timing]:
+    """Time all cases, interleaved, after ``warm_up`` unmeasured rounds."""
+    seconds = np.zeros((repeats, len(cases)))
+    for repeat in range(-warm_up, repeats):
+        for place, case in enumerate(cases):
+            start = perf_counter()
+            case.run()
+            if repeat >= 0:
+                seconds[repeat, place] = perf_counter() - start
+    quartiles = np.quantile(seconds, (0.25, 0.5, 0.75), axis=0).T.tolist()
+    return [
+        Timing(case.name, case.task, case.batch, repeats, median, lower, upper, case.batch / median)
+        for case, (lower, median, upper) in zip(cases, quartiles, strict=True)
+    ]
+
+
+def make_cases(names: Sequence[str], data: Path, checkpoints: list[str]) -> list[Case]:
+    """Embedding in each batch size, and the copy certificate of as many embeddings."""
+    photographs = compatible(data, max(BATCHES))
+    cases = []
+    for name in names:
+        detector = make_detector(name, data, checkpoints)
+        for batch in BATCHES:
+            images = as_tensor([photographs[i % len(photographs)] for i in range(batch)])
+            described = detector.describe(images)
+            cases.append(
+                Case(name, "embed", batch, lambda d=detector, i=images: d.describe(i))  # type: ignore[misc]  # mypy cannot infer a lambda with defaults
+            )
+            if described.features is not None:
+                cases.append(Case(name, "certify copies", batch, _certifying(described)))
+    return cases
+
+
+def _certifying(described: Described) -> Callable[[], object]:
+    features = described.features
+    if features is None:
+        raise ValueError("descriptions: expected features with a proven bound, found none")
+    return lambda: copies_of_features(features, features, THRESHOLD)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    options = _parse(arguments)
+    torch.set_num_threads(options.threads)
+    cases = make_cases(options.metric or NAMES, options.data, options.checkpoint)
+    timings = time_cases(cases, options.repeats, options.warm_up)
+    write_result(
+        options.out / "speed.json", SpeedResult("speed", 299, timings, conditions(options.seed))
+    )
+    for timing in timings:
+        print(
+            f"{timing.name:14} {timing.task:15} batch {timing.batch:2}: "
+            f"{timing.images_per_second:9.1f} images/s"
+        )
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Images embedded a second.")
+    parser.add_argument("--data", type=Path, default=DEFAULT_DATA, help="folder of photographs")
+    parser.add_argument("--out", type=Path, default=Path("docs/results"))
+    parser.add_argument("--metric", action="append", help="repeatable; all of them if not given")
+    parser.add_argument("--checkpoint", action="append", default=[], help="NAME=FILE; repeatable")
+    parser.add_argument("--repeats", type=int, default=9)
+    parser.add_argument("--warm-up", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--seed", type=int, default=0)
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    main()
