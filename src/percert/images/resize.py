@@ -62,19 +62,19 @@ class Resize:
         rows_first = rows.price * width + self.size[0] * columns.price
         columns_first = height * columns.price + rows.price * self.size[1]
         if rows_first <= columns_first:
-            return _apply_rows(rows, images) @ columns.dense.T
-        return _apply_rows(rows, images @ columns.dense.T)
+            return _apply_columns(columns, _apply_rows(rows, images))
+        return _apply_rows(rows, _apply_columns(columns, images))
 
     def _traced(self, images: Tensor, height: int, width: int) -> Tensor:
         """The same for ``torch.compile`` and export: two constants, two products, no cache."""
-        # A range makes plain numbers of sizes that the compiler would like to keep symbolic.
+        # To be an argument of a constant, a value must not stay symbolic: measuring a range,
+        # formatting and bool() make the compiler settle it.
         height, width = len(range(height)), len(range(width))
-        like = images.dtype, images.device
-        rows: Tensor = _constant(height, self.size[0], self.mode, self.antialias, *like)
-        columns: Tensor = _constant(width, self.size[1], self.mode, self.antialias, *like)
-        if rows.numel() * width + self.size[0] * columns.numel() <= (
-            height * columns.numel() + rows.numel() * self.size[1]
-        ):
+        tall, wide = len(range(self.size[0])), len(range(self.size[1]))
+        how = f"{self.mode}", bool(self.antialias), images.dtype, images.device
+        rows: Tensor = _constant(height, tall, *how)
+        columns: Tensor = _constant(width, wide, *how)
+        if tall * width * (height + wide) <= height * wide * (width + tall):
             return (rows @ images) @ columns.T
         return rows @ (images @ columns.T)
 
@@ -102,9 +102,8 @@ class _Strip(NamedTuple):
 
 
 class _Line(NamedTuple):
-    """One direction of a resize: its matrix, the matrix in strips, and their multiplications."""
+    """One direction of a resize: its matrix in strips, and their multiplications."""
 
-    dense: Tensor
     strips: tuple[_Strip, ...]
     price: int
 
@@ -124,7 +123,7 @@ def _line(
             used = np.flatnonzero(matrix[top : top + height].any(axis=0))
             start, stop = int(used[0]), int(used[-1]) + 1
             strips.append(_Strip(start, stop, dense[top : top + height, start:stop].contiguous()))
-    return _Line(dense, tuple(strips), sum(strip.weights.numel() for strip in strips))
+    return _Line(tuple(strips), sum(strip.weights.numel() for strip in strips))
 
 
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]  # torch leaves it untyped
@@ -136,8 +135,20 @@ def _constant(
 
 
 def _apply_rows(line: _Line, images: Tensor) -> Tensor:
-    parts = [strip.weights @ images[..., strip.start : strip.stop, :] for strip in line.strips]
-    return parts[0] if len(parts) == 1 else torch.cat(parts, dim=-2)
+    return torch.cat(
+        [strip.weights @ images[..., strip.start : strip.stop, :] for strip in line.strips], dim=-2
+    )
+
+
+def _apply_columns(line: _Line, images: Tensor) -> Tensor:
+    planes = images.flatten(0, 1)
+    # bmm reads the slices where they lie; a plain product would copy each first.
+    parts = [
+        planes[..., strip.start : strip.stop].bmm(strip.weights.T.expand(len(planes), -1, -1))
+        for strip in line.strips
+    ]
+    outside = sum(len(strip.weights) for strip in line.strips)
+    return torch.cat(parts, dim=-1).view(*images.shape[:3], outside)
 
 
 @lru_cache(maxsize=4096)
