@@ -1,5 +1,6 @@
 """Norms and projections of batches, one number per sample."""
 
+import torch
 from torch import Tensor
 
 from percert.tensors import Vector
@@ -17,7 +18,7 @@ def l2_norm(batch: Tensor) -> Vector:
     >>> l2_norm(torch.tensor([[[3.0, 4.0]], [[0.0, 2.0]]]))
     tensor([5., 2.])
     """
-    return batch.flatten(1).norm(dim=1)
+    return torch.linalg.vector_norm(batch.flatten(1), dim=1)
 
 
 def linf_norm(batch: Tensor) -> Vector:
