@@ -1,6 +1,5 @@
 """Norms and projections of batches, one number per sample."""
 
-import torch
 from torch import Tensor
 
 from percert.tensors import Vector
@@ -18,7 +17,8 @@ def l2_norm(batch: Tensor) -> Vector:
     >>> l2_norm(torch.tensor([[[3.0, 4.0]], [[0.0, 2.0]]]))
     tensor([5., 2.])
     """
-    return torch.linalg.vector_norm(batch.flatten(1), dim=1)
+    norms: Vector = batch.flatten(1).norm(dim=1)  # torch leaves norm untyped
+    return norms
 
 
 def linf_norm(batch: Tensor) -> Vector:
