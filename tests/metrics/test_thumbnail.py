@@ -4,7 +4,7 @@ import pytest
 import torch
 from skimage import data
 
-from percert.metrics.thumbnail import ThumbnailNetwork, thumbnail
+from percert.metrics.thumbnail import thumbnail
 
 
 def photograph(side=128):
@@ -21,7 +21,7 @@ def test_the_embedding_is_the_centred_average_of_each_rectangle():
 
 @pytest.mark.parametrize("side", [8, 16])
 def test_the_network_is_an_orthogonal_projection(side):
-    network = ThumbnailNetwork(side).double()
+    network = thumbnail(side).network
     size = 3 * side**2
     matrix = network(torch.eye(size, dtype=torch.float64).view(size, 3, side, side))
     torch.testing.assert_close(matrix @ matrix, matrix)

@@ -31,7 +31,7 @@ LIPSIM_PAPER = (
 def _lipsim_tiny(checkpoint: str | None) -> nn.Module:
     from percert.metrics.lipsim_tiny import lipsim_tiny
 
-    return lipsim_tiny(None if checkpoint is None else Path(checkpoint))
+    return lipsim_tiny(checkpoint)
 
 
 def _lipsim(size: str, checkpoint: str | None) -> nn.Module:

@@ -1,0 +1,74 @@
+"""The command ``percert`` with all its verbs."""
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+import percert
+from percert.cli.audit import audit
+from percert.cli.compare import compare
+from percert.cli.flowing import flowing
+from percert.cli.judge import judge
+from percert.cli.metrics import metrics
+
+app = typer.Typer(
+    name="percert",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for verb in (compare, judge, metrics):
+    app.command(help=flowing(verb.__doc__), no_args_is_help=verb is not metrics)(verb)
+app.add_typer(audit, name="audit")
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"percert {percert.__version__}")
+        raise typer.Exit
+
+
+ABOUT = """How alike are two images, and how far can that answer be trusted?
+
+Every distance comes with a proof: between which bounds it stays, whatever somebody does to the
+images within a given budget. Results go to stdout, everything else to stderr. The exit status is 0
+when done, 1 when something could not be read or computed, 2 for a wrong command line.
+"""
+
+
+@app.callback(help=flowing(ABOUT))
+def about(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_show_version, is_eager=True, help="Show the version, and exit."
+        ),
+    ] = False,
+) -> None:
+    """Take the options that stand before the verb."""
+
+
+def main() -> None:
+    """Run the command line; what the ``percert`` script calls."""
+    for stream in (sys.stdout, sys.stderr):
+        # A path that the terminal's encoding cannot show is escaped, never a crash.
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        app(prog_name="percert")
+    except KeyboardInterrupt:
+        sys.exit(130)
+    finally:
+        _close_stdout()
+
+
+def _close_stdout() -> None:
+    """Flush now, so that a reader that has gone away is noticed here and not at shutdown."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

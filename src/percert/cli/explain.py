@@ -1,0 +1,128 @@
+"""The answer of ``percert compare`` for people: a table, then what it means in sentences."""
+
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+from percert.cli.output import say, show_table
+from percert.cli.pair import Comparison
+from percert.cli.tamper import describe, describe_radius, rounded_down, rounded_up_db
+
+
+def explain(
+    reference: str,
+    results: Sequence[Comparison],
+    metric: str,
+    threshold: float | None,
+    perturbed: str,
+) -> None:
+    """Show ``results`` (at least one) on stdout."""
+    columns: list[tuple[str, Literal["left", "right"]]] = [
+        ("candidate", "left"),
+        ("distance", "right"),
+    ]
+    if results[0].lower is not None:
+        columns.append(("stays within", "right"))
+    if results[0].copy is not None:
+        columns += [("copy", "left"), ("radius l2", "right"), ("PSNR", "right")]
+    show_table(columns, [_row(result) for result in results])
+    say("")
+    candidate = results[0].candidate if len(results) == 1 else "a candidate"
+    whose = {"candidate": candidate, "reference": reference}.get(
+        perturbed, f"{reference} and {candidate} each"
+    )
+    if len(results) == 1:
+        _one(reference, results[0], metric, threshold, whose)
+    else:
+        _many(reference, results, metric, threshold, whose)
+    if results[0].lower is None:
+        say(f"{metric} has no proven bound: it says nothing about tampering.")
+
+
+def _row(result: Comparison) -> list[str]:
+    row = [result.candidate, f"{result.distance:.4f}"]
+    if result.lower is not None and result.upper is not None:
+        row.append(" - ".join(_outward(result.lower, result.upper)))
+    if result.radius is not None:
+        row += ["yes" if result.copy else "no", rounded_down(result.radius, 3), _least_db(result)]
+    return row
+
+
+def _outward(lower: float, upper: float) -> tuple[str, str]:
+    """The bounds to four decimals, never tighter than they are."""
+    return f"{math.floor(1e4 * lower) / 1e4:.4f}", f"{math.ceil(1e4 * upper) / 1e4:.4f}"
+
+
+def _least_db(result: Comparison) -> str:
+    if not result.radius:
+        return "-"
+    if math.isinf(result.radius):
+        return "any"
+    return f">= {rounded_up_db(result.radius, result.resolution)} dB"
+
+
+def _one(
+    reference: str, result: Comparison, metric: str, threshold: float | None, whose: str
+) -> None:
+    if result.radius is None:
+        say(
+            f"The {metric} distance of {result.candidate} from {reference} is "
+            f"{result.distance:.4f} (0: equal)."
+        )
+    else:
+        say(
+            f"{result.candidate} is {'' if result.copy else 'not '}a copy of {reference}: distance "
+            f"{result.distance:.4f} {'<=' if result.copy else '>'} {threshold:g} ({metric}).",
+            style="bold green" if result.copy else "bold yellow",
+        )
+        if result.radius == 0:
+            say("That is too close to the threshold, or too plain an image, to prove anything.")
+        elif math.isinf(result.radius):
+            say(f"Proven: no change of {whose} turns this round.")
+        else:
+            radius = describe_radius(result.radius, result.resolution)
+            say(f"Proven: this stands for every change of {whose} of less than {radius}.")
+    if result.lower is not None and result.upper is not None:
+        lower, upper = _outward(result.lower, result.upper)
+        say(
+            f"Proven: for every change of {whose} up to {describe(result.eps, result.resolution)} "
+            f"the distance stays between {lower} and {upper}."
+        )
+
+
+def _many(
+    reference: str,
+    results: Sequence[Comparison],
+    metric: str,
+    threshold: float | None,
+    whose: str,
+) -> None:
+    if results[0].copy is None:
+        say(f"Distances from {reference} by {metric}; 0: equal.", style="bold")
+    else:
+        copies = sum(bool(result.copy) for result in results)
+        say(
+            f"{copies} of {len(results)} are copies of {reference}: distance <= {threshold:g} "
+            f"({metric}).",
+            style="bold",
+        )
+        say(
+            f"Proven: a verdict stands for every change of {whose} of less than its radius, an l2 "
+            "length in pixels from 0 to 1, and so for every change of more than that PSNR."
+        )
+    if results[0].lower is not None:
+        say(
+            f"Proven: for every change of {whose} up to {_budget(results)} the distance stays "
+            "within its bounds."
+        )
+
+
+def _budget(results: Sequence[Comparison]) -> str:
+    """The eps of all rows, in one phrase: by default it grows with the size of the image."""
+    one = results[0]
+    if len({(result.eps, result.resolution) for result in results}) == 1:
+        return describe(one.eps, one.resolution)
+    lengths = {result.eps for result in results}
+    if len(lengths) == 1:
+        return f"l2 {one.eps:g}"
+    return f"1/255 on every value (l2 {min(lengths):.3g} to {max(lengths):.3g} by size)"

@@ -1,0 +1,50 @@
+"""``percert metrics``: the catalog."""
+
+from dataclasses import fields
+
+from percert.cli.failure import one_line_errors
+from percert.cli.options import JsonOption
+from percert.cli.output import emit_json, say, show_table
+
+
+@one_line_errors
+def metrics(as_json: JsonOption = False) -> None:
+    """List the metrics: what each one measures, and which come with proven bounds.
+
+    [bold]Examples[/bold]
+
+    percert metrics
+
+    percert metrics --json | jq -r '.metrics[] | select(.embedding) | .name'
+    """
+    from percert.metrics.catalog import CATALOG
+    from percert.metrics.metric import MetricCard
+
+    cards = list(CATALOG.values())
+    if as_json:
+        shown = [field.name for field in fields(MetricCard) if field.name != "factory"]
+        emit_json({"metrics": [{key: getattr(card, key) for key in shown} for card in cards]})
+        return
+    show_table(
+        [
+            ("metric", "left"),
+            ("range", "left"),
+            ("copies up to", "right"),
+            ("proven bounds", "left"),
+            ("works at", "left"),
+            ("what", "left"),
+        ],
+        [
+            [
+                card.name,
+                f"{card.range[0]:g} - {card.range[1]:g}",
+                "-" if card.copy_threshold is None else f"{card.copy_threshold:g}",
+                "yes" if card.embedding else "no",
+                " x ".join(map(str, card.resolution)) if card.resolution else "the images' size",
+                card.summary,
+            ]
+            for card in cards
+        ],
+    )
+    say("")
+    say("All are distances: 0 at identity, lower is closer. The first is the default.")

@@ -1,0 +1,75 @@
+"""The options that several verbs share."""
+
+import math
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def _known_metric(name: str) -> str:
+    # Imported here: --help must not wait for torch.
+    from percert.metrics.catalog import metric_card
+
+    try:
+        metric_card(name)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    return name
+
+
+def _finite(value: float | None) -> float | None:
+    if value is not None and not math.isfinite(value):
+        raise typer.BadParameter("expected a finite number")
+    return value
+
+
+MetricOption = Annotated[
+    str,
+    typer.Option(
+        "--metric",
+        metavar="NAME",
+        callback=_known_metric,
+        help="The distance to use; [bold]percert metrics[/bold] lists them.",
+    ),
+]
+CheckpointOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--checkpoint",
+        metavar="FILE",
+        help="Weights for a metric that takes some, such as lipsim-small.",
+    ),
+]
+DeviceOption = Annotated[
+    str, typer.Option("--device", metavar="auto|cpu|cuda", help="Where to compute.")
+]
+JsonOption = Annotated[
+    bool, typer.Option("--json", help="Print one JSON object to stdout, and nothing else there.")
+]
+EpsOption = Annotated[
+    float | None,
+    typer.Option(
+        "--eps",
+        metavar="E",
+        min=0,
+        callback=_finite,
+        help="The tampering to allow for: an l2 length in the pixels (0 to 1) of the image as "
+        "given. The default stands for one 8-bit level on every value: sqrt(3 h w) / 255, a PSNR "
+        "of 48.1 dB at every size.",
+        show_default=False,
+    ),
+]
+ThresholdOption = Annotated[
+    float | None,
+    typer.Option(
+        "--threshold",
+        metavar="T",
+        min=0,
+        max=2,
+        callback=_finite,
+        help="Images up to this distance are called copies. The default is what the metric "
+        "recommends; a metric that recommends none gives no verdict.",
+        show_default=False,
+    ),
+]

@@ -1,0 +1,57 @@
+"""What goes to stdout: one JSON object, or a table and sentences for people."""
+
+import json
+import math
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import typer
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from percert.cli.failure import printable
+
+#: Wide enough that nothing is folded where there is no terminal to fold it for.
+UNLIMITED = 100_000
+
+
+def console() -> Console:
+    """Stdout as rich sees it: a pipe gets lines of any length, unless COLUMNS says otherwise."""
+    piped = not sys.stdout.isatty() and "COLUMNS" not in os.environ
+    return Console(width=UNLIMITED if piped else None, highlight=False, soft_wrap=False)
+
+
+def say(sentence: str, style: str = "") -> None:
+    """One sentence for people on stdout, taken literally."""
+    console().print(Text(printable(sentence), style=style))
+
+
+def show_table(
+    columns: Sequence[tuple[str, Literal["left", "right"]]], rows: Sequence[Sequence[str]]
+) -> None:
+    """A table on stdout; ``columns`` are (heading, "left" or "right"). Nothing is cut off."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
+    for heading, justify in columns:
+        table.add_column(heading, justify=justify, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(printable(cell)) for cell in row))
+    console().print(table)
+
+
+def emit_json(answer: Mapping[str, Any]) -> None:
+    """``answer`` as one JSON object on stdout; numbers that JSON cannot hold become null."""
+    typer.echo(json.dumps(_finite(answer), indent=2, allow_nan=False))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _finite(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(entry) for entry in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

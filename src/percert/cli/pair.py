@@ -1,0 +1,112 @@
+"""What ``percert compare`` finds out about one pair of images."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from percert.cli.tamper import one_level
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from percert.certify import PixelFeatures
+    from percert.certify.distance import PerturbedPair
+    from percert.metrics.metric import Metric
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One candidate against the reference, as the JSON answer has it.
+
+    ``eps`` and ``radius`` are l2 lengths in the pixels of an image of size ``resolution``, the one
+    that is tampered with (the candidate, where both are). What a metric without a proven bound
+    cannot say is ``None``.
+    """
+
+    candidate: str
+    distance: float
+    eps: float
+    lower: float | None
+    upper: float | None
+    copy: bool | None
+    radius: float | None
+    resolution: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The reference image, and its embedding where the metric has one: computed once for all."""
+
+    image: "Tensor"
+    features: "PixelFeatures | None"
+
+
+def prepare(metric: "Metric", image: "Tensor") -> Reference:
+    """The ``(3, h, w)`` reference, ready for :func:`compare_pair`."""
+    from percert.certify.embed import embed
+    from percert.metrics.embedding import EmbeddingMetric
+
+    batch = image[None]
+    return Reference(batch, embed(metric, batch) if isinstance(metric, EmbeddingMetric) else None)
+
+
+def compare_pair(
+    metric: "Metric",
+    reference: Reference,
+    candidate: "Tensor",
+    name: str,
+    *,
+    eps: float | None,
+    threshold: float | None,
+    perturbed: "PerturbedPair",
+) -> Comparison:
+    """Distance, interval and verdict of the ``(3, h, w)`` candidate called ``name``.
+
+    ``eps = None`` stands for one 8-bit level on every value of the image that is tampered with, of
+    the smaller one where both are. Raises ``ValueError`` where the metric cannot compare the two.
+    """
+    import torch
+
+    from percert.certify import copies_of_features, distance_of_features
+    from percert.certify.embed import embed
+
+    batch = candidate[None]
+    sizes = {"reference": _size(reference.image), "candidate": _size(batch)}
+    if eps is None:
+        budgets = {role: one_level(size) for role, size in sizes.items()}
+        eps = min(budgets.values()) if perturbed == "both" else budgets[perturbed]
+    resolution = sizes["reference" if perturbed == "reference" else "candidate"]
+    if reference.features is None:
+        if sizes["candidate"] != sizes["reference"]:
+            raise ValueError(
+                f"{_shown(sizes['candidate'])} pixels, but this metric compares images of one "
+                f"size, and the reference has {_shown(sizes['reference'])}"
+            )
+        with torch.no_grad():
+            distance = metric(reference.image, batch).item()
+        return Comparison(name, distance, eps, None, None, None, None, resolution)
+    features = embed(metric, batch)
+    interval = distance_of_features(reference.features, features, eps, perturbed=perturbed)
+    copy, radius = None, None
+    if threshold is not None:
+        certificate = copies_of_features(
+            reference.features, features, threshold, perturbed=perturbed
+        )
+        copy, radius = bool(certificate.decision.item()), certificate.radius.item()
+    return Comparison(
+        name,
+        interval.distance.item(),
+        eps,
+        interval.lower.item(),
+        interval.upper.item(),
+        copy,
+        radius,
+        resolution,
+    )
+
+
+def _shown(size: tuple[int, int]) -> str:
+    return f"{size[0]} x {size[1]}"
+
+
+def _size(batch: "Tensor") -> tuple[int, int]:
+    return batch.shape[2], batch.shape[3]
