@@ -1,0 +1,110 @@
+"""The gate must be able to fail: wrong radii and broken layers, found by the same attacks."""
+
+import dataclasses
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from percert.images import Resize
+from percert.lipschitz.sll import SLLDense
+from percert.lipschitz.tiny import TinyShape, tiny_network
+from percert.metrics.embedding import EmbeddingMetric
+from percert.metrics.thumbnail import thumbnail
+
+from .cases import Case, Scene, cases
+from .pixel_attacks import flips
+
+
+def found(metric: EmbeddingMetric, scene: Scene, *names: str, steps: int = 10) -> int:
+    """How many decisions flip in the cases ``names``."""
+    chosen = [case for case in cases(metric, scene) if case.name in names]
+    assert len(chosen) == len(names)
+    return sum(flips(case.margin, case.images, case.radius, steps=steps) for case in chosen)
+
+
+def scaled(layer: nn.Module, factor: float) -> None:
+    """Breaks a layer: its output grows, its bound does not."""
+    layer.register_forward_hook(lambda module, inputs, output: factor * output)
+
+
+def test_radii_that_are_half_too_large_flip_in_every_certificate() -> None:
+    """The thumbnail is linear and its bound exact, so every exact certificate must give way."""
+    for case in cases(thumbnail(8), Scene.of(3)):
+        # The first k places hold further than proven: k rivals must overtake at once.
+        if case.name == "nearest, first 2":
+            continue
+        wrong: Case = dataclasses.replace(case, radius=1.5 * case.radius)
+        assert flips(wrong.margin, wrong.images, wrong.radius, steps=12) > 0, case.name
+
+
+@pytest.mark.parametrize("factor", [1.05, 3.0])
+def test_a_scaled_layer_is_found(factor: float) -> None:
+    metric = thumbnail(8)
+    scaled(metric.network.layers[0], factor)
+    assert found(metric, Scene.of(3), "twoafc reference", "copies, reference") > 0
+
+
+class _WithoutNorm:
+    """A resize that says that its norm is 1."""
+
+    size = (16, 16)
+    mode = "box"
+
+    def __call__(self, images: Tensor) -> Tensor:
+        return Resize(self.size, "box")(images)
+
+    def norm(self, resolution: tuple[int, int]) -> float:
+        return 1.0
+
+
+def test_a_resize_whose_norm_is_left_out_is_found() -> None:
+    sound = thumbnail(16)
+    scene = Scene.of(3, divisor=8)
+    names = ("twoafc reference", "copies, candidate")
+    assert found(sound, scene, *names) == 0
+    broken = EmbeddingMetric(sound.network, _WithoutNorm(), name="broken").double()
+    assert found(broken, scene, *names) > 0
+
+
+@pytest.mark.parametrize("kind", ["OrthogonalMix", "SLLDense"])
+def test_a_scaled_layer_of_a_network_is_found(kind: str) -> None:
+    network = tiny_network(TinyShape(width=48, depths=(1, 1, 1), embedding=64))
+    network.eval().requires_grad_(False)
+    metric = EmbeddingMetric(network, Resize((64, 64), "box"), name="tiny")
+    names = ("twoafc reference", "copies, candidate")
+    assert found(metric, Scene.of(2), *names, steps=6) == 0
+    layer = next(layer for layer in network.layers if type(layer).__name__ == kind)
+    scaled(layer, 3.0)
+    assert found(metric, Scene.of(2), *names, steps=6) > 0
+
+
+def test_an_sll_that_forgets_the_absolute_value_is_found() -> None:
+    """The published variant of Eq. 12: T from W^T W without its absolute value."""
+
+    class Forgetful(SLLDense):
+        def scale(self) -> Tensor:
+            gram = self.weight @ self.weight.T
+            return 2 / gram.sum(dim=1).clamp_min(1e-3)
+
+    class Network(nn.Module):
+        resolution = (8, 8)
+
+        def __init__(self, layer: nn.Module) -> None:
+            super().__init__()
+            self.layer = layer
+
+        def forward(self, images: Tensor) -> Tensor:
+            h: Tensor = self.layer(images.flatten(1) - images.flatten(1).mean(1, keepdim=True))
+            return h
+
+        def lipschitz_bound(self):  # type: ignore[no-untyped-def]  # the layer's own
+            return self.layer.lipschitz_bound()
+
+    names = ("twoafc reference", "copies, candidate")
+    for layer, sound in ((SLLDense, True), (Forgetful, False)):
+        torch.manual_seed(0)
+        network = Network(layer(192, 64)).eval().requires_grad_(False)
+        metric = EmbeddingMetric(network, Resize((8, 8), "box"), name=layer.__name__)
+        flipped = found(metric, Scene.of(3), *names)
+        assert (flipped == 0) is sound
