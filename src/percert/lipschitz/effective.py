@@ -32,6 +32,12 @@ class EffectiveWeights:
         if layer.training or wanted or hidden:
             return compute()
         if not self._unchanged(parameters):
+            try:
+                for parameter in parameters:
+                    parameter.detach().data_ptr()
+            except RuntimeError:
+                # Inside a torch.func transform new tensors are wrappers that die with it.
+                return compute()
             # Not in inference mode: what is cached must serve later calls that want gradients
             # towards their input. Not under autocast: a scale rounded to bf16 proves nothing.
             device = parameters[0].device.type
