@@ -17,7 +17,7 @@ from torch import Tensor
 from percert.tensors import Vector
 
 #: Halvings of the bracket of the multiplier. Any multiplier gives a sound bound; more are tighter.
-HALVINGS = 48
+HALVINGS = 32
 #: Cancellation in the squared distance, relative to |v|^2. It is subtracted.
 CANCELLATION = 1e-14
 

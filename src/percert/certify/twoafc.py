@@ -20,7 +20,7 @@ from percert.tensors import Images, Vector
 
 PerturbedTriplet: TypeAlias = Literal["reference", "candidates", "all"]
 #: Halvings of the bracket of the radius where all three images move.
-HALVINGS = 40
+HALVINGS = 34
 
 
 def twoafc(
