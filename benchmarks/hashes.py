@@ -6,13 +6,11 @@ the same without rounding to 8 bits in between: its values are differentiable in
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-import imagehash
 import numpy as np
-import pdqhash  # type: ignore[import-untyped]  # it ships no types
 import torch
 from PIL import Image
 from torch import Tensor
@@ -39,8 +37,11 @@ class HashDetector:
     twin: Callable[[Tensor], Tensor]
 
     def describe(self, images: Tensor) -> Described:
-        bits = torch.stack([self.program(array) for array in as_arrays(images)])
-        return Described(2 * bits.float() - 1)
+        return Described(self.hash(as_arrays(images)))
+
+    def hash(self, arrays: Sequence[Array]) -> Tensor:
+        """The bits of 8-bit images as -1 and 1, ``(n, bits)``."""
+        return 2 * torch.stack([self.program(array) for array in arrays]).float() - 1
 
     def distances(self, queries: Tensor, references: Tensor) -> Tensor:
         return ((1 - queries @ references.T / queries.shape[1]) / 2).double()
@@ -57,22 +58,29 @@ class HashDetector:
 
 
 def phash() -> HashDetector:
-    return HashDetector("phash", lambda a: _bits(imagehash.phash(Image.fromarray(a))), _phash_twin)
+    return HashDetector("phash", _imagehash("phash"), _phash_twin)
 
 
 def dhash() -> HashDetector:
-    return HashDetector("dhash", lambda a: _bits(imagehash.dhash(Image.fromarray(a))), _dhash_twin)
+    return HashDetector("dhash", _imagehash("dhash"), _dhash_twin)
 
 
 def pdq() -> HashDetector:
-    # The program writes its bits last to first.
-    return HashDetector(
-        "pdq", lambda a: torch.from_numpy(pdqhash.compute(a)[0][::-1].copy()), _pdq_twin
-    )
+    import pdqhash  # type: ignore[import-untyped]  # it ships no types
+
+    def program(array: Array) -> Tensor:
+        # The program writes its bits last to first.
+        return torch.from_numpy(pdqhash.compute(array)[0][::-1].copy())
+
+    return HashDetector("pdq", program, _pdq_twin)
 
 
-def _bits(value: imagehash.ImageHash) -> Tensor:
-    return torch.from_numpy(np.asarray(value.hash).ravel())
+def _imagehash(name: str) -> Callable[[Array], Tensor]:
+    # Like pdqhash a package of the extra "benchmarks", which other detectors do without.
+    import imagehash
+
+    function = getattr(imagehash, name)
+    return lambda array: torch.from_numpy(np.asarray(function(Image.fromarray(array)).hash).ravel())
 
 
 def _phash_twin(luma: Tensor) -> Tensor:

@@ -29,8 +29,11 @@ def as_tensor(images: list[Image.Image]) -> Tensor:
 
 def as_arrays(images: Tensor) -> list[np.ndarray[tuple[int, ...], np.dtype[np.uint8]]]:
     """``(n, 3, h, w)`` in [0, 1] as 8-bit ``(h, w, 3)`` arrays, rounded to nearest."""
-    pixels = (images.detach().double() * 255).round().clamp(0, 255).to(torch.uint8)
-    return list(np.ascontiguousarray(pixels.permute(0, 2, 3, 1).numpy()))
+    # One by one: buffers of a whole batch would come fresh from the system every time.
+    return [
+        np.ascontiguousarray((255 * image).round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0))
+        for image in images.detach()
+    ]
 
 
 def _load(folder: Path, pattern: str, limit: int | None) -> list[Image.Image]:

@@ -3,6 +3,8 @@
 from pathlib import Path
 
 from benchmarks.detectors import Detector, MetricDetector, SqueezeNetDetector
+from benchmarks.hashes import dhash, pdq, phash
+from benchmarks.structure import StructureDetector
 from percert import create_metric
 from percert.metrics.embedding import EmbeddingMetric
 from percert.models.squeezenet import squeezenet
@@ -18,7 +20,7 @@ NAMES = (
     "dhash",
     "pdq",
 )
-HASHES = ("phash", "dhash", "pdq")
+HASHES = {"phash": phash, "dhash": dhash, "pdq": pdq}
 
 
 def make_detector(name: str, data: Path, checkpoints: list[str]) -> Detector:
@@ -30,15 +32,9 @@ def make_detector(name: str, data: Path, checkpoints: list[str]) -> Detector:
         weights = data.parent / "weights" / "squeezenet1_0-imagenet.safetensors"
         return SqueezeNetDetector(squeezenet(weights))
     if name == "ssim":
-        from benchmarks.structure import StructureDetector
-
         return StructureDetector()
     if name in HASHES:
-        # Two packages of the extra ``benchmarks``, which other detectors do without.
-        from benchmarks import hashes
-
-        makers = {"phash": hashes.phash, "dhash": hashes.dhash, "pdq": hashes.pdq}
-        return makers[name]()
+        return HASHES[name]()
     return MetricDetector(make_metric(name, checkpoints), name)
 
 

@@ -14,6 +14,17 @@ SIDE = 24
 LUMA = (0.299, 0.587, 0.114)
 
 
+def luma_of(images: Tensor) -> Tensor:
+    """``(n, 1, h, w)`` of ``(n, 3, h, w)``."""
+    return (images * images.new_tensor(LUMA).view(1, 3, 1, 1)).sum(1, keepdim=True)
+
+
+def luma_distance(reference: Tensor, candidate: Tensor) -> Tensor:
+    """1 - SSIM of luma ``(n, 1, h, w)`` at its own size, ``(n,)``."""
+    luminance, structure = losses(reference, candidate)
+    return (luminance + structure - luminance * structure).flatten(1).mean(1)
+
+
 class StructureDetector:
     """1 - SSIM of luma at ``side`` x ``side`` pixels, resized by exact area averages."""
 
@@ -28,7 +39,7 @@ class StructureDetector:
             self.window[row, row : row + WINDOW] = weights
 
     def describe(self, images: Tensor) -> Described:
-        return Described(self._luma(images)[:, 0])
+        return Described(self.resize(luma_of(images))[:, 0])
 
     def distances(self, queries: Tensor, references: Tensor) -> Tensor:
         """All pairs: only the mean of the product x y has to be made for each of them."""
@@ -45,13 +56,8 @@ class StructureDetector:
         return torch.stack(rows).double()
 
     def attacked(self, images: Tensor, references: Tensor) -> tuple[Tensor, Tensor]:
-        luminance, structure = losses(references[:, None], self._luma(images))
-        distance = (luminance + structure - luminance * structure).flatten(1).mean(1)
+        distance = luma_distance(references[:, None], self.resize(luma_of(images)))
         return distance, distance.detach().double()
-
-    def _luma(self, images: Tensor) -> Tensor:
-        weights = images.new_tensor(LUMA).view(1, 3, 1, 1)
-        return self.resize((images * weights).sum(1, keepdim=True))
 
     def _average(self, images: Tensor) -> Tensor:
         return self.window @ images @ self.window.T

@@ -15,15 +15,15 @@ from torch import Tensor
 
 from benchmarks.conditions import Conditions, conditions, write_result
 from benchmarks.detectors import Described, Detector, join
+from benchmarks.edited import BATCH
 from benchmarks.photographs import DEFAULT_DATA, as_tensor, compatible
 from benchmarks.roster import make_detector
+from benchmarks.structure import luma_distance, luma_of
 from benchmarks.triplet_scores import TripletScores, certified_scores, natural_scores
 from percert.data.distortions import DISTORTIONS, distortion_triplet
 from percert.data.labelled_images import read_labelled_images, semantic_triplets
-from percert.metrics.ssim import ssim_distance
 
 NAMES = ("lipsim-tiny", "thumbnail-8", "thumbnail-16", "ssim", "squeezenet")
-BATCH = 25
 
 #: Reference, right and wrong images of one batch, and the name of the set that it belongs to.
 Batch = tuple[str, Tensor, Tensor, Tensor]
@@ -66,8 +66,8 @@ def semantic_batches(data: Path, count: int, seed: int) -> Iterator[Batch]:
     """Triplets of the validation images of Tiny ImageNet at 32 x 32."""
     images = read_labelled_images(data / "tiny-imagenet-32" / "val.parquet")
     indices = semantic_triplets(images.labels, count, seed)
-    for begin in range(0, count, 4 * BATCH):
-        reference, same, other = indices[begin : begin + 4 * BATCH].T
+    for begin in range(0, count, 16 * BATCH):
+        reference, same, other = indices[begin : begin + 16 * BATCH].T
         yield (
             "semantic",
             images.decode(reference),
@@ -100,15 +100,17 @@ class _Collected:
         self.size = (0, 0)
 
     def add(self, detector: _Described | None, batch: Batch) -> None:
-        _, reference, right, wrong = batch
+        reference = batch[1]
         self.size = (reference.shape[2], reference.shape[3])
         if detector is not None:
             self.described.append(detector.triplet(batch))
             return
+        # One by one: SSIM's maps of a whole batch would be far larger than any cache.
         with torch.no_grad():
-            self.distances.append(
-                (ssim_distance(reference, right), ssim_distance(reference, wrong))
-            )
+            for one, first, second in zip(*map(luma_of, batch[1:]), strict=True):
+                self.distances.append(
+                    (luma_distance(one[None], first[None]), luma_distance(one[None], second[None]))
+                )
 
 
 def _scores(name: str, collected: Sequence[_Collected]) -> TripletScores:
