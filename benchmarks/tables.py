@@ -122,6 +122,14 @@ def speed_table(result: Result) -> str:
     return markdown(header, rows)
 
 
+INTRODUCTION = """# Measured
+
+Made by `python -m benchmarks`; `benchmarks/README.md` defines every column. In parentheses: after
+an attack the share that is proven at that budget; of triplets the share that the paper's radius
+(Eq. 8) certifies.
+"""
+
+
 def report(folder: Path) -> str:
     """All tables of the results in ``folder``; ``ValueError`` where there are none."""
     results = [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
@@ -152,7 +160,9 @@ def report(folder: Path) -> str:
     if not parts:
         raise ValueError(f"{folder}: expected results of benchmarks, found none")
     seen = dict.fromkeys(_conditions(one) for one in results)
-    return "\n".join([*(part for part in parts if part), "Measured on:\n", *seen]) + "\n"
+    return (
+        "\n".join([INTRODUCTION, *(part for part in parts if part), "Measured on:\n", *seen]) + "\n"
+    )
 
 
 def _of(results: Sequence[Result], benchmark: str) -> list[Result]:
