@@ -1,11 +1,13 @@
 """Attacks on certified decisions, from inside the certified radius: none may succeed."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 
 from percert.audit.report import AttackAudit
-from percert.certify import Certificate, copies, twoafc
+from percert.certify import Certificate, PixelFeatures, copies_of_features, twoafc_of_features
+from percert.certify.embed import embed
 from percert.metrics.embedding import EmbeddingMetric, cosine_distance
 from percert.norms import l2_norm, per_sample, project_l2
 from percert.tensors import Embeddings, Images, Vector
@@ -22,48 +24,46 @@ def attack_certificates(
     Each image is the reference of one triplet and the moving candidate of one pair; its next ones
     in the batch are the others. Projected gradient ascent on the margin, pixels kept in [0, 1].
     """
-    left, right = images.roll(1, 0), images.roll(2, 0)
+    given = embed(metric, images)
+    left, right = _next(given, 1), _next(given, 2)
     with torch.no_grad():
-        judged = twoafc(metric, images, left, right)
-        threshold = float(metric(left, images).double().mean().clamp(1e-4, 2))
-        matched = copies(metric, left, images, threshold)
+        h = metric.embed(images)
+        h_left, h_right = h.roll(1, 0), h.roll(2, 0)
+        threshold = float(_distance(metric, h, h_left).double().mean().clamp(1e-4, 2))
 
-        h_left, h_right = metric.embed(left), metric.embed(right)
-    closer_right = judged.decision.to(images.device) == 1
-    copied = matched.decision.to(images.device).bool()
+    def closer(moved: PixelFeatures) -> Certificate:
+        return twoafc_of_features(moved, left, right)
 
-    def toward_other_side(x: Images) -> Vector:
-        h = metric.embed(x)
-        gap = _distance(metric, h, h_right) - _distance(metric, h, h_left)
-        return torch.where(closer_right, gap, -gap)
+    def copied(moved: PixelFeatures) -> Certificate:
+        return copies_of_features(left, moved, threshold)
 
-    def across_threshold(x: Images) -> Vector:
-        distance = _distance(metric, metric.embed(x), h_left)
-        return torch.where(copied, distance, -distance)
+    def toward_right(x: Images) -> Vector:
+        moved = metric.embed(x)
+        return _distance(metric, moved, h_left) - _distance(metric, moved, h_right)
 
-    def closer(x: Images) -> Certificate:
-        return twoafc(metric, x, left, right)
-
-    def copy(x: Images) -> Certificate:
-        return copies(metric, left, x, threshold)
+    def away(x: Images) -> Vector:
+        return _distance(metric, metric.embed(x), h_left)
 
     tried, flipped, largest = 0, 0, 0.0
-    for certificate, margin, judge in (
-        (judged, toward_other_side, closer),
-        (matched, across_threshold, copy),
-    ):
+    # A decision of 0 is left, or not a copy: the one that ascent moves away from is named here.
+    for judge, climb, ascending_from in ((closer, toward_right, 0), (copied, away, 1)):
+        certificate = judge(given)
+        decision = certificate.decision.to(images.device)
+        sign = torch.where(decision == ascending_from, 1.0, -1.0).to(images)
+
+        def objective(
+            x: Images, climb: Callable[[Images], Vector] = climb, sign: Vector = sign
+        ) -> Vector:
+            return sign * climb(x)
+
         radius = INSIDE * certificate.radius.to(images.device)
-        attacked = ascend(margin, images, radius, steps=steps, generator=generator)
-        with torch.no_grad():
-            changed = (judge(attacked).decision != certificate.decision) & (certificate.radius > 0)
-        tried += int((certificate.radius > 0).sum())
-        flipped += int(changed.sum())
+        attacked = ascend(objective, images, radius, steps=steps, generator=generator)
+        changed = judge(embed(metric, attacked)).decision != certificate.decision
+        certified = certificate.radius > 0
+        tried += int(certified.sum())
+        flipped += int((changed & certified).sum())
         largest = max(largest, float(certificate.radius.max()))
     return AttackAudit(tried, flipped, largest)
-
-
-def _distance(metric: EmbeddingMetric, first: Embeddings, second: Embeddings) -> Vector:
-    return cosine_distance(first, second, metric.constant)
 
 
 def ascend(
@@ -89,3 +89,12 @@ def ascend(
         # Clipping to [0, 1] moves towards the original: it cannot leave the ball.
         moved = (images + project_l2(step - images, limit)).clamp(0, 1)
     return moved.detach()
+
+
+def _next(features: PixelFeatures, places: int) -> PixelFeatures:
+    """The features of the images ``places`` further on in the batch."""
+    return replace(features, h=features.h.roll(places, 0), error=features.error.roll(places, 0))
+
+
+def _distance(metric: EmbeddingMetric, first: Embeddings, second: Embeddings) -> Vector:
+    return cosine_distance(first, second, metric.constant)
