@@ -1,0 +1,123 @@
+"""Every attack by name."""
+
+import difflib
+from dataclasses import MISSING, dataclass, fields
+from importlib import import_module
+from typing import Any, get_args, get_origin, get_type_hints
+
+from percert.attacks.attack import Attack
+
+
+@dataclass(frozen=True)
+class AttackCard:
+    """Where one attack lives, and what it is.
+
+    ``where`` is ``module:Class`` under ``percert.attacks``; the class is a frozen dataclass of
+    settings. ``kind``: ``"minimal"`` looks for the smallest change that succeeds, ``"bounded"`` for
+    any success within its ``eps``. ``goals``: what it can be sent against, of ``"classifier"``,
+    ``"triplet"`` and ``"embedding"``.
+    """
+
+    name: str
+    where: str
+    summary: str
+    kind: str
+    goals: tuple[str, ...] = ("classifier", "triplet")
+    paper: str | None = None
+
+
+CATALOG: dict[str, AttackCard] = {
+    card.name: card
+    for card in (
+        AttackCard(
+            name="ascent",
+            where="ascent:NormalisedAscent",
+            summary="Normalised gradient steps, then the least multiple that survives 8 bits",
+            kind="minimal",
+        ),
+    )
+}
+
+
+def list_attacks() -> list[str]:
+    """The names that :func:`create_attack` knows.
+
+    >>> "ascent" in list_attacks()
+    True
+    """
+    return list(CATALOG)
+
+
+def create_attack(name: str, **options: Any) -> Attack:
+    """The attack called ``name`` with its settings, those not given at their defaults.
+
+    Raises ``ValueError`` for an unknown name or option, naming the nearest and what there is.
+
+    >>> create_attack("ascent", steps=20).steps
+    20
+    """
+    if name not in CATALOG:
+        near = difflib.get_close_matches(str(name).lower(), CATALOG, n=1)
+        hint = f", did you mean {near[0]!r}?" if near else "."
+        raise ValueError(f"attack: unknown name {name!r}{hint} Known: {', '.join(CATALOG)}")
+    kind = attack_class(name)
+    known = {field.name for field in fields(kind)}
+    unknown = sorted(set(options) - known)
+    if unknown:
+        raise ValueError(
+            f"attack {name}: unknown option {unknown[0]!r}; known: {', '.join(sorted(known))}"
+        )
+    missing = [
+        field.name
+        for field in fields(kind)
+        if field.default is MISSING
+        and field.default_factory is MISSING
+        and field.name not in options
+    ]
+    if missing:
+        raise ValueError(f"attack {name}: option {missing[0]!r} must be given")
+    made: Attack = kind(**options)
+    return made
+
+
+def parse_attack(text: str) -> tuple[str, Attack]:
+    """The attack in ``NAME`` or ``NAME:key=value,key=value``, as on a command line, with its name.
+
+    >>> parse_attack("ascent:steps=20,loss=cross-entropy")[1].loss
+    'cross-entropy'
+    """
+    name, _, settings = text.partition(":")
+    options: dict[str, Any] = {}
+    hints = get_type_hints(attack_class(name)) if name in CATALOG else {}
+    for setting in filter(None, settings.split(",")):
+        key, equals, value = setting.partition("=")
+        if not equals:
+            raise ValueError(f"attack {name}: expected key=value, found {setting!r}")
+        options[key.strip()] = _read(value.strip(), hints.get(key.strip(), str), f"{name}: {key}")
+    return name, create_attack(name, **options)
+
+
+def attack_class(name: str) -> type[Any]:
+    """The frozen dataclass of settings behind a name of the catalog."""
+    module, _, attribute = CATALOG[name].where.partition(":")
+    found: type[Any] = getattr(import_module(f"percert.attacks.{module}"), attribute)
+    return found
+
+
+def _read(value: str, hint: Any, what: str) -> Any:
+    """``value`` as the setting's type has it: bool, int, float, text, or none."""
+    kinds = get_args(hint) if get_origin(hint) is not None else (hint,)
+    if value.lower() == "none" and type(None) in kinds:
+        return None
+    if bool in kinds and value.lower() in ("true", "false"):
+        return value.lower() == "true"
+    for kind in (int, float):
+        if kind in kinds:
+            try:
+                return kind(value)
+            except ValueError:
+                continue
+    if bool in kinds or int in kinds or float in kinds:
+        names = " or ".join(getattr(kind, "__name__", str(kind)) for kind in kinds)
+        raise ValueError(f"attack {what}: expected {names}, found {value!r}")
+    return value

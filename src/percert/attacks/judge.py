@@ -1,0 +1,103 @@
+"""The only place that decides whether an attack succeeded."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from percert.attacks.goal import Goal, Model
+from percert.attacks.threat import Threat, Unbounded, length
+from percert.check import check_images, check_same_shape
+from percert.images import round_to_8bit
+from percert.metrics.metric import Metric
+from percert.tensors import Images, Vector
+
+
+@dataclass(frozen=True, eq=False)
+class Verdict:
+    """What became of each of n images.
+
+    ``images`` as the attack returned them, ``images_8bit`` as a file holds them. ``achieved`` and
+    ``achieved_8bit``: the goal is reached by an image that differs from the original;
+    ``within_threat`` and ``within_threat_8bit``: it was allowed. ``distances``: by name, ``(n,)``
+    each, of the **8-bit** images from the originals.
+    """
+
+    images: Images
+    images_8bit: Images
+    achieved: Tensor
+    achieved_8bit: Tensor
+    within_threat: Tensor
+    within_threat_8bit: Tensor
+    margin: Vector
+    margin_8bit: Vector
+    distances: dict[str, Vector]
+
+    @property
+    def success(self) -> Tensor:
+        """Reached, and allowed, as returned."""
+        return self.achieved & self.within_threat
+
+    @property
+    def success_8bit(self) -> Tensor:
+        """Reached, and allowed, as a file."""
+        return self.achieved_8bit & self.within_threat_8bit
+
+
+@torch.no_grad()
+def judge(
+    model: Model,
+    images: Images,
+    adversarial: Images,
+    goal: Goal,
+    *,
+    threat: Threat | None = None,
+    metrics: Mapping[str, Metric] | None = None,
+) -> Verdict:
+    """Judge ``adversarial`` images of ``images``, both ``(n, 3, h, w)`` in [0, 1].
+
+    Success is decided before and after rounding to 8 bits. ``threat`` is what was allowed (anything
+    where ``None``). ``metrics`` are further distances by name; l1, l2 and linf are always there.
+    An unchanged image is no adversarial image, even where the model was wrong to begin with. Raises
+    ``ValueError`` for batches that do not fit, and for pixels that are NaN or outside [0, 1].
+
+    >>> from percert.attacks.goal import Untargeted
+    >>> model = lambda images: torch.stack([1 - images.mean((1, 2, 3)), images.mean((1, 2, 3))], 1)
+    >>> black = torch.zeros(1, 3, 4, 4)
+    >>> verdict = judge(model, black, black + 0.7, Untargeted(torch.tensor([0])))
+    >>> verdict.success_8bit, round(verdict.distances["linf"].item(), 4)
+    (tensor([True]), 0.698)
+    """
+    check_images(images)
+    check_images(adversarial, "adversarial")
+    check_same_shape(images, adversarial, "adversarial")
+    if len(goal) != len(images):
+        raise ValueError(f"goal: expected {len(images)} entries, one an image, found {len(goal)}")
+    threat = threat or Unbounded()
+    files = round_to_8bit(adversarial)
+    change = files - images
+    margin = goal.margin(goal.scores(model, adversarial))
+    margin_8bit = goal.margin(goal.scores(model, files))
+    distances = {
+        "l1": length(change, "l1"),
+        "l2": length(change, "l2"),
+        "linf": length(change, "linf"),
+    }
+    for name, metric in (metrics or {}).items():
+        distances[name] = metric(images, files)
+    return Verdict(
+        images=adversarial,
+        images_8bit=files,
+        achieved=(margin > 0) & _differs(images, adversarial),
+        achieved_8bit=(margin_8bit > 0) & _differs(images, files),
+        within_threat=threat.within(images, adversarial),
+        within_threat_8bit=threat.within(images, files),
+        margin=margin,
+        margin_8bit=margin_8bit,
+        distances=distances,
+    )
+
+
+def _differs(images: Images, others: Images) -> Tensor:
+    return (images != others).flatten(1).any(1)
