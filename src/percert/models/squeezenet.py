@@ -3,14 +3,18 @@
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from percert.check import check_images
+from percert.models.preparation import Preparation
+from percert.models.weights import load_weights
 from percert.tensors import Embeddings, Features, Images
 
 #: What the authors' Caffe model subtracts from pixels in 0 to 255: blue, green, red.
 MEAN_BGR = (104.0, 117.0, 123.0)
+
+#: The layers whose outputs stand for the network where features are compared: the first activation
+#: and six of the eight fire modules, in the part of those that LPIPS takes of SqueezeNet 1.1.
+FEATURE_LAYERS = (1, 4, 7, 8, 9, 10, 12)
 
 
 class Fire(nn.Module):
@@ -30,14 +34,13 @@ class Fire(nn.Module):
 class SqueezeNet(nn.Module):
     """SqueezeNet 1.0 in torchvision's layout of weights; takes sRGB images in [0, 1].
 
-    Channel order and mean live inside. Any size of at least 48 pixels a side will do; the weights
-    were trained at 227.
+    Channel order and mean live inside: those of its authors' Caffe model, or what ``preparation``
+    says. Any size of at least 48 pixels a side will do; the weights were trained at 227.
     """
 
-    mean: Tensor
-
-    def __init__(self, classes: int = 1000) -> None:
+    def __init__(self, classes: int = 1000, preparation: Preparation | None = None) -> None:
         super().__init__()
+        self.preparation = preparation or Preparation(mean=MEAN_BGR, channels="bgr", scale=255)
         self.features = nn.Sequential(
             nn.Conv2d(3, 96, 7, stride=2),
             nn.ReLU(),
@@ -54,13 +57,25 @@ class SqueezeNet(nn.Module):
             Fire(512, 64, 256),
         )
         self.classifier = nn.Sequential(nn.Dropout(), nn.Conv2d(512, classes, 1), nn.ReLU())
-        self.register_buffer("mean", torch.tensor(MEAN_BGR).view(1, 3, 1, 1), persistent=False)
 
     def feature_map(self, images: Images) -> Features:
         """The output of the last fire module, ``(n, 512, h', w')``, at about 1/16 of the size."""
-        check_images(images)
-        features: Tensor = self.features(images.flip(1) * 255.0 - self.mean)
+        features: Tensor = self.features(self.preparation(images))
         return features
+
+    def layers(self, images: Images) -> list[Features]:
+        """The outputs of the :data:`FEATURE_LAYERS`, ``(n, c, h', w')`` each, first to last.
+
+        >>> [layer.shape[1] for layer in SqueezeNet().layers(torch.rand(1, 3, 64, 64))]
+        [96, 128, 256, 384, 384, 512, 512]
+        """
+        found = []
+        features = self.preparation(images)
+        for index, layer in enumerate(self.features):
+            features = layer(features)
+            if index in FEATURE_LAYERS:
+                found.append(features)
+        return found
 
     def embed(self, images: Images) -> Embeddings:
         """The feature map averaged over positions, ``(n, 512)``, not negative."""
@@ -81,15 +96,6 @@ def squeezenet(weights: Path) -> SqueezeNet:
 
     Raises ``ValueError`` where the file's keys or shapes are not those of torchvision's layout.
     """
-    state = load_file(weights)
     model = SqueezeNet()
-    expected = {key: tuple(value.shape) for key, value in model.state_dict().items()}
-    found = {key: tuple(value.shape) for key, value in state.items()}
-    if found != expected:
-        wrong = sorted(set(found.items()) ^ set(expected.items()))
-        raise ValueError(
-            f"{weights}: expected the weights of squeezenet1_0, {len(wrong)} keys or shapes "
-            f"differ, the first is {wrong[0]}"
-        )
-    model.load_state_dict(state)
+    load_weights(model, weights)
     return model.eval().requires_grad_(False)

@@ -1,0 +1,129 @@
+"""Cards: a TOML file that says what a classifier is, so that it takes images in [0, 1]."""
+
+import sys
+from dataclasses import dataclass, fields
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from percert.models.preparation import Channels, Preparation
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassifierCard:
+    """One classifier: its network, its weights, and what is done to images before.
+
+    ``architecture`` is ``"squeezenet1_0"``, ``"timm:NAME"``, ``"torchvision:NAME"`` or
+    ``"package.module:factory"``; ``weights`` a file. For the rest see
+    :class:`~percert.models.preparation.Preparation`; ``size`` is (height, width), or ``None`` for
+    the images' own. ``classes`` is the number of logits, where the architecture has a choice.
+    """
+
+    architecture: str
+    weights: Path | None = None
+    classes: int | None = None
+    mean: tuple[float, ...] = (0.0, 0.0, 0.0)
+    std: tuple[float, ...] = (1.0, 1.0, 1.0)
+    channels: Channels = "rgb"
+    scale: float = 1.0
+    size: tuple[int, int] | None = None
+    class_names: tuple[str, ...] = ()
+
+    def preparation(self) -> Preparation:
+        """What is done to images, as a module."""
+        return Preparation(
+            mean=self.mean,
+            std=self.std,
+            channels=self.channels,
+            scale=self.scale,
+            size=self.size,
+        )
+
+
+def shipped_cards() -> list[str]:
+    """The names of the cards that come with percert.
+
+    >>> shipped_cards()
+    ['squeezenet1_0']
+    """
+    folder = files("percert.models") / "cards"
+    return sorted(
+        entry.name.removesuffix(".toml")
+        for entry in folder.iterdir()
+        if entry.name.endswith(".toml")
+    )
+
+
+def shipped_card(name: str) -> ClassifierCard:
+    """The card called ``name`` that comes with percert.
+
+    >>> shipped_card("squeezenet1_0").channels
+    'bgr'
+    """
+    text = (files("percert.models") / "cards" / f"{name}.toml").read_text(encoding="utf-8")
+    return _card(tomllib.loads(text), name, Path())
+
+
+def read_card(path: str | Path) -> ClassifierCard:
+    """The card in the TOML file at ``path``; its ``weights`` count from its own folder.
+
+    Raises ``ValueError`` for a file that is missing or no TOML, an unknown key, a missing
+    ``architecture``, and values that mean nothing.
+    """
+    path = Path(path)
+    try:
+        entries = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ValueError(f"{path}: no such file") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: not a TOML file ({error})") from None
+    return _card(entries, str(path), path.parent)
+
+
+def _card(entries: dict[str, Any], name: str, folder: Path) -> ClassifierCard:
+    known = [field.name for field in fields(ClassifierCard)]
+    unknown = sorted(set(entries) - set(known))
+    if unknown:
+        raise ValueError(f"{name}: unknown key {unknown[0]!r}; known: {', '.join(known)}")
+    if not isinstance(entries.get("architecture"), str):
+        raise ValueError(f'{name}: expected architecture = "...", as in the example card')
+    made = dict(entries)
+    for key in ("mean", "std"):
+        if key in made:
+            made[key] = _numbers(made[key], f"{name}: {key}")
+    if "size" in made:
+        made["size"] = _size(made["size"], f"{name}: size")
+    if "weights" in made:
+        made["weights"] = folder / str(made["weights"])
+    if "class_names" in made:
+        made["class_names"] = tuple(map(str, made["class_names"]))
+    card = ClassifierCard(**made)
+    try:
+        card.preparation()
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{name}: {error}") from None
+    if card.class_names and card.classes not in (None, len(card.class_names)):
+        raise ValueError(
+            f"{name}: expected {card.classes} class_names, found {len(card.class_names)}"
+        )
+    return card
+
+
+def _numbers(value: Any, what: str) -> tuple[float, ...]:
+    if isinstance(value, list) and all(isinstance(entry, (int, float)) for entry in value):
+        return tuple(map(float, value))
+    raise ValueError(f"{what}: expected a list of 3 numbers, found {value!r}")
+
+
+def _size(value: Any, what: str) -> tuple[int, int] | None:
+    if value == "own":
+        return None
+    sides = value if isinstance(value, list) else [value, value]
+    if len(sides) == 2 and all(type(side) is int and side > 0 for side in sides):
+        return sides[0], sides[1]
+    raise ValueError(f'{what}: expected a side, [height, width] or "own", found {value!r}')
