@@ -1,0 +1,119 @@
+"""Where a store lies, and what makes it safe to write there."""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+from percert.search.rows import StoreHeader, files_schema, images_schema, read_header
+
+#: Addresses of LanceDB that are no folders: nothing can be locked there, and commits alone keep
+#: writers apart.
+REMOTE = ("s3://", "gs://", "az://", "memory://")
+LOCK = "percert.lock"
+#: Seconds after which a writer that holds the lock is taken for stuck; a commit takes less than 1.
+PATIENCE = 600
+_OURS = ("files.lance", "images.lance", LOCK)
+
+
+def is_remote(path: str) -> bool:
+    """Whether ``path`` is an address of an object store; ``ValueError`` for one of another kind.
+
+    >>> is_remote("s3://bucket/photos"), is_remote("photos.store")
+    (True, False)
+    """
+    if path.startswith(REMOTE):
+        return True
+    if "://" in path:
+        raise ValueError(
+            f"{path}: expected a folder or an address that begins with {', '.join(REMOTE)}"
+        )
+    return False
+
+
+def open_tables(path: str, new: StoreHeader | None) -> tuple[Any, Any, StoreHeader]:
+    """The tables ``images`` and ``files`` of the store at ``path``, and its header.
+
+    Where there is no store, makes one with the header ``new``. Raises ``ValueError`` where there is
+    none and ``new`` is ``None``, and for a folder of something else.
+    """
+    try:
+        import lancedb
+    except ImportError as error:
+        raise ValueError("the index needs LanceDB: pip install 'percert[search]'") from error
+    remote = is_remote(path)
+    if not remote:
+        _check_folder(Path(path), create=new is not None)
+    try:
+        connection = lancedb.connect(path)
+        images = _open(connection, "images")
+        if images is None:
+            if new is None:
+                raise ValueError(f"{path}: no store here; `percert index add` makes one")
+            with writing(path):  # the folder is there by now: connecting makes it
+                # The header comes last: a store that has one has all.
+                files = connection.create_table("files", schema=files_schema(), exist_ok=True)
+                images = connection.create_table("images", schema=images_schema(new), exist_ok=True)
+        else:
+            files = _open(connection, "files")
+    except (OSError, RuntimeError) as error:
+        raise ValueError(f"{path}: cannot be opened as a store ({_first_line(error)})") from error
+    if files is None:
+        raise ValueError(f"{path}: a damaged store, its table of files is missing")
+    return images, files, read_header(images.schema.metadata, path)
+
+
+def writing(path: str) -> AbstractContextManager[Any]:
+    """Holds the store at ``path`` against other writers; readers are never held up.
+
+    The lock is the operating system's: it goes with the process that holds it, however that ends.
+    """
+    if is_remote(path):
+        return contextlib.nullcontext()
+    return _locked(path)
+
+
+@contextlib.contextmanager
+def _locked(path: str) -> Iterator[None]:
+    import filelock  # torch depends on it
+
+    lock = filelock.FileLock(os.path.join(path, LOCK), timeout=PATIENCE)
+    try:
+        with lock:
+            yield
+    except filelock.Timeout:
+        raise ValueError(f"{path}: another writer has held the store for {PATIENCE} s") from None
+
+
+def _open(connection: Any, name: str) -> Any:
+    try:
+        return connection.open_table(name)
+    except (ValueError, FileNotFoundError) as error:
+        if "not found" in str(error).lower():
+            return None
+        raise
+
+
+def _check_folder(folder: Path, create: bool) -> None:
+    """Refuse what is not a store, so that none is made among somebody's photographs."""
+    if not folder.exists():
+        if not create:
+            raise ValueError(f"{folder}: no store here; `percert index add` makes one")
+        return
+    if not folder.is_dir():
+        raise ValueError(f"{folder}: a file, expected the folder of a store")
+    names = os.listdir(folder)
+    if any(name not in _OURS for name in names):
+        other = next(name for name in sorted(names) if name not in _OURS)
+        raise ValueError(f"{folder}: not a store, the folder holds {other!r}; name a new folder")
+    # What is written through a link would land outside the store.
+    for table in (folder, *(folder / name for name in names if name != LOCK)):
+        for entry in os.scandir(table):
+            if entry.is_symlink():
+                raise ValueError(f"{entry.path}: a link; a store holds none")
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0][:300] if str(error).strip() else type(error).__name__

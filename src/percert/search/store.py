@@ -1,0 +1,211 @@
+"""The store of an index: embeddings of images in LanceDB, in a folder or an object store."""
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, final
+
+import torch
+from torch import Tensor
+
+from percert.metrics.embedding import EmbeddingMetric
+from percert.metrics.metric import Metric
+from percert.search.identity import MetricId, check_same_metric, metric_id
+from percert.search.place import open_tables
+from percert.search.rows import StoreHeader, is_one_of
+from percert.search.views import parse_views
+
+if TYPE_CHECKING:
+    from percert.search.add import Added
+    from percert.search.verify import Verdict
+
+
+@dataclass(frozen=True)
+class Block:
+    """Some images of a store, in its order: ``m`` of them with ``views`` embeddings each.
+
+    ``embeddings`` ``(m * views, k)`` float32 holds the raw h, all views of an image side by side:
+    row r is view ``r % views`` of image ``ids[r // views]``. ``norms``, ``bounds`` and
+    ``pixel_errors`` ``(m * views,)`` float64: |h|, the proven bound of h at the view's size, and
+    the rounding of the pixels in pixel units (``pixel_error`` of
+    :func:`percert.certify.features.pixel_features`). All lie on the CPU, and are not to be changed.
+    """
+
+    ids: "Ids"
+    embeddings: Tensor
+    norms: Tensor
+    bounds: Tensor
+    pixel_errors: Tensor
+    views: int
+
+    @property
+    def view(self) -> Tensor:
+        """``(m * views,)`` int64: which of :attr:`Store.views` each row is."""
+        return torch.arange(self.views).repeat(len(self.ids))
+
+
+@final
+class Ids(Sequence[str]):
+    """Names of images, kept as Arrow has them and made Python strings where they are asked for."""
+
+    def __init__(self, column: Any) -> None:
+        self.column = column
+
+    def __len__(self) -> int:
+        return len(self.column)
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return self.column[index].to_pylist()
+        return self.column[index].as_py()
+
+
+@final
+class Store:
+    """An opened store; :func:`open_store` makes it. It shows the state of when it was opened.
+
+    What the store itself adds and removes it shows at once, what others do after :meth:`refresh`.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        images: Any,
+        files: Any,
+        header: StoreHeader,
+        metric: EmbeddingMetric | None,
+    ) -> None:
+        self.path = path
+        self.images = images
+        self.files = files
+        self.header = header
+        self.metric = metric
+
+    @property
+    def metric_id(self) -> MetricId:
+        """Name, weights hash and bound of the metric that all embeddings here are from."""
+        return self.header.metric
+
+    @property
+    def views(self) -> tuple[str, ...]:
+        """The names of the views that each image is stored with, the whole image first."""
+        return self.header.views
+
+    @property
+    def count(self) -> int:
+        """How many images there are, each counted once however many files hold it."""
+        return int(self.images.count_rows())
+
+    @property
+    def version(self) -> int:
+        """Another number after every change of the images: what is kept for one is stale then."""
+        return int(self.images.version)
+
+    def refresh(self) -> None:
+        """Show what others have added and removed since the store was opened."""
+        self.images.checkout_latest()
+        self.files.checkout_latest()
+
+    def embedder(self) -> EmbeddingMetric:
+        """The metric. Raises ``ValueError`` for a store that was opened without one."""
+        if self.metric is None:
+            raise ValueError(f"{self.path}: opened without a metric, which this needs")
+        return self.metric
+
+    def blocks(self, rows: int = 8192) -> Iterator[Block]:
+        """All images, in blocks of at most ``rows`` embeddings (but at least one image).
+
+        Memory holds a few blocks at a time, however large the store. Iterate twice, and the order
+        is the same, unless the store has been changed in between.
+        """
+        from percert.search.scan import scan_blocks
+
+        return scan_blocks(self.images, self.header, rows)
+
+    def rows(self, columns: Sequence[str], ids: Sequence[str] | None = None) -> Any:
+        """A ``pyarrow.Table`` of ``columns`` of all images, or of those of ``ids`` that are there.
+
+        The columns: ``id``, ``bytes``, ``height``, ``width``, ``h``, ``norm``, ``bound``,
+        ``pixel_error``, ``time``; ``path``, the first in order of the files that hold the image
+        (null for an image without one), and ``paths``, the list of all; ``metric`` and ``weights``.
+        Raises ``ValueError`` for another column. With ``ids``, the rows come in their order.
+        """
+        from percert.search.scan import scan_rows
+
+        return scan_rows(self.images, self.files, self.header, columns, ids)
+
+    def find_path(self, path: str | os.PathLike[str]) -> str | None:
+        """The id of the image that the file ``path`` held when it was added, or ``None``."""
+        from percert.search.sources import path_key
+
+        (condition,) = is_one_of("path", [path_key(path)])
+        found = self.files.search().where(condition).select(["id"]).to_arrow()
+        return found["id"][0].as_py() if len(found) else None
+
+    def add(self, images: Tensor | Sequence[Tensor], ids: Sequence[str]) -> "Added":
+        """Store images ``(n, 3, h, w)`` in [0, 1], or a list of ``(3, h, w)``, under ``ids``.
+
+        An id that is there already keeps what it has. When this returns, all are stored, and stay
+        so. Raises ``ValueError`` for what are not images, and for ids that are not one per image.
+        See :func:`percert.search.add.add_files` for files.
+        """
+        from percert.search.add import add_tensors
+
+        return add_tensors(self, images, ids)
+
+    def remove(self, ids: Sequence[str]) -> int:
+        """Remove the images ``ids``, and what is known of their files; how many there were."""
+        from percert.search.remove import remove_images
+
+        return remove_images(self, ids)
+
+    def verify(self) -> "Verdict":
+        """Whether the store is sound; see :func:`percert.search.verify.verify_store`."""
+        from percert.search.verify import verify_store
+
+        return verify_store(self)
+
+    def info(self) -> dict[str, Any]:
+        """What ``percert index info`` says: counts, metric, views and size."""
+        from percert.search.info import describe_store
+
+        return describe_store(self)
+
+
+def open_store(
+    path: str | os.PathLike[str],
+    metric: Metric | None = None,
+    *,
+    create: bool = True,
+    views: str | Sequence[str] | None = None,
+) -> Store:
+    """The store at ``path``, a folder or an address such as ``s3://bucket/name``.
+
+    Where there is none, ``create`` makes one for ``metric`` and ``views`` (the name of a set of
+    :data:`percert.search.views.VIEW_SETS`, or names of views; by default the set ``whole``). A
+    store that exists must be of the same metric, weights included, and of the same views unless
+    none are named: otherwise ``ValueError``, with both hashes. Without a ``metric``, the store can
+    be looked at, verified and removed from, but nothing can be embedded.
+
+    >>> import tempfile
+    >>> from percert.metrics.thumbnail import thumbnail
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     store = open_store(f"{folder}/photos.store", thumbnail(8))
+    ...     added = store.add(torch.rand(2, 3, 32, 32), ids=["a", "b"])
+    ...     store.count, [len(block.ids) for block in store.blocks()]
+    (2, [2])
+    """
+    name = os.fspath(path)
+    wanted = None if views is None else parse_views(views)
+    given = None if metric is None else metric_id(metric)
+    new = StoreHeader(given, wanted or parse_views("whole")) if create and given else None
+    images, files, header = open_tables(name, new)
+    if given is not None:
+        check_same_metric(header.metric, given, name)
+    if wanted is not None and wanted != header.views:
+        raise ValueError(
+            f"{name}: holds the views {', '.join(header.views)}, found {', '.join(wanted)}"
+        )
+    return Store(
+        name, images, files, header, metric if isinstance(metric, EmbeddingMetric) else None
+    )
