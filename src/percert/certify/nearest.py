@@ -122,7 +122,7 @@ def _search(
         if scanned >= k:
             kth = torch.cat(radii).kthvalue(k).values
             farthest = gallery[rivals[-1:]]
-            if _least(query, float(angle(g, farthest)) - theta, worst_xi) > kth:
+            if least_radius(query, float(angle(g, farthest)) - theta, worst_xi) > kth:
                 break
     if not radii:
         return first, distance, math.inf, math.inf, math.inf, 0
@@ -131,7 +131,7 @@ def _search(
     return first, distance, float(r.amin()), top_k, float(reported(paper, r.amin())), scanned
 
 
-def _least(query: PixelFeatures, gap: float, xi: float) -> Tensor:
+def least_radius(query: PixelFeatures, gap: float, xi: float) -> Tensor:
     """A radius that no rival whose angle is at least ``gap`` larger can be below, slack included.
 
     With S = sin(gap / 2): <v, u> >= n S |u| and |u| >= 2 S, and (n S |u| - n xi) / (|u| + xi) rises
