@@ -1,5 +1,6 @@
 """Safe decoding of one image file."""
 
+import io
 import os
 import stat
 import struct
@@ -55,32 +56,54 @@ def load_image(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) ->
     ...     load_image(Path(folder, "white.png")).shape
     torch.Size([3, 4, 5])
     """
+    _check_limit(max_pixels)
+    with open_file(path) as stream:
+        return _load(stream, path, max_pixels)
+
+
+def decode_image(
+    encoded: bytes, name: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS
+) -> Tensor:
+    """The image in the bytes of a file, as :func:`load_image` reads it; errors say ``name``.
+
+    >>> decode_image(b"GIF89a", "row 7")
+    Traceback (most recent call last):
+    percert.images.error.ImageError: row 7: a GIF file, but only JPEG, PNG, WebP, BMP and TIFF ...
+    """
+    _check_limit(max_pixels)
+    return _load(io.BytesIO(encoded), name, max_pixels)
+
+
+def _check_limit(max_pixels: int) -> None:
     if max_pixels < 1:
         raise ValueError(f"max_pixels: expected at least 1, found {max_pixels}")
-    with _open(path) as stream:
-        start = stream.read(16)
-        if not start:
-            raise ImageError(path, "an empty file (0 bytes)")
-        try:
-            with without_pillow_warnings():
-                return _decode(stream, max_pixels)
-        except UnidentifiedImageError as error:
-            raise ImageError(path, why_unidentified(start)) from error
-        except _Refused as error:
-            raise ImageError(path, str(error)) from error
-        except Image.DecompressionBombError as error:
-            raise ImageError(path, f"refused by pillow, {_one_line(error)}") from error
-        except MemoryError as error:
-            raise ImageError(path, "needs more memory than there is") from error
-        except Exception as error:  # pillow lets many kinds through when a file is damaged
-            raise ImageError(path, f"a damaged or truncated file ({_one_line(error)})") from error
+
+
+def _load(stream: BinaryIO, path: str | os.PathLike[str], max_pixels: int) -> Tensor:
+    start = stream.read(16)
+    if not start:
+        raise ImageError(path, "an empty file (0 bytes)")
+    try:
+        with without_pillow_warnings():
+            return _decode(stream, max_pixels)
+    except UnidentifiedImageError as error:
+        raise ImageError(path, why_unidentified(start)) from error
+    except _Refused as error:
+        raise ImageError(path, str(error)) from error
+    except Image.DecompressionBombError as error:
+        raise ImageError(path, f"refused by pillow, {_one_line(error)}") from error
+    except MemoryError as error:
+        raise ImageError(path, "needs more memory than there is") from error
+    except Exception as error:  # pillow lets many kinds through when a file is damaged
+        raise ImageError(path, f"a damaged or truncated file ({_one_line(error)})") from error
 
 
 class _Refused(Exception):
     """A sound file that is not accepted."""
 
 
-def _open(path: str | os.PathLike[str]) -> BinaryIO:
+def open_file(path: str | os.PathLike[str]) -> BinaryIO:
+    """The regular file ``path`` for reading; :class:`ImageError` says why it cannot be."""
     try:
         # Before opening: to open a pipe would wait for its writer.
         mode = os.stat(path).st_mode
