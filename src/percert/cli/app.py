@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 import percert
+from percert.cli.attack import attack
 from percert.cli.audit import audit
 from percert.cli.compare import compare
 from percert.cli.flowing import flowing
@@ -23,6 +24,7 @@ app = typer.Typer(
 )
 for verb in (compare, judge, metrics):
     app.command(help=flowing(verb.__doc__), no_args_is_help=verb is not metrics)(verb)
+app.add_typer(attack, name="attack")
 app.add_typer(audit, name="audit")
 
 

@@ -2,7 +2,7 @@
 
 import os
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -101,9 +101,9 @@ class RecordStore:
                 found[tuple(row[name] for name in self.key)] = row
         return list(found.values())
 
-    def merge(self) -> list[dict[str, Any]]:
-        """Put everything into :attr:`path`, and give it back."""
-        rows = self.rows()
+    def merge(self, order: Callable[[Row], Any] | None = None) -> list[dict[str, Any]]:
+        """Put everything into :attr:`path`, sorted by ``order`` where given, and give it back."""
+        rows = self.rows() if order is None else sorted(self.rows(), key=order)
         shards = self._shards()
         if rows or not self.path.exists():
             write_records(self.path, rows, self.columns)
@@ -169,8 +169,8 @@ def _schema(columns: Columns) -> Any:
 
 def _arrow() -> ModuleType:
     try:
-        import pyarrow  # type: ignore[import-untyped]  # it ships no types
-        import pyarrow.parquet  # type: ignore[import-untyped]  # noqa: F401  # loaded for its use above
+        import pyarrow  # type: ignore[import-untyped]  # as below
+        import pyarrow.parquet  # type: ignore[import-untyped]  # it ships no types
     except ModuleNotFoundError:
         raise ValueError("records need pyarrow: pip install 'percert[report]'") from None
     module: ModuleType = pyarrow

@@ -1,0 +1,170 @@
+"""Labels in a CSV file, and whether they count from 0 or from 1."""
+
+import csv
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from math import sqrt
+from pathlib import Path, PurePosixPath
+
+from percert.attacks.collection.items import Item
+
+#: What columns are called, lower case, where no option names them.
+IMAGE_COLUMNS = ("image", "imageid", "image_id", "filename", "file", "path", "name", "id")
+LABEL_COLUMNS = ("label", "truelabel", "true_label", "class", "y")
+
+
+def read_table(path: Path) -> list[dict[str, str]]:
+    """The rows of a CSV file with a header. Raises ``ValueError`` for anything else."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file)
+            header = [name.strip() for name in reader.fieldnames or []]
+            reader.fieldnames = header
+            rows = [
+                {key: (value or "").strip() for key, value in row.items() if key is not None}
+                for row in reader
+            ]
+    except FileNotFoundError:
+        raise ValueError(f"{path}: no such file") from None
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{path}: not a CSV file that can be read ({error})") from None
+    if not rows:
+        raise ValueError(f"{path}: expected a CSV file with a header and rows, found no rows")
+    return rows
+
+
+def find_column(
+    rows: Sequence[Mapping[str, str]],
+    wanted: str | None,
+    usual: Sequence[str],
+    path: Path,
+    option: str,
+) -> str:
+    """The column called ``wanted``, or else the first of the ``usual`` names that is there."""
+    names = list(rows[0])
+    if wanted is not None:
+        if wanted in names:
+            return wanted
+        near = difflib.get_close_matches(wanted, names, n=1)
+        hint = f", did you mean {near[0]!r}?" if near else "."
+        raise ValueError(f"{path}: no column {wanted!r}{hint} Found: {', '.join(names)}")
+    for name in usual:
+        for found in names:
+            if found.lower() == name:
+                return found
+    raise ValueError(
+        f"{path}: no column {' or '.join(map(repr, usual[:2]))}; name yours with {option}. "
+        f"Found: {', '.join(names)}"
+    )
+
+
+def with_labels(
+    items: Sequence[Item],
+    path: Path,
+    *,
+    image_column: str | None = None,
+    label_column: str | None = None,
+    target_column: str | None = None,
+) -> list[Item]:
+    """The ``items`` that the CSV file at ``path`` has a label for, with it, as it is written there.
+
+    A row belongs to the item whose name it gives, with or without folder and suffix. Raises
+    ``ValueError`` where no item has a label, one has two, or one is not an integer.
+    """
+    rows = read_table(path)
+    image = find_column(rows, image_column, IMAGE_COLUMNS, path, "--image-column")
+    label = find_column(rows, label_column, LABEL_COLUMNS, path, "--label-column")
+    target = (
+        None if target_column is None else find_column(rows, target_column, (), path, "--targets")
+    )
+    by_name: dict[str, dict[str, str]] = {}
+    for row in rows:
+        if row[image] in by_name and by_name[row[image]] != row:
+            raise ValueError(f"{path}: two rows for the image {row[image]!r}")
+        by_name[row[image]] = row
+    found = []
+    for item in items:
+        row_of = _row_of(item.name, by_name)
+        if row_of is not None:
+            found.append(
+                replace(
+                    item,
+                    label=_class(row_of[label], f"{path}: {item.name}"),
+                    target=None
+                    if target is None
+                    else _class(row_of[target], f"{path}: {item.name}"),
+                )
+            )
+    if not found:
+        raise ValueError(
+            f"{path}: none of its rows is for an image that was found; the rows have names such as "
+            f"{rows[0][image]!r} in the column {image!r}, the images such as {items[0].name!r}"
+        )
+    return found
+
+
+def _row_of(name: str, by_name: Mapping[str, dict[str, str]]) -> dict[str, str] | None:
+    path = PurePosixPath(name)
+    for candidate in (name, str(path.with_suffix("")), path.name, path.stem):
+        if candidate in by_name:
+            return by_name[candidate]
+    return None
+
+
+def _class(text: str, what: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise ValueError(f"{what}: expected a label that is an integer, found {text!r}") from None
+
+
+def label_base(
+    labels: Sequence[int], predictions: Sequence[int], classes: int, path: str
+) -> tuple[int, str | None]:
+    """Whether labels count from 0 or from 1, and a warning where that is a guess.
+
+    A 0 decides, and so does a label of ``classes``; else the base that agrees with more of the
+    ``predictions`` (from 0) on the images of the first ``labels``. Raises ``ValueError`` for labels
+    that are neither.
+
+    >>> label_base([1, 3], [0, 2], 3, "labels.csv")
+    (1, None)
+    """
+    low, high = min(labels), max(labels)
+    if low < 0 or high > classes or (low == 0 and high == classes):
+        raise ValueError(
+            f"{path}: expected labels from 0 to {classes - 1} or from 1 to {classes}, for the "
+            f"model has {classes} classes; found {low} to {high}"
+        )
+    if low == 0:
+        return 0, None
+    if high == classes:
+        return 1, None
+    pairs = list(zip(labels, predictions, strict=False))
+    right = [sum(label - base == prediction for label, prediction in pairs) for base in (0, 1)]
+    base = int(right[1] > right[0])
+    if right[0] == right[1]:
+        return base, (
+            f"{path}: cannot tell whether labels count from 0 or from 1, taken to count from "
+            f"{base}; --labels-from decides"
+        )
+    return base, None
+
+
+def chance_warning(right: int, total: int, classes: int) -> str | None:
+    """A warning where ``right`` of ``total`` clean images is no better than guessing.
+
+    No better: within three standard deviations of 1 / ``classes``. Silent below 10 images.
+
+    >>> chance_warning(57, 100, 1000) is None, "chance" in chance_warning(0, 100, 1000)
+    (True, True)
+    """
+    chance = 1 / classes
+    if total < 10 or right > total * chance + 3 * sqrt(total * chance * (1 - chance)):
+        return None
+    return (
+        f"the model classifies {right} of the first {total} clean images correctly, which is near "
+        f"chance ({classes} classes): are the labels those of this model, do they count from 0 or "
+        "1 (--labels-from), are channel order, mean, std and scale right?"
+    )

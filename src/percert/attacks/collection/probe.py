@@ -1,0 +1,124 @@
+"""A first look at a classifier and its labels, before hours are spent on them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+from torch import nn
+
+from percert.attacks.collection.items import Item, Subject, read_subject
+from percert.attacks.collection.labels import chance_warning, label_base
+from percert.attacks.collection.tasks import stack
+from percert.attacks.goal import logits
+from percert.images import ImageError
+
+
+@dataclass(frozen=True)
+class Probe:
+    """How many ``classes`` a model has, and what it says of the first images, by name."""
+
+    classes: int
+    predictions: dict[str, int]
+
+
+@torch.no_grad()
+def probe(model: nn.Module, items: Sequence[Item], count: int = 100, batch_size: int = 32) -> Probe:
+    """The model's predictions of the first ``count`` images that can be read.
+
+    Raises ``ValueError`` where none can, and where the model gives no logits.
+    """
+    by_size: dict[tuple[tuple[int, ...], ...], list[Subject]] = {}
+    bad: list[ImageError] = []
+    for item in items[:count]:
+        try:
+            subject = read_subject(item)
+        except ImageError as error:
+            bad.append(error)
+        else:
+            by_size.setdefault(subject.sizes, []).append(subject)
+    if not by_size:
+        raise ValueError(f"none of the first {len(bad)} images can be read; the first: {bad[0]}")
+    classes = 0
+    predictions: dict[str, int] = {}
+    for subjects in by_size.values():
+        for start in range(0, len(subjects), batch_size):
+            some = subjects[start : start + batch_size]
+            images = stack(model, some).contiguous(memory_format=torch.channels_last)
+            scores = logits(model, images)
+            classes = scores.shape[1]
+            names = (subject.item.name for subject in some)
+            predictions.update(zip(names, scores.argmax(1).tolist(), strict=True))
+    return Probe(classes, predictions)
+
+
+@dataclass(frozen=True)
+class Numbered:
+    """Items whose classes count from 0; ``base`` is what their labels counted from.
+
+    ``base`` is ``None`` where there are no labels. ``warnings`` are for people.
+    """
+
+    items: list[Item]
+    base: int | None
+    warnings: list[str]
+
+
+def number_labels(
+    items: Sequence[Item],
+    seen: Probe,
+    labels_from: Literal["auto", "0", "1"] = "auto",
+    path: str = "labels",
+) -> Numbered:
+    """The items with labels and targets that count from 0, whatever they counted from.
+
+    ``"auto"`` finds out (:func:`~percert.attacks.collection.labels.label_base`). A model that is
+    near chance on what was ``seen`` is warned about. Raises ``ValueError`` for labels that the
+    model has no class for.
+
+    >>> from pathlib import Path
+    >>> item = Item("a.png", Path("a.png"), label=3)
+    >>> number_labels([item], Probe(3, {"a.png": 2})).items[0].label
+    2
+    """
+    labels = [item.label for item in items if item.label is not None]
+    if not labels:
+        return Numbered(list(items), None, [])
+    warnings: list[str] = []
+    if labels_from == "auto":
+        # Those that were looked at first, in the order of their predictions.
+        known = [item for item in items if item.label is not None and item.name in seen.predictions]
+        rest = [
+            item for item in items if item.label is not None and item.name not in seen.predictions
+        ]
+        base, guess = label_base(
+            [int(item.label or 0) for item in (*known, *rest)],
+            [seen.predictions[item.name] for item in known],
+            seen.classes,
+            path,
+        )
+        warnings += [guess] if guess else []
+    else:
+        base = int(labels_from)
+    low, high = min(labels) - base, max(labels) - base
+    if low < 0 or high >= seen.classes:
+        raise ValueError(
+            f"{path}: expected labels from {base} to {seen.classes - 1 + base}, for the model has "
+            f"{seen.classes} classes; found {min(labels)} to {max(labels)}"
+        )
+    moved = [
+        replace(
+            item,
+            label=None if item.label is None else item.label - base,
+            target=None if item.target is None else item.target - base,
+        )
+        for item in items
+    ]
+    for item in moved:
+        if item.target is not None and not 0 <= item.target < seen.classes:
+            raise ValueError(f"{path}: {item.name}: no class {item.target + base} to aim at")
+    looked = [item for item in moved if item.name in seen.predictions]
+    right = sum(item.label == seen.predictions[item.name] for item in looked)
+    poor = chance_warning(right, len(looked), seen.classes)
+    warnings += [poor] if poor else []
+    return Numbered(moved, base, warnings)

@@ -1,0 +1,148 @@
+"""Figures that several reports draw, as the bytes of a PNG. Needs matplotlib, and no display."""
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+#: Distinguishable by people with any kind of colour vision (Okabe and Ito).
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
+
+Array = npt.NDArray[np.float64]
+
+
+def new_figure(width: float = 7.0, height: float = 4.5, **grid: Any) -> tuple["Figure", Any]:
+    """A figure of so many inches and its axes, apart from pyplot's global state.
+
+    ``grid`` goes to ``Figure.subplots``.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise ValueError("figures need matplotlib: pip install 'percert[report]'") from None
+    figure = Figure(figsize=(width, height), layout="constrained")
+    axes = figure.subplots(**grid)
+    for axis in np.atleast_1d(axes).ravel():
+        axis.spines[["top", "right"]].set_visible(False)
+    return figure, axes
+
+
+def figure_png(figure: "Figure", dpi: int = 144) -> bytes:
+    """The figure as the bytes of a PNG."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": "percert"})
+    return buffer.getvalue()
+
+
+def scatter_with_line(
+    x: Array,
+    y: Array,
+    sizes: Array,
+    line: tuple[float, float],
+    *,
+    x_label: str,
+    y_label: str,
+    size_label: str,
+    names: Sequence[str] = (),
+    title: str = "",
+) -> bytes:
+    """Dots coloured by ``sizes`` on a log scale, and ``line`` = (intercept, slope) through them.
+
+    ``names``, one a dot, are written beside those with a name that is not empty.
+    """
+    from matplotlib.colors import LogNorm, Normalize
+
+    figure, axis = new_figure()
+    low, high = float(np.min(sizes)), float(np.max(sizes))
+    scale = LogNorm(low, high) if high > low > 0 else Normalize(low - 1, high + 1)
+    dots = axis.scatter(x, y, c=sizes, norm=scale, cmap="viridis", s=42, edgecolor="k", lw=0.4)
+    ends = np.array([np.min(x), np.max(x)])
+    axis.plot(ends, line[0] + line[1] * ends, color=COLOURS[1], lw=2)
+    for place, name in enumerate(names):
+        if name:
+            axis.annotate(
+                name,
+                (x[place], y[place]),
+                xytext=(5, 4),
+                textcoords="offset points",
+                fontsize=8,
+                parse_math=False,
+            )
+    axis.set(xlabel=x_label, ylabel=y_label, title=title)
+    bar = figure.colorbar(dots, label=size_label)
+    bar.ax.yaxis.set_major_formatter("{x:.0f}")
+    bar.ax.yaxis.set_minor_formatter("{x:.0f}" if high < 12 * low else "")
+    return figure_png(figure)
+
+
+def boxes(
+    samples: Mapping[str, Array],
+    *,
+    value_label: str,
+    reference: tuple[str, float] | None = None,
+    title: str = "",
+) -> bytes:
+    """One horizontal box a sample, its points over it, and a dashed line at ``reference``."""
+    figure, axis = new_figure(height=1.6 + 0.75 * len(samples))
+    rng = np.random.default_rng(0)  # only keeps points of a box from covering one another
+    # The first on top.
+    for place, (values, colour) in enumerate(zip(samples.values(), COLOURS * 9, strict=False)):
+        at = len(samples) - place
+        axis.boxplot(
+            values,
+            positions=[at],
+            orientation="horizontal",
+            widths=0.55,
+            showfliers=False,
+            medianprops={"color": "k"},
+        )
+        jitter = rng.uniform(-0.16, 0.16, len(values))
+        axis.plot(values, at + jitter, "o", ms=4, color=colour, alpha=0.55, mew=0)
+    _name_rows(axis, list(samples))
+    if reference is not None:
+        axis.axvline(reference[1], color=COLOURS[0], ls="--", lw=1.5, label=reference[0])
+    axis.axvline(0, color="0.7", lw=0.8, zorder=0)
+    axis.set(xlabel=value_label, title=title)
+    if reference is not None:
+        axis.legend(frameon=False, loc="best")
+    return figure_png(figure)
+
+
+def _name_rows(axis: "Axes", names: list[str]) -> None:
+    axis.set_yticks(range(len(names), 0, -1), names, parse_math=False)
+    axis.set_ylim(0.4, len(names) + 0.6)
+
+
+def shares_pie(counts: Mapping[str, float], *, smallest_share: float = 0.01) -> bytes:
+    """A pie of ``counts``, the largest first; slices below ``smallest_share`` join into one."""
+    ordered = sorted(counts.items(), key=lambda entry: -entry[1])
+    total = sum(counts.values())
+    if total <= 0:
+        raise ValueError("pie: expected counts with a positive sum")
+    named = [(name, count) for name, count in ordered if count >= smallest_share * total]
+    rest = [count for _, count in ordered if count < smallest_share * total]
+    if rest:
+        named.append((f"{len(rest)} others", sum(rest)))
+    figure, axis = new_figure(7.0, 5.6)
+    from matplotlib import colormaps
+
+    palette = [colormaps["tab20"](place % 20) for place in range(len(named))]
+    if rest:
+        palette[-1] = (0.8, 0.8, 0.8, 1.0)
+    axis.pie(
+        [count for _, count in named],
+        labels=[f"{name}  {count / total:.1%}" for name, count in named],
+        startangle=90,
+        counterclock=False,
+        colors=palette,
+        wedgeprops={"edgecolor": "white", "linewidth": 0.8},
+        textprops={"fontsize": 9, "parse_math": False},
+    )
+    axis.set_aspect("equal")
+    return figure_png(figure)
