@@ -8,7 +8,7 @@ from torch import Tensor
 from percert.attacks.attack import Watch, go_on, gradient
 from percert.attacks.goal import Goal, LossName, Model
 from percert.attacks.rescale import rescale
-from percert.norms import l2_norm, per_sample
+from percert.attacks.steps import steepest
 from percert.tensors import Images
 
 
@@ -69,6 +69,5 @@ def normalised_ascent(
         going = some.margin(scores) <= 0  # images that are there leave the batch
         active, slope = active[going], slope[going]
         if done < steps:
-            unit = slope / per_sample(l2_norm(slope).clamp_min(1e-30), slope)
-            result[active] = (result[active] + step * unit).clamp(0, 1)
+            result[active] = (result[active] + step * steepest(slope, "l2")).clamp(0, 1)
     return result

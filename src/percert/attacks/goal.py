@@ -30,8 +30,10 @@ class Goal(Protocol):
     """What counts as success for each image of a batch.
 
     ``scores(model, images)`` is what the model says, differentiable in the images, one row an
-    image; ``loss(scores, kind)`` is ``(n,)``, to be made as large as can be; ``margin(scores)`` is
-    ``(n,)`` and greater than 0 exactly where the goal is reached, the demanded confidence included.
+    image, in the images' own precision whatever the model computes in (rounding keeps the order:
+    what is ahead after it was ahead before). ``loss(scores, kind)`` is ``(n,)``, to be made as
+    large as can be; ``margin(scores)`` is ``(n,)`` and greater than 0 exactly where the goal is
+    reached, the demanded confidence included.
     A goal holds one entry an image; ``select(index)`` is the goal of some of them, in that order.
     """
 
@@ -135,7 +137,7 @@ class FlipTriplet:
 
     def scores(self, model: Model, images: Images) -> Tensor:
         distances = model(images, self.left), model(images, self.right)  # type: ignore[call-arg]
-        return -torch.stack(distances, 1)
+        return -torch.stack(distances, 1).to(images.dtype)
 
     def loss(self, scores: Tensor, kind: LossName = "margin") -> Vector:
         return -class_loss(scores, self.choice, kind)
@@ -168,8 +170,9 @@ class MoveEmbedding:
             with torch.no_grad():
                 reference = embed(self.reference)
             moved: Tensor = (embed(images) - reference).square().sum(1, keepdim=True)
-            return moved
-        return model(self.reference, images)[:, None]  # type: ignore[call-arg]
+            return moved.to(images.dtype)
+        distances: Tensor = model(self.reference, images)  # type: ignore[call-arg]
+        return distances[:, None].to(images.dtype)
 
     def loss(self, scores: Tensor, kind: LossName = "margin") -> Vector:
         return scores[:, 0]
@@ -186,7 +189,7 @@ def logits(model: Model, images: Images) -> Tensor:
         raise ValueError(f"model: expected logits ({len(images)}, classes), found {found}")
     if scores.shape[1] < 2:
         raise ValueError(f"model: expected logits of at least 2 classes, found {scores.shape[1]}")
-    return scores
+    return scores.to(images.dtype)
 
 
 def class_margin(scores: Tensor, labels: Tensor) -> Vector:

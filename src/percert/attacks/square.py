@@ -110,7 +110,7 @@ def square(
             covered = area(query, queries, share) * height * width
             now = move(origin, found.images[active], eps, covered, numbers[:, (query - 1) % BLOCK])
         some = goal.select(active)
-        scores = goal.scores(model, now)
+        scores = some.scores(model, now)
         reached = some.margin(scores) > 0
         found.offer(active, now, some.loss(scores, loss), reached)
         active, numbers = active[~reached], numbers[~reached] if query else numbers
