@@ -1,6 +1,7 @@
 """Every metric by name."""
 
 import difflib
+import math
 from functools import partial
 from pathlib import Path
 from typing import Literal, TypeAlias, overload
@@ -62,6 +63,18 @@ def _psnr(checkpoint: str | None) -> nn.Module:
     from percert.metrics.psnr import PSNR
 
     return PSNR()
+
+
+def _lp(norm: Literal["l1", "l2", "linf"], checkpoint: str | None) -> nn.Module:
+    from percert.metrics.lp import Lp
+
+    return Lp(norm)
+
+
+def _ciede2000(checkpoint: str | None) -> nn.Module:
+    from percert.metrics.ciede2000 import CIEDE2000
+
+    return CIEDE2000()
 
 
 #: Copy thresholds are those measured at a false-positive rate of 1e-3 (docs/results), rounded down.
@@ -143,6 +156,32 @@ CATALOG: dict[str, MetricCard] = {
             factory=_psnr,
             summary="10^(-PSNR / 10), the mean squared error",
             range=(0.0, 1.0),
+        ),
+        MetricCard(
+            name="l1",
+            factory=partial(_lp, "l1"),
+            summary="Sum over pixels and channels of the absolute difference",
+            range=(0.0, math.inf),
+        ),
+        MetricCard(
+            name="l2",
+            factory=partial(_lp, "l2"),
+            summary="Euclidean length of the difference, of which every radius is one",
+            range=(0.0, math.inf),
+        ),
+        MetricCard(
+            name="linf",
+            factory=partial(_lp, "linf"),
+            summary="Largest absolute difference of any pixel and channel",
+            range=(0.0, 1.0),
+        ),
+        MetricCard(
+            name="ciede2000",
+            factory=_ciede2000,
+            summary="Colour difference CIEDE2000, mean over pixels; 1 is about just seen",
+            range=(0.0, 120.0),
+            paper="Sharma, Wu, Dalal, The CIEDE2000 color-difference formula, Color Research and "
+            "Application 2005",
         ),
     )
 }
