@@ -19,7 +19,7 @@ INWARD = 1 - 1e-6
 
 @dataclass(frozen=True, kw_only=True)
 class CarliniWagner:
-    """See :func:`carlini_wagner`; ``rescale_steps`` bisections then take it to 8 bits, 0 for none."""
+    """See :func:`carlini_wagner`; ``rescale_steps`` bisections take it to 8 bits, 0 for none."""
 
     search_steps: int = 9
     steps: int = 1000
@@ -90,7 +90,7 @@ def carlini_wagner(
     goal = clearly(goal)
     nearest, last = Nearest(images), images.clone()
     everyone = torch.arange(len(images), device=images.device)
-    rows = everyone[~reached(model, images, goal, everyone)] if len(images) else everyone
+    rows = everyone[~reached(model, images, goal, everyone)]
     sources = generators(seeds, len(images))
     weight = images.new_full((len(images),), const)
     low, high = torch.zeros_like(weight), torch.full_like(weight, float("inf"))

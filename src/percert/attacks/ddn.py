@@ -111,9 +111,8 @@ def ddn(
         change = steepest(at - original + annealed(1.0, 0.01, done, steps) * unit, "l2")
         at = (original + per_sample(size[active], change) * change).clamp(0, 1)
         current[active] = _rounded(at, levels)
-    if len(active):
-        at = current[active]
-        nearest.offer(active, at, l2_norm(at - images[active]), reached(model, at, goal, active))
+    at = current[active]
+    nearest.offer(active, at, l2_norm(at - images[active]), reached(model, at, goal, active))
     return nearest.or_last(current)
 
 

@@ -22,7 +22,7 @@ DUAL: dict[Norm, Norm] = {"l1": "linf", "l2": "l2", "linf": "l1"}
 
 @dataclass(frozen=True, kw_only=True)
 class FMN:
-    """See :func:`fmn`; ``rescale_steps`` bisections then take what it found to 8 bits, 0 for none."""
+    """See :func:`fmn`; ``rescale_steps`` bisections take what it found to 8 bits, 0 for none."""
 
     norm: Norm = "l2"
     steps: int = 100
@@ -114,10 +114,9 @@ def fmn(
         unit = steepest(nudged(slope, active, sources), "l2")
         change = at - original + annealed(step, step / 100, done, steps) * unit
         current[active] = (original + _projected(change, norm, radius[active])).clamp(0, 1)
-    if len(active):
-        at = current[active]
-        distance = length(at - images[active], norm)
-        nearest.offer(active, at, distance, reached(model, at, goal, active))
+    at = current[active]
+    distance = length(at - images[active], norm)
+    nearest.offer(active, at, distance, reached(model, at, goal, active))
     return nearest.or_last(current)
 
 

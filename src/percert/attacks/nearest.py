@@ -86,6 +86,8 @@ def clearly(goal: Goal) -> Goal:
 @torch.no_grad()
 def reached(model: Model, images: Images, goal: Goal, index: Tensor) -> Tensor:
     """Which of ``images``, of rows ``index`` of the goal, reach it; ``(n,)``."""
+    if not len(index):
+        return torch.zeros(0, dtype=torch.bool, device=images.device)
     some = goal.select(index)
     return some.margin(some.scores(model, images)) > 0
 

@@ -1,0 +1,149 @@
+"""LPA: the Lagrangian perceptual attack (Laidlaw, Singla and Feizi 2021)."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from percert.attacks.attack import Watch, generators, go_on, noise_like
+from percert.attacks.cost import without_nan
+from percert.attacks.goal import Goal, Model
+from percert.attacks.perceptual_ball import (
+    PROJECTIONS,
+    PerceptualBall,
+    Projection,
+    perceptual_ball,
+)
+from percert.attacks.rescale import rescale
+from percert.attacks.steps import Found, steepest
+from percert.attacks.surrogate import nudged
+from percert.check import check_budget, check_choice
+from percert.norms import per_sample
+from percert.tensors import Images, Vector
+
+
+@dataclass(frozen=True, kw_only=True)
+class LagrangianPerceptual:
+    """See :func:`lpa`; ``rescale_steps`` bisections then shrink what it found, 0 for none.
+
+    ``metric`` is ``"features"``, the attacked classifier's own, or the name of a differentiable
+    metric; ``bound`` is on its square root, or with ``root=False`` on itself. A bounded attack uses
+    what it is allowed: most of its change is the random start.
+    """
+
+    bound: float = 0.5
+    metric: str = "features"
+    root: bool = True
+    rounds: int = 5
+    steps: int = 40
+    multiplier: float = 0.01
+    noise: float = 0.01
+    reach: float = 0.1
+    kappa: float = 1.0
+    projection: Projection = "newton"
+    rescale_steps: int = 0
+
+    def __post_init__(self) -> None:
+        check_budget(self.bound, "bound")
+        check_choice(self.projection, PROJECTIONS, "projection")
+
+    def __call__(
+        self,
+        model: Model,
+        images: Images,
+        goal: Goal,
+        *,
+        seeds: Tensor | None = None,
+        watch: Watch | None = None,
+    ) -> Images:
+        moved = lpa(
+            model,
+            images,
+            goal,
+            perceptual_ball(self.metric, self.bound, self.root, images, model),
+            rounds=self.rounds,
+            steps=self.steps,
+            multiplier=self.multiplier,
+            noise=self.noise,
+            reach=self.reach,
+            kappa=self.kappa,
+            projection=self.projection,
+            seeds=seeds,
+            watch=watch,
+        )
+        if self.rescale_steps:
+            moved = rescale(model, images, moved, goal, steps=self.rescale_steps)
+        return moved
+
+
+def lpa(
+    model: Model,
+    images: Images,
+    goal: Goal,
+    ball: PerceptualBall,
+    *,
+    rounds: int = 5,
+    steps: int = 40,
+    multiplier: float = 0.01,
+    noise: float = 0.01,
+    reach: float = 0.1,
+    kappa: float = 1.0,
+    projection: Projection = "newton",
+    seeds: Tensor | None = None,
+    watch: Watch | None = None,
+) -> Images:
+    """Images of the ball that reach the goal, by a penalty on what lies outside (Algorithm 2).
+
+    From a random start, normal with deviation ``noise`` in each channel of each pixel, up the
+    gradient of min(margin, ``kappa``) - lambda max(0, distance - bound). A step's length in the
+    perceptual distance falls from the bound to a tenth of it in each of the ``rounds`` of
+    ``steps``; how long that is in pixels says the distance at ``reach`` (l2) along the step. Lambda
+    starts at ``multiplier``, and is ten times larger after a round that ends outside. An image is
+    done once it reaches the goal inside the ball; the others are projected in the end.
+    """
+    found = Found(images)
+    sources = generators(seeds, len(images))
+    current = (images + noise * noise_like(images, sources)).clamp(0, 1)
+    weight = images.new_full((len(images),), multiplier)
+    outside = torch.zeros(len(images), dtype=torch.bool, device=images.device)
+    active = torch.arange(len(images), device=images.device)
+    for done in range(rounds * steps):
+        if not go_on(watch, done, rounds * steps, len(active)):
+            break
+        some, at = goal.select(active), current[active]
+        slope, margin, distance = _penalised(
+            model, images[active], at, some, ball, weight[active], kappa
+        )
+        outside[active] = distance > ball.bound
+        there = (margin > 0) & ~outside[active]
+        found.offer(active[there], at[there], margin[there], there[there])
+        active, slope, at = active[~there], slope[~there], at[~there]
+        if not len(active):
+            break
+        size = ball.bound * 0.1 ** (done % steps / steps)
+        unit = steepest(nudged(slope, active, sources), "l2")
+        pace = ball.speed(at, unit, reach=reach).clamp_min(1e-4)
+        current[active] = (at + per_sample(size / pace, unit) * unit).clamp(0, 1)
+        if done % steps == steps - 1:
+            weight = torch.where(outside, 10 * weight, weight)
+    current[active] = ball.project(images[active], current[active], how=projection)
+    return torch.where(per_sample(found.reached, images), found.images, current)
+
+
+def _penalised(
+    model: Model,
+    images: Images,
+    at: Images,
+    goal: Goal,
+    ball: PerceptualBall,
+    weight: Vector,
+    kappa: float,
+) -> tuple[Tensor, Vector, Vector]:
+    """The slope of the penalised objective, the margins and the distances; detached."""
+    with torch.enable_grad():
+        at = at.detach().requires_grad_(True)
+        margin = goal.margin(goal.scores(model, at))
+        distance = ball.distance(images, at)
+        value = margin.clamp_max(kappa) - weight * (distance - ball.bound).clamp_min(0)
+        (slope,) = torch.autograd.grad(value.sum(), at)
+    return without_nan(slope), margin.detach(), distance.detach()
