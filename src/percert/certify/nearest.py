@@ -122,7 +122,7 @@ def _search(
         if scanned >= k:
             kth = torch.cat(radii).kthvalue(k).values
             farthest = gallery[rivals[-1:]]
-            if least_radius(query, float(angle(g, farthest)) - theta, worst_xi) > kth:
+            if least_radius(query, angle(g, farthest) - theta, worst_xi) > kth:
                 break
     if not radii:
         return first, distance, math.inf, math.inf, math.inf, 0
@@ -131,14 +131,14 @@ def _search(
     return first, distance, float(r.amin()), top_k, float(reported(paper, r.amin())), scanned
 
 
-def least_radius(query: PixelFeatures, gap: float, xi: float) -> Tensor:
+def least_radius(query: PixelFeatures, gap: Tensor, xi: float) -> Tensor:
     """A radius that no rival whose angle is at least ``gap`` larger can be below, slack included.
 
     With S = sin(gap / 2): <v, u> >= n S |u| and |u| >= 2 S, and (n S |u| - n xi) / (|u| + xi) rises
     with |u|.
     """
-    s = math.sin(min(max(gap, 0.0), math.pi) / 2)
-    return query.budget(query.norm * max(2 * s * s - xi, 0.0) / (2 * s + xi))
+    s = (gap.clamp(0, math.pi) / 2).sin()
+    return query.budget(query.norm * (2 * s * s - xi).clamp_min(0) / (2 * s + xi))
 
 
 def _row(features: PixelFeatures, row: int) -> PixelFeatures:

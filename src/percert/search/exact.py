@@ -20,8 +20,8 @@ from percert.tensors import Embeddings, Vector
 
 #: Rows that are compared at once: the product and its mask stay small beside a block.
 ROWS = 16384
-#: Values of candidate rows that are held in float64 at once.
-VALUES = 1 << 22
+#: Values of candidate rows that are held at once, and in float64 (which then stays in cache).
+VALUES, WIDE_VALUES = 1 << 22, 1 << 18
 #: Above this norm float32 products may overflow.
 GREATEST_NORM = 1e30
 
@@ -68,7 +68,7 @@ class Queries:
 @dataclass(frozen=True, eq=False)
 class Hits:
     """Rows that are near enough to a query, one entry a pair: the row's place among all ``(p,)``,
-    the id of its image, its raw embedding ``(p, k)`` in float64 and its distance from the query.
+    the id of its image, its raw embedding ``(p, k)`` as stored and its distance from the query.
     """
 
     query: Tensor
@@ -129,16 +129,16 @@ def hits(
     limit: Vector,
     *,
     device: torch.device | str = "cpu",
-    growing: bool = False,
+    best: int | None = None,
 ) -> Iterator[Hits]:
     """Every row whose distance from query i is at most ``limit[i]``, in the order of the blocks.
 
     ``limit`` ``(q,)``, float64, may be lowered between two hits by whoever reads them; ``-inf``
-    wants nothing of a query. ``growing`` starts with few rows at a time, for a limit that falls
-    soon. Distances are those of :func:`distances`. None is missed, whatever the rounding. Raises
-    ``ValueError`` for embeddings of another width, and for norms that are not finite.
+    wants nothing of a query. With ``best``, rows may be left out that cannot be among the so many
+    nearest of all. Distances are those of :func:`distances`. No other row is missed, whatever the
+    rounding. Raises ``ValueError`` for embeddings of another width and norms that are not finite.
     """
-    place, rows = 0, 256 if growing else ROWS
+    place = 0
     search = queries.h.to(device)
     narrow: dict[torch.dtype, Tensor] = {}
     for block in blocks:
@@ -147,23 +147,24 @@ def hits(
             narrow[block.embeddings.dtype] = search.to(block.embeddings.dtype)
         start, end = 0, len(block.embeddings)
         while start < end:
-            stop = min(start + rows, end)
+            stop = min(start + ROWS, end)
             h = block.embeddings[start:stop].to(device)
-            norm = torch.hypot(
-                block.norms[start:stop].to(device, torch.float64),
-                torch.tensor(queries.constant, dtype=torch.float64, device=device),
-            )
+            norm = block.norms[start:stop].to(device, torch.float64)
+            if queries.constant:
+                norm = (norm.square() + queries.constant**2).sqrt()
             cosine = cosines(narrow[h.dtype], queries, h, norm)
             # d = (|g|^2 + |g_j|^2) / 2 - <g, g_j>, and rows without direction always pass.
             margin = rounding_margin(h.shape[1], h.dtype) + 1e-12
             least = (queries.weight + 1) / 2 - limit - margin
             passed = cosine >= _rounded_down(least, cosine.dtype)[:, None].to(device)
-            for some in passed.nonzero().split(max(1, VALUES // max(1, h.shape[1]))):
+            pairs = passed.nonzero()
+            if best is not None and len(pairs) > best * len(queries):
+                pairs = (passed & _among_best(cosine, best, margin)).nonzero()
+            for some in pairs.split(max(1, VALUES // max(1, h.shape[1]))):
                 found = _decide(block, queries, limit, h, some, place, start)
                 if len(found):
                     yield found
             start = stop
-            rows = min(2 * rows, ROWS)
         place += end
 
 
@@ -184,6 +185,16 @@ def cosines(narrow: Tensor, queries: Queries, h: Embeddings, norm: Vector) -> Te
     return product
 
 
+def _among_best(cosine: Tensor, best: int, margin: float) -> Tensor:
+    """Which of ``(q, m)`` rows may be among the ``best`` of each query, and those to be decided."""
+    if cosine.shape[1] <= best:
+        return torch.ones_like(cosine, dtype=torch.bool)
+    # A row that is infinite, to be decided in float64, may turn out far away.
+    sure = cosine.masked_fill(cosine == torch.inf, -torch.inf)
+    worst = sure.topk(best, dim=1, sorted=False).values.amin(1).double()
+    return cosine >= _rounded_down(worst - 2 * margin, cosine.dtype)[:, None]
+
+
 def distances(query: Tensor, last: Vector, h: Embeddings, constant: float) -> Vector:
     """|g - g_j|^2 / 2 of p pairs in float64: the cosine distance, 0 to the last digit at identity.
 
@@ -193,8 +204,8 @@ def distances(query: Tensor, last: Vector, h: Embeddings, constant: float) -> Ve
     """
     norm = row_norms(h, constant)
     scale = torch.where(norm >= SHORTEST, 1 / norm, 0.0)
-    far = (query - h * scale[:, None]).square().sum(1)
-    return (far + (last - constant * scale).square()) / 2
+    far: Tensor = (query - h * scale[:, None]).norm(dim=1)
+    return (far.square() + (last - constant * scale).square()) / 2
 
 
 def row_norms(h: Embeddings, constant: float) -> Vector:
@@ -213,17 +224,22 @@ def _decide(
     start: int,
 ) -> Hits:
     """The pairs ``(p, 2)`` of query and row whose distance in float64 is within the limit."""
-    row = pairs[:, 1]
-    wide = h[row].to("cpu", torch.float64)
-    query, row = pairs[:, 0].cpu(), row.cpu()
-    distance = distances(queries.h[query], queries.last[query], wide, queries.constant)
-    near = distance <= limit[query]
-    row = row[near] + start
+    narrow, pairs = h[pairs[:, 1]].cpu(), pairs.cpu()
+    parts = max(1, WIDE_VALUES // max(1, h.shape[1]))
+    distance = torch.cat(
+        [
+            distances(queries.h[query], queries.last[query], part.double(), queries.constant)
+            for part, query in zip(narrow.split(parts), pairs[:, 0].split(parts), strict=True)
+        ]
+    )
+    near = distance <= limit[pairs[:, 0]]
+    query, row = pairs[near].T
+    row = row + start
     return Hits(
-        query=query[near],
+        query=query,
         place=row + place,
         ids=[block.ids[at // block.views] for at in row.tolist()],
-        h=wide[near],
+        h=narrow[near],
         distance=distance[near],
     )
 

@@ -22,7 +22,7 @@ from percert.search.rivals import (
 )
 
 #: At least so many nearest images are kept: with so many, the first pass nearly always proves all.
-DEPTH = 64
+DEPTH = 32
 #: Opens the collection anew, from its first block.
 Collection = Callable[[], Iterable[Block]]
 Places = npt.NDArray[np.int64]
@@ -58,7 +58,10 @@ class Item:
 
 @dataclass(frozen=True)
 class Found:
-    """What is known of one query; see :class:`percert.search.results.Nearest`."""
+    """What is known of one query; see :class:`percert.search.results.Nearest`.
+
+    ``passes`` is how often the collection was read.
+    """
 
     items: tuple[Item, ...]
     radius_first: float
@@ -69,16 +72,20 @@ class Found:
 
 @dataclass
 class _State:
-    """One query between the two passes: the best rows, and each rival image's least radius.
+    """One query between the two passes: its first k, and what is known of the rivals of the first.
 
-    ``needed`` is the radius up to which rivals matter; some may lie as far as ``limit``.
+    ``radii`` is the least radius of each rival image, complete up to ``end``; ``able`` are rivals,
+    among them all up to there that could be the first. Rivals up to ``needed`` matter: if that is
+    more, they lie within the distance ``limit``, which is ``-inf`` otherwise.
     """
 
     query: PixelFeatures
     near: Neighbours
-    rows: PixelFeatures
+    first: PixelFeatures
     items: list[Item]
-    rivals: dict[int, Item]
+    radii: dict[int, float]
+    able: dict[int, Item]
+    end: float
     needed: float
     limit: float
 
@@ -94,11 +101,12 @@ def nearest_images(
 ) -> list[Found]:
     """The ``k`` nearest images to each of ``features`` (one row each), with their radii.
 
-    An image is as near as the nearest of its views, which are no rivals of each other. The radii
-    are those of :func:`percert.certify.nearest`, exact: the rows that one pass keeps prove in
-    nearly all cases that no other row matters, and where they do not, a second pass looks at those
-    that could. With views, the first place is proven for the view that is nearest now. Raises
-    ``ValueError`` for ``k`` below 1.
+    An image is as near as the nearest of its views, which are no rivals of each other. The radius
+    of the first is that of :func:`percert.certify.nearest`, exact: the rows that one pass keeps
+    prove in nearly all cases that no other row matters, and where they do not, a second pass looks
+    at those that could. The second pass also finds candidates that lie further out. Radii of the
+    first k are exact where the first pass proves them, and else a little smaller. With views,
+    all this is proven for the view that is nearest now. Raises ``ValueError`` for ``k`` below 1.
     """
     if k < 1:
         raise ValueError(f"k: expected at least 1, found {k}")
@@ -121,7 +129,7 @@ def _first_look(
     """What the nearest rows alone say, and how far those lie that it leaves in doubt."""
     rows = stored_features(near.h, stored.constant, stored.feature_error)
     if not len(near):
-        return _State(query, near, rows, [], {}, 0.0, -math.inf)
+        return _State(query, near, rows, [], {}, {}, math.inf, 0.0, -math.inf)
     # Of each image its nearest view leads, and the least radius of its views counts.
     images, leads = np.unique(near.image, return_index=True)
     code = np.searchsorted(images, near.image)
@@ -130,30 +138,52 @@ def _first_look(
     every = rival_radii(query, rows_of(rows, leading), rows).numpy()
     for rank in range(len(leading)):
         np.minimum.at(radii[rank], code, every[rank])
-    bounds = [one.tolist() for one in stays_within(query, rows_of(rows, leads), eps or 0.0)]
-    found = [
-        Item(near.ids[row], int(images[at]), int(near.place[row]) % stored.views, *interval, radius)
-        for at, (row, radius, *interval) in enumerate(
-            zip(leads.tolist(), radii[0].tolist(), *bounds, strict=True)
-        )
-    ]
     ends = _ends(query, near, rows, leading)
-    items = []
+    stays = []
     for rank, row in enumerate(leading):
         behind, allowed = radii[rank][leads > row], k - rank - 1
-        stays = np.partition(behind, allowed)[allowed] if len(behind) > allowed else math.inf
-        items.append(replace(found[code[row]], radius=min(float(stays), ends[rank])))
-    rivals = {item.image: item for item in found if item.image != near.image[0]}
-    needed = max(_smallest(rivals, k), eps or 0.0)
-    limit = -math.inf
+        least = np.partition(behind, allowed)[allowed] if len(behind) > allowed else np.inf
+        stays.append(min(float(least), ends[rank]))
+    items = _items(query, near, rows, leading, stays, eps or 0.0, stored)
+    rival = leads != 0
+    known = dict(zip(images[rival].tolist(), radii[0][rival].tolist(), strict=True))
+    needed = max(min(known.values(), default=0.0), eps or 0.0)
+    limit, able = -math.inf, {}
     if not near.complete and needed >= ends[0]:
-        theta = angle_that_clears(query, rows_of(rows, leading[:1]), needed)
-        limit = 2.0
-        if theta < math.pi:
-            limit = float(cosine_distance(torch.tensor(theta, dtype=torch.float64))) + 1e-12
-        if near.flat:
-            limit = max(limit, 0.5)
-    return _State(query, near, rows, items, rivals, needed, limit)
+        limit = _distance_of(angle_that_clears(query, rows_of(rows, leading[:1]), needed))
+        limit = max(limit, 0.5) if near.flat else limit
+    elif eps is not None:
+        close = rival & (radii[0] <= eps)
+        could = _items(query, near, rows, leads[close], radii[0][close].tolist(), eps, stored)
+        able = {item.image: item for item in could}
+    first = rows_of(rows, leading[:1])
+    return _State(query, near, first, items, known, able, ends[0], needed, limit)
+
+
+def _distance_of(theta: float) -> float:
+    """The distance at an angle, not too small; that of all there is for an infinite one."""
+    if theta >= math.pi:
+        return 2.0
+    return float(cosine_distance(torch.tensor(theta, dtype=torch.float64))) + 1e-12
+
+
+def _items(
+    query: PixelFeatures,
+    near: Neighbours,
+    rows: PixelFeatures,
+    leads: Places,
+    radii: list[float],
+    eps: float,
+    stored: Stored,
+) -> list[Item]:
+    """The rows at ``leads`` with their intervals, and the radii given."""
+    if not len(leads):
+        return []
+    bounds = [one.tolist() for one in stays_within(query, rows_of(rows, leads), eps)]
+    return [
+        Item(near.ids[row], int(near.image[row]), int(near.place[row]) % stored.views, *interval, r)
+        for row, r, *interval in zip(leads.tolist(), radii, *bounds, strict=True)
+    ]
 
 
 def _ends(
@@ -162,13 +192,12 @@ def _ends(
     """A radius that no row beyond the nearest can be below, for each of the leading ones."""
     if near.complete:
         return [math.inf] * len(leading)
-    last = float(angle(query.directions, rows.directions[-1:]))
-    ends = []
-    for row in leading:
-        one = rows_of(rows, np.array([row]))
-        end = least_beyond(query, one, last)
-        ends.append(min(end, flat_radius(query, one)) if near.flat else end)
-    return ends
+    last = float(angle(query.directions, rows_of(rows, np.array([len(near) - 1])).directions))
+    these = rows_of(rows, leading)
+    ends = least_beyond(query, these, last)
+    if near.flat:
+        ends = torch.minimum(ends, flat_radius(query, these))
+    return [float(end) for end in ends]
 
 
 def _look_again(
@@ -179,22 +208,24 @@ def _look_again(
     stored: Stored,
     device: torch.device | str,
 ) -> None:
-    """Add the rivals anywhere in the collection whose radius is at most what is needed."""
+    """Add the rivals anywhere in the collection whose radius may be as small as is needed."""
     limit = torch.tensor([state.limit for state in states], dtype=torch.float64)
     for found in hits(collection(), queries, limit, device=device):
         for at in found.query.unique().tolist():
             state, mine = states[at], found.of(at)
             rows = stored_features(mine.h, stored.constant, stored.feature_error)
-            radii = rival_radii(state.query, rows_of(state.rows, np.array([0])), rows)[0]
+            radii = rival_radii(state.query, state.first, rows)[0]
             bounds = [one.tolist() for one in stays_within(state.query, rows, eps or 0.0)]
-            first = state.near.image[0]
             for name, place, radius, *interval in zip(
                 mine.ids, mine.place.tolist(), radii.tolist(), *bounds, strict=True
             ):
                 image, view = divmod(place, stored.views)
-                if radius <= state.needed and image != first:
+                if image == state.near.image[0]:
+                    continue
+                state.radii[image] = min(radius, state.radii.get(image, math.inf))
+                if eps is not None:
                     new = Item(name, image, view, *interval, radius)
-                    state.rivals[image] = _nearer(state.rivals.get(image), new)
+                    state.able[image] = _nearer(state.able.get(image), new)
 
 
 def _nearer(old: Item | None, new: Item) -> Item:
@@ -205,23 +236,21 @@ def _nearer(old: Item | None, new: Item) -> Item:
     return replace(nearer, radius=min(old.radius, new.radius))
 
 
-def _smallest(rivals: dict[int, Item], k: int) -> float:
-    """The ``k``-th smallest radius of rivals, infinite where there are fewer."""
-    ranked = sorted(rival.radius for rival in rivals.values())
-    return ranked[k - 1] if len(ranked) >= k else math.inf
-
-
 def _found(state: _State, k: int, eps: float | None, passes: int) -> Found:
-    top_k = _smallest(state.rivals, k)
+    # Beyond this, rivals that only another pass would find may be missing.
+    known = state.end if passes == 1 else max(state.end, state.needed)
+    ranked = sorted(state.radii.values())
+    top_k = min(ranked[k - 1] if len(ranked) >= k else math.inf, known)
     items = state.items
     if items:
         items = [replace(items[0], radius=top_k), *items[1:]]
     candidates = None
     if eps is not None:
-        able = [rival for rival in state.rivals.values() if rival.radius <= eps]
+        able = [rival for rival in state.able.values() if rival.radius <= eps]
         able.sort(key=lambda rival: (rival.distance, rival.image))
         candidates = (*items[:1], *able)
-    return Found(tuple(items), _smallest(state.rivals, 1), top_k, candidates, passes)
+    first = ranked[0] if ranked else math.inf
+    return Found(tuple(items), first, top_k, candidates, passes)
 
 
 def rows_of(features: PixelFeatures, rows: Places) -> PixelFeatures:

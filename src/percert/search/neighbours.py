@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 import numpy.typing as npt
@@ -82,7 +83,8 @@ def nearest_rows(
     limit = torch.full((count,), torch.inf, dtype=torch.float64)
     kept = _Kept(queries.h.shape[1])
     tally = Tally(queries.constant)
-    for found in hits(tally.count(blocks), queries, limit, device=device, growing=True):
+    rows = _with_best(tally.count(blocks), queries, limit, depth, device)
+    for found in rows:
         kept.add(found, tally.views)
         kept.cut(count, depth, limit)
     return [kept.of(query, tally) for query in range(count)]
@@ -99,7 +101,7 @@ class _Kept:
         self.ids: Names = np.zeros(0, object)
         # Vectors lie where they were put until there are too many; slots point to them.
         self.slot: Places = np.zeros(0, np.int64)
-        self.vectors: list[Tensor] = [torch.zeros(0, width, dtype=torch.float64)]
+        self.vectors: list[Tensor] = [torch.zeros(0, width)]
         self.slots = 0
 
     def add(self, found: Hits, views: int) -> None:
@@ -139,7 +141,7 @@ class _Kept:
         if len(self.vectors) > 1:
             self._compact()
         mine = slice(*np.searchsorted(self.query, [query, query + 1]).tolist())
-        h = self.vectors[0][mine]
+        h = self.vectors[0][mine].double()
         flat = int((row_norms(h, tally.constant) < SHORTEST).sum())
         return Neighbours(
             ids=self.ids[mine],
@@ -155,6 +157,23 @@ class _Kept:
         together = torch.cat(self.vectors)[torch.from_numpy(self.slot)]
         self.vectors, self.slots = [together], len(together)
         self.slot = np.arange(len(together), dtype=np.int64)
+
+
+def _with_best(
+    blocks: Iterable[Block],
+    queries: Queries,
+    limit: Vector,
+    depth: int,
+    device: torch.device | str,
+) -> Iterator[Hits]:
+    """The hits, of each chunk only rows that may be among those of the ``depth`` nearest images."""
+    # The number of views is known from the first block on.
+    opened = iter(blocks)
+    leading = next(opened, None)
+    if leading is None:
+        return
+    best = depth * leading.views
+    yield from hits(chain([leading], opened), queries, limit, device=device, best=best)
 
 
 def _names(names: list[str]) -> Names:

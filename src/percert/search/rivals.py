@@ -42,7 +42,8 @@ def row_of(features: PixelFeatures, row: int) -> PixelFeatures:
 
 def has_direction(features: PixelFeatures) -> Tensor:
     """Whether each embedding is long enough to have a direction, ``(n,)``."""
-    return features.valid & (features.norm * features.bound.value >= SHORTEST)
+    norm = features.norm
+    return norm.isfinite() & (norm * features.bound.value >= SHORTEST)
 
 
 def rival_radii(query: PixelFeatures, rows: PixelFeatures, rivals: PixelFeatures) -> Tensor:
@@ -78,21 +79,26 @@ def rival_radii(query: PixelFeatures, rows: PixelFeatures, rivals: PixelFeatures
     )
 
 
-def flat_radius(query: PixelFeatures, row: PixelFeatures) -> float:
-    """The radius of ``row`` against a stored row without a direction."""
-    flat = replace(row, h=torch.zeros_like(row.h), error=torch.zeros_like(row.error))
-    return float(rival_radii(query, row, flat)[0, 0])
+def flat_radius(query: PixelFeatures, rows: PixelFeatures) -> Vector:
+    """The radius ``(p,)`` of ``rows`` against a stored row without a direction."""
+    flat = replace(rows, h=torch.zeros_like(rows.h[:1]), error=torch.zeros_like(rows.error[:1]))
+    return rival_radii(query, rows, flat)[:, 0]
 
 
-def least_beyond(query: PixelFeatures, row: PixelFeatures, theta: float) -> float:
-    """A radius that no rival of ``row`` can be below that has a direction, at ``theta`` or more."""
+def least_beyond(query: PixelFeatures, rows: PixelFeatures, theta: float) -> Vector:
+    """Radii ``(p,)`` of ``rows`` that no rival can be below which has a direction, and lies at an
+    angle of ``theta`` or more from the query.
+    """
     if not bool(has_direction(query)):
-        return 0.0
-    xi = 2 * tilt(row)
-    if not bool(has_direction(row)):
-        gap = torch.tensor([theta - FLAT_ANGLE - xi - ROUNDING], dtype=torch.float64)
-        return float(query.budget(reach(query, gap)))
-    return float(least_radius(query, theta - float(angle(query.directions, row.directions)), xi))
+        return torch.zeros(len(rows.h), dtype=torch.float64)
+    xi = 2 * tilt(rows)
+    gap = theta - angle(query.directions, rows.directions)
+    apart = least_radius(query, gap - ROUNDING, xi)
+    upright = has_direction(rows)
+    if bool(upright.all()):
+        return apart
+    from_flat = torch.full_like(gap, theta - FLAT_ANGLE - xi - ROUNDING)
+    return torch.where(upright, apart, query.budget(reach(query, from_flat)))
 
 
 def angle_that_clears(query: PixelFeatures, row: PixelFeatures, radius: float) -> float:
@@ -101,11 +107,11 @@ def angle_that_clears(query: PixelFeatures, row: PixelFeatures, radius: float) -
     By bisection on :func:`least_beyond`, which rises with the angle.
     """
     low, high = 0.0, math.pi
-    if least_beyond(query, row, high) <= radius:
+    if float(least_beyond(query, row, high)) <= radius:
         return math.inf
-    for _ in range(50):
+    for _ in range(40):
         middle = (low + high) / 2
-        if least_beyond(query, row, middle) > radius:
+        if float(least_beyond(query, row, middle)) > radius:
             high = middle
         else:
             low = middle
