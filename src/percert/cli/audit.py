@@ -1,10 +1,11 @@
-"""``percert audit``: whether what certificates rest on is as it is said to be."""
+"""``percert audit``: whether what certificates rest on is as it is said to be, and who pays."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from percert.cli.audit_groups import groups
 from percert.cli.failure import complain, one_line_errors
 from percert.cli.flowing import flowing
 from percert.cli.options import CheckpointOption, DeviceOption, JsonOption, MetricOption
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 audit = typer.Typer(
     name="audit",
     no_args_is_help=True,
-    help="Check what the certificates rest on.",
+    help="Check what the certificates rest on, and whether accuracy depends on groups.",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
@@ -78,11 +79,7 @@ def network(
 
 
 audit.command("network", help=flowing(network.__doc__), no_args_is_help=True)(network)
-
-
-@audit.callback()
-def _group() -> None:
-    """Keep ``network`` a verb of its own: a lone command would take the group's place."""
+audit.command("groups", help=flowing(groups.__doc__), no_args_is_help=True)(groups)
 
 
 def _show(report: "AuditReport") -> None:

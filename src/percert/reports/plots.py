@@ -127,6 +127,8 @@ def shares_pie(counts: Mapping[str, float], *, smallest_share: float = 0.01) -> 
         raise ValueError("pie: expected counts with a positive sum")
     named = [(name, count) for name, count in ordered if count >= smallest_share * total]
     rest = [count for _, count in ordered if count < smallest_share * total]
+    if len(rest) == 1:
+        named, rest = ordered, []
     if rest:
         named.append((f"{len(rest)} others", sum(rest)))
     figure, axis = new_figure(7.0, 5.6)
@@ -135,10 +137,12 @@ def shares_pie(counts: Mapping[str, float], *, smallest_share: float = 0.01) -> 
     palette = [colormaps["tab20"](place % 20) for place in range(len(named))]
     if rest:
         palette[-1] = (0.8, 0.8, 0.8, 1.0)
+    # The small slices at the end lie about nine o'clock, where their labels have room.
+    small = sum(count for _, count in named if count < 0.025 * total) / total
     axis.pie(
         [count for _, count in named],
         labels=[f"{name}  {count / total:.1%}" for name, count in named],
-        startangle=90,
+        startangle=180 - 180 * small,
         counterclock=False,
         colors=palette,
         wedgeprops={"edgecolor": "white", "linewidth": 0.8},

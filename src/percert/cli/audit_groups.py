@@ -1,0 +1,261 @@
+"""``percert audit groups``: does accuracy depend on an attribute of the groups?"""
+
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from percert.cli.failure import one_line_errors
+from percert.cli.options import DeviceOption, JsonOption
+from percert.cli.output import emit_json
+
+if TYPE_CHECKING:
+    from percert.fairness.audit import GroupAudit
+
+
+@one_line_errors
+def groups(
+    predictions: Annotated[
+        Path | None,
+        typer.Argument(
+            help="CSV or parquet, one row an image: [bold]image[/bold], [bold]group[/bold], and "
+            "[bold]correct[/bold] (0 or 1) or [bold]label[/bold] and [bold]prediction[/bold]; "
+            "[bold]model[/bold] where it holds several models.",
+        ),
+    ] = None,
+    attributes: Annotated[
+        Path | None,
+        typer.Option(
+            "--attributes",
+            metavar="FILE",
+            help="CSV or parquet, one row a group: [bold]group[/bold] and columns of numbers.",
+        ),
+    ] = None,
+    attribute: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--attribute",
+            metavar="COLUMN",
+            help="The attribute to test, such as log_gdp; repeat it for several, which Holm's "
+            "method then adjusts for. The default is the file's one column of numbers.",
+        ),
+    ] = None,
+    against: Annotated[
+        Path | None,
+        typer.Option(
+            "--against",
+            metavar="FILE",
+            help="Predictions of another set of models: are the slopes of the first smaller?",
+        ),
+    ] = None,
+    pretrained: Annotated[
+        Path | None,
+        typer.Option(
+            "--pretrained",
+            metavar="FILE",
+            help="Predictions of the model that all were made from: tested, and drawn as a line.",
+        ),
+    ] = None,
+    model: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--model",
+            metavar="SPEC",
+            help="Instead of PREDICTIONS: a classifier to run on --images; repeat it for several.",
+        ),
+    ] = None,
+    weights: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--weights", metavar="FILE", help="Its weights, one file for each --model, in order."
+        ),
+    ] = None,
+    images: Annotated[
+        Path | None,
+        typer.Option("--images", metavar="DIR", help="The folder that --groups' files lie in."),
+    ] = None,
+    group_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--groups",
+            metavar="FILE",
+            help="CSV or parquet with [bold]image[/bold] (a path inside --images), "
+            "[bold]group[/bold] and [bold]label[/bold] (the class index).",
+        ),
+    ] = None,
+    min_size: Annotated[
+        int, typer.Option("--min-size", min=1, help="Smaller groups are left out, and listed.")
+    ] = 50,
+    drop_missing: Annotated[
+        bool,
+        typer.Option(
+            "--drop-missing", help="Leave groups without an attribute out, and list them."
+        ),
+    ] = False,
+    covariance: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--covariance",
+            metavar="NAME",
+            help="Of the groups' errors: paper, binomial, between, equal, robust. Repeat it; the "
+            "first decides. The default is all but equal, the paper's first.",
+        ),
+    ] = None,
+    magnitude: Annotated[
+        bool,
+        typer.Option("--magnitude", help="Compare sets by the size of slopes, whatever the sign."),
+    ] = False,
+    confidence: Annotated[float, typer.Option(help="Of all intervals.")] = 0.95,
+    bootstrap: Annotated[
+        int, typer.Option(min=0, help="Draws for the usual measures' intervals; 0: none.")
+    ] = 2000,
+    column: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--column",
+            metavar="NAME=COLUMN",
+            help="What the files of predictions call one of model, image, group, label, prediction "
+            "and correct: --column group=country.",
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of bootstrap and permutations.")] = 0,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            metavar="DIR",
+            help="Write report.html, its figures, audit.json, groups.parquet and run.json here.",
+        ),
+    ] = None,
+    device: DeviceOption = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Does accuracy depend on an attribute of the groups that images come from?
+
+    The accuracy of each group is regressed on its attribute (generalised least squares; F-test of
+    slope 0), under several assumptions on the groups' errors. Beside it stand the usual measures:
+    worst group, gap, ratio, equalised odds. With --against two sets of models are compared: paired
+    and Welch's t-test and a permutation test, all one-sided. What is printed says what may be
+    concluded, and what may not.
+
+    --json prints groups (group, n, accuracy, attribute), left_out, models (model, slope, intercept,
+    interval, f, df, p_value, null, covariance), comparison, and details with everything else.
+
+    [bold]Examples[/bold]
+
+    percert audit groups predictions.csv --attributes countries.csv --attribute log_gdp
+
+    percert audit groups ours.parquet --against pgd.parquet --pretrained start.csv --attributes
+    countries.csv --attribute log_gdp --out report/
+
+    percert audit groups --model squeezenet1_0 --weights squeezenet.safetensors --images photos/
+    --groups photos.csv --attributes countries.csv --json
+    """
+    _require_packages()
+    from percert.cli.audit_groups_show import show_audit
+    from percert.fairness.audit import AuditSettings, audit_groups
+    from percert.fairness.table import PREDICTION_COLUMNS, read_attributes, read_predictions
+
+    started = time.perf_counter()
+    running = bool(model or weights or images or group_file)
+    if running == (predictions is not None):
+        raise typer.BadParameter(
+            "give either a file of predictions, or --model, --images and --groups",
+            param_hint="PREDICTIONS",
+        )
+    if attributes is None:
+        raise typer.BadParameter("expected a table of the groups", param_hint="--attributes")
+    columns = _column_names(column or [], PREDICTION_COLUMNS)
+    settings = AuditSettings(
+        smallest=min_size,
+        covariances=tuple(dict.fromkeys(covariance)) if covariance else AuditSettings.covariances,
+        confidence=confidence,
+        draws=bootstrap,
+        seed=seed,
+        drop_missing=drop_missing,
+        magnitude=magnitude,
+    )
+    table = read_attributes(attributes, tuple(dict.fromkeys(attribute or ())))
+    if predictions is not None:
+        first, name = read_predictions(predictions, columns), predictions.stem
+    else:
+        from percert.cli.audit_predict import predictions_of_models
+
+        if not model or images is None or group_file is None:
+            raise typer.BadParameter(
+                "--model, --images and --groups belong together", param_hint="--model"
+            )
+        first = predictions_of_models(
+            model, weights or [], images, group_file, columns, device=device, out=out
+        )
+        name = "models"
+    audit = audit_groups(
+        first,
+        table,
+        against=None if against is None else read_predictions(against, columns),
+        pretrained=None if pretrained is None else read_predictions(pretrained, columns),
+        names=(
+            name,
+            against.stem if against is not None else "against",
+            pretrained.stem if pretrained is not None else "pretrained",
+        ),
+        settings=settings,
+    )
+    if out is not None:
+        _write(audit, out, started, device if running else "cpu")
+    if as_json:
+        emit_json(audit.to_dict())
+    else:
+        show_audit(audit)
+
+
+def _require_packages() -> None:
+    for package in ("pandas", "scipy", "statsmodels", "fairlearn"):
+        try:
+            __import__(package)
+        except ImportError:
+            raise ValueError(
+                f"the audit of groups needs {package}: pip install 'percert[fairness]'"
+            ) from None
+
+
+def _column_names(given: list[str], known: tuple[str, ...]) -> dict[str, str]:
+    columns = {}
+    for entry in given:
+        ours, equals, theirs = entry.partition("=")
+        if not equals or ours not in known or not theirs:
+            raise typer.BadParameter(
+                f"expected NAME=COLUMN with one of {', '.join(known)} as NAME, found {entry!r}",
+                param_hint="--column",
+            )
+        columns[ours] = theirs
+    return columns
+
+
+def _write(audit: "GroupAudit", out: Path, started: float, device: str) -> None:
+    """The report, its figures, and what they were made of; ``run.json`` last, when all is there."""
+    import json
+
+    from percert.fairness.report import group_rows, write_report
+    from percert.reports import write_records, write_run
+    from percert.reports.page import write_whole
+
+    out.mkdir(parents=True, exist_ok=True)
+    rows = group_rows(audit)
+    write_records(
+        out / "groups.parquet", rows, {name: type(value) for name, value in rows[0].items()}
+    )
+    write_report(audit, out)
+    found = audit.to_dict()
+    text = json.dumps(found, indent=2, allow_nan=False) + "\n"
+    write_whole(out / "audit.json", text.encode())
+    write_run(
+        out,
+        command=sys.argv,
+        seed=audit.settings.seed,
+        device=device,
+        seconds=time.perf_counter() - started,
+        settings=found["details"]["settings"],
+    )

@@ -1,0 +1,151 @@
+"""The audit of groups on a terminal."""
+
+from typing import TYPE_CHECKING, Literal
+
+from percert.cli.output import say, show_table
+
+if TYPE_CHECKING:
+    from percert.fairness.audit import GroupAudit, ModelLine
+    from percert.fairness.result import TestResult
+
+#: Of more models the distribution of slopes is shown, and the lines are in the report.
+_LISTED = 12
+
+_Columns = list[tuple[str, Literal["left", "right"]]]
+
+
+def show_audit(audit: "GroupAudit") -> None:
+    """The groups, the lines, the comparison, and what may be concluded from them."""
+    _show_groups(audit)
+    for attribute in map(str, audit.table.attributes.columns):
+        say("")
+        say(f"Accuracy and {attribute}", style="bold")
+        lines = [line for line in audit.lines if line.attribute == attribute]
+        if len({line.model for line in lines}) <= _LISTED:
+            _show_lines(lines)
+        _show_slopes(audit, attribute)
+        first = audit.headline(audit.sets[0], attribute)
+        if len(first) == 1:
+            _show_words(first[0].line.test)
+    for note in audit.notes:
+        say("")
+        say(note)
+    for attribute, comparison in audit.comparisons.items():
+        say("")
+        say(f"{comparison.name} against {comparison.other}: slopes on {attribute}", style="bold")
+        tests = [comparison.paired, comparison.welch, comparison.permutation]
+        columns: _Columns = [("test", "left")]
+        columns += [(name, "right") for name in ("statistic", "df", "p", "effect")]
+        show_table(
+            columns,
+            [
+                [
+                    test.name,
+                    f"{test.statistic:.4g}",
+                    ", ".join(f"{value:.4g}" for value in test.df),
+                    f"{test.p_value:.4g}",
+                    f"{test.effect:.4g}",
+                ]
+                for test in tests
+                if test is not None
+            ],
+        )
+        _show_words(comparison.paired or comparison.welch)
+    _show_measures(audit)
+
+
+def _show_groups(audit: "GroupAudit") -> None:
+    table = audit.table
+    models = list(table.accuracy.columns)
+    shown = models if len(models) <= 3 else []
+    columns: _Columns = [("group", "left"), ("n", "right")]
+    columns += [(str(name), "right") for name in table.attributes.columns]
+    columns += [(str(name), "right") for name in shown or ["mean accuracy"]]
+    mean = table.accuracy.mean(axis=1)
+    rows = []
+    for group in table.n.index:
+        row = [str(group), str(int(table.n[group]))]
+        row += [f"{table.attributes[name][group]:.4g}" for name in table.attributes.columns]
+        row += [f"{table.accuracy[name][group]:.4f}" for name in shown] or [f"{mean[group]:.4f}"]
+        rows.append(row)
+    show_table(columns, rows)
+    if table.left_out:
+        say("")
+        left = ", ".join(f"{entry.group} ({entry.n}: {entry.reason})" for entry in table.left_out)
+        say(f"Left out, {len(table.left_out)} groups: {left}")
+
+
+def _show_lines(lines: list["ModelLine"]) -> None:
+    columns: _Columns = [("model", "left"), ("covariance", "left")]
+    columns += [(name, "right") for name in ("slope", "interval", "F", "df", "p", "p, Holm", "R2")]
+    show_table(
+        columns,
+        [
+            [
+                entry.model,
+                entry.line.covariance,
+                f"{entry.line.slope:+.4f}",
+                f"{entry.line.interval[0]:+.4f} to {entry.line.interval[1]:+.4f}",
+                f"{entry.line.test.statistic:.3f}",
+                ", ".join(f"{value:g}" for value in entry.line.test.df),
+                f"{entry.line.test.p_value:.4g}",
+                f"{entry.p_holm:.4g}",
+                f"{entry.line.r2:.3f}",
+            ]
+            for entry in lines
+        ],
+    )
+
+
+def _show_slopes(audit: "GroupAudit", attribute: str) -> None:
+    from percert.fairness.audit import slope_summaries
+
+    rows = [
+        [
+            row["set"],
+            row["covariance"],
+            str(row["models"]),
+            f"{row['mean']:+.4f}",
+            f"{row['sd']:.4f}",
+            f"{row['significant']:.0%}",
+        ]
+        for row in slope_summaries(audit)
+        if row["attribute"] == attribute and row["models"] > 1
+    ]
+    if rows:
+        say("")
+        columns: _Columns = [("set", "left"), ("covariance", "left")]
+        columns += [(name, "right") for name in ("models", "mean slope", "sd", "p < 0.05")]
+        show_table(columns, rows)
+
+
+def _show_words(test: "TestResult") -> None:
+    say("")
+    say(f"Null hypothesis: {test.null}")
+    say(f"What may be concluded: {test.may}")
+    say(f"What may not: {test.may_not}")
+
+
+def _show_measures(audit: "GroupAudit") -> None:
+    rows = [
+        [
+            model,
+            measure.name + (f" ({measure.group})" if measure.group else ""),
+            f"{measure.value:.4f}",
+            ""
+            if measure.interval is None
+            else f"{measure.interval[0]:.4f} to {measure.interval[1]:.4f}",
+        ]
+        for model, found in audit.measures.items()
+        for measure in found
+    ]
+    if len(audit.measures) > _LISTED:
+        return
+    say("")
+    show_table(
+        [("model", "left"), ("measure", "left"), ("value", "right"), ("interval", "right")], rows
+    )
+    say(
+        "Gaps between many small groups are above 0 by chance alone, and resampling widens them: "
+        "compare models by them."
+    )

@@ -1,0 +1,266 @@
+"""The audit as one self-contained HTML page, with its figures as PNG files beside it."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from percert.fairness.audit import GroupAudit, ModelLine
+from percert.fairness.covariance import COVARIANCES
+from percert.fairness.report_tables import (
+    LISTED,
+    comparison_table,
+    covariances_section,
+    lines_table,
+    measures_section,
+    slopes_table,
+)
+from percert.fairness.result import TestResult
+from percert.reports.page import Block, Figure, Paragraph, Section, Table, write_page, write_whole
+from percert.reports.plots import boxes, scatter_with_line, shares_pie
+
+#: Groups with a larger Cook's distance are called influential: the usual 4 / groups.
+INFLUENTIAL = 4.0
+
+
+def write_report(audit: GroupAudit, folder: Path, *, title: str = "Group-fairness audit") -> None:
+    """Write ``report.html`` and its figures into ``folder``: each file whole or not at all."""
+    sections = report_sections(audit, folder)
+    write_page(folder / "report.html", title, sections, lead=_lead(audit))
+
+
+def report_sections(audit: GroupAudit, folder: Path | None = None) -> list[Section]:
+    """The report's sections; with ``folder`` the figures are written there as well."""
+    attributes = [str(name) for name in audit.table.attributes]
+    sections = [_result(audit, attribute, folder) for attribute in attributes]
+    if audit.comparisons:
+        sections.append(_sets(audit, folder))
+    sections += [_groups(audit, folder), measures_section(audit), covariances_section(audit)]
+    return sections
+
+
+def _lead(audit: GroupAudit) -> str:
+    members = audit.sets[0]
+    attribute = str(audit.table.attributes.columns[0])
+    lines = audit.headline(members, attribute)
+    rejected = sum(line.p_holm < 0.05 for line in lines)
+    groups = len(audit.table.n)
+    if len(lines) == 1:
+        verdict = "is" if rejected else "is not shown to be"
+        return (
+            f"Over {groups} groups, the accuracy of {lines[0].model} {verdict} associated with "
+            f"{attribute}: slope {lines[0].line.slope:+.4g}, p = {lines[0].p_holm:.4g}."
+        )
+    return (
+        f"Over {groups} groups, accuracy is associated with {attribute} for {rejected} of "
+        f"{len(lines)} models of {members} (level 0.05)."
+    )
+
+
+def _result(audit: GroupAudit, attribute: str, folder: Path | None) -> Section:
+    blocks: list[Block] = []
+    shown = (
+        audit.sets[-1]
+        if len(audit.sets) > 1 and _is_single(audit, audit.sets[-1])
+        else (audit.sets[0])
+    )
+    entry = audit.headline(shown, attribute)[0]
+    test = entry.line.test
+    blocks += sentences(test)
+    if len(audit.table.attributes.columns) > 1:
+        blocks.append(
+            Paragraph(
+                f"Adjusted for {audit.table.attributes.shape[1]} attributes by Holm's method: "
+                f"p = {entry.p_holm:.4g}. {audit.notes[0]}",
+                "note",
+            )
+        )
+    png = scatter_with_line(
+        audit.table.attributes[attribute].to_numpy(float),
+        audit.table.accuracy[entry.model].to_numpy(float),
+        audit.table.n.to_numpy(float),
+        (entry.line.intercept, entry.line.slope),
+        x_label=attribute,
+        y_label="accuracy",
+        size_label="images in the group",
+        names=_influential(audit, entry),
+    )
+    blocks.append(
+        _figure(
+            folder,
+            f"accuracy-by-{_file_name(attribute)}.png",
+            png,
+            f"Accuracy of {entry.model} by {attribute}: one dot a group, its colour the number of "
+            "images; the line is generalised least squares with the covariance "
+            f"{COVARIANCES[entry.line.covariance].formula}. Named are groups whose Cook's distance "
+            "exceeds 4 / groups.",
+            f"Scatter of accuracy against {attribute} for {len(audit.table.n)} groups, with a line "
+            f"of slope {entry.line.slope:+.4g}",
+        )
+    )
+    models = [m.model for m in audit.headline(shown, attribute)]
+    lines = [line for line in audit.lines if line.attribute == attribute and line.members == shown]
+    if len(models) <= LISTED:
+        blocks.append(lines_table(lines, audit.settings.confidence))
+    blocks.append(slopes_table(audit, attribute))
+    blocks += [
+        Paragraph(note, "note")
+        for note in audit.notes[1 if len(audit.table.attributes.columns) > 1 else 0 :]
+    ]
+    return Section(f"Does accuracy depend on {attribute}?", tuple(blocks))
+
+
+def _is_single(audit: GroupAudit, members: str) -> bool:
+    return len({line.model for line in audit.lines if line.members == members}) == 1
+
+
+def sentences(test: TestResult) -> list[Block]:
+    """A test in words: its hypothesis, its numbers, and what follows and does not."""
+    df = ", ".join(f"{value:g}" for value in test.df)
+    numbers = f"{test.name}: statistic {test.statistic:.4g}" + (f", df ({df})" if df else "")
+    return [
+        Paragraph(f"Null hypothesis: {test.null}"),
+        Paragraph(
+            f"{numbers}, p = {test.p_value:.4g}. Effect ({test.effect_name}): "
+            f"{test.effect:.4g}" + _interval_text(test.interval) + "."
+        ),
+        Paragraph(f"What may be concluded: {test.may}", "note"),
+        Paragraph(f"What may not: {test.may_not}", "warning"),
+    ]
+
+
+def _interval_text(interval: tuple[float, float] | None) -> str:
+    return "" if interval is None else f", between {interval[0]:.4g} and {interval[1]:.4g}"
+
+
+def _influential(audit: GroupAudit, entry: ModelLine) -> list[str]:
+    limit = INFLUENTIAL / len(audit.table.n)
+    return [
+        str(group) if distance > limit else ""
+        for group, distance in zip(audit.table.n.index, entry.line.cooks, strict=True)
+    ]
+
+
+def _sets(audit: GroupAudit, folder: Path | None) -> Section:
+    blocks: list[Block] = []
+    for attribute, comparison in audit.comparisons.items():
+        samples = {
+            members: np.array([line.line.slope for line in audit.headline(members, attribute)])
+            for members in audit.sets[:2]
+        }
+        reference = None
+        if len(audit.sets) > 2:
+            slopes = [line.line.slope for line in audit.headline(audit.sets[2], attribute)]
+            reference = (audit.sets[2], float(np.mean(slopes)))
+        png = boxes(samples, value_label=f"slope of accuracy on {attribute}", reference=reference)
+        blocks.append(
+            _figure(
+                folder,
+                f"slopes-on-{_file_name(attribute)}.png",
+                png,
+                f"Slopes of all models on {attribute}, one dot a model: median, quartiles, and "
+                "whiskers to 1.5 times their distance."
+                + (f" The dashed line is the slope of {reference[0]}." if reference else ""),
+                "Boxes of slopes: "
+                + "; ".join(
+                    f"{name} mean {values.mean():+.4g}" for name, values in samples.items()
+                ),
+            )
+        )
+        blocks.append(comparison_table(comparison))
+        primary = comparison.paired or comparison.welch
+        blocks += sentences(primary)
+        power = comparison.power
+        blocks.append(
+            Paragraph(
+                f"With {comparison.models[0]} and {comparison.models[1]} models the test finds a "
+                f"difference of {power.smallest_difference:.4g} four times in five "
+                f"(standardised: {power.smallest_effect:.3f}). Its power at the difference "
+                f"observed, {power.observed:.3f}, restates the p-value and is no evidence of its "
+                "own.",
+                "note",
+            )
+        )
+    return Section(f"{audit.sets[0]} against {audit.sets[1]}", tuple(blocks))
+
+
+def _groups(audit: GroupAudit, folder: Path | None) -> Section:
+    table = audit.table
+    first = str(table.attributes.columns[0])
+    entry = audit.headline(audit.sets[0], first)[0]
+    cooks = dict(zip(table.n.index, entry.line.cooks, strict=True))
+    models = [m.model for m in audit.headline(audit.sets[0], first)]
+    mean = table.accuracy[models].mean(axis=1)
+    counts = {str(group): float(n) for group, n in table.n.items()}
+    counts |= {left.group: float(left.n) for left in audit.table.left_out}
+    ordered = sorted(table.n.index, key=lambda group: float(table.attributes[first][group]))
+    blocks: list[Block] = [
+        _figure(
+            folder,
+            "share-of-images.png",
+            shares_pie(counts),
+            "Share of the images by group, those left out below included; groups under 1 % are "
+            "drawn together.",
+            "Pie of the share of images by group",
+        ),
+        Table(
+            (
+                ("group", "left"),
+                ("images", "right"),
+                (
+                    "accuracy" if len(models) == 1 else f"mean accuracy, {len(models)} models",
+                    "right",
+                ),
+                *((str(name), "right") for name in table.attributes.columns),
+                ("Cook's distance", "right"),
+            ),
+            tuple(
+                (
+                    str(group),
+                    f"{int(table.n[group]):,}",
+                    f"{mean[group]:.4f}",
+                    *(f"{float(table.attributes[a][group]):.4g}" for a in table.attributes.columns),
+                    f"{cooks[group]:.3f}"
+                    + (" *" if cooks[group] > INFLUENTIAL / len(cooks) else ""),
+                )
+                for group in ordered
+            ),
+            f"By {first}. * marks groups whose Cook's distance (of {entry.model}, first "
+            "covariance) exceeds 4 / groups: look whether the result hangs on them.",
+        ),
+    ]
+    if table.left_out:
+        blocks.append(
+            Table(
+                (("group", "left"), ("images", "right"), ("left out because", "left")),
+                tuple((left.group, f"{left.n:,}", left.reason) for left in table.left_out),
+                f"{len(table.left_out)} groups are in no test.",
+            )
+        )
+    return Section("The groups", tuple(blocks))
+
+
+def _figure(folder: Path | None, name: str, png: bytes, caption: str, alt: str) -> Figure:
+    if folder is not None:
+        write_whole(folder / name, png)
+    return Figure(png, caption, alt)
+
+
+def _file_name(name: str) -> str:
+    return "".join(c if c.isalnum() else "-" for c in name.lower())[:60]
+
+
+def group_rows(audit: GroupAudit) -> list[dict[str, Any]]:
+    """One record a group and model: what the figures are drawn from."""
+    table = audit.table
+    return [
+        {
+            "model": str(model),
+            "group": str(group),
+            "n": int(table.n[group]),
+            "accuracy": float(table.accuracy[model][group]),
+        }
+        | {str(name): float(table.attributes[name][group]) for name in table.attributes}
+        for model in table.accuracy
+        for group in table.n.index
+    ]

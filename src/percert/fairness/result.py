@@ -1,0 +1,60 @@
+"""What a statistical test found, in numbers and in words."""
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+#: The level of significance of every sentence here, and of the paper (section 4).
+LEVEL = 0.05
+
+
+@dataclass(frozen=True)
+class TestResult:
+    """One test: its numbers, the hypothesis that it tests, and what follows from it.
+
+    ``df`` are the degrees of freedom: (1, 39) for an F-test, (49,) for a t-test, () where there are
+    none. ``effect`` is the size of what was found, ``effect_name`` says in which unit, and
+    ``interval`` is its two-sided confidence interval. ``null`` is the hypothesis under test as a
+    sentence. ``may`` says what may be concluded, ``may_not`` what may not.
+    """
+
+    name: str
+    statistic: float
+    df: tuple[float, ...]
+    p_value: float
+    effect: float
+    effect_name: str
+    interval: tuple[float, float] | None
+    null: str
+    may: str
+    may_not: str
+
+    #: pytest collects classes by this name unless told otherwise.
+    __test__ = False
+
+    @property
+    def significant(self) -> bool:
+        """Whether the null hypothesis is rejected at the level 0.05."""
+        return self.p_value < LEVEL
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON; a number that JSON cannot hold becomes ``None``."""
+        fields = asdict(self)
+        fields["df"] = list(self.df)
+        fields["interval"] = None if self.interval is None else list(self.interval)
+        return {key: plain(value) for key, value in fields.items()}
+
+
+def plain(value: Any) -> Any:
+    """``value`` with tuples as lists, and infinite or undefined numbers as ``None``.
+
+    >>> plain({"f": float("nan"), "df": (1, 39)})
+    {'f': None, 'df': [1, 39]}
+    """
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
