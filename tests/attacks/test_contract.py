@@ -32,6 +32,8 @@ OPTIONS: dict[str, dict[str, object]] = {
     "square": {"eps": 3.0},
     "autoattack": {"eps": 1.0},
     "foolbox": {"attack": "DDNAttack", "steps": 10},
+    "lpa": {"metric": "squared-l2", "bound": 1.0},
+    "ppgd": {"metric": "squared-l2", "bound": 1.0},
 }
 SIDE, COUNT = 16, 2
 NAMES = list_attacks()
