@@ -81,6 +81,37 @@ def test_the_gradient_at_identity_is_zero(card, metric, pairs):
     assert torch.allclose(candidate.grad, torch.zeros(()), atol=1e-6)
 
 
+def hard_images(height, width):
+    """Where roots, angles and quotients of colours, contrasts and gradients have no derivative."""
+    photo = torch.nn.functional.interpolate(
+        torch.rand(1, 3, 6, 6, generator=torch.Generator().manual_seed(2)), (height, width)
+    )
+    half_black = photo.clone()
+    half_black[..., : height // 2, :] = 0
+    clipped = (2 * photo - 0.5).clamp(0, 1)
+    board = (torch.arange(height).view(-1, 1) + torch.arange(width)) % 2
+    board = board.expand(1, 3, height, width).float()
+    flat = [torch.full_like(photo, value) for value in (0.0, 0.5, 1.0)]
+    red = torch.tensor([1.0, 0.0, 0.0]).view(1, 3, 1, 1).expand_as(photo)
+    return torch.cat((half_black, clipped, board, red, *flat))
+
+
+def test_gradients_are_finite_at_identity_and_beside_it_on_hard_images(card, metric, pairs):
+    if not card.differentiable:
+        pytest.skip("not declared differentiable")
+    reference = hard_images(*pairs[0].shape[2:])
+    one_pixel = reference.clone()
+    one_pixel[:, 0, 3, 3] = (one_pixel[:, 0, 3, 3] - 0.25).abs()
+    level = (reference + 1 / 255).clamp(0, 1)
+    hair = (reference + 1e-6 * torch.rand_like(reference)).clamp(0, 1)
+    for candidate in (reference.clone(), one_pixel, level, hair, reference.flip(0)):
+        candidate.requires_grad_()
+        distances = metric(reference, candidate)
+        assert distances.isfinite().all()
+        distances.sum().backward()
+        assert candidate.grad.isfinite().all()
+
+
 def test_a_gradient_step_lowers_the_distance(card, metric, pairs):
     if not card.differentiable:
         pytest.skip("not declared differentiable")

@@ -1,10 +1,5 @@
 """MS-SSIM against a slow, obvious twin and against piq."""
 
-import importlib
-import importlib.util
-import sys
-import types
-
 import numpy as np
 import pytest
 import torch
@@ -52,19 +47,8 @@ def obvious_twin(reference, candidate):
 
 
 @pytest.fixture
-def piq_ms_ssim(monkeypatch):
-    """piq's function, imported past piq/__init__.py, which needs a working torchvision."""
-    spec = importlib.util.find_spec("piq")
-    if spec is None:
-        pytest.skip("piq, the second oracle, is not installed")
-    package = types.ModuleType("piq")
-    package.__path__ = list(spec.submodule_search_locations)
-    before = set(sys.modules)
-    monkeypatch.setitem(sys.modules, "piq", package)
-    yield importlib.import_module("piq.ms_ssim").multi_scale_ssim
-    for name in set(sys.modules) - before:
-        if name.startswith("piq."):
-            del sys.modules[name]
+def piq_ms_ssim(piq_module):
+    return piq_module("ms_ssim").multi_scale_ssim
 
 
 @pytest.mark.parametrize("noise", [0.001, 0.05, 0.5])

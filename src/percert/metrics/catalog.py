@@ -77,6 +77,30 @@ def _ciede2000(checkpoint: str | None) -> nn.Module:
     return CIEDE2000()
 
 
+def _gmsd(checkpoint: str | None) -> nn.Module:
+    from percert.metrics.gmsd import GMSD
+
+    return GMSD()
+
+
+def _mdsi(checkpoint: str | None) -> nn.Module:
+    from percert.metrics.mdsi import MDSI
+
+    return MDSI()
+
+
+def _haarpsi(checkpoint: str | None) -> nn.Module:
+    from percert.metrics.haarpsi import HaarPSI
+
+    return HaarPSI()
+
+
+def _fsim(checkpoint: str | None) -> nn.Module:
+    from percert.metrics.fsim import FSIM
+
+    return FSIM()
+
+
 #: Copy thresholds are those measured at a false-positive rate of 1e-3 (docs/results), rounded down.
 CATALOG: dict[str, MetricCard] = {
     card.name: card
@@ -182,6 +206,41 @@ CATALOG: dict[str, MetricCard] = {
             range=(0.0, 120.0),
             paper="Sharma, Wu, Dalal, The CIEDE2000 color-difference formula, Color Research and "
             "Application 2005",
+        ),
+        MetricCard(
+            name="gmsd",
+            factory=_gmsd,
+            summary="Gradient magnitude similarity deviation",
+            range=(0.0, 0.5),
+            smallest_side=6,
+            paper="Xue, Zhang, Mou, Bovik, Gradient Magnitude Similarity Deviation, IEEE TIP 2014",
+        ),
+        MetricCard(
+            name="mdsi",
+            factory=_mdsi,
+            summary="Mean deviation similarity index; steep at identity, not symmetric",
+            range=(0.0, 1.0),
+            symmetric=False,
+            smallest_side=3,
+            paper="Nafchi, Shahkolaei, Hedjam, Cheriet, Mean Deviation Similarity Index, IEEE "
+            "Access 2016",
+        ),
+        MetricCard(
+            name="haarpsi",
+            factory=_haarpsi,
+            summary="1 - Haar wavelet-based perceptual similarity",
+            range=(0.0, 1.0),
+            smallest_side=16,
+            paper="Reisenhofer, Bosse, Kutyniok, Wiegand, A Haar Wavelet-Based Perceptual "
+            "Similarity Index, Signal Processing: Image Communication 2018",
+        ),
+        MetricCard(
+            name="fsim",
+            factory=_fsim,
+            summary="1 - feature similarity with colour (FSIMc)",
+            range=(0.0, 1.0),
+            smallest_side=16,
+            paper="Zhang, Zhang, Mou, Zhang, FSIM: A Feature Similarity Index, IEEE TIP 2011",
         ),
     )
 }
