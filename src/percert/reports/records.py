@@ -119,7 +119,7 @@ class RecordStore:
 
 def _read_rows(path: Path, columns: Columns | None) -> list[dict[str, Any]]:
     arrow = _arrow()
-    from pyarrow import parquet
+    from pyarrow import parquet  # type: ignore[import-untyped]  # it ships no types
 
     try:
         table = parquet.read_table(path)
@@ -169,7 +169,7 @@ def _schema(columns: Columns) -> Any:
 
 def _arrow() -> ModuleType:
     try:
-        import pyarrow  # type: ignore[import-untyped]  # as below
+        import pyarrow
         import pyarrow.parquet  # type: ignore[import-untyped]  # it ships no types
     except ModuleNotFoundError:
         raise ValueError("records need pyarrow: pip install 'percert[report]'") from None

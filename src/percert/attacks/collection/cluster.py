@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from importlib import import_module
 from itertools import islice
 from typing import Any
 
@@ -32,7 +33,7 @@ def attack_items_on_ray(
     is missing or the cluster cannot be reached.
     """
     try:
-        import ray
+        ray: Any = import_module("ray")
     except ImportError as error:
         raise ValueError(f"ray: cannot be imported ({error}): pip install 'percert[ray]'") from None
     started = not ray.is_initialized()
@@ -95,7 +96,7 @@ def _units(plan: Plan, items: Iterable[Item], done: Done) -> Iterator[list[Item]
 def _spread(
     ray: Any, pool: Sequence[Any], units: Iterator[list[Item]], done: Done
 ) -> Iterator[Outcome]:
-    """Keep every actor of the ``pool`` at work, one unit each; an attack that fails is said once."""
+    """Keep every actor of the ``pool`` at work; an attack that fails is said once."""
     busy: dict[Any, Any] = {}
 
     def employ(actor: Any) -> None:
