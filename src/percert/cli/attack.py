@@ -4,6 +4,7 @@ import typer
 
 from percert.cli.attack_classify import classify
 from percert.cli.attack_list import list_attacks
+from percert.cli.attack_metric import attack_metric
 from percert.cli.flowing import flowing
 
 attack = typer.Typer(
@@ -13,4 +14,5 @@ attack = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 attack.command("classify", help=flowing(classify.__doc__), no_args_is_help=True)(classify)
+attack.command("metric", help=flowing(attack_metric.__doc__), no_args_is_help=True)(attack_metric)
 attack.command("list", help=flowing(list_attacks.__doc__))(list_attacks)

@@ -14,6 +14,7 @@ from percert.attacks.collection.local import attack_items
 from percert.attacks.collection.output import Tally, folder_names, keep, open_output
 from percert.attacks.collection.probe import Numbered, Probe, number_labels, probe
 from percert.attacks.collection.tasks import ClassifierTask, EmbeddingTask, Task, TripletTask
+from percert.attacks.collection.triplets import read_triplets
 
 __all__ = [
     "DISTANCES",
@@ -38,6 +39,7 @@ __all__ = [
     "open_output",
     "probe",
     "read_subject",
+    "read_triplets",
     "record_columns",
     "with_labels",
 ]

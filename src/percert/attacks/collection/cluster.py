@@ -76,6 +76,8 @@ class _Worker:
 def _start(ray: Any, address: str | None, workers: int | None) -> None:
     # Ray asks its makers' server for nothing, and says nothing that is not an error.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # Its workers would stand back behind everything else on the machine.
+    os.environ.setdefault("RAY_worker_niceness", "0")
     options: dict[str, Any] = {} if address else {"num_cpus": workers, "include_dashboard": False}
     try:
         ray.init(address=address, log_to_driver=False, logging_level="ERROR", **options)
