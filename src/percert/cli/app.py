@@ -10,6 +10,7 @@ import percert
 from percert.cli.attack import attack
 from percert.cli.audit import audit
 from percert.cli.compare import compare
+from percert.cli.data import data
 from percert.cli.flowing import flowing
 from percert.cli.judge import judge
 from percert.cli.metrics import metrics
@@ -26,6 +27,7 @@ for verb in (compare, judge, metrics):
     app.command(help=flowing(verb.__doc__), no_args_is_help=verb is not metrics)(verb)
 app.add_typer(attack, name="attack")
 app.add_typer(audit, name="audit")
+app.add_typer(data, name="data")
 
 
 def _show_version(wanted: bool) -> None:

@@ -223,6 +223,11 @@ def audit_groups(
     return GroupAudit(table, labels, audit.lines, comparisons, measures, audit.notes, settings)
 
 
+def _of_set(name: str, frame: "pd.DataFrame") -> "pd.DataFrame":
+    models = frame["model"].astype(str)
+    return frame.assign(model=models.where(models == name, f"{name}/" + models))
+
+
 def _lines(table: GroupTable, members: str, model: str, settings: AuditSettings) -> list[ModelLine]:
     """Every attribute and covariance of one model, with Holm's correction over the attributes."""
     found: list[ModelLine] = []
