@@ -30,6 +30,12 @@ CATALOG: dict[str, AttackCard] = {
     card.name: card
     for card in (
         AttackCard(
+            name="ssim-sqp",
+            where="ssim_sqp:SSIMSQP",
+            summary="Least visible change in whole 8-bit levels, to second order in the cost",
+            kind="minimal",
+        ),
+        AttackCard(
             name="ascent",
             where="ascent:NormalisedAscent",
             summary="Normalised gradient steps, then the least multiple that survives 8 bits",
@@ -105,11 +111,43 @@ CATALOG: dict[str, AttackCard] = {
             paper="arXiv:1608.04644",
         ),
         AttackCard(
+            name="perc-al",
+            where="perc_al:PerCAL",
+            summary="PerC-AL: the loss and CIEDE2000 by turns, on 8-bit images",
+            kind="minimal",
+            goals=("classifier", "triplet", "embedding"),
+            paper="arXiv:1911.02466",
+        ),
+        AttackCard(
+            name="lpa",
+            where="lpa:LagrangianPerceptual",
+            summary="LPA: a penalty on the perceptual distance beyond a bound",
+            kind="bounded",
+            goals=("classifier", "triplet", "embedding"),
+            paper="arXiv:2006.12655",
+        ),
+        AttackCard(
+            name="ppgd",
+            where="ppgd:PerceptualPGD",
+            summary="PPGD: projected gradient steps of a given perceptual length",
+            kind="bounded",
+            goals=("classifier", "triplet", "embedding"),
+            paper="arXiv:2006.12655",
+        ),
+        AttackCard(
             name="human-perc-ot",
             where="human_perc_ot:HumanPercOT",
             summary="Human_Perc_OT, corrected: loss less a cost, then the least cost at 8 bits",
             kind="minimal",
+            goals=("classifier", "triplet", "embedding"),
             paper="Human Imperceptible Attacks and Applications to Improve Fairness, Algorithm 1",
+        ),
+        AttackCard(
+            name="ssim-step",
+            where="ssim_step:SSIMStep",
+            summary="One second-order step against 1 - SSIM: the inverse Hessian times the gradient",
+            kind="minimal",
+            paper="Human Imperceptible Attacks and Applications to Improve Fairness, Eq. 5",
         ),
         AttackCard(
             name="human-perc-ot-literal",

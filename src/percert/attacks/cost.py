@@ -10,7 +10,6 @@ from torch import Tensor
 from percert.attacks.goal import Model
 from percert.metrics.catalog import create_metric, metric_card
 from percert.metrics.metric import Metric
-from percert.norms import l2_norm
 from percert.tensors import Images, Vector
 
 
@@ -69,16 +68,6 @@ def cost_values(cost: Metric, reference: Images, candidate: Images) -> Vector:
 def without_nan(slope: Tensor) -> Tensor:
     """A gradient with its NaN and infinite entries at zero."""
     return torch.where(slope.isfinite(), slope, torch.zeros_like(slope))
-
-
-def unit(slope: Tensor) -> Tensor:
-    """Each sample of ``(n, ...)`` divided by its l2 length; zero stays zero.
-
-    >>> unit(torch.tensor([[3.0, 4.0], [0.0, 0.0]]))
-    tensor([[0.6000, 0.8000],
-            [0.0000, 0.0000]])
-    """
-    return slope / l2_norm(slope).clamp_min(1e-30).view(-1, *([1] * (slope.ndim - 1)))
 
 
 class FeatureDistance:

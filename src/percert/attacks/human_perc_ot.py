@@ -6,9 +6,10 @@ import torch
 from torch import Tensor
 
 from percert.attacks.attack import Watch, go_on, gradient
-from percert.attacks.cost import cost_gradient, cost_of, cost_values, unit, without_nan
+from percert.attacks.cost import cost_gradient, cost_of, cost_values, without_nan
 from percert.attacks.goal import Goal, LossName, Model
 from percert.attacks.rescale import rescale
+from percert.attacks.steps import steepest
 from percert.attacks.surrogate import Validation, climb, demanding
 from percert.images import round_to_8bit
 from percert.metrics.metric import Metric
@@ -94,6 +95,7 @@ class HumanPercOT:
     ) -> Images:
         wanted = demanding(goal, self.confidence)
         cost = cost_of(self.cost, images, model=model, checkpoint=self.checkpoint)
+        phases = _Phases(watch, self.steps + (self.polish if self.lam else 0))
         moved = climb(
             model,
             images,
@@ -106,11 +108,12 @@ class HumanPercOT:
             refresh=self.refresh,
             normalise=True,
             seeds=seeds,
-            watch=watch,
+            watch=phases.watch,
         )
         found = rescale(model, images, moved, wanted, steps=self.rescale_steps)
-        if not self.lam or not self.polish:
+        if not self.lam or not self.polish or phases.stopped:
             return found
+        phases.offset = self.steps
         return polish(
             model,
             images,
@@ -120,8 +123,21 @@ class HumanPercOT:
             steps=self.polish,
             stride=self.stride,
             rescale_steps=self.rescale_steps,
-            watch=watch,
+            watch=phases.watch,
         )
+
+
+class _Phases:
+    """Two loops under one watch: iterations counted on from ``offset``, and one stop for both."""
+
+    def __init__(self, watch: Watch | None, total: int) -> None:
+        self.outer, self.total = watch, total
+        self.offset, self.stopped = 0, False
+
+    def watch(self, done: int, _: int, active: int) -> bool:
+        if self.outer is not None and not self.outer(self.offset + done, self.total, active):
+            self.stopped = True
+        return not self.stopped
 
 
 def polish(
@@ -182,9 +198,9 @@ def _tangent(
     change: Tensor, slope: Tensor, pull: Tensor, reached: Vector, aim: Vector, stride: float
 ) -> Tensor:
     """The change moved down the cost along the boundary, and onto margin = ``aim``."""
-    normal, length = unit(slope), l2_norm(slope).clamp_min(1e-30)
+    normal, length = steepest(slope, "l2"), l2_norm(slope).clamp_min(1e-30)
     across = (pull * normal).flatten(1).sum(1)
-    along = unit(pull - per_sample(across, normal) * normal)
+    along = steepest(pull - per_sample(across, normal) * normal, "l2")
     size = l2_norm(change)
     # Where the boundary is far by the linear model, the model is wrong: no longer step than that.
     onto = ((aim - reached) / length).clamp(-size, size)

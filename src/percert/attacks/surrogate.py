@@ -19,8 +19,9 @@ import torch
 from torch import Tensor
 
 from percert.attacks.attack import Watch, generators, go_on, gradient, noise_like
-from percert.attacks.cost import cost_gradient, unit, without_nan
+from percert.attacks.cost import cost_gradient, without_nan
 from percert.attacks.goal import Goal, LossName, Model, MoveEmbedding
+from percert.attacks.steps import steepest
 from percert.check import check_choice
 from percert.images import round_to_8bit
 from percert.metrics.metric import Metric
@@ -116,14 +117,14 @@ def climb(
         if done == steps or not len(active):
             break
         if normalise:
-            slope = unit(nudged(slope, active, sources))
+            slope = steepest(nudged(slope, active, sources), "l2")
         if lam and done % refresh == 0:
             ahead = result[active] + step * slope if normalise else result[active]
             change, _ = cost_gradient(cost, images[active], ahead.clamp(0, 1))
-            pull[active] = unit(change) if normalise else change
+            pull[active] = steepest(change, "l2") if normalise else change
         if lam:
             slope = slope - lam * pull[active]
-            slope = unit(slope) if normalise else slope
+            slope = steepest(slope, "l2") if normalise else slope
         result[active] = validated(result[active] + step * slope, validate)
     return result
 
