@@ -6,7 +6,6 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from percert.color.ciede2000 import safe_sqrt
 from percert.tensors import Features
 
 SCALES = 4
@@ -44,14 +43,13 @@ def phase_congruency(plane: Features) -> Features:
         return plane
     filters, threshold = log_gabor(h, w, plane.dtype, plane.device)
     spectrum = torch.fft.fft2(plane).unsqueeze(2)
-    waves = torch.view_as_real(torch.fft.ifft2(spectrum * filters))
-    even, odd = waves.unbind(-1)  # (n, orientations, scales, h, w)
-    amplitudes = safe_sqrt(even**2 + odd**2)
-    total_even, total_odd = even.sum(2), odd.sum(2)
-    length = safe_sqrt(total_even**2 + total_odd**2)
+    waves = torch.fft.ifft2(spectrum * filters)  # (n, orientations, scales, h, w), even + i odd
+    amplitudes = waves.abs()
+    total = waves.sum(2, keepdim=True)
     # Sum over scales of A (cos of the deviation from the mean phase, less its absolute sine).
-    cross = (even * total_odd.unsqueeze(2) - odd * total_even.unsqueeze(2)).abs().sum(2)
-    energy = length - cross / length.clamp_min(torch.finfo(plane.dtype).eps)
+    towards = total.conj() / total.abs().clamp_min(torch.finfo(plane.dtype).eps)
+    turned = torch.view_as_real(waves * towards)
+    energy = turned[..., 0].sum(2) - turned[..., 1].abs().sum(2)
     noise = amplitudes[:, :, 0].flatten(2).median(2).values * threshold
     heard = (energy - noise.view(n, ORIENTATIONS, 1, 1)).relu().sum(1, keepdim=True)
     return heard / (amplitudes.sum((1, 2)).unsqueeze(1) + SILENCE)
