@@ -1,23 +1,32 @@
 """Writing rows so that none is lost or doubled, whoever else writes and whenever it is killed."""
 
+import datetime
 import random
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from percert.search.place import writing
-from percert.search.rows import FileRow, ImageRow, files_table, images_table
+from percert.search.rows import FileRow, ImageRow, files_table, images_table, is_one_of
 
 if TYPE_CHECKING:
     from percert.search.store import Store
 
 #: How often a commit that another writer got ahead of is tried again.
 ATTEMPTS = 20
+#: Above this many files a table is compacted when an addition ends.
+MOST_FRAGMENTS = 256
+#: From this many rows on, to find an id by reading all of them costs a commit more than writing.
+WORTH_AN_INDEX = 50_000
 T = TypeVar("T")
 
 
-def commit(store: "Store", images: Sequence[ImageRow], files: Sequence[FileRow]) -> None:
+def commit(store: "Store", images: Sequence[ImageRow], files: Sequence[FileRow]) -> set[str]:
     """Store ``images`` under ids that are not there yet, then point ``files`` at their images.
+
+    Returns the ids of images that ``files`` hold and that are not there: another writer has removed
+    them since they were looked up. Those files are left out.
 
     When this returns, the rows are on disk and every later reader sees them. Killed before, some
     images may be stored without their files: adding the files again completes them. The images
@@ -31,6 +40,8 @@ def commit(store: "Store", images: Sequence[ImageRow], files: Sequence[FileRow])
             persist(
                 lambda: store.images.merge_insert("id").when_not_matched_insert_all().execute(table)
             )
+        missing = _missing(store, {row.id for row in files} - {row.id for row in images})
+        files = [row for row in files if row.id not in missing]
         if files:
             listed = files_table(files)
             persist(
@@ -41,6 +52,18 @@ def commit(store: "Store", images: Sequence[ImageRow], files: Sequence[FileRow])
                     .execute(listed)
                 )
             )
+    return missing
+
+
+def _missing(store: "Store", ids: set[str]) -> set[str]:
+    if not ids:
+        return ids
+    store.refresh()
+    there: set[str] = set()
+    for condition in is_one_of("id", ids):
+        found = store.images.search().where(condition).select(["id"]).to_arrow()
+        there.update(found["id"].to_pylist())
+    return ids - there
 
 
 def persist(write: Callable[[], T]) -> T:
@@ -62,3 +85,19 @@ def persist(write: Callable[[], T]) -> T:
 def _overtaken(error: Exception) -> bool:
     text = str(error).lower()
     return "conflict" in text or "concurrent" in text or "too much contention" in text
+
+
+def maintain(store: "Store") -> None:
+    """Join the small files that many commits leave, and index the ids of a large store.
+
+    What earlier versions need is kept for a day, for readers that are still at them.
+    """
+    from lancedb.index import BTree
+
+    with writing(store.path):
+        for table, key in ((store.images, "id"), (store.files, "path")):
+            table.checkout_latest()
+            if table.stats()["fragment_stats"]["num_fragments"] > MOST_FRAGMENTS:
+                persist(partial(table.optimize, cleanup_older_than=datetime.timedelta(days=1)))
+            if table.count_rows() >= WORTH_AN_INDEX and not table.list_indices():
+                persist(partial(table.create_index, key, config=BTree()))

@@ -33,21 +33,27 @@ def is_remote(path: str) -> bool:
     return False
 
 
+def is_store(path: str) -> bool:
+    """Whether there is a store at ``path``; ``ValueError`` for a folder of something else."""
+    if is_remote(path):
+        return _open(_connect(path), "images") is not None
+    folder = Path(path)
+    if not folder.exists():
+        return False
+    _check_folder(folder, create=True)
+    return _open(_connect(path), "images") is not None
+
+
 def open_tables(path: str, new: StoreHeader | None) -> tuple[Any, Any, StoreHeader]:
     """The tables ``images`` and ``files`` of the store at ``path``, and its header.
 
     Where there is no store, makes one with the header ``new``. Raises ``ValueError`` where there is
     none and ``new`` is ``None``, and for a folder of something else.
     """
-    try:
-        import lancedb
-    except ImportError as error:
-        raise ValueError("the index needs LanceDB: pip install 'percert[search]'") from error
-    remote = is_remote(path)
-    if not remote:
+    if not is_remote(path):
         _check_folder(Path(path), create=new is not None)
     try:
-        connection = lancedb.connect(path)
+        connection = _connect(path)
         images = _open(connection, "images")
         if images is None:
             if new is None:
@@ -85,6 +91,14 @@ def _locked(path: str) -> Iterator[None]:
             yield
     except filelock.Timeout:
         raise ValueError(f"{path}: another writer has held the store for {PATIENCE} s") from None
+
+
+def _connect(path: str) -> Any:
+    try:
+        import lancedb
+    except ImportError as error:
+        raise ValueError("the index needs LanceDB: pip install 'percert[search]'") from error
+    return lancedb.connect(path)
 
 
 def _open(connection: Any, name: str) -> Any:

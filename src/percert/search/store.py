@@ -11,7 +11,7 @@ from torch import Tensor
 from percert.metrics.embedding import EmbeddingMetric
 from percert.metrics.metric import Metric
 from percert.search.identity import MetricId, check_same_metric, metric_id
-from percert.search.place import open_tables
+from percert.search.place import is_store, open_tables
 from percert.search.rows import StoreHeader, is_one_of
 from percert.search.views import parse_views
 
@@ -159,11 +159,11 @@ class Store:
 
         return remove_images(self, ids)
 
-    def verify(self) -> "Verdict":
+    def verify(self, again: int = 0) -> "Verdict":
         """Whether the store is sound; see :func:`percert.search.verify.verify_store`."""
         from percert.search.verify import verify_store
 
-        return verify_store(self)
+        return verify_store(self, again)
 
     def info(self) -> dict[str, Any]:
         """What ``percert index info`` says: counts, metric, views and size."""
@@ -209,3 +209,15 @@ def open_store(
     return Store(
         name, images, files, header, metric if isinstance(metric, EmbeddingMetric) else None
     )
+
+
+def stored_metric(path: str | os.PathLike[str]) -> MetricId | None:
+    """The identity of the metric of the store at ``path``; ``None`` where there is no store yet.
+
+    >>> stored_metric("/no/such/folder") is None
+    True
+    """
+    name = os.fspath(path)
+    if not is_store(name):
+        return None
+    return open_tables(name, None)[2].metric

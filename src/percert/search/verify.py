@@ -1,18 +1,182 @@
-"""Whether a store is sound."""
+"""Whether a store is sound: what every query relies on, checked row by row."""
 
+import string
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from percert.images import ImageError
+from percert.search.decode import Encoded, read_source
+from percert.search.embed_views import embed_prepared, preparation, prepare_image, view_bounds
+from percert.search.rows import files_schema, images_schema
+from percert.search.sources import Source
 
 if TYPE_CHECKING:
-    from percert.search.store import Store
+    from percert.search.store import Block, Store
+
+#: Relative difference of norms and bounds that float rounding explains.
+ROUNDING = 1e-9
+#: Problems of one kind that are named; the rest is counted.
+NAMED = 5
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """``problems``: what is wrong, a sentence each; none where the store is clean."""
+    """What verifying found: ``problems``, a sentence each, none where the store is sound.
+
+    ``images`` and ``files`` were checked, ``embedded`` of the images embedded again from their
+    files. ``without_file`` images have no file: those that were handed in as tensors
+    (``tensors`` of them), and any whose writer was killed before it said that they are stored;
+    the next addition completes or removes these.
+    """
 
     problems: list[str]
+    images: int
+    files: int
+    tensors: int
+    without_file: int
+    embedded: int = 0
+
+    @property
+    def sound(self) -> bool:
+        return not self.problems
 
 
-def verify_store(store: "Store") -> Verdict:
-    return Verdict([])
+def verify_store(store: "Store", again: int = 0) -> Verdict:
+    """Read all of ``store``, as it is on disk now, and check what queries rely on.
+
+    Names are there once; every file's image is there; embeddings are finite, their norms are
+    theirs, and every bound is the one proven for the image's size. With ``again``, as many images
+    are embedded once more from their files and compared (one of them may have changed since: then
+    it is passed over); that needs a store that was opened with its metric. Nothing is changed.
+    """
+    store.refresh()
+    problems: list[str] = []
+    for name, table, schema in (
+        ("images", store.images, images_schema(store.header)),
+        ("files", store.files, files_schema()),
+    ):
+        if table.schema.names != schema.names or table.schema.types != schema.types:
+            problems.append(f"the table {name} has columns of other names or types")
+    if problems:
+        return Verdict(problems, 0, 0, 0, 0)
+    images = store.images.search().select(["id", "bytes", "height", "width"]).to_arrow()
+    files = store.files.search().select(["path", "id"]).to_arrow()
+    ids = images["id"].to_pylist()
+    holding = files["id"].to_pylist()
+    tensors = images["bytes"].null_count
+    problems += _named("image {} is stored more than once", _doubled(ids))
+    problems += _named("file {} is stored more than once", _doubled(files["path"].to_pylist()))
+    there = set(ids)
+    problems += _named(
+        "file {} is stored, but not its image",
+        (
+            path
+            for path, id in zip(files["path"].to_pylist(), holding, strict=True)
+            if id not in there
+        ),
+    )
+    problems += _named(
+        "image {} is named by no SHA-256",
+        (
+            id
+            for id, size in zip(ids, images["bytes"].to_pylist(), strict=True)
+            if size is not None and not (len(id) == 64 and set(id) <= set(string.hexdigits))
+        ),
+    )
+    problems += _embeddings(store, images)
+    embedded = 0
+    if again:
+        embedded, moved = _again(store, again)
+        problems += moved
+    without = len(there - set(holding))
+    return Verdict(problems, len(ids), len(holding), tensors, without, embedded)
+
+
+def _embeddings(store: "Store", images: Any) -> list[str]:
+    sizes = {
+        id: (height, width)
+        for id, height, width in zip(
+            *(images[name].to_pylist() for name in ("id", "height", "width")), strict=True
+        )
+    }
+    broken: list[str] = []
+    misnormed: list[str] = []
+    unproven: list[str] = []
+    count = 0
+    for block in store.blocks():
+        count += len(block.ids)
+        h = block.embeddings.double()
+        norms = h.norm(dim=1)
+        broken += _ids(block, ~h.isfinite().all(dim=1))
+        misnormed += _ids(block, ~torch.isclose(norms, block.norms, rtol=ROUNDING, atol=0))
+        bad_bound = ~(block.bounds > 0) | ~(block.pixel_errors >= 0)
+        if store.metric is not None:
+            how = preparation(store.header, store.metric)
+            proven = [bound for id in block.ids for bound in view_bounds(how, sizes[id])]
+            bad_bound |= ~torch.isclose(
+                block.bounds, torch.tensor(proven, dtype=torch.float64), rtol=ROUNDING, atol=0
+            )
+        unproven += _ids(block, bad_bound)
+    found = [
+        *_named("image {} has an embedding that is not finite", broken),
+        *_named("image {} has a norm that is not its embedding's", misnormed),
+        *_named("image {} has a bound that is not the one proven for its size", unproven),
+    ]
+    if count != len(images):
+        found.append(f"{len(images)} images have names, but {count} have embeddings")
+    return found
+
+
+def _again(store: "Store", count: int) -> tuple[int, list[str]]:
+    """Embed up to ``count`` images once more, spread over the store."""
+    metric = store.embedder()
+    how = preparation(store.header, metric)
+    files = store.files.search().select(["path", "id", "mtime_ns"]).to_arrow()
+    step = max(1, len(files) // count)
+    embedded, moved = 0, []
+    for row in files.take(list(range(0, len(files), step))[:count]).to_pylist():
+        if not row["path"].startswith("/"):
+            continue  # a row of a parquet file, or a name that had to be escaped
+        read = read_source(Source(row["path"], -1, row["mtime_ns"], Path(row["path"])))
+        if isinstance(read, ImageError) or read.id != row["id"]:
+            continue
+        (fresh,) = embed_prepared(metric, [prepare_image(_decoded(read), read.id, 0, how)])
+        stored = store.rows(["h"], [read.id])["h"].combine_chunks().flatten().to_numpy()
+        stored = stored.reshape(fresh.h.shape)
+        gap = np.linalg.norm(fresh.h.astype(np.float64) - stored, axis=1)
+        embedded += 1
+        # Either may be off by the metric's feature error, and by the rounding of the pixels.
+        room = 2 * (
+            metric.feature_error * np.linalg.norm(stored, axis=1) + fresh.pixel_error * fresh.bound
+        )
+        if (gap > room).any():
+            moved.append(row["path"])
+    return embedded, list(_named("{} has another embedding than the one stored", moved))
+
+
+def _decoded(read: Encoded) -> torch.Tensor:
+    from percert.images.load import decode_image
+
+    return decode_image(read.data, read.source.key)
+
+
+def _ids(block: "Block", wrong: torch.Tensor) -> list[str]:
+    return [block.ids[row // block.views] for row in wrong.nonzero().flatten().tolist()]
+
+
+def _doubled(names: list[str]) -> Iterator[str]:
+    return (name for name, times in Counter(names).items() if times > 1)
+
+
+def _named(sentence: str, names: Iterator[str] | list[str]) -> list[str]:
+    """One problem a name, for the first few."""
+    every = list(dict.fromkeys(names))
+    rest = len(every) - NAMED
+    more = [f"and {rest} more: {sentence.format('...')}"] if rest > 0 else []
+    return [sentence.format(name) for name in every[:NAMED]] + more

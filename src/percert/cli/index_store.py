@@ -1,0 +1,255 @@
+"""``percert index add``, ``info``, ``remove`` and ``verify``: the store behind the queries."""
+
+import json
+from collections import Counter
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from percert.cli.failure import complain, fail, one_line_errors
+from percert.cli.options import CheckpointOption, DeviceOption, JsonOption
+from percert.cli.output import emit_json, say
+from percert.cli.progress import with_progress
+from percert.cli.store_metric import StoreMetricOption, StoreOption, metric_for_store
+
+if TYPE_CHECKING:
+    from percert.search.outcome import Outcome
+
+
+class Engine(str, Enum):
+    """What decodes and embeds."""
+
+    LOCAL = "local"
+    RAY = "ray"
+
+
+class DecodeIn(str, Enum):
+    """Where images are decoded."""
+
+    AUTO = "auto"
+    THREADS = "threads"
+    PROCESSES = "processes"
+
+
+@one_line_errors
+def add(
+    inputs: Annotated[
+        list[Path],
+        typer.Argument(metavar="DIR|FILE|PARQUET", help="Image files, folders, parquet files."),
+    ],
+    store: StoreOption,
+    metric_name: StoreMetricOption = None,
+    checkpoint: CheckpointOption = None,
+    device: DeviceOption = "auto",
+    views: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SET|NAMES",
+            help="What is stored of each image: whole; crops (and 10 crops at 0.9 and 0.8); mirror "
+            "(and the mirror image); all (22); or names with commas, such as "
+            "centre-80,top-left-90. A store keeps what it was made with; a new one takes whole. "
+            "Each view costs an embedding.",
+            show_default=False,
+        ),
+    ] = None,
+    engine: Annotated[Engine, typer.Option(help="Work here, or through Ray.")] = Engine.LOCAL,
+    address: Annotated[
+        str | None,
+        typer.Option(metavar="HOST:PORT|auto", help="A Ray cluster; otherwise Ray starts here."),
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            "--workers",
+            min=1,
+            help="Decoders, or with Ray networks. By default one a core, or a GPU.",
+            show_default=False,
+        ),
+    ] = None,
+    decode_in: Annotated[
+        DecodeIn,
+        typer.Option(
+            help="Threads start at once; processes scale beyond 4, and outlive a decoder that "
+            "crashes on a hostile file."
+        ),
+    ] = DecodeIn.AUTO,
+    batch: Annotated[int, typer.Option(min=1, help="Images through the network at once.")] = 64,
+    each: Annotated[
+        bool,
+        typer.Option(
+            "--each", help="Print a line of JSON for each image, once it is stored for good."
+        ),
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Add images to a store, and make the store where there is none.
+
+    A file whose path, size and time of change are those in the store is passed over, and one whose
+    bytes are stored already costs no embedding: its path is stored beside the other. A file that
+    cannot be read is listed at the end, and the exit status is then 1; the others are added. What
+    is reported as stored survives whatever happens; run the same command again after a crash. A
+    parquet file needs a column image, of bytes or of structs with bytes.
+
+    [bold]Examples[/bold]
+
+    percert index add photos/ --store photos.store
+
+    percert index add photos/ extra.jpg --store photos.store --views crops
+
+    percert index add train-*.parquet --store s3://bucket/train --engine ray --address auto
+    """
+    from percert.search.add import count_images, iter_add
+    from percert.search.outcome import Settings
+    from percert.search.ray_add import iter_ray_add
+    from percert.search.store import open_store
+
+    if each and as_json:
+        raise typer.BadParameter("prints lines, which --json does not", param_hint="--each")
+    if address is not None and engine is not Engine.RAY:
+        raise typer.BadParameter("is for --engine ray", param_hint="--address")
+    total = count_images(inputs)
+    if not total:
+        raise ValueError(f"{', '.join(map(str, inputs))}: no images found")
+    # Ray's workers move it to their own devices.
+    here = device if engine is Engine.LOCAL else "cpu"
+    metric = metric_for_store(store, metric_name, checkpoint, here)
+    opened = open_store(store, metric, views=views)
+    kind: Any = None if decode_in is DecodeIn.AUTO else decode_in.value
+    settings = Settings(None if engine is Engine.RAY else workers, kind, batch)
+    if engine is Engine.RAY:
+        outcomes = iter_ray_add(
+            opened, inputs, settings, address=address, workers=workers, device=device
+        )
+    else:
+        outcomes = iter_add(opened, inputs, settings)
+    counts: Counter[str] = Counter(added=0, duplicate=0, unchanged=0)
+    bad: list[Outcome] = []
+    for outcome in with_progress(outcomes, total, "adding"):
+        if outcome.what == "bad":
+            bad.append(outcome)
+            continue
+        counts[outcome.what] += 1
+        if each:
+            typer.echo(json.dumps({"what": outcome.what, "id": outcome.id, "path": outcome.path}))
+    _report(store, opened.count, dict(counts), bad, total, as_json, each)
+
+
+def _report(
+    store: str,
+    images: int,
+    counts: dict[str, int],
+    bad: "list[Outcome]",
+    total: int,
+    as_json: bool,
+    each: bool,
+) -> None:
+    if as_json:
+        answer: dict[str, Any] = {"store": store, **counts, "images": images}
+        if bad:
+            answer["bad"] = [{"path": one.path, "reason": one.reason} for one in bad]
+        emit_json(answer)
+    elif not each:
+        said = ", ".join(f"{count} {what}" for what, count in counts.items())
+        say(f"{said}; the store holds {images} images.")
+    if bad:
+        complain(f"{len(bad)} of {total} images could not be added:")
+        for one in bad:
+            complain(f"  {one.path}: {one.reason}")
+        raise typer.Exit(1)
+
+
+@one_line_errors
+def info(store: StoreOption, as_json: JsonOption = False) -> None:
+    """What a store holds: how many images, from which metric, in which views.
+
+    [bold]Example[/bold]
+
+    percert index info --store photos.store
+    """
+    from percert.search.store import open_store
+
+    found = open_store(store, create=False).info()
+    if as_json:
+        emit_json(found)
+        return
+    metric = found["metric"]
+    say(f"{found['images']} images in {found['files']} files, views: {', '.join(found['views'])}")
+    say(f"metric {metric['name']}, {metric['width']} values, bound {metric['bound']:.6g}")
+    say(f"weights {metric['weights']}")
+    if found["disk_bytes"] is not None:
+        say(f"{found['disk_bytes'] / 2**20:.1f} MiB on disk")
+
+
+@one_line_errors
+def remove(
+    what: Annotated[
+        list[str],
+        typer.Argument(metavar="PATH|ID", help="Files, folders, parquet files, or ids of images."),
+    ],
+    store: StoreOption,
+    as_json: JsonOption = False,
+) -> None:
+    """Remove images from a store: by file, by folder, or by id. The files themselves stay.
+
+    An image that another file holds as well stays, without the file that was named. Files need not
+    exist any more. What is not in the store is listed at the end, and the exit status is then 1.
+
+    [bold]Examples[/bold]
+
+    percert index remove photos/private/ --store photos.store
+
+    percert index remove 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08 --store s
+    """
+    from percert.search.remove import remove_named
+    from percert.search.store import open_store
+
+    opened = open_store(store, create=False)
+    before = opened.count
+    files, missing = remove_named(opened, what)
+    images = before - opened.count
+    if as_json:
+        emit_json({"store": store, "files": files, "images": images, "missing": missing})
+    else:
+        say(f"Removed {images} images and {files} files; {opened.count} images are left.")
+    if missing:
+        fail(f"not in the store: {', '.join(missing)}")
+
+
+@one_line_errors
+def verify(
+    store: StoreOption,
+    metric_name: StoreMetricOption = None,
+    checkpoint: CheckpointOption = None,
+    again: Annotated[
+        int,
+        typer.Option(
+            "--again", metavar="N", min=0, help="Embed N images once more, and compare them."
+        ),
+    ] = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Check that a store is sound; the exit status is 1 where it is not.
+
+    Every name is there once, every file has its image, every embedding is finite and has its norm,
+    and every bound is the one that is proven. Nothing is changed.
+
+    [bold]Example[/bold]
+
+    percert index verify --store photos.store --again 100
+    """
+    from percert.search.store import open_store
+    from percert.search.verify import verify_store
+
+    metric = metric_for_store(store, metric_name, checkpoint, "cpu")
+    verdict = verify_store(open_store(store, metric, create=False), again)
+    if as_json:
+        emit_json({"store": store, "sound": verdict.sound, **vars(verdict)})
+    elif verdict.sound:
+        more = f", {verdict.embedded} of them embedded again" if again else ""
+        say(f"Sound: {verdict.images} images{more}, {verdict.files} files.")
+    for problem in verdict.problems:
+        complain(problem)
+    if not verdict.sound:
+        raise typer.Exit(1)
