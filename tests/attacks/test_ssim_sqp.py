@@ -1,0 +1,160 @@
+"""The second-order attack in whole levels: its algebra, its optimum, what each cost is for."""
+
+import itertools
+
+import pytest
+import torch
+from skimage import data
+
+from percert.attacks import Untargeted, create_attack, judge
+from percert.attacks.integer_step import (
+    Growth,
+    Pixels,
+    cheapest_scale,
+    invert,
+    moving_pixels,
+    times,
+    whole_levels,
+)
+from percert.attacks.local_cost import COSTS, colour_difference, local_cost
+from percert.color import ciede2000, srgb_to_lab
+from percert.metrics.ssim import ssim_distance
+
+
+def photographs(side=32):
+    image = torch.from_numpy(data.astronaut()[60 : 60 + 2 * side, 180 : 180 + side].copy())
+    return (image.permute(2, 0, 1).float() / 255).reshape(3, 2, side, side).transpose(0, 1)
+
+
+def two_classes(gradient, bias):
+    """A linear classifier: class 1 where gradient . x > bias (``(n,)`` each its own bias)."""
+
+    def model(images):
+        score = (images * gradient).sum((1, 2, 3)) - bias[: len(images)]
+        return torch.stack((-score, score), 1)
+
+    return model
+
+
+def random_pixels(count=200, seed=0, scale=2.0):
+    generator = torch.Generator().manual_seed(seed)
+    root = torch.randn(1, count, 3, 3, generator=generator, dtype=torch.float64)
+    form = (root @ root.mT + 0.2 * torch.eye(3)).permute(0, 2, 3, 1)
+    direction = scale * torch.randn(1, 3, count, generator=generator, dtype=torch.float64)
+    wide = torch.full_like(direction, 50)
+    position = torch.arange(count)[None]
+    return Pixels(form, invert(form), direction, -wide, wide, position)
+
+
+def objective(pixels, levels):
+    return (levels * times(pixels.form, levels)).sum(1) / 2 - (pixels.direction * levels).sum(1)
+
+
+def test_cofactors_invert():
+    pixels = random_pixels()
+    expected = torch.linalg.inv(pixels.form.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+    torch.testing.assert_close(pixels.inverse, expected)
+
+
+def test_whole_levels_are_nearly_the_best_integers():
+    pixels = random_pixels()
+    one = torch.ones(1, dtype=torch.float64)
+    found = objective(pixels, whole_levels(pixels, one, Growth()))
+    plain = objective(pixels, times(pixels.inverse, pixels.direction).round())
+    grid = itertools.product(range(-8, 9), repeat=3)
+    best = torch.full_like(found, torch.inf)
+    for levels in grid:
+        candidate = torch.tensor(levels, dtype=torch.float64).view(1, 3, 1)
+        best = torch.minimum(best, objective(pixels, candidate.expand_as(pixels.direction)))
+    inside = times(pixels.inverse, pixels.direction).abs().amax(1) < 7
+    assert inside.sum() > 100
+    assert (found <= plain + 1e-9).all()
+    assert (found >= best - 1e-9)[inside].all()
+    assert ((found - best)[inside] < 1e-9).double().mean() > 0.7
+    assert found[inside].sum() < 0.95 * best[inside].sum()  # both negative: within 5 % of the best
+
+
+@pytest.mark.parametrize("growth", [Growth(), Growth(power=1.3, cap=6, separate=True)])
+def test_the_scale_is_just_enough(growth):
+    pixels = random_pixels(scale=0.01)
+    wanted, start = torch.tensor([2e-3], dtype=torch.float64), torch.ones(1, dtype=torch.float64)
+    scale = cheapest_scale(pixels, pixels.direction, wanted, start, growth)
+
+    def gain(scale):
+        return (pixels.direction * whole_levels(pixels, scale, growth)).sum() / 255
+
+    assert gain(scale) >= wanted
+    assert gain(0.98 * scale) < wanted
+
+
+def test_pixels_left_out_would_not_have_moved():
+    images = photographs()
+    gradient = torch.randn(images.shape, generator=torch.Generator().manual_seed(1))
+    form = local_cost(images, "perceptual")
+    inverse = invert(form)
+    part = moving_pixels(images, form, inverse, gradient, 0.2)
+    whole = moving_pixels(images, form, inverse, gradient, 1.0)
+    assert part.position.shape[1] == round(0.2 * 32 * 32)
+    last = part.direction[:, :, -1]
+    reach = (last * times(part.inverse[..., -1], last)).sum(1).sqrt()
+    widest = torch.stack([part.inverse[:, i, i, -1] for i in range(3)]).amax(0).sqrt()
+    scale = 0.49 / (reach * widest)
+    few, all_ = (whole_levels(pixels, scale, Growth()) for pixels in (part, whole))
+    assert all_.abs().sum() > 0
+    assert few.abs().sum() == all_.abs().sum()
+
+
+def test_on_a_linear_model_the_l2_optimum_is_reached():
+    images = photographs() * 0.5 + 0.25
+    gradient = torch.randn(images.shape[1:], generator=torch.Generator().manual_seed(2))
+    distance = torch.tensor([1.5, 3.0])
+    bias = (images * gradient).sum((1, 2, 3)) + distance * gradient.norm()
+    goal = Untargeted(torch.zeros(2, dtype=torch.long))
+    attack = create_attack("ssim-sqp", cost="l2")
+    model = two_classes(gradient, bias)
+    verdict = judge(model, images, attack(model, images, goal), goal)
+    assert verdict.success_8bit.all()
+    assert (verdict.images == verdict.images_8bit).all()
+    assert (verdict.distances["l2"] < 1.03 * distance).all()
+
+
+def test_each_cost_is_best_at_its_own():
+    images = photographs()
+    gradient = torch.randn(images.shape[1:], generator=torch.Generator().manual_seed(3))
+    bias = (images * gradient).sum((1, 2, 3)) + 0.5 * gradient.norm()
+    model, goal = two_classes(gradient, bias), Untargeted(torch.zeros(2, dtype=torch.long))
+    found = {}
+    for cost in ("ssim", "ciede2000", "l2", "l1"):
+        moved = create_attack("ssim-sqp", cost=cost)(model, images, goal)
+        verdict = judge(model, images, moved, goal)
+        assert verdict.success_8bit.all(), cost
+        lab = srgb_to_lab(images), srgb_to_lab(moved)
+        found[cost] = {
+            "ssim": ssim_distance(images, moved).mean(),
+            "ciede2000": ciede2000(*lab).mean(),
+            "l2": verdict.distances["l2"].mean(),
+            "l1": verdict.distances["l1"].mean(),
+        }
+    for cost in found:
+        assert min(found, key=lambda name: found[name][cost]) == cost, found
+
+
+def test_colour_difference_is_the_local_form_of_ciede2000():
+    images = photographs()
+    step = torch.randn(images.shape, generator=torch.Generator().manual_seed(4)).sign() / 255
+    step = torch.where((images + step).clamp(0, 1) == images + step, step, 0)
+    form = colour_difference(images)
+    predicted = (step * times(form, step)).sum(1)
+    measured = ciede2000(srgb_to_lab(images), srgb_to_lab(images + step)).square()
+    ratio = predicted.sqrt() / measured.sqrt().clamp_min(1e-6)
+    ratio = ratio / ratio.flatten(1).median(1).values.view(-1, 1, 1)
+    assert ((ratio > 0.7) & (ratio < 1.4)).float().mean() > 0.85
+
+
+@pytest.mark.parametrize("cost", COSTS)
+def test_forms_are_positive_definite(cost):
+    images = torch.cat((photographs(), torch.zeros(1, 3, 32, 32), torch.ones(1, 3, 32, 32)))
+    form = local_cost(images, cost)
+    assert form.isfinite().all()
+    torch.testing.assert_close(form, form.transpose(1, 2))
+    assert torch.linalg.eigvalsh(form.permute(0, 3, 4, 1, 2).double()).min() > 0
