@@ -111,6 +111,18 @@ def test_it_goes_on_to_the_margin_asked_for():
     assert (margins[1] > 8).all()
 
 
+def test_rescaling_does_not_grow_a_failure_out_of_its_bound():
+    """A target out of reach at this bound; some multiple of the change would get there."""
+    model = SmallNetwork()
+    images, labels = clear_images(model, 3)
+    goal = Targeted((labels + 1) % 5)
+    moved = PerceptualPGD(bound=0.01, metric="squared-l2", steps=5, rescale_steps=8)(
+        model, images, goal
+    )
+    assert not (goal.margin(model(moved)) > 0).any()
+    assert (l2_norm(moved - images) <= 0.01 * (1 + 1e-4)).all()
+
+
 def test_settings_that_make_no_sense_are_named():
     with pytest.raises(ValueError, match="bound"):
         PerceptualPGD(bound=-1.0)

@@ -13,8 +13,8 @@ from percert.attacks.perceptual_ball import (
     PerceptualBall,
     Projection,
     perceptual_ball,
+    rescale_inside,
 )
-from percert.attacks.rescale import rescale
 from percert.attacks.steps import Found, steepest
 from percert.attacks.surrogate import nudged
 from percert.check import check_budget, check_choice
@@ -56,11 +56,12 @@ class LagrangianPerceptual:
         seeds: Tensor | None = None,
         watch: Watch | None = None,
     ) -> Images:
+        ball = perceptual_ball(self.metric, self.bound, self.root, images, model)
         moved = lpa(
             model,
             images,
             goal,
-            perceptual_ball(self.metric, self.bound, self.root, images, model),
+            ball,
             rounds=self.rounds,
             steps=self.steps,
             multiplier=self.multiplier,
@@ -71,9 +72,7 @@ class LagrangianPerceptual:
             seeds=seeds,
             watch=watch,
         )
-        if self.rescale_steps:
-            moved = rescale(model, images, moved, goal, steps=self.rescale_steps)
-        return moved
+        return rescale_inside(model, images, moved, goal, ball, steps=self.rescale_steps)
 
 
 def lpa(

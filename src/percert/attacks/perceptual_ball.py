@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from percert.attacks.cost import cost_gradient, cost_of
-from percert.attacks.goal import Model
+from percert.attacks.goal import Goal, Model
+from percert.attacks.rescale import rescale
 from percert.check import check_budget, check_choice
 from percert.metrics.metric import Metric
 from percert.norms import l2_norm, per_sample
@@ -128,6 +129,22 @@ def perceptual_ball(
     own features, or a differentiable metric of the catalog. Raises ``ValueError`` for another.
     """
     return PerceptualBall(cost_of(metric, images, model=model), bound, root)
+
+
+def rescale_inside(
+    model: Model, images: Images, moved: Images, goal: Goal, ball: PerceptualBall, *, steps: int
+) -> Images:
+    """The least multiple of each change that reaches the goal in 8 bits, if that is in the ball.
+
+    Where it is not, which is where the attack has failed or rounding leads outside, the image
+    stays as it was ``moved``. ``steps`` 0 leaves all as they are.
+    """
+    if not steps or not len(images):
+        return moved
+    scaled = rescale(model, images, moved, goal, steps=steps)
+    with torch.no_grad():
+        inside = ball.distance(images, scaled) <= ball.bound
+    return torch.where(per_sample(inside, images), scaled, moved)
 
 
 def _room(at: Images, step: Tensor) -> Images:

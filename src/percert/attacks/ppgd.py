@@ -13,8 +13,8 @@ from percert.attacks.perceptual_ball import (
     PerceptualBall,
     Projection,
     perceptual_ball,
+    rescale_inside,
 )
-from percert.attacks.rescale import rescale
 from percert.attacks.steps import Found, steepest
 from percert.attacks.surrogate import nudged
 from percert.check import check_budget, check_choice
@@ -58,11 +58,12 @@ class PerceptualPGD:
         seeds: Tensor | None = None,
         watch: Watch | None = None,
     ) -> Images:
+        ball = perceptual_ball(self.metric, self.bound, self.root, images, model)
         moved = ppgd(
             model,
             images,
             goal,
-            perceptual_ball(self.metric, self.bound, self.root, images, model),
+            ball,
             steps=self.steps,
             step=2 * self.bound / self.steps if self.step is None else self.step,
             conjugate_steps=self.conjugate_steps,
@@ -73,9 +74,7 @@ class PerceptualPGD:
             seeds=seeds,
             watch=watch,
         )
-        if self.rescale_steps:
-            moved = rescale(model, images, moved, goal, steps=self.rescale_steps)
-        return moved
+        return rescale_inside(model, images, moved, goal, ball, steps=self.rescale_steps)
 
 
 def ppgd(
