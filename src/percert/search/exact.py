@@ -160,7 +160,7 @@ def hits(
             pairs = passed.nonzero()
             if best is not None and len(pairs) > best * len(queries):
                 pairs = (passed & _among_best(cosine, best, margin)).nonzero()
-            for some in pairs.split(max(1, VALUES // max(1, h.shape[1]))):
+            for some in torch.split(pairs, max(1, VALUES // max(1, h.shape[1]))):
                 found = _decide(block, queries, limit, h, some, place, start)
                 if len(found):
                     yield found
@@ -171,10 +171,7 @@ def hits(
 def cosines(narrow: Tensor, queries: Queries, h: Embeddings, norm: Vector) -> Tensor:
     """``(q, m)`` cosines as the rows' own precision gives them; infinite where that is no use."""
     with full_precision(h.device):
-        if len(narrow) == 1:
-            product = (h @ narrow[0])[None]
-        else:
-            product = narrow @ h.T
+        product = (h @ narrow[0])[None] if len(narrow) == 1 else narrow @ h.T
     if queries.constant:
         product += (queries.last * queries.constant).to(product)[:, None]
     # Twice: whether the shortest have a direction is for float64 to say.
@@ -229,7 +226,9 @@ def _decide(
     distance = torch.cat(
         [
             distances(queries.h[query], queries.last[query], part.double(), queries.constant)
-            for part, query in zip(narrow.split(parts), pairs[:, 0].split(parts), strict=True)
+            for part, query in zip(
+                torch.split(narrow, parts), torch.split(pairs[:, 0], parts), strict=True
+            )
         ]
     )
     near = distance <= limit[pairs[:, 0]]

@@ -95,7 +95,7 @@ def nearest_images(
     features: Sequence[PixelFeatures],
     k: int,
     eps: float | None = None,
-    stored: Stored = Stored(),  # noqa: B008  # frozen
+    stored: Stored = Stored(),
     *,
     device: torch.device | str = "cpu",
 ) -> list[Found]:
@@ -111,9 +111,7 @@ def nearest_images(
     if k < 1:
         raise ValueError(f"k: expected at least 1, found {k}")
     queries = make_queries(features, stored.constant)
-    near = (
-        nearest_rows(collection(), queries, max(DEPTH, 4 * k), device=device) if features else []
-    )
+    near = nearest_rows(collection(), queries, max(DEPTH, 4 * k), device=device) if features else []
     states = [
         _first_look(query, rows, k, eps, stored) for query, rows in zip(features, near, strict=True)
     ]
@@ -181,8 +179,10 @@ def _items(
         return []
     bounds = [one.tolist() for one in stays_within(query, rows_of(rows, leads), eps)]
     return [
-        Item(near.ids[row], int(near.image[row]), int(near.place[row]) % stored.views, *interval, r)
-        for row, r, *interval in zip(leads.tolist(), radii, *bounds, strict=True)
+        Item(
+            near.ids[row], int(near.image[row]), int(near.place[row]) % stored.views, d, low, up, r
+        )
+        for row, r, d, low, up in zip(leads.tolist(), radii, *bounds, strict=True)
     ]
 
 
@@ -211,12 +211,12 @@ def _look_again(
     """Add the rivals anywhere in the collection whose radius may be as small as is needed."""
     limit = torch.tensor([state.limit for state in states], dtype=torch.float64)
     for found in hits(collection(), queries, limit, device=device):
-        for at in found.query.unique().tolist():
+        for at in torch.unique(found.query).tolist():
             state, mine = states[at], found.of(at)
             rows = stored_features(mine.h, stored.constant, stored.feature_error)
             radii = rival_radii(state.query, state.first, rows)[0]
             bounds = [one.tolist() for one in stays_within(state.query, rows, eps or 0.0)]
-            for name, place, radius, *interval in zip(
+            for name, place, radius, d, low, up in zip(
                 mine.ids, mine.place.tolist(), radii.tolist(), *bounds, strict=True
             ):
                 image, view = divmod(place, stored.views)
@@ -224,7 +224,7 @@ def _look_again(
                     continue
                 state.radii[image] = min(radius, state.radii.get(image, math.inf))
                 if eps is not None:
-                    new = Item(name, image, view, *interval, radius)
+                    new = Item(name, image, view, d, low, up, radius)
                     state.able[image] = _nearer(state.able.get(image), new)
 
 

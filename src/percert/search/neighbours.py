@@ -117,7 +117,7 @@ class _Kept:
         self.slot = np.concatenate([self.slot, new])
 
     def cut(self, count: int, depth: int, limit: Vector) -> None:
-        """Keep what ``depth`` images of each query need, and lower ``limit`` to the last of them."""
+        """Keep what ``depth`` images of each query need, and lower ``limit`` to the last one."""
         order = np.lexsort((self.place, self.distance, self.query))
         query = self.query[order]
         # The first row of each image of each query, in this order.

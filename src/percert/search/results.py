@@ -1,11 +1,11 @@
 """What queries answer: typed, and ready for JSON and pandas."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
-    import pandas as pd
+    import pandas as pd  # type: ignore[import-untyped]  # it ships no types
 
 
 @dataclass(frozen=True)
@@ -87,6 +87,9 @@ class Copies:
         return table([(self.query, match) for match in self.results])
 
 
+Answer = TypeVar("Answer", Nearest, Copies)
+
+
 @dataclass(frozen=True)
 class Link:
     """Two stored images within the threshold. ``first`` is compared whole with ``view`` of
@@ -127,7 +130,7 @@ class Duplicates:
         return frame.DataFrame([asdict(link) for link in self.links], columns=names)
 
 
-class Answers(tuple[Any, ...]):
+class Answers(tuple[Answer, ...]):
     """The answers of several queries, in their order; one table of them all."""
 
     def to_pandas(self) -> "pd.DataFrame":
@@ -149,7 +152,7 @@ def _pandas() -> Any:
     return pandas
 
 
-def _without_none(entries: dict[str, Any], optional: Iterator[str] | Sequence[str]) -> Any:
+def _without_none(entries: dict[str, Any], optional: Sequence[str]) -> dict[str, Any]:
     return {
         name: value for name, value in entries.items() if value is not None or name not in optional
     }

@@ -47,7 +47,7 @@ def has_direction(features: PixelFeatures) -> Tensor:
 
 
 def rival_radii(query: PixelFeatures, rows: PixelFeatures, rivals: PixelFeatures) -> Tensor:
-    """``(p, m)``: how far ``query`` (one row) may move until each of ``rivals`` is as near as a row.
+    """``(p, m)``: how far ``query``, one row, may move until a rival is as near as one of ``rows``.
 
     ``rows`` ``(p, k)`` and ``rivals`` ``(m, k)`` are stored. 0 where the rival is as near now, and
     where the query has no direction. A stored row without a direction stays at 1/2, so that the
@@ -66,7 +66,7 @@ def rival_radii(query: PixelFeatures, rows: PixelFeatures, rivals: PixelFeatures
         - 2 * g[:, :width] @ others[:, :width].T
     )
     u_k = (square.clamp_min(0) + _GRAM).sqrt()
-    between = plane_radius(query, margin.flatten(), u_k.flatten(), xi).view(shape)
+    between = plane_radius(query, margin.flatten(), u_k.flatten(), u_k.new_tensor(xi)).view(shape)
     upright, rival_upright = has_direction(rows)[:, None], has_direction(rivals)
     if bool(upright.all()) and bool(rival_upright.all()):
         return between

@@ -1,0 +1,233 @@
+"""Queries of a store: the nearest images, all copies, and duplicates, each with what is proven."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from percert.certify.embed import embed
+from percert.certify.features import PixelFeatures
+from percert.search.duplicates import Progress, Work, clusters, find_pairs
+from percert.search.exact import distances, make_queries
+from percert.search.nearest import Item, Stored, nearest_images
+from percert.search.results import Answers, Copies, Duplicates, Link, Match, Nearest
+from percert.search.rivals import row_of, stored_features
+from percert.search.threshold import ALL_PAIRS_OF, AutoThreshold, auto_threshold, disjoint_pairs
+from percert.search.within import copies_within
+
+if TYPE_CHECKING:
+    from percert.search.store import Store
+
+#: At most so many stored images choose a threshold.
+SAMPLE = 20_000
+
+
+def search(
+    store: "Store",
+    images: Tensor | Sequence[Tensor],
+    k: int = 10,
+    eps: float | None = None,
+    *,
+    names: Sequence[str] | None = None,
+) -> Answers[Nearest]:
+    """The ``k`` nearest stored images to each of ``images``, with radii; several in one pass.
+
+    ``images`` are ``(n, 3, h, w)`` or a list of ``(3, h, w)`` in [0, 1], ``names`` what the answers
+    call them. With ``eps``, an l2 length in the query's pixels, each answer lists all images that
+    could be the first after such a move. Exact: no row is left out. Raises ``ValueError`` for a
+    store that was opened without its metric, and for what are not images.
+    """
+    features = query_features(store, images)
+    found = nearest_images(store.blocks, features, k, eps, stored_as(store), device=_device(store))
+    paths = _paths(store, {i.id for one in found for i in (*one.items, *(one.candidates or ()))})
+    answers = []
+    for name, one in zip(_names(names, len(features)), found, strict=True):
+        least = eps or 0.0
+        candidates = one.candidates
+        answers.append(
+            Nearest(
+                query=name,
+                k=k,
+                eps=eps,
+                results=tuple(_match(store, i, i.radius > least, paths) for i in one.items),
+                radius_first=one.radius_first,
+                radius_top_k=one.radius_top_k,
+                candidates=None
+                if candidates is None
+                else tuple(_match(store, i, len(candidates) == 1, paths) for i in candidates),
+                certain=None if candidates is None else len(candidates) <= 1,
+                metric=store.metric_id.name,
+            )
+        )
+    return Answers(answers)
+
+
+def copies(
+    store: "Store",
+    images: Tensor | Sequence[Tensor],
+    threshold: float,
+    eps: float | None = None,
+    *,
+    names: Sequence[str] | None = None,
+) -> Answers[Copies]:
+    """All stored images within ``threshold`` of each of ``images``, or that could be after a move.
+
+    Arguments as in :func:`search`; without ``eps`` nothing moves, and only float rounding is
+    allowed for. Complete by proof: an image that is not listed is no copy, whatever a move of ``eps`` does.
+    """
+    features = query_features(store, images)
+    found = copies_within(
+        store.blocks, features, threshold, eps or 0.0, stored_as(store), device=_device(store)
+    )
+    paths = _paths(store, {copy.item.id for one in found for copy in one})
+    return Answers(
+        Copies(
+            query=name,
+            threshold=threshold,
+            eps=eps or 0.0,
+            results=tuple(_match(store, copy.item, copy.certain, paths) for copy in one),
+            metric=store.metric_id.name,
+        )
+        for name, one in zip(_names(names, len(features)), found, strict=True)
+    )
+
+
+def duplicates(
+    store: "Store",
+    threshold: float,
+    *,
+    out: str | os.PathLike[str] | None = None,
+    progress: Progress = lambda done, total: None,
+) -> Duplicates:
+    """All pairs of stored images within ``threshold`` of each other, and their clusters.
+
+    Each image as a whole is compared with every view of every other. Both images of a link may
+    move, each by less than its radius in its own pixels. With ``out``, the links go part by part
+    into that folder, and a run that was killed goes on. Memory holds two blocks and the links.
+    """
+    work = Work(
+        store=store.path,
+        version=store.version,
+        images=store.count,
+        views=store.views,
+        weights=store.metric_id.weights,
+        threshold=threshold,
+    )
+    pairs = find_pairs(
+        store.blocks,
+        work,
+        stored_as(store),
+        None if out is None else Path(out),
+        progress,
+        _device(store),
+    )
+    links = (Link(p.first, p.second, store.views[p.view], p.distance, p.radius) for p in pairs)
+    return Duplicates(
+        threshold=threshold,
+        links=tuple(sorted(links, key=lambda one: (one.distance, one.first, one.second))),
+        clusters=tuple(clusters(pairs)),
+        compared=work.images * (work.images - 1) // 2,
+        metric=store.metric_id.name,
+    )
+
+
+def choose_threshold(
+    store: "Store", fpr: float = 1e-3, *, confidence: float = 0.95, seed: int = 0
+) -> AutoThreshold:
+    """A threshold by the store's own images, taken to be no copies of each other.
+
+    Stored copies make it smaller than it had to be, so remove duplicates first. Of two images, one
+    is compared whole with every view of the other, as a query is. At most :data:`SAMPLE` of them,
+    evenly spread, are read.
+    """
+    views, step = len(store.views), max(1, -(-store.count // SAMPLE))
+    parts, place = [], 0
+    for block in store.blocks():
+        h = block.embeddings.view(len(block.ids), views, -1)
+        parts.append(h[(-place) % step :: step].clone())
+        place += len(block.ids)
+    if not parts or sum(map(len, parts)) < 2:
+        raise ValueError(f"{store.path}: expected at least 2 images to choose a threshold by")
+    h = torch.cat(parts)
+    pairs = disjoint_pairs(len(h), seed)
+    every = torch.combinations(pairs.flatten()[:ALL_PAIRS_OF], 2)
+    return auto_threshold(
+        _least_distances(store, h, pairs),
+        _least_distances(store, h, every),
+        fpr,
+        confidence=confidence,
+    )
+
+
+def query_features(store: "Store", images: Tensor | Sequence[Tensor]) -> list[PixelFeatures]:
+    """The embeddings of query images, each a batch of one, on the CPU; those of a size together."""
+    metric = store.embedder()
+    found: list[PixelFeatures | None] = [None] * len(images)
+    by_size: dict[tuple[int, ...], list[int]] = {}
+    for at, image in enumerate(images):
+        by_size.setdefault(tuple(image.shape), []).append(at)
+    for places in by_size.values():
+        for start in range(0, len(places), 32):
+            some = places[start : start + 32]
+            together = embed(metric, torch.stack([images[at] for at in some]))
+            for row, at in enumerate(some):
+                one = row_of(together, row)
+                found[at] = PixelFeatures(
+                    one.h.cpu(), one.constant, one.error.cpu(), one.relative, one.bound
+                )
+    return [one for one in found if one is not None]
+
+
+def stored_as(store: "Store") -> Stored:
+    """What the store's embeddings are."""
+    return Stored(store.metric_id.constant, store.metric_id.feature_error, len(store.views))
+
+
+def _least_distances(store: "Store", h: Tensor, pairs: Tensor) -> Tensor:
+    """Of each pair the distance of the first, whole, from the nearest view of the second."""
+    stored = stored_as(store)
+    found = []
+    for some in torch.split(pairs, 1024):
+        whole = stored_features(h[some[:, 0], 0], stored.constant, stored.feature_error)
+        queries = make_queries([whole], stored.constant)
+        views = [
+            distances(queries.h, queries.last, h[some[:, 1], view].double(), stored.constant)
+            for view in range(stored.views)
+        ]
+        found.append(torch.stack(views).amin(0))
+    return torch.cat(found)
+
+
+def _match(store: "Store", item: Item, certain: bool, paths: dict[str, str | None]) -> Match:
+    return Match(
+        id=item.id,
+        path=paths.get(item.id),
+        view=store.views[item.view],
+        distance=item.distance,
+        lower=item.lower,
+        upper=item.upper,
+        certain=certain,
+        radius=item.radius,
+    )
+
+
+def _paths(store: "Store", ids: set[str]) -> dict[str, str | None]:
+    if not ids:
+        return {}
+    found = store.rows(["id", "path"], sorted(ids))
+    return dict(zip(found["id"].to_pylist(), found["path"].to_pylist(), strict=True))
+
+
+def _names(names: Sequence[str] | None, count: int) -> list[str]:
+    if names is None:
+        return [str(at) for at in range(count)]
+    if len(names) != count:
+        raise ValueError(f"names: expected {count}, one an image, found {len(names)}")
+    return list(names)
+
+
+def _device(store: "Store") -> str:
+    return "cpu" if store.metric is None else str(store.metric._like.device)

@@ -1,0 +1,139 @@
+"""The threshold for a wanted rate of false positives, from images that are no copies of each other.
+
+Distances of disjoint pairs of images are independent, and their order statistics bound the rate of
+false positives without any assumption on how distances are distributed.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from percert.tensors import Vector
+
+#: Images of which all pairs are looked at, where disjoint pairs are too few.
+ALL_PAIRS_OF = 500
+
+
+@dataclass(frozen=True)
+class AutoThreshold:
+    """``threshold``, chosen for a rate of false positives ``fpr`` a pair of unrelated images.
+
+    That the rate is at most ``fpr`` holds with probability ``confidence`` over the choice of the
+    images, by ``pairs`` independent pairs; with probability ``wanted`` it is at most ``fpr_bound``.
+    ``observed`` is the share of all ``all_pairs`` pairs (which are not independent) within it.
+    """
+
+    threshold: float
+    fpr: float
+    wanted: float
+    confidence: float
+    fpr_bound: float
+    observed: float
+    pairs: int
+    all_pairs: int
+
+    @property
+    def proven(self) -> bool:
+        """Whether there were images enough for the confidence that was wanted."""
+        return self.confidence >= self.wanted
+
+
+def auto_threshold(
+    independent: Vector, every: Vector, fpr: float, *, confidence: float = 0.95
+) -> AutoThreshold:
+    """The largest threshold proven to keep the rate at ``fpr`` with ``confidence``.
+
+    ``independent`` ``(m,)`` are the distances of disjoint pairs of unrelated images, ``every``
+    those of all pairs. With U_(r) the chance of a distance below the r-th smallest of m, P(U_(r) <= p) =
+    P(Bin(m, p) >= r): the threshold lies just below the largest such r-th. Where m is too small
+    even for r = 1, it lies below the smallest, and below where ``every`` has its share ``fpr``;
+    the confidence is then the 1 - (1 - p)^m that is left. Raises ``ValueError`` without pairs.
+
+    >>> found = auto_threshold(torch.linspace(0.5, 1, 4000), torch.linspace(0.5, 1, 9), 1e-3)
+    >>> found.proven, round(found.threshold, 4)
+    (True, 0.5)
+    >>> few = torch.linspace(0.5, 1, 100)
+    >>> round(auto_threshold(few, few, 1e-3).confidence, 3)
+    0.095
+    """
+    for name, rate in (("fpr", fpr), ("confidence", confidence)):
+        if not 0 < rate < 1:
+            raise ValueError(f"{name}: expected a rate between 0 and 1, found {rate}")
+    count = len(independent)
+    if count == 0 or len(every) == 0:
+        raise ValueError("threshold: expected at least 2 images to choose one by, found fewer")
+    if bool(independent.isnan().any()) or bool(every.isnan().any()):
+        raise ValueError("threshold: found a distance that is not a number")
+    ranked = independent.double().sort().values
+    order = largest_order(count, fpr, confidence)
+    threshold = _below(float(ranked[max(order, 1) - 1]))
+    if order == 0:
+        allowed = int(fpr * len(every) * (1 + 1e-12))
+        threshold = min(threshold, _below(float(every.double().sort().values[allowed])))
+    rank = max(order, 1)
+    threshold = max(threshold, 0.0)
+    return AutoThreshold(
+        threshold=threshold,
+        fpr=fpr,
+        wanted=confidence,
+        confidence=at_least(count, fpr, rank),
+        fpr_bound=_bound(count, rank, confidence),
+        observed=float((every.double() <= threshold).double().mean()),
+        pairs=count,
+        all_pairs=len(every),
+    )
+
+
+def largest_order(count: int, fpr: float, confidence: float) -> int:
+    """The largest r with P(Bin(count, fpr) >= r) >= confidence; 0 where r = 1 is too much."""
+    low, high = 0, count
+    while low < high:
+        middle = (low + high + 1) // 2
+        if at_least(count, fpr, middle) >= confidence:
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
+def at_least(count: int, p: float, least: int) -> float:
+    """P(Bin(count, p) >= least), summed exactly.
+
+    >>> round(at_least(2, 0.5, 1), 12)
+    0.75
+    """
+    below = (
+        math.exp(
+            math.lgamma(count + 1)
+            - math.lgamma(i + 1)
+            - math.lgamma(count - i + 1)
+            + i * math.log(p)
+            + (count - i) * math.log1p(-p)
+        )
+        for i in range(least)
+    )
+    return max(0.0, 1 - math.fsum(below))
+
+
+def disjoint_pairs(count: int, seed: int = 0) -> Tensor:
+    """``(count // 2, 2)``: random pairs of ``count`` images in which each is at most once."""
+    order = torch.randperm(count, generator=torch.Generator().manual_seed(seed))
+    return order[: count // 2 * 2].view(-1, 2)
+
+
+def _bound(count: int, rank: int, confidence: float) -> float:
+    """The rate that is not exceeded with ``confidence`` (Clopper and Pearson), by bisection."""
+    low, high = 0.0, 1.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        if at_least(count, middle, rank) >= confidence:
+            high = middle
+        else:
+            low = middle
+    return high
+
+
+def _below(value: float) -> float:
+    return math.nextafter(value, -math.inf)

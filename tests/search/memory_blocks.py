@@ -1,0 +1,89 @@
+"""Collections in memory, and the full matrix in float64 that searches are compared with."""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from percert.certify.features import PixelFeatures, pixel_features
+from percert.lipschitz.bound import LipschitzBound
+
+BOUND = LipschitzBound(0.5, "as if resized")
+
+
+@dataclass(frozen=True)
+class MemoryBlock:
+    ids: list[str]
+    embeddings: Tensor
+    norms: Tensor
+    bounds: Tensor
+    pixel_errors: Tensor
+    views: int
+
+
+def in_blocks(
+    h: Tensor, images: int = 7, views: int = 1, bounds: Tensor | None = None
+) -> Callable[..., Iterator[MemoryBlock]]:
+    """Opens ``(images * views, k)`` embeddings in blocks of so many images."""
+    bounds = torch.full((len(h),), 0.5, dtype=torch.float64) if bounds is None else bounds
+
+    def opened(rows: int | None = None) -> Iterator[MemoryBlock]:
+        step = images * views if rows is None else max(views, rows // views * views)
+        for start in range(0, len(h), step):
+            part = h[start : start + step]
+            names = [str(i) for i in range(start // views, (start + len(part)) // views)]
+            errors = torch.zeros(len(part), dtype=torch.float64)
+            norms = part.double().norm(dim=1)
+            yield MemoryBlock(
+                names, part, norms, bounds[start : start + step].double(), errors, views
+            )
+
+    return opened
+
+
+def query_features(q: Tensor, c: float = 0.0) -> list[PixelFeatures]:
+    return [pixel_features(row[None], BOUND, constant=c) for row in q]
+
+
+def unit(h: Tensor, c: float) -> Tensor:
+    """[h; c] over its length, 0 for what is shorter than 1e-6; float64."""
+    v = torch.cat([h.double(), torch.full((len(h), 1), c, dtype=torch.float64)], 1)
+    n = v.norm(dim=1, keepdim=True)
+    return torch.where(n >= 1e-6, v / n.clamp_min(1e-300), 0.0)
+
+
+def full_matrix(q: Tensor, h: Tensor, c: float = 0.0) -> Tensor:
+    """All distances, pair by pair, in float64."""
+    return (unit(q, c)[:, None] - unit(h, c)).square().sum(2) / 2
+
+
+def angle_of(distance: Tensor) -> Tensor:
+    return 2 * (distance / 2).clamp(0, 1).sqrt().asin()
+
+
+def awkward(seed: int, count: int, k: int) -> Tensor:
+    """Float32 embeddings with ties, near ties, zeros, tiny, huge and opposite rows among them."""
+    generator = torch.Generator().manual_seed(seed)
+    h = torch.randn(count, k, generator=generator)
+    h *= 10.0 ** (3 * torch.rand(count, 1, generator=generator) - 1)
+    for row, kind in enumerate(torch.randint(0, 14, (count,), generator=generator).tolist()):
+        other = int(torch.randint(0, count, (1,), generator=generator))
+        if kind == 0:
+            h[row] = h[other]
+        elif kind == 1:
+            h[row] = h[other] * (1 + 2.0**-22)
+        elif kind == 2:
+            h[row] = 0
+        elif kind == 3:
+            h[row] *= 1e-8
+        elif kind == 4:
+            h[row] *= 1e12
+        elif kind == 5:
+            h[row] = -h[other]
+        elif kind == 6:
+            h[row] = h[other] + 1e-4 * h[other].norm() / math.sqrt(k) * torch.randn(
+                k, generator=generator
+            )
+    return h

@@ -1,0 +1,126 @@
+"""Exactness against the full matrix in float64, on embeddings chosen to be hard."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from percert.search import exact
+from percert.search.exact import hits, make_queries, rounding_margin
+from percert.search.neighbours import nearest_rows
+
+from .memory_blocks import awkward, full_matrix, in_blocks, query_features
+
+CASES = {
+    "seed": st.integers(0, 10**6),
+    "k": st.sampled_from([2, 8, 40]),
+    "c": st.sampled_from([0.0, 1.0]),
+}
+
+
+@settings(max_examples=25)
+@given(**CASES, limit=st.sampled_from([0.0, 1e-7, 0.3, 0.5, 1.0, 2.0]))
+def test_range_search_misses_nothing(seed: int, k: int, c: float, limit: float) -> None:
+    h = awkward(seed, 60, k)
+    q = torch.cat([awkward(seed + 1, 3, k), h[:2], torch.zeros(1, k)])
+    queries = make_queries(query_features(q, c), c)
+    limits = torch.full((len(q),), limit, dtype=torch.float64)
+    found = {
+        (int(query), int(place)): float(distance)
+        for some in hits(in_blocks(h)(), queries, limits)
+        for query, place, distance in zip(some.query, some.place, some.distance, strict=True)
+    }
+    expected = full_matrix(q, h, c)
+    for query in range(len(q)):
+        for place in range(len(h)):
+            distance = float(expected[query, place])
+            if distance <= limit - 1e-12:
+                assert (query, place) in found
+            if (query, place) in found:
+                assert found[query, place] == pytest.approx(distance, abs=1e-12)
+                assert distance <= limit + 1e-12
+
+
+@settings(max_examples=20)
+@given(**CASES, depth=st.sampled_from([1, 4, 100]), views=st.sampled_from([1, 3]))
+def test_top_k_is_the_full_matrix_sorted(
+    seed: int, k: int, c: float, depth: int, views: int
+) -> None:
+    h = awkward(seed, 30 * views, k)
+    q = torch.cat([awkward(seed + 1, 2, k), h[:2], torch.zeros(1, k)])
+    queries = make_queries(query_features(q, c), c)
+    near = nearest_rows(in_blocks(h, views=views)(), queries, depth)
+    expected = full_matrix(q, h, c)
+    for row, one in zip(expected, near, strict=True):
+        by_image = row.view(-1, views).amin(1)
+        nearest = by_image.sort().values[:depth]
+        first_rows = [at for at in range(len(one)) if one.image[at] not in one.image[:at]]
+        assert len(first_rows) == min(depth, len(by_image))
+        torch.testing.assert_close(
+            torch.from_numpy(one.distance[first_rows]), nearest, atol=1e-12, rtol=0
+        )
+        # No other row of the collection is nearer than the last that is kept.
+        others = torch.ones(len(row), dtype=torch.bool)
+        others[torch.from_numpy(one.place)] = False
+        assert (row[others] >= one.distance[-1] - 1e-12).all()
+        assert one.complete == (not others.any())
+        torch.testing.assert_close(one.h, h[torch.from_numpy(one.place)].double())
+
+
+def test_exact_ties_come_in_the_order_of_the_collection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All rows equal, far more than are kept: none may be preferred, and memory must not grow."""
+    monkeypatch.setattr(exact, "ROWS", 64)
+    h = torch.ones(700, 5)
+    queries = make_queries(query_features(torch.ones(2, 5)), 0.0)
+    for one in nearest_rows(in_blocks(h, images=100)(), queries, 9):
+        assert one.place.tolist() == list(range(9))
+        assert (one.distance == one.distance[0]).all()
+
+
+def test_chunks_do_not_change_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    h, q = awkward(5, 200, 12), awkward(6, 4, 12)
+    queries = make_queries(query_features(q), 0.0)
+    whole = nearest_rows(in_blocks(h, images=200)(), queries, 6)
+    monkeypatch.setattr(exact, "ROWS", 9)
+    monkeypatch.setattr(exact, "VALUES", 24)
+    monkeypatch.setattr(exact, "WIDE_VALUES", 12)
+    for one, other in zip(whole, nearest_rows(in_blocks(h)(), queries, 6), strict=True):
+        assert one.place.tolist() == other.place.tolist()
+        assert one.distance.tolist() == other.distance.tolist()
+
+
+@pytest.mark.parametrize("k", [1, 7, 192, 1024])
+def test_the_rounding_margin_holds(k: int) -> None:
+    """Against float64, on vectors that cancel and on those that all point one way."""
+    generator = torch.Generator().manual_seed(k)
+    worst = 0.0
+    for flat in (0.0, 1.0):
+        a = torch.rand(64, k, generator=generator) - 0.5 + flat
+        b = torch.rand(200, k, generator=generator) - 0.5 + flat
+        a, b = a / a.norm(dim=1, keepdim=True), b / b.norm(dim=1, keepdim=True)
+        off = (a @ b.T).double() - a.double() @ b.double().T
+        worst = max(worst, float(off.abs().max()))
+    assert worst <= rounding_margin(k, torch.float32)
+    assert rounding_margin(k, torch.float64) < 1e-11
+
+
+def test_an_empty_collection_has_no_rows() -> None:
+    queries = make_queries(query_features(torch.ones(2, 4)), 0.0)
+    empty = nearest_rows(in_blocks(torch.zeros(0, 4))(), queries, 3)
+    assert [len(one) for one in empty] == [0, 0]
+    assert all(one.complete for one in empty)
+
+
+def test_refuses_what_cannot_be_searched() -> None:
+    queries = make_queries(query_features(torch.ones(1, 4)), 0.0)
+    limit = torch.ones(1, dtype=torch.float64)
+    with pytest.raises(ValueError, match="width 4, found 5"):
+        list(hits(in_blocks(torch.ones(3, 5))(), queries, limit))
+    holed = torch.ones(3, 4)
+    holed[1, 2] = math.nan
+    with pytest.raises(ValueError, match="the embedding of 1 is not finite"):
+        list(hits(in_blocks(holed)(), queries, limit))
+    with pytest.raises(ValueError, match="too wide"):
+        rounding_margin(10**8, torch.float32)
