@@ -86,7 +86,9 @@ def run(
     distances = ["l1", "l2", "linf", *plan.measures]
     if "moved" in columns:
         distances += ["moved", "distance"]
-    summaries = summarise_attacks(rows, distances)
+    endless = task.kind == "embedding" and settings.get("beyond") is None
+    over = "attacked" if endless else "success_8bit"
+    summaries = summarise_attacks(rows, distances, over=over)
     if as_json:
         emit_json(
             {
@@ -101,7 +103,9 @@ def run(
             }
         )
     else:
-        _show(summaries, distances, out)
+        _show(
+            summaries, distances, out, "are attacked" if endless else "succeed as files of 8 bits"
+        )
     _complain(tally.bad, tally.failed, out)
     if tally.bad or tally.failed:
         raise typer.Exit(1)
@@ -128,7 +132,9 @@ def _complain(bad: Sequence[tuple[str, str]], failed: Sequence[tuple[str, str]],
         complain(f"attack {name} gave up: {reason} (details in {out / 'errors.log'})")
 
 
-def _show(summaries: "Sequence[AttackSummary]", distances: Sequence[str], out: Path) -> None:
+def _show(
+    summaries: "Sequence[AttackSummary]", distances: Sequence[str], out: Path, which: str
+) -> None:
     if not summaries:
         say("Nothing was attacked.")
         return
@@ -156,7 +162,7 @@ def _show(summaries: "Sequence[AttackSummary]", distances: Sequence[str], out: P
         ],
     )
     say("")
-    say("Distances are medians over the images that succeed as files of 8 bits.")
+    say(f"Distances are medians over the images that {which}.")
     say(f"Images and records.parquet are in {out}")
 
 

@@ -38,9 +38,9 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
             f"{path}: holds more than weights; loading it could run code, so it is refused. "
             "Save model.state_dict() alone, best as safetensors"
         ) from None
-    except (RuntimeError, EOFError, KeyError, ValueError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ValueError(f"{path}: not a file of weights ({reason})") from None
+    except Exception as error:  # whatever the unpickler stumbles over in a file of another kind
+        reason = (str(error).splitlines() or [""])[0] or type(error).__name__
+        raise ValueError(f"{path}: not a file of weights ({reason})") from error
     for key in NESTED:
         if isinstance(found, Mapping) and isinstance(found.get(key), Mapping):
             found = found[key]

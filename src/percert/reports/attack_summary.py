@@ -14,8 +14,8 @@ class AttackSummary:
 
     ``images`` were given, ``attacked`` of them (the rest was misclassified to begin with); the
     rates are shares of ``attacked``. ``mean`` and ``median`` hold distances by name, over the
-    images that succeed as files of 8 bits. ``seconds`` and ``model_calls`` are means an attacked
-    image. What has no image to rest on is ``None``.
+    images that succeed as files of 8 bits (or what else was asked for). ``seconds`` and
+    ``model_calls`` are means an attacked image. What has no image to rest on is ``None``.
     """
 
     attack: str
@@ -29,8 +29,13 @@ class AttackSummary:
     model_calls: float | None
 
 
-def summarise_attacks(rows: Iterable[Row], distances: Sequence[str]) -> list[AttackSummary]:
+def summarise_attacks(
+    rows: Iterable[Row], distances: Sequence[str], *, over: str = "success_8bit"
+) -> list[AttackSummary]:
     """One summary an attack, in the order in which they come in ``rows``.
+
+    The distances are those of the attacked rows for which the column ``over`` is true;
+    ``"attacked"`` takes all of them, for a goal that has no end.
 
     >>> row = {"attack": "a", "attacked": True, "success": True, "success_8bit": False, "l2": 1.0,
     ...        "seconds": 2.0, "model_calls": 5.0}
@@ -41,13 +46,13 @@ def summarise_attacks(rows: Iterable[Row], distances: Sequence[str]) -> list[Att
     by_attack: dict[str, list[Row]] = {}
     for row in rows:
         by_attack.setdefault(row["attack"], []).append(row)
-    return [_summary(attack, found, distances) for attack, found in by_attack.items()]
+    return [_summary(attack, found, distances, over) for attack, found in by_attack.items()]
 
 
-def _summary(attack: str, rows: list[Row], distances: Sequence[str]) -> AttackSummary:
+def _summary(attack: str, rows: list[Row], distances: Sequence[str], over: str) -> AttackSummary:
     tried = [row for row in rows if row["attacked"]]
-    won = [row for row in tried if row["success_8bit"]]
-    values: dict[str, list[Any]] = {name: column(won, name) for name in distances}
+    taken = [row for row in tried if row[over]]
+    values: dict[str, list[Any]] = {name: column(taken, name) for name in distances}
     return AttackSummary(
         attack=attack,
         images=len(rows),
