@@ -39,9 +39,17 @@ def run(
     as_json: bool,
 ) -> None:
     """Attack ``items`` into ``out``, show the outcome, and exit with 1 where something failed."""
-    from percert.attacks.collection import Tally, attack_items, keep, open_output, record_columns
+    from percert.attacks.collection import (
+        Tally,
+        attack_items,
+        check_names,
+        keep,
+        open_output,
+        record_columns,
+    )
     from percert.reports import read_run, summarise_attacks, write_run
 
+    check_names(items)
     columns = record_columns(task.columns, list(plan.measures))
     store = open_output(out, columns, settings)
     before = float((read_run(out) or {}).get("seconds") or 0.0)

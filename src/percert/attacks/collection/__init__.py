@@ -11,7 +11,7 @@ from percert.attacks.collection.batch import (
 from percert.attacks.collection.items import Item, Subject, find_items, read_subject
 from percert.attacks.collection.labels import with_labels
 from percert.attacks.collection.local import attack_items
-from percert.attacks.collection.output import Tally, folder_names, keep, open_output
+from percert.attacks.collection.output import Tally, check_names, folder_names, keep, open_output
 from percert.attacks.collection.probe import Numbered, Probe, number_labels, probe
 from percert.attacks.collection.tasks import ClassifierTask, EmbeddingTask, Task, TripletTask
 from percert.attacks.collection.triplets import read_triplets
@@ -32,6 +32,7 @@ __all__ = [
     "TripletTask",
     "Watching",
     "attack_items",
+    "check_names",
     "find_items",
     "folder_names",
     "keep",

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from percert.attacks.collection.batch import Outcome
+from percert.attacks.collection.items import Item, output_name
 from percert.images import save_image
 from percert.reports.records import Columns, RecordStore
 from percert.reports.run_record import read_run
@@ -18,6 +19,23 @@ class Tally:
 
     bad: list[tuple[str, str]] = field(default_factory=list)
     failed: list[tuple[str, str]] = field(default_factory=list)
+
+
+def check_names(items: Iterable[Item]) -> None:
+    """Raise ``ValueError`` where two items would be one in records or in files.
+
+    >>> check_names([Item("a", Path("a")), Item("a.png", Path("a.png"))])
+    Traceback (most recent call last):
+    ValueError: 'a' and 'a.png' would both be written to a.png; rename one
+    """
+    found: dict[str, str] = {}
+    for item in items:
+        path = output_name(item.name)
+        if path in found:
+            raise ValueError(
+                f"{found[path]!r} and {item.name!r} would both be written to {path}; rename one"
+            )
+        found[path] = item.name
 
 
 def open_output(folder: Path, columns: Columns, settings: Mapping[str, Any]) -> RecordStore:
