@@ -36,7 +36,7 @@ def invert(form: Tensor) -> Tensor:
     (a, b, c), (_, d, e), (_, _, f) = (form[:, i].unbind(1) for i in range(3))
     aa, ab, ac = d * f - e * e, c * e - b * f, b * e - c * d
     bb, bc, cc = a * f - c * c, b * c - a * e, a * d - b * b
-    rows = torch.stack((aa, ab, ac, ab, bb, bc, ac, bc, cc), 1).unflatten(1, (3, 3))
+    rows = torch.stack((aa, ab, ac, ab, bb, bc, ac, bc, cc), 1).view_as(form)
     return rows / (a * aa + b * ab + c * ac).unsqueeze(1).unsqueeze(1)
 
 
@@ -141,5 +141,4 @@ def into_image(images: Images, pixels: Pixels, change: Tensor) -> Images:
     levels = (images.flatten(2) * 255).scatter_add(2, index, change).round().clamp(0, 255)
     # Divided by a tensor, so that the values are those of a file to the bit on every device.
     moved = levels / torch.full((), 255.0, dtype=images.dtype, device=images.device)
-    shaped = moved.unflatten(2, images.shape[2:])
-    return shaped.contiguous(memory_format=torch.channels_last)
+    return moved.view(images.shape).contiguous(memory_format=torch.channels_last)

@@ -1,0 +1,1 @@
+"""What metrics, attacks, defences and copy detectors are worth, measured on images."""
