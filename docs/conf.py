@@ -42,7 +42,12 @@ def write_metrics() -> None:
     ]
     for card in CATALOG.values():
         size = "the images' own" if card.resolution is None else "{} x {}".format(*card.resolution)
-        weights = {"none": "none", "optional": "in the package", "required": "a file of yours"}
+        weights = {
+            "none": "none",
+            "optional": "in the package",
+            "required": "a file of yours",
+            "fetched": "published, fetched",
+        }
         row = (
             f"`{card.name}`",
             card.summary,

@@ -1,7 +1,6 @@
 """Every metric by name."""
 
 import difflib
-import math
 from functools import partial
 from pathlib import Path
 from typing import Literal, TypeAlias, overload
@@ -10,6 +9,7 @@ import torch
 from torch import nn
 
 from percert.device import resolve_device
+from percert.metrics import network_cards, pixel_cards
 from percert.metrics.embedding import EmbeddingMetric
 from percert.metrics.metric import Metric, MetricCard
 
@@ -45,60 +45,6 @@ def _thumbnail(side: int, checkpoint: str | None) -> nn.Module:
     from percert.metrics.thumbnail import thumbnail
 
     return thumbnail(side)
-
-
-def _ssim(checkpoint: str | None) -> nn.Module:
-    from percert.metrics.ssim import SSIM
-
-    return SSIM()
-
-
-def _ms_ssim(checkpoint: str | None) -> nn.Module:
-    from percert.metrics.ms_ssim import MSSSIM
-
-    return MSSSIM()
-
-
-def _psnr(checkpoint: str | None) -> nn.Module:
-    from percert.metrics.psnr import PSNR
-
-    return PSNR()
-
-
-def _lp(norm: Literal["l1", "l2", "linf"], checkpoint: str | None) -> nn.Module:
-    from percert.metrics.lp import Lp
-
-    return Lp(norm)
-
-
-def _ciede2000(checkpoint: str | None) -> nn.Module:
-    from percert.metrics.ciede2000 import CIEDE2000
-
-    return CIEDE2000()
-
-
-def _gmsd(checkpoint: str | None) -> nn.Module:
-    from percert.metrics.gmsd import GMSD
-
-    return GMSD()
-
-
-def _mdsi(checkpoint: str | None) -> nn.Module:
-    from percert.metrics.mdsi import MDSI
-
-    return MDSI()
-
-
-def _haarpsi(checkpoint: str | None) -> nn.Module:
-    from percert.metrics.haarpsi import HaarPSI
-
-    return HaarPSI()
-
-
-def _fsim(checkpoint: str | None) -> nn.Module:
-    from percert.metrics.fsim import FSIM
-
-    return FSIM()
 
 
 #: Copy thresholds are those measured at a false-positive rate of 1e-3 (docs/results), rounded down.
@@ -157,91 +103,8 @@ CATALOG: dict[str, MetricCard] = {
             )
             for size in ("small", "medium", "large")
         ),
-        MetricCard(
-            name="ssim",
-            factory=_ssim,
-            summary="1 - structural similarity",
-            range=(0.0, 2.0),
-            smallest_side=11,
-            paper="Wang et al., Image quality assessment: from error visibility to structural "
-            "similarity, IEEE TIP 2004",
-        ),
-        MetricCard(
-            name="ms-ssim",
-            factory=_ms_ssim,
-            summary="1 - structural similarity over five scales",
-            range=(0.0, 1.0),
-            smallest_side=161,
-            paper="Wang, Simoncelli, Bovik, Multi-scale structural similarity for image quality "
-            "assessment, Asilomar 2003",
-        ),
-        MetricCard(
-            name="psnr",
-            factory=_psnr,
-            summary="10^(-PSNR / 10), the mean squared error",
-            range=(0.0, 1.0),
-        ),
-        MetricCard(
-            name="l1",
-            factory=partial(_lp, "l1"),
-            summary="Sum over pixels and channels of the absolute difference",
-            range=(0.0, math.inf),
-        ),
-        MetricCard(
-            name="l2",
-            factory=partial(_lp, "l2"),
-            summary="Euclidean length of the difference, of which every radius is one",
-            range=(0.0, math.inf),
-        ),
-        MetricCard(
-            name="linf",
-            factory=partial(_lp, "linf"),
-            summary="Largest absolute difference of any pixel and channel",
-            range=(0.0, 1.0),
-        ),
-        MetricCard(
-            name="ciede2000",
-            factory=_ciede2000,
-            summary="Colour difference CIEDE2000, mean over pixels; 1 is about just seen",
-            range=(0.0, 120.0),
-            paper="Sharma, Wu, Dalal, The CIEDE2000 color-difference formula, Color Research and "
-            "Application 2005",
-        ),
-        MetricCard(
-            name="gmsd",
-            factory=_gmsd,
-            summary="Gradient magnitude similarity deviation",
-            range=(0.0, 0.5),
-            smallest_side=6,
-            paper="Xue, Zhang, Mou, Bovik, Gradient Magnitude Similarity Deviation, IEEE TIP 2014",
-        ),
-        MetricCard(
-            name="mdsi",
-            factory=_mdsi,
-            summary="Mean deviation similarity index; steep at identity, not symmetric",
-            range=(0.0, 1.0),
-            symmetric=False,
-            smallest_side=3,
-            paper="Nafchi, Shahkolaei, Hedjam, Cheriet, Mean Deviation Similarity Index, IEEE "
-            "Access 2016",
-        ),
-        MetricCard(
-            name="haarpsi",
-            factory=_haarpsi,
-            summary="1 - Haar wavelet-based perceptual similarity",
-            range=(0.0, 1.0),
-            smallest_side=16,
-            paper="Reisenhofer, Bosse, Kutyniok, Wiegand, A Haar Wavelet-Based Perceptual "
-            "Similarity Index, Signal Processing: Image Communication 2018",
-        ),
-        MetricCard(
-            name="fsim",
-            factory=_fsim,
-            summary="1 - feature similarity with colour (FSIMc)",
-            range=(0.0, 1.0),
-            smallest_side=16,
-            paper="Zhang, Zhang, Mou, Zhang, FSIM: A Feature Similarity Index, IEEE TIP 2011",
-        ),
+        *pixel_cards.CARDS,
+        *network_cards.CARDS,
     )
 }
 
@@ -288,8 +151,9 @@ def create_metric(
 ) -> Metric:
     """The metric called ``name``, ready to use: on ``device``, in evaluation mode, weights frozen.
 
-    ``checkpoint`` is a file of weights, for the metrics that take one; ``"random"`` gives the
-    ``lipsim`` sizes untrained weights, for tests and timing. ``device`` is ``"auto"`` (CUDA where
+    ``checkpoint`` is a file or folder of weights, for the metrics that take one; ``"random"`` gives
+    networks untrained weights, for tests and timing. Published weights that are not there are
+    fetched, where the card says so. ``device`` is ``"auto"`` (CUDA where
     there is one), ``"cpu"``, ``"cuda"`` or ``"cuda:N"``. Raises ``ValueError`` for an unknown name
     or device, and for a checkpoint that is missing or not wanted.
 

@@ -28,8 +28,8 @@ def gmsd(reference: Images, candidate: Images) -> Vector:
     reference, candidate = check_pair(
         reference, candidate, smallest_side=SMALLEST_SIDE, name="gmsd"
     )
-    lengths = (gradient_magnitude(halve(luma(x)), PREWITT) for x in (reference, candidate))
-    missing = dissimilarity(*lengths, CONSTANT).flatten(1)
+    old, new = (gradient_magnitude(halve(luma(x)), PREWITT) for x in (reference, candidate))
+    missing = dissimilarity(old, new, CONSTANT).flatten(1)
     return safe_sqrt((missing - missing.mean(1, keepdim=True)).square().mean(1))
 
 

@@ -28,6 +28,9 @@ class MetricCard:
     size, of at least ``smallest_side`` pixels. ``embedding`` says that it is an
     :class:`~percert.metrics.embedding.EmbeddingMetric`, which certificates need.
     ``copy_threshold`` is the distance up to which a pair is best called copies, where recommended.
+    ``checkpoint`` says where weights come from: ``"none"`` are needed, ``"optional"`` for such as
+    come with percert, ``"required"`` for a file of yours, ``"fetched"`` for published ones that are
+    looked for and downloaded, unless a file or folder is given.
     """
 
     name: str

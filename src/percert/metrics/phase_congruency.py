@@ -52,7 +52,8 @@ def phase_congruency(plane: Features) -> Features:
     energy = turned[..., 0].sum(2) - turned[..., 1].abs().sum(2)
     noise = amplitudes[:, :, 0].flatten(2).median(2).values * threshold
     heard = (energy - noise.view(n, ORIENTATIONS, 1, 1)).relu().sum(1, keepdim=True)
-    return heard / (amplitudes.sum((1, 2)).unsqueeze(1) + SILENCE)
+    congruency: Tensor = heard / (amplitudes.sum((1, 2)).unsqueeze(1) + SILENCE)
+    return congruency
 
 
 @lru_cache(maxsize=4)

@@ -1,0 +1,111 @@
+"""The cards of the metrics that compare what networks make of images, with published weights."""
+
+import math
+from functools import partial
+from typing import Literal
+
+from torch import nn
+
+from percert.metrics.metric import MetricCard
+
+LPIPS_PAPER = (
+    "Zhang, Isola, Efros, Shechtman, Wang, The Unreasonable Effectiveness of Deep Features as a "
+    "Perceptual Metric, CVPR 2018"
+)
+#: Name, network and least side.
+LPIPS_NETWORKS: tuple[tuple[Literal["alex", "vgg", "squeeze"], str, int], ...] = (
+    ("alex", "AlexNet", 31),
+    ("vgg", "VGG-16", 16),
+    ("squeeze", "SqueezeNet 1.1", 17),
+)
+
+
+# The factories import when they are called: naming a metric must not load all of them.
+def _features(checkpoint: str | None) -> nn.Module:
+    from percert.metrics.features import squeezenet_features
+
+    return squeezenet_features(str(checkpoint))
+
+
+def _lpips(name: Literal["alex", "vgg", "squeeze"], checkpoint: str | None) -> nn.Module:
+    from percert.metrics.lpips import lpips
+
+    return lpips(name, checkpoint)
+
+
+def _dists(checkpoint: str | None) -> nn.Module:
+    from percert.metrics.dists import dists
+
+    return dists(checkpoint)
+
+
+def _pieapp(checkpoint: str | None) -> nn.Module:
+    from percert.metrics.pieapp import pieapp
+
+    return pieapp(checkpoint)
+
+
+def _dreamsim(checkpoint: str | None) -> nn.Module:
+    from percert.metrics.dreamsim import dreamsim
+
+    return dreamsim(checkpoint)
+
+
+CARDS = (
+    MetricCard(
+        name="features",
+        factory=_features,
+        summary="Features of a classifier, LPIPS without calibration; checkpoint is SqueezeNet "
+        "1.0's weights, or SPEC@LAYER,LAYER,...",
+        range=(0.0, 14.0),
+        smallest_side=48,
+        checkpoint="required",
+        paper=LPIPS_PAPER,
+    ),
+    *(
+        MetricCard(
+            name=f"lpips-{name}",
+            factory=partial(_lpips, name),
+            summary=f"LPIPS 0.1 with {network}",
+            range=(0.0, math.inf),
+            smallest_side=side,
+            checkpoint="fetched",
+            paper=LPIPS_PAPER,
+            weights_licence="BSD-2-Clause (heads), torchvision's BSD-3-Clause (network)",
+        )
+        for name, network, side in LPIPS_NETWORKS
+    ),
+    MetricCard(
+        name="dists",
+        factory=_dists,
+        summary="Structure and texture of VGG-16's features (DISTS)",
+        range=(0.0, 2.0),
+        smallest_side=16,
+        checkpoint="fetched",
+        paper="Ding, Ma, Wang, Simoncelli, Image Quality Assessment: Unifying Structure and "
+        "Texture Similarity, TPAMI 2020",
+        weights_licence="MIT (alpha and beta), torchvision's BSD-3-Clause (network)",
+    ),
+    MetricCard(
+        name="pieapp",
+        factory=_pieapp,
+        summary="Learnt visibility of errors (PieAPP), less its value at identity; negative "
+        "for what it takes to be better, not symmetric",
+        range=(-math.inf, math.inf),
+        symmetric=False,
+        smallest_side=64,
+        checkpoint="fetched",
+        paper="Prashnani, Cai, Mostofi, Sen, PieAPP: Perceptual Image-Error Assessment through "
+        "Pairwise Preference, CVPR 2018",
+    ),
+    MetricCard(
+        name="dreamsim",
+        factory=_dreamsim,
+        summary="DreamSim's ensemble, through its authors' package",
+        range=(0.0, 2.0),
+        checkpoint="fetched",
+        paper="Fu, Tamir, Sundaram, Chai, Zhang, Dekel, Isola, DreamSim: Learning New "
+        "Dimensions of Human Visual Similarity using Synthetic Data, NeurIPS 2023",
+        weights_licence="MIT",
+    ),
+)
