@@ -169,7 +169,7 @@ def _pictures(flat: Tensor) -> Tensor:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Minimal attacks against closed forms.")
-    parser.add_argument("--out", type=Path, help="folder for closed_form.json")
+    parser.add_argument("--out", type=Path, help="folder for closed-form.json")
     parser.add_argument("--count", type=int, default=20, help="images of each classifier")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     options = parser.parse_args(arguments)
@@ -192,7 +192,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             )
     if options.out is not None:
         result = ClosedFormResult("closed_form", conditions(0), races)
-        write_result(options.out / "closed_form.json", result)
+        write_result(options.out / "closed-form.json", result)
 
 
 if __name__ == "__main__":
