@@ -24,6 +24,7 @@ from percert.attacks.integer_step import (
     whole_levels,
 )
 from percert.attacks.local_cost import COSTS, CostName, local_cost
+from percert.attacks.surviving import surviving
 from percert.check import check_choice
 from percert.images import round_to_8bit
 from percert.norms import per_sample
@@ -44,7 +45,8 @@ class SSIMSQP:
     and lowers all perceptual distances at once; ``"ssim"`` SSIM alone; ``"ciede2000"``, ``"l2"``,
     ``"l1"`` these. ``steps`` iterations of one gradient each, more (to ``most_steps``) only for
     images that have not reached the goal; then ``search`` forward passes for the least scale.
-    ``momentum`` is the share of the old direction that is kept.
+    ``momentum`` is the share of the old direction that is kept. ``survive`` names defences, such as
+    ``"jpeg-75+bits-4"``, through which the goal must be reached as well.
     """
 
     cost: CostName = "perceptual"
@@ -52,6 +54,7 @@ class SSIMSQP:
     most_steps: int = 40
     search: int = 5
     momentum: float = 0.6
+    survive: str = ""
 
     def __post_init__(self) -> None:
         check_choice(self.cost, COSTS, "cost")
@@ -65,7 +68,7 @@ class SSIMSQP:
         seeds: Tensor | None = None,
         watch: Watch | None = None,
     ) -> Images:
-        return ssim_sqp(model, images, goal, self, watch=watch)
+        return ssim_sqp(model, images, surviving(goal, self.survive), self, watch=watch)
 
 
 @dataclass
