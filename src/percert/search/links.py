@@ -12,7 +12,7 @@ from percert.certify.features import ROUNDING, PixelFeatures
 from percert.lipschitz.bound import LipschitzBound
 from percert.metrics.embedding import SHORTEST
 from percert.search.exact import Block, Queries, hits, row_norms
-from percert.search.nearest import Stored
+from percert.search.nearest import PLAIN, Stored
 from percert.search.rivals import STORED_ROUNDING
 from percert.search.within import check_threshold
 from percert.tensors import Embeddings, Vector
@@ -52,7 +52,7 @@ Opener = Callable[[int], Iterable[BoundedBlock]]
 def linked_pairs(
     collection: Opener,
     threshold: float,
-    stored: Stored = Stored(),
+    stored: Stored = PLAIN,
     *,
     skip: Callable[[int], bool] = lambda part: False,
     rows: int = 8192,

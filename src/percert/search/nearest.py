@@ -39,6 +39,10 @@ class Stored:
     views: int = 1
 
 
+#: One view, no constant.
+PLAIN = Stored()
+
+
 @dataclass(frozen=True)
 class Item:
     """One image near a query: its place among the images, and which of its views is nearest.
@@ -95,7 +99,7 @@ def nearest_images(
     features: Sequence[PixelFeatures],
     k: int,
     eps: float | None = None,
-    stored: Stored = Stored(),
+    stored: Stored = PLAIN,
     *,
     device: torch.device | str = "cpu",
 ) -> list[Found]:
@@ -178,11 +182,10 @@ def _items(
     if not len(leads):
         return []
     bounds = [one.tolist() for one in stays_within(query, rows_of(rows, leads), eps)]
+    view_of = (near.place[leads] % stored.views).tolist()
     return [
-        Item(
-            near.ids[row], int(near.image[row]), int(near.place[row]) % stored.views, d, low, up, r
-        )
-        for row, r, d, low, up in zip(leads.tolist(), radii, *bounds, strict=True)
+        Item(near.ids[row], int(near.image[row]), view, d, low, up, r)
+        for row, view, r, d, low, up in zip(leads.tolist(), view_of, radii, *bounds, strict=True)
     ]
 
 

@@ -66,9 +66,10 @@ def open_tables(path: str, new: StoreHeader | None) -> tuple[Any, Any, StoreHead
             files = _open(connection, "files")
     except (OSError, RuntimeError) as error:
         raise ValueError(f"{path}: cannot be opened as a store ({_first_line(error)})") from error
+    header = read_header(images.schema.metadata, path)
     if files is None:
         raise ValueError(f"{path}: a damaged store, its table of files is missing")
-    return images, files, read_header(images.schema.metadata, path)
+    return images, files, header
 
 
 def writing(path: str) -> AbstractContextManager[Any]:

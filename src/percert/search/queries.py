@@ -42,7 +42,7 @@ def search(
     """
     features = query_features(store, images)
     found = nearest_images(store.blocks, features, k, eps, stored_as(store), device=_device(store))
-    paths = _paths(store, {i.id for one in found for i in (*one.items, *(one.candidates or ()))})
+    paths = paths_of(store, {i.id for one in found for i in (*one.items, *(one.candidates or ()))})
     answers = []
     for name, one in zip(_names(names, len(features)), found, strict=True):
         least = eps or 0.0
@@ -76,13 +76,14 @@ def copies(
     """All stored images within ``threshold`` of each of ``images``, or that could be after a move.
 
     Arguments as in :func:`search`; without ``eps`` nothing moves, and only float rounding is
-    allowed for. Complete by proof: an image that is not listed is no copy, whatever a move of ``eps`` does.
+    allowed for. Complete by proof: an image that is not listed is no copy, whatever a move of
+    ``eps`` does.
     """
     features = query_features(store, images)
     found = copies_within(
         store.blocks, features, threshold, eps or 0.0, stored_as(store), device=_device(store)
     )
-    paths = _paths(store, {copy.item.id for one in found for copy in one})
+    paths = paths_of(store, {copy.item.id for one in found for copy in one})
     return Answers(
         Copies(
             query=name,
@@ -214,7 +215,8 @@ def _match(store: "Store", item: Item, certain: bool, paths: dict[str, str | Non
     )
 
 
-def _paths(store: "Store", ids: set[str]) -> dict[str, str | None]:
+def paths_of(store: "Store", ids: set[str]) -> dict[str, str | None]:
+    """A file that holds each image, where there is one."""
     if not ids:
         return {}
     found = store.rows(["id", "path"], sorted(ids))

@@ -85,7 +85,7 @@ def scan_rows(
     found = _matching(images, own, ids)
     if ids is not None:
         place = {id: row for row, id in enumerate(found["id"].to_pylist())}
-        found = found.take([place[id] for id in ids if id in place])
+        found = found.take(pa.array([place[id] for id in ids if id in place], pa.int64()))
     if any(column in columns for column in _OF_FILES):
         paths = _paths_by_id(files, ids)
         of_each = [paths.get(id, []) for id in found["id"].to_pylist()]

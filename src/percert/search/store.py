@@ -17,6 +17,7 @@ from percert.search.views import parse_views
 
 if TYPE_CHECKING:
     from percert.search.add import Added
+    from percert.search.results import Answers, Copies, Duplicates, Nearest
     from percert.search.verify import Verdict
 
 
@@ -152,6 +153,28 @@ class Store:
         from percert.search.add import add_tensors
 
         return add_tensors(self, images, ids)
+
+    def search(
+        self, images: Tensor | Sequence[Tensor], k: int = 10, eps: float | None = None
+    ) -> "Answers[Nearest]":
+        """The ``k`` nearest images to each query; see :func:`percert.search.queries.search`."""
+        from percert.search.queries import search
+
+        return search(self, images, k, eps)
+
+    def copies(
+        self, images: Tensor | Sequence[Tensor], threshold: float, eps: float | None = None
+    ) -> "Answers[Copies]":
+        """All copies of each query; see :func:`percert.search.queries.copies`."""
+        from percert.search.queries import copies
+
+        return copies(self, images, threshold, eps)
+
+    def duplicates(self, threshold: float) -> "Duplicates":
+        """All pairs within ``threshold``; see :func:`percert.search.queries.duplicates`."""
+        from percert.search.queries import duplicates
+
+        return duplicates(self, threshold)
 
     def remove(self, ids: Sequence[str]) -> int:
         """Remove the images ``ids``, and what is known of their files; how many there were."""

@@ -46,10 +46,11 @@ def auto_threshold(
     """The largest threshold proven to keep the rate at ``fpr`` with ``confidence``.
 
     ``independent`` ``(m,)`` are the distances of disjoint pairs of unrelated images, ``every``
-    those of all pairs. With U_(r) the chance of a distance below the r-th smallest of m, P(U_(r) <= p) =
-    P(Bin(m, p) >= r): the threshold lies just below the largest such r-th. Where m is too small
-    even for r = 1, it lies below the smallest, and below where ``every`` has its share ``fpr``;
-    the confidence is then the 1 - (1 - p)^m that is left. Raises ``ValueError`` without pairs.
+    those of all pairs. With U_(r) the chance of a distance below the r-th smallest of m,
+    P(U_(r) <= p) = P(Bin(m, p) >= r): the threshold lies just below the largest such r-th. Where
+    m is too small even for r = 1, it lies below the smallest, and below where ``every`` has its
+    share ``fpr``; the confidence is then the 1 - (1 - p)^m that is left. Raises ``ValueError``
+    without pairs.
 
     >>> found = auto_threshold(torch.linspace(0.5, 1, 4000), torch.linspace(0.5, 1, 9), 1e-3)
     >>> found.proven, round(found.threshold, 4)

@@ -12,7 +12,7 @@ from percert.certify.features import ROUNDING, PixelFeatures
 from percert.certify.turning import cosine_distance, threshold_angle, turn
 from percert.check import check_budget
 from percert.search.exact import hits, make_queries
-from percert.search.nearest import Collection, Item, Stored
+from percert.search.nearest import PLAIN, Collection, Item, Stored
 from percert.search.rivals import has_direction, stays_within, stored_features, tilt
 from percert.tensors import Vector
 
@@ -31,7 +31,7 @@ def copies_within(
     features: Sequence[PixelFeatures],
     threshold: float,
     eps: float = 0.0,
-    stored: Stored = Stored(),
+    stored: Stored = PLAIN,
     *,
     device: torch.device | str = "cpu",
 ) -> list[list[Copy]]:

@@ -1,0 +1,260 @@
+"""``percert index search``, ``copies`` and ``duplicates``: what a store is asked."""
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from percert.cli.failure import complain, one_line_errors
+from percert.cli.index_show import show_copies, show_duplicates, show_nearest, write_duplicates
+from percert.cli.options import CheckpointOption, DeviceOption, JsonOption
+from percert.cli.output import emit_json, say
+from percert.cli.progress import with_progress
+from percert.cli.store_metric import StoreMetricOption, StoreOption, metric_for_store
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from percert.search import Store
+    from percert.search.results import Copies, Nearest
+
+#: Images that are searched for in one pass.
+TOGETHER = 64
+
+QueriesArgument = Annotated[
+    list[Path], typer.Argument(metavar="IMAGE", help="Image files, and folders of them.")
+]
+TamperOption = Annotated[
+    float | None,
+    typer.Option(
+        "--eps",
+        metavar="E",
+        min=0,
+        help="The tampering to allow for: an l2 length in the query's pixels (0 to 1). "
+        "sqrt(3 h w) / 255 is one 8-bit level on every value.",
+        show_default=False,
+    ),
+]
+AutoThresholdOption = Annotated[
+    str | None,
+    typer.Option(
+        "--threshold",
+        metavar="T|auto|auto:RATE",
+        help="Images up to this distance are copies. auto chooses it by the stored images, so that "
+        "RATE (1e-3) of unrelated pairs pass. By default what the metric recommends.",
+        show_default=False,
+    ),
+]
+
+
+@one_line_errors
+def search(
+    images: QueriesArgument,
+    store: StoreOption,
+    k: Annotated[int, typer.Option("-k", min=1, help="How many of the nearest.")] = 10,
+    eps: TamperOption = None,
+    metric_name: StoreMetricOption = None,
+    checkpoint: CheckpointOption = None,
+    device: DeviceOption = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Which stored images are nearest to each IMAGE, and how far is that proven?
+
+    Beside each distance stands the radius within which the image stays among the first k, whatever
+    somebody does to IMAGE. With --eps come all images that could be the first after such a change,
+    and whether the answer is certain. The search is exact: no stored image is left out. --json
+    gives the answer of one IMAGE as an object, those of several in the list "answers".
+
+    [bold]Examples[/bold]
+
+    percert index search query.jpg --store photos.store -k 5
+
+    percert index search uploads/ --store photos.store --eps 4 --json
+    """
+    from percert.search import queries
+
+    opened = _open(store, metric_name, checkpoint, device)
+    answers: list[Nearest] = []
+    bad: list[tuple[str, str]] = []
+    for names, pixels, unread in _groups(images):
+        bad += unread
+        answers += queries.search(opened, pixels, k, eps, names=names) if pixels else ()
+    _tell([answer.to_json() for answer in answers], bad, as_json)
+    if not as_json:
+        for answer in answers:
+            show_nearest(answer)
+    _end(bad)
+
+
+@one_line_errors
+def copies(
+    images: QueriesArgument,
+    store: StoreOption,
+    threshold: AutoThresholdOption = None,
+    eps: TamperOption = None,
+    metric_name: StoreMetricOption = None,
+    checkpoint: CheckpointOption = None,
+    device: DeviceOption = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Which stored images is each IMAGE a copy of? None is missing, by proof.
+
+    Certain copies stay copies for every change of IMAGE of up to --eps; possible ones could be
+    copies after such a change, and no image that is not listed could. --json gives the answer of
+    one IMAGE as an object, those of several in the list "answers".
+
+    [bold]Examples[/bold]
+
+    percert index copies query.jpg --store photos.store
+
+    percert index copies uploads/ --store photos.store --threshold auto:1e-4 --eps 4 --json
+    """
+    from percert.search import queries
+
+    opened = _open(store, metric_name, checkpoint, device)
+    limit, said = _threshold(opened, threshold)
+    answers: list[Copies] = []
+    bad: list[tuple[str, str]] = []
+    for names, pixels, unread in _groups(images):
+        bad += unread
+        answers += queries.copies(opened, pixels, limit, eps, names=names) if pixels else ()
+    _tell([{**answer.to_json(), **said} for answer in answers], bad, as_json)
+    if not as_json:
+        for answer in answers:
+            show_copies(answer)
+    _end(bad)
+
+
+@one_line_errors
+def duplicates(
+    store: StoreOption,
+    threshold: AutoThresholdOption = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="A folder for the links and clusters, as parquet. A run that was stopped goes on "
+            "there.",
+            show_default=False,
+        ),
+    ] = None,
+    metric_name: StoreMetricOption = None,
+    checkpoint: CheckpointOption = None,
+    device: DeviceOption = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Which stored images are copies of each other?
+
+    All pairs are compared, block by block. A link holds while both of its images change, each by
+    less than its radius, and a cluster stays connected within the smallest radius that it needs.
+
+    [bold]Examples[/bold]
+
+    percert index duplicates --store photos.store --json
+
+    percert index duplicates --store photos.store --threshold 0.2 --out duplicates/
+    """
+    from time import perf_counter
+
+    from percert.search import queries
+
+    began = perf_counter()
+    opened = _open(store, metric_name, checkpoint, device)
+    limit, said = _threshold(opened, threshold)
+    found = queries.duplicates(opened, limit, out=out)
+    paths = queries.paths_of(opened, {name for one in found.clusters for name in one.ids})
+    if out is not None:
+        write_duplicates(out, found, paths, store, device, perf_counter() - began)
+    if as_json:
+        emit_json({**found.to_json(), "paths": paths, **said})
+    else:
+        show_duplicates(found, paths)
+
+
+def _open(store: str, name: str | None, checkpoint: Path | None, device: str) -> "Store":
+    from percert.search import open_store
+
+    metric = metric_for_store(store, name, checkpoint, device)
+    return open_store(store, metric, create=False)
+
+
+def _groups(
+    images: list[Path],
+) -> "Iterator[tuple[list[str], list[Tensor], list[tuple[str, str]]]]":
+    """Names and pixels of images that fit into one pass, and those that could not be read."""
+    from percert.images import ImageError, find_images, iter_images
+
+    paths = find_images(images)
+    if not paths:
+        raise ValueError(f"{', '.join(map(str, images))}: no images found")
+    names: list[str] = []
+    pixels: list[Tensor] = []
+    bad: list[tuple[str, str]] = []
+    for path, found in with_progress(iter_images(paths), len(paths), "searching"):
+        if isinstance(found, ImageError):
+            bad.append((str(path), found.reason))
+        else:
+            names.append(str(path))
+            pixels.append(found)
+        if len(pixels) == TOGETHER:
+            yield names, pixels, bad
+            names, pixels, bad = [], [], []
+    yield names, pixels, bad
+
+
+def _threshold(store: "Store", text: str | None) -> tuple[float, dict[str, Any]]:
+    """The threshold that is meant, and how it was chosen for the JSON answer."""
+    from dataclasses import asdict
+
+    from percert.metrics.catalog import CATALOG
+    from percert.search.queries import choose_threshold
+
+    if text is None:
+        card = CATALOG.get(store.metric_id.name)
+        if card is None or card.copy_threshold is None:
+            raise ValueError(f"{store.metric_id.name} recommends no threshold: give --threshold")
+        return card.copy_threshold, {}
+    word, _, rate = text.partition(":")
+    try:
+        if word != "auto":
+            value = float(text)
+            if not 0 <= value <= 2:
+                raise ValueError(value)
+            return value, {}
+        fpr = float(rate) if rate else 1e-3
+        if not 0 < fpr < 1:
+            raise ValueError(fpr)
+    except ValueError:
+        raise typer.BadParameter(
+            f"expected a distance in [0, 2], auto, or auto:RATE, found {text!r}",
+            param_hint="--threshold",
+        ) from None
+    chosen = choose_threshold(store, fpr)
+    complain(
+        f"threshold {chosen.threshold:.4g}: at most {chosen.fpr:g} of unrelated pairs pass, with "
+        f"{math.floor(1000 * chosen.confidence) / 10:g} % confidence by {chosen.pairs} independent "
+        f"pairs (with {100 * chosen.wanted:g} %: at most {chosen.fpr_bound:.2g})"
+    )
+    return chosen.threshold, {"threshold_choice": asdict(chosen)}
+
+
+def _tell(answers: list[dict[str, Any]], bad: list[tuple[str, str]], as_json: bool) -> None:
+    """The JSON answer: that of one query itself, those of several in a list."""
+    if not as_json:
+        if not answers and not bad:
+            say("No images.")
+        return
+    more = {"bad": [{"path": path, "reason": reason} for path, reason in bad]} if bad else {}
+    if len(answers) == 1 and not bad:
+        emit_json(answers[0])
+    else:
+        emit_json({"answers": answers, **more})
+
+
+def _end(bad: list[tuple[str, str]]) -> None:
+    if bad:
+        complain(f"{len(bad)} images could not be read:")
+        for name, reason in bad:
+            complain(f"  {name}: {reason}")
+        raise typer.Exit(1)

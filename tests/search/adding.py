@@ -1,0 +1,21 @@
+"""Adds a folder to a store, a line for each image once it is stored: run to be killed.
+
+``python tests/search/adding.py STORE FOLDER COMMIT_IMAGES``
+"""
+
+import sys
+
+import torch
+
+from percert.metrics.thumbnail import thumbnail
+from percert.search import open_store
+from percert.search.add import iter_add
+from percert.search.outcome import Settings
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    store, folder, commit_images = sys.argv[1:]
+    opened = open_store(store, thumbnail(8))
+    settings = Settings(decoders=1, commit_images=int(commit_images))
+    for outcome in iter_add(opened, [folder], settings):
+        print(outcome.what, outcome.id, outcome.path, flush=True)  # noqa: T201  # the test reads it
