@@ -261,13 +261,12 @@ def holm(p_values: list[float]) -> list[float]:
     >>> holm([0.01, 0.04, 0.03])
     [0.03, 0.06, 0.06]
     """
-    from statsmodels.stats.multitest import (  # type: ignore[import-untyped]  # it ships no types
-        multipletests,
-    )
-
-    if not p_values:
-        return []
-    return [float(value) for value in multipletests(p_values, method="holm")[1]]
+    # statsmodels' multipletests collects garbage on every call, which takes longer than the audit.
+    order = np.argsort(p_values)
+    steps = np.asarray(p_values, float)[order] * np.arange(len(order), 0, -1)
+    adjusted = np.empty(len(order))
+    adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1)
+    return [float(value) for value in adjusted]
 
 
 def slope_summaries(audit: GroupAudit) -> list[dict[str, Any]]:

@@ -1,0 +1,203 @@
+"""``percert audit groups``: tables and models in; tests, words, JSON and a report out."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from percert.images import save_image
+
+GROUPS = ["AA", "BB", "CC", "DD", "NA"]
+SIZE = 60
+
+
+def predictions(slope, models=1, seed=0):
+    rng = np.random.default_rng(seed)
+    rows = [
+        (f"m{model}", f"{group}{image}", group, int(rng.random() < 0.6 + slope * place))
+        for model in range(models)
+        for place, group in enumerate(GROUPS)
+        for image in range(SIZE if group != "DD" else 20)
+    ]
+    return pd.DataFrame(rows, columns=["model", "image", "group", "correct"])
+
+
+@pytest.fixture(scope="module")
+def tables(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tables")
+    predictions(0.09).drop(columns="model").to_csv(folder / "one.csv", index=False)
+    predictions(0.05, 3, 1).to_parquet(folder / "ours.parquet")
+    predictions(0.09, 3, 2).to_parquet(folder / "pgd.parquet")
+    pd.DataFrame(
+        {"group": GROUPS, "log_gdp": [7.0, 8.0, 9.0, 10.0, 11.0], "other": [3.0, 1, 2, 1, 3]}
+    ).to_csv(folder / "attributes.csv", index=False)
+    return folder
+
+
+def arguments(tables, name="one.csv", *more):
+    return (
+        "audit", "groups", tables / name, "--attributes", tables / "attributes.csv",
+        "--attribute", "log_gdp", "--bootstrap", "20", *more,
+    )  # fmt: skip
+
+
+def test_the_json_has_what_it_says(tables, percert_json):
+    found = percert_json(*arguments(tables))
+    assert [row["group"] for row in found["groups"]] == ["AA", "BB", "CC", "NA"]
+    assert found["groups"][3]["attribute"] == 11.0
+    assert found["left_out"] == [{"group": "DD", "n": 20, "reason": "fewer than 50 images"}]
+    first = found["models"][0]
+    assert (first["model"], first["covariance"], first["df"]) == ("one", "paper", [1.0, 2.0])
+    assert first["null"].startswith("Across the groups")
+    assert first["interval"][0] < first["slope"] < first["interval"][1]
+    assert found["comparison"] == {}
+
+
+def test_people_get_words(tables, percert):
+    said = percert(*arguments(tables)).stdout
+    for words in ("Left out, 1 groups: DD", "Null hypothesis", "What may not: Not that log_gdp"):
+        assert words in said
+    assert "worst_group_accuracy" in said
+
+
+def test_sets_are_compared_and_reported(tables, percert, tmp_path):
+    result = percert(
+        *arguments(tables, "ours.parquet", "--against", tables / "pgd.parquet"),
+        *("--pretrained", tables / "one.csv", "--attribute", "other", "--out", tmp_path / "out"),
+    )
+    assert "paired t-test, one-sided" in result.stdout
+    assert "The mean slope of ours is at least that of pgd." in result.stdout
+    found = json.loads((tmp_path / "out" / "audit.json").read_text())
+    assert found["comparison"]["paired"]["df"] == [2.0]
+    assert set(found["details"]["comparisons"]) == {"log_gdp", "other"}
+    run = json.loads((tmp_path / "out" / "run.json").read_text())
+    assert run["settings"]["smallest"] == 50
+    assert "slopes-on-log-gdp.png" in {path.name for path in (tmp_path / "out").iterdir()}
+    assert "pgd" in (tmp_path / "out" / "report.html").read_text()
+    records = pd.read_parquet(tmp_path / "out" / "groups.parquet")
+    assert len(records) == 7 * 4
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (["--covariance", "papers"], "expected one of paper, binomial"),
+        (["--attribute", "gdp"], "no attribute 'gdp'"),
+        (["--min-size", "1000"], "no group is left"),
+        (["--column", "group=land"], "no column 'land'"),
+        (["--confidence", "2"], "confidence"),
+    ],
+    ids=str,
+)
+def test_what_makes_no_sense_is_one_line(tables, percert, more, said):
+    (line,) = percert(*arguments(tables, "one.csv", *more), exit_code=1).stderr.splitlines()
+    assert said in line
+
+
+def test_bad_tables_are_one_line(tables, percert, tmp_path):
+    frame = predictions(0.09)
+    pd.concat([frame, frame[:1]]).to_csv(tmp_path / "twice.csv", index=False)
+    cases = {"twice.csv": "duplicate images: 'AA0'", "absent.csv": "absent.csv"}
+    frame.assign(correct="").to_csv(tmp_path / "empty.csv", index=False)
+    cases["empty.csv"] = "have no correct"
+    frame[frame["group"] < "CC"].to_csv(tmp_path / "two.csv", index=False)
+    cases["two.csv"] = "at least 3"
+    frame.assign(group=frame["group"] + "x").to_csv(tmp_path / "other.csv", index=False)
+    cases["other.csv"] = "have no attribute"
+    for name, said in cases.items():
+        words = list(arguments(tables))
+        words[2] = tmp_path / name
+        (line,) = percert(*words, exit_code=1).stderr.splitlines()
+        assert said in line
+
+
+def test_either_predictions_or_models(tables, percert):
+    for words in (
+        ["--attributes", tables / "attributes.csv"],
+        [tables / "one.csv"],
+        [tables / "one.csv", "--attributes", tables / "attributes.csv", "--model", "x"],
+        ["--attributes", tables / "attributes.csv", "--model", "x"],
+    ):
+        percert("audit", "groups", *words, exit_code=2)
+
+
+@pytest.fixture
+def photographs(tmp_path, tables, monkeypatch):
+    """Groups of images of which more and more are labelled as the classifier sees them."""
+    rows = []
+    (tmp_path / "in").mkdir()
+    for place, group in enumerate(["AA", "BB", "CC", "NA"]):
+        for image in range(8):
+            bright = image % 2
+            name = f"in/{group}{image}.png"
+            save_image(torch.full((3, 8 + bright, 8), 0.2 + 0.6 * bright), tmp_path / name)
+            rows.append((name, group, bright if image >= 3 - place else 1 - bright))
+    pd.DataFrame(rows, columns=["image", "group", "label"]).to_csv(
+        tmp_path / "groups.csv", index=False
+    )
+    (tmp_path / "brightness.py").write_text(MODULE)
+    monkeypatch.chdir(tmp_path)
+    return (
+        "audit", "groups", "--images", tmp_path, "--groups", tmp_path / "groups.csv",
+        "--attributes", tables / "attributes.csv", "--attribute", "log_gdp", "--min-size", "5",
+        "--bootstrap", "0", "--model", "brightness:make",
+    )  # fmt: skip
+
+
+MODULE = """
+import torch
+
+class ByBrightness(torch.nn.Module):
+    def forward(self, images):
+        light = images.mean((1, 2, 3))
+        return torch.stack([0.5 - light, light - 0.5], 1)
+
+def make():
+    return ByBrightness()
+"""
+
+
+def test_models_are_run_on_images_of_any_size(photographs, percert_json):
+    found = percert_json(*photographs)
+    accuracy = {row["group"]: row["accuracy"] for row in found["groups"]}
+    assert accuracy == pytest.approx({"AA": 0.625, "BB": 0.75, "CC": 0.875, "NA": 1.0})
+    assert found["models"][0]["model"] == "brightness:make"
+
+
+def test_predictions_are_kept_and_not_made_twice(photographs, percert_json, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    found = percert_json(*photographs, "--out", out)
+    assert len(list(out.glob("predictions-*.parquet"))) == 1
+
+    def fail(*_, **__):
+        raise AssertionError("the classifier was loaded again")
+
+    monkeypatch.setattr("percert.models.load_classifier", fail)
+    assert percert_json(*photographs, "--out", out) == found
+
+
+def test_bad_images_and_lists_are_one_line(photographs, percert, tmp_path):
+    (tmp_path / "in" / "AA0.png").write_text("no image")
+    (line,) = percert(*photographs, exit_code=1).stderr.splitlines()
+    assert "AA0.png" in line
+    save_image(torch.full((3, 8, 8), 0.2), tmp_path / "in" / "AA0.png")
+    table = (tmp_path / "groups.csv").read_text()
+    for old, new, said in (
+        ("AA0.png,AA,1", "AA0.png,AA,x", "class indices"),
+        ("AA0.png,AA,1", "AA1.png,AA,1", "duplicate images"),
+        ("AA0.png,AA,1", "AA0.png,AA,7", "knows classes 0 to 1"),
+        ("in/AA0.png", "../AA0.png", "lies outside"),
+        ("image,", "picture,", "no column 'image'"),
+    ):
+        assert old in table
+        (tmp_path / "groups.csv").write_text(table.replace(old, new))
+        (line,) = percert(*photographs, exit_code=1).stderr.splitlines()
+        assert said in line
+
+
+def test_help(percert):
+    said = percert("audit", "groups", "--help").stdout
+    for words in ("--attributes", "--against", "left_out", "correct", "--min-size"):
+        assert words in said

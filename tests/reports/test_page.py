@@ -1,0 +1,81 @@
+"""The page that reports are made of."""
+
+import pytest
+
+from percert.reports.page import Figure, Paragraph, Section, Table, render_page, write_page
+from percert.reports.plots import figure_png, new_figure, scatter_with_line, shares_pie
+
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+def test_what_goes_in_is_text():
+    evil = "<script>alert(1)</script>\" onload='x'"
+    page = render_page(
+        evil,
+        [
+            Section(
+                evil,
+                (
+                    Paragraph(evil),
+                    Table(((evil, "left"),), ((evil,),), evil),
+                    Figure(PNG, evil, evil),
+                ),
+            )
+        ],
+        lead=evil,
+        made=evil,
+    )
+    assert "<script" not in page
+    assert page.count("&lt;script&gt;") == 11
+    assert "' onload" not in page.replace("&#39;", "")
+
+
+def test_a_table_keeps_its_columns_apart():
+    page = render_page(
+        "t", [Section("s", (Table((("a", "left"), ("b", "right")), (("1", "2"),)),))]
+    )
+    assert '<td class="left">1</td>' in page
+    assert '<td class="right">2</td>' in page
+    with pytest.raises(ValueError, match="expected 2 cells"):
+        Table((("a", "left"), ("b", "right")), (("1",),))
+
+
+def test_a_figure_is_a_png():
+    with pytest.raises(ValueError, match="PNG"):
+        Figure(b"GIF89a", "a", "b")
+
+
+def test_the_file_is_whole_or_not_there(tmp_path, monkeypatch):
+    write_page(tmp_path / "new" / "page.html", "first", [])
+    assert "first" in (tmp_path / "new" / "page.html").read_text()
+
+    def fail(*_):
+        raise OSError("disk full")
+
+    monkeypatch.setattr("os.replace", fail)
+    with pytest.raises(OSError, match="disk full"):
+        write_page(tmp_path / "new" / "page.html", "second", [])
+    assert "first" in (tmp_path / "new" / "page.html").read_text()
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["page.html"]
+
+
+def test_figures_are_pngs_and_take_any_name():
+    import numpy as np
+
+    figure, _ = new_figure()
+    assert figure_png(figure).startswith(PNG)
+    one = np.array([1.0, 2.0, 3.0])
+    png = scatter_with_line(
+        one,
+        one,
+        one * 0 + 5,
+        (0, 1),
+        x_label="$x",
+        y_label="y",
+        size_label="n",
+        names=["$a_", "", ""],
+    )
+    assert png.startswith(PNG)
+    assert shares_pie({"$": 5, "b": 0.001, "c": 0.002}).startswith(PNG)
+    with pytest.raises(ValueError, match="positive sum"):
+        shares_pie({"a": 0})
