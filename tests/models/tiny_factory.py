@@ -1,5 +1,7 @@
 """What ``package.module:factory`` names in tests."""
 
+import time
+
 import torch
 from torch import nn
 
@@ -12,6 +14,19 @@ def linear() -> nn.Module:
         layer.weight.copy_(torch.randn(10, 48, generator=generator))
         layer.bias.zero_()
     return nn.Sequential(nn.AdaptiveAvgPool2d(4), nn.Flatten(), layer)
+
+
+class Slow(nn.Module):
+    """A model that takes its time, so that it can be killed at work."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = linear()
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        time.sleep(0.01)
+        scores: torch.Tensor = self.inner(images)
+        return scores
 
 
 def head() -> nn.Module:

@@ -92,7 +92,6 @@ def test_a_base_that_is_a_guess_is_said_and_one_given_is_taken() -> None:
     given = number_labels(labelled(2, 3), seen(5, 0, 0), "1")
     assert [item.label for item in given.items] == [1, 2]
     assert given.warnings == []
-    assert number_labels(labelled(3), seen(5, 2)).items[0].target is None
 
 
 @pytest.mark.parametrize(
@@ -116,3 +115,13 @@ def test_a_model_near_chance_is_warned_about_and_a_good_one_is_not() -> None:
 def test_no_labels_are_no_labels() -> None:
     found = number_labels(items("a.png"), Probe(3, {"a.png": 2}))
     assert (found.base, found.items[0].label, found.warnings) == (None, None, [])
+
+
+def test_targets_count_as_the_labels_do_and_must_be_classes() -> None:
+    aimed = [Item("0.png", Path("0.png"), label=3, target=5)]
+    assert number_labels(aimed, seen(5, 2)).items[0].target == 4
+    alone = [Item("0.png", Path("0.png"), target=4)]
+    assert number_labels(alone, seen(5, 2)).items[0].target == 4
+    assert number_labels(alone, seen(5, 2), "1").items[0].target == 3
+    with pytest.raises(ValueError, match=r"0\.png: no class 5 to aim at"):
+        number_labels([Item("0.png", Path("0.png"), target=5)], seen(5, 2))

@@ -30,7 +30,7 @@ def attack_items_on_ray(
     again. Each of the ``workers`` (default: one a GPU, or one a processor) has a copy of the model,
     and takes ``plan.batch_size`` items at a time. Image files are read by the workers, so each must
     see them under the same path. What comes back is written here. Raises ``ValueError`` where Ray
-    is missing or the cluster cannot be reached.
+    is missing, the cluster cannot be reached, or a worker dies.
     """
     try:
         ray: Any = import_module("ray")
@@ -46,7 +46,11 @@ def attack_items_on_ray(
         actor = ray.remote(num_cpus=0 if gpus else 1, num_gpus=1 if gpus else 0)(_Worker)
         shared = ray.put((on_device(task, torch.device("cpu")), plan))
         pool = [actor.remote(shared, bool(gpus)) for _ in range(min(count, gpus or processors))]
-        yield from _spread(ray, pool, _units(plan, items, done), done)
+        try:
+            yield from _spread(ray, pool, _units(plan, items, done), done)
+        except ray.exceptions.RayError as error:
+            reason = str(error).strip().splitlines()[-1]
+            raise ValueError(f"ray: a worker failed ({reason}); what is done is kept") from error
     finally:
         if started:
             ray.shutdown()

@@ -82,26 +82,15 @@ def number_labels(
     2
     """
     labels = [item.label for item in items if item.label is not None]
-    if not labels:
-        return Numbered(list(items), None, [])
     warnings: list[str] = []
-    if labels_from == "auto":
-        # Those that were looked at first, in the order of their predictions.
-        known = [item for item in items if item.label is not None and item.name in seen.predictions]
-        rest = [
-            item for item in items if item.label is not None and item.name not in seen.predictions
-        ]
-        base, guess = label_base(
-            [int(item.label or 0) for item in (*known, *rest)],
-            [seen.predictions[item.name] for item in known],
-            seen.classes,
-            path,
-        )
+    if labels_from != "auto":
+        base = int(labels_from)
+    elif labels:
+        base, guess = _find_base(items, seen, path)
         warnings += [guess] if guess else []
     else:
-        base = int(labels_from)
-    low, high = min(labels) - base, max(labels) - base
-    if low < 0 or high >= seen.classes:
+        base = 0
+    if labels and not 0 <= min(labels) - base <= max(labels) - base < seen.classes:
         raise ValueError(
             f"{path}: expected labels from {base} to {seen.classes - 1 + base}, for the model has "
             f"{seen.classes} classes; found {min(labels)} to {max(labels)}"
@@ -117,8 +106,23 @@ def number_labels(
     for item in moved:
         if item.target is not None and not 0 <= item.target < seen.classes:
             raise ValueError(f"{path}: {item.name}: no class {item.target + base} to aim at")
+    if not labels:
+        return Numbered(moved, None, [])
     looked = [item for item in moved if item.name in seen.predictions]
     right = sum(item.label == seen.predictions[item.name] for item in looked)
     poor = chance_warning(right, len(looked), seen.classes)
     warnings += [poor] if poor else []
     return Numbered(moved, base, warnings)
+
+
+def _find_base(items: Sequence[Item], seen: Probe, path: str) -> tuple[int, str | None]:
+    """Labels of what was looked at come first, in the order of their predictions."""
+    known = [item for item in items if item.label is not None and item.name in seen.predictions]
+    others = [item.label for item in items if item.name not in seen.predictions]
+    labels = [item.label for item in known] + others
+    return label_base(
+        [label for label in labels if label is not None],
+        [seen.predictions[item.name] for item in known],
+        seen.classes,
+        path,
+    )
