@@ -165,9 +165,7 @@ def test_the_surrogate_of_a_linear_loss_and_a_quadratic_cost(lam: float) -> None
     torch.testing.assert_close(value, start + slope.square().sum() / (4 * lam), rtol=0, atol=1e-9)
 
 
-def test_the_surrogate_is_at_least_the_loss_and_its_slope_that_of_the_worst_x() -> (
-    None
-):
+def test_the_surrogate_is_at_least_the_loss_and_its_slope_that_of_the_worst_x() -> None:
     """Danskin: d phi / d theta = d loss(theta; x*) / d theta, here against finite differences."""
     model, images, goal = scene()
     images = images.double()

@@ -145,7 +145,7 @@ CATALOG: dict[str, AttackCard] = {
         AttackCard(
             name="ssim-step",
             where="ssim_step:SSIMStep",
-            summary="One second-order step against 1 - SSIM: the inverse Hessian times the gradient",
+            summary="One second-order step against 1 - SSIM: inverse Hessian times gradient",
             kind="minimal",
             paper="Human Imperceptible Attacks and Applications to Improve Fairness, Eq. 5",
         ),

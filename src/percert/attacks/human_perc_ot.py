@@ -73,14 +73,14 @@ class HumanPercOT:
     """
 
     cost: str = "ssim"
-    lam: float = 0.5
+    lam: float = 0.7
     step: float = 0.1
     steps: int = 100
     confidence: float = 0.0
     loss: LossName = "cross-entropy"
     refresh: int = 1
-    polish: int = 12
-    stride: float = 0.4
+    polish: int = 8
+    stride: float = 0.15
     rescale_steps: int = 8
     checkpoint: str | None = None
 
