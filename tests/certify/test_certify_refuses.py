@@ -34,9 +34,10 @@ def calls(metric: object, images: Tensor) -> dict[str, Callable[[], object]]:
 
 @pytest.mark.parametrize("name", [name for name, card in CATALOG.items() if not card.embedding])
 def test_a_metric_without_a_bound(name: str) -> None:
-    metric = create_metric(name, device="cpu")
+    weights = None if CATALOG[name].checkpoint == "none" else "random"
+    metric = create_metric(name, weights, device="cpu")
     for call in calls(metric, torch.rand(1, 3, 176, 176)).values():
-        with pytest.raises(ValueError, match=f"^{name} has no proven Lipschitz bound.*lipsim-tiny"):
+        with pytest.raises(ValueError, match="has no proven Lipschitz bound.*lipsim-tiny"):
             call()
 
 

@@ -105,7 +105,8 @@ def pieapp(checkpoint: str | Path | None = None, *, stride: int = STRIDE) -> Pie
     """
     if str(checkpoint) == "random":
         return _as_distance(seeded(lambda: PieAPP(stride))).eval().requires_grad_(False)
-    metric = PieAPP(stride)
+    with torch.device("meta"):  # 62 million random weights would be thrown away
+        metric = PieAPP(stride)
     path = find_weights(FILE, "pieapp", None if checkpoint is None else Path(checkpoint))
     state = read_weights(path)
     scale = state.get("ref_score_subtract.weight")
@@ -116,7 +117,7 @@ def pieapp(checkpoint: str | Path | None = None, *, stride: int = STRIDE) -> Pie
             raise ValueError(
                 f"{path}: not the weights of PieAPP: expected {key} of {tuple(value.shape)}"
             )
-    metric.load_state_dict({key: state[key] for key in metric.state_dict()})
+    metric.load_state_dict({key: state[key] for key in metric.state_dict()}, assign=True)
     return metric.eval().requires_grad_(False)
 
 
