@@ -37,7 +37,7 @@ def test_a_metric_without_a_bound(name: str) -> None:
     weights = None if CATALOG[name].checkpoint == "none" else "random"
     metric = create_metric(name, weights, device="cpu")
     for call in calls(metric, torch.rand(1, 3, 176, 176)).values():
-        with pytest.raises(ValueError, match="has no proven Lipschitz bound.*lipsim-tiny"):
+        with pytest.raises(ValueError, match=r"has no proven Lipschitz bound.*lipsim-tiny"):
             call()
 
 
