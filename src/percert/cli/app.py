@@ -11,6 +11,7 @@ from percert.cli.attack import attack
 from percert.cli.audit import audit
 from percert.cli.compare import compare
 from percert.cli.data import data
+from percert.cli.eval import evaluate
 from percert.cli.flowing import flowing
 from percert.cli.index import index
 from percert.cli.judge import judge
@@ -28,6 +29,7 @@ for verb in (compare, judge, metrics):
     app.command(help=flowing(verb.__doc__), no_args_is_help=verb is not metrics)(verb)
 app.add_typer(attack, name="attack")
 app.add_typer(audit, name="audit")
+app.add_typer(evaluate, name="eval")
 app.add_typer(index, name="index")
 app.add_typer(data, name="data")
 
