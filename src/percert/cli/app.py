@@ -16,6 +16,7 @@ from percert.cli.flowing import flowing
 from percert.cli.index import index
 from percert.cli.judge import judge
 from percert.cli.metrics import metrics
+from percert.cli.train import train
 
 app = typer.Typer(
     name="percert",
@@ -32,6 +33,7 @@ app.add_typer(audit, name="audit")
 app.add_typer(evaluate, name="eval")
 app.add_typer(index, name="index")
 app.add_typer(data, name="data")
+app.add_typer(train, name="train")
 
 
 def _show_version(wanted: bool) -> None:
