@@ -2,11 +2,13 @@
 
 import typer
 
+from percert.cli.eval_attacks import eval_attacks
+from percert.cli.flowing import flowing
+
 evaluate = typer.Typer(
     name="eval",
     no_args_is_help=True,
     help="Evaluate attacks, metrics and indexes: tables, pictures and a report.",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-# A verb a file, registered here as in cli/attack.py:
-# evaluate.command("attacks", help=flowing(eval_attacks.__doc__), no_args_is_help=True)(eval_attacks)
+evaluate.command("attacks", help=flowing(eval_attacks.__doc__), no_args_is_help=True)(eval_attacks)

@@ -1,0 +1,126 @@
+"""What the verbs of ``percert eval`` that read attack runs have in common."""
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from percert.cli.failure import complain
+from percert.cli.output import emit_json
+
+if TYPE_CHECKING:
+    from percert.evaluation.attack_runs import AttackRuns
+
+RunsArgument = Annotated[
+    list[Path],
+    typer.Argument(metavar="RUN", help="Folders that [bold]percert attack[/bold] wrote."),
+]
+ImagesOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--images",
+        metavar="DIR|FILE",
+        help="The images that were attacked; where they were then, if not given.",
+    ),
+]
+OutOption = Annotated[
+    Path,
+    typer.Option(
+        "--out",
+        metavar="DIR",
+        help="Where report.html, its figures, records.parquet and run.json go. What was measured "
+        "there before is not measured again.",
+    ),
+]
+PicturesOption = Annotated[
+    int, typer.Option("--pictures", metavar="N", min=0, help="So many images to look at.")
+]
+
+
+def open_runs(folders: list[Path], images: Path | None) -> "tuple[AttackRuns, Path]":
+    """The runs, and where the images are that they attacked."""
+    from percert.evaluation.attack_runs import read_attack_runs
+
+    runs = read_attack_runs(folders)
+    originals = images or runs.images
+    if originals is None:
+        raise ValueError("--images: needed, for the runs do not say what images they attacked")
+    return runs, originals
+
+
+def only_classifiers(runs: "AttackRuns", verb: str) -> None:
+    """Raise ``ValueError`` for runs that attacked something else."""
+    if runs.goal != "classifier":
+        raise ValueError(f"eval {verb}: expected attacks on a classifier, found on {runs.goal}s")
+
+
+class Evaluation:
+    """A folder that an evaluation is written to, as it comes along.
+
+    Raises ``ValueError`` for a folder that holds an evaluation with other ``settings``.
+    """
+
+    def __init__(self, out: Path, settings: Mapping[str, Any], device: str) -> None:
+        from percert.attacks.collection import open_output
+
+        open_output(out, {}, settings)
+        self.out, self.settings, self.device = out, settings, device
+        self.began = time.perf_counter()
+        self._note(finished=False)
+
+    def finish(self, name: str, answer: Mapping[str, Any], *, as_json: bool) -> None:
+        """Write ``answer`` to ``NAME.json``, and to stdout where that was asked for."""
+        from percert.reports.page import write_whole
+
+        whole = {"out": str(self.out), **answer}
+        text = json.dumps(whole, indent=2, allow_nan=False)
+        write_whole(self.out / f"{name}.json", f"{text}\n".encode())
+        self._note(finished=True)
+        if as_json:
+            emit_json(whole)
+
+    def _note(self, finished: bool) -> None:
+        from percert.reports import write_run
+
+        write_run(
+            self.out,
+            command=["percert", *sys.argv[1:]],
+            settings=self.settings,
+            seed=None,
+            device=self.device,
+            seconds=time.perf_counter() - self.began,
+            finished=finished,
+        )
+
+
+@contextmanager
+def counting(what: str, every: float = 30.0) -> Iterator[Callable[[int, int], None]]:
+    """A function of (done, total) that keeps a bar on stderr, or a line now and then without one."""
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+        disable=not sys.stderr.isatty(),
+    )
+    task = bar.add_task(what, total=None)
+    said = time.perf_counter()
+
+    def show(done: int, total: int) -> None:
+        nonlocal said
+        bar.update(task, completed=done, total=total)
+        if bar.disable and time.perf_counter() - said > every:
+            said = time.perf_counter()
+            complain(f"{what}: {done} of {total} images")
+
+    with bar:
+        yield show

@@ -1,0 +1,179 @@
+"""Attack runs in numbers: success, distances, effort, and the ratio to a baseline."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from statistics import fmean, quantiles
+from typing import Any
+
+from percert.evaluation.attacked_files import Row
+from percert.reports.records import column
+
+#: What an attack costs, means an attacked image.
+EFFORT = ("seconds", "cpu_seconds", "model_calls")
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Values in a few numbers; quartiles by linear interpolation between the values."""
+
+    count: int
+    mean: float
+    least: float
+    lower: float
+    median: float
+    upper: float
+    most: float
+
+
+@dataclass(frozen=True)
+class AttackNumbers:
+    """What became of one attack.
+
+    ``attacked`` images (misclassified ones are left alone) of which the shares ``success`` and
+    ``success_8bit`` succeeded, as returned and as a file. ``distances`` by name, over the images
+    that succeeded as files; ``None`` where none has one. ``effort`` by name, a mean an attacked
+    image, and ``seconds`` for all of them.
+    """
+
+    attack: str
+    attacked: int
+    success: float
+    success_8bit: float
+    distances: dict[str, Spread | None]
+    effort: dict[str, float | None]
+    seconds: float
+
+    def mean(self, name: str) -> float | None:
+        """The mean distance, where there is one."""
+        spread = self.distances.get(name)
+        return None if spread is None else spread.mean
+
+    def median(self, name: str) -> float | None:
+        """The median distance, where there is one."""
+        spread = self.distances.get(name)
+        return None if spread is None else spread.median
+
+
+def spread(values: Sequence[float]) -> Spread | None:
+    """``values`` in a few numbers, ``None`` where there are none.
+
+    >>> spread([1.0, 2.0, 3.0, 10.0]).upper
+    4.75
+    """
+    if not values:
+        return None
+    lower, median, upper = (
+        quantiles(values, n=4, method="inclusive") if len(values) > 1 else [values[0]] * 3
+    )
+    return Spread(len(values), fmean(values), min(values), lower, median, upper, max(values))
+
+
+def number_attacks(
+    rows: Sequence[Row],
+    distances: Sequence[str],
+    *,
+    images: Collection[str] | None = None,
+    over: str = "success_8bit",
+) -> list[AttackNumbers]:
+    """One :class:`AttackNumbers` an attack that was tried on ``images`` (default: all).
+
+    Distances are of the rows for which the column ``over`` is true.
+
+    >>> row = {"attack": "a", "image": "x", "attacked": True, "success": True, "success_8bit": True,
+    ...        "seconds": 1.0, "cpu_seconds": 0.5, "model_calls": 2.0, "l2": 0.5}
+    >>> number_attacks([row, {**row, "image": "y", "l2": 1.5}], ["l2"])[0].mean("l2")
+    1.0
+    """
+    by_attack: dict[str, list[Row]] = {}
+    for row in rows:
+        if row["attacked"] and (images is None or row["image"] in images):
+            by_attack.setdefault(row["attack"], []).append(row)
+    return [
+        AttackNumbers(
+            attack=attack,
+            attacked=len(tried),
+            success=fmean(bool(row["success"]) for row in tried),
+            success_8bit=fmean(bool(row["success_8bit"]) for row in tried),
+            distances={
+                name: spread(column([row for row in tried if row[over]], name))
+                for name in distances
+            },
+            effort={name: _mean(tried, name) for name in EFFORT},
+            seconds=sum(row["seconds"] for row in tried),
+        )
+        for attack, tried in by_attack.items()
+    ]
+
+
+def shared_images(rows: Sequence[Row], over: str = "success_8bit") -> list[str]:
+    """The images on which every attack succeeded, in their order.
+
+    >>> rows = [{"attack": a, "image": i, "attacked": True, "success_8bit": i != "y" or a == "p"}
+    ...         for a in "pq" for i in "xy"]
+    >>> shared_images(rows)
+    ['x']
+    """
+    won: dict[str, set[str]] = {}
+    for row in rows:
+        if row["attacked"] and row[over]:
+            won.setdefault(row["image"], set()).add(row["attack"])
+    attacks = {row["attack"] for row in rows}
+    return [image for image, by in won.items() if by == attacks]
+
+
+def ratios_to(
+    baseline: str,
+    rows: Sequence[Row],
+    distances: Sequence[str],
+    *,
+    images: Collection[str] | None = None,
+    over: str = "success_8bit",
+) -> dict[str, dict[str, float | None]]:
+    """Each attack's mean over the ``baseline``'s, on the same images; below 1 is better.
+
+    Distances are compared on the images on which both succeeded (``images`` in the result), effort
+    on those on which both were tried. Raises ``ValueError`` where the baseline was not run.
+
+    >>> row = {"attack": "a", "image": "x", "attacked": True, "success": True, "success_8bit": True,
+    ...        "seconds": 1.0, "cpu_seconds": 0.5, "model_calls": 2.0, "l2": 0.5}
+    >>> ratios_to("a", [row, {**row, "attack": "b", "l2": 0.25}], ["l2"])["b"]["l2"]
+    0.5
+    """
+    tried: dict[str, dict[str, Row]] = {}
+    for row in rows:
+        if row["attacked"] and (images is None or row["image"] in images):
+            tried.setdefault(row["attack"], {})[row["image"]] = row
+    known = list(dict.fromkeys(row["attack"] for row in rows))
+    if baseline not in known:
+        raise ValueError(f"baseline: no attack {baseline!r} in the runs, found {', '.join(known)}")
+    base = tried.get(baseline, {})
+    found: dict[str, dict[str, float | None]] = {}
+    for attack, mine in tried.items():
+        both = [(row, base[image]) for image, row in mine.items() if image in base]
+        won = [(row, other) for row, other in both if row[over] and other[over]]
+        found[attack] = {
+            "images": float(len(won)),
+            **{name: _ratio(won, name) for name in distances},
+            **{name: _ratio(both, name) for name in EFFORT},
+        }
+    return found
+
+
+def as_json(numbers: Sequence[AttackNumbers]) -> list[dict[str, Any]]:
+    """The numbers as plain dictionaries."""
+    return [asdict(entry) for entry in numbers]
+
+
+def _mean(rows: Sequence[Row], name: str) -> float | None:
+    values = [row[name] for row in rows if row.get(name) is not None]
+    return fmean(values) if values else None
+
+
+def _ratio(pairs: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]], name: str) -> float | None:
+    both = [
+        (row[name], other[name])
+        for row, other in pairs
+        if row.get(name) is not None and other.get(name) is not None
+    ]
+    below = sum(other for _, other in both)
+    return sum(value for value, _ in both) / below if below > 0 else None
