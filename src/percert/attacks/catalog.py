@@ -225,6 +225,23 @@ def attack_class(name: str) -> type[Any]:
     return found
 
 
+def attack_settings(name: str) -> dict[str, Any]:
+    """The settings of an attack of the catalog with their defaults; ``"..."`` has none.
+
+    >>> attack_settings("ascent")["steps"]
+    100
+    """
+    found: dict[str, Any] = {}
+    for field in fields(attack_class(name)):
+        if field.default is not MISSING:
+            found[field.name] = field.default
+        elif field.default_factory is not MISSING:
+            found[field.name] = field.default_factory()
+        else:
+            found[field.name] = "..."
+    return found
+
+
 def _read(value: str, hint: Any, what: str) -> Any:
     """``value`` as the setting's type has it: bool, int, float, text, or none."""
     kinds = get_args(hint) if get_origin(hint) is not None else (hint,)

@@ -1,8 +1,5 @@
 """``percert attack list``: the catalog."""
 
-from dataclasses import MISSING, fields
-from typing import Any
-
 from percert.cli.failure import one_line_errors
 from percert.cli.options import JsonOption
 from percert.cli.output import emit_json, say, show_table
@@ -18,10 +15,10 @@ def list_attacks(as_json: JsonOption = False) -> None:
 
     percert attack list --json | jq '.attacks[] | select(.kind == "minimal") | .name'
     """
-    from percert.attacks.catalog import CATALOG, attack_class
+    from percert.attacks.catalog import CATALOG, attack_settings
 
     cards = list(CATALOG.values())
-    settings = {card.name: _settings(attack_class(card.name)) for card in cards}
+    settings = {card.name: attack_settings(card.name) for card in cards}
     if as_json:
         emit_json(
             {
@@ -48,16 +45,3 @@ def list_attacks(as_json: JsonOption = False) -> None:
     for card in cards:
         shown = ",".join(f"{key}={value}" for key, value in settings[card.name].items())
         say(f"  {card.name}:{shown}" if shown else f"  {card.name}")
-
-
-def _settings(kind: type[Any]) -> dict[str, Any]:
-    """The defaults by name, what must be given as ``"..."``."""
-    found = {}
-    for field in fields(kind):
-        if field.default is not MISSING:
-            found[field.name] = field.default
-        elif field.default_factory is not MISSING:
-            found[field.name] = field.default_factory()
-        else:
-            found[field.name] = "..."
-    return found

@@ -7,7 +7,6 @@ from typing import Annotated, Any
 
 import typer
 
-from percert.cli.explain import explain
 from percert.cli.failure import complain, one_line_errors
 from percert.cli.options import (
     CheckpointOption,
@@ -18,7 +17,6 @@ from percert.cli.options import (
     ThresholdOption,
 )
 from percert.cli.output import emit_json
-from percert.cli.pair import Comparison, compare_pair, prepare
 from percert.cli.progress import with_progress
 
 
@@ -62,6 +60,8 @@ def compare(
 
     percert compare photo.jpg uploads/ --json | jq '.results[] | select(.copy)'
     """
+    from percert.certify.pair import Comparison, compare_pair, prepare
+    from percert.cli.explain import explain
     from percert.images import ImageError, find_images, iter_images, load_image
     from percert.metrics.catalog import create_metric, metric_card
 

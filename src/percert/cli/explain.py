@@ -4,9 +4,12 @@ import math
 from collections.abc import Sequence
 from typing import Literal
 
+from percert.certify.pair import Comparison
+from percert.certify.words import comparison_words, outward
 from percert.cli.output import say, show_table
-from percert.cli.pair import Comparison
-from percert.cli.tamper import describe, describe_radius, rounded_down, rounded_up_db
+from percert.reports.lengths import describe, rounded_down, rounded_up_db
+
+_STYLES = {"yes": "bold green", "no": "bold yellow", "plain": ""}
 
 
 def explain(
@@ -32,7 +35,8 @@ def explain(
         perturbed, f"{reference} and {candidate} each"
     )
     if len(results) == 1:
-        _one(reference, results[0], metric, threshold, whose)
+        for said in comparison_words(reference, results[0], metric, threshold, whose):
+            say(said.text, style=_STYLES[said.tone])
     else:
         _many(reference, results, metric, threshold, whose)
     if results[0].lower is None:
@@ -42,15 +46,10 @@ def explain(
 def _row(result: Comparison) -> list[str]:
     row = [result.candidate, f"{result.distance:.4f}"]
     if result.lower is not None and result.upper is not None:
-        row.append(" - ".join(_outward(result.lower, result.upper)))
+        row.append(" - ".join(outward(result.lower, result.upper)))
     if result.radius is not None:
         row += ["yes" if result.copy else "no", rounded_down(result.radius, 3), _least_db(result)]
     return row
-
-
-def _outward(lower: float, upper: float) -> tuple[str, str]:
-    """The bounds to four decimals, never tighter than they are."""
-    return f"{math.floor(1e4 * lower) / 1e4:.4f}", f"{math.ceil(1e4 * upper) / 1e4:.4f}"
 
 
 def _least_db(result: Comparison) -> str:
@@ -59,35 +58,6 @@ def _least_db(result: Comparison) -> str:
     if math.isinf(result.radius):
         return "any"
     return f">= {rounded_up_db(result.radius, result.resolution)} dB"
-
-
-def _one(
-    reference: str, result: Comparison, metric: str, threshold: float | None, whose: str
-) -> None:
-    if result.radius is None:
-        say(
-            f"The {metric} distance of {result.candidate} from {reference} is "
-            f"{result.distance:.4f} (0: equal)."
-        )
-    else:
-        say(
-            f"{result.candidate} is {'' if result.copy else 'not '}a copy of {reference}: distance "
-            f"{result.distance:.4f} {'<=' if result.copy else '>'} {threshold:g} ({metric}).",
-            style="bold green" if result.copy else "bold yellow",
-        )
-        if result.radius == 0:
-            say("That is too close to the threshold, or too plain an image, to prove anything.")
-        elif math.isinf(result.radius):
-            say(f"Proven: no change of {whose} turns this round.")
-        else:
-            radius = describe_radius(result.radius, result.resolution)
-            say(f"Proven: this stands for every change of {whose} of less than {radius}.")
-    if result.lower is not None and result.upper is not None:
-        lower, upper = _outward(result.lower, result.upper)
-        say(
-            f"Proven: for every change of {whose} up to {describe(result.eps, result.resolution)} "
-            f"the distance stays between {lower} and {upper}."
-        )
 
 
 def _many(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from percert.cli.output import say, show_table
-from percert.cli.tamper import rounded_down
+from percert.reports.lengths import rounded_down
 
 if TYPE_CHECKING:
     from percert.search.results import Copies, Duplicates, Match, Nearest

@@ -10,8 +10,6 @@ import typer
 from percert.cli.failure import one_line_errors
 from percert.cli.options import CheckpointOption, DeviceOption, JsonOption, MetricOption
 from percert.cli.output import emit_json, say
-from percert.cli.tamper import describe_radius, rounded_down
-from percert.cli.triplet import Judgement, judge_triplet
 
 
 class Perturbed(str, Enum):
@@ -47,6 +45,8 @@ def judge(
 
     percert judge photo.jpg edited.jpg another.jpg --perturbed all --json
     """
+    from percert.certify.triplet import judge_triplet
+    from percert.certify.words import judgement_words
     from percert.images import load_image
     from percert.metrics.catalog import create_metric
 
@@ -70,22 +70,4 @@ def judge(
     }[perturbed]
     moving = {Perturbed.REFERENCE: images[:1], Perturbed.CANDIDATES: images[1:]}
     sizes = {(image.shape[1], image.shape[2]) for image in moving.get(perturbed, images)}
-    say(_standing(judgement, whose, sizes, metric_name))
-
-
-def _standing(
-    judgement: Judgement, whose: str, sizes: set[tuple[int, int]], metric_name: str
-) -> str:
-    """The sentence that says how far the answer stands."""
-    radius, paper = judgement.radius, judgement.radius_paper
-    if radius is None:
-        return f"{metric_name} has no proven bound: it says nothing about tampering."
-    if radius == 0:
-        return "The two are too close, or too plain, to prove anything about tampering."
-    said = (
-        f"l2 {rounded_down(radius, 3)}"
-        if len(sizes) > 1
-        else describe_radius(radius, next(iter(sizes)))
-    )
-    known = "" if paper is None else f"; the LipSim paper's radius is {rounded_down(paper, 3)}"
-    return f"Proven: this stands for every change of {whose} of less than {said}{known}."
+    say(judgement_words(judgement, whose, sizes, metric_name))

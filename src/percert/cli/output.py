@@ -1,7 +1,6 @@
 """What goes to stdout: one JSON object, or a table and sentences for people."""
 
 import json
-import math
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -14,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from percert.cli.failure import printable
+from percert.reports.finite import finite
 
 #: Wide enough that nothing is folded where there is no terminal to fold it for.
 UNLIMITED = 100_000
@@ -44,14 +44,4 @@ def show_table(
 
 def emit_json(answer: Mapping[str, Any]) -> None:
     """``answer`` as one JSON object on stdout; numbers that JSON cannot hold become null."""
-    typer.echo(json.dumps(_finite(answer), indent=2, allow_nan=False))
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _finite(entry) for key, entry in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(entry) for entry in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
+    typer.echo(json.dumps(finite(answer), indent=2, allow_nan=False))

@@ -1,14 +1,17 @@
-"""What ``percert judge`` finds out about a reference and two candidates."""
+"""All that is to be said about a reference and two candidates: the closer one, and the radius."""
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-if TYPE_CHECKING:
-    from torch import Tensor
+import torch
+from torch import Tensor
 
-    from percert.certify.twoafc import PerturbedTriplet
-    from percert.metrics.metric import Metric
+from percert.certify.distance import pair_distance
+from percert.certify.embed import embed
+from percert.certify.twoafc import PerturbedTriplet, twoafc_of_features
+from percert.metrics.embedding import EmbeddingMetric
+from percert.metrics.metric import Metric
 
 
 @dataclass(frozen=True)
@@ -24,24 +27,17 @@ class Judgement:
 
 
 def judge_triplet(
-    metric: "Metric",
-    reference: "Tensor",
-    left: "Tensor",
-    right: "Tensor",
+    metric: Metric,
+    reference: Tensor,
+    left: Tensor,
+    right: Tensor,
     *,
-    perturbed: "PerturbedTriplet",
+    perturbed: PerturbedTriplet,
 ) -> Judgement:
     """Which of two ``(3, h, w)`` images is closer to the reference; left where they tie.
 
     Each image is embedded once. Raises ``ValueError`` where the metric cannot compare them.
     """
-    import torch
-
-    from percert.certify import twoafc_of_features
-    from percert.certify.distance import pair_distance
-    from percert.certify.embed import embed
-    from percert.metrics.embedding import EmbeddingMetric
-
     if not isinstance(metric, EmbeddingMetric):
         with torch.no_grad():
             distance_left, distance_right = (

@@ -1,16 +1,17 @@
-"""What ``percert compare`` finds out about one pair of images."""
+"""All that is to be said about one pair of images: distance, interval, verdict and radius."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from percert.cli.tamper import one_level
+import torch
+from torch import Tensor
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from percert.certify import PixelFeatures
-    from percert.certify.distance import PerturbedPair
-    from percert.metrics.metric import Metric
+from percert.certify.copies import copies_of_features
+from percert.certify.distance import PerturbedPair, distance_of_features
+from percert.certify.embed import embed
+from percert.certify.features import PixelFeatures
+from percert.metrics.embedding import EmbeddingMetric
+from percert.metrics.metric import Metric
+from percert.reports.lengths import one_level
 
 
 @dataclass(frozen=True)
@@ -36,39 +37,31 @@ class Comparison:
 class Reference:
     """The reference image, and its embedding where the metric has one: computed once for all."""
 
-    image: "Tensor"
-    features: "PixelFeatures | None"
+    image: Tensor
+    features: PixelFeatures | None
 
 
-def prepare(metric: "Metric", image: "Tensor") -> Reference:
+def prepare(metric: Metric, image: Tensor) -> Reference:
     """The ``(3, h, w)`` reference, ready for :func:`compare_pair`."""
-    from percert.certify.embed import embed
-    from percert.metrics.embedding import EmbeddingMetric
-
     batch = image[None]
     return Reference(batch, embed(metric, batch) if isinstance(metric, EmbeddingMetric) else None)
 
 
 def compare_pair(
-    metric: "Metric",
+    metric: Metric,
     reference: Reference,
-    candidate: "Tensor",
+    candidate: Tensor,
     name: str,
     *,
     eps: float | None,
     threshold: float | None,
-    perturbed: "PerturbedPair",
+    perturbed: PerturbedPair,
 ) -> Comparison:
     """Distance, interval and verdict of the ``(3, h, w)`` candidate called ``name``.
 
     ``eps = None`` stands for one 8-bit level on every value of the image that is tampered with, of
     the smaller one where both are. Raises ``ValueError`` where the metric cannot compare the two.
     """
-    import torch
-
-    from percert.certify import copies_of_features, distance_of_features
-    from percert.certify.embed import embed
-
     batch = candidate[None]
     sizes = {"reference": _size(reference.image), "candidate": _size(batch)}
     if eps is None:
@@ -108,5 +101,5 @@ def _shown(size: tuple[int, int]) -> str:
     return f"{size[0]} x {size[1]}"
 
 
-def _size(batch: "Tensor") -> tuple[int, int]:
+def _size(batch: Tensor) -> tuple[int, int]:
     return batch.shape[2], batch.shape[3]
