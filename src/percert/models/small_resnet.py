@@ -1,0 +1,94 @@
+"""A small residual network for small photographs and digits (He et al. 2016, arXiv:1603.05027).
+
+Every name ``classesC_widthW`` of this module is a factory, so that a network of any size can be
+named where a model is asked for, on command lines and in cards:
+``percert.models.small_resnet:classes10_width16``.
+"""
+
+import re
+from collections.abc import Callable
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from percert.models.preparation import Preparation, PreparedClassifier
+from percert.tensors import Features
+
+#: What ``classes10_width16`` means.
+NAMED = re.compile(r"classes(?P<classes>\d+)_width(?P<width>\d+)")
+#: Channels are normalised in so many groups, fewer where they do not divide the channels.
+GROUPS = 4
+
+
+class ResidualBlock(nn.Module):
+    """x + f(x) with f = two 3 x 3 convolutions, each behind a normalisation and a ReLU."""
+
+    def __init__(self, channels: int, out: int, stride: int) -> None:
+        super().__init__()
+        self.stride = stride
+        self.first_norm = _norm(channels)
+        self.first = nn.Conv2d(channels, out, 3, stride, 1, bias=False)
+        self.second_norm = _norm(out)
+        self.second = nn.Conv2d(out, out, 3, 1, 1, bias=False)
+        self.skip = nn.Conv2d(channels, out, 1, bias=False) if channels != out else None
+
+    def forward(self, features: Features) -> Features:
+        start = self.first_norm(features).relu()
+        along = features
+        if self.skip is not None:
+            along = self.skip(F.avg_pool2d(start, self.stride) if self.stride > 1 else start)
+        changed: Tensor = self.second(self.second_norm(self.first(start)).relu())
+        return changed + along
+
+
+class ResidualNetwork(nn.Sequential):
+    """Three residual blocks at a half, a quarter and an eighth of the side, then one linear layer.
+
+    Channels are normalised in groups, never over the batch: an image's logits do not depend on the
+    images beside it, training and evaluation compute the same, and several networks can be trained
+    as one by ``torch.func.vmap``.
+    """
+
+    def __init__(self, classes: int, width: int) -> None:
+        super().__init__(
+            nn.Conv2d(3, width, 3, 2, 1, bias=False),
+            ResidualBlock(width, width, 1),
+            ResidualBlock(width, 2 * width, 2),
+            ResidualBlock(2 * width, 4 * width, 2),
+            _norm(4 * width),
+            nn.ReLU(),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+            nn.Linear(4 * width, classes),
+        )
+
+
+def small_resnet(classes: int = 10, width: int = 16) -> PreparedClassifier:
+    """A classifier of images ``(n, 3, h, w)`` in [0, 1] with sides divisible by 4, from 8 on.
+
+    28 x 28 digits and 32 x 32 photographs among them. ``width`` 16 has 77,000 weights. Weights are
+    random, from torch's global generator. Raises ``ValueError`` for fewer than 2 classes, or no
+    width.
+
+    >>> import torch
+    >>> small_resnet(classes=10, width=8)(torch.rand(2, 3, 28, 28)).shape
+    torch.Size([2, 10])
+    """
+    if classes < 2 or width < 1:
+        raise ValueError(
+            f"small_resnet: expected at least 2 classes and a width of 1, found {classes}, {width}"
+        )
+    preparation = Preparation(mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
+    return PreparedClassifier(preparation, ResidualNetwork(classes, width))
+
+
+def __getattr__(name: str) -> Callable[[], PreparedClassifier]:
+    found = NAMED.fullmatch(name)
+    if found is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    classes, width = int(found["classes"]), int(found["width"])
+    return lambda: small_resnet(classes, width)
+
+
+def _norm(channels: int) -> nn.GroupNorm:
+    return nn.GroupNorm(GROUPS if channels % GROUPS == 0 else 1, channels)
