@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import statsmodels.api as sm
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -69,6 +69,7 @@ def test_with_the_identity_it_is_ordinary_least_squares():
         assert line.r2 == pytest.approx(ordinary.rvalue**2, rel=1e-9)
 
 
+@settings(max_examples=20)
 @given(st.floats(0.01, 100), st.floats(-3, 3), st.floats(0.1, 10), st.integers(0, 20))
 def test_units_and_scales_do_not_change_the_test(factor, shift, unit, seed):
     accuracy, attribute, n = groups(seed)

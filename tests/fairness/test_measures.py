@@ -92,20 +92,20 @@ def test_what_is_resampled_is_what_fairlearn_measures(classes):
 
 
 def test_intervals_are_about_those_of_fairlearns_bootstrap():
-    frame = rows(count=1500, groups=3)
+    frame = rows(count=600, groups=3)
     theirs = MetricFrame(
         metrics=lambda label, prediction: float(np.mean(np.asarray(label) == prediction)),
         y_true=frame["label"].to_numpy(),
         y_pred=frame["prediction"].to_numpy(),
         sensitive_features=frame["group"],
-        n_boot=40,
+        n_boot=30,
         ci_quantiles=[0.025, 0.975],
         random_state=0,
     )
     expected = [float(np.ravel(end)[0]) for end in theirs.group_min_ci()]
-    ours = next(m for m in group_measures(frame, draws=1000) if m.name == "worst_group_accuracy")
-    # The ends of 40 draws are off by about a third of the standard error, which is 0.022.
-    assert ours.interval == pytest.approx(expected, abs=0.025)
+    ours = next(m for m in group_measures(frame, draws=400) if m.name == "worst_group_accuracy")
+    # The ends of 30 draws are off by about 0.4 of the standard error, which is 0.035.
+    assert ours.interval == pytest.approx(expected, abs=0.04)
     assert ours.interval[0] < ours.value < ours.interval[1]
 
 

@@ -16,7 +16,8 @@ Array = npt.NDArray[np.float64]
 class Covariance:
     """One choice: ``formula`` in words, ``assumes`` what must hold, ``caution`` where it does not.
 
-    The shares in ``caution`` are those of ``docs/results/audit-simulation.json``.
+    The shares in ``caution`` are those of ``docs/results/audit-simulation.json``: how often the
+    F-test at the level 5 % rejects where there is no slope, over 2,000 draws of 41 groups.
     """
 
     name: str
@@ -32,31 +33,34 @@ COVARIANCES = {
             "paper",
             "diag(1 / sqrt(n))",
             "the variance of a group's accuracy falls with the square root of its images",
-            "CAUTION-PAPER",
+            "too careful where only the luck of the draw is at work (2.4 % false alarms), too "
+            "quick where groups differ of their own (7.6 %)",
         ),
         Covariance(
             "binomial",
             "diag(p (1 - p) / n)",
             "groups differ from the line by the luck of the draw of their images alone",
-            "CAUTION-BINOMIAL",
+            "cries wolf where groups differ of their own, as they usually do: 17.6 % false alarms",
         ),
         Covariance(
             "between",
             "diag(tau^2 + p (1 - p) / n)",
             "groups differ from the line by a spread tau of their own and the luck of the draw",
-            "CAUTION-BETWEEN",
+            "held the level wherever it was tried (3.9 % to 5.5 %); trust it over the others",
         ),
         Covariance(
             "equal",
             "the identity: ordinary least squares",
             "every group's accuracy is equally uncertain",
-            "CAUTION-EQUAL",
+            "held the level (4.8 % to 5.5 %), and sees less where sizes differ: a group of 50 "
+            "images counts as much as one of 2,000",
         ),
         Covariance(
             "robust",
             "the identity, with heteroskedasticity-robust (HC3) errors",
             "nothing about the variances, but many groups",
-            "CAUTION-ROBUST",
+            "held the level or stayed below it (3.6 % to 5.9 %), and sees less where sizes differ; "
+            "not for a handful of groups",
         ),
     )
 }

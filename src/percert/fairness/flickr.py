@@ -86,7 +86,7 @@ def photo_id(address: str) -> str | None:
     '2737866473'
     >>> photo_id("https://www.flickr.com/photos/somebody/2737866473/in/album-1")
     '2737866473'
-    >>> photo_id("https://flic.kr/p/5aXMPZ"), photo_id("http://example.com/1_a.jpg")
+    >>> photo_id("https://flic.kr/p/5aWhjn"), photo_id("http://example.com/1_a.jpg")
     ('2737866473', None)
     """
     try:
