@@ -75,8 +75,10 @@ def test_sets_are_compared_and_reported(tables, percert, tmp_path):
     run = json.loads((tmp_path / "out" / "run.json").read_text())
     assert run["settings"]["smallest"] == 50
     assert "slopes-on-log-gdp.png" in {path.name for path in (tmp_path / "out").iterdir()}
-    assert "pgd" in (tmp_path / "out" / "report.html").read_text()
-    records = pd.read_parquet(tmp_path / "out" / "groups.parquet")
+    report = (tmp_path / "out" / "report.html").read_text()
+    assert "pgd" in report
+    assert "To make it again: percert" in report
+    records = pd.read_parquet(tmp_path / "out" / "records.parquet")
     assert len(records) == 7 * 4
 
 

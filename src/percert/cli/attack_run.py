@@ -91,6 +91,7 @@ def run(
         )
         answer = {"images": len(items), "clean_accuracy": _accuracy(rows, task.kind)}
         note(finished=not tally.failed and sys.exc_info()[0] is None, **answer)
+    _report(out)
     distances = ["l1", "l2", "linf", *plan.measures]
     if "moved" in columns:
         distances += ["moved", "distance"]
@@ -117,6 +118,16 @@ def run(
     _complain(tally.bad, tally.failed, out)
     if tally.bad or tally.failed:
         raise typer.Exit(1)
+
+
+def _report(out: Path) -> None:
+    """The run's page; an attack that went well does not fail for want of what draws it."""
+    from percert.evaluation.attack_run_report import write_attack_report
+
+    try:
+        write_attack_report(out)
+    except ValueError as error:
+        complain(f"warning: no report.html: {error}")
 
 
 def _accuracy(rows: Sequence[Mapping[str, Any]], kind: str) -> float | None:
@@ -171,7 +182,7 @@ def _show(
     )
     say("")
     say(f"Distances are medians over the images that {which}.")
-    say(f"Images and records.parquet are in {out}")
+    say(f"Images, records.parquet and report.html are in {out}")
 
 
 def _percent(value: float | None) -> str:

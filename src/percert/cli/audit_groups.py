@@ -126,7 +126,7 @@ def groups(
         typer.Option(
             "--out",
             metavar="DIR",
-            help="Write report.html, its figures, audit.json, groups.parquet and run.json here.",
+            help="Write report.html, its figures, audit.json, records.parquet and run.json here.",
         ),
     ] = None,
     device: DeviceOption = "auto",
@@ -177,16 +177,19 @@ def groups(
         drop_missing=drop_missing,
         magnitude=magnitude,
     )
+    if running and (not model or images is None or group_file is None):
+        raise typer.BadParameter(
+            "--model, --images and --groups belong together", param_hint="--model"
+        )
     table = read_attributes(attributes, tuple(dict.fromkeys(attribute or ())))
     if predictions is not None:
         first, name = read_predictions(predictions, columns), predictions.stem
     else:
         from percert.cli.audit_predict import predictions_of_models
 
-        if not model or images is None or group_file is None:
-            raise typer.BadParameter(
-                "--model, --images and --groups belong together", param_hint="--model"
-            )
+        assert model
+        assert images is not None
+        assert group_file is not None
         first = predictions_of_models(
             model, weights or [], images, group_file, columns, device=device, out=out
         )
@@ -235,27 +238,27 @@ def _column_names(given: list[str], known: tuple[str, ...]) -> dict[str, str]:
 
 
 def _write(audit: "GroupAudit", out: Path, started: float, device: str) -> None:
-    """The report, its figures, and what they were made of; ``run.json`` last, when all is there."""
+    """The records, how they came about, and last of all the report, which says so."""
     import json
 
     from percert.fairness.report import group_rows, write_report
-    from percert.reports import write_records, write_run
+    from percert.reports import read_run, write_records, write_run
     from percert.reports.page import write_whole
 
     out.mkdir(parents=True, exist_ok=True)
     rows = group_rows(audit)
     write_records(
-        out / "groups.parquet", rows, {name: type(value) for name, value in rows[0].items()}
+        out / "records.parquet", rows, {name: type(value) for name, value in rows[0].items()}
     )
-    write_report(audit, out)
     found = audit.to_dict()
     text = json.dumps(found, indent=2, allow_nan=False) + "\n"
     write_whole(out / "audit.json", text.encode())
     write_run(
         out,
-        command=sys.argv,
+        command=["percert", *sys.argv[1:]],
         seed=audit.settings.seed,
         device=device,
         seconds=time.perf_counter() - started,
         settings=found["details"]["settings"],
     )
+    write_report(audit, out, run=read_run(out))

@@ -148,7 +148,7 @@ def _write(dataset: "GeoDataset", out: Path, seed: int, seconds: float) -> None:
         write_whole(out / "images-by-country.png", shares_pie(shares))
     write_run(
         out,
-        command=sys.argv,
+        command=["percert", *sys.argv[1:]],
         seed=seed,
         device="cpu",
         seconds=seconds,

@@ -1,5 +1,6 @@
 """The audit as one self-contained HTML page, with its figures as PNG files beside it."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +19,26 @@ from percert.fairness.report_tables import (
 from percert.fairness.result import TestResult
 from percert.reports.page import Block, Figure, Paragraph, Section, Table, write_page, write_whole
 from percert.reports.plots import boxes, scatter_with_line, shares_pie
+from percert.reports.report_how import how_made
 
 #: Groups with a larger Cook's distance are called influential: the usual 4 / groups.
 INFLUENTIAL = 4.0
 
 
-def write_report(audit: GroupAudit, folder: Path, *, title: str = "Group-fairness audit") -> None:
-    """Write ``report.html`` and its figures into ``folder``: each file whole or not at all."""
+def write_report(
+    audit: GroupAudit,
+    folder: Path,
+    *,
+    title: str = "Group-fairness audit",
+    run: Mapping[str, Any] | None = None,
+) -> None:
+    """Write ``report.html`` and its figures into ``folder``: each file whole or not at all.
+
+    With ``run``, the record in ``run.json``, the page ends in how it was made.
+    """
     sections = report_sections(audit, folder)
+    if run is not None:
+        sections.append(how_made(run))
     write_page(folder / "report.html", title, sections, lead=_lead(audit))
 
 

@@ -1,0 +1,54 @@
+"""``percert report``: several runs side by side, in one file."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from percert.cli.failure import one_line_errors
+from percert.cli.options import JsonOption
+from percert.cli.output import emit_json, say, show_table
+
+
+@one_line_errors
+def report(
+    folders: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="DIR...",
+            help="Folders that [bold]percert attack[/bold], [bold]eval[/bold] or [bold]audit[/bold]"
+            " wrote with --out.",
+        ),
+    ],
+    out: Annotated[
+        Path, typer.Option("--out", metavar="FILE", help="The page that is written.")
+    ] = Path("report.html"),
+    as_json: JsonOption = False,
+) -> None:
+    """Put several runs side by side, in one page without files beside it.
+
+    The page has what was run and where the runs differ; attacks compared on the same images; audits
+    by their lines and groups; and for every other verb its columns of numbers. A run that still
+    goes on is taken as far as it is.
+
+    [bold]Examples[/bold]
+
+    percert report out/pgd out/ours
+
+    percert report out/* --out everything.html --json
+    """
+    from percert.evaluation.joined_report import join_runs
+    from percert.reports.page import write_page
+
+    joined = join_runs(folders)
+    names = ", ".join(run.name for run in joined.runs)
+    write_page(out, f"{len(joined.runs)} runs side by side", joined.sections, lead=names)
+    if as_json:
+        emit_json({"out": str(out), **joined.answer})
+        return
+    show_table(
+        [("run", "left"), ("command", "left"), ("records", "right")],
+        [[run.name, run.verb, str(len(run.rows))] for run in joined.runs],
+    )
+    say("")
+    say(f"Written to {out}")
