@@ -16,6 +16,7 @@ from percert.cli.flowing import flowing
 from percert.cli.index import index
 from percert.cli.judge import judge
 from percert.cli.metrics import metrics
+from percert.cli.report import report
 from percert.cli.train import train
 
 app = typer.Typer(
@@ -26,7 +27,7 @@ app = typer.Typer(
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (compare, judge, metrics):
+for verb in (compare, judge, metrics, report):
     app.command(help=flowing(verb.__doc__), no_args_is_help=verb is not metrics)(verb)
 app.add_typer(attack, name="attack")
 app.add_typer(audit, name="audit")
