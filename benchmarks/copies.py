@@ -8,41 +8,23 @@ all other pairs are negatives. One JSON file for each detector.
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 
-import numpy as np
 import torch
-from PIL import Image
 
-from benchmarks.attacked_copies import AttackedRates, attacked_rates
 from benchmarks.conditions import Conditions, conditions, write_result
-from benchmarks.copy_rates import (
-    GroupRates,
-    certified_threshold,
-    copy_radii,
-    group_rates,
-)
-from benchmarks.detectors import Described, Detector
-from benchmarks.edited import batches, describe_all, edited_batches
-from benchmarks.operating_point import Distances
-from benchmarks.photographs import DEFAULT_DATA, as_tensor, compatible, samples
+from benchmarks.photographs import DEFAULT_DATA, compatible, samples
 from benchmarks.roster import NAMES, make_detector
-from percert.data.copy_edits import EDITS, HARD_EDITS, USUAL_EDITS
+from percert.data.copy_edits import EDITS, HARD_EDITS, USUAL_EDITS, Edit
+from percert.evaluation.copies import Measured, copy_radii, measure, spread
+from percert.evaluation.copies_attacked import AttackedRates, Pair, attacked_rates
+from percert.evaluation.copies_point import Distances
+from percert.evaluation.copies_rates import GroupRates, certified_threshold, group_rates
 
 #: What the attacked subset is made of.
 ATTACKED_EDITS = ("jpeg-50", "rescale-0.5", "crop-90-random", "brightness-1.3")
-
-
-@dataclass
-class Measured:
-    """What one pass over the edited photographs gives of one detector."""
-
-    references: Described
-    distances: dict[str, Distances] = field(default_factory=dict)
-    candidates: dict[str, Described] = field(default_factory=dict)
-    seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -60,57 +42,19 @@ class CopiesResult:
     conditions: Conditions
 
 
-def measure(
-    detectors: Sequence[Detector],
-    photographs: Sequence[Image.Image],
-    distractors: Sequence[Image.Image],
-    seed: int,
-) -> tuple[dict[str, Measured], dict[str, tuple[int, int]]]:
-    """Distances of every edited photograph to every original, and the size of each edit's images.
-
-    Raises ``ValueError`` unless all photographs have one size.
-    """
-    sizes = {image.size for image in photographs}
-    if len(sizes) != 1:
-        raise ValueError(f"photographs: expected one size, found {sorted(sizes)}")
-    originals, _ = describe_all(detectors, batches(photographs))
-    measured = {name: Measured(references) for name, references in originals.items()}
-    gallery = {name: described.vectors for name, described in originals.items()}
-    for image in distractors:
-        pixels = as_tensor([image])
-        for detector in detectors:
-            extra = detector.describe(pixels).vectors
-            gallery[detector.name] = torch.cat([gallery[detector.name], extra])
-    edit_sizes: dict[str, tuple[int, int]] = {}
-    for edit in EDITS:
-        described, seconds = describe_all(detectors, edited_batches(photographs, edit, seed))
-        width, height = next(edited_batches(photographs[:2], edit, seed))[0].size
-        edit_sizes[edit.name] = (height, width)
-        for detector in detectors:
-            mine, found = measured[detector.name], described[detector.name]
-            start = perf_counter()
-            distances = detector.distances(found.vectors, gallery[detector.name])
-            mine.seconds += seconds[detector.name] + perf_counter() - start
-            mine.distances[edit.name] = distances.numpy()
-            if found.features is not None:
-                mine.candidates[edit.name] = found
-    return measured, edit_sizes
-
-
-def rates(measured: Measured, sizes: dict[str, tuple[int, int]]) -> tuple[GroupRates, GroupRates]:
+def rates(measured: Measured) -> tuple[GroupRates, GroupRates]:
     """The usual and the hard edits, each with the radii at its own threshold."""
+    own = measured.own
 
-    def radii(threshold: float) -> dict[str, Distances]:
-        return {
-            name: copy_radii(measured.references, candidates, sizes[name], threshold)
-            for name, candidates in measured.candidates.items()
-        }
+    def radii(edits: Sequence[Edit]) -> dict[str, Distances]:
+        threshold = certified_threshold(edits, measured.distances, own)
+        found = {edit.name: copy_radii(measured, edit, threshold) for edit in edits}
+        return {name: radius for name, radius in found.items() if radius is not None}
 
-    thresholds = [
-        certified_threshold(edits, measured.distances) for edits in (USUAL_EDITS, HARD_EDITS)
-    ]
-    usual = group_rates("usual", USUAL_EDITS, measured.distances, radii(thresholds[0]))
-    hard = group_rates("hard", HARD_EDITS, measured.distances, radii(thresholds[1]), usual.points)
+    usual = group_rates("usual", USUAL_EDITS, measured.distances, radii(USUAL_EDITS), own=own)
+    hard = group_rates(
+        "hard", HARD_EDITS, measured.distances, radii(HARD_EDITS), usual.points, own=own
+    )
     return usual, hard
 
 
@@ -122,22 +66,26 @@ def main(arguments: Sequence[str] | None = None) -> None:
     detectors = [
         make_detector(name, options.data, options.checkpoint) for name in (options.metric or NAMES)
     ]
-    measured, sizes = measure(detectors, photographs, distractors, options.seed)
+    count = len(photographs)
+    measured = measure(
+        detectors, [*photographs, *distractors], range(count), EDITS, seed=options.seed
+    )
     for detector in detectors:
         mine = measured[detector.name]
-        usual, hard = rates(mine, sizes)
+        usual, hard = rates(mine)
         start = perf_counter()
         attacked = None
         if options.attacked:
-            threshold = certified_threshold(USUAL_EDITS, mine.distances)
+            chosen = spread(count, options.attacked)
             attacked = attacked_rates(
                 detector,
+                mine.gallery,
                 photographs,
-                ATTACKED_EDITS,
-                _spread(len(photographs), options.attacked),
-                threshold,
-                options.steps,
-                options.seed,
+                [Pair(place, name, place) for name in ATTACKED_EDITS for place in chosen],
+                certified_threshold(USUAL_EDITS, mine.distances, mine.own),
+                copies=True,
+                steps=options.steps,
+                seed=options.seed,
             )
         result = CopiesResult(
             "copies",
@@ -157,12 +105,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
             f"describe {mine.seconds:.0f} s, attack {result.attack_seconds:.0f} s",
             flush=True,
         )
-
-
-def _spread(count: int, wanted: int) -> list[int]:
-    """``wanted`` indices spread evenly over ``count``."""
-    places = np.linspace(0, count - 1, min(wanted, count)).round()
-    return [int(place) for place in np.unique(places)]
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:

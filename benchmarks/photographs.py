@@ -3,10 +3,11 @@
 import os
 from pathlib import Path
 
-import numpy as np
-import torch
 from PIL import Image
-from torch import Tensor
+
+from percert.evaluation.copies_pictures import as_arrays, as_tensor
+
+__all__ = ["DEFAULT_DATA", "as_arrays", "as_tensor", "compatible", "samples"]
 
 DEFAULT_DATA = Path(os.environ.get("PERCERT_DATA", "../shared/data"))
 
@@ -19,21 +20,6 @@ def compatible(data: Path, limit: int | None = None) -> list[Image.Image]:
 def samples(data: Path, limit: int | None = None) -> list[Image.Image]:
     """The ImageNet photographs of ``data``, RGB, sorted by file name. Metrics train on them."""
     return _load(data / "imagenet-samples", "*.JPEG", limit)
-
-
-def as_tensor(images: list[Image.Image]) -> Tensor:
-    """RGB pillow images of one size as ``(n, 3, h, w)`` float32 in [0, 1]."""
-    pixels = np.stack([np.asarray(image) for image in images])
-    return torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255
-
-
-def as_arrays(images: Tensor) -> list[np.ndarray[tuple[int, ...], np.dtype[np.uint8]]]:
-    """``(n, 3, h, w)`` in [0, 1] as 8-bit ``(h, w, 3)`` arrays, rounded to nearest."""
-    # One by one: buffers of a whole batch would come fresh from the system every time.
-    return [
-        np.ascontiguousarray((255 * image).round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0))
-        for image in images.detach()
-    ]
 
 
 def _load(folder: Path, pattern: str, limit: int | None) -> list[Image.Image]:

@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
-from benchmarks.detectors import Detector, MetricDetector, SqueezeNetDetector
-from benchmarks.hashes import dhash, pdq, phash
 from benchmarks.structure import StructureDetector
 from percert import create_metric
+from percert.evaluation.copies_detector import Detector, MetricDetector
+from percert.evaluation.rival_hashes import dhash, pdq, phash, whash
+from percert.evaluation.rival_networks import SqueezeNetDetector
 from percert.metrics.embedding import EmbeddingMetric
 from percert.models.squeezenet import squeezenet
 
@@ -20,7 +21,7 @@ NAMES = (
     "dhash",
     "pdq",
 )
-HASHES = {"phash": phash, "dhash": dhash, "pdq": pdq}
+HASHES = {"phash": phash, "dhash": dhash, "whash": whash, "pdq": pdq}
 
 
 def make_detector(name: str, data: Path, checkpoints: list[str]) -> Detector:

@@ -17,11 +17,11 @@ import torch
 from torch import Tensor
 
 from benchmarks.conditions import Conditions, conditions, write_result
-from benchmarks.detectors import Described, Detector
-from benchmarks.hashes import HashDetector
 from benchmarks.photographs import DEFAULT_DATA, as_arrays, as_tensor, compatible
 from benchmarks.roster import NAMES, make_detector
 from percert.certify.copies import copies_of_features
+from percert.evaluation.copies_detector import Described, Detector
+from percert.evaluation.rival_hashes import HashDetector
 
 BATCHES = (1, 32)
 #: Any threshold costs the same.

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from benchmarks.detectors import Described
+from percert.evaluation.copies_detector import Described
 from percert.images import Resize
 from percert.metrics.ssim import C1, C2, SIGMA, WINDOW, losses
 
@@ -39,7 +39,7 @@ class StructureDetector:
             self.window[row, row : row + WINDOW] = weights
 
     def describe(self, images: Tensor) -> Described:
-        return Described(self.resize(luma_of(images))[:, 0])
+        return Described(self.values(images))
 
     def distances(self, queries: Tensor, references: Tensor) -> Tensor:
         """All pairs: only the mean of the product x y has to be made for each of them."""
@@ -55,8 +55,11 @@ class StructureDetector:
             rows.append(1 - (luminance * structure).flatten(1).mean(1))
         return torch.stack(rows).double()
 
-    def attacked(self, images: Tensor, references: Tensor) -> tuple[Tensor, Tensor]:
-        distance = luma_distance(references[:, None], self.resize(luma_of(images)))
+    def values(self, images: Tensor) -> Tensor:
+        return self.resize(luma_of(images))[:, 0]
+
+    def gaps(self, values: Tensor, references: Tensor) -> tuple[Tensor, Tensor]:
+        distance = luma_distance(references[:, None], values[:, None])
         return distance, distance.detach().double()
 
     def _average(self, images: Tensor) -> Tensor:

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 
 from benchmarks.budgets import BUDGETS, psnr, scaled
-from benchmarks.detectors import Described
 from percert.certify.twoafc import twoafc_of_features
+from percert.evaluation.copies_detector import Described
 
 
 @dataclass(frozen=True)

@@ -14,14 +14,14 @@ import torch
 from torch import Tensor
 
 from benchmarks.conditions import Conditions, conditions, write_result
-from benchmarks.detectors import Described, Detector, join
-from benchmarks.edited import BATCH
 from benchmarks.photographs import DEFAULT_DATA, as_tensor, compatible
 from benchmarks.roster import make_detector
 from benchmarks.structure import luma_distance, luma_of
 from benchmarks.triplet_scores import TripletScores, certified_scores, natural_scores
 from percert.data.distortions import DISTORTIONS, distortion_triplet
 from percert.data.labelled_images import read_labelled_images, semantic_triplets
+from percert.evaluation.copies_detector import Described, Detector, join
+from percert.evaluation.copies_pictures import BATCH
 
 NAMES = ("lipsim-tiny", "thumbnail-8", "thumbnail-16", "ssim", "squeezenet")
 

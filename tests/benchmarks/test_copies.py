@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from benchmarks.copy_rates import group_rates, pairs
-from benchmarks.edited import background_of, edited
 from benchmarks.photographs import as_tensor
 from PIL import Image
 
 from benchmarks import copies, tables
 from percert import certify, create_metric
 from percert.data.copy_edits import USUAL_EDITS, find_edit
+from percert.evaluation.copies_edited import background_of, edited
+from percert.evaluation.copies_rates import group_rates, pairs
 
 
 @pytest.fixture(scope="module")
@@ -121,8 +121,3 @@ def test_groups_share_one_threshold() -> None:
     assert rates.points[0].tpr == 0.5
     assert [edit.tpr[0] for edit in rates.edits] == [1.0, 0.0]
     assert rates.certified == []
-
-
-def test_photographs_of_two_sizes_are_refused(photographs: list[Image.Image]) -> None:
-    with pytest.raises(ValueError, match="expected one size"):
-        copies.measure([], [photographs[0], photographs[1].resize((30, 30))], [], 0)

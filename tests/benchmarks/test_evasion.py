@@ -1,11 +1,11 @@
 """The attack: inside its ball and [0, 1], and as strong as the closed form where there is one."""
 
-from benchmarks.detectors import MetricDetector
-from benchmarks.evasion import evade, random_start
 from benchmarks.photographs import as_tensor
 from PIL import Image
 
 from percert import certify, create_metric
+from percert.evaluation.copies_attack import evade, random_start
+from percert.evaluation.copies_detector import MetricDetector
 from percert.norms import l2_norm
 
 
@@ -23,7 +23,7 @@ def test_reaches_the_certified_radius_of_a_linear_metric(photographs: list[Image
         for share, broken in ((0.999, False), (1.02, True)):
             eps = share * radius
             start = random_start(one, eps, seed=0)
-            moved, hidden = evade(detector, one, reference, 0.1, eps, 100, start)
+            moved, hidden = evade(detector, one, reference[:, None], 0.1, eps, 100, start)
             assert hidden.item() == broken, share
             assert l2_norm(moved - one).item() <= eps
             distance = detector.distances(detector.describe(moved).vectors, reference).item()
@@ -37,7 +37,7 @@ def test_stays_in_the_ball_and_in_range(photographs: list[Image.Image]) -> None:
     # A threshold that nothing reaches keeps the attack going to its last step.
     for eps in (0.5, 50.0):
         moved, hidden = evade(
-            detector, images, vectors, 2.0, eps, 5, random_start(images, eps, seed=1)
+            detector, images, vectors[:, None], 2.0, eps, 5, random_start(images, eps, seed=1)
         )
         assert not hidden.any()
         assert (l2_norm(moved - images) <= eps).all()

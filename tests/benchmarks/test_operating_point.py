@@ -2,9 +2,15 @@
 
 import numpy as np
 import pytest
-from benchmarks.operating_point import micro_average_precision, operating_point, threshold_at
 from hypothesis import given
 from hypothesis import strategies as st
+
+from percert.evaluation.copies_point import (
+    micro_average_precision,
+    operating_point,
+    roc_curve,
+    threshold_at,
+)
 
 # Few values, so that ties are the rule.
 DISTANCES = st.lists(st.integers(0, 6).map(lambda k: k / 6), min_size=1, max_size=40)
@@ -67,3 +73,15 @@ def test_invalid_input_is_named() -> None:
         threshold_at(np.array([0.1]), 1)
     with pytest.raises(ValueError, match="at least one copy"):
         micro_average_precision(np.array([]), np.array([0.1]))
+
+
+@given(DISTANCES, DISTANCES)
+def test_the_roc_curve_is_made_of_operating_points(
+    positives: list[float], negatives: list[float]
+) -> None:
+    curve = roc_curve(np.array(positives), np.array(negatives), 9)
+    assert curve[-1] == (1.0, 1.0)
+    assert curve == sorted(curve)
+    for false, true in curve[:-1]:
+        if false < 1:
+            assert true == pytest.approx(slow_best_rate(positives, negatives, false))

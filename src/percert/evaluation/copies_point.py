@@ -1,4 +1,4 @@
-"""Thresholds at a false-positive rate, and micro average precision: distances, lower is closer."""
+"""Thresholds at a false-positive rate, ROC and average precision: distances, lower is closer."""
 
 from dataclasses import dataclass
 
@@ -66,3 +66,25 @@ def micro_average_precision(positives: Distances, negatives: Distances) -> float
     before = np.searchsorted(np.sort(negatives.ravel()), ranked, side="right")
     found = np.arange(1, ranked.size + 1)
     return float((found / (found + before)).mean())
+
+
+def roc_curve(
+    positives: Distances, negatives: Distances, points: int = 121
+) -> list[tuple[float, float]]:
+    """(false-positive rate, true-positive rate) at thresholds for ``points`` rates, 1/N to 1.
+
+    The rates are spread evenly over the logarithm, and the first point is that of no false positive
+    at all. Each is what :func:`operating_point` gives at that rate.
+
+    >>> roc_curve(np.array([0.1, 0.3]), np.array([0.2, 0.4]), 2)
+    [(0.0, 0.5), (0.5, 1.0), (1.0, 1.0)]
+    """
+    near, far = np.sort(positives.ravel()), np.sort(negatives.ravel())
+    wanted = np.geomspace(1 / far.size, 1, points)
+    allowed = np.unique(np.floor(wanted * far.size * (1 + 1e-12)).astype(np.int64))
+    found = []
+    for count in (0, *allowed.tolist()):
+        threshold = np.inf if count >= far.size else np.nextafter(far[count], -np.inf)
+        passed = np.searchsorted(far, threshold, side="right") / far.size
+        found.append((float(passed), float((near <= threshold).mean())))
+    return found

@@ -1,8 +1,8 @@
 """Perceptual hashes as copy detectors, and the linear maps inside them that an attack follows.
 
-pHash and dHash are those of ``imagehash``, PDQ that of ``pdqhash``. Each is luma, a linear map to a
-few values, and a comparison of every value with the median or its neighbour. The twin of a hash is
-the same without rounding to 8 bits in between: its values are differentiable in the pixels.
+pHash, dHash and wHash are those of ``imagehash``, PDQ that of ``pdqhash``. Each is luma, a linear
+map to a few values, and a comparison of every value with the median or its neighbour. The twin of a
+hash is the same without rounding to 8 bits in between: its values are differentiable in the pixels.
 """
 
 import math
@@ -15,13 +15,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from benchmarks.detectors import Described
-from benchmarks.photographs import as_arrays
+from percert.evaluation.copies_detector import Described
+from percert.evaluation.copies_pictures import Bytes, as_arrays
+from percert.tensors import Images, Vector
 
 #: ITU-R 601 luma, as pillow and pdqhash have it.
 LUMA = (0.299, 0.587, 0.114)
-
-Array = np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
 
 
 @dataclass(frozen=True)
@@ -33,24 +32,26 @@ class HashDetector:
     """
 
     name: str
-    program: Callable[[Array], Tensor]
+    program: Callable[[Bytes], Tensor]
     twin: Callable[[Tensor], Tensor]
 
-    def describe(self, images: Tensor) -> Described:
+    def describe(self, images: Images) -> Described:
         return Described(self.hash(as_arrays(images)))
 
-    def hash(self, arrays: Sequence[Array]) -> Tensor:
+    def hash(self, arrays: Sequence[Bytes]) -> Tensor:
         """The bits of 8-bit images as -1 and 1, ``(n, bits)``."""
         return 2 * torch.stack([self.program(array) for array in arrays]).float() - 1
 
     def distances(self, queries: Tensor, references: Tensor) -> Tensor:
         return ((1 - queries @ references.T / queries.shape[1]) / 2).double()
 
-    def attacked(self, images: Tensor, references: Tensor) -> tuple[Tensor, Tensor]:
+    def values(self, images: Images) -> Tensor:
+        return self.twin(255 * (images * images.new_tensor(LUMA).view(1, 3, 1, 1)).sum(1))
+
+    def gaps(self, values: Tensor, references: Tensor) -> tuple[Vector, Vector]:
         """The objective is a smooth Hamming distance: each bit's value through a sigmoid whose
         width is the size of the values, so that bits near their edge pull hardest.
         """
-        values = self.twin(255 * (images * images.new_tensor(LUMA).view(1, 3, 1, 1)).sum(1))
         width = values.detach().abs().median(dim=1, keepdim=True).values.clamp_min(1e-6) / 2
         objective = torch.sigmoid(-references * values / width).mean(1)
         wrong = torch.where(values > 0, references < 0, references > 0)
@@ -65,20 +66,29 @@ def dhash() -> HashDetector:
     return HashDetector("dhash", _imagehash("dhash"), _dhash_twin)
 
 
-def pdq() -> HashDetector:
-    import pdqhash  # type: ignore[import-untyped]  # it ships no types
+def whash() -> HashDetector:
+    return HashDetector("whash", _imagehash("whash"), _whash_twin)
 
-    def program(array: Array) -> Tensor:
+
+def pdq() -> HashDetector:
+    try:
+        import pdqhash  # type: ignore[import-untyped]  # it ships no types
+    except ImportError:
+        raise ValueError("pdq: needs pdqhash: pip install 'percert[benchmarks]'") from None
+
+    def program(array: Bytes) -> Tensor:
         # The program writes its bits last to first.
         return torch.from_numpy(pdqhash.compute(array)[0][::-1].copy())
 
     return HashDetector("pdq", program, _pdq_twin)
 
 
-def _imagehash(name: str) -> Callable[[Array], Tensor]:
+def _imagehash(name: str) -> Callable[[Bytes], Tensor]:
     # Like pdqhash a package of the extra "benchmarks", which other detectors do without.
-    import imagehash
-
+    try:
+        import imagehash
+    except ImportError:
+        raise ValueError(f"{name}: needs imagehash: pip install 'percert[benchmarks]'") from None
     function = getattr(imagehash, name)
     return lambda array: torch.from_numpy(np.asarray(function(Image.fromarray(array)).hash).ravel())
 
@@ -96,6 +106,22 @@ def _dhash_twin(luma: Tensor) -> Tensor:
     """Each of 8 x 9 pixels less its left neighbour."""
     small = _apply(_lanczos(luma.shape[1], 8), luma, _lanczos(luma.shape[2], 9))
     return (small[:, :, 1:] - small[:, :, :-1]).flatten(1)
+
+
+def _whash_twin(luma: Tensor) -> Tensor:
+    """The mean of each of 8 x 8 cells, less the median: the Haar wavelets' approximation.
+
+    The program shrinks to the largest power of two first, and takes the mean of the whole away,
+    which every comparison with the median does without.
+    """
+    side = 1 << (min(luma.shape[1:]).bit_length() - 1)
+    if side < 8:
+        raise ValueError(f"whash: expected images of at least 8 pixels a side, found {side}")
+    small = _apply(_lanczos(luma.shape[1], side), luma, _lanczos(luma.shape[2], side))
+    cell = side // 8
+    cells = small.view(-1, 8, cell, 8, cell).mean((2, 4)).flatten(1)
+    middle = cells.sort(dim=1).values[:, 31:33].mean(1, keepdim=True)
+    return cells - middle
 
 
 def _pdq_twin(luma: Tensor) -> Tensor:

@@ -1,0 +1,119 @@
+"""What can tell copies from other images: one contract for metrics, features and hashes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from percert.certify.embed import embed
+from percert.certify.features import PixelFeatures
+from percert.metrics.embedding import EmbeddingMetric, direction
+from percert.tensors import Images, Vector
+
+#: How softly an attack looks at the nearest of several views; distances are of the order of 1.
+SOFTNESS = 0.02
+
+
+@dataclass(frozen=True)
+class Described:
+    """A batch of descriptions: ``vectors`` ``(n, ...)``, and what certificates need beside them."""
+
+    vectors: Tensor
+    features: PixelFeatures | None = None
+
+    def rows(self, index: Tensor) -> "Described":
+        """Those of the batch at ``index``."""
+        features = self.features
+        if features is not None:
+            features = replace(features, h=features.h[index], error=features.error[index])
+        return Described(self.vectors[index], features)
+
+
+def join(parts: Sequence[Described]) -> Described:
+    """Descriptions of images of one size, one after the other."""
+    features = [part.features for part in parts if part.features is not None]
+    joined = None
+    if features:
+        joined = replace(
+            features[0],
+            h=torch.cat([part.h for part in features]),
+            error=torch.cat([part.error for part in features]),
+        )
+    return Described(torch.cat([part.vectors for part in parts]), joined)
+
+
+class Detector(Protocol):
+    """A distance between descriptions of images. All images are ``(n, 3, h, w)`` in [0, 1].
+
+    ``describe`` is the real description, without gradients, on the CPU; a hash rounds to 8 bits
+    before, as its program does. ``distances`` are those of all pairs of such vectors, ``(q, r)``
+    float64, lower is closer. An attack follows ``values``, differentiable in the images, and
+    ``gaps(values, vectors)`` of each pair ``(n,)``: an objective that grows with the distance, and
+    the distance itself (float64, detached), which decides before rounding.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    def describe(self, images: Images, /) -> Described: ...
+
+    def distances(self, queries: Tensor, references: Tensor, /) -> Tensor: ...
+
+    def values(self, images: Images, /) -> Tensor: ...
+
+    def gaps(self, values: Tensor, references: Tensor, /) -> tuple[Vector, Vector]: ...
+
+
+def attacked(detector: Detector, images: Images, references: Tensor) -> tuple[Vector, Vector]:
+    """The objective and the distance ``(n,)`` of each image from the nearest of its references.
+
+    ``references`` ``(n, v, ...)`` are the vectors of v views each. Of several views the objective
+    is a soft minimum, so that one step moves away from all that are near.
+    """
+    values = detector.values(images)
+    count, views = references.shape[:2]
+    objective, distance = detector.gaps(
+        values.repeat_interleave(views, 0) if views > 1 else values,
+        references.flatten(0, 1).to(values.device),
+    )
+    objective, distance = objective.cpu(), distance.cpu().view(count, views).amin(1)
+    if views == 1:
+        return objective, distance
+    soft = -SOFTNESS * torch.logsumexp(-objective.view(count, views) / SOFTNESS, 1)
+    return soft, distance
+
+
+def unit_distance(queries: Tensor, references: Tensor) -> Vector:
+    """1 - cos of each pair of unit vectors, ``(n,)``, precise near 0."""
+    return (queries - references).square().sum(1) / 2
+
+
+def cosine_distances(queries: Tensor, references: Tensor) -> Tensor:
+    """All pairs ``(q, r)`` of directions; what has no direction is at 1/2 from what has one."""
+    weights = queries.square().sum(1)[:, None] + references.square().sum(1)
+    return (weights / 2 - queries @ references.T).clamp_min(0)
+
+
+class MetricDetector:
+    """An :class:`EmbeddingMetric`: the only kind with certificates."""
+
+    def __init__(self, metric: EmbeddingMetric, name: str | None = None) -> None:
+        self.metric = metric
+        self.name = name or metric.name
+
+    def describe(self, images: Images) -> Described:
+        features = embed(self.metric, images)
+        features = replace(features, h=features.h.cpu(), error=features.error.cpu())
+        return Described(features.directions, features)
+
+    def distances(self, queries: Tensor, references: Tensor) -> Tensor:
+        return cosine_distances(queries, references)
+
+    def values(self, images: Images) -> Tensor:
+        return direction(self.metric.embed(images).double(), self.metric.constant)
+
+    def gaps(self, values: Tensor, references: Tensor) -> tuple[Vector, Vector]:
+        distance = unit_distance(values, references)
+        return distance, distance.detach()
