@@ -237,6 +237,8 @@ def pieapp_weights():
     for name, value in metric.named_parameters():
         if "score" in name or "weight" in name.split(".")[0]:
             value.uniform_(0.0, 0.02)
+        elif value.ndim == 4:  # torch's own start would leave no signal after eleven layers
+            torch.nn.init.kaiming_normal_(value, nonlinearity="relu")
     return metric.state_dict()
 
 

@@ -68,11 +68,13 @@ def test_no_attack_flips_a_decision_of_the_network_inside_its_radius() -> None:
 
 @pytest.mark.parametrize("attack", BOUNDED)
 def test_beyond_the_radius_bounded_attacks_succeed(attack: str) -> None:
-    """At 0.5, 0.9 and 0.999 of three radii. Blind search gets longer, and still finds fewer."""
-    options = {**BOUNDED[attack], **({"queries": 100} if attack == "square" else {})}
-    found = [flips_within(case, attack, share=3.0, **options) for case in some_cases()]
+    """At 0.5, 0.9 and 0.999 of three radii. Blind search needs many more, and still finds fewer."""
+    blind = attack == "square"
+    options = {**BOUNDED[attack], **({"queries": 100} if blind else {})}
+    radii = 20.0 if blind else 3.0
+    found = [flips_within(case, attack, share=radii, **options) for case in some_cases()]
     share = torch.stack(found).double().mean((0, 2))
-    assert (share[1:] >= (0.2 if attack == "square" else 0.8)).all(), share
+    assert (share[1:] >= (0.4 if blind else 0.8)).all(), share
 
 
 @pytest.mark.parametrize("attack", MINIMAL)

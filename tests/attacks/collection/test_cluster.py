@@ -35,7 +35,8 @@ def test_two_workers_give_the_rows_and_images_of_one_process(tmp_path):
     for key, row in rows.items():
         for name, value in row.items():
             if name not in TIMES:
-                expected = pytest.approx(value, rel=1e-5) if isinstance(value, float) else value
+                # Processes may have other numbers of threads, and so other roundings.
+                expected = pytest.approx(value, rel=1e-3) if isinstance(value, float) else value
                 assert rows_there[key][name] == expected, name
         assert (images_there[key] - images[key]).abs().max() < 1e-6
 
