@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from percert.cli.attack_options import parse_measures
 from percert.cli.eval_runs import (
     Evaluation,
     ImagesOption,
@@ -14,6 +13,7 @@ from percert.cli.eval_runs import (
     RunsArgument,
     counting,
     open_runs,
+    parse_costs,
 )
 from percert.cli.failure import one_line_errors
 from percert.cli.options import DeviceOption, JsonOption
@@ -74,18 +74,11 @@ def eval_attacks(
 
     found, originals = open_runs(runs, images)
     place = str(resolve_device(device))
-    wanted = dict(
-        entry.strip().partition("=")[::2] for entry in metrics.split(",") if entry.strip()
-    )
-    missing = {
-        name: file for name, file in wanted.items() if file or name not in found.own_distances
-    }
-    text = ",".join(f"{name}={file}" if file else name for name, file in missing.items())
-    measures = {name: m for name, m in parse_measures(text, place).items() if name in missing}
+    _, measures, files = parse_costs(metrics, found, place)
     evaluation_of = Evaluation(out, {"eval": "attacks", "images": str(originals.resolve())}, place)
     with counting("measuring") as progress:
         rows = measure_distances(
-            found.rows, originals, measures, out, how=missing, over=found.over, progress=progress
+            found.rows, originals, measures, out, how=files, over=found.over, progress=progress
         )
     distances = list(dict.fromkeys((*found.own_distances, *measures)))
     evaluation = evaluate_attacks(found, rows, distances, baseline)

@@ -12,10 +12,12 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from percert.cli.attack_options import parse_measures
 from percert.cli.failure import complain
 from percert.cli.output import emit_json
 
 if TYPE_CHECKING:
+    from percert.attacks.collection import Measure
     from percert.evaluation.attack_runs import AttackRuns
 
 RunsArgument = Annotated[
@@ -53,6 +55,17 @@ def open_runs(folders: list[Path], images: Path | None) -> "tuple[AttackRuns, Pa
     if originals is None:
         raise ValueError("--images: needed, for the runs do not say what images they attacked")
     return runs, originals
+
+
+def parse_costs(
+    text: str, runs: "AttackRuns", device: str
+) -> "tuple[list[str], dict[str, Measure], dict[str, str]]":
+    """The distances of a list of names: all of them, those to measure, and with what files."""
+    named = dict(entry.strip().partition("=")[::2] for entry in text.split(",") if entry.strip())
+    files = {n: file for n, file in named.items() if file or n not in runs.own_distances}
+    asked = ",".join(f"{name}={file}" if file else name for name, file in files.items())
+    measures = parse_measures(asked, device) if asked else {}
+    return list(named), {name: m for name, m in measures.items() if name in files}, files
 
 
 def only_classifiers(runs: "AttackRuns", verb: str) -> None:
@@ -102,7 +115,7 @@ class Evaluation:
 
 @contextmanager
 def counting(what: str, every: float = 30.0) -> Iterator[Callable[[int, int], None]]:
-    """A function of (done, total) that keeps a bar on stderr, or a line now and then without one."""
+    """A function of (done, total) that keeps a bar on stderr, or says a line now and then."""
     bar = Progress(
         TextColumn("{task.description}"),
         BarColumn(),

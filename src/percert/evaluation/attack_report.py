@@ -118,8 +118,8 @@ def _together(evaluation: AttackEvaluation) -> Section:
                 evaluation.shared,
                 evaluation.distances,
                 f"Means over the {len(evaluation.shared_on)} images on which every attack "
-                "succeeded. An attack that fails on hard images looks better above than it is; here "
-                "it cannot.",
+                "succeeded. An attack that fails on hard images looks better above than it is; "
+                "here it cannot.",
             ),
             medians_table(evaluation.shared, evaluation.distances),
         ),

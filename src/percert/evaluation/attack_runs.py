@@ -21,12 +21,13 @@ class AttackRuns:
     """One or several runs of ``percert attack``.
 
     Each row has, beside the columns of its records: ``attack`` such that no two runs share it,
-    ``spec`` as it was given to the run, ``run`` (the folder), ``source`` (what was attacked),
-    ``towards`` (whether a class was aimed at), ``demand`` (the run's confidence) and ``path``, the
-    attacked image's file, ``None`` where the run kept none. ``goal`` is what they were after, ``images`` the folder or file that
-    they attacked, where they agree, and ``over`` the column that says which rows are measured:
-    ``"success_8bit"``, or ``"attacked"`` for a goal without an end. ``own_distances``: those that
-    every run measured itself.
+    ``spec`` as it was given to the run, ``run`` (the folder), ``source`` (what was attacked) and
+    ``weights`` (a hash of its weights), ``towards`` (whether a class was aimed at), ``demand`` (the
+    run's confidence), and ``path``, the attacked image's file, ``None`` where the run kept none.
+
+    ``goal`` is what they were after, ``images`` the folder or file that they attacked, where they
+    agree, and ``over`` the column that says which rows are measured: ``"success_8bit"``, or
+    ``"attacked"`` for a goal without an end. ``own_distances``: those that every run measured.
     """
 
     folders: tuple[Path, ...]
@@ -64,6 +65,7 @@ def read_attack_runs(folders: Sequence[Path]) -> AttackRuns:
             "source": run.source,
             "towards": run.towards,
             "demand": run.demand,
+            "weights": run.settings.get("weights_sha256"),
             "path": None if row.get("file") is None else str(run.folder / row["file"]),
         }
         for place, run in enumerate(found)

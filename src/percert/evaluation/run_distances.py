@@ -45,7 +45,7 @@ def measure_distances(
     over: str = "success_8bit",
     progress: Progress | None = None,
 ) -> list[dict[str, Any]]:
-    """The ``rows`` of :func:`~percert.evaluation.attack_runs.read_attack_runs`, each with distances.
+    """The ``rows`` of :class:`~percert.evaluation.attack_runs.AttackRuns`, each with distances.
 
     Measured are the 8-bit images of those for which the column ``over`` is true; elsewhere, and for
     images too small for a metric, a distance is ``None``. ``how`` says of a metric what else its

@@ -114,7 +114,7 @@ def frontier(
     value_label: str,
     chance: Mapping[str, float] | None = None,
 ) -> bytes:
-    """Cost against survival: a panel a defence, in it for each family points (survival, cost, note).
+    """Cost against survival: a panel a defence, in it a family's points (survival, cost, note).
 
     Better is to the right and below. A family's points are joined in the order of their survival,
     the grey staircase is what no point beats; a dotted line at ``chance`` is the share of
@@ -190,7 +190,7 @@ def share_matrix(
     row_label: str = "",
     column_label: str = "",
 ) -> bytes:
-    """A matrix of shares from 0 to 1, ``(rows, columns)``, each written in its cell; NaN is grey."""
+    """A matrix of shares from 0 to 1, ``(rows, columns)``, each in its cell; NaN is grey."""
     figure, axis = new_figure(
         3.4 + 1.15 * len(columns) + 0.06 * max(map(len, rows)), 1.8 + 0.42 * len(rows)
     )
