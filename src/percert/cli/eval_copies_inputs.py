@@ -1,0 +1,96 @@
+"""What the command line says of an evaluation of copies, as objects."""
+
+import hashlib
+import os
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from percert.cli.progress import with_progress
+
+if TYPE_CHECKING:
+    from percert.data.copy_edits import Edit
+    from percert.evaluation.copies_detector import Detector
+
+
+def parse_edits(text: str) -> "tuple[Edit, ...]":
+    """A set of edits by its name, or single ones in a list.
+
+    >>> [edit.name for edit in parse_edits("mirror, jpeg-50")]
+    ['mirror', 'jpeg-50']
+    """
+    from percert.data.copy_edits import EDITS, HARD_EDITS, USUAL_EDITS, find_edit
+
+    sets = {"usual": USUAL_EDITS, "hard": HARD_EDITS, "all": EDITS}
+    if text in sets:
+        return sets[text]
+    names = dict.fromkeys(filter(None, (name.strip() for name in text.split(","))))
+    if not names:
+        raise ValueError("--edits: expected usual, hard, all or names of edits, found none")
+    return tuple(find_edit(name) for name in names)
+
+
+def parse_budgets(text: str) -> tuple[float, ...]:
+    """Lengths above 0, rising.
+
+    >>> parse_budgets("16,1/2")
+    (0.5, 16.0)
+    """
+    try:
+        found = sorted({float(Fraction(part.strip())) for part in text.split(",")})
+    except (ValueError, ZeroDivisionError, OverflowError):
+        found = []
+    if not found or found[0] <= 0:
+        raise typer.BadParameter(
+            f"expected lengths above 0 such as 1,4,36/255, found {text!r}", param_hint="--eps"
+        )
+    return tuple(found)
+
+
+def make_detectors(
+    metric: str, checkpoint: Path | None, rivals: Sequence[str], device: str
+) -> "list[Detector]":
+    """The metric first, then the rivals; ``ValueError`` where two have one name."""
+    from percert.evaluation.rivals import make_rival, metric_detector
+
+    found: list[Detector] = [metric_detector(metric, checkpoint, device)]
+    for text in rivals:
+        found.append(make_rival(text, device))
+        if found[-1].name in [one.name for one in found[:-1]]:
+            raise ValueError(f"--rival: {found[-1].name} is given twice")
+    return found
+
+
+def readable(paths: Sequence[Path]) -> tuple[list[Path], list[tuple[Path, str]]]:
+    """The images among ``paths`` that can be read, each once, and those that cannot, and why."""
+    from percert.images import ImageError, find_images, iter_images
+
+    files = list(dict.fromkeys(find_images(paths)))
+    good: list[Path] = []
+    bad: list[tuple[Path, str]] = []
+    for path, found in with_progress(iter_images(files), len(files), "reading"):
+        if isinstance(found, ImageError):
+            bad.append((path, found.reason))
+        else:
+            good.append(path)
+    return good, bad
+
+
+def fingerprint(paths: Sequence[Path]) -> dict[str, Any]:
+    """How many files, and a hash of their paths, sizes and times: whether they are the same."""
+    digest = hashlib.sha256()
+    for path in paths:
+        stat = os.stat(path)
+        digest.update(f"{path.resolve()}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
+    return {"count": len(paths), "sha256": digest.hexdigest()}
+
+
+def weights_of(detector: "Detector") -> str | None:
+    """The hash of a detector's weights, ``None`` for a hash, which has none."""
+    from percert.lipschitz.weights_hash import weights_hash
+
+    network = getattr(detector, "metric", None) or getattr(detector, "model", None)
+    return None if network is None else weights_hash(network)
