@@ -161,7 +161,7 @@ def _onnx(card: SaliencyCard) -> tuple[Saliency, str]:
         raise ValueError(f"{card.file}: no such file")
     try:
         session = onnxruntime.InferenceSession(str(card.file), providers=["CPUExecutionProvider"])
-    except Exception as error:  # its errors share no class but this one
+    except Exception as error:  # noqa: BLE001  # its errors share no class but this one
         raise ValueError(f"{card.file}: not an ONNX network ({str(error)[:200]})") from None
     source = session.get_inputs()[0]
     fixed = source.shape[2:] if len(source.shape) == 4 else [None]

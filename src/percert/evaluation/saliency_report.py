@@ -58,8 +58,8 @@ def saliency_section(
         blocks.append(
             Figure(
                 png,
-                f"{title(DRAWN)} between maps. Left: quartiles and median, whiskers from the 5th to "
-                "the 95th percentile. Right: the share of all attacked images within a distance.",
+                f"{title(DRAWN)} between maps. Left: quartiles and median, whiskers from the 5th "
+                "to the 95th percentile. Right: the share of all attacked images within a distance.",
                 f"Boxes and cumulative distributions of {title(DRAWN)} between saliency maps",
             )
         )
