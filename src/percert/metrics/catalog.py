@@ -121,15 +121,37 @@ def list_metrics() -> list[str]:
 def metric_card(name: str) -> MetricCard:
     """The card of a metric. Raises ``ValueError``, with the nearest name, for one not known.
 
+    ``hf-hub:OWNER/NAME`` and the folder of an exported model (``percert export``) are names too.
+
     >>> metric_card("ssmi")
     Traceback (most recent call last):
     ValueError: metric: unknown name 'ssmi', did you mean 'ssim'? Known: lipsim-tiny, thumbnail, ...
     """
     if name in CATALOG:
         return CATALOG[name]
+    from percert.metrics.exported import is_exported
+
+    if is_exported(str(name)):
+        return _exported_card(str(name))
     near = difflib.get_close_matches(str(name).lower(), CATALOG, n=1)
     hint = f", did you mean {near[0]!r}?" if near else "."
     raise ValueError(f"metric: unknown name {name!r}{hint} Known: {', '.join(CATALOG)}")
+
+
+def _exported_card(name: str) -> MetricCard:
+    from percert.metrics.exported import exported_folder, load_exported, read_config
+
+    folder = exported_folder(name)
+    card = read_config(folder)
+    return MetricCard(
+        name=name,
+        factory=lambda _: load_exported(folder),
+        summary=f"{card.name}: a network of one's own",
+        range=(0.0, 2.0),
+        embedding=True,
+        resolution=card.shape.resolution,
+        copy_threshold=card.copy_threshold,
+    )
 
 
 @overload

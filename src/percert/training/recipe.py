@@ -1,19 +1,11 @@
 """A training recipe: everything that decides what a run gives, read from TOML."""
 
-import sys
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
 
 from percert.lipschitz.tiny import TinyShape
 from percert.training.batch_edits import EditStrength
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
-T = TypeVar("T")
+from percert.training.recipe_file import read_recipe_file
 
 
 @dataclass(frozen=True)
@@ -96,26 +88,4 @@ def read_recipe(path: Path) -> Recipe:
 
     Raises ``ValueError`` for a key that no recipe has, naming it and what there is.
     """
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ValueError(f"{path}: not a readable TOML recipe: {error}") from error
-    return _build(Recipe, table, str(path))
-
-
-def _build(kind: type[T], table: dict[str, Any], where: str) -> T:
-    known = {f.name for f in fields(kind)}  # type: ignore[arg-type]  # always one of the above
-    unknown = sorted(set(table) - known)
-    if unknown:
-        raise ValueError(f"{where}: unknown key {unknown[0]!r}; known: {', '.join(sorted(known))}")
-    hints = get_type_hints(kind)
-    values = {
-        name: _build(hints[name], value, f"{where}: [{name}]")
-        if is_dataclass(hints[name])
-        else value
-        for name, value in table.items()
-    }
-    try:
-        return kind(**values)
-    except TypeError as error:
-        raise ValueError(f"{where}: {error}") from error
+    return read_recipe_file(Recipe, path)
