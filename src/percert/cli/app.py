@@ -11,12 +11,14 @@ from percert.cli.attack import attack
 from percert.cli.audit import audit
 from percert.cli.compare import compare
 from percert.cli.data import data
+from percert.cli.export import export
 from percert.cli.eval import evaluate
 from percert.cli.flowing import flowing
 from percert.cli.index import index
 from percert.cli.judge import judge
 from percert.cli.metrics import metrics
 from percert.cli.report import report
+from percert.cli.reproduce import reproduce
 from percert.cli.train import train
 
 app = typer.Typer(
@@ -27,7 +29,7 @@ app = typer.Typer(
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (compare, judge, metrics, report):
+for verb in (compare, judge, metrics, report, reproduce, export):
     app.command(help=flowing(verb.__doc__), no_args_is_help=verb is not metrics)(verb)
 app.add_typer(attack, name="attack")
 app.add_typer(audit, name="audit")

@@ -1,0 +1,216 @@
+"""``percert reproduce``: the tables and figures of the papers, by name."""
+
+import os
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from percert.cli.failure import complain, one_line_errors
+from percert.cli.options import DeviceOption, JsonOption
+from percert.cli.output import emit_json, say, show_table
+
+if TYPE_CHECKING:
+    from percert.reproduce import Item, Outcome, Setting
+
+
+@one_line_errors
+def reproduce(
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="list|NAME|all",
+            help="[bold]list[/bold] what there is, make one table or figure, or [bold]all[/bold] "
+            "that can be made here.",
+        ),
+    ],
+    offline: Annotated[
+        bool,
+        typer.Option(
+            "--offline", help="With all: make what takes no download, and say what others take."
+        ),
+    ] = False,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            "--data",
+            metavar="DIR",
+            envvar="PERCERT_DATA",
+            help="The folder with imagenet-compatible/, mnist/ and night/, as far as they are "
+            "there.",
+        ),
+    ] = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option(
+            "--weights",
+            metavar="FILE",
+            help="SqueezeNet 1.0's weights, squeezenet1_0-imagenet.safetensors. If not given, they "
+            "are looked for in the data folder and in weights/ beside it.",
+        ),
+    ] = None,
+    images: Annotated[
+        int,
+        typer.Option(
+            "--images",
+            min=1,
+            help="So many photographs are attacked; of digits 10 times, of photographs that are "
+            "only classified 25 times as many.",
+        ),
+    ] = 4,
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out",
+            metavar="DIR",
+            help="Where report.html, reproduce.md, reproduce.json, records.parquet, run.json and a "
+            "folder for each item go. What is there already is not made again.",
+        ),
+    ] = Path("out/reproduce"),
+    seed: Annotated[int, typer.Option("--seed", help="Where random numbers start.")] = 0,
+    device: DeviceOption = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Make the papers' tables and figures again, and put their numbers beside the measured ones.
+
+    Every table and figure of LipSim and of Human Imperceptible Attacks has a name. What can be made
+    from small data, without a download, is made, and says what differs from the paper: networks,
+    images, attacks. Of the others it is said what to download and where to put it. The exit status
+    is 1 where something that should have been made was not.
+
+    [bold]Examples[/bold]
+
+    percert reproduce list
+
+    percert reproduce hpot-section4
+
+    percert reproduce all --offline --data data/ --images 20
+    """
+    from percert.device import resolve_device
+    from percert.reproduce import CATALOG, Setting, find_item
+
+    if name == "list":
+        _list(list(CATALOG.values()), as_json)
+        return
+    if name == "all" and not offline:
+        raise typer.BadParameter(
+            "all takes --offline: the others are made one by one, each with its own data",
+            param_hint="--offline",
+        )
+    items = list(CATALOG.values()) if name == "all" else [find_item(name)]
+    place = str(resolve_device(device))
+    setting = Setting(out, data, weights, images, seed, place)
+    outcomes = _make(items, setting)
+    if as_json:
+        from percert.reproduce.report import answer
+
+        emit_json({"out": str(out), "items": [answer(outcome) for outcome in outcomes]})
+    else:
+        for outcome in outcomes:
+            _show(outcome)
+        if any(outcome.findings is not None for outcome in outcomes):
+            say("")
+            say(f"Tables and figures are in {out / 'report.html'}")
+    wrong = [o for o in outcomes if o.state in ("failed", "data missing")]
+    for outcome in wrong:
+        complain(f"{outcome.item.name}: {outcome.reason}")
+    if wrong or (name != "all" and outcomes[0].findings is None):
+        raise typer.Exit(1)
+
+
+def _make(items: "list[Item]", setting: "Setting") -> "list[Outcome]":
+    """Make ``items``, and after each write everything that there is so far."""
+    from percert.reproduce.run import run_item
+
+    began = time.perf_counter()
+    outcomes: list[Outcome] = []
+    for item in items:
+        if item.run and sys.stderr.isatty():
+            complain(f"making {item.name}")
+        outcomes.append(run_item(item, setting, command=["percert", *sys.argv[1:]]))
+        if outcomes[-1].state == "made":
+            _write(outcomes, setting, time.perf_counter() - began, finished=False)
+    if any(outcome.findings is not None for outcome in outcomes):
+        _write(outcomes, setting, time.perf_counter() - began, finished=True)
+    return outcomes
+
+
+def _write(
+    outcomes: "list[Outcome]", setting: "Setting", seconds: float, *, finished: bool
+) -> None:
+    import json
+
+    from percert.reports import read_run, write_run
+    from percert.reports.page import write_page, write_whole
+    from percert.reports.report_how import how_made
+    from percert.reproduce.report import answer, markdown, outcome_section, summary_section
+    from percert.reproduce.run import write_rows
+
+    out = setting.out
+    write_run(
+        out,
+        command=["percert", *sys.argv[1:]],
+        settings={"images": setting.images, "data": setting.data and os.path.abspath(setting.data)},
+        seed=setting.seed,
+        device=setting.device,
+        seconds=seconds,
+        finished=finished,
+    )
+    if not finished:
+        return
+    record = read_run(out)
+    write_rows(out / "records.parquet", outcomes)
+    found = {"items": [answer(outcome) for outcome in outcomes]}
+    write_whole(out / "reproduce.json", (json.dumps(found, indent=1) + "\n").encode())
+    write_whole(out / "reproduce.md", markdown(outcomes, record).encode())
+    made = [outcome for outcome in outcomes if outcome.item.run]
+    sections = [outcome_section(outcome) for outcome in made]
+    if len(outcomes) > 1:
+        sections.insert(0, summary_section(outcomes))
+    lead = "The papers' numbers beside those measured here. Stand-ins need not agree with them."
+    write_page(
+        out / "report.html",
+        "The papers' tables and figures",
+        [*sections, how_made(record)],
+        lead=lead,
+    )
+
+
+def _list(items: "list[Item]", as_json: bool) -> None:
+    from percert.reproduce.report import describe
+
+    if as_json:
+        emit_json({"items": [describe(item) for item in items]})
+        return
+    show_table(
+        [("name", "left"), ("can be made", "left"), ("what", "left")],
+        [[item.name, item.state, item.title] for item in items],
+    )
+    say("")
+    say(
+        "offline: from small data, with what percert comes with; percert reproduce NAME says what "
+        "the paper's own version takes."
+    )
+
+
+def _show(outcome: "Outcome") -> None:
+    from percert.reproduce.report import HEADINGS, cells, needs_paragraph, state_words
+
+    item = outcome.item
+    say("")
+    say(f"{item.name}: {item.title}", style="bold")
+    if outcome.findings is None:
+        if outcome.state in ("data missing", "failed"):
+            say(f"Not made: {outcome.reason}.")
+        say(needs_paragraph(item).text)
+        return
+    say(f"{state_words(outcome)}, {outcome.seconds:.0f} s. {item.offline}")
+    if outcome.findings.rows:
+        show_table(
+            [(heading, "right" if heading else "left") for heading in HEADINGS],
+            [list(cells(row)) for row in outcome.findings.rows],
+        )
+    for said in outcome.findings.differs:
+        say(f"- {said}")

@@ -1,0 +1,139 @@
+"""A table or figure of a paper: what it takes to make it again, and what came of it."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from percert.reports.page import Figure
+
+PaperName = Literal["lipsim", "hpot"]
+
+#: What the papers are called in full.
+PAPERS: dict[PaperName, str] = {
+    "lipsim": "LipSim: A Provably Robust Perceptual Similarity Metric (ICLR 2024)",
+    "hpot": "Human Imperceptible Attacks and Applications to Improve Fairness",
+}
+#: What is written where nobody knows.
+UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class Need:
+    """Something that has to be downloaded or put somewhere.
+
+    ``address`` and ``size`` are those that the papers give, or ``"unknown"``. ``place`` says where
+    it goes, or with which option it is named.
+    """
+
+    what: str
+    place: str
+    address: str = UNKNOWN
+    size: str = UNKNOWN
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How an item is run. ``out`` is the item's own folder, in that of the whole run.
+
+    ``data`` holds the folders that items name; ``weights`` is the file of SqueezeNet 1.0's weights.
+    ``images`` bounds how many photographs, digits or triplets are used.
+    """
+
+    out: Path
+    data: Path | None = None
+    weights: Path | None = None
+    images: int = 4
+    seed: int = 0
+    device: str = "cpu"
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One number of the paper beside the one measured; ``None`` where there is no such number."""
+
+    what: str
+    paper: float | None
+    measured: float | None
+    unit: str = ""
+
+    @property
+    def deviation(self) -> float | None:
+        """Measured less the paper's.
+
+        >>> Compared("natural score", 85.09, 90.0, "%").deviation.__round__(2)
+        4.91
+        """
+        if self.paper is None or self.measured is None:
+            return None
+        return self.measured - self.paper
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What came of an item. ``differs`` are the sentences on why numbers need not agree.
+
+    ``same`` says whether it is the paper's own quantity on the paper's own data: then numbers have
+    to agree, and elsewhere they do not.
+    """
+
+    rows: tuple[Compared, ...]
+    differs: tuple[str, ...] = ()
+    figures: tuple[Figure, ...] = ()
+    same: bool = False
+
+
+@dataclass(frozen=True)
+class Item:
+    """One table or figure. ``run`` names a function from ``Setting`` to ``Findings``, if any.
+
+    ``offline`` says what is run on the small data, and ``needs`` what the paper's own version
+    takes. ``how`` says how to make that with percert, or why there is nothing to make.
+    """
+
+    name: str
+    paper: PaperName
+    title: str
+    how: str
+    needs: tuple[Need, ...] = ()
+    offline: str = ""
+    run: str = ""
+    needs_offline: tuple[Need, ...] = field(default=())
+
+    @property
+    def state(self) -> Literal["offline", "needs data", "nothing to run"]:
+        """What can be done about it."""
+        if self.run:
+            return "offline"
+        return "needs data" if self.needs else "nothing to run"
+
+
+class MissingDataError(ValueError):
+    """Data of an item that are not there; the message says what to put where."""
+
+
+def data_folder(setting: Setting, name: str, what: str) -> Path:
+    """The folder ``name`` of the setting's data.
+
+    Raises :class:`MissingDataError` where it is not there.
+    """
+    if setting.data is None:
+        raise MissingDataError(f"needs {what}: name the folder that holds {name}/ with --data")
+    folder = setting.data / name
+    if not folder.exists():
+        raise MissingDataError(f"needs {what}: put it into {folder}")
+    return folder
+
+
+def weights_file(setting: Setting) -> Path:
+    """SqueezeNet 1.0's weights. Raises :class:`MissingDataError` where they are not there."""
+    name = "squeezenet1_0-imagenet.safetensors"
+    places = [setting.weights] if setting.weights is not None else []
+    if not places and setting.data is not None:
+        places = [setting.data / name, setting.data.parent / "weights" / name]
+    for place in places:
+        if place.is_file():
+            return place
+    found = f", looked for {' and '.join(map(str, places))}" if places else ""
+    raise MissingDataError(
+        f"needs the weights of SqueezeNet 1.0, {name}: name the file with --weights{found}"
+    )

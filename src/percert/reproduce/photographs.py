@@ -1,0 +1,109 @@
+"""Attack runs on a few photographs, shared by all items that look at attacks."""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from percert.attacks.catalog import parse_attack
+from percert.attacks.collection import (
+    ClassifierTask,
+    Item,
+    Measure,
+    Plan,
+    Tally,
+    attack_items,
+    find_items,
+    folder_names,
+    keep,
+    number_labels,
+    open_output,
+    probe,
+    record_columns,
+    with_labels,
+)
+from percert.evaluation.attack_runs import AttackRuns, read_attack_runs
+from percert.lipschitz.weights_hash import weights_hash
+from percert.models import load_classifier
+from percert.reports import write_run
+from percert.reproduce.item import MissingDataError, Setting, data_folder, weights_file
+
+#: Where the attacked photographs of all items of a run lie, beside the items' own folders.
+SHARED = "attacked-photographs"
+FOLDER = "imagenet-compatible"
+
+
+def photographs(setting: Setting) -> list[Item]:
+    """The first ``setting.images`` of the ImageNet-Compatible images that are there, labelled.
+
+    Raises :class:`~percert.reproduce.item.MissingDataError` where there are none.
+    """
+    folder = data_folder(setting, FOLDER, "images of the ImageNet-Compatible set, with images.csv")
+    labels = folder / "images.csv"
+    if not labels.is_file():
+        raise MissingDataError(f"needs the labels of the photographs: put them into {labels}")
+    found = with_labels(find_items(folder / "images"), labels, label_column="TrueLabel")
+    return found[: setting.images]
+
+
+def attack_photographs(
+    setting: Setting, attacks: Sequence[str], confidence: float = 0
+) -> AttackRuns:
+    """Attack SqueezeNet on the photographs with each of ``attacks``, or take what is there.
+
+    All items of one run share the folder, so that an attack is made once; after a kill it goes on.
+    Raises ``ValueError`` where an attack gives up or an image cannot be read.
+    """
+    items = photographs(setting)
+    model = load_classifier("squeezenet1_0", setting.device, weights_file(setting))
+    # The first class of these labels is 1; the few photographs here must not have to tell.
+    numbered = number_labels(items, probe(model, items), "1", FOLDER)
+    measures: dict[str, Measure] = {}
+    plan = Plan(
+        attacks={text: parse_attack(text) for text in attacks},
+        folders=folder_names(attacks),
+        measures=measures,
+        batch_size=4,
+        seed=setting.seed,
+    )
+    folder = setting.out.parent / (SHARED if not confidence else f"{SHARED}-{confidence:g}")
+    task = ClassifierTask(model, targeted=False, confidence=confidence)
+    settings = {
+        "goal": "classifier",
+        "images": str((data_folder(setting, FOLDER, "photographs") / "images").resolve()),
+        "model": "squeezenet1_0",
+        "weights_sha256": weights_hash(model),
+        "confidence": confidence,
+        "limit": setting.images,
+        "seed": setting.seed,
+    }
+    store = open_output(folder, record_columns(task.columns, list(measures)), settings)
+    done = {(row["image"], row["attack"]) for row in store.rows()}
+    began, tally = time.perf_counter(), Tally()
+    for _ in keep(attack_items(task, plan, numbered.items, done), store, tally):
+        pass
+    store.merge()
+    write_run(
+        folder,
+        command=["percert", "reproduce", "hpot-table1", "--images", str(setting.images)],
+        settings=settings,
+        seed=setting.seed,
+        device=setting.device,
+        seconds=time.perf_counter() - began,
+    )
+    if tally.bad or tally.failed:
+        name, reason = (tally.bad or tally.failed)[0]
+        raise ValueError(f"{name}: {reason}")
+    return _only(read_attack_runs([folder]), attacks)
+
+
+def _only(runs: AttackRuns, attacks: Sequence[str]) -> AttackRuns:
+    """The rows of ``attacks`` alone: others may have been run for other items."""
+    order = {name: place for place, name in enumerate(attacks)}
+    rows = [row for row in runs.rows if row["attack"] in order]
+    rows.sort(key=lambda row: order[row["attack"]])
+    return AttackRuns(runs.folders, rows, runs.goal, runs.images, runs.over)
+
+
+def folder_of(setting: Setting) -> Path:
+    """Where the photographs lie."""
+    return data_folder(setting, FOLDER, "photographs") / "images"
