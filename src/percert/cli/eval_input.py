@@ -1,0 +1,111 @@
+"""What the verbs of ``percert eval`` that measure a metric are given: triplets, budgets, sizes."""
+
+import sys
+from collections.abc import Iterator
+from enum import Enum
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+if TYPE_CHECKING:
+    from percert.data.triplet import Triplet
+
+
+class Kind(str, Enum):
+    """What lies at SOURCE."""
+
+    AUTO = "auto"
+    NIGHT = "night"
+    BAPPS = "bapps"
+    CSV = "csv"
+    DISTORTIONS = "distortions"
+
+
+def read_budgets(text: str, option: str) -> tuple[float, ...]:
+    """The numbers of a list such as ``36/255,0.5``, each once, in order.
+
+    >>> read_budgets("1/4, 1", "--eps")
+    (0.25, 1.0)
+    """
+    found = []
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        try:
+            value = float(Fraction(part))
+        except (ValueError, ZeroDivisionError):
+            value = -1.0
+        if value < 0:
+            raise ValueError(f"{option}: expected numbers such as 0.5 or 36/255, found {part!r}")
+        found.append(float(f"{value:.10g}"))  # as attacks are told it
+    return tuple(dict.fromkeys(found))
+
+
+def read_size(text: str | None) -> tuple[int, int] | None:
+    """``224`` or ``192x256`` as (height, width)."""
+    if text is None:
+        return None
+    height, _, width = text.partition("x")
+    try:
+        found = int(height), int(width or height)
+    except ValueError:
+        found = 0, 0
+    if min(found) < 1:
+        raise ValueError(f"--size: expected H or HxW such as 224, found {text!r}")
+    return found
+
+
+def triplets_of(
+    source: Path,
+    kind: Kind,
+    split: str | None,
+    images: Path | None,
+    distortions: tuple[str, ...],
+    seed: int,
+) -> "Iterator[Triplet]":
+    """The triplets at ``source``, found out from what lies there where ``kind`` does not say."""
+    from percert.data.bapps import bapps_folders, bapps_triplets
+    from percert.data.night import night_triplets
+    from percert.data.triplet import distortion_triplets
+    from percert.data.triplets_csv import csv_triplets
+
+    if kind is Kind.AUTO:
+        if not source.exists():
+            raise ValueError(f"{source}: no such file or folder")
+        if source.suffix.lower() == ".csv":
+            kind = Kind.CSV
+        elif (source / "data.csv").is_file():
+            kind = Kind.NIGHT
+        elif source.is_dir() and bapps_folders(source, "all"):
+            kind = Kind.BAPPS
+        else:
+            kind = Kind.DISTORTIONS
+    if kind is Kind.NIGHT:
+        return night_triplets(source, split or "test")  # type: ignore[arg-type]  # it checks
+    if kind is Kind.BAPPS:
+        return bapps_triplets(source, split or "val")  # type: ignore[arg-type]  # it checks
+    if kind is Kind.CSV:
+        return csv_triplets(source, images=images, split=None if split == "all" else split)
+    return distortion_triplets(source, distortions=distortions, seed=seed)
+
+
+class Bar:
+    """A bar on stderr, where somebody watches."""
+
+    def __init__(self, total: int) -> None:
+        from rich.progress import Progress
+
+        self.bar = Progress(
+            console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()
+        )
+        self.task = self.bar.add_task("evaluating", total=total)
+
+    def __enter__(self) -> "Bar":
+        self.bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.stop()
+
+    def advance(self, rows: int) -> None:
+        self.bar.advance(self.task, rows)

@@ -1,0 +1,93 @@
+"""How far an attack on the embedding moves a metric, and Proposition 1."""
+
+import dataclasses
+
+import pytest
+import torch
+from tests.evaluation.twoafc_images import picture
+
+from percert import create_metric
+from percert.certify import distance
+from percert.evaluation import stability
+from percert.evaluation.proposition import count_violations, violation_figure
+from percert.evaluation.stability import COLUMNS, StabilityRun, evaluate_stability
+from percert.evaluation.stability_report import distance_figure, summarise_stability
+from percert.evaluation.twoafc_attacks import Budget
+from percert.evaluation.twoafc_check import BrokenCertificate
+from percert.images import save_image
+
+
+@pytest.fixture
+def paths(tmp_path):
+    found = []
+    for i in range(3):
+        path = tmp_path / f"p{i}.png"
+        save_image(picture(i, 16 if i else 20), path)
+        found.append((path.name, path))
+    return found
+
+
+def rows_of(run, paths):
+    return [row for step in evaluate_stability(run, paths) for row in step.rows]
+
+
+def test_a_linear_embedding_goes_as_far_as_its_certificate_allows(paths):
+    """Of the angle, which is what the certificate bounds: exact where c = 0, nothing is clipped."""
+    metric = create_metric("thumbnail", device="cpu")
+    run = StabilityRun({"thumbnail": metric}, (Budget("l2", 0.3),), climbs="distance", steps=30)
+    rows = rows_of(run, paths)
+    assert len(rows) == 3
+    for row in rows:
+        assert row.keys() == COLUMNS.keys()
+        assert row["l2"] <= 0.3 * (1 + 1e-5)
+        assert row["distance"] <= row["upper"] <= 1.25 * row["distance"]
+        assert not row["violates"]
+
+
+def test_the_attack_on_the_embedding_is_that_of_the_paper(paths):
+    """For a linear embedding every direction of greatest stretch gives the same length."""
+    metric = create_metric("thumbnail", device="cpu")
+    (row, *_) = rows_of(StabilityRun({"m": metric}, (Budget("l2", 0.5),), steps=20), paths[1:2])
+    assert row["l2"] == pytest.approx(0.5, rel=1e-4)
+    assert 0 < row["distance"] <= row["upper"]
+    (less, *_) = rows_of(StabilityRun({"m": metric}, (Budget("linf", 0.01),), steps=5), paths[1:2])
+    assert less["linf"] <= 0.01 * (1 + 1e-5)
+
+
+def test_a_steep_metric_violates_the_proposition(paths):
+    class Steep(torch.nn.Module):
+        def forward(self, reference, candidate):
+            return 3 * (reference - candidate).flatten(1).norm(dim=1)
+
+    run = StabilityRun({"steep": Steep()}, (Budget("l2", 0.2), Budget("l2", 0.4)), steps=3)
+    rows = rows_of(run, paths)
+    counts = count_violations(rows)
+    assert [(found.images, found.violations) for found in counts] == [(3, 3), (3, 3)]
+    assert counts[0].steepest == pytest.approx(3, rel=1e-4)
+    assert [found.bound for found in summarise_stability(rows)] == [None, None]
+    assert violation_figure(rows).startswith(b"\x89PNG")
+    assert distance_figure(rows).startswith(b"\x89PNG")
+
+
+def test_a_distance_beyond_its_certificate_stops_the_run(paths, monkeypatch):
+    def boastful(*given, **more):
+        interval = distance.__globals__["distance_of_features"](*given, **more)
+        return dataclasses.replace(interval, upper=0.5 * interval.upper)
+
+    monkeypatch.setattr(stability, "distance_of_features", boastful)
+    metric = create_metric("thumbnail", device="cpu")
+    run = StabilityRun({"m": metric}, (Budget("l2", 0.3),), climbs="distance", steps=30)
+    with pytest.raises(BrokenCertificate, match=r"image p1\.png: within l2 = 0\.[23]"):
+        rows_of(run, paths[1:2])
+
+
+def test_it_goes_on_where_it_stood_and_tells_bad_files(paths, tmp_path):
+    metric = create_metric("thumbnail", device="cpu")
+    run = StabilityRun({"m": metric}, (Budget("l2", 0.1),), steps=2)
+    whole = rows_of(run, paths)
+    done = frozenset((row["image"], row["attack"]) for row in whole[:2])
+    bad = ("bad.png", tmp_path / "bad.png")
+    steps = list(evaluate_stability(run, [*paths, bad], done))
+    assert [step.bad for step in steps if step.bad] == ["bad.png"]
+    (rest,) = (row for step in steps for row in step.rows)
+    assert rest["distance"] == pytest.approx(whole[2]["distance"], rel=1e-5)
