@@ -1,7 +1,7 @@
 """The augmented data set D of Algorithm 2: a folder of shards, drawn from without loading it.
 
-In memory are a few numbers an image (about 70 bytes); pixels are read from disk when they are drawn.
-The folder may grow meanwhile: :meth:`AdversarialDataset.refresh` takes up what is new.
+In memory are a few numbers an image (about 70 bytes); pixels are read from disk when they are
+drawn. The folder may grow meanwhile: :meth:`AdversarialDataset.refresh` takes up what is new.
 """
 
 import json
@@ -67,7 +67,7 @@ def write_about(folder: Path, about: About) -> None:
 
 
 def read_about(folder: Path) -> About | None:
-    """What ``dataset.json`` says, ``None`` where there is none. ``ValueError`` for another format."""
+    """What ``dataset.json`` says, or ``None``. Raises ``ValueError`` for another format."""
     try:
         found = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
         if found.pop("format") != 1:
@@ -151,8 +151,8 @@ class AdversarialDataset:
         wanted, back = np.unique(rows, return_inverse=True)
         pixels = np.empty((len(wanted), 3, height, width), np.uint8)
         self._decode(wanted, pixels)
-        found: Bytes = pixels[back]
-        return found
+        chosen: Bytes = pixels[back]
+        return chosen
 
     def _cached(self) -> Bytes:
         height, width = self.about.size

@@ -6,8 +6,8 @@ images are drawn once in 5,000 times, and a step on the last image is 10,000 tim
 a clean image: as written, training diverges at once. ``"literal"`` is that; ``"normalised"`` keeps
 the bias towards recent rounds, with
 
-- weights in units of a round, P = (k - 1) + i / N: between 0 and the number of rounds, so that after
-  k rounds a clean image is drawn 2 / (2 + k^2) of the times;
+- weights in units of a round, P = (k - 1) + i / N: between 0 and the number of rounds, so that
+  after k rounds 2 / (2 + k^2) of the draws are clean images;
 - steps of P over its mean under the drawing, sum P^2 / sum P, so that the mean step is one of the
   learning rate.
 """

@@ -16,7 +16,7 @@ from percert.training.example_weights import Bytes
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 #: Where the data starts: after the signature, the header's 25 bytes, and a chunk's first 8.
 DATA = 41
-#: zlib's level. At 32 x 32 more of it shrinks the files by a few per cent, and takes thrice as long.
+#: zlib's level. At 32 x 32 more of it shrinks the files by a few per cent, for thrice the time.
 LEVEL = 1
 
 

@@ -1,4 +1,4 @@
-"""Draws in proportion to weights, with replacement, that a seed decides whatever the batches are."""
+"""Draws in proportion to weights, with replacement, decided by a seed alone."""
 
 from typing import TypeAlias
 

@@ -1,0 +1,193 @@
+"""One batch of Algorithm 2: attacked against the model as it is now, centres' changes first."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from percert.attacks import Attack, Untargeted, run_attack
+from percert.images import round_to_8bit
+from percert.tensors import Images
+from percert.training.example_weights import Bytes, Ints
+from percert.training.kmeans import Clusters, try_changes
+
+
+@dataclass
+class Tally:
+    """What one round took: images by what was done to them, and seconds.
+
+    ``centres`` were attacked before the round's first step, ``centre_seconds`` is their time;
+    ``attack_seconds`` has them, and trying their perturbations, as well.
+    """
+
+    round: int
+    images: int = 0
+    wrong: int = 0
+    spared: int = 0
+    attacked: int = 0
+    succeeded: int = 0
+    centres: int = 0
+    model_calls: int = 0
+    attack_seconds: float = 0.0
+    centre_seconds: float = 0.0
+    step_seconds: float = 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class Attacked:
+    """``images`` as 8-bit files hold them, and of each: adversarial, wrong before, spared."""
+
+    images: Images
+    success: Tensor
+    wrong: Tensor
+    spared: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Centres:
+    """The changes of the clusters' centres in one round, in 8-bit levels, and which succeeded."""
+
+    clusters: Clusters
+    levels: Tensor
+    success: Tensor
+
+    def of(self, sources: Ints, like: Images) -> tuple[Tensor, Tensor]:
+        """The change for each clean image's cluster, in units of 1, and whether there is one."""
+        cluster = torch.from_numpy(self.clusters.member[sources])
+        return self.levels[cluster].to(like) / 255, self.success[cluster].to(like.device)
+
+
+@contextmanager
+def frozen(model: nn.Module) -> Iterator[None]:
+    """``model`` in evaluation mode and without gradients of its weights, for as long as it takes."""
+    training = model.training
+    needed = [(value, value.requires_grad) for value in model.parameters()]
+    model.eval().requires_grad_(False)
+    try:
+        yield
+    finally:
+        model.train(training)
+        for value, had in needed:
+            value.requires_grad_(had)
+
+
+def attack_batch(
+    attack: Attack,
+    model: nn.Module,
+    images: Images,
+    labels: Tensor,
+    *,
+    seeds: Tensor,
+    tally: Tally,
+    change: tuple[Tensor, Tensor] | None = None,
+    attack_wrong: bool = False,
+) -> Attacked:
+    """Images ``(n, 3, h, w)`` after the attack, in [0, 1] and in whole 8-bit levels.
+
+    Those that the model has wrong are left as they are, as Algorithm 1 stops at once on them,
+    unless ``attack_wrong``. ``change``: (changes, which there are) of the clusters' centres, tried
+    first. Success is judged after rounding to 8 bits. Adds what it took to ``tally``.
+    """
+    began = time.perf_counter()
+    goal = Untargeted(labels)
+    demanded = Untargeted(labels, float(getattr(attack, "confidence", 0.0)))
+    result = images.clone()
+    with frozen(model):
+        with torch.no_grad():
+            wrong = goal.margin(goal.scores(model, images)) > 0
+        success, spared = torch.zeros_like(wrong), torch.zeros_like(wrong)
+        todo = torch.ones_like(wrong) if attack_wrong else ~wrong
+        if change is not None:
+            rows = (todo & change[1]).nonzero()[:, 0]
+            if len(rows):
+                moved, reached = try_changes(
+                    model, images[rows], change[0][rows], demanded.select(rows)
+                )
+                result[rows[reached]] = moved[reached]
+                spared[rows[reached]] = success[rows[reached]] = True
+            todo = todo & ~spared
+        rows = todo.nonzero()[:, 0]
+        if len(rows):
+            for found in run_attack(
+                attack,
+                model,
+                images[rows],
+                goal.select(rows),
+                batch_size=len(rows),
+                seeds=seeds[rows.cpu()],
+            ):
+                place = rows[found.index.to(rows.device)]
+                result[place] = found.verdict.images_8bit
+                success[place] = found.verdict.success_8bit
+                tally.model_calls += found.model_calls
+    tally.images += len(images)
+    tally.wrong += int(wrong.sum())
+    tally.spared += int(spared.sum())
+    tally.attacked += len(rows)
+    tally.succeeded += int(success.sum())
+    tally.attack_seconds += time.perf_counter() - began
+    return Attacked(round_to_8bit(result), success, wrong, spared)
+
+
+def attack_centres(
+    attack: Attack,
+    model: nn.Module,
+    images: Bytes,
+    labels: Tensor,
+    clusters: Clusters,
+    path: Path,
+    *,
+    seeds: Tensor,
+    batch: int,
+    tally: Tally,
+) -> Centres:
+    """The centres' changes against the model as it is now; from ``path`` where they are there.
+
+    ``images`` are the centres' own, uint8. Written whole or not at all.
+    """
+    if path.exists():
+        with safe_open(path, "pt") as file:
+            kept: dict[str, Any] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            spent = float(file.metadata()["seconds"])
+    else:
+        own = Tally(tally.round)
+        where = next(model.parameters()).device
+        levels = np.zeros(images.shape, np.int16)
+        success = torch.zeros(len(images), dtype=torch.bool)
+        for start in range(0, len(images), batch):
+            rows = slice(start, start + batch)
+            pixels = to_float(images[rows], where)
+            found = attack_batch(
+                attack, model, pixels, labels[rows].to(where), seeds=seeds[rows], tally=own
+            )
+            success[rows] = found.success.cpu()
+            levels[rows] = to_bytes(found.images).astype(np.int16) - images[rows]
+        kept = {"levels": torch.from_numpy(levels), "success": success}
+        spent = own.attack_seconds
+        temporary = path.with_name(f".{path.name}.part")
+        save_file(kept, temporary, metadata={"seconds": repr(spent)})
+        temporary.replace(path)
+    tally.centres = len(images)
+    tally.centre_seconds += spent
+    tally.attack_seconds += spent
+    return Centres(clusters, kept["levels"], kept["success"])
+
+
+def to_float(images: Bytes, device: torch.device) -> Images:
+    """8-bit images as floats in [0, 1], exactly as a decoded file gives them."""
+    pixels = torch.from_numpy(images).to(device).float()
+    return pixels / torch.full((), 255.0, device=device)
+
+
+def to_bytes(images: Images) -> Bytes:
+    """Images in whole 8-bit levels as uint8 ``(n, 3, h, w)``."""
+    found: Bytes = (images.detach() * 255).round().to(torch.uint8).cpu().numpy()
+    return found
