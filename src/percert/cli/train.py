@@ -2,6 +2,10 @@
 
 import typer
 
+from percert.cli.flowing import flowing
+from percert.cli.train_distill import distill
+from percert.cli.train_finetune import finetune
+
 train = typer.Typer(
     name="train",
     no_args_is_help=True,
@@ -10,6 +14,8 @@ train = typer.Typer(
 )
 # A verb a file, registered here as in cli/attack.py:
 # train.command("dro", help=flowing(dro.__doc__), no_args_is_help=True)(dro)
+train.command("distill", help=flowing(distill.__doc__), no_args_is_help=True)(distill)
+train.command("finetune", help=flowing(finetune.__doc__), no_args_is_help=True)(finetune)
 
 
 @train.callback()

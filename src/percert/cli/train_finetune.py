@@ -1,0 +1,64 @@
+"""``percert train finetune``: a network learns which of two images people find closer."""
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from percert.cli.failure import one_line_errors
+from percert.cli.options import DeviceOption, JsonOption
+from percert.cli.train_distill import (
+    DataOption,
+    DevicesOption,
+    NodesOption,
+    OutOption,
+    RecipeArgument,
+    TensorboardOption,
+    finish,
+)
+
+
+@one_line_errors
+def finetune(
+    recipe: RecipeArgument,
+    data: DataOption,
+    out: OutOption,
+    model: Annotated[
+        Path | None,
+        typer.Option(
+            "--model",
+            metavar="DIR",
+            help="The folder to start from, of a distillation or an export; by default the one "
+            "that the recipe names.",
+            show_default=False,
+        ),
+    ] = None,
+    device: DeviceOption = "auto",
+    devices: DevicesOption = None,
+    nodes: NodesOption = None,
+    tensorboard: TensorboardOption = True,
+    as_json: JsonOption = False,
+) -> None:
+    """Fine-tune a 1-Lipschitz network on triplets, as the RECIPE says.
+
+    NIGHT and BAPPS in their published layouts, tables of your own, or triplets made from images.
+    The loss is the paper's hinge on distances, or a margin on the certified radius itself. A run
+    that was killed goes on where it stopped, and ends in the same weights.
+
+    [bold]Examples[/bold]
+
+    percert train finetune recipes/lipsim-paper-finetune.toml --data /data --model runs/distill --out runs/night
+
+    percert eval twoafc night --data /data/night --metric runs/night
+    """  # noqa: E501  # a command stays in one line
+    from percert.training.engine import Devices, start_fabric
+    from percert.training.finetuning import finetune as run_finetuning
+    from percert.training.finetuning import read_finetune_recipe
+
+    started = time.perf_counter()
+    settings = read_finetune_recipe(recipe)
+    fabric = start_fabric(Devices(device, devices, nodes))
+    run_finetuning(settings, data, out, fabric, model=model, tensorboard=tensorboard)
+    if fabric.is_global_zero:
+        finish(recipe, settings.seed, out, str(fabric.device), started, as_json)

@@ -1,0 +1,196 @@
+"""``percert train distill``: the run."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from percert.images.load import decode_image
+from percert.metrics.embedding import EmbeddingMetric
+from percert.metrics.exported import ModelCard, metric_of
+from percert.training.distillation.losses import relational_loss, rmse
+from percert.training.distillation.recipe import DistillRecipe, DistillWeights
+from percert.training.distillation.targets import (
+    Answers,
+    Target,
+    View,
+    fit_target,
+    save_target,
+    saved_target,
+)
+from percert.training.engine import run
+from percert.training.sources import Entry, ImageSource, Loader, ShuffledOrder, open_images
+from percert.training.student import new_student, save_model
+from percert.training.teachers import EmbeddingCache, Teacher, image_key, load_teacher
+from percert.training.views import draw_jitter, jittered, standard_view
+
+
+@dataclass(frozen=True)
+class Distillation:
+    """The task: both pipelines through the student, the standard one through the teacher."""
+
+    answers: Answers
+    target: Target
+    weights: DistillWeights
+
+    def losses(
+        self, forward: Any, batch: Sequence[View], device: torch.device, gather: Any
+    ) -> Mapping[str, Tensor]:
+        images = torch.stack([view.image for view in batch]).to(device)
+        draws = torch.stack([view.draws for view in batch]).to(device)
+        asked = self.target(self.answers(batch, device))
+        # One pass for both: DDP counts on one forward a step.
+        here, there = forward(torch.cat((images, jittered(images, draws)))).chunk(2)
+        width = asked.shape[1]
+        here, there = here[:, :width], there[:, :width]
+        weights = self.weights
+        losses = {
+            "standard": weights.standard * rmse(here, asked),
+            "jittered": weights.jittered * rmse(there, asked),
+            "between": weights.between * rmse(here, there),
+        }
+        if weights.relational:
+            losses["relational"] = weights.relational * relational_loss(gather(here), gather(asked))
+        return {name: loss for name, loss in losses.items() if getattr(weights, name)}
+
+
+def distill(
+    recipe: DistillRecipe,
+    data: Path,
+    out: Path,
+    fabric: Any,
+    *,
+    teacher: Teacher | None = None,
+    tensorboard: bool = True,
+) -> EmbeddingMetric:
+    """Distil a student as ``recipe`` says, from images below ``data``; goes on where it stopped.
+
+    Writes checkpoints, logs, and at the end ``model.safetensors`` and ``config.json`` into ``out``,
+    which is then the folder of a metric. ``fabric`` comes from ``engine.start_fabric``; ``teacher``
+    replaces the recipe's. Raises ``ValueError`` where data, teacher or shapes do not fit.
+    """
+    source = open_images(recipe.data.images, data, mix=recipe.data.mix)
+    if teacher is None:
+        chosen = recipe.teacher
+        weights = data / chosen.weights if chosen.weights else None
+        teacher = load_teacher(chosen.name, weights, bf16=chosen.bf16)
+    loader = _loader(recipe, source, fabric)
+    kept = recipe.teacher.cache
+    cache = (
+        EmbeddingCache(out / kept, teacher.fingerprint, dtype=recipe.teacher.cache_dtype)
+        if kept
+        else None
+    )
+    try:
+        answers = Answers(teacher, cache)
+        target = _target(recipe, answers, loader, fabric, out)
+        student = new_student(recipe.student, recipe.name, recipe.seed)
+        _check_width(recipe, answers, target, loader, fabric)
+        run(
+            Distillation(answers, target, recipe.losses),
+            student,
+            loader,
+            recipe.schedule,
+            fabric,
+            out,
+            recipe=f"{recipe!r}\nteacher {teacher.fingerprint}",
+            tensorboard=tensorboard,
+        )
+    finally:
+        if cache is not None:
+            cache.close()
+    trained = {
+        "by": "percert train distill",
+        "teacher": teacher.name,
+        "teacher_fingerprint": teacher.fingerprint,
+        "scale": recipe.teacher.scale,
+        "steps": recipe.schedule.steps,
+        "global_batch": loader.batch * loader.world,
+    }
+    network = student.network.cpu()
+    if fabric.is_global_zero:
+        save_model(network, recipe.student, recipe.name, out, trained)
+    fabric.barrier()
+    return metric_of(ModelCard(recipe.name, recipe.student, ""), network)
+
+
+def _loader(recipe: DistillRecipe, source: ImageSource, fabric: Any) -> Loader[Entry, View]:
+    return Loader(
+        ShuffledOrder(source, seed=recipe.seed, mix=recipe.data.mix),
+        _prepare(recipe, source),
+        recipe.schedule.batch,
+        recipe.seed,
+        fabric.global_rank,
+        fabric.world_size,
+        recipe.schedule.workers,
+    )
+
+
+def _prepare(
+    recipe: DistillRecipe, source: ImageSource
+) -> Callable[[Entry, np.random.Generator], View]:
+    data = recipe.data
+
+    def prepare(entry: Entry, generator: np.random.Generator) -> View:
+        content = source.read(entry)
+        image = standard_view(decode_image(content, str(entry)), data.side, data.fit)
+        mirrored = bool(generator.random() < data.flip)
+        key = image_key(content, f"{data.side} {data.fit} {'mirrored' if mirrored else 'upright'}")
+        draws = draw_jitter(recipe.jitter, generator)
+        return View(image.flip(-1) if mirrored else image, key, draws)
+
+    return prepare
+
+
+def _target(
+    recipe: DistillRecipe, answers: Answers, loader: Loader[Entry, View], fabric: Any, out: Path
+) -> Target:
+    chosen = recipe.teacher
+    if chosen.target != "principal":
+        return Target(chosen.scale, unit=chosen.target == "unit")
+    path = out / "target.safetensors"
+    if fabric.is_global_zero and saved_target(path, chosen.scale) is None:
+        # Every process sees the first images of one and the same order.
+        alone = Loader(loader.order, loader.prepare, loader.batch, loader.seed)
+        batches = alone.batches(alone.order.start())
+        seen: list[Tensor] = []
+        try:
+            while sum(map(len, seen)) < chosen.fitted_on:
+                views, _ = next(batches)
+                seen.append(answers(views, fabric.device).cpu())
+        finally:
+            batches.close()
+        fitted = torch.cat(seen)[: chosen.fitted_on]
+        save_target(fit_target(fitted, chosen.dimensions, chosen.scale), path)
+    fabric.barrier()
+    target = saved_target(path, chosen.scale)
+    assert target is not None  # written above
+    return target
+
+
+def _check_width(
+    recipe: DistillRecipe,
+    answers: Answers,
+    target: Target,
+    loader: Loader[Entry, View],
+    fabric: Any,
+) -> None:
+    """Before a long run: does what is imitated fit into the student's embedding?"""
+    if target.axes is not None:
+        width = len(target.axes)
+    else:
+        batches = loader.batches(loader.order.start())
+        try:
+            views, _ = next(batches)
+        finally:
+            batches.close()
+        width = answers(views, fabric.device).shape[1]
+    if width > recipe.student.width:
+        raise ValueError(
+            f"student: expected an embedding of at least the target's {width} values, found "
+            f'{recipe.student.width}; make it wider, or take target = "principal"'
+        )

@@ -1,0 +1,16 @@
+"""The engine of long runs: processes, checkpoints that survive kills, logs, averages."""
+
+from percert.training.engine.checkpoint import Checkpoints
+from percert.training.engine.devices import Devices, start_fabric
+from percert.training.engine.run import Schedule, Task, run
+from percert.training.engine.sound import NonFiniteError
+
+__all__ = [
+    "Checkpoints",
+    "Devices",
+    "NonFiniteError",
+    "Schedule",
+    "Task",
+    "run",
+    "start_fabric",
+]

@@ -1,0 +1,55 @@
+"""On what a run computes: one process or many, through lightning-fabric."""
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+from percert.device import resolve_device
+
+
+@dataclass(frozen=True)
+class Devices:
+    """``device`` is ``auto``, ``cpu`` or ``cuda``; ``devices`` are processes a node, one GPU each.
+
+    ``None`` takes what torchrun says, otherwise 1. With more than one process gradients are
+    averaged (DDP). Under torchrun and Slurm the processes are theirs, otherwise they are started
+    here, on one node.
+    """
+
+    device: str = "auto"
+    devices: int | None = None
+    nodes: int | None = None
+
+    def __post_init__(self) -> None:
+        for name, value in (("devices", self.devices), ("nodes", self.nodes)):
+            if value is not None and value < 1:
+                raise ValueError(f"{name}: expected at least 1, found {value}")
+
+
+def start_fabric(devices: Devices) -> Any:
+    """A launched ``Fabric``: where there are several processes, each comes out of it.
+
+    Float32 throughout. Raises ``ValueError`` where lightning-fabric is not installed, or the
+    devices are not there.
+    """
+    try:
+        from lightning_fabric import Fabric
+    except ModuleNotFoundError:
+        raise ValueError("training: needs lightning-fabric: pip install 'percert[train]'") from None
+    local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    count = devices.devices or local
+    nodes = devices.nodes or max(1, int(os.environ.get("WORLD_SIZE", local)) // max(1, local))
+    kind = resolve_device(devices.device).type
+    try:
+        fabric = Fabric(
+            accelerator="cuda" if kind == "cuda" else "cpu",
+            devices=count,
+            num_nodes=nodes,
+            strategy="ddp" if count * nodes > 1 else "auto",
+            precision="32-true",
+        )
+        fabric.launch()
+    except (RuntimeError, ValueError, ImportError) as error:
+        why = " ".join(str(error).split())
+        raise ValueError(f"training: cannot start {count} x {nodes} processes: {why}") from error
+    return fabric

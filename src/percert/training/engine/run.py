@@ -1,0 +1,216 @@
+"""The loop: batches, losses, steps, checkpoints."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, Literal, Protocol, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from percert.training.engine.average import WeightAverage
+from percert.training.engine.checkpoint import (
+    Checkpoint,
+    Checkpoints,
+    load_optimizer,
+    optimizer_tensors,
+)
+from percert.training.engine.log import RunLog
+from percert.training.engine.sound import NonFiniteError, blame
+from percert.training.sources.loader import Loader
+
+S = TypeVar("S")
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long, how fast. ``batch`` is a process's; several processes see that many times more.
+
+    The rate warms up over ``warmup`` steps, stays for the share ``plateau`` of the steps and falls
+    by half a cosine to 0. ``clip`` bounds the norm of the gradient (0: not at all), ``average`` is
+    the decay of the weights' average (0: none), ``log_every`` and ``save_every`` count steps.
+    """
+
+    steps: int = 1000
+    batch: int = 32
+    learning_rate: float = 1e-3
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    weight_decay: float = 0.0
+    warmup: int = 50
+    plateau: float = 0.0
+    clip: float = 1.0
+    average: float = 0.0
+    log_every: int = 10
+    save_every: int = 500
+    workers: int = 2
+
+    def __post_init__(self) -> None:
+        if min(self.steps, self.batch, self.save_every, self.log_every) < 1:
+            raise ValueError(
+                "schedule: expected steps, batch, save_every and log_every of at least 1, found "
+                f"{self.steps}, {self.batch}, {self.save_every} and {self.log_every}"
+            )
+        if not (0 <= self.plateau < 1 and 0 <= self.average < 1 and self.learning_rate > 0):
+            raise ValueError(
+                "schedule: expected plateau and average in [0, 1) and a learning_rate above 0, "
+                f"found {self.plateau}, {self.average} and {self.learning_rate}"
+            )
+
+    def rate(self, step: int) -> float:
+        """The learning rate of step number ``step``, from 0 on.
+
+        >>> schedule = Schedule(steps=100, warmup=10, learning_rate=1.0)
+        >>> schedule.rate(0), round(schedule.rate(50), 6)
+        (0.1, 0.5)
+        """
+        fall = max(0.0, (step / self.steps - self.plateau) / (1 - self.plateau))
+        warm = min(1.0, (step + 1) / max(1, self.warmup))
+        # Rounded, so that the cosine's last digits, which differ between machines, do not count.
+        return self.learning_rate * warm * round(0.5 * (1 + math.cos(math.pi * fall)), 12)
+
+
+class Task(Protocol[S]):
+    """What a run trains, and on what."""
+
+    def losses(
+        self, forward: Any, batch: Sequence[S], device: torch.device, gather: Any
+    ) -> Mapping[str, Tensor]:
+        """The losses of a batch, each a mean over it, whose sum is trained.
+
+        ``forward`` is the network as all processes train it; ``gather(x)`` joins the rows of all
+        processes, with gradients.
+        """
+
+
+@dataclass(frozen=True)
+class _Run(Generic[S]):
+    """What stays the same from step to step."""
+
+    fabric: Any
+    network: nn.Module
+    module: Any
+    optimizer: Any
+    average: WeightAverage | None
+
+
+def run(
+    task: Task[S],
+    network: nn.Module,
+    loader: Loader[Any, S],
+    schedule: Schedule,
+    fabric: Any,
+    out: Path,
+    *,
+    recipe: str,
+    tensorboard: bool = True,
+) -> nn.Module:
+    """Train ``network`` on ``task``, from the last checkpoint in ``out`` where there is one.
+
+    ``recipe`` is all that the result depends on, as text: a checkpoint of another is refused. On a
+    CPU the weights at the end are the same bits, however often the run was killed. Returns the
+    network (its weights the average where ``schedule.average`` is set), in evaluation mode, without
+    gradients. Raises :class:`NonFiniteError` where a loss or gradient is not finite.
+    """
+    checkpoints = Checkpoints(out / "checkpoints")
+    found = checkpoints.latest()
+    recipe = f"{recipe}\nglobal batch {loader.batch * loader.world}"
+    if found is not None:
+        if found.numbers["recipe"] != recipe:
+            raise ValueError(
+                f"{out}: holds a run of another recipe or global batch; give another --out or "
+                "delete it"
+            )
+        network.load_state_dict(found.model)
+    network.train()
+    kind = {"adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}[schedule.optimizer]
+    more = {"betas": (0.9, 0.99)} if schedule.optimizer == "adamw" else {"momentum": 0.9}
+    optimizer: Any = kind(
+        network.parameters(), lr=schedule.learning_rate, weight_decay=schedule.weight_decay, **more
+    )
+    module, optimizer = fabric.setup(network, optimizer)
+    average = WeightAverage(network, schedule.average) if schedule.average else None
+    this = _Run[S](fabric, network, module, optimizer, average)
+    step, cursor = 0, loader.order.start()
+    if found is not None:
+        _restore(this, found)
+        step, cursor = found.step, loader.order.found(found.numbers["cursor"])
+    whole = loader.batch * loader.world
+    batches = loader.batches(cursor)
+    try:
+        with RunLog(
+            out,
+            first=step,
+            steps=schedule.steps,
+            images=whole,
+            every=schedule.log_every,
+            loud=fabric.is_global_zero,
+            tensorboard=tensorboard,
+        ) as log:
+            while step < schedule.steps:
+                batch, cursor = next(batches)
+                for group in optimizer.param_groups:
+                    group["lr"] = schedule.rate(step)
+                values = _step(this, task, batch, schedule, step + 1)
+                step += 1
+                log.step(step, values)
+                if step % schedule.save_every == 0 or step == schedule.steps:
+                    log.keep(last=step == schedule.steps)
+                    if fabric.is_global_zero:
+                        held = loader.order.held(cursor)
+                        checkpoints.save(_checkpoint(this, step, held, recipe))
+                    fabric.barrier()
+    finally:
+        batches.close()
+    if average is not None:
+        network.load_state_dict(average.state_dict())
+    return network.eval().requires_grad_(False)
+
+
+def _step(
+    this: _Run[S], task: Task[S], batch: Sequence[S], schedule: Schedule, step: int
+) -> dict[str, float]:
+    fabric, network = this.fabric, this.network
+
+    def gather(rows: Tensor) -> Tensor:
+        if fabric.world_size == 1:
+            return rows
+        joined: Tensor = fabric.all_gather(rows, sync_grads=True)
+        return joined.flatten(0, 1)
+
+    losses = task.losses(this.module, batch, fabric.device, gather)
+    total = torch.stack(list(losses.values())).sum()
+    this.optimizer.zero_grad()
+    fabric.backward(total)
+    bound = schedule.clip or math.inf
+    norm = nn.utils.clip_grad_norm_(network.parameters(), bound)
+    bad = not (bool(torch.isfinite(norm)) and bool(torch.isfinite(total)))
+    if fabric.world_size > 1:  # all stop together: one alone would leave the others waiting
+        mine = torch.tensor(float(bad), device=fabric.device)
+        bad = bool(fabric.all_reduce(mine, reduce_op="max"))
+    if bad:
+        where = blame(network, lambda: task.losses(network, batch, fabric.device, lambda x: x))
+        said = {name: loss.item() for name, loss in losses.items()}
+        raise NonFiniteError(f"step {step}: the loss is not finite ({said}): {where}")
+    this.optimizer.step()
+    if this.average is not None:
+        this.average.update(network)
+    values = {name: loss.item() for name, loss in losses.items()}
+    return {"loss": total.item(), **values, "gradient": norm.item()}
+
+
+def _checkpoint(this: _Run[S], step: int, cursor: dict[str, Any], recipe: str) -> Checkpoint:
+    tensors = optimizer_tensors(this.optimizer)
+    numbers: dict[str, Any] = {"recipe": recipe, "cursor": cursor}
+    if this.average is not None:
+        tensors |= {f"average.{name}": value for name, value in this.average.tensors.items()}
+        numbers["averaged"] = this.average.steps
+    return Checkpoint(step, dict(this.network.state_dict()), tensors, numbers)
+
+
+def _restore(this: _Run[S], found: Checkpoint) -> None:
+    load_optimizer(this.optimizer, found.tensors)
+    if this.average is not None:
+        this.average.steps = int(found.numbers["averaged"])
+        for name, value in this.average.tensors.items():
+            value.copy_(found.tensors[f"average.{name}"])
