@@ -1,0 +1,177 @@
+"""The interface: attacks as jobs, their progress, cancelling, results and pictures."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Form, Request, Response
+from fastapi.responses import FileResponse, StreamingResponse
+
+from percert.app.classifier_attack import attack_classifier, checked_attack
+from percert.app.desk import AtDesk, Desk
+from percert.app.job import Job
+from percert.app.job_view import JobView, events, progress_json, view
+from percert.app.pair_answer import PairQuestion
+from percert.app.pair_attack import attack_pair
+from percert.app.questions import AskedPair, AskedTriplet, ImageFile
+from percert.app.refusal import Refused, problems
+from percert.app.streams import Streams
+from percert.app.triplet_answer import TripletQuestion
+from percert.app.triplet_attack import attack_triplet
+from percert.app.uploads import Upload, upload_of
+from percert.reports.lengths import one_level
+
+router = APIRouter(prefix="/api/v1", responses=problems())
+
+Times = Annotated[
+    float,
+    Form(
+        gt=1,
+        le=1000,
+        allow_inf_nan=False,
+        description="How many times the proven radius the attack outside of it may use.",
+    ),
+]
+AttackText = Annotated[
+    str,
+    Form(
+        max_length=200,
+        description="NAME or NAME:key=value,key=value; /api/v1/about lists the attacks.",
+    ),
+]
+ModelName = Annotated[
+    str, Form(max_length=200, description="One of /api/v1/about; by default the first.")
+]
+Target = Annotated[
+    int | None,
+    Form(ge=0, description="A class to attack towards; by default any but what the model says."),
+]
+STREAM: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "Server-sent events: progress with JSON, then end with the state.",
+        "content": {"text/event-stream": {"schema": {"type": "string"}}},
+    }
+}
+
+
+async def start_pair(desk: Desk, asked: PairQuestion) -> Job:
+    """A job that attacks a comparison; the metric must have a proven bound."""
+    metric = desk.loaded.proven(asked.metric)
+    if asked.perturbed != "candidate":
+        raise Refused(422, "perturbed: the attack moves the candidate; expected 'candidate'")
+    if asked.eps == 0:
+        raise Refused(422, "eps: expected more than 0 to attack with")
+    threshold = (
+        desk.loaded.card(asked.metric).copy_threshold
+        if asked.threshold is None
+        else asked.threshold
+    )
+
+    def work(job: Job, reference: Any, candidate: Any) -> Any:
+        eps = asked.eps or one_level((candidate.shape[1], candidate.shape[2]))
+        return attack_pair(job, reference, candidate, metric=metric, eps=eps, threshold=threshold)
+
+    return await desk.start("compare", (asked.reference, asked.candidate), work)
+
+
+async def start_triplet(desk: Desk, asked: TripletQuestion, times: float) -> Job:
+    """A job that attacks a judgement; the metric must have a proven bound."""
+    metric = desk.loaded.proven(asked.metric)
+    work = partial(attack_triplet, metric=metric, times=times)
+    return await desk.start("judge", (asked.reference, asked.left, asked.right), work)
+
+
+async def start_classifier(
+    desk: Desk, image: Upload, model: str, text: str, target: int | None
+) -> Job:
+    """A job that attacks a classifier on one image."""
+    name, network = desk.loaded.classifier(model)
+    attack = await desk.ask(partial(checked_attack, text, desk.loaded))
+    work = partial(
+        attack_classifier,
+        name=name,
+        model=network,
+        text=text,
+        attack=attack,
+        target=target,
+        side=desk.limits.attack_side,
+        loaded=desk.loaded,
+    )
+    return await desk.start("attack", (image,), work)
+
+
+@router.post("/compare/attack", status_code=202, tags=["compare"], response_model=JobView)
+async def attack_compare(desk: AtDesk, asked: AskedPair) -> dict[str, Any]:
+    """Start an attack on the candidate within eps that moves the distance as far as it can."""
+    return view(await start_pair(desk, asked))
+
+
+@router.post("/judge/attack", status_code=202, tags=["judge"], response_model=JobView)
+async def attack_judge(desk: AtDesk, asked: AskedTriplet, times: Times = 2.0) -> dict[str, Any]:
+    """Start attacks on the reference, inside the proven radius and outside of it."""
+    return view(await start_triplet(desk, asked, times))
+
+
+@router.post("/attack", status_code=202, tags=["attack"], response_model=JobView)
+async def attack(
+    desk: AtDesk,
+    image: ImageFile,
+    attack: AttackText = "ascent",
+    model: ModelName = "",
+    target: Target = None,
+) -> dict[str, Any]:
+    """Start an attack on a classifier."""
+    started = await start_classifier(desk, upload_of(image, "image"), model, attack, target)
+    return view(started)
+
+
+@router.get("/jobs/{job_id}", tags=["jobs"], response_model=JobView, responses=problems(404))
+async def job(desk: AtDesk, job_id: str) -> dict[str, Any]:
+    """How far a job is, and its result when it is done."""
+    return view(desk.jobs.find(job_id))
+
+
+@router.delete("/jobs/{job_id}", tags=["jobs"], response_model=JobView, responses=problems(404))
+async def cancel(desk: AtDesk, job_id: str) -> dict[str, Any]:
+    """Cancel a job; one that is over stays as it is."""
+    found = desk.jobs.find(job_id)
+    found.cancel()
+    return view(found)
+
+
+@router.get(
+    "/jobs/{job_id}/events",
+    tags=["jobs"],
+    response_class=StreamingResponse,
+    responses={**problems(404), **STREAM},
+)
+async def job_events(request: Request, desk: AtDesk, job_id: str) -> Response:
+    """The progress of a job as it goes on."""
+    return stream(request, desk, job_id, progress_json)
+
+
+@router.get(
+    "/jobs/{job_id}/pictures/{name}",
+    tags=["jobs"],
+    response_class=FileResponse,
+    responses={200: {"content": {"image/png": {}}}, **problems(404)},
+)
+async def picture(desk: AtDesk, job_id: str, name: str) -> Response:
+    """A picture of a finished job."""
+    found = desk.jobs.find(job_id)
+    if found.state != "done" or name not in found.pictures:
+        raise Refused(404, "There is no such picture.")
+    return FileResponse(found.folder / f"{name}.png", media_type="image/png")
+
+
+def stream(request: Request, desk: Desk, job_id: str, shown: Callable[[Job], str]) -> Response:
+    """The events of a job, one of a limited number of streams."""
+    found = desk.jobs.find(job_id)
+    streams: Streams = request.app.state.streams
+    streams.check()
+
+    return StreamingResponse(
+        streams.counted(events(desk.jobs, found, shown)),
+        media_type="text/event-stream",
+        headers={"X-Accel-Buffering": "no"},
+    )

@@ -1,0 +1,81 @@
+"""Requests whose body is too large, or arrives too slowly."""
+
+import asyncio
+import time
+
+from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from percert.app.limits import Limits
+from percert.app.refusal import refusal
+
+#: Bodies up to so many times the limit are read to their end before they are refused: a browser
+#: that still sends does not look at the answer.
+DRAINED = 4
+
+
+class BodyLimit:
+    """Refuses bodies above ``limits.upload_bytes`` (413) and slow ones (408)."""
+
+    def __init__(self, app: ASGIApp, limits: Limits) -> None:
+        self.app = app
+        self.limits = limits
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        most = self.limits.upload_bytes
+        until = time.monotonic() + self.limits.receive_seconds
+        arrived = 0
+
+        async def limited() -> Message:
+            nonlocal arrived, until
+            if arrived < 0:  # the body has arrived: what comes now is the end of the connection
+                return await receive()
+            try:
+                message = await asyncio.wait_for(receive(), max(0.0, until - time.monotonic()))
+            except (asyncio.TimeoutError, TimeoutError):
+                seconds = self.limits.receive_seconds
+                raise HTTPException(
+                    408,
+                    f"The request did not arrive within {seconds:g} seconds.",
+                    {"Connection": "close"},
+                ) from None
+            if message["type"] == "http.request":
+                arrived += len(message.get("body", b""))
+                if arrived > most:
+                    raise HTTPException(413, too_large(most), {"Connection": "close"})
+                if not message.get("more_body", False):
+                    arrived = -1
+            return message
+
+        announced = Headers(scope=scope).get("content-length", "")
+        if announced.isdigit() and int(announced) > most:
+            if int(announced) <= DRAINED * most:
+                await _drain(receive, until)
+            answer = refusal(scope, 413, too_large(most))
+            answer.headers["Connection"] = "close"
+            await answer(scope, receive, send)
+            return
+        await self.app(scope, limited, send)
+
+
+def too_large(most: int) -> str:
+    """The reason.
+
+    >>> too_large(2**20)
+    'The request is larger than 1.0 MiB, which is the limit of this server.'
+    """
+    return f"The request is larger than {most / 2**20:.1f} MiB, which is the limit of this server."
+
+
+async def _drain(receive: Receive, until: float) -> None:
+    try:
+        while time.monotonic() < until:
+            message = await asyncio.wait_for(receive(), until - time.monotonic())
+            if message["type"] != "http.request" or not message.get("more_body", False):
+                return
+    except (asyncio.TimeoutError, TimeoutError):
+        return

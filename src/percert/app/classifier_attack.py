@@ -1,0 +1,227 @@
+"""Attack a classifier on one image, and show what came of it from every side."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from percert.app.job import Job
+from percert.app.loaded import Loaded
+from percert.app.pictures import WHITE, fit, magnified, visible
+from percert.attacks import Targeted, Untargeted, parse_attack, run_attack
+from percert.attacks.attack import Attack
+from percert.attacks.catalog import CATALOG
+from percert.metrics.metric import MetricCard
+
+#: Classes that are listed, of before and after together.
+LISTED = 5
+#: Attacks that cannot be stopped while they attack a single image.
+UNSTOPPABLE = ("foolbox",)
+
+
+@dataclass(frozen=True)
+class Probability:
+    """One class's probability before and after the attack (of the 8-bit image)."""
+
+    label: int
+    name: str
+    before: float
+    after: float
+
+
+@dataclass(frozen=True)
+class Distance:
+    """The distance of the attacked 8-bit image from the original; ``None`` if not to be had."""
+
+    metric: str
+    value: float | None
+    why_not: str | None = None
+
+
+@dataclass(frozen=True)
+class ClassifierAttackAnswer:
+    """Whether the attack reached its goal, as returned and in 8 bits, and how far it went.
+
+    ``resolution`` (height, width) is what was attacked, ``reduced_from`` the size of the upload
+    where that was larger.
+    """
+
+    model: str
+    attack: str
+    label: int
+    target: int | None
+    success: bool
+    success_8bit: bool
+    prediction_before: int
+    prediction_after: int
+    probabilities: list[Probability]
+    distances: list[Distance]
+    resolution: tuple[int, int]
+    reduced_from: tuple[int, int] | None
+    model_calls: int
+    seconds: float
+    cut_short: bool
+    says: list[str]
+
+
+def attacks_offered() -> list[str]:
+    """The attacks on classifiers that the server runs: all that can be stopped.
+
+    >>> "ascent" in attacks_offered(), "foolbox" in attacks_offered()
+    (True, False)
+    """
+    return [
+        card.name
+        for card in CATALOG.values()
+        if "classifier" in card.goals and card.name not in UNSTOPPABLE
+    ]
+
+
+def checked_attack(text: str, loaded: Loaded) -> Attack:
+    """The attack that ``text`` names, if a client may run it: no files, no downloads.
+
+    Raises ``ValueError`` for what the catalog refuses, and for settings that would lead elsewhere.
+    """
+    name, _, settings = text.partition(":")
+    if name in CATALOG and name not in attacks_offered():
+        raise ValueError(
+            f"attack {name}: not offered here; these are: {', '.join(attacks_offered())}"
+        )
+    if "checkpoint" in settings:
+        raise ValueError(f"attack {name}: files cannot be named here, found 'checkpoint'")
+    attack = parse_attack(text)[1]
+    allowed = {card.name for card in loaded.cards()} | {"squared-l2", "features"}
+    for field in fields(attack):  # type: ignore[arg-type]  # attacks of the catalog are dataclasses
+        value = getattr(attack, field.name)
+        if field.name in ("cost", "metric") and value is not None and value not in allowed:
+            raise ValueError(
+                f"attack {name}: {field.name}: expected one of {', '.join(sorted(allowed))}, "
+                f"found {value!r}"
+            )
+    return attack
+
+
+def attack_classifier(
+    job: Job,
+    image: Tensor,
+    *,
+    name: str,
+    model: nn.Module,
+    text: str,
+    attack: Attack,
+    target: int | None,
+    side: int,
+    loaded: Loaded,
+) -> ClassifierAttackAnswer:
+    """Attack ``model`` on a ``(3, h, w)`` image: away from what it says, or to ``target``."""
+    given = image.shape[1], image.shape[2]
+    image = fit(image, side)
+    batch = image[None].to(loaded.device)
+    before = _probabilities(model, batch)
+    label = int(before.argmax())
+    if target is not None and not 0 <= target < len(before):
+        raise ValueError(f"target: expected a class from 0 to {len(before) - 1}, found {target}")
+    wanted = torch.tensor([label if target is None else target], device=batch.device)
+    goal = Untargeted(wanted) if target is None else Targeted(wanted)
+    (result,) = run_attack(attack, model, batch, goal, watch=job.watch(f"attacking with {text}"))
+    job.check()
+    job.doing = "measuring"
+    verdict = result.verdict
+    moved = verdict.images_8bit
+    after = _probabilities(model, moved)
+    distances = _distances(job, batch, moved, loaded)
+    _draw(job, image, moved[0].cpu())
+    size = image.shape[1], image.shape[2]
+    names: Sequence[str] = getattr(model, "class_names", ())
+    return ClassifierAttackAnswer(
+        model=name,
+        attack=text,
+        label=label,
+        target=target,
+        success=bool(verdict.success.item()),
+        success_8bit=bool(verdict.success_8bit.item()),
+        prediction_before=label,
+        prediction_after=int(after.argmax()),
+        probabilities=_listed(before, after, names),
+        distances=distances,
+        resolution=size,
+        reduced_from=None if size == given else given,
+        model_calls=result.model_calls,
+        seconds=result.seconds,
+        cut_short=job.cut_short,
+        says=_says(bool(verdict.success_8bit.item()), target, label, int(after.argmax()), names),
+    )
+
+
+@torch.no_grad()
+def _probabilities(model: nn.Module, batch: Tensor) -> Tensor:
+    scores: Tensor = model(batch)
+    return scores[0].softmax(0).cpu()
+
+
+def _listed(before: Tensor, after: Tensor, names: Sequence[str]) -> list[Probability]:
+    """The most probable classes of before and after."""
+    highest = torch.maximum(before, after).topk(min(LISTED, len(before))).indices.tolist()
+    return [
+        Probability(place, _called(place, names), before[place].item(), after[place].item())
+        for place in highest
+    ]
+
+
+def _called(label: int, names: Sequence[str]) -> str:
+    return names[label] if label < len(names) else f"class {label}"
+
+
+def _distances(job: Job, before: Tensor, after: Tensor, loaded: Loaded) -> list[Distance]:
+    found = []
+    for card in loaded.cards():
+        job.check()
+        value, why_not = _measured(card, before, after, loaded)
+        found.append(Distance(card.name, value, why_not))
+    return found
+
+
+@torch.no_grad()
+def _measured(
+    card: MetricCard, before: Tensor, after: Tensor, loaded: Loaded
+) -> tuple[float | None, str | None]:
+    smallest = min(before.shape[2:])
+    if smallest < card.smallest_side:
+        return None, f"needs {card.smallest_side} pixels a side"
+    try:
+        value = loaded.metric(card.name)(before, after).item()
+    except ValueError as error:
+        return None, str(error)
+    return (value, None) if abs(value) != float("inf") else (None, "infinite")
+
+
+def _draw(job: Job, before: Tensor, after: Tensor) -> None:
+    job.picture("before", before, "The image that was attacked", whole=True)
+    job.picture("after", after, "The adversarial image, in 8 bits", whole=True)
+    difference, times = magnified(before, after)
+    job.picture("difference", difference, f"The change, {times} times magnified; grey is none")
+    says = f"Where it can be seen: CIEDE2000 by pixel, white from {WHITE:g} on"
+    job.picture("visible", visible(before, after), says)
+
+
+def _says(
+    success: bool, target: int | None, label: int, after: int, names: Sequence[str]
+) -> list[str]:
+    wanted = "another class" if target is None else _called(target, names)
+    if success:
+        return [
+            f"The attack reached its goal ({wanted}): the model now says {_called(after, names)} "
+            f"instead of {_called(label, names)}."
+        ]
+    return [f"The attack did not reach its goal ({wanted}) with a file of 8 bits."]
+
+
+def settings_of(values: Mapping[str, Any]) -> str:
+    """Settings as they are written behind an attack's name.
+
+    >>> settings_of({"steps": 100, "loss": "margin"})
+    'steps=100,loss=margin'
+    """
+    return ",".join(f"{key}={value}" for key, value in values.items())

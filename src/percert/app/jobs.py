@@ -1,0 +1,113 @@
+"""All jobs of the server: started, looked up, cancelled, and forgotten after a while."""
+
+import logging
+import secrets
+import shutil
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from percert.app.job import Cancelled, Job
+from percert.app.limits import Limits
+from percert.app.refusal import Refused
+from percert.app.workers import Workers
+
+#: Seconds beyond its time after which a job that does not look at the clock is given up.
+GRACE = 10.0
+
+_log = logging.getLogger("percert.app")
+
+
+class Jobs:
+    """The jobs of one server, each in a folder of its own under ``folder``."""
+
+    def __init__(self, limits: Limits, folder: Path) -> None:
+        self._limits = limits
+        self._folder = folder
+        self._workers = Workers(limits.jobs, limits.waiting_jobs, "job")
+        self._jobs: dict[str, Job] = {}
+        self._lock = threading.Lock()
+        self.stopping = False
+
+    def create(self, kind: str) -> Job:
+        """A new job with its folder; nothing happens until it is :meth:`start` ed."""
+        self.tidy()
+        job_id = secrets.token_urlsafe(16)
+        folder = self._folder / f"job-{secrets.token_hex(8)}"
+        folder.mkdir()
+        return Job(job_id, kind, folder, self._limits.job_seconds)
+
+    def start(self, job: Job, work: Callable[[Job], Any]) -> None:
+        """Let ``work`` compute the job's result. :class:`Refused` (429) where too many wait."""
+        try:
+            if self.stopping:
+                raise Refused(429, "The server is stopping.")
+            with self._lock:
+                self._jobs[job.id] = job
+            self._workers.submit(partial(_run, job, work))
+        except Refused:
+            self.forget(job)
+            raise
+
+    def find(self, job_id: str) -> Job:
+        """The job, :class:`Refused` (404) where there is none of that name."""
+        self.tidy()
+        job = self._jobs.get(job_id)
+        if job is None:
+            raise Refused(404, "There is no such job; results are kept for a while only.")
+        return job
+
+    def forget(self, job: Job) -> None:
+        """Remove the job and its files."""
+        with self._lock:
+            self._jobs.pop(job.id, None)
+        shutil.rmtree(job.folder, ignore_errors=True)
+
+    def count(self) -> dict[str, int]:
+        """How many jobs there are by state."""
+        states = [job.state for job in list(self._jobs.values())]
+        return {state: states.count(state) for state in sorted(set(states))}
+
+    def tidy(self) -> None:
+        """Fail jobs whose time is long over, and forget old results."""
+        with self._lock:
+            jobs = list(self._jobs.values())
+        for job in jobs:
+            if job.state == "running" and job.took > job.seconds + GRACE:
+                job.expire()
+        over = sorted((job for job in jobs if job.over), key=lambda job: job.ended)
+        now = time.monotonic()
+        surplus = max(0, len(over) - self._limits.kept_jobs)
+        for place, job in enumerate(over):
+            if place < surplus or now - job.ended > self._limits.kept_seconds:
+                self.forget(job)
+
+    def close(self, seconds: float) -> bool:
+        """Cancel all jobs and give them ``seconds`` to notice; whether they did."""
+        self.stopping = True
+        for job in list(self._jobs.values()):
+            job.cancel("The server was stopped.")
+        return self._workers.close(seconds)
+
+
+def _run(job: Job, work: Callable[[Job], Any]) -> None:
+    try:
+        job.begin()
+        result = work(job)
+    except Cancelled:
+        job.cancel()
+    except Refused as error:
+        job.end("failed", reason=error.reason)
+    except (ValueError, MemoryError) as error:
+        job.end("failed", reason=str(error) or "It needs more memory than there is.")
+    except Exception:  # noqa: BLE001  # a defect: to be seen in the log, and not to end the thread
+        _log.exception("a job failed")
+        job.end("failed", reason="It failed by a fault of percert's; the server's log says more.")
+    else:
+        job.end("done", result=result)
+    finally:
+        for upload in job.folder.glob("upload-*"):
+            upload.unlink(missing_ok=True)

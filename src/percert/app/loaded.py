@@ -1,0 +1,130 @@
+"""What the server was started with: metrics, classifiers, and a store to search."""
+
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from torch import nn
+
+from percert.app.refusal import Refused
+from percert.metrics.catalog import CATALOG, create_metric, metric_card
+from percert.metrics.embedding import EmbeddingMetric
+from percert.metrics.metric import Metric, MetricCard
+
+if TYPE_CHECKING:
+    from percert.search import Store
+
+DEFAULT = "lipsim-tiny"
+
+
+@dataclass(eq=False)
+class Loaded:
+    """Metrics are loaded when first asked for; which ones may be asked for is fixed at the start.
+
+    These are all that need no weights from elsewhere, and those of ``checkpoints`` (by name, with
+    their files). ``classifiers`` are by the name that clients give.
+    """
+
+    device: str = "cpu"
+    checkpoints: Mapping[str, Path | None] = field(default_factory=dict)
+    classifiers: Mapping[str, nn.Module] = field(default_factory=dict)
+    store: "Store | None" = None
+    #: LanceDB's tables are read by one thread at a time.
+    store_lock: threading.Lock = field(default_factory=threading.Lock)
+    _metrics: dict[str, Metric] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def cards(self) -> list[MetricCard]:
+        """The cards of all metrics that may be asked for, the default first."""
+        return [
+            card
+            for card in CATALOG.values()
+            if card.checkpoint in ("none", "optional") or card.name in self.checkpoints
+        ]
+
+    def absent(self) -> list[str]:
+        """Names of the metrics that would need weights that the server was not given."""
+        known = {card.name for card in self.cards()}
+        return [name for name in CATALOG if name not in known]
+
+    def card(self, name: str) -> MetricCard:
+        """The card of a metric that may be asked for; :class:`Refused` (422) otherwise."""
+        for card in self.cards():
+            if card.name == (name or DEFAULT):
+                return card
+        try:
+            metric_card(name)
+        except ValueError as error:
+            raise Refused(422, str(error)) from None
+        raise Refused(
+            422, f"metric {name}: needs weights, start the server with --metric {name}=FILE"
+        )
+
+    def metric(self, name: str) -> Metric:
+        """The metric, ready to use."""
+        card = self.card(name)
+        with self._lock:
+            if card.name not in self._metrics:
+                checkpoint = self.checkpoints.get(card.name)
+                made = create_metric(card.name, checkpoint=checkpoint, device=self.device)
+                self._metrics[card.name] = made
+            return self._metrics[card.name]
+
+    def proven(self, name: str) -> EmbeddingMetric:
+        """The metric, if it has a proven bound; :class:`Refused` (422) otherwise."""
+        metric = self.metric(name)
+        if not isinstance(metric, EmbeddingMetric):
+            known = ", ".join(card.name for card in self.cards() if card.embedding)
+            raise Refused(422, f"{name} has no proven bound to attack; these have: {known}")
+        return metric
+
+    def classifier(self, name: str) -> tuple[str, nn.Module]:
+        """The classifier and its full name, the only or first one where ``name`` is empty."""
+        if not self.classifiers:
+            raise Refused(422, "The server was started without a classifier (--model).")
+        name = name or next(iter(self.classifiers))
+        if name not in self.classifiers:
+            known = ", ".join(self.classifiers)
+            raise Refused(422, f"model: expected one of {known}, found {name!r}")
+        return name, self.classifiers[name]
+
+    def opened_store(self) -> "Store":
+        """The store; :class:`Refused` (422) where the server has none."""
+        if self.store is None:
+            raise Refused(422, "The server was started without a store (--store).")
+        return self.store
+
+
+def load_classifiers(
+    specs: Sequence[str], weights: Sequence[Path], device: str
+) -> dict[str, nn.Module]:
+    """The classifiers of ``specs`` with their ``weights`` in order, by short names.
+
+    Raises ``ValueError`` for what :func:`percert.models.load_classifier` refuses, and for weights
+    that are more than the classifiers.
+    """
+    from percert.models import load_classifier
+
+    if len(weights) > len(specs):
+        raise ValueError(f"--weights: {len(weights)} files for {len(specs)} classifiers")
+    files: list[Path | None] = [*weights, *[None] * (len(specs) - len(weights))]
+    found: dict[str, nn.Module] = {}
+    for spec, file in zip(specs, files, strict=True):
+        name = Path(spec).stem if spec.endswith(".toml") else spec
+        if name in found:
+            raise ValueError(f"--model: {name} is given twice")
+        found[name] = load_classifier(spec, device, file)
+    return found
+
+
+def load_store(path: str, checkpoints: Mapping[str, Path | None], device: str) -> "Store":
+    """The store at ``path``, opened with the metric that it is of."""
+    from percert.search.store import open_store, stored_metric
+
+    stored = stored_metric(path)
+    if stored is None:
+        raise ValueError(f"{path}: no store of percert")
+    metric = create_metric(stored.name, checkpoint=checkpoints.get(stored.name), device=device)
+    return open_store(path, metric, create=False)

@@ -1,0 +1,68 @@
+"""The pages: each a form; what it answers is in ``pages_answers`` and ``pages_jobs``."""
+
+from functools import partial
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Form, Request
+from fastapi.responses import RedirectResponse, Response
+
+from percert.app.api_about import describe
+from percert.app.desk import AtDesk, Desk
+from percert.app.guard import COOKIE, check_token, session_of
+from percert.app.templates import render
+
+router = APIRouter()
+
+#: Address, template, and what the navigation calls it.
+PAGES = {
+    "/": ("compare.html", "Compare"),
+    "/judge": ("judge.html", "Judge"),
+    "/attack": ("attack.html", "Attack"),
+    "/search": ("search.html", "Search"),
+    "/audit": ("audit.html", "Audit"),
+    "/interface": ("interface.html", "API"),
+}
+
+
+async def page(desk: Desk, path: str, **more: Any) -> Response:
+    """The page at ``path``, with ``more`` for its template."""
+    template, title = PAGES[path]
+    about = await desk.ask(partial(describe, desk))
+    navigation = [(address, name) for address, (_, name) in PAGES.items()]
+    values = {"here": path, "title": title, "navigation": navigation, "about": about}
+    return render(template, {**values, "result": None, **more})
+
+
+def _route(path: str) -> None:
+    async def show(desk: AtDesk) -> Response:
+        return await page(desk, path)
+
+    router.add_api_route(path, show, methods=["GET"], name=PAGES[path][1])
+
+
+for _path in PAGES:
+    _route(_path)
+
+
+@router.get("/login")
+async def login_page() -> Response:
+    """The form that asks for the token."""
+    return render("login.html", {"wrong": False})
+
+
+@router.post("/login")
+async def login(request: Request, token: Annotated[str, Form(max_length=500)] = "") -> Response:
+    """Take the token, and leave a cookie that proves it: this browser's, this server's."""
+    known = request.app.state.token
+    if known is not None and not await check_token(token, known):
+        return render("login.html", {"wrong": True}, 401)
+    answer = RedirectResponse("/", 303)
+    if known is not None:
+        answer.set_cookie(
+            COOKIE,
+            session_of(known),
+            httponly=True,
+            samesite="strict",
+            secure=request.url.scheme == "https",
+        )
+    return answer

@@ -1,0 +1,160 @@
+"""Attack a comparison: how far an attack moves the distance within eps, beside what is proven."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from percert.app.job import Job
+from percert.app.pictures import SHOWN, fit, magnified
+from percert.attacks import LpBall, MoveEmbedding, Verdict, create_attack, run_attack
+from percert.certify import distance
+from percert.metrics.embedding import EmbeddingMetric
+from percert.tensors import Images
+
+STEPS = 20
+
+
+@dataclass(frozen=True)
+class PairAttackAnswer:
+    """What an attack on the candidate's pixels within l2 ``eps`` made of the distance.
+
+    ``farthest`` and ``nearest`` are the distances that it reached upwards and downwards, and
+    ``within`` says that both lie in the proven interval from ``lower`` to ``upper``. The pictures
+    show the ``direction`` that does more damage: away where the pair are copies, else towards.
+    ``l2`` and ``distance_8bit`` are of that image as a file of 8 bits.
+    """
+
+    metric: str
+    eps: float
+    before: float
+    lower: float
+    upper: float
+    farthest: float
+    nearest: float
+    within: bool
+    threshold: float | None
+    copy_before: bool | None
+    copy_after: bool | None
+    direction: Literal["away", "towards"]
+    l2: float
+    distance_8bit: float
+    resolution: tuple[int, int]
+    model_calls: int
+    seconds: float
+    cut_short: bool
+    says: list[str]
+
+
+class _Distance:
+    """The metric's distance, or its negative: what an attack that maximises is to be given."""
+
+    def __init__(self, metric: EmbeddingMetric, sign: float) -> None:
+        self.metric = metric
+        self.sign = sign
+
+    def __call__(self, reference: Images, candidate: Images) -> Tensor:
+        return self.sign * self.metric(reference, candidate)
+
+
+def attack_pair(
+    job: Job,
+    reference: Tensor,
+    candidate: Tensor,
+    *,
+    metric: EmbeddingMetric,
+    eps: float,
+    threshold: float | None,
+) -> PairAttackAnswer:
+    """Push the distance of the ``(3, h, w)`` candidate both ways within l2 ``eps``."""
+    pair = reference[None], candidate[None]
+    interval = distance(metric, *pair, eps)
+    before = interval.distance.item()
+    attack = create_attack("apgd", norm="l2", eps=eps, steps=STEPS, stop=False)
+    found: dict[str, Verdict] = {}
+    calls, seconds = 0, 0.0
+    ways: tuple[tuple[Literal["away", "towards"], float], ...] = (("away", 1.0), ("towards", -1.0))
+    for part, (way, sign) in enumerate(ways):
+        (result,) = run_attack(
+            attack,
+            _Distance(metric, sign),
+            pair[1],
+            MoveEmbedding(pair[0]),
+            threat=LpBall("l2", eps),
+            watch=job.watch(f"moving the distance {_MOVES[way]}", part, len(ways)),
+        )
+        found[way] = result.verdict
+        calls, seconds = calls + result.model_calls, seconds + result.seconds
+    job.check()
+    with torch.no_grad():
+        after = {way: metric(pair[0], one.images).item() for way, one in found.items()}
+    copy = None if threshold is None else before <= threshold
+    direction: Literal["away", "towards"] = "towards" if copy is False else "away"
+    shown = found[direction]
+    with torch.no_grad():
+        as_file = metric(pair[0], shown.images_8bit).item()
+    lower, upper = interval.lower.item(), interval.upper.item()
+    within = all(lower <= value <= upper for value in after.values())
+    _draw(job, candidate, shown.images[0])
+    copy_after = None if threshold is None else after[direction] <= threshold
+    return PairAttackAnswer(
+        metric=metric.name,
+        eps=eps,
+        before=before,
+        lower=lower,
+        upper=upper,
+        farthest=after["away"],
+        nearest=after["towards"],
+        within=within,
+        threshold=threshold,
+        copy_before=copy,
+        copy_after=copy_after,
+        direction=direction,
+        l2=shown.distances["l2"].item(),
+        distance_8bit=as_file,
+        resolution=(candidate.shape[1], candidate.shape[2]),
+        model_calls=calls,
+        seconds=seconds,
+        cut_short=job.cut_short,
+        says=_says(before, after, (lower, upper), within, copy, copy_after),
+    )
+
+
+_MOVES = {"away": "up", "towards": "down"}
+
+
+def _says(
+    before: float,
+    after: dict[str, float],
+    proven: tuple[float, float],
+    within: bool,
+    copy: bool | None,
+    copy_after: bool | None,
+) -> list[str]:
+    said = [
+        f"The attack moved the distance from {before:.4f} up to {after['away']:.4f} and down to "
+        f"{after['towards']:.4f}."
+    ]
+    if within:
+        said.append(
+            f"Both lie within what is proven: {proven[0]:.4f} to {proven[1]:.4f}. Another attack "
+            "may come nearer to these bounds, none passes them."
+        )
+    else:
+        said.append(
+            "That leaves the proven interval: a defect of percert. Please report it, with the "
+            "images."
+        )
+    if copy is not None:
+        kept = "stands" if copy == copy_after else "is turned round"
+        said.append(f"The verdict ({'a copy' if copy else 'not a copy'}) {kept}.")
+    return said
+
+
+def _draw(job: Job, before: Tensor, after: Tensor) -> None:
+    job.picture("before", before, "The candidate as given")
+    job.picture("after", after, "The candidate after the attack")
+    small_before, small_after = fit(before, SHOWN), fit(after, SHOWN)
+    difference, times = magnified(small_before, small_after)
+    job.picture("difference", difference, f"The change, {times} times magnified; grey is none")

@@ -1,0 +1,113 @@
+"""Search: what a store says to one image."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from percert.app.desk import Desk
+from percert.app.pictures import fit
+from percert.app.refusal import Refused
+from percert.app.uploads import Upload
+from percert.images import ImageError, load_image
+from percert.metrics.catalog import CATALOG
+from percert.reports.finite import finite
+from percert.search import Store, queries
+
+#: The longer side of the small pictures of stored images.
+SMALL = 192
+
+
+@dataclass(frozen=True)
+class StoredImage:
+    """One stored image and the query; see ``percert index search``.
+
+    ``radius`` is ``None`` where it is infinite.
+    """
+
+    id: str
+    path: str | None
+    view: str
+    distance: float
+    lower: float
+    upper: float
+    certain: bool
+    radius: float | None
+
+
+@dataclass(frozen=True)
+class NearestAnswer:
+    """The nearest stored images; radii are ``None`` where they are infinite.
+
+    ``candidates`` (all that could be the first after a change of ``eps``) and ``certain`` are
+    ``None`` without an eps.
+    """
+
+    query: str
+    k: int
+    metric: str
+    results: list[StoredImage]
+    radius_first: float | None
+    radius_top_k: float | None
+    eps: float | None = None
+    candidates: list[StoredImage] | None = None
+    certain: bool | None = None
+
+
+@dataclass(frozen=True)
+class CopiesAnswer:
+    """Certain and possible copies among the stored images: proven that there is none besides."""
+
+    query: str
+    threshold: float
+    eps: float
+    metric: str
+    results: list[StoredImage]
+
+
+def answer_nearest(desk: Desk, upload: Upload, k: int, eps: float | None) -> dict[str, Any]:
+    """The fields of a :class:`NearestAnswer`."""
+    store, image = desk.loaded.opened_store(), upload.image(desk.limits.pixels)
+    with desk.loaded.store_lock:
+        (answer,) = queries.search(store, [image], k, eps, names=[upload.name])
+    found: dict[str, Any] = finite(answer.to_json())
+    return found
+
+
+def answer_copies(
+    desk: Desk, upload: Upload, threshold: float | None, eps: float | None
+) -> dict[str, Any]:
+    """The fields of a :class:`CopiesAnswer`, at the metric's own threshold by default."""
+    store, image = desk.loaded.opened_store(), upload.image(desk.limits.pixels)
+    limit = recommended(store) if threshold is None else threshold
+    with desk.loaded.store_lock:
+        (answer,) = queries.copies(store, [image], limit, eps, names=[upload.name])
+    found: dict[str, Any] = finite(answer.to_json())
+    return found
+
+
+def recommended(store: Store) -> float:
+    """The threshold that the store's metric recommends; ``ValueError`` where it does not."""
+    card = CATALOG.get(store.metric_id.name)
+    if card is None or card.copy_threshold is None:
+        raise ValueError(f"{store.metric_id.name} recommends no threshold: give one")
+    return card.copy_threshold
+
+
+def small_picture(desk: Desk, image_id: str) -> Tensor:
+    """A stored image, reduced; only files that the store itself names are ever read.
+
+    Raises :class:`Refused` (404) for an unknown id and a file that is gone.
+    """
+    store = desk.loaded.opened_store()
+    with desk.loaded.store_lock:
+        paths = queries.paths_of(store, {image_id})
+    path = paths.get(image_id)
+    if path is None:
+        raise Refused(404, "The store knows no file of that image.")
+    try:
+        image = load_image(Path(path), max_pixels=desk.limits.pixels)
+    except ImageError as error:
+        raise Refused(404, f"Its file cannot be shown: {error.reason}") from None
+    return fit(image, SMALL)

@@ -1,0 +1,201 @@
+"""The server: page and interface put together, started and stopped."""
+
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+
+import uvicorn
+from fastapi import FastAPI
+from fastapi.staticfiles import StaticFiles
+
+import percert
+from percert.app import (
+    api_about,
+    api_jobs,
+    api_questions,
+    pages,
+    pages_answers,
+    pages_jobs,
+    refusal,
+)
+from percert.app.body_limit import BodyLimit
+from percert.app.desk import Desk
+from percert.app.guard import SHORTEST_TOKEN, Guard, is_loopback
+from percert.app.jobs import Jobs
+from percert.app.limits import Limits
+from percert.app.loaded import Loaded
+from percert.app.patience import impatient
+from percert.app.secure_headers import SecureHeaders
+from percert.app.streams import Streams
+from percert.app.work_folder import work_folder
+from percert.app.workers import Workers
+
+#: Seconds that jobs are given to notice that the server stops.
+STOPPING = 10.0
+STATIC = Path(__file__).parent / "static"
+ABOUT = (
+    "How alike are two images, how far can that answer be trusted, and what does an attack make of "
+    "it? Every length is an l2 length in pixels from 0 to 1. What is refused comes back as "
+    '{"reason": "..."} with a 4xx status.'
+)
+
+_log = logging.getLogger("percert.app")
+
+
+def create_app(
+    loaded: Loaded,
+    folder: Path,
+    *,
+    limits: Limits | None = None,
+    token: str | None = None,
+    api_only: bool = False,
+    stopping: Callable[[], bool] = lambda: False,
+) -> FastAPI:
+    """The application. ``folder`` is where it may write; ``stopping`` says that it should end.
+
+    With a ``token``, nothing is answered without it. ``api_only`` leaves the page out. Raises
+    ``ValueError`` for a token that is too short.
+    """
+    if token is not None and len(token) < SHORTEST_TOKEN:
+        raise ValueError(
+            f"--token: expected at least {SHORTEST_TOKEN} characters, found {len(token)}"
+        )
+    limits = limits or Limits()
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        jobs = Jobs(limits, folder)
+        questions = Workers(limits.questions, limits.waiting_questions, "question")
+        app.state.desk = Desk(limits, loaded, questions, jobs, folder)
+        keeper = asyncio.create_task(_keep_tidy(jobs, stopping))
+        yield
+        keeper.cancel()
+        ended = await asyncio.to_thread(lambda: jobs.close(STOPPING) and questions.close(1.0))
+        if not ended:
+            _log.warning("a computation did not come to its end in time")
+
+    app = FastAPI(
+        title="percert",
+        version=percert.__version__,
+        description=ABOUT,
+        openapi_url="/api/v1/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+        lifespan=lifespan,
+    )
+    app.state.token = token
+    app.state.streams = Streams(limits.streams)
+    refusal.install(app)
+    for part in (api_about, api_questions, api_jobs):
+        app.include_router(part.router)
+    if not api_only:
+        for page in (pages, pages_answers, pages_jobs):
+            app.include_router(page.router, include_in_schema=False)
+        app.mount("/static", StaticFiles(directory=STATIC), name="static")
+    # The last one added sees a request first.
+    app.add_middleware(BodyLimit, limits=limits)
+    app.add_middleware(Guard, token=token)
+    app.add_middleware(SecureHeaders)
+    return app
+
+
+def check_host(host: str, token: str | None) -> None:
+    """Raise ``ValueError`` where others could reach the server, and no token keeps them out.
+
+    >>> check_host("0.0.0.0", None)
+    Traceback (most recent call last):
+    ValueError: --host 0.0.0.0: others can reach it there, so --token is needed
+    """
+    if token is None and not is_loopback(host):
+        raise ValueError(f"--host {host}: others can reach it there, so --token is needed")
+
+
+def serve(
+    loaded: Loaded,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    limits: Limits | None = None,
+    token: str | None = None,
+    api_only: bool = False,
+    ready: Callable[[str], None] = lambda address: None,
+) -> None:
+    """Answer requests until SIGINT or SIGTERM; then cancel the jobs, and leave no file behind.
+
+    ``port`` 0 takes a free one; ``ready`` is told the address. For the main thread of a process.
+    Raises ``ValueError`` for a host that needs a token, and ``OSError`` for a port that is taken.
+    """
+    check_host(host, token)
+    limits = limits or Limits()
+    with work_folder() as folder, _listening(host, port) as listener, _terminated_gently():
+        stopping: list[Callable[[], bool]] = [lambda: False]
+        app = create_app(
+            loaded,
+            folder,
+            limits=limits,
+            token=token,
+            api_only=api_only,
+            stopping=lambda: stopping[0](),
+        )
+        config = uvicorn.Config(
+            app,
+            http=impatient(limits.receive_seconds),
+            ws="none",
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            timeout_graceful_shutdown=int(STOPPING),
+        )
+        server = uvicorn.Server(config)
+        stopping[0] = lambda: server.should_exit
+        ready(address_of(host, listener))
+        with contextlib.suppress(KeyboardInterrupt, SystemExit):
+            server.run(sockets=[listener])
+
+
+def address_of(host: str, listener: socket.socket) -> str:
+    """Where a browser finds the server."""
+    shown = f"[{host}]" if ":" in host else host
+    return f"http://{shown}:{listener.getsockname()[1]}/"
+
+
+@contextlib.contextmanager
+def _listening(host: str, port: int) -> Iterator[socket.socket]:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        listener = socket.create_server((host, port), family=family, backlog=512)
+    except OSError as error:
+        raise OSError(f"cannot listen on {host} port {port}: {error.strerror or error}") from None
+    with listener:
+        yield listener
+
+
+@contextlib.contextmanager
+def _terminated_gently() -> Iterator[None]:
+    """Let SIGTERM unwind the stack, so that the folder is removed.
+
+    uvicorn handles the signal itself, and then raises it once more for who handled it before.
+    """
+
+    def leave(number: int, frame: object) -> None:
+        raise SystemExit(0)
+
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+async def _keep_tidy(jobs: Jobs, stopping: Callable[[], bool]) -> None:
+    """Forget old results, and tell the progress streams when the server is to stop."""
+    while True:
+        await asyncio.sleep(0.5)
+        jobs.tidy()
+        if stopping():
+            jobs.stopping = True

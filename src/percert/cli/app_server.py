@@ -1,0 +1,123 @@
+"""``percert app``: the page in a browser, and the REST interface."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from percert.cli.failure import complain, one_line_errors
+from percert.cli.options import DeviceOption
+
+
+@one_line_errors
+def serve_app(
+    host: Annotated[
+        str,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Where to listen. Anything but this machine's own loopback demands --token.",
+        ),
+    ] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(metavar="N", min=0, max=65535, help="0 takes a free one.")
+    ] = 8000,
+    token: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TEXT",
+            envvar="PERCERT_TOKEN",
+            help="What clients must know, at least 12 characters. The variable keeps it out of the "
+            "list of processes.",
+            show_default=False,
+        ),
+    ] = None,
+    api_only: Annotated[
+        bool, typer.Option("--api-only", help="The REST interface without the page.")
+    ] = False,
+    store: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PATH",
+            help="A store to search, made by [bold]percert index add[/bold].",
+            show_default=False,
+        ),
+    ] = None,
+    model: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="SPEC",
+            help="A classifier to attack: a TOML card, timm:NAME, torchvision:NAME, or "
+            "package.module:factory; repeat it for several.",
+        ),
+    ] = None,
+    weights: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE", help="Its weights, one file for each --model, in order."),
+    ] = None,
+    metric: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME[=FILE]",
+            help="A further distance that needs weights; those that need none are always there.",
+        ),
+    ] = None,
+    upload_mb: Annotated[
+        int, typer.Option("--upload-mb", min=1, max=4096, help="All files of one request.")
+    ] = 32,
+    megapixels: Annotated[float, typer.Option(min=0.01, max=178, help="One image.")] = 16.0,
+    jobs: Annotated[int, typer.Option(min=1, max=64, help="Attacks at once.")] = 1,
+    seconds: Annotated[float, typer.Option(min=1, help="One attack at most.")] = 120.0,
+    device: DeviceOption = "auto",
+) -> None:
+    """A page for comparing, judging, attacking, searching and auditing, and the same as REST.
+
+    It is served on this machine alone, until Ctrl-C, and needs no internet. The interface is
+    described at /api/v1/openapi.json. Uploads go to a temporary folder, and are removed.
+
+    [bold]Examples[/bold]
+
+    percert app
+
+    percert app --store photos.store --model squeezenet1_0 --weights squeezenet.safetensors
+
+    PERCERT_TOKEN=$(openssl rand -hex 16) percert app --host 0.0.0.0 --api-only
+    """
+    for package in ("fastapi", "jinja2", "multipart", "uvicorn"):
+        try:
+            __import__(package)
+        except ImportError:
+            raise ValueError(f"the app needs {package}: pip install 'percert[app]'") from None
+    from percert.app.limits import Limits
+    from percert.app.loaded import Loaded, load_classifiers, load_store
+    from percert.app.server import check_host, serve
+    from percert.device import resolve_device
+    from percert.metrics.catalog import metric_card
+
+    check_host(host, token)
+    place = str(resolve_device(device))
+    checkpoints: dict[str, Path | None] = {}
+    for entry in metric or ():
+        name, _, file = entry.partition("=")
+        checkpoints[metric_card(name).name] = Path(file) if file else None
+    loaded = Loaded(
+        device=place,
+        checkpoints=checkpoints,
+        classifiers=load_classifiers(model or (), weights or (), place),
+        store=None if store is None else load_store(store, checkpoints, place),
+    )
+    for name in checkpoints or ("lipsim-tiny",):  # what is wrong with weights is said at once
+        loaded.metric(name)
+    serve(
+        loaded,
+        host=host,
+        port=port,
+        limits=Limits(
+            upload_bytes=upload_mb * 2**20,
+            pixels=round(megapixels * 1e6),
+            jobs=jobs,
+            job_seconds=seconds,
+        ),
+        token=token,
+        api_only=api_only,
+        ready=lambda address: complain(f"serving {address} until Ctrl-C"),
+    )
