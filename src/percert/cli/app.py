@@ -7,12 +7,13 @@ from typing import Annotated
 import typer
 
 import percert
+from percert.cli.app_server import serve_app
 from percert.cli.attack import attack
 from percert.cli.audit import audit
 from percert.cli.compare import compare
 from percert.cli.data import data
-from percert.cli.export import export
 from percert.cli.eval import evaluate
+from percert.cli.export import export
 from percert.cli.flowing import flowing
 from percert.cli.index import index
 from percert.cli.judge import judge
@@ -31,6 +32,7 @@ app = typer.Typer(
 )
 for verb in (compare, judge, metrics, report, reproduce, export):
     app.command(help=flowing(verb.__doc__), no_args_is_help=verb is not metrics)(verb)
+app.command("app", help=flowing(serve_app.__doc__))(serve_app)
 app.add_typer(attack, name="attack")
 app.add_typer(audit, name="audit")
 app.add_typer(evaluate, name="eval")
