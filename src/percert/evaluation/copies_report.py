@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from percert.evaluation.copies_attacked import AttackedRates
+from percert.evaluation.copies_attacked import AttackedRate, AttackedRates
+from percert.evaluation.copies_rates import CertifiedRate
 from percert.evaluation.copies_result import CopiesPlan, DetectorResult
 from percert.reports.page import Figure, Paragraph, Section, Table
 from percert.reports.plots import COLOURS, figure_png, new_figure
@@ -81,12 +82,20 @@ def attack_figure(results: Sequence[DetectorResult]) -> bytes:
             _line(axis, found, "rate", "-", colour, one.name)
             if axis is not grid[0, 0] and found.budgets[0].certified is not None:
                 _line(axis, found, "certified", "--", colour, f"{one.name}, certified")
+    budgets = sorted({entry.eps for one in results for entry in _budgets(one)})
     for axis, what in zip(grid[0], ("copies found", "strangers refused"), strict=False):
-        axis.set_xscale("symlog", base=2, linthresh=1)
+        axis.set_xscale("symlog", base=2, linthresh=min(budgets, default=1.0))
+        axis.set_xticks([0.0, *budgets], [f"{eps:g}" for eps in (0.0, *budgets)], fontsize=8)
+        axis.minorticks_off()
         axis.set(xlabel="l2 eps", ylabel=f"share of {what}", ylim=(-0.02, 1.02))
         axis.grid(alpha=0.3)
         _legend(axis)
     return figure_png(figure)
+
+
+def _budgets(one: DetectorResult) -> list[CertifiedRate | AttackedRate]:
+    attacked = [found.budgets for found in (one.evasion, one.collision) if found is not None]
+    return [*one.certified, *(entry for some in attacked for entry in some)]
 
 
 def _once(one: DetectorResult, what: str) -> str:

@@ -1,0 +1,165 @@
+"""Attacks on copies: as strong as the closed form, and caught where a certificate lies."""
+
+import importlib.util
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from percert import certify, create_metric
+from percert.data.copy_edits import find_edit
+from percert.evaluation.copies import measure
+from percert.evaluation.copies_attack import collide, evade, random_start
+from percert.evaluation.copies_attacked import Pair, attacked_rates, check_order
+from percert.evaluation.copies_detector import MetricDetector, attacked
+from percert.evaluation.copies_pictures import as_tensor
+from percert.evaluation.rival_hashes import dhash
+from percert.lipschitz.bound import LipschitzBound
+from percert.norms import l2_norm
+
+_spec = importlib.util.spec_from_file_location(
+    "copies_world", Path(__file__).with_name("copies_world.py")
+)
+world = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(world)
+
+
+def tiny():
+    """8 x 8 pictures of little contrast: the thumbnail is linear there, and [0, 1] far away."""
+    return 0.4 + 0.2 * as_tensor([world.picture(seed, (8, 8)) for seed in range(4)])
+
+
+def test_a_collision_reaches_the_certified_radius_of_a_linear_metric():
+    """A stranger is pulled in just beyond its radius, and never inside of it."""
+    metric = create_metric("thumbnail-8", device="cpu")
+    detector, images = MetricDetector(metric), tiny()
+    vectors = detector.describe(images).vectors
+    certificate = certify.copies(metric, images.roll(1, 0), images, 0.3)
+    assert not certificate.decision.any()
+    for place, radius in enumerate(certificate.radius.tolist()):
+        one, reference = images[place : place + 1], vectors.roll(1, 0)[place : place + 1, None]
+        for share, reached in ((0.999, False), (1.02, True)):
+            eps = share * radius
+            start = random_start(one, eps, seed=0)
+            moved, inside = collide(detector, one, reference, 0.3, eps, 100, start)
+            assert inside.item() == reached, share
+            assert l2_norm(moved - one).item() <= eps
+            distance = detector.distances(detector.describe(moved).vectors, reference[0])
+            assert (distance.item() <= 0.3) == reached
+
+
+def test_of_several_views_all_have_to_be_left():
+    """Two views that are both near: the attack must leave both, and knows which is nearer."""
+    metric = create_metric("thumbnail-8", device="cpu")
+    detector, images = MetricDetector(metric), tiny()
+    vectors = detector.describe(images).vectors
+    shifted = detector.describe((images + 0.02 * images.flip(-1)).clamp(0, 1)).vectors
+    views = torch.stack([vectors, shifted], 1)
+    objective, distance = attacked(detector, images, views)
+    expected = torch.minimum(
+        detector.distances(vectors, vectors).diagonal(),
+        detector.distances(vectors, shifted).diagonal(),
+    )
+    torch.testing.assert_close(distance, expected, atol=1e-7, rtol=0)
+    # A soft minimum of two lies below the minimum, by at most its softness times log 2.
+    assert (objective <= distance + 1e-12).all()
+    assert (objective >= distance - 0.02 * np.log(2) - 1e-12).all()
+    moved, hidden = evade(detector, images, views, 0.05, 2.0, 60, random_start(images, 2.0, seed=0))
+    assert hidden.all()
+    after = detector.describe(moved).vectors
+    for view in (vectors, shifted):
+        assert (detector.distances(after, view).diagonal() > 0.05).all()
+
+
+@pytest.fixture(scope="module")
+def world_of_pairs():
+    images = world.pictures(4)
+    edits = [find_edit("jpeg-50"), find_edit("crop-90-random")]
+    detector = world.thumbnail()
+    gallery = measure([detector], images, range(4), edits)["thumbnail-8"].gallery
+    copies = [Pair(i, edit.name, i) for edit in edits for i in range(4)]
+    strangers = [Pair(i, None, (i + 1) % 4) for i in range(4)]
+    return images, detector, gallery, copies, strangers
+
+
+@pytest.mark.parametrize("copies", [True, False])
+def test_proven_is_right_under_attack_is_right_without(world_of_pairs, copies):
+    images, detector, gallery, *both = world_of_pairs
+    wanted = both[0] if copies else both[1]
+    told = []
+    found = attacked_rates(
+        detector,
+        gallery,
+        images,
+        wanted,
+        0.12 if copies else 0.5,
+        copies=copies,
+        steps=12,
+        seed=0,
+        budgets=(64.0, 1.0, 16.0),
+        done=told.append,
+    )
+    assert sum(told) == found.pairs == len(wanted)
+    assert found.photographs == 4
+    assert [entry.eps for entry in found.budgets] == [1.0, 16.0, 64.0]
+    last = found.natural
+    for entry in found.budgets:
+        assert entry.certified <= entry.rate <= last
+        last = entry.rate
+    # Far enough, nothing is left: the attack is no empty gesture.
+    assert found.budgets[0].rate > found.budgets[-1].rate == 0
+    assert found.budgets[0].certified > 0
+
+
+@pytest.mark.parametrize("copies", [True, False])
+def test_a_bound_that_is_too_small_is_caught(world_of_pairs, copies):
+    """A mutation: with a tenth of the bound, radii are ten times too long, and the run stops."""
+    images, detector, gallery, *both = world_of_pairs
+
+    class Lying(MetricDetector):
+        def describe(self, batch):
+            found = super().describe(batch)
+            features = found.features
+            bound = LipschitzBound(features.bound.value / 10, "a lie")
+            long = replace(features, h=10 * features.h, error=10 * features.error, bound=bound)
+            return replace(found, features=long)
+
+    with pytest.raises(ValueError, match="broke a certificate"):
+        attacked_rates(
+            Lying(detector.metric),
+            gallery,
+            images,
+            both[0] if copies else both[1],
+            0.12 if copies else 0.5,
+            copies=copies,
+            steps=12,
+            seed=0,
+            budgets=(64.0,),
+        )
+
+
+def test_the_order_is_checked_on_both_sides():
+    yes, no = np.array([True]), np.array([False])
+    check_order("x", 1.0, natural=yes, right=yes, proven=yes)
+    check_order("x", 1.0, natural=yes, right=no, proven=None)
+    with pytest.raises(ValueError, match="right under attack"):
+        check_order("x", 1.0, natural=no, right=yes, proven=no)
+
+
+def test_a_hash_gives_way_on_both_sides():
+    pytest.importorskip("imagehash", reason="needs the extra 'benchmarks'")
+    images, detector = world.pictures(4), dhash()
+    gallery = measure([detector], images, range(4), [find_edit("jpeg-50")])["dhash"].gallery
+    for copies, wanted, threshold in (
+        (True, [Pair(i, "jpeg-50", i) for i in range(4)], 0.1),
+        (False, [Pair(i, None, (i + 1) % 4) for i in range(4)], 0.3),
+    ):
+        found = attacked_rates(
+            detector, gallery, images, wanted, threshold, copies=copies, steps=15, seed=0
+        )
+        assert found.natural == 1
+        assert found.budgets[-1].rate <= 0.5
+        assert found.budgets[-1].certified is None
+        assert found.budgets[-1].rate_8bit < 1
