@@ -6,20 +6,23 @@
     python -m benchmarks.attacks runs/attacks --data DATA --weights FILE --out docs/results
 
 Settings of our attacks were chosen on the first 50 photographs that the classifier has right, in
-the order of images.csv; they and the rest are printed apart. Every comparison is on the photographs
-that both attacks were run on.
+the order of images.csv; they and the rest are printed apart. Every ratio is on the photographs that
+both attacks succeeded on. ``percert eval attacks`` draws the same numbers of any run.
 """
 
 import argparse
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from benchmarks.conditions import conditions, write_result
 from benchmarks.tables import markdown
-from percert.evaluation.run_distances import means, measure_run
+from percert.evaluation.attack_evaluation import BASELINE
+from percert.evaluation.attack_tables import as_json, number_attacks, ratios_to
+from percert.evaluation.attacked_files import Row
+from percert.evaluation.run_distances import measure_run
 from percert.metrics.catalog import create_metric
 
 DISTANCES = {
@@ -36,7 +39,6 @@ DISTANCES = {
     "features": "LP",
 }
 MEASURED = ("ms-ssim", "gmsd", "mdsi", "haarpsi", "fsim", "ciede2000")
-BASELINE = "ascent"
 TUNED = 50
 
 
@@ -71,22 +73,15 @@ def main() -> None:
     print(page)
 
 
-def comparisons(rows: Sequence[Mapping[str, Any]], images: Sequence[str]) -> list[dict[str, Any]]:
-    """Every attack, and the baseline on the same photographs."""
-    found = []
-    for attack in dict.fromkeys(row["attack"] for row in rows):
-        mine = [r["image"] for r in rows if r["attack"] == attack and r["attacked"]]
-        shared = sorted(set(mine) & set(images))
-        if not shared:
-            continue
-        measured = means(rows, list(DISTANCES), shared)
-        found.append(
-            {"attack": attack, "measured": measured[attack], "baseline": measured[BASELINE]}
-        )
-    return found
+def comparisons(rows: Sequence[Row], images: Collection[str]) -> dict[str, Any]:
+    """Every attack on those of ``images`` that it was run on, and beside the baseline."""
+    return {
+        "attacks": as_json(number_attacks(rows, list(DISTANCES), images=images)),
+        "ratios": ratios_to(BASELINE, rows, list(DISTANCES), images=images),
+    }
 
 
-def report(groups: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
+def report(groups: Mapping[str, Mapping[str, Any]]) -> str:
     """The page: a table of means and one of ratios to the baseline, for each group."""
     titles = {
         "all": "All photographs",
@@ -95,18 +90,18 @@ def report(groups: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
     }
     parts = ["# Attacks, measured\n\n", ABOUT]
     for name, title in titles.items():
-        entries = groups[name]
+        entries = groups[name]["attacks"]
         if not entries:
             continue
         header = ["attack", "images", "8-bit success", *DISTANCES.values(), "CPU s", "calls"]
         lines = [
             [
                 f"`{entry['attack']}`",
-                str(int(entry["measured"]["count"])),
-                f"{entry['measured']['success_8bit']:.2f}",
-                *(f"{entry['measured'][key]:.2g}" for key in DISTANCES),
-                f"{entry['measured']['cpu_seconds']:.2f}",
-                f"{entry['measured']['model_calls']:.0f}",
+                str(entry["attacked"]),
+                f"{entry['success_8bit']:.2f}",
+                *(_two((entry["distances"][key] or {}).get("mean")) for key in DISTANCES),
+                _two(entry["effort"]["cpu_seconds"]),
+                f"{entry['effort']['model_calls']:.0f}",
             ]
             for entry in entries
         ]
@@ -114,22 +109,27 @@ def report(groups: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
         header = ["attack", "images", *DISTANCES.values(), "CPU s"]
         lines = [
             [
-                f"`{entry['attack']}`",
-                str(int(entry["measured"]["count"])),
-                *(
-                    f"{entry['measured'][key] / entry['baseline'][key]:.2f}"
-                    for key in (*DISTANCES, "cpu_seconds")
-                ),
+                f"`{attack}`",
+                f"{ratios['images']:.0f}",
+                *(_ratio(ratios[key]) for key in (*DISTANCES, "cpu_seconds")),
             ]
-            for entry in entries
-            if entry["attack"] != BASELINE
+            for attack, ratios in groups[name]["ratios"].items()
+            if attack != BASELINE
         ]
         parts += [
-            f"Ratios to `{BASELINE}` on the same photographs:\n\n",
+            f"Means over those of `{BASELINE}`, on the photographs on which both succeeded:\n\n",
             markdown(header, lines),
             "\n",
         ]
     return "".join(parts)
+
+
+def _two(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2g}"
+
+
+def _ratio(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
 
 
 ABOUT = """SqueezeNet 1.0 on those of the 300 ImageNet-Compatible photographs (299 px) that it has

@@ -17,7 +17,7 @@ from percert.evaluation.saliency_maps import Saliency
 from percert.images import load_image
 from percert.reports.attack_plots import boxes_and_cumulative
 from percert.reports.page import Block, Figure, Section, write_whole
-from percert.reports.picture_grid import Cell, picture_grid
+from percert.reports.picture_grid import Cell, amplified, picture_grid
 from percert.reports.records import column
 
 #: The distance that is drawn and written beside maps.
@@ -59,7 +59,8 @@ def saliency_section(
             Figure(
                 png,
                 f"{title(DRAWN)} between maps. Left: quartiles and median, whiskers from the 5th "
-                "to the 95th percentile. Right: the share of all attacked images within a distance.",
+                "to the 95th percentile. Right: the share of all attacked images within a "
+                "distance.",
                 f"Boxes and cumulative distributions of {title(DRAWN)} between saliency maps",
             )
         )
@@ -75,7 +76,7 @@ def saliency_pictures(
     place: int = 1,
     folder: Path | None = None,
 ) -> list[Figure]:
-    """``count`` images and what the attacks made of them, each above its map (Figures 6 and 11)."""
+    """``count`` images and what the attacks made of them, above its map (Figures 6 and 11)."""
     items = {item.name: item for item in find_items(originals)}
     figures = []
     for shown, image in enumerate(choose_images(rows, count)):
@@ -88,9 +89,10 @@ def saliency_pictures(
         for row, distances in zip(some, moved, strict=True):
             value = distances[DRAWN]
             notes.append(f"{row['attack']}\n{title(DRAWN)} of the map {number(value)}")
+        changes, factor = amplified([(one - maps[0]).numpy() for one in maps])
         cells = [
-            Cell(note, (as_picture(picture), one.numpy()))
-            for note, picture, one in zip(notes, pictures, maps, strict=True)
+            Cell(note, (as_picture(picture), one.numpy(), change))
+            for note, picture, one, change in zip(notes, pictures, maps, changes, strict=True)
         ]
         png = picture_grid(cells)
         if folder is not None:
@@ -98,7 +100,8 @@ def saliency_pictures(
         figures.append(
             Figure(
                 png,
-                f"{image}: the images, and below each its saliency map.",
+                f"{image}: the images, below each its saliency map, and how that differs from the "
+                f"original's, around grey, times {factor:.3g}.",
                 f"{image} and {len(some)} attacked versions of it, with their saliency maps",
             )
         )

@@ -58,7 +58,7 @@ def picture_grid(cells: Sequence[Cell], *, title: str = "", across: int = 4) -> 
 def amplified(
     changes: Sequence[Picture], *, percentile: float = 99.5
 ) -> tuple[list[Picture], float]:
-    """The changes ``(h, w, 3)`` around grey, all multiplied by one factor, and that factor.
+    """The changes, ``(h, w, 3)`` or ``(h, w)``, around grey, times one factor; and that factor.
 
     The factor makes the ``percentile`` of the largest change full black or white.
 
