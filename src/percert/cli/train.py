@@ -3,7 +3,9 @@
 import typer
 
 from percert.cli.flowing import flowing
+from percert.cli.train_adversarial import adversarial_dataset
 from percert.cli.train_distill import distill
+from percert.cli.train_dro import dro
 from percert.cli.train_finetune import finetune
 
 train = typer.Typer(
@@ -12,8 +14,10 @@ train = typer.Typer(
     help="Train: adversarial data sets and robust classifiers from them, perceptual networks.",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-# A verb a file, registered here as in cli/attack.py:
-# train.command("dro", help=flowing(dro.__doc__), no_args_is_help=True)(dro)
+train.command(
+    "adversarial-dataset", help=flowing(adversarial_dataset.__doc__), no_args_is_help=True
+)(adversarial_dataset)
+train.command("dro", help=flowing(dro.__doc__), no_args_is_help=True)(dro)
 train.command("distill", help=flowing(distill.__doc__), no_args_is_help=True)(distill)
 train.command("finetune", help=flowing(finetune.__doc__), no_args_is_help=True)(finetune)
 

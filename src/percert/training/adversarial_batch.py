@@ -67,7 +67,7 @@ class Centres:
 
 @contextmanager
 def frozen(model: nn.Module) -> Iterator[None]:
-    """``model`` in evaluation mode and without gradients of its weights, for as long as it takes."""
+    """``model`` in evaluation mode, and its weights without gradients, for as long as it takes."""
     training = model.training
     needed = [(value, value.requires_grad) for value in model.parameters()]
     model.eval().requires_grad_(False)

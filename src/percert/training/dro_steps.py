@@ -17,7 +17,7 @@ STATEFUL = (nn.modules.batchnorm._BatchNorm, nn.modules.dropout._DropoutNd)
 
 @dataclass(frozen=True)
 class Descent:
-    """theta <- theta - rate v with v <- momentum v + gradient + weight_decay theta (torch's SGD)."""
+    """theta <- theta - rate v, v <- momentum v + gradient + weight_decay theta, as torch's SGD."""
 
     momentum: float = 0.0
     weight_decay: float = 5e-4

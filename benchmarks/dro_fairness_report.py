@@ -1,0 +1,276 @@
+"""What :mod:`benchmarks.dro_fairness` found: audits, a page, a figure."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from percert.fairness.audit import AuditSettings, audit_groups, holm
+from percert.fairness.table import check_predictions
+from percert.reports.page import write_whole
+from percert.reports.plots import COLOURS, figure_png, new_figure
+
+SETS = ("undefended", "pgd", "human-perc-ot")
+#: Is the first closer to a slope of 0 than the second?
+PAIRS = (("human-perc-ot", "undefended"), ("human-perc-ot", "pgd"), ("pgd", "undefended"))
+GROUPS = 10
+SETTINGS = AuditSettings(draws=0, magnitude=True, smallest=50)
+
+
+def audits(
+    rows: Mapping[str, Sequence[Mapping[str, Any]]],
+    attributes: Mapping[str, Any],
+    labels: Any,
+    attacked: Any,
+) -> dict[str, Any]:
+    """Accuracies of all sets, and for each attribute slopes, and the tests between sets.
+
+    ``rows``: by set, one a model, predictions ``clean`` on all test images and ``attacked`` on
+    those at the indices ``attacked``.
+    """
+    chosen = {"clean": np.arange(len(labels)), "attacked": attacked}
+    accuracy = {
+        name: {
+            kind: _spread([float((row[kind] == labels[chosen[kind]]).mean()) for row in models])
+            for kind in chosen
+        }
+        for name, models in rows.items()
+    }
+    found: dict[str, Any] = {}
+    for attribute, values in attributes.items():
+        for kind, index in chosen.items():
+            found[f"{attribute}, {kind}"] = _audit(
+                rows, attribute, values[index], labels[index], kind
+            )
+    keys = [(entry, pair) for entry in found for pair in found[entry]["tests"]]
+    adjusted = holm([found[entry]["tests"][pair]["p_value"] for entry, pair in keys])
+    for (entry, pair), value in zip(keys, adjusted, strict=True):
+        found[entry]["tests"][pair]["p_holm"] = value
+    return {"accuracy": accuracy, "audits": found}
+
+
+def _audit(
+    rows: Mapping[str, Sequence[Mapping[str, Any]]],
+    attribute: str,
+    values: Any,
+    labels: Any,
+    kind: str,
+) -> dict[str, Any]:
+    edges = np.quantile(values, np.linspace(0, 1, GROUPS + 1)[1:-1])
+    group = np.searchsorted(edges, values, side="right")
+    names = [f"decile {place + 1:02d}" for place in range(GROUPS)]
+    table = pd.DataFrame(
+        {attribute: [float(values[group == place].mean()) for place in range(GROUPS)]},
+        index=pd.Index(names, name="group"),
+    )
+
+    def frame(name: str) -> pd.DataFrame:
+        return check_predictions(
+            pd.concat(
+                [
+                    pd.DataFrame(
+                        {
+                            "model": f"{name}-{number:02d}",
+                            "image": [str(place) for place in range(len(labels))],
+                            "group": [names[place] for place in group],
+                            "label": labels,
+                            "prediction": row[kind],
+                        }
+                    )
+                    for number, row in enumerate(rows[name])
+                ],
+                ignore_index=True,
+            )
+        )
+
+    frames = {name: frame(name) for name in rows}
+    tests, slopes, by_group, start = {}, {}, {}, {}
+    for ours, theirs in PAIRS:
+        audit = audit_groups(
+            frames[ours],
+            table,
+            against=frames[theirs],
+            pretrained=frames["theta_0"],
+            names=(ours, theirs, "theta_0"),
+            settings=SETTINGS,
+        )
+        for name in (ours, theirs):
+            lines = [entry.line for entry in audit.headline(name, attribute)]
+            slopes[name] = {
+                "slopes": [line.slope for line in lines],
+                "rejected": sum(line.test.p_value < 0.05 for line in lines),
+            }
+            models = [entry.model for entry in audit.headline(name, attribute)]
+            by_group[name] = audit.table.accuracy[models].mean(axis=1).tolist()
+        line = audit.headline("theta_0", attribute)[0].line
+        start = {"slope": line.slope, "p_value": line.test.p_value, "f": line.test.statistic}
+        comparison = audit.comparisons[attribute]
+        primary = comparison.paired or comparison.welch
+        tests[f"{ours} < {theirs}"] = {
+            "null": primary.null,
+            "t": primary.statistic,
+            "df": list(primary.df),
+            "p_value": primary.p_value,
+            "effect": primary.effect,
+            "welch_p": comparison.welch.p_value,
+            "permutation_p": comparison.permutation.p_value,
+            "smallest_difference": comparison.power.smallest_difference,
+        }
+    return {
+        "groups": [
+            {
+                "group": name,
+                "n": int((group == place).sum()),
+                attribute: float(table.iloc[place, 0]),
+            }
+            for place, name in enumerate(names)
+        ],
+        "accuracy_by_group": by_group,
+        "slopes": {name: slopes[name] | _spread(slopes[name]["slopes"]) for name in SETS},
+        "theta_0": start,
+        "tests": tests,
+    }
+
+
+def _spread(values: Sequence[float]) -> dict[str, float]:
+    return {
+        "mean": float(np.mean(values)),
+        "sd": float(np.std(values, ddof=1)) if len(values) > 1 else 0.0,
+    }
+
+
+def write_markdown(path: Path, result: Mapping[str, Any]) -> None:
+    """Tables of a result of :mod:`benchmarks.dro_fairness`."""
+    settings = result["settings"]
+    models = settings["models"]
+    lines = [
+        "# Distributionally robust training and groups, measured",
+        "",
+        "Made by `python -m benchmarks.dro_fairness`. "
+        f"{len(settings['classes'])} classes of Tiny ImageNet at 32 x 32, "
+        f"{settings['train_a_class']} photographs each to train on, {settings['test_a_class']} to "
+        f"judge by; {models} models a set, from one theta_0. Groups are deciles of the test "
+        "photographs' luminance and colourfulness; nothing here is about countries or people.",
+        "",
+        "## Accuracy",
+        "",
+        f"Mean and standard deviation over models. Attacked: `{settings['judged_by']}`. Last "
+        "columns: medians of the least visible attack that Human_Perc_OT finds on one model.",
+        "",
+        "| set | clean | attacked | 1 - SSIM needed | l2 needed | CPU s a model |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for name in (*SETS, "theta_0"):
+        both = [_pm(result["accuracy"][name][kind]) for kind in ("clean", "attacked")]
+        visible = result["least_visible"][name]
+        seconds = result["model_cpu_seconds"].get(name)
+        lines.append(
+            f"| {name} | {both[0]} | {both[1]} | {visible['ssim']:.4f} | {visible['l2']:.3f} | "
+            f"{'' if seconds is None else f'{seconds:.1f}'} |"
+        )
+    lines += ["", "## Making D", ""]
+    lines += [
+        "| D | round | wrong before | attacked | succeeded | median 1 - SSIM | CPU s |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for name in SETS:
+        for entry in result["datasets"][name]["rounds"]:
+            lines.append(
+                f"| {name} | {entry['round']} | {entry['wrong']} | {entry['attacked']} | "
+                f"{entry['succeeded']} | {_number(entry['cost'])} | "
+                f"{_number(entry['cpu_seconds'])} |"
+            )
+    lines += ["", "## Clusters", "", *_clusters(result["cluster_speedup"]), ""]
+    for name, entry in result["audits"].items():
+        lines += [f"## Slopes of accuracy on {name}", ""]
+        lines += ["| set | mean slope | sd | F-tests below 0.05 |", "| --- | --- | --- | --- |"]
+        for key in SETS:
+            found = entry["slopes"][key]
+            lines.append(
+                f"| {key} | {found['mean']:+.4f} | {found['sd']:.4f} | "
+                f"{found['rejected']} of {models} |"
+            )
+        start = entry["theta_0"]
+        lines += [
+            "",
+            f"theta_0: slope {start['slope']:+.4f}, F = {start['f']:.3f}, "
+            f"p = {start['p_value']:.4f}.",
+            "",
+            "| is the slope of ... smaller in size | t | df | p, one-sided | p, Holm over all |",
+            "| --- | --- | --- | --- | --- |",
+        ]
+        for pair, test in entry["tests"].items():
+            lines.append(
+                f"| {pair} | {test['t']:.3f} | {test['df'][0]:g} | {test['p_value']:.4g} | "
+                f"{test['p_holm']:.4g} |"
+            )
+        lines.append("")
+    write_whole(path, ("\n".join(lines)).encode())
+
+
+def _clusters(found: Mapping[str, Any]) -> list[str]:
+    with_, without = found["with"], found["without"]
+    share = with_["spared"] / max(1, with_["spared"] + with_["attacked"])
+    ratio = without["attack_seconds"] / with_["attack_seconds"]
+    return [
+        "The first round of Human_Perc_OT, the same draws and the same models, with clusters of "
+        "about 5 images and without.",
+        "",
+        "| | without | with |",
+        "| --- | --- | --- |",
+        f"| images attacked | {without['attacked']} | {with_['attacked']} and "
+        f"{with_['centres']} centres |",
+        f"| images spared | 0 | {with_['spared']} ({share:.1%} of those to attack) |",
+        f"| model calls | {without['model_calls']} | {with_['model_calls']} |",
+        f"| attack seconds | {without['attack_seconds']:.1f} | {with_['attack_seconds']:.1f} |",
+        f"| CPU s of the round | {_number(without['cpu_seconds'])} | "
+        f"{_number(with_['cpu_seconds'])} |",
+        f"| median 1 - SSIM, all | {_number(without['cost'])} | {_number(with_['cost'])} |",
+        f"| of the spared | | {_number(with_['cost_spared'])} |",
+        "",
+        f"Attack seconds without over with: {ratio:.2f}.",
+    ]
+
+
+def _pm(entry: Mapping[str, float]) -> str:
+    return f"{entry['mean']:.3f} ± {entry['sd']:.3f}"
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.4g}"
+
+
+def draw(path: Path, result: Mapping[str, Any]) -> None:
+    """Accuracy by decile, and the slopes of all models, for each attribute and kind."""
+    entries = result["audits"]
+    figure, axes = new_figure(9.5, 3.0 * len(entries), nrows=len(entries), ncols=2)
+    rng = np.random.default_rng(0)
+    for row, (name, entry) in enumerate(entries.items()):
+        attribute = name.split(",")[0]
+        at = [group[attribute] for group in entry["groups"]]
+        left, right = axes[row]
+        for place, (key, colour) in enumerate(zip(SETS, COLOURS, strict=False)):
+            left.plot(at, entry["accuracy_by_group"][key], "o-", color=colour, label=key, ms=4)
+            values = entry["slopes"][key]["slopes"]
+            spot = len(SETS) - place
+            right.boxplot(
+                values,
+                positions=[spot],
+                orientation="horizontal",
+                widths=0.55,
+                showfliers=False,
+                medianprops={"color": "k"},
+            )
+            jitter = spot + rng.uniform(-0.16, 0.16, len(values))
+            right.plot(values, jitter, "o", ms=4, color=colour, alpha=0.55, mew=0)
+        right.axvline(entry["theta_0"]["slope"], color="k", ls="--", lw=1, label="theta_0")
+        right.axvline(0, color="0.7", lw=0.8)
+        right.set_yticks(range(len(SETS), 0, -1), SETS)
+        right.set(xlabel=f"slope of accuracy, {name}")
+        left.set(xlabel=f"{attribute} of the decile", ylabel=f"accuracy, {name.split(', ')[1]}")
+        if not row:
+            left.legend(frameon=False, fontsize=8)
+            right.legend(frameon=False, fontsize=8)
+    write_whole(path, figure_png(figure, 110))
