@@ -5,6 +5,7 @@ import typer
 from percert.cli.eval_attacks import eval_attacks
 from percert.cli.eval_copies import eval_copies
 from percert.cli.eval_defences import eval_defences
+from percert.cli.eval_retrieval import eval_retrieval
 from percert.cli.eval_saliency import eval_saliency
 from percert.cli.eval_stability import eval_stability
 from percert.cli.eval_transfer import eval_transfer
@@ -26,6 +27,9 @@ evaluate.command("transfer", help=flowing(eval_transfer.__doc__), no_args_is_hel
     eval_transfer
 )
 evaluate.command("twoafc", help=flowing(eval_twoafc.__doc__), no_args_is_help=True)(eval_twoafc)
+evaluate.command("retrieval", help=flowing(eval_retrieval.__doc__), no_args_is_help=True)(
+    eval_retrieval
+)
 evaluate.command("stability", help=flowing(eval_stability.__doc__), no_args_is_help=True)(
     eval_stability
 )

@@ -62,7 +62,7 @@ def describe_views(
         cut = [find_view(name)(pixels) for name in views]
         for detector in detectors:
             start = perf_counter()
-            parts[detector.name].append(_gallery([detector.describe(part) for part in cut]))
+            parts[detector.name].append(gallery_of([detector.describe(part) for part in cut]))
             seconds[detector.name] += perf_counter() - start
     return {name: join_galleries(found) for name, found in parts.items()}, seconds
 
@@ -111,8 +111,8 @@ def view_radii(
     return copy, torch.where(copy, inside, outside)
 
 
-def _gallery(views: Sequence[Described]) -> Gallery:
-    """One batch, described in each view."""
+def gallery_of(views: Sequence[Described]) -> Gallery:
+    """The gallery of one batch, described in each view."""
     features = [one.features for one in views if one.features is not None]
     vectors = torch.stack([one.vectors for one in views], 1)
     if not features:

@@ -1,0 +1,306 @@
+"""The nearest image before and after an attack on the query (LipSim, section 5.3).
+
+Every query is an image of the collection, and looked for among the others. The attack moves its
+embedding as far as it can (Eq. 14), without knowing what the nearest image is.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from percert.attacks.attack import Attack
+from percert.attacks.collection import Item, read_subject
+from percert.attacks.goal import MoveEmbedding
+from percert.certify.features import PixelFeatures
+from percert.certify.nearest import nearest_of_features
+from percert.evaluation.copies_detector import Detector
+from percert.evaluation.copies_gallery import Gallery, gallery_of, join_galleries
+from percert.images import ImageError, round_to_8bit
+from percert.norms import l2_norm
+from percert.reports.records import Columns
+from percert.search.rivals import row_of
+from percert.tensors import Embeddings, Images
+
+#: How many queries are attacked together.
+TOGETHER = 8
+#: The columns of :class:`RetrievalRow` as records.
+COLUMNS: Columns = {
+    "image": str,
+    "detector": str,
+    "label": int,
+    "first": str,
+    "first_label": int,
+    "distance": float,
+    "after": str,
+    "after_label": int,
+    "after_distance": float,
+    "after_8bit": str,
+    "unchanged": bool,
+    "unchanged_8bit": bool,
+    "radius": float,
+    "l2": float,
+    "l2_8bit": float,
+}
+
+
+@dataclass(frozen=True)
+class RetrievalRow:
+    """One query by one detector.
+
+    ``first`` is its nearest image, ``after`` and ``after_8bit`` that of the attacked query as it
+    came and as a file. ``radius`` is the l2 length in the query's pixels within which no change
+    whatever makes another image the first, ``None`` without certificates. ``l2`` is how far the
+    attack went. Labels are ``None`` where there are none.
+    """
+
+    image: str
+    detector: str
+    label: int | None
+    first: str
+    first_label: int | None
+    distance: float
+    after: str
+    after_label: int | None
+    after_distance: float
+    after_8bit: str
+    unchanged: bool
+    unchanged_8bit: bool
+    radius: float | None
+    l2: float
+    l2_8bit: float
+
+
+@dataclass(frozen=True)
+class RetrievalScore:
+    """One detector: shares of its queries.
+
+    ``unchanged`` keep their first image under attack (``unchanged_8bit`` as files), ``certified``
+    are proven to within ``eps``. ``same_class``: the first has the query's class, before and after,
+    ``None`` without labels.
+    """
+
+    detector: str
+    queries: int
+    unchanged: float
+    unchanged_8bit: float
+    certified: float | None
+    eps: float | None
+    median_radius: float | None
+    same_class: float | None
+    same_class_after: float | None
+
+
+@dataclass(frozen=True)
+class Embedder:
+    """A detector as what an attack on embeddings takes: its values are the embedding."""
+
+    detector: Detector
+
+    def embed(self, images: Images) -> Embeddings:
+        return self.detector.values(images).flatten(1)
+
+    def __call__(self, reference: Images, candidate: Images) -> Tensor:
+        return (self.embed(reference) - self.embed(candidate)).square().sum(1)
+
+
+def retrieve(
+    detectors: Sequence[Detector],
+    items: Sequence[Item],
+    queries: Sequence[int],
+    attack: Attack,
+    *,
+    seed: int = 0,
+    done: Mapping[tuple[str, str], Any] | None = None,
+    progress: Callable[[int, int], object] = lambda done, total: None,
+) -> Iterator[tuple[list[RetrievalRow], Tensor]]:
+    """The rows of some queries at a time, with their attacked images ``(n, 3, h, w)``.
+
+    ``items`` are the collection, of which those at ``queries`` are looked for; a (image, detector)
+    that is in ``done`` is left out. Raises ``ValueError`` where the nearest image changed inside of
+    its certificate, and :class:`~percert.images.ImageError` for a file that cannot be read.
+    """
+    if len(items) < 3:
+        raise ValueError(f"collection: expected at least 3 images, found {len(items)}")
+    done = done or {}
+    galleries = _galleries(detectors, items, progress)
+    total, count = len(detectors) * len(queries), 0
+    for detector in detectors:
+        left = [place for place in queries if (items[place].name, detector.name) not in done]
+        count += len(queries) - len(left)
+        for places, images in _batches(items, left):
+            goal = MoveEmbedding(images)
+            moved = attack(
+                Embedder(detector), images, goal, seeds=torch.tensor(places) + seed * len(items)
+            )
+            yield (
+                _rows(detector, galleries[detector.name], items, places, images, moved.detach()),
+                moved.detach(),
+            )
+            count += len(places)
+            progress(count, total)
+
+
+def score(rows: Sequence[RetrievalRow], eps: float | None = None) -> list[RetrievalScore]:
+    """The shares of each detector, in the order of ``rows``; ``eps`` is the l2 budget to certify.
+
+    Raises ``ValueError`` where certified <= unchanged does not hold query by query: the attack's
+    own moves are shorter than ``eps``.
+    """
+    scores = []
+    for name in dict.fromkeys(row.detector for row in rows):
+        mine = [row for row in rows if row.detector == name]
+        radii = [row.radius for row in mine if row.radius is not None]
+        classed = [row for row in mine if row.label is not None]
+        proven = None
+        if radii and eps is not None:
+            for row in mine:
+                if row.radius is not None and row.radius > max(eps, row.l2) and not row.unchanged:
+                    raise ValueError(f"{name}: {row.image}: an attack broke a certificate")
+            proven = _share([radius > eps for radius in radii])
+        scores.append(
+            RetrievalScore(
+                detector=name,
+                queries=len(mine),
+                unchanged=_share([row.unchanged for row in mine]) or 0.0,
+                unchanged_8bit=_share([row.unchanged_8bit for row in mine]) or 0.0,
+                certified=proven,
+                eps=eps,
+                median_radius=float(torch.tensor(radii).median()) if radii else None,
+                same_class=_share([row.first_label == row.label for row in classed]),
+                same_class_after=_share([row.after_label == row.label for row in classed]),
+            )
+        )
+    return scores
+
+
+def readable_items(items: Sequence[Item]) -> tuple[list[Item], list[tuple[str, str]]]:
+    """The items that can be read, and the others with the reason."""
+    good: list[Item] = []
+    bad: list[tuple[str, str]] = []
+    for item in items:
+        try:
+            read_subject(item)
+        except ImageError as error:
+            bad.append((item.name, error.reason))
+        else:
+            good.append(item)
+    return good, bad
+
+
+def folders_as_labels(items: Sequence[Item]) -> list[Item]:
+    """The items with the number of their first folder as label, where all lie in folders.
+
+    Items that have labels keep them.
+
+    >>> from pathlib import Path
+    >>> items = [Item("cat/1.png", Path("1")), Item("dog/2.png", Path("2"))]
+    >>> [item.label for item in folders_as_labels(items)]
+    [0, 1]
+    """
+    if any(item.label is not None for item in items) or any("/" not in i.name for i in items):
+        return list(items)
+    names = sorted({item.name.split("/")[0] for item in items})
+    if len(names) < 2:
+        return list(items)
+    return [replace(item, label=names.index(item.name.split("/")[0])) for item in items]
+
+
+def _rows(
+    detector: Detector,
+    gallery: Gallery,
+    items: Sequence[Item],
+    places: Sequence[int],
+    images: Images,
+    moved: Images,
+) -> list[RetrievalRow]:
+    files = round_to_8bit(moved)
+    described = detector.describe(images)
+    before = _nearest(detector, gallery, described.vectors, places)
+    after = _nearest(detector, gallery, detector.describe(moved).vectors, places)
+    after_8bit = _nearest(detector, gallery, detector.describe(files).vectors, places)
+    lengths = l2_norm(moved.double() - images.double()).tolist()
+    lengths_8bit = l2_norm(files.double() - images.double()).tolist()
+    rows = []
+    for row, place in enumerate(places):
+        radius = None
+        if described.features is not None:
+            radius = _radius(row_of(described.features, row), gallery, place, before[row][0])
+        first, last, file = items[before[row][0]], items[after[row][0]], items[after_8bit[row][0]]
+        unchanged = after[row][0] == before[row][0]
+        if radius is not None and lengths[row] < radius and not unchanged:
+            raise ValueError(f"{detector.name}: {items[place].name}: an attack broke a certificate")
+        rows.append(
+            RetrievalRow(
+                image=items[place].name,
+                detector=detector.name,
+                label=items[place].label,
+                first=first.name,
+                first_label=first.label,
+                distance=before[row][1],
+                after=last.name,
+                after_label=last.label,
+                after_distance=after[row][1],
+                after_8bit=file.name,
+                unchanged=unchanged,
+                unchanged_8bit=after_8bit[row][0] == before[row][0],
+                radius=radius,
+                l2=lengths[row],
+                l2_8bit=lengths_8bit[row],
+            )
+        )
+    return rows
+
+
+def _nearest(
+    detector: Detector, gallery: Gallery, queries: Tensor, places: Sequence[int]
+) -> list[tuple[int, float]]:
+    """Of each query the nearest image but itself, and its distance; ties by place."""
+    distances = detector.distances(queries, gallery.vectors[:, 0]).clone()
+    distances[torch.arange(len(places)), list(places)] = torch.inf
+    first = distances.argmin(1)
+    return list(
+        zip(first.tolist(), distances.gather(1, first[:, None])[:, 0].tolist(), strict=True)
+    )
+
+
+def _radius(query: PixelFeatures, gallery: Gallery, place: int, first: int) -> float:
+    """How far the query may move with ``first`` the nearest of all but itself."""
+    others = [row for row in range(len(gallery)) if row != place]
+    found = nearest_of_features(query, gallery.stored(others, 0))
+    # Where two are equally near, another may come first here: nothing is proven of a tie.
+    return float(found.radius) if others[int(found.index)] == first else 0.0
+
+
+def _galleries(
+    detectors: Sequence[Detector],
+    items: Sequence[Item],
+    progress: Callable[[int, int], object],
+) -> dict[str, Gallery]:
+    parts: dict[str, list[Gallery]] = {detector.name: [] for detector in detectors}
+    for places, images in _batches(items, range(len(items))):
+        for detector in detectors:
+            parts[detector.name].append(gallery_of([detector.describe(images)]))
+        progress(places[-1] + 1, len(items))
+    return {name: join_galleries(found) for name, found in parts.items()}
+
+
+def _batches(items: Sequence[Item], places: Sequence[int]) -> Iterator[tuple[list[int], Images]]:
+    """Neighbours of one size, at most :data:`TOGETHER` of them."""
+    read = ((place, read_subject(items[place]).image) for place in places)
+    for _, group in groupby(read, key=lambda one: tuple(one[1].shape)):
+        some: list[tuple[int, Tensor]] = []
+        for one in group:
+            some.append(one)
+            if len(some) == TOGETHER:
+                yield [place for place, _ in some], torch.stack([image for _, image in some])
+                some = []
+        if some:
+            yield [place for place, _ in some], torch.stack([image for _, image in some])
+
+
+def _share(flags: Sequence[bool]) -> float | None:
+    return sum(flags) / len(flags) if flags else None
