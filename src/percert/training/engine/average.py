@@ -36,7 +36,7 @@ def inverse_cayley(orthogonal: Tensor) -> Tensor | None:
     identity = torch.eye(len(orthogonal), dtype=orthogonal.dtype, device=orthogonal.device)
     if torch.linalg.svdvals(identity + orthogonal)[-1] < NEAREST:
         return None
-    skew = torch.linalg.solve(identity + orthogonal, identity - orthogonal)
+    skew: Tensor = torch.linalg.solve(identity + orthogonal, identity - orthogonal)
     return (skew - skew.T) / 4  # P - P^T is the skew part
 
 

@@ -61,8 +61,8 @@ class ParquetSource:
 
 def _open(path: Path) -> Any:
     try:
-        from pyarrow import ArrowInvalid
-        from pyarrow.parquet import ParquetFile  # type: ignore[import-untyped]  # ships no types
+        from pyarrow import ArrowInvalid  # type: ignore[import-untyped]  # it ships no types
+        from pyarrow.parquet import ParquetFile  # type: ignore[import-untyped]  # as above
     except ModuleNotFoundError:
         raise ValueError(
             f"{path}: reading it needs pyarrow: pip install 'percert[train]'"
