@@ -37,7 +37,7 @@ class MirrorLift(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         r = self.factor
         folded = F.pixel_unshuffle(x, r)  # channels in the order c, row, column of the window
-        columns = folded.reshape(len(x), x.shape[1] * r, r, *folded.shape[2:])
+        columns = folded.reshape(x.shape[0], x.shape[1] * r, r, *folded.shape[2:])
         left, right = columns[:, :, : r // 2], columns[:, :, r // 2 :].flip(2)
         return torch.cat((left.flatten(1, 2), right.flatten(1, 2)), 1)
 

@@ -52,7 +52,8 @@ class LipschitzNetwork(nn.Module):
                 f"{self.name}: expected images (n, 3, {self.resolution[0]}, {self.resolution[1]}), "
                 f"found {tuple(images.shape)}"
             )
-        if not len(images):  # torch's pixel_unshuffle leaves an empty batch unfolded
+        # By shape, here and in the layers: len() would fix the size of the batch in an export.
+        if images.shape[0] == 0:  # torch's pixel_unshuffle leaves an empty batch unfolded
             return self(images.new_zeros(1, *images.shape[1:]))[:0]  # type: ignore[no-any-return]  # nn.Module's call is untyped
         if self.channels_last and not self.training:
             images = images.contiguous(memory_format=torch.channels_last)

@@ -1,0 +1,175 @@
+"""``percert export``: a metric of one's own as files that others can use."""
+
+from pathlib import Path
+from typing import Any, Literal, TypeAlias, get_args
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from percert.check import check_choice
+from percert.lipschitz.fold import fold
+from percert.lipschitz.network import LipschitzNetwork
+from percert.lipschitz.weights_hash import weights_hash
+from percert.metrics.catalog import create_metric
+from percert.metrics.embedding import EmbeddingMetric
+from percert.metrics.exported import (
+    CONFIG,
+    WEIGHTS,
+    ModelCard,
+    NetworkShape,
+    exported_folder,
+    is_exported,
+    read_config,
+    write_config,
+)
+
+Format: TypeAlias = Literal["safetensors", "onnx", "hf"]
+ONNX = "model.onnx"
+
+README = """---
+library_name: percert
+license: {licence}
+tags:
+- perceptual-metric
+- image-similarity
+- certified-robustness
+- lipschitz
+---
+
+# {name}
+
+A perceptual distance between images with a proof: a 1-Lipschitz network ({family},
+{height} x {width} inside, embeddings of {width_of_embedding} values) whose embedding moves by at
+most the l2 length of any change of the pixels it sees. The distance of two images is 1 - the cosine
+of their embeddings{constant}.
+
+```python
+import percert
+
+metric = percert.create_metric("hf-hub:OWNER/NAME")  # or the path of this folder
+```
+
+| | |
+| --- | --- |
+| weights | `{weights_file}`, {parameters:,} values, float32 |
+| sha256 over the weights | `{weights}` |
+| resize to the network | {resize}; its exact norm is part of every radius |
+| float error allowed for | {feature_error:g} of an embedding's length |
+{trained}
+Check it before you trust it: `percert audit network .` computes every layer's bound anew.
+"""
+
+
+def export(model: str, format: str, out: Path, *, licence: str = "other") -> list[Path]:
+    """Write the metric that ``model`` names into the folder ``out``; returns the files.
+
+    ``model`` is the folder of a finished run or an export, ``hf-hub:OWNER/NAME``, or
+    ``lipsim-tiny``. ``format`` is ``"safetensors"`` (weights and card), ``"hf"`` (the same and a
+    README, as a Hugging Face repository has it) or ``"onnx"`` (images of the network's size in
+    [0, 1] to raw embeddings, any number of them, beside the card). Raises ``ValueError`` for a
+    model that is not such a network, a format that is not known, and where ONNX is not installed.
+    """
+    check_choice(format, get_args(Format), "format")
+    metric, card = _read(model)
+    network = metric.network
+    assert isinstance(network, LipschitzNetwork)  # such as read_config and the catalog have
+    out.mkdir(parents=True, exist_ok=True)
+    written = []
+    if format == "onnx":
+        written.append(_write_onnx(metric, out))
+    else:
+        held = {name: value.cpu().contiguous() for name, value in network.state_dict().items()}
+        unfinished = out / f".{WEIGHTS}.partial"
+        save_file(held, unfinished, metadata={"format": "pt", "weights": card.weights})
+        unfinished.replace(out / WEIGHTS)
+        written.append(out / WEIGHTS)
+    write_config(card, out)
+    written.append(out / CONFIG)
+    if format == "hf":
+        (out / "README.md").write_text(_readme(card, network, licence), encoding="utf-8")
+        (out / ".gitattributes").write_text(
+            "*.safetensors filter=lfs diff=lfs merge=lfs -text\n", encoding="utf-8"
+        )
+        written += [out / "README.md", out / ".gitattributes"]
+    return written
+
+
+def _read(model: str) -> tuple[EmbeddingMetric, ModelCard]:
+    """The metric, and its card: the exported one's own, or one made for the catalog's."""
+    if is_exported(model):
+        folder = exported_folder(model)
+        return create_metric(str(folder), device="cpu"), read_config(folder)  # type: ignore[return-value]
+    metric: Any = create_metric(model, device="cpu")
+    if model != "lipsim-tiny":
+        raise ValueError(
+            f"export: expected the folder of a run, hf-hub:OWNER/NAME or lipsim-tiny, "
+            f"found {model!r}"
+        )
+    from percert.metrics.catalog import metric_card
+
+    shape = NetworkShape(family="tiny", constant=metric.constant, resize=metric.resize.mode)
+    card = ModelCard(
+        name=model,
+        shape=shape,
+        weights=weights_hash(metric.network),
+        feature_error=metric.feature_error,
+        copy_threshold=metric_card(model).copy_threshold,
+    )
+    return metric, card
+
+
+class _Embed(nn.Module):
+    """Images of the network's own size to embeddings: what is exported."""
+
+    def __init__(self, metric: EmbeddingMetric) -> None:
+        super().__init__()
+        folded: Any = fold(metric)
+        self.network = folded.network
+
+    def forward(self, images: Tensor) -> Tensor:
+        embeddings: Tensor = self.network(images)
+        return embeddings
+
+
+def _write_onnx(metric: EmbeddingMetric, out: Path) -> Path:
+    try:
+        import onnxscript  # type: ignore[import-untyped]  # noqa: F401  # what torch exports with
+    except ModuleNotFoundError:
+        raise ValueError("export: onnx needs pip install 'percert[onnx]'") from None
+    example = torch.rand(2, 3, *metric.resolution)
+    unfinished = out / f".{ONNX}.partial"
+    batch = torch.export.Dim("images", min=1)
+    torch.onnx.export(
+        _Embed(metric).eval(),
+        (example,),
+        unfinished,
+        dynamo=True,
+        verbose=False,
+        external_data=False,
+        input_names=["images"],
+        output_names=["embeddings"],
+        dynamic_shapes={"images": {0: batch}},
+    )
+    unfinished.replace(out / ONNX)
+    return out / ONNX
+
+
+def _readme(card: ModelCard, network: nn.Module, licence: str) -> str:
+    height, width = card.shape.resolution
+    constant = card.shape.constant
+    return README.format(
+        licence=licence,
+        name=card.name,
+        family="SLL layers" if card.shape.family == "lipsim" else "orthogonal mixing",
+        height=height,
+        width=width,
+        width_of_embedding=card.shape.width,
+        constant=f", with a constant {constant:g} appended" if constant else "",
+        weights_file=WEIGHTS,
+        parameters=sum(value.numel() for value in network.state_dict().values()),
+        weights=card.weights,
+        resize=card.shape.resize,
+        feature_error=card.feature_error,
+        trained="".join(f"| {key} | {value} |\n" for key, value in card.trained.items()),
+    )
