@@ -192,7 +192,6 @@ def eval_twoafc(
         emit_json(answer)
     else:
         show_scores(scores)
-        say("")
         say(f"report.html, scores.json and records.parquet are in {out}")
     if bad:
         complain(f"{len(bad)} triplets could not be read:")
@@ -203,9 +202,9 @@ def eval_twoafc(
 
 def show_scores(scores: "Sequence[TwoAFCScores]") -> None:
     """The scores in percent as tables: natural and certified by group, and what attacks leave."""
-    from percert.evaluation.twoafc_report import attacked_table, natural_table
+    from percert.evaluation.twoafc_report import attacked_table, groups_table, natural_table
 
-    for table in (natural_table(scores), attacked_table(scores)):
-        if table is not None and table.rows:
+    for table in (natural_table(scores), attacked_table(scores), groups_table(scores)):
+        if table is not None:
             show_table(table.columns, table.rows)
             say("")

@@ -53,14 +53,15 @@ def summarise_stability(rows: Iterable[Row]) -> list[Moved]:
         proven = all(value is not None for value in upper)
         found.append(
             Moved(
-                metric,
-                norm,
-                eps,
-                len(some),
-                *(float(value) for value in (distance.mean(), np.median(distance))),
-                float(np.quantile(distance, 0.95)),
-                float(distance.max()),
-                float(np.mean(upper)) if proven else None,
+                metric=metric,
+                norm=norm,
+                eps=eps,
+                images=len(some),
+                mean=float(distance.mean()),
+                median=float(np.median(distance)),
+                quantile_95=float(np.quantile(distance, 0.95)),
+                most=float(distance.max()),
+                bound=float(np.mean(upper)) if proven else None,
             )
         )
     return found

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Literal, TypeAlias, get_type_hints
+from typing import Any, Literal, TypeAlias, get_type_hints
 
 from percert.attacks.attack import Attack
 from percert.attacks.catalog import CATALOG, attack_class, create_attack, parse_attack
@@ -155,11 +155,11 @@ def _optional(name: str, field: str) -> bool:
 
 def _planned(full: str, name: str) -> PlannedAttack:
     _, attack = parse_attack(full)
-    norm = getattr(attack, "norm", "l2")
-    eps = getattr(attack, "eps", None)
+    norm: Any = getattr(attack, "norm", "l2")
+    eps: Any = getattr(attack, "eps", None)
     if norm not in ("l2", "linf"):
         raise ValueError(f"attack {full}: expected the norm l2 or linf, found {norm!r}")
-    bounded = CATALOG[name].kind == "bounded" and isinstance(eps, float | int)
+    bounded = CATALOG[name].kind == "bounded" and eps is not None
     return PlannedAttack(full, attack, norm, Budget(norm, float(eps)) if bounded else None)
 
 

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from percert.evaluation.twoafc import CLEAN
-from percert.evaluation.twoafc_scores import TwoAFCScores, effort
+from percert.evaluation.twoafc_scores import WORST, TwoAFCScores, effort
 from percert.reports.page import Figure, Paragraph, Section, Table, write_page, write_whole
-from percert.reports.plots import COLOURS, figure_png, new_figure
+from percert.reports.plots import COLOURS, Array, figure_png, new_figure
 from percert.reports.records import Row
 
 #: What stands where nothing can be said.
@@ -43,30 +43,48 @@ def natural_table(scores: Sequence[TwoAFCScores]) -> Table:
 
 
 def attacked_table(scores: Sequence[TwoAFCScores]) -> Table | None:
-    """What is left under attack, in percent: a row a budget and attack (Tables 1 and 3)."""
-    if not scores[0].attacked:
+    """What is left of all triplets under attack, in percent (LipSim, Tables 1 and 3).
+
+    A row an attack, a column a budget; ``None`` where nothing was attacked.
+    """
+    entries = scores[0].attacked
+    if not entries:
         return None
-    columns = (
-        ("budget", "left"),
-        ("attack", "left"),
-        *((group.name, "right") for group in scores),
-    )
-    rows = []
-    for place, entry in enumerate(scores[0].attacked):
-        budget = f"{entry.norm} {shown(entry.eps)}"
-        at = [group.attacked[place] for group in scores]
-        lines = [
-            (attack, [other.by_attack.get(attack) for other in at]) for attack in entry.by_attack
+    attacks = list(dict.fromkeys(short(name) for entry in entries for name in entry.by_attack))
+    rows = [("natural", *(percent(scores[0].natural) for _ in entries))]
+    for attack in attacks:
+        named = [
+            {short(name): value for name, value in entry.by_attack.items()} for entry in entries
         ]
-        lines.append(("worst of all", [other.worst for other in at]))
-        if entry.certified is not None:
-            lines.append(("certified", [other.certified for other in at]))
-        rows += [(budget, attack, *map(percent, values)) for attack, values in lines]
+        rows.append((attack, *(percent(values.get(attack)) for values in named)))
+    rows.append((WORST, *(percent(entry.worst) for entry in entries)))
+    if any(entry.certified is not None for entry in entries):
+        rows.append(("certified", *(percent(entry.certified) for entry in entries)))
     return Table(
-        columns,  # type: ignore[arg-type]  # left and right, as written above
+        (
+            ("attack", "left"),
+            *((f"{entry.norm} {shown(entry.eps)}", "right") for entry in entries),
+        ),
         tuple(rows),
         "Scores in percent that attacks leave. Worst of all: a triplet counts as turned round "
         "where any attack found an image within the budget. Certified: no attack gets below it.",
+    )
+
+
+def groups_table(scores: Sequence[TwoAFCScores]) -> Table | None:
+    """The worst case of each group at each budget; ``None`` where there is but one group."""
+    entries = scores[0].attacked
+    if not entries or len(scores) == 1:
+        return None
+    return Table(
+        (
+            ("triplets", "left"),
+            *((f"{entry.norm} {shown(entry.eps)}", "right") for entry in entries),
+        ),
+        tuple(
+            (group.name, *(percent(entry.worst) for entry in group.attacked)) for group in scores
+        ),
+        "The worst case of all attacks by group, in percent.",
     )
 
 
@@ -84,69 +102,68 @@ def effort_table(rows: Sequence[Row]) -> Table:
 
 
 def score_figure(scores: TwoAFCScores, rows: Sequence[Row], perturbed: str) -> bytes:
-    """Scores against the l2 budget: certified as curves, attacks as points, natural as a line."""
-    figure, axis = new_figure()
+    """Scores against the l2 budget: certified and attacked as curves, each attack as points.
+
+    The curve under attack is that of the least change found for each triplet by any attack.
+    """
+    figure, axis = new_figure(8.6, 4.6)
     clean = [row for row in rows if row["attack"] == CLEAN]
     points = [entry for entry in scores.attacked if entry.norm == "l2"]
-    reach = max(
-        [entry.eps for entry in (*scores.certified, *points)]
-        + [1.2 * (scores.radius_median or 0)]
-        + [1e-3]
-    )
+    budgets = [entry.eps for entry in scores.certified] + [entry.eps for entry in points]
+    reach = 1.03 * max(*budgets, 1.2 * (scores.radius_median or 0), 1e-3)
+    at = np.linspace(0, reach, 600)
     axis.axhline(100 * scores.natural, color="0.45", ls=":", lw=1.5, label="natural")
+    if any(row["attack"] != CLEAN for row in rows):
+        found = 100 * score_curve(clean, at, least_changes(clean, rows))
+        axis.plot(at, found, "k-", lw=1.5, label="left by all attacks")
     for name, column, colour in (
         ("certified", "radius", COLOURS[0]),
         ("certified, paper's radius", "radius_paper", COLOURS[5]),
     ):
         if any(row[column] is not None for row in clean):
-            at = np.linspace(0, reach, 240)
-            axis.plot(at, 100 * certified_curve(clean, column, at), color=colour, lw=2, label=name)
-    attacks = list(dict.fromkeys(name for entry in points for name in entry.by_attack))
-    families = {name: _family(name) for name in attacks}
-    for place, family in enumerate(dict.fromkeys(families.values())):
-        found = [
-            (entry.eps, 100 * value)
-            for entry in points
-            for name, value in entry.by_attack.items()
-            if families[name] == family
-        ]
+            radii = [-1.0 if row[column] is None else row[column] for row in clean]
+            axis.plot(at, 100 * score_curve(clean, at, radii), color=colour, lw=2, label=name)
+    families: dict[str, list[tuple[float, float]]] = {}
+    for entry in points:
+        for name, value in entry.by_attack.items():
+            families.setdefault(short(name), []).append((entry.eps, 100 * value))
+    for place, (name, marks) in enumerate(families.items()):
+        # Rings of several sizes: where attacks agree all of them can be seen.
         axis.plot(
-            *zip(*sorted(found), strict=True),
+            *zip(*sorted(marks), strict=True),
+            ls="",
             marker="osD^vP*X"[place % 8],
-            ms=5,
-            lw=0.8,
-            ls="--",
-            color=COLOURS[1 + place % (len(COLOURS) - 1)],
-            label=family,
+            ms=5 + 2.2 * (place % 5),
+            mfc="none",
+            mew=1.4,
+            color=COLOURS[(1, 2, 3, 4)[place % 4]],
+            label=name,
         )
-    if points:
-        axis.plot(
-            [entry.eps for entry in points],
-            [100 * entry.worst for entry in points],
-            "k-",
-            lw=1.5,
-            label="worst of all attacks",
-        )
+    what = "the reference" if perturbed == "reference" else "each image that moves"
     axis.set(
-        xlabel=f"l2 budget of {'each image' if perturbed != 'reference' else 'the reference'}",
+        xlabel=f"l2 budget of {what}",
         ylabel="2AFC score (%)",
         ylim=(-2, 102),
         xlim=(0, reach),
     )
-    axis.legend(frameon=False, fontsize=8, loc="lower left")
+    axis.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1.01, 1))
     return figure_png(figure)
 
 
-def certified_curve(
-    clean: Sequence[Row], column: str, at: "np.ndarray[tuple[int, ...], np.dtype[np.float64]]"
-) -> "np.ndarray[tuple[int, ...], np.dtype[np.float64]]":
-    """The certified score at each budget of ``at``, in [0, 1], from clean rows."""
-    radius = np.array([-1.0 if row[column] is None else row[column] for row in clean])
+def least_changes(clean: Sequence[Row], rows: Sequence[Row]) -> list[float]:
+    """The shortest l2 change that turned each triplet round, whichever attack found it."""
+    found: dict[str, float] = {}
+    for row in rows:
+        if row["success"]:
+            found[row["image"]] = min(row["l2"], found.get(row["image"], math.inf))
+    return [found.get(row["image"], math.inf) for row in clean]
+
+
+def score_curve(clean: Sequence[Row], at: Array, lengths: Sequence[float]) -> Array:
+    """The score at each budget of ``at``, in [0, 1], where a choice stands below its length."""
     credit = np.array([_credits(row) for row in clean])
-    held = radius[None, :] > at[:, None]
-    curve: np.ndarray[tuple[int, ...], np.dtype[np.float64]] = np.where(
-        held, credit[:, 0], credit[:, 1]
-    ).mean(1)
+    held = np.array(lengths)[None, :] > at[:, None]
+    curve: Array = np.where(held, credit[:, 0], credit[:, 1]).mean(1)
     return curve
 
 
@@ -176,13 +193,16 @@ def write_twoafc_report(
         )
     figure = Figure(
         score_figure(scores[0], rows, answer["perturbed"]),
-        "All triplets, against the l2 budget.",
-        "Curves of certified scores below points of scores under attack below the natural score.",
+        "All triplets, against the l2 budget. A curve falls where a triplet is no longer "
+        "certified, or where an attack first turned it round; rings are single attacks.",
+        "Curves of certified scores below those under attack, below the natural score.",
     )
     sections = [Section("Scores", (*blocks, figure))]
     under_attack = attacked_table(scores)
     if under_attack is not None:
-        sections.append(Section("Under attack", (under_attack, effort_table(rows))))
+        by_group = groups_table(scores)
+        tables = [under_attack, *([by_group] if by_group else []), effort_table(rows)]
+        sections.append(Section("Under attack", tuple(tables)))
     how = Table(
         (("setting", "left"), ("value", "left")),
         tuple((name, str(value)) for name, value in settings.items()),
@@ -213,6 +233,19 @@ def shown(eps: float) -> str:
     return f"{eps:.4g}"
 
 
+def short(attack: str) -> str:
+    """What an attack is called where its budget stands beside it.
+
+    >>> short("apgd:loss=margin,norm=l2,eps=1")
+    'apgd loss=margin'
+    """
+    name, _, settings = attack.partition(":")
+    kept = [
+        part for part in settings.split(",") if part and part.split("=")[0] not in ("eps", "norm")
+    ]
+    return f"{name} {' '.join(kept)}".strip()
+
+
 def percent(value: float | None) -> str:
     return NOTHING if value is None else f"{100 * value:.2f}"
 
@@ -228,15 +261,6 @@ def finite(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [finite(entry) for entry in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _family(attack: str) -> str:
-    """An attack without its budget: the points of one line."""
-    name, _, settings = attack.partition(":")
-    kept = [
-        part for part in settings.split(",") if part and part.split("=")[0] not in ("eps", "norm")
-    ]
-    return f"{name} {' '.join(kept)}".strip()
 
 
 def _credits(row: Row) -> tuple[float, float]:

@@ -1,0 +1,201 @@
+"""How fast triplets are certified and a student is distilled, beside the authors' plain way.
+
+    python -m benchmarks.certified_speed --threads 1 --out docs/results
+
+The paper's architecture (20 convolutional and 7 dense SLL layers, 224 px), the same random weights
+on both sides. Certifying: embed the three images, natural decision, radius; the plain way computes
+every layer's scale in each of the three forward passes, and has Eq. 8 for a radius. Distilling: one
+step's losses and gradients, standard and jittered images; the plain way passes the two one after
+the other. Both sides take turns, so that a busy machine slows both; what counts is ratios.
+"""
+
+import argparse
+import json
+import statistics
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from time import perf_counter, process_time
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from benchmarks.authors_lipsim import PlainLipSim, published_state
+from benchmarks.conditions import Conditions, conditions, write_result
+from percert.certify import twoafc
+from percert.metrics.lipsim import lipsim
+from percert.training.distillation.losses import rmse
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One task at one batch size: medians and quartiles of the seconds a step, and what they give.
+
+    ``items`` (triplets, or images that a student learns from) a second at the median. ``cpu_ratio``
+    is that of the processor's seconds, which a busy machine disturbs less. ``agreement`` is the
+    largest relative difference of the two sides' results (radii; losses).
+    """
+
+    task: str
+    batch: int
+    rounds: int
+    plain_seconds: float
+    ours_seconds: float
+    plain_quartiles: tuple[float, float]
+    ours_quartiles: tuple[float, float]
+    plain_items: float
+    ours_items: float
+    ratio: float
+    cpu_ratio: float
+    agreement: float
+
+
+@dataclass(frozen=True)
+class CertifiedSpeed:
+    """All comparisons of one run."""
+
+    benchmark: str
+    compared: list[Compared]
+    conditions: Conditions
+
+
+@torch.no_grad()
+def plain_certified(network: nn.Module, reference: Tensor, left: Tensor, right: Tensor) -> Tensor:
+    """Eq. 8 of each triplet, ``(n,)``, as a first reading of the paper has it."""
+    f, f0, f1 = (
+        F.normalize(F.pad(network(images), (0, 1), value=1.0), dim=1)
+        for images in (reference, left, right)
+    )
+    d0, d1 = 1 - (f * f0).sum(1), 1 - (f * f1).sum(1)
+    radius: Tensor = (d0 - d1).abs() / (f0 - f1).norm(dim=1)
+    return radius
+
+
+def plain_distilled(network: nn.Module, images: Tensor, jittered: Tensor, asked: Tensor) -> Tensor:
+    """The paper's losses, two passes; gradients are left in the weights."""
+    here, there = network(images), network(jittered)
+    loss = rmse(here, asked) + rmse(there, asked) + rmse(here, there)
+    network.zero_grad()
+    loss.backward()
+    return loss.detach()
+
+
+def our_distilled(network: nn.Module, images: Tensor, jittered: Tensor, asked: Tensor) -> Tensor:
+    """The same in one pass, as ``percert train distill`` has it."""
+    here, there = network(torch.cat((images, jittered))).chunk(2)
+    loss = rmse(here, asked) + rmse(there, asked) + rmse(here, there)
+    network.zero_grad()
+    loss.backward()
+    return loss.detach()
+
+
+def compare(
+    task: str,
+    batch: int,
+    rounds: int,
+    plain: Callable[[], Tensor],
+    ours: Callable[[], Tensor],
+) -> Compared:
+    """Run both by turns, after a warm-up whose results are compared."""
+    first, second = plain().double(), ours().double()
+    agreement = float(((first - second).abs() / first.abs().clamp_min(1e-12)).max())
+    wall: dict[str, list[float]] = {"plain": [], "ours": []}
+    cpu: dict[str, float] = {"plain": 0.0, "ours": 0.0}
+    for _ in range(rounds):
+        for name, run in (("plain", plain), ("ours", ours)):
+            start, busy = perf_counter(), process_time()
+            run()
+            wall[name].append(perf_counter() - start)
+            cpu[name] += process_time() - busy
+    median = {name: statistics.median(values) for name, values in wall.items()}
+    quartiles = {
+        name: (cuts[0], cuts[2])
+        for name, cuts in (
+            (name, statistics.quantiles(values, n=4)) for name, values in wall.items()
+        )
+    }
+    return Compared(
+        task=task,
+        batch=batch,
+        rounds=rounds,
+        plain_seconds=median["plain"],
+        ours_seconds=median["ours"],
+        plain_quartiles=quartiles["plain"],
+        ours_quartiles=quartiles["ours"],
+        plain_items=batch / median["plain"],
+        ours_items=batch / median["ours"],
+        ratio=median["plain"] / median["ours"],
+        cpu_ratio=cpu["plain"] / max(cpu["ours"], 1e-9),
+        agreement=agreement,
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    options = _parse(arguments)
+    torch.set_num_threads(options.threads)
+    torch.manual_seed(options.seed)
+    plain = PlainLipSim().eval()
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "model.pth"
+        torch.save(published_state(plain), file)
+        metric = lipsim("small", file).eval()
+    found = []
+    for batch in options.batches:
+        images = [torch.rand(batch, 3, 224, 224) for _ in range(3)]
+        if "certify" in options.tasks:
+            plain.requires_grad_(False)
+            metric.requires_grad_(False)
+            found.append(
+                compare(
+                    "certify",
+                    batch,
+                    options.rounds,
+                    lambda images=images: plain_certified(plain, *images),
+                    lambda images=images: twoafc(metric, *images).radius_paper,
+                )
+            )
+        if "distil" in options.tasks:
+            plain.train().requires_grad_(True)
+            metric.network.train().requires_grad_(True)
+            asked = F.normalize(torch.randn(batch, 1792), dim=1)
+            found.append(
+                compare(
+                    "distil",
+                    batch,
+                    options.rounds,
+                    lambda i=images, a=asked: plain_distilled(plain, i[0], i[1], a),
+                    lambda i=images, a=asked: our_distilled(metric.network, i[0], i[1], a),
+                )
+            )
+            plain.eval()
+            metric.eval()
+        for one in found[-len(options.tasks) :]:
+            print(
+                f"{one.task:8} batch {one.batch:2}: plain {one.plain_items:.3g}/s, ours "
+                f"{one.ours_items:.3g}/s, {one.ratio:.2f} times ({one.cpu_ratio:.2f} in CPU time)",
+                flush=True,
+            )
+    result = CertifiedSpeed("certified-speed", found, conditions(options.seed))
+    if options.out is None:
+        print(json.dumps(asdict(result), indent=1))
+    else:
+        write_result(options.out / "certified-speed.json", result)
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, help="folder of results; printed if not given")
+    parser.add_argument(
+        "--tasks", nargs="+", choices=("certify", "distil"), default=["certify", "distil"]
+    )
+    parser.add_argument("--batches", type=int, nargs="+", default=[1, 16])
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--seed", type=int, default=0)
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    main()
