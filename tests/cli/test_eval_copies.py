@@ -85,7 +85,8 @@ def test_the_folder_holds_all_that_was_made(out):
         assert word in page
     assert page.count("data:image/png;base64,") == 2
     assert "<script" not in page
-    assert "http" not in page.replace("http://www.w3.org", "")
+    assert "http:" not in page
+    assert "https:" not in page
     for name in ("roc.png", "eps.png"):
         assert (out / name).read_bytes().startswith(b"\x89PNG")
     rows = read_records(out / "records.parquet")
