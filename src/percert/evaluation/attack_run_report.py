@@ -32,7 +32,7 @@ def write_attack_report(folder: Path, *, pictures: int = PICTURES) -> Path:
     runs = read_attack_runs([folder])
     record = read_run(folder)
     if any(row["attacked"] for row in runs.rows):
-        evaluation = evaluate_attacks(runs, runs.rows, _distances(runs))
+        evaluation = evaluate_attacks(runs, runs.rows, runs.own_distances)
         sections = [_numbers(evaluation), _figure(evaluation), *_pictures(runs, pictures)]
         lead = _lead(evaluation)
     else:
@@ -41,13 +41,6 @@ def write_attack_report(folder: Path, *, pictures: int = PICTURES) -> Path:
     path = folder / "report.html"
     write_page(path, f"Attacks on {_source(runs)}", sections, lead=lead)
     return path
-
-
-def _distances(runs: AttackRuns) -> list[str]:
-    """The distances in the records: those of every run, and what ``--metrics`` asked for."""
-    asked = ((read_run(runs.folders[0]) or {}).get("settings") or {}).get("metrics") or []
-    known = [name for name in asked if all(name in row for row in runs.rows)]
-    return list(dict.fromkeys((*runs.own_distances, *known)))
 
 
 def _source(runs: AttackRuns) -> str:

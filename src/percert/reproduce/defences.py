@@ -19,13 +19,15 @@ def figure_7(setting: Setting) -> Findings:
     specs = {**ATTACKS, "Human_Perc_OT (a = 5)": CONFIDENT}
     runs = attack_photographs(setting, list(specs.values()))
     model = load_classifier("squeezenet1_0", setting.device, weights_file(setting))
+    folder = setting.out / "defended"
+    folder.mkdir(parents=True, exist_ok=True)
     found = defended_predictions(
         runs.rows,
         folder_of(setting),
         model,
         weights_hash(model),
         DEFENCES,
-        setting.out / "defended",
+        folder,
     )
     names = {spec: name for name, spec in specs.items()} | {CLEAN: "no attack"}
     rows = tuple(

@@ -141,7 +141,7 @@ def _told(model: MnistCNN, original: Images, image: Images) -> tuple[int, float]
 TIMES = 10
 _DIFFERS = (
     "A small network trained on every other digit of the test set, attacking the rest: the paper "
-    "does not say which network it is, and trains on the training set.",
+    "does not say which network it attacks on the test set.",
     "The step's length is 10 on the grey image, in [0, 1], before clipping; the border of SSIM's "
     "windows is reflected (docs: human-perc-ot).",
 )

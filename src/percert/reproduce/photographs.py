@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from percert.attacks.catalog import parse_attack
@@ -23,6 +24,7 @@ from percert.attacks.collection import (
 )
 from percert.evaluation.attack_runs import AttackRuns, read_attack_runs
 from percert.lipschitz.weights_hash import weights_hash
+from percert.metrics.catalog import create_metric
 from percert.models import load_classifier
 from percert.reports import write_run
 from percert.reproduce.item import MissingDataError, Setting, data_folder, weights_file
@@ -57,9 +59,9 @@ def attack_photographs(
     model = load_classifier("squeezenet1_0", setting.device, weights_file(setting))
     # The first class of these labels is 1; the few photographs here must not have to tell.
     numbered = number_labels(items, probe(model, items), "1", FOLDER)
-    measures: dict[str, Measure] = {}
+    measures = {"ssim": Measure(create_metric("ssim", device=setting.device))}
     plan = Plan(
-        attacks={text: parse_attack(text) for text in attacks},
+        attacks={text: parse_attack(text)[1] for text in attacks},
         folders=folder_names(attacks),
         measures=measures,
         batch_size=4,
@@ -101,7 +103,7 @@ def _only(runs: AttackRuns, attacks: Sequence[str]) -> AttackRuns:
     order = {name: place for place, name in enumerate(attacks)}
     rows = [row for row in runs.rows if row["attack"] in order]
     rows.sort(key=lambda row: order[row["attack"]])
-    return AttackRuns(runs.folders, rows, runs.goal, runs.images, runs.over)
+    return replace(runs, rows=rows)
 
 
 def folder_of(setting: Setting) -> Path:

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
@@ -50,7 +51,7 @@ def run_item(item: Item, setting: Setting, *, command: list[str] | None = None) 
         return Outcome(item, "made", _read(own.out), seconds=float(found.get("seconds", 0.0)))
     began = time.perf_counter()
     try:
-        findings = _function(item)(own)
+        findings = _finite(_function(item)(own))
     except MissingDataError as error:
         return Outcome(item, "data missing", reason=str(error))
     except ModuleNotFoundError as error:
@@ -111,6 +112,15 @@ def write_rows(path: Path, outcomes: Iterable[Outcome]) -> None:
         for row in record_rows(outcomes)
     ]
     write_records(path, rows, _COLUMNS)
+
+
+def _finite(findings: Findings) -> Findings:
+    """``findings`` with numbers that do not exist, such as a mean of nothing, as ``None``."""
+    rows = tuple(
+        row if row.measured is None or math.isfinite(row.measured) else replace(row, measured=None)
+        for row in findings.rows
+    )
+    return replace(findings, rows=rows)
 
 
 def _settings(setting: Setting) -> dict[str, Any]:

@@ -1,0 +1,66 @@
+"""A tiny data folder: noise for photographs, bars for digits, an untrained SqueezeNet."""
+
+import gzip
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from percert.images import save_image
+from percert.models import load_classifier
+from percert.models.squeezenet import SqueezeNet
+from percert.reproduce import Setting
+
+NAME = "squeezenet1_0-imagenet.safetensors"
+
+
+def _idx(path, values):
+    head = bytes([0, 0, 8, values.ndim]) + b"".join(n.to_bytes(4, "big") for n in values.shape)
+    with gzip.open(path, "wb") as file:
+        file.write(head + values.astype(np.uint8).tobytes())
+
+
+def _bars(count):
+    """Digits of ten kinds, each a bright bar at a height of its own, in noise."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(count) % 10
+    # Every other digit trains, so that all ten kinds must occur in both halves.
+    labels = (labels + np.arange(count) // 10) % 10
+    images = rng.integers(0, 40, (count, 28, 28))
+    for image, label in zip(images, labels, strict=True):
+        image[2 * label + 3 : 2 * label + 6, 4:24] = 230
+    return images, labels
+
+
+@pytest.fixture(scope="session")
+def tiny_data(tmp_path_factory):
+    """A folder as ``--data`` wants it."""
+    folder = tmp_path_factory.mktemp("data")
+    torch.manual_seed(0)
+    save_file(SqueezeNet().state_dict(), folder / NAME)
+    model = load_classifier("squeezenet1_0", "cpu", folder / NAME)
+    pictures = folder / "imagenet-compatible" / "images"
+    pictures.mkdir(parents=True)
+    lines = ["ImageId,TrueLabel"]
+    for place in range(12):
+        generator = torch.Generator().manual_seed(place)
+        # Brighter and brighter, so that groups by brightness differ.
+        image = (0.05 * place + 0.4 * torch.rand(3, 40, 40, generator=generator)).clamp(0, 1)
+        image = (255 * image).round() / 255
+        save_image(image, pictures / f"p{place:02d}.png")
+        with torch.no_grad():
+            said = int(model(image[None]).argmax())
+        wrong = place % 4 == 3
+        lines.append(f"p{place:02d},{(said + 7 * wrong) % 1000 + 1}")
+    (folder / "imagenet-compatible" / "images.csv").write_text("\n".join(lines) + "\n")
+    (folder / "mnist").mkdir()
+    images, labels = _bars(600)
+    _idx(folder / "mnist" / "t10k-images-idx3-ubyte.gz", images)
+    _idx(folder / "mnist" / "t10k-labels-idx1-ubyte.gz", labels)
+    return folder
+
+
+@pytest.fixture
+def setting(tiny_data, tmp_path):
+    return Setting(tmp_path / "out", tiny_data, images=2)
