@@ -86,8 +86,8 @@ class AblationResult:
     conditions: Conditions
 
 
-def arms(steps: int) -> list[Arm]:
-    """The authors' recipe, then one change after another, to ours."""
+def arms(steps: int, scales: Sequence[float] = ()) -> list[Arm]:
+    """The authors' recipe, then one change after another, to ours; ours at other ``scales``."""
     first = read_distill_recipe(RECIPES / "lipsim-64-authors-distill.toml")
     second = read_finetune_recipe(RECIPES / "lipsim-64-authors-finetune.toml")
     ours = read_distill_recipe(RECIPES / "lipsim-64-ours-distill.toml")
@@ -107,7 +107,22 @@ def arms(steps: int) -> list[Arm]:
         Arm("layer", "orthogonal layers, c = 0", "layer", orthogonal, raw),
         Arm("relational", "relational loss", "ours", ours, raw),
         Arm("ours", "averaged weights", "ours", ours, last),
+        *(
+            Arm(
+                f"s = {s:g}",
+                f"ours with targets of norm {s:g}",
+                f"scale-{s:g}",
+                scaled_to(ours, s),
+                last,
+            )
+            for s in scales
+        ),
     ]
+
+
+def scaled_to(recipe: DistillRecipe, scale: float) -> DistillRecipe:
+    """The same recipe with targets of another norm."""
+    return replace(recipe, teacher=replace(recipe.teacher, scale=scale))
 
 
 def prepare(data: Path, weights: Path, runs: Path, limit: int) -> Path:
@@ -237,10 +252,12 @@ def main() -> None:
     parser.add_argument("--photographs", type=int, default=400, help="to train on")
     parser.add_argument("--held-out", type=int, default=40, help="photographs to judge on")
     parser.add_argument("--semantic", type=int, default=400, help="triplets of classes")
+    parser.add_argument("--scales", nargs="*", type=float, default=(), help="a sweep of s as well")
     parser.add_argument("--only", nargs="*", help="arms by name; all by default")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    chosen = [arm for arm in arms(options.steps) if not options.only or arm.name in options.only]
+    every = arms(options.steps, options.scales)
+    chosen = [arm for arm in every if not options.only or arm.name in options.only]
     folder = prepare(options.data, options.weights, options.runs, options.photographs)
     sets = (
         distortion_set(options.data, options.held_out, 0),

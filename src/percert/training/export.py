@@ -134,7 +134,7 @@ class _Embed(nn.Module):
 
 def _write_onnx(metric: EmbeddingMetric, out: Path) -> Path:
     try:
-        import onnxscript  # type: ignore[import-untyped]  # noqa: F401  # what torch exports with
+        import onnxscript  # noqa: F401  # what torch exports with
     except ModuleNotFoundError:
         raise ValueError("export: onnx needs pip install 'percert[onnx]'") from None
     example = torch.rand(2, 3, *metric.resolution)

@@ -21,6 +21,7 @@ from percert.training.engine.sound import NonFiniteError, blame
 from percert.training.sources.loader import Loader
 
 S = TypeVar("S")
+S_contra = TypeVar("S_contra", contravariant=True)
 
 
 @dataclass(frozen=True)
@@ -70,11 +71,11 @@ class Schedule:
         return self.learning_rate * warm * round(0.5 * (1 + math.cos(math.pi * fall)), 12)
 
 
-class Task(Protocol[S]):
+class Task(Protocol[S_contra]):
     """What a run trains, and on what."""
 
     def losses(
-        self, forward: Any, batch: Sequence[S], device: torch.device, gather: Any
+        self, forward: Any, batch: Sequence[S_contra], device: torch.device, gather: Any
     ) -> Mapping[str, Tensor]:
         """The losses of a batch, each a mean over it, whose sum is trained.
 
