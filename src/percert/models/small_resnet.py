@@ -36,7 +36,8 @@ class ResidualBlock(nn.Module):
         start = self.first_norm(features).relu()
         along = features
         if self.skip is not None:
-            along = self.skip(F.avg_pool2d(start, self.stride) if self.stride > 1 else start)
+            # An odd side halves to the larger half, as that of the strided convolution does.
+            along = self.skip(F.avg_pool2d(start, self.stride, ceil_mode=True))
         changed: Tensor = self.second(self.second_norm(self.first(start)).relu())
         return changed + along
 
@@ -64,11 +65,10 @@ class ResidualNetwork(nn.Sequential):
 
 
 def small_resnet(classes: int = 10, width: int = 16) -> PreparedClassifier:
-    """A classifier of images ``(n, 3, h, w)`` in [0, 1] with sides divisible by 4, from 8 on.
+    """A classifier of images ``(n, 3, h, w)`` in [0, 1], made for sides of about 32.
 
-    28 x 28 digits and 32 x 32 photographs among them. ``width`` 16 has 77,000 weights. Weights are
-    random, from torch's global generator. Raises ``ValueError`` for fewer than 2 classes, or no
-    width.
+    ``width`` 16 has 77,000 weights, random from torch's global generator. Raises ``ValueError`` for
+    fewer than 2 classes, or no width.
 
     >>> import torch
     >>> small_resnet(classes=10, width=8)(torch.rand(2, 3, 28, 28)).shape

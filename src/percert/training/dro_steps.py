@@ -80,7 +80,8 @@ class Together:
         self.prepared = all(isinstance(model, PreparedClassifier) for model in models)
         inner: list[Any] = [model.network if self.prepared else model for model in models]
         weights, buffers = stack_module_state(inner)
-        self.weights = {name: value.detach() for name, value in weights.items()}
+        # vmap's convolutions want plain strides; loaded classifiers are channels last.
+        self.weights = {name: value.detach().contiguous() for name, value in weights.items()}
         self.buffers = {name: value.detach() for name, value in buffers.items()}
         self.moving = {name: torch.zeros_like(value) for name, value in self.weights.items()}
         self.inner = inner
