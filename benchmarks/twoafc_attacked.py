@@ -27,7 +27,7 @@ from percert.evaluation.twoafc import COLUMNS, TwoAFCRun, evaluate_twoafc
 from percert.evaluation.twoafc_attacks import Budget, plan_attacks
 from percert.evaluation.twoafc_batch import Load
 from percert.evaluation.twoafc_report import percent, shown, write_twoafc_report
-from percert.evaluation.twoafc_scores import TwoAFCScores, score_twoafc
+from percert.evaluation.twoafc_scores import TwoAFCScores, complete_rows, score_twoafc
 from percert.evaluation.twoafc_store import keep_rows
 from percert.metrics.catalog import create_metric
 from percert.reports.plots import COLOURS, figure_png, new_figure
@@ -107,8 +107,7 @@ def evaluate(
     )
     if bad:
         raise ValueError(f"{bad[0][0]}: {bad[0][1]}")
-    named = {triplet.name for triplet in triplets}
-    rows = [row for row in rows if row["image"] in named]
+    rows = complete_rows(rows, (triplet.name for triplet in triplets))
     scores = score_twoafc(rows, EPS, budgets=[Budget("l2", eps) for eps in L2])
     answer: dict[str, Any] = {
         "metric": name,

@@ -229,3 +229,20 @@ def test_images_are_resized_and_rounded_to_8_bits():
     smaller = resized(picture(0), (12, 12))
     assert torch.equal((255 * smaller).round() / 255, smaller)
     assert attacked["l2"] <= 0.1 * (1 + 1e-5)
+
+
+def test_what_does_not_fit_into_memory_is_attacked_in_halves(monkeypatch):
+    some, load = triplets(3)
+    plan = plan_attacks(["pgd:steps=3"], l2=(0.2,))
+    whole = rows_of(TwoAFCRun(thumbnail(), plan, load=load), some)
+    (name,) = plan
+
+    def scarce(model, images, goal, **more):
+        if len(images) > 1:
+            raise torch.OutOfMemoryError
+        return plan[name].attack(model, images, goal, **more)
+
+    small = {name: dataclasses.replace(plan[name], attack=scarce)}
+    halved = rows_of(TwoAFCRun(thumbnail(), small, load=load), some)
+    for row, other in zip(whole, halved, strict=True):
+        assert row["distance_left"] == pytest.approx(other["distance_left"], rel=1e-4)

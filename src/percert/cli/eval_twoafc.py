@@ -117,7 +117,7 @@ def eval_twoafc(
     from percert.evaluation.twoafc import COLUMNS, TwoAFCRun, evaluate_twoafc
     from percert.evaluation.twoafc_attacks import Budget, plan_attacks
     from percert.evaluation.twoafc_report import write_twoafc_report
-    from percert.evaluation.twoafc_scores import score_twoafc
+    from percert.evaluation.twoafc_scores import complete_rows, score_twoafc
     from percert.evaluation.twoafc_store import keep_rows
     from percert.lipschitz.weights_hash import weights_hash
     from percert.metrics.catalog import create_metric, metric_card
@@ -148,6 +148,7 @@ def eval_twoafc(
     # The list of attacks may grow from run to run: what is there stays as it is.
     settings: dict[str, Any] = {
         "source": str(source.resolve()),
+        "images": images and str(images.resolve()),
         "split": split,
         "metric": metric_name,
         "weights_sha256": weights_hash(metric),  # type: ignore[arg-type]  # metrics of the catalog are modules
@@ -168,8 +169,7 @@ def eval_twoafc(
             seed=seed,
             progress=lambda step: bar.advance(len(step.rows)),
         )
-    named = {triplet.name for triplet in triplets}
-    rows = [row for row in rows if row["image"] in named]
+    rows = complete_rows(rows, (triplet.name for triplet in triplets))
     if not rows:
         raise ValueError(f"{source}: no triplet could be read; {'; '.join(r for _, r in bad[:1])}")
     several = [

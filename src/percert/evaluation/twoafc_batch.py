@@ -164,9 +164,20 @@ class TripletBatch:
             if self.label[i] is not None and rows[i]["prediction"] in (self.label[i], None)
         ]
         if worth:
-            for i, found in zip(worth, self._attack(planned, worth), strict=True):
+            for i, found in zip(worth, self._fitting(planned, worth), strict=True):
                 rows[i].update(found)
         return list(rows.values())
+
+    def _fitting(self, planned: PlannedAttack, worth: Sequence[int]) -> list[dict[str, Any]]:
+        """Attack in halves where memory does not suffice: no result depends on its batch."""
+        try:
+            return self._attack(planned, worth)
+        except torch.OutOfMemoryError:
+            if len(worth) == 1:
+                raise
+        torch.cuda.empty_cache()
+        middle = len(worth) // 2
+        return [*self._fitting(planned, worth[:middle]), *self._fitting(planned, worth[middle:])]
 
     def _attack(self, planned: PlannedAttack, worth: Sequence[int]) -> list[dict[str, Any]]:
         run = self.run

@@ -97,6 +97,24 @@ def score_twoafc(
     return [_scores(name, some, eps, found) for name, some in groups.items()]
 
 
+def complete_rows(rows: Iterable[Row], names: Iterable[str]) -> list[Row]:
+    """The rows of the triplets ``names``, of attacks that ran on all of these that have a row.
+
+    A folder of several runs may hold attacks on a part of them: their scores would say too much.
+
+    >>> rows = [{"image": "a", "attack": "none"}, {"image": "b", "attack": "none"}]
+    >>> complete_rows([*rows, {"image": "a", "attack": "pgd"}], ["a", "b"]) == rows
+    True
+    """
+    wanted = set(names)
+    by_attack: dict[str, list[Row]] = {}
+    for row in rows:
+        if row["image"] in wanted:
+            by_attack.setdefault(row["attack"], []).append(row)
+    count = len(by_attack.get(CLEAN, ()))
+    return [row for some in by_attack.values() if len(some) == count for row in some]
+
+
 @dataclass(frozen=True)
 class _Case:
     """One triplet: its clean row, and the rows of the attacks on it."""
