@@ -121,6 +121,27 @@ def test_nothing_is_measured_twice_but_what_changed(run, images, tmp_path):
     assert again[0]["new"] == pytest.approx(3 * 256 * 155 / 255, rel=1e-5)
 
 
+def test_what_was_measured_before_a_stop_is_kept(run, images, tmp_path):
+    class Stopping(Counting):
+        def forward(self, reference, candidate):
+            if self.pairs >= 3:
+                raise KeyboardInterrupt
+            return super().forward(reference, candidate)
+
+    read = read_attack_runs([run]).rows
+    with pytest.raises(KeyboardInterrupt):
+        measure_distances(read, images, {"l1": Measure(Stopping())}, tmp_path / "out")
+    going_on = Counting()
+    rows = measure_distances(read, images, {"l1": Measure(going_on)}, tmp_path / "out")
+    assert going_on.pairs == 2  # of 5: three were there
+    assert all(row["l1"] > 0 for row in rows if row["success_8bit"])
+
+
+def test_a_run_without_images_has_its_own_distances(run, images, tmp_path):
+    read = [{**row, "path": None} for row in read_attack_runs([run]).rows]
+    assert measure_distances(read, images, {}, tmp_path / "out") == read
+
+
 def test_an_image_too_small_for_a_metric_has_no_distance(run, images, tmp_path):
     measures = {"l1": Measure(Counting(), smallest_side=17)}
     rows = measure_distances(read_attack_runs([run]).rows, images, measures, tmp_path / "out")

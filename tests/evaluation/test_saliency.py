@@ -69,7 +69,7 @@ def test_an_isolated_spot_is_what_fine_grained_saliency_finds():
     maps = create_saliency("fine-grained")[0](picture.repeat(2, 1, 1, 1))
     assert torch.equal(maps[0], maps[1])
     inside = maps[0, 20:28, 40:48]
-    assert inside.mean() > 3 * maps[0].median()
+    assert inside.mean() > 2.5 * maps[0].median()
 
 
 def onnx_file(path, size=None, sigmoid_free=True):

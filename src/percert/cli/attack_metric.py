@@ -100,7 +100,7 @@ def attack_metric(
 
     percert attack metric --metric lipsim-tiny --triplets triplets.csv --attack ascent --out out/t
 
-    percert attack metric --goal embedding --images photos/ --beyond 0.5 --attack ascent --out out/e
+    percert attack metric --goal embedding --images photos/ --beyond 0.5 --attack ddn --out out/e
     """
     from percert.attacks.collection import EmbeddingTask, Plan, TripletTask, folder_names
     from percert.cli.attack_run import run

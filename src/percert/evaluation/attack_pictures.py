@@ -42,9 +42,10 @@ def attacked_pictures(
 
     With ``folder`` they are written there as well, as ``pictures-1.png`` and so on.
     """
-    items = {item.name: item for item in find_items(originals)}
+    chosen = choose_images(rows, count)
+    items = {item.name: item for item in find_items(originals)} if chosen else {}
     figures = []
-    for place, image in enumerate(choose_images(rows, count)):
+    for place, image in enumerate(chosen):
         if image not in items:
             raise ValueError(f"{originals}: has no image {image!r}")
         original = as_picture(read_subject(items[image]).image)

@@ -35,7 +35,7 @@ class AttackRuns:
     goal: str
     images: Path | None
     over: str
-    own_distances: tuple[str, ...]
+    own_distances: tuple[str, ...] = ()
 
     @property
     def attacks(self) -> list[str]:

@@ -154,7 +154,7 @@ def _opencv(name: str) -> tuple[Saliency, str]:
 
 def _onnx(card: SaliencyCard) -> tuple[Saliency, str]:
     try:
-        import onnxruntime
+        import onnxruntime  # type: ignore[import-untyped]  # it ships no types
     except ImportError:
         raise ValueError("saliency: needs onnxruntime: pip install 'percert[onnx]'") from None
     if not card.file.is_file():

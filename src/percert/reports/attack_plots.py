@@ -152,13 +152,15 @@ def frontier(
         axis.set_visible(False)
     from matplotlib.lines import Line2D
 
-    figure.legend(
+    legend = figure.legend(
         [Line2D([], [], color=palette[name], marker="o") for name in families],
         families,
         loc="outside right upper",
         frameon=False,
         fontsize=9,
     )
+    for text in legend.get_texts():
+        text.set_parse_math(False)
     return figure_png(figure)
 
 
