@@ -26,12 +26,13 @@ from percert.evaluation.copies_evaluation import evaluate_copies
 from percert.evaluation.copies_parts import Parts
 from percert.evaluation.copies_report import attack_figure
 from percert.evaluation.copies_result import CopiesPlan, DetectorResult
-from percert.search.views import parse_views
+from percert.search.views import VIEW_SETS, parse_views
 
 #: What an index with views is meant for: everything usual, and the mirror image.
 EDITS = (*USUAL_EDITS, find_edit("mirror"))
 BUDGETS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 RIVALS = ("thumbnail-16", "phash", "dhash", "whash", "pdq", "squeezenet")
+VIEWS = ",".join((*VIEW_SETS["crops"], "mirror-whole"))
 
 
 @dataclass(frozen=True)
@@ -218,7 +219,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--rival", nargs="*", default=list(RIVALS))
     parser.add_argument("--checkpoint", action="append", default=[], help="NAME=FILE; repeatable")
-    parser.add_argument("--views", default="all", help="a set of views, or names with commas")
+    parser.add_argument("--views", default=VIEWS, help="a set of views, or names with commas")
     parser.add_argument("--limit", type=int, help="the first photographs only")
     parser.add_argument("--distractors", type=int, help="the first others only, 0 for none")
     parser.add_argument("--attacked", type=int, default=40, help="copies, and strangers")
