@@ -9,6 +9,7 @@ from percert.attacks.catalog import parse_attack
 from percert.attacks.flip_together import TOGETHER, flip_together, interleave, take_apart
 from percert.attacks.goal import FlipTriplet
 from percert.evaluation.twoafc_attacks import Budget, plan_attacks
+from percert.metrics import dreamsim
 
 
 def test_the_ensemble_is_made_for_every_budget():
@@ -99,6 +100,25 @@ def test_the_gradient_is_that_of_the_plain_goal():
         slopes.append(at.grad)
     assert torch.allclose(*slopes, atol=1e-6)
     assert slopes[0].abs().max() > 0
+
+
+def test_dreamsim_embeds_what_moves_and_nothing_else(monkeypatch, tmp_path):
+    seen = []
+
+    class Ensemble:
+        def embed(self, images):
+            seen.append(len(images))
+            return images[:, :, ::37, ::41].flatten(1) - 0.5
+
+    monkeypatch.setattr(dreamsim, "_load", lambda folder, device: Ensemble())
+    metric, triplet = dreamsim.DreamSim(tmp_path), batch(2)
+    expected = -torch.stack(
+        [metric(triplet["reference"], triplet[side]) for side in ("left", "right")], 1
+    )
+    goal = flip_together(metric, triplet, torch.tensor([0, 1]), "reference")
+    seen.clear()
+    assert torch.allclose(goal.scores(metric, triplet["reference"]), expected, atol=1e-6)
+    assert seen == [2]
 
 
 @pytest.mark.parametrize("name", TOGETHER)

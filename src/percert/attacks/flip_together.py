@@ -7,6 +7,7 @@ from torch import Tensor
 
 from percert.attacks.goal import FlipTriplet, LossName, Model, class_loss, class_margin
 from percert.check import check_choice, check_images
+from percert.metrics.dreamsim import DreamSim
 from percert.metrics.embedding import EmbeddingMetric, cosine_distance
 from percert.tensors import Images, Vector
 
@@ -105,8 +106,9 @@ def flip_together(
         )
     stay = {role: images for role, images in triplet.items() if role not in roles}
     constant = None
-    if isinstance(model, EmbeddingMetric):
-        constant = model.constant
+    if isinstance(model, EmbeddingMetric | DreamSim):
+        # An angle between embeddings: what stays need not be embedded in every step.
+        constant = model.constant if isinstance(model, EmbeddingMetric) else 0.0
         with torch.no_grad():
             stay = {role: model.embed(images) for role, images in stay.items()}
     elif perturbed == "reference":
