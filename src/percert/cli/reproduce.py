@@ -158,8 +158,6 @@ def _write(
         seconds=seconds,
         finished=finished,
     )
-    if not finished:
-        return
     record = read_run(out)
     write_rows(out / "records.parquet", outcomes)
     found = {"items": [answer(outcome) for outcome in outcomes]}

@@ -106,7 +106,7 @@ def _moved(setting: Setting, eps: float) -> tuple[dict[str, np.ndarray], Images]
     images = torch.cat([round_to_8bit(resize(picture).clamp(0, 1)) for picture in pictures])
     images = images.to(setting.device)
     networks: dict[str, nn.Module] = {
-        OURS: create_metric(OURS, device=setting.device),
+        OURS: create_metric(OURS, device=setting.device),  # type: ignore[dict-item]  # it is a module
         RIVAL: PlainFeatures(squeezenet(weights_file(setting)).to(setting.device)),
     }
     attack = ProjectedGradient(norm="l2", eps=eps, steps=STEPS)

@@ -182,7 +182,7 @@ def _figure(setting: Setting, digit: int | None) -> Findings:
             ("mean l2 where both succeed", step.l2_mean, ""),
         )
     ]
-    figures = ()
+    figures: tuple[Figure, ...] = ()
     if rows:
         figures = (
             Figure(

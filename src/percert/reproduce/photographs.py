@@ -59,7 +59,8 @@ def attack_photographs(
     model = load_classifier("squeezenet1_0", setting.device, weights_file(setting))
     # The first class of these labels is 1; the few photographs here must not have to tell.
     numbered = number_labels(items, probe(model, items), "1", FOLDER)
-    measures = {"ssim": Measure(create_metric("ssim", device=setting.device))}
+    ssim = create_metric("ssim", device=setting.device)
+    measures = {"ssim": Measure(ssim)}  # type: ignore[arg-type]  # metrics are modules
     plan = Plan(
         attacks={text: parse_attack(text)[1] for text in attacks},
         folders=folder_names(attacks),
