@@ -66,8 +66,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     strangers = range(len(photographs), len(pictures)) if others else queries
     views = parse_views(options.views)
     plan = CopiesPlan(
-        edits=EDITS,
-        budgets=BUDGETS,
+        edits=tuple(map(find_edit, options.edits)),
+        budgets=tuple(options.eps),
         attacked=options.attacked,
         steps=options.steps,
         seed=options.seed,
@@ -91,7 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.argv[1:] if arguments is None else list(arguments),
         len(photographs),
         len(others),
-        [edit.name for edit in EDITS],
+        options.edits,
         list(views),
         options.attacked,
         options.steps,
@@ -130,7 +130,7 @@ def report(result: SearchCopiesResult) -> str:
             f"{result.cpu_seconds:.0f} s of CPU.",
             "",
             f"{result.photographs} ImageNet-Compatible photographs under {len(result.edits)} edits "
-            f"(the usual ones and the mirror image), looked for among themselves and "
+            f"({', '.join(result.edits)}), looked for among themselves and "
             f"{result.distractors} other ImageNet photographs. **The default metric was trained on "
             f"those {result.distractors}**; nothing was trained on the photographs that are "
             "edited. Each detector's threshold lets 1e-3 of its own negatives pass. Budgets are l2 "
@@ -220,6 +220,8 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--rival", nargs="*", default=list(RIVALS))
     parser.add_argument("--checkpoint", action="append", default=[], help="NAME=FILE; repeatable")
     parser.add_argument("--views", default=VIEWS, help="a set of views, or names with commas")
+    parser.add_argument("--edits", nargs="*", default=[edit.name for edit in EDITS])
+    parser.add_argument("--eps", nargs="*", type=float, default=list(BUDGETS))
     parser.add_argument("--limit", type=int, help="the first photographs only")
     parser.add_argument("--distractors", type=int, help="the first others only, 0 for none")
     parser.add_argument("--attacked", type=int, default=40, help="copies, and strangers")

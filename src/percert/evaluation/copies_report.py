@@ -6,7 +6,7 @@ from typing import Any
 from percert.evaluation.copies_attacked import AttackedRate, AttackedRates
 from percert.evaluation.copies_rates import CertifiedRate
 from percert.evaluation.copies_result import CopiesPlan, DetectorResult
-from percert.reports.page import Figure, Paragraph, Section, Table
+from percert.reports.page import Block, Figure, Paragraph, Section, Table
 from percert.reports.plots import COLOURS, figure_png, new_figure
 
 
@@ -14,7 +14,7 @@ def copies_sections(
     results: Sequence[DetectorResult], plan: CopiesPlan, roc: bytes, curve: bytes
 ) -> list[Section]:
     """The sections of the page; ``roc`` and ``curve`` are the bytes of the two figures."""
-    seen = [
+    seen: list[Block] = [
         Paragraph(
             f"A copy is an edited picture and its original, found where their distance is within "
             f"the threshold; every other pair of a query and an image of the collection is a "
@@ -27,7 +27,7 @@ def copies_sections(
             "One rising line a detector, over a logarithmic axis of false-positive rates.",
         ),
     ]
-    proven = [
+    proven: list[Block] = [
         Paragraph(
             f"Budgets are l2 lengths in the pixels of the edited picture{_side(plan.side)}. "
             f"Certified: found, and proven to stay so while the picture changes by up to eps, "
