@@ -1,0 +1,87 @@
+"""``percert train adversarial-dataset`` and ``dro``, from a parquet file to classifiers."""
+
+import io
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+pytest.importorskip("pyarrow")
+pytest.importorskip("sklearn")
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from percert.models import load_classifier
+from percert.training.adversarial_dataset import open_dataset
+
+
+def write_digits(path, count=24, side=12):
+    """Dark images of class 0 and bright ones of class 1, as Hugging Face ``datasets`` has them."""
+    generator = np.random.default_rng(0)
+    rows = []
+    for number in range(count):
+        level = 60 + 120 * (number % 2)
+        pixels = (level + generator.integers(-30, 31, (side, side, 3))).astype(np.uint8)
+        buffer = io.BytesIO()
+        Image.fromarray(pixels).save(buffer, "PNG")
+        rows.append({"bytes": buffer.getvalue(), "path": None})
+    pq.write_table(pa.table({"image": rows, "label": [n % 2 for n in range(count)]}), path)
+    return path
+
+
+def test_from_images_to_robust_models(tmp_path, percert, percert_json):
+    images = write_digits(tmp_path / "train.parquet")
+    clean, made, models = tmp_path / "clean", tmp_path / "D", tmp_path / "models"
+    common = ("--images", images, "--model", "small-resnet:4", "--batch-size", 8, "--device", "cpu")
+    found = percert_json("train", "adversarial-dataset", *common, "--out", clean, "--rounds", 0)
+    assert (found["images"], found["clean"], found["rounds"]) == (24, 24, [])
+    start = percert_json(
+        *("train", "dro", clean, "--out", tmp_path / "start", "--models", 1, "--steps", 12),
+        *("--model", "small-resnet:4", "--momentum", 0.9, "--batch-size", 8, "--device", "cpu"),
+    )
+    assert start["models"][0]["accuracy"] == 1
+    theta = tmp_path / "start" / "model-0000.safetensors"
+    arguments = (
+        *("train", "adversarial-dataset", *common, "--out", made, "--weights", theta),
+        *("--attack", "pgd:norm=linf,eps=0.4,steps=3", "--rounds", 1, "--cluster-size", 4),
+    )
+    found = percert_json(*arguments)
+    (only,) = found["rounds"]
+    assert only["images"] == 24
+    assert only["wrong"] + only["spared"] + only["attacked"] == 24
+    assert only["succeeded"] > 0
+    assert len(open_dataset(made)) == found["images"] == 48
+    record = json.loads((made / "run.json").read_text())
+    assert record["finished"]
+    assert record["settings"]["attack"] == "pgd:norm=linf,eps=0.4,steps=3"
+    classifier = load_classifier(record["settings"]["model"], "cpu", made / "model.safetensors")
+    assert classifier(torch.rand(1, 3, 12, 12)).shape == (1, 2)
+    # The same again does nothing, and says the same; another attack does not go on there.
+    assert percert_json(*arguments)["rounds"] == found["rounds"]
+    refused = percert(*(a if "pgd" not in str(a) else "ascent" for a in arguments), exit_code=1)
+    assert "holds a data set with attack" in refused.stderr
+
+    dro = ("train", "dro", made, "--out", models, "--model", "small-resnet:4", "--steps", 1)
+    dro += ("--weights", theta, "--device", "cpu", "--batch-size", 16)
+    first = percert_json(*dro, "--models", 1)["models"]
+    both = percert_json(*dro, "--models", 2)["models"]
+    assert both[0] == first[0]
+    assert [row["seed"] for row in both] == [0, 1]
+    assert "in " + str(models) in percert(*dro, "--models", 2).stdout
+    refused = percert(*dro, "--models", 2, "--learning-rate", 0.2, exit_code=1)
+    assert "holds models with learning_rate 0.1, these have 0.2" in refused.stderr
+
+
+def test_what_is_no_data_set_is_an_error(tmp_path, percert):
+    refused = percert("train", "dro", tmp_path, "--out", tmp_path / "m", exit_code=1)
+    assert refused.stderr.count("\n") == 1
+    assert "found no dataset.json" in refused.stderr
+    refused = percert(
+        *("train", "adversarial-dataset", "--images", tmp_path / "no.parquet"),
+        *("--out", tmp_path / "D"),
+        exit_code=1,
+    )
+    assert "no such file or folder of images" in refused.stderr
