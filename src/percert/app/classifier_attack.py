@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from percert.app.job import Job
 from percert.app.loaded import Loaded
-from percert.app.pictures import WHITE, fit, magnified, visible
+from percert.app.pictures import WHITE, fit, magnified, magnified_words, visible
 from percert.attacks import Targeted, Untargeted, parse_attack, run_attack
 from percert.attacks.attack import Attack
 from percert.attacks.catalog import CATALOG
@@ -201,7 +201,7 @@ def _draw(job: Job, before: Tensor, after: Tensor) -> None:
     job.picture("before", before, "The image that was attacked", whole=True)
     job.picture("after", after, "The adversarial image, in 8 bits", whole=True)
     difference, times = magnified(before, after)
-    job.picture("difference", difference, f"The change, {times} times magnified; grey is none")
+    job.picture("difference", difference, magnified_words(times))
     says = f"Where it can be seen: CIEDE2000 by pixel, white from {WHITE:g} on"
     job.picture("visible", visible(before, after), says)
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from percert.app.job import Job
-from percert.app.pictures import SHOWN, fit, magnified
+from percert.app.pictures import SHOWN, fit, magnified, magnified_words
 from percert.attacks import LpBall, MoveEmbedding, Verdict, create_attack, run_attack
 from percert.certify import distance
 from percert.metrics.embedding import EmbeddingMetric
@@ -157,4 +157,4 @@ def _draw(job: Job, before: Tensor, after: Tensor) -> None:
     job.picture("after", after, "The candidate after the attack")
     small_before, small_after = fit(before, SHOWN), fit(after, SHOWN)
     difference, times = magnified(small_before, small_after)
-    job.picture("difference", difference, f"The change, {times} times magnified; grey is none")
+    job.picture("difference", difference, magnified_words(times))

@@ -11,7 +11,7 @@ from percert.images import Resize, save_image
 #: Pictures are shown with at most so many pixels on the longer side.
 SHOWN = 640
 #: The CIEDE2000 difference that the map shows as white.
-WHITE = 10.0
+WHITE = 5.0
 
 
 def fit(image: Tensor, side: int) -> Tensor:
@@ -46,6 +46,15 @@ def magnified(before: Tensor, after: Tensor) -> tuple[Tensor, int]:
     largest = float(change.abs().max())
     times = max(1, int(0.5 / largest + 1e-4)) if largest > 0 else 1
     return (0.5 + times * change).clamp(0, 1), times
+
+
+def magnified_words(times: int) -> str:
+    """What to say below a magnified change.
+
+    >>> magnified_words(7)
+    'The change, 7 times magnified; grey is none'
+    """
+    return f"The change{f', {times} times magnified' if times > 1 else ''}; grey is none"
 
 
 @torch.no_grad()

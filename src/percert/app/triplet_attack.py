@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from percert.app.job import Job
-from percert.app.pictures import SHOWN, fit, magnified
+from percert.app.pictures import SHOWN, fit, magnified, magnified_words
 from percert.attacks import FlipTriplet, LpBall, create_attack, run_attack
 from percert.certify.triplet import judge_triplet
 from percert.metrics.embedding import EmbeddingMetric
@@ -76,7 +76,6 @@ def attack_triplet(
         budgets.insert(0, ("inside", INSIDE * radius))
     choice = torch.tensor([0 if judgement.closer == "left" else 1])
     goal = FlipTriplet(left[None], right[None], choice)
-    job.picture("reference", reference, "The reference as given")
     attempts = []
     for part, (where, eps) in enumerate(budgets):
         attack = create_attack("apgd", norm="l2", eps=eps, steps=STEPS, loss="margin")
@@ -108,9 +107,9 @@ def attack_triplet(
             )
         )
         after = verdict.images[0]
-        job.picture(where, after, f"The reference after the attack {where}")
+        job.picture(where, after, "The reference after the attack")
         change, often = magnified(fit(reference, SHOWN), fit(after, SHOWN))
-        job.picture(f"{where}-change", change, f"Its change, {often} times magnified; grey is none")
+        job.picture(f"{where}-change", change, magnified_words(often))
     return TripletAttackAnswer(
         metric=metric.name,
         closer=judgement.closer,

@@ -86,7 +86,7 @@ document.addEventListener("htmx:configRequest", (event) => {
 // Where an answer has come, the keyboard goes to it.
 document.addEventListener("htmx:afterSwap", (event) => {
   const target = event.detail.target;
-  if (target.classList.contains("answer")) {
+  if (target && target.classList.contains("answer")) {
     target.focus({ preventScroll: true });
     target.scrollIntoView({ block: "nearest" });
   }

@@ -1,0 +1,92 @@
+"""A server inside the test, with a tiny linear classifier, and images to send to it."""
+
+import io
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+pytest.importorskip("fastapi", reason="the app needs its extra: pip install 'percert[app]'")
+
+from starlette.testclient import TestClient
+
+from percert.app.limits import Limits
+from percert.app.loaded import Loaded
+from percert.app.server import create_app
+
+
+class Brightness(nn.Module):
+    """Two classes, dark and bright: the logits are linear in the mean, and cross at 1/2."""
+
+    class_names = ("dark", "bright")
+
+    def forward(self, images):
+        mean = images.mean((1, 2, 3))
+        return 40 * torch.stack([0.5 - mean, mean - 0.5], 1)
+
+
+class Stubborn(nn.Module):
+    """Says the same whatever it sees: attacks on it run until they are stopped."""
+
+    class_names = ()
+
+    def forward(self, images):
+        return images.mean((1, 2, 3))[:, None] * 0 + torch.tensor([[1.0, 0.0]])
+
+
+@pytest.fixture(scope="session")
+def loaded() -> Loaded:
+    return Loaded(classifiers={"brightness": Brightness(), "stubborn": Stubborn()})
+
+
+@pytest.fixture
+def serve(loaded, tmp_path) -> Iterator:
+    """``serve(...)`` gives a client of a new server with those settings."""
+    opened = []
+
+    def start(given=loaded, limits=None, base_url="http://localhost", **more):
+        folder = tmp_path / f"work-{len(opened)}"
+        folder.mkdir()
+        app = create_app(given, folder, limits=limits or Limits(), **more)
+        client = TestClient(app, base_url=base_url)
+        client.__enter__()
+        client.folder = folder
+        opened.append(client)
+        return client
+
+    yield start
+    for client in opened:
+        client.__exit__(None, None, None)
+
+
+@pytest.fixture
+def client(serve):
+    return serve()
+
+
+def png(height=24, width=32, seed=0, level=None, kind="PNG", **options) -> bytes:
+    """A smooth random image as a file; of one grey ``level`` where that is given."""
+    if level is None:
+        small = np.random.default_rng(seed).integers(0, 256, (4, 4, 3), dtype=np.uint8)
+        picture = Image.fromarray(small).resize((width, height), Image.Resampling.BICUBIC)
+    else:
+        picture = Image.new("RGB", (width, height), (level,) * 3)
+    held = io.BytesIO()
+    picture.save(held, kind, **options)
+    return held.getvalue()
+
+
+def wait_for(client, job_id, seconds=60):
+    """The job when it is over."""
+    import time
+
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        found = client.get(f"/api/v1/jobs/{job_id}").json()
+        if found["state"] not in ("waiting", "running"):
+            return found
+        time.sleep(0.05)
+    raise AssertionError(f"the job is not over after {seconds} seconds: {found}")

@@ -1,0 +1,278 @@
+"""Attacks as jobs: progress, results that can be checked, cancelling, time, and files."""
+
+import io
+import json
+import threading
+import time
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from tests.app.conftest import png, wait_for
+
+from percert.app.job import Job
+from percert.app.jobs import Jobs
+from percert.app.limits import Limits
+from percert.app.refusal import Refused
+from percert.app.workers import Workers
+
+ENDLESS = {"model": "stubborn", "attack": "ascent:steps=100000000"}
+
+
+def attack(client, image=None, **form):
+    files = {"image": ("a.png", image or png(level=90))}
+    data = {"model": "brightness", **form}
+    return client.post("/api/v1/attack", files=files, data=data)
+
+
+def pixels(client, found, name):
+    address = {one["name"]: one["address"] for one in found["pictures"]}[name]
+    answer = client.get(address)
+    assert answer.headers["content-type"] == "image/png"
+    return np.asarray(Image.open(io.BytesIO(answer.content)).convert("RGB")).astype(float) / 255
+
+
+def test_an_attack_on_a_classifier_comes_back_with_everything(client):
+    started = attack(client, attack="ascent:step=1.0,steps=50")
+    assert started.status_code == 202
+    found = wait_for(client, started.json()["id"])
+    result = found["result"]
+    assert (found["state"], result["success_8bit"]) == ("done", True)
+    assert (result["prediction_before"], result["prediction_after"]) == (0, 1)
+    before, after = pixels(client, found, "before"), pixels(client, found, "after")
+    assert np.all(before == 90 / 255)
+    assert after.mean() > 0.5  # bright, by the classifier's own rule
+    distances = {one["metric"]: one["value"] for one in result["distances"]}
+    change = after - before
+    assert distances["l2"] == pytest.approx(np.linalg.norm(change), rel=1e-5)
+    assert distances["linf"] == pytest.approx(np.abs(change).max(), rel=1e-5)
+    absent = {one["metric"]: one["why_not"] for one in result["distances"] if one["why_not"]}
+    assert absent == {"ms-ssim": "needs 161 pixels a side"}
+    # The linear model's softmax of the two means, as written in the fixture.
+    probability = {one["name"]: one for one in result["probabilities"]}["bright"]
+    for mean, said in ((90 / 255, probability["before"]), (after.mean(), probability["after"])):
+        assert said == pytest.approx(1 / (1 + np.exp(-80 * (mean - 0.5))), abs=1e-4)
+    assert [one["name"] for one in found["pictures"]] == [
+        "before",
+        "after",
+        "difference",
+        "visible",
+    ]
+
+
+def test_a_targeted_attack_goes_where_it_is_told(client):
+    found = wait_for(client, attack(client, attack="ascent:step=1.0", target="1").json()["id"])
+    assert found["result"]["prediction_after"] == 1
+    stays = wait_for(client, attack(client, attack="ascent:step=1.0", target="7").json()["id"])
+    assert (stays["state"], stays["result"]) == ("failed", None)
+    assert stays["reason"] == "target: expected a class from 0 to 1, found 7"
+
+
+def test_a_large_image_is_reduced_and_that_is_said(serve):
+    client = serve(limits=Limits(attack_side=16))
+    found = wait_for(client, attack(client, attack="ascent:step=1.0").json()["id"])
+    assert found["result"]["resolution"] == [12, 16]
+    assert found["result"]["reduced_from"] == [24, 32]
+    assert pixels(client, found, "after").shape == (12, 16, 3)
+
+
+@pytest.mark.parametrize(
+    ("form", "reason"),
+    [
+        ({"attack": "asccent"}, "did you mean 'ascent'?"),
+        ({"attack": "ascent:stps=3"}, "unknown option 'stps'"),
+        ({"attack": "foolbox"}, "attack foolbox: not offered here"),
+        ({"attack": "human-perc-ot:checkpoint=/etc/passwd"}, "files cannot be named here"),
+        ({"attack": "human-perc-ot:cost=lpips-alex"}, "cost: expected one of"),
+        ({"attack": "lpa:metric=dreamsim"}, "metric: expected one of"),
+        ({"model": "resnet"}, "expected one of brightness, stubborn, found 'resnet'"),
+        ({"target": "-1"}, "target: Input should be greater"),
+    ],
+)
+def test_what_cannot_be_attacked_is_refused_at_once(client, form, reason):
+    answer = attack(client, **form)
+    assert answer.status_code == 422
+    assert reason in answer.json()["reason"]
+    assert list(client.folder.iterdir()) == []
+
+
+def test_the_attack_on_a_comparison_stays_within_what_is_proven(client):
+    files = {"reference": ("a.png", png(seed=1)), "candidate": ("b.png", png(seed=2))}
+    form = {"metric": "thumbnail", "eps": "0.5"}
+    started = client.post("/api/v1/compare/attack", files=files, data=form)
+    found = wait_for(client, started.json()["id"])
+    result = found["result"]
+    assert result["within"] is True
+    assert result["lower"] <= result["nearest"] < result["before"] < result["farthest"]
+    assert result["farthest"] <= result["upper"]
+    # thumbnail is linear, so a good attack goes most of the way to the bound.
+    way = (result["farthest"] - result["before"]) / (result["upper"] - result["before"])
+    assert way > 0.8
+    plain = client.post("/api/v1/compare", files=files, data=form).json()
+    assert (result["lower"], result["upper"]) == (plain["lower"], plain["upper"])
+    assert result["direction"] == ("away" if plain["copy"] else "towards")
+
+
+def test_the_attack_on_a_judgement_fails_inside_and_succeeds_far_outside(client):
+    names = ("reference", "left", "right")
+    files = {name: (name, png(seed=i)) for i, name in enumerate(names)}
+    form = {"metric": "thumbnail", "times": "3"}
+    started = client.post("/api/v1/judge/attack", files=files, data=form)
+    result = wait_for(client, started.json()["id"])["result"]
+    inside, outside = result["attempts"]
+    assert (inside["where"], inside["flipped"], result["sound"]) == ("inside", False, True)
+    assert (outside["where"], outside["flipped"]) == ("outside", True)
+    assert inside["l2"] <= inside["eps"] == pytest.approx(0.99 * result["radius"])
+    # Inside it comes close to turning round: the radius of a linear metric is exact.
+    gap = abs(inside["distance_left"] - inside["distance_right"])
+    plain = client.post("/api/v1/judge", files=files, data={"metric": "thumbnail"}).json()
+    assert gap < 0.2 * abs(plain["distance_left"] - plain["distance_right"])
+
+
+def test_only_a_metric_with_a_proof_is_attacked(client):
+    files = {"reference": ("a.png", png(seed=1)), "candidate": ("b.png", png(seed=2))}
+    answer = client.post("/api/v1/compare/attack", files=files, data={"metric": "ssim"})
+    assert answer.status_code == 422
+    assert "no proven bound" in answer.json()["reason"]
+
+
+def test_progress_is_streamed_and_cancelling_ends_it(client):
+    job = attack(client, **ENDLESS).json()["id"]
+    seen = []
+
+    def listen():
+        with client.stream("GET", f"/api/v1/jobs/{job}/events") as stream:
+            assert stream.headers["content-type"].startswith("text/event-stream")
+            seen.extend(stream.iter_lines())
+
+    listener = threading.Thread(target=listen)
+    listener.start()
+    until = time.monotonic() + 30
+    while client.get(f"/api/v1/jobs/{job}").json()["done"] < 10:
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    cancelled = client.delete(f"/api/v1/jobs/{job}").json()
+    assert (cancelled["state"], cancelled["result"]) == ("cancelled", None)
+    listener.join(30)
+    assert seen[-3:-1] == ["event: end", "data: cancelled"] or seen[-2:] == [
+        "event: end",
+        "data: cancelled",
+    ]
+    progress = [json.loads(line[6:]) for line in seen if line.startswith('data: {"state"')]
+    assert progress[-1]["state"] == "cancelled"
+    counts = [one["done"] for one in progress]
+    assert counts == sorted(counts)
+    # The thread is free again: another job comes to its end.
+    assert wait_for(client, attack(client, attack="ascent:step=1.0").json()["id"])["result"]
+
+
+def test_a_job_whose_time_is_over_gives_the_best_so_far(serve):
+    client = serve(limits=Limits(job_seconds=0.3))
+    found = wait_for(client, attack(client, **ENDLESS).json()["id"])
+    assert found["state"] == "done"
+    assert found["result"]["cut_short"] is True
+    assert found["result"]["success"] is False
+
+
+def test_too_many_jobs_are_refused_and_those_that_wait_can_be_cancelled(serve):
+    client = serve(limits=Limits(jobs=1, waiting_jobs=1))
+    running, waiting = (attack(client, **ENDLESS).json()["id"] for _ in range(2))
+    refused = attack(client, **ENDLESS)
+    assert refused.status_code == 429
+    assert int(refused.headers["Retry-After"]) > 0
+    assert client.delete(f"/api/v1/jobs/{waiting}").json()["state"] == "cancelled"
+    assert client.delete(f"/api/v1/jobs/{running}").json()["state"] == "cancelled"
+    until = time.monotonic() + 30
+    while attack(client, attack="ascent:step=1.0").status_code == 429:
+        assert time.monotonic() < until
+        time.sleep(0.05)
+
+
+def test_uploads_are_removed_with_the_job_and_results_after_a_while(serve):
+    client = serve(limits=Limits(kept_jobs=1))
+    jobs = [attack(client, attack="ascent:step=1.0").json()["id"] for _ in range(2)]
+    for job in jobs:
+        wait_for(client, job)
+    assert list(client.folder.rglob("upload-*")) == []
+    assert client.get(f"/api/v1/jobs/{jobs[0]}").status_code == 404
+    assert client.get(f"/api/v1/jobs/{jobs[1]}").status_code == 200
+    assert len(list(client.folder.glob("job-*"))) == 1
+
+
+def test_there_are_only_the_pictures_that_a_job_made(client):
+    job = attack(client, attack="ascent:step=1.0").json()["id"]
+    wait_for(client, job)
+    for name in ("upload-0", "..%2fbefore", "before.png", "%2e%2e%2fbefore", "nothing"):
+        assert client.get(f"/api/v1/jobs/{job}/pictures/{name}").status_code == 404
+
+
+def test_a_job_that_does_not_look_at_the_clock_is_given_up(tmp_path):
+    jobs = Jobs(Limits(job_seconds=0.01), tmp_path)
+    job, go = jobs.create("attack"), threading.Event()
+    jobs.start(job, lambda job: go.wait(30))
+    while job.state != "running":
+        time.sleep(0.01)
+    job.began -= 60
+    jobs.tidy()
+    assert (job.state, job.reason) == ("failed", "It took more than 0.01 seconds.")
+    go.set()
+    assert jobs.close(10)
+    assert job.state == "failed"
+
+
+def test_a_defect_ends_the_job_and_not_the_worker(tmp_path, caplog):
+    jobs = Jobs(Limits(), tmp_path)
+    broken, sound = jobs.create("attack"), jobs.create("attack")
+    jobs.start(broken, lambda job: [][1])
+    jobs.start(sound, lambda job: 7)
+    until = time.monotonic() + 30
+    while not sound.over and time.monotonic() < until:
+        time.sleep(0.01)
+    assert (broken.state, sound.state, sound.result) == ("failed", "done", 7)
+    assert "fault of percert" in broken.reason
+    assert "IndexError" in caplog.text
+    assert jobs.close(10)
+
+
+def test_stopping_cancels_what_runs_and_what_waits(tmp_path):
+    jobs = Jobs(Limits(jobs=1), tmp_path)
+    running, waiting = jobs.create("attack"), jobs.create("attack")
+    started = threading.Event()
+
+    def work(job):
+        watch = job.watch("working")
+        started.set()
+        while watch(0, 1, 1):
+            time.sleep(0.01)
+
+    jobs.start(running, work)
+    jobs.start(waiting, work)
+    assert started.wait(10)
+    assert jobs.close(10)
+    assert (running.state, waiting.state) == ("cancelled", "cancelled")
+    with pytest.raises(Refused, match="stopping"):
+        jobs.start(jobs.create("attack"), work)
+
+
+def test_parts_of_a_job_count_on(tmp_path):
+    job = Job("x", "judge", tmp_path, 100.0)
+    job.begin()
+    first, second = job.watch("one", 0, 2), job.watch("two", 1, 2)
+    assert first(30, 40, 1)
+    assert (job.done, job.total) == (30, 80)
+    assert second(10, 40, 1)
+    assert (job.done, job.total, job.doing) == (50, 80, "two")
+
+
+def test_the_line_before_the_workers_is_limited():
+    workers, go = Workers(1, 1, "test"), threading.Event()
+    first, second = workers.submit(lambda: go.wait(30)), workers.submit(lambda: torch.ones(1))
+    with pytest.raises(Refused, match="2 requests") as refused:
+        workers.submit(int)
+    assert refused.value.status == 429
+    go.set()
+    assert first.result(30) is True
+    assert second.result(30).item() == 1
+    assert workers.submit(lambda: 3).result(30) == 3
+    assert workers.close(10)

@@ -1,0 +1,160 @@
+"""Search and audit: what the functions below answer, over the interface and on the page."""
+
+import json
+
+import numpy as np
+import pytest
+from tests.app.conftest import png
+
+from percert.app.limits import Limits
+from percert.app.loaded import Loaded
+from percert.images.load import decode_image
+
+HTMX = {"HX-Request": "true"}
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    pytest.importorskip("lancedb", reason="the store needs the extra 'search'")
+    from percert.metrics.catalog import create_metric
+    from percert.search import open_store
+    from percert.search.add import add_files
+
+    folder = tmp_path_factory.mktemp("store")
+    for seed in range(6):
+        (folder / f"{seed}.png").write_bytes(png(seed=seed))
+    metric = create_metric("thumbnail", device="cpu")
+    opened = open_store(folder / "photos.store", metric)
+    add_files(opened, [folder / f"{seed}.png" for seed in range(6)])
+    return opened
+
+
+@pytest.fixture
+def client(serve, store):
+    return serve(Loaded(store=store))
+
+
+def test_search_answers_what_the_store_says(client, store):
+    files = {"image": ("query.png", png(seed=3))}
+    answer = client.post("/api/v1/search", files=files, data={"k": "3", "eps": "0.2"}).json()
+    image = decode_image(png(seed=3), "query.png")
+    (expected,) = store.search([image], 3, 0.2)
+    assert [one["id"] for one in answer["results"]] == [one.id for one in expected.results]
+    assert answer["results"][0]["distance"] == pytest.approx(0, abs=1e-12)
+    assert answer["results"][0]["path"].endswith("3.png")
+    assert answer["radius_first"] == pytest.approx(expected.radius_first)
+    assert (answer["certain"], answer["query"]) == (expected.certain, "query.png")
+
+
+def test_copies_answers_what_the_store_says(client, store):
+    files = {"image": ("query.png", png(seed=3))}
+    answer = client.post("/api/v1/copies", files=files, data={"threshold": "0.3"}).json()
+    (expected,) = store.copies([decode_image(png(seed=3), "query.png")], 0.3)
+    assert [one["id"] for one in answer["results"]] == [one.id for one in expected.results]
+    assert answer["results"][0]["certain"] is True
+
+
+def test_the_page_shows_neighbours_with_pictures_of_files_of_the_store_alone(client, store):
+    shown = client.post("/ui/search", files={"image": ("q.png", png(seed=3))}, headers=HTMX).text
+    assert "certain" in shown
+    assert "3.png" in shown
+    known = store.rows(["id"])["id"].to_pylist()[0]
+    picture = client.get("/api/v1/store/picture", params={"id": known})
+    assert picture.content.startswith(b"\x89PNG")
+    for other in ("nothing", "' OR 1=1 --", "/etc/passwd", "../0.png"):
+        assert client.get("/api/v1/store/picture", params={"id": other}).status_code == 404
+
+
+def test_the_server_says_what_it_searches(client):
+    about = client.get("/api/v1/about").json()["store"]
+    assert about == {"images": 6, "metric": "thumbnail-8", "views": ["whole"]}
+
+
+def tables(slope=0.1, groups=12, size=60, models=1):
+    """Predictions whose accuracy rises with the attribute, exactly as far as counting allows."""
+    rows, attributes = ["model,image,group,correct"], ["group,wealth,name"]
+    for group in range(groups):
+        attributes.append(f"g{group},{group / 10},land {group}")
+        right = round(size * (0.5 + slope * group / 10) + 3 * np.sin(group))
+        for model in range(models):
+            for image in range(size):
+                rows.append(f"m{model},g{group}-{image},g{group},{int(image < right)}")
+    return "\n".join(rows) + "\n", "\n".join(attributes) + "\n"
+
+
+def audit(client, predictions, attributes, path="/api/v1/audit", headers=None, **form):
+    files = {
+        "predictions": ("our predictions.csv", predictions),
+        "attributes": ("lands.csv", attributes),
+    }
+    return client.post(path, files=files, data={"draws": "0", **form}, headers=headers)
+
+
+def test_audit_answers_what_the_functions_answer(serve, tmp_path):
+    from percert.fairness.audit import AuditSettings, audit_groups
+    from percert.fairness.table import read_attributes, read_predictions
+    from percert.reports.finite import finite
+
+    predictions, attributes = tables(slope=0.4)
+    answer = audit(serve(), predictions, attributes, attribute="wealth").json()
+    for name, text in (("predictions.csv", predictions), ("b.csv", attributes)):
+        (tmp_path / name).write_text(text)
+    expected = audit_groups(
+        read_predictions(tmp_path / "predictions.csv"),
+        read_attributes(tmp_path / "b.csv", ("wealth",)),
+        settings=AuditSettings(draws=0),
+    )
+    assert answer == json.loads(json.dumps(finite(expected.to_dict())))
+    assert answer["models"][0]["p_value"] < 0.05
+
+
+def test_the_page_shows_the_report_with_its_figures(serve):
+    shown = audit(serve(), *tables(slope=0.4), path="/ui/audit", headers=HTMX, attribute="wealth")
+    assert shown.status_code == 200
+    for words in ("Does accuracy depend on wealth?", "What may not:", "data:image/png;base64,"):
+        assert words in shown.text
+    assert "style=" not in shown.text
+
+
+@pytest.mark.parametrize(
+    ("predictions", "attributes", "form", "reason"),
+    [
+        ("a,b\n1,2\n", None, {}, "our predictions.csv: no column 'image'"),
+        (None, "group,x\ng0,one\n", {}, "lands.csv: expected an attribute to name a column"),
+        (None, None, {"attribute": "age"}, "lands.csv: no attribute 'age'"),
+        (None, None, {"covariance": "none"}, "covariance: expected one of"),
+        (None, None, {"smallest": "0"}, "smallest: Input should be greater"),
+        (None, None, {"smallest": "61", "attribute": "wealth"}, "group"),
+        ("\x80\x04pickle", None, {}, "our predictions.csv: "),
+        (b"\x80\x04\x95\xff", None, {}, "our predictions.csv: expected a CSV file in UTF-8"),
+        ("PAR1\0\0", None, {}, "our predictions.csv: expected a CSV file"),
+        ("", None, {}, "our predictions.csv: "),
+        ("image,image,group,correct\n1,1,1,1\n", None, {}, "a column occurs more than once"),
+        ("," * 5000 + "\n", None, {}, "5001 columns, more than 64"),
+    ],
+)
+def test_a_table_that_cannot_be_used_is_refused_by_its_own_name(
+    serve, predictions, attributes, form, reason
+):
+    client = serve()
+    usual = tables()
+    answer = audit(
+        client,
+        usual[0] if predictions is None else predictions,
+        usual[1] if attributes is None else attributes,
+        **form,
+    )
+    assert answer.status_code == 422
+    assert reason in answer.json()["reason"]
+    assert str(client.folder) not in answer.text
+    assert list(client.folder.rglob("*.csv")) == []
+
+
+def test_tables_beyond_the_limits_are_refused(serve):
+    client = serve(limits=Limits(rows=500, groups=10))
+    assert "720 rows" in audit(client, *tables()).json()["reason"].replace("721", "720")
+    client = serve(limits=Limits(groups=10))
+    assert (
+        "12 groups, more than 10"
+        in audit(client, *tables()[:1], "group,wealth\ng0,1\n").json()["reason"]
+    )
