@@ -1,6 +1,7 @@
 """On what a run computes: one process or many, through lightning-fabric."""
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,9 +37,7 @@ def start_fabric(devices: Devices) -> Any:
         from lightning_fabric import Fabric
     except ModuleNotFoundError:
         raise ValueError("training: needs lightning-fabric: pip install 'percert[train]'") from None
-    local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    count = devices.devices or local
-    nodes = devices.nodes or max(1, int(os.environ.get("WORLD_SIZE", local)) // max(1, local))
+    count, nodes = process_counts(devices, os.environ)
     kind = resolve_device(devices.device).type
     try:
         fabric = Fabric(
@@ -53,3 +52,16 @@ def start_fabric(devices: Devices) -> Any:
         why = " ".join(str(error).split())
         raise ValueError(f"training: cannot start {count} x {nodes} processes: {why}") from error
     return fabric
+
+
+def process_counts(devices: Devices, environment: Mapping[str, str]) -> tuple[int, int]:
+    """Processes a node, and nodes: as asked for, else as torchrun says, else 1.
+
+    >>> process_counts(Devices(devices=2), {"WORLD_SIZE": "2"})  # a process that was started here
+    (2, 1)
+    >>> process_counts(Devices(), {"WORLD_SIZE": "16", "LOCAL_WORLD_SIZE": "8"})  # torchrun
+    (8, 2)
+    """
+    local = int(environment.get("LOCAL_WORLD_SIZE", 0))  # torchrun's alone
+    world = int(environment.get("WORLD_SIZE", local)) if local else 1
+    return devices.devices or local or 1, devices.nodes or max(1, world // max(1, local))

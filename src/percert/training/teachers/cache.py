@@ -36,7 +36,7 @@ def image_key(content: bytes, variant: str = "") -> bytes:
     return digest.digest()
 
 
-@dataclass
+@dataclass(eq=False)
 class _Segment:
     """Two files that one process appended to: ``NAME.keys`` and ``NAME.vectors``."""
 
