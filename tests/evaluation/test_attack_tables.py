@@ -108,4 +108,5 @@ def test_small_columns_are_in_thousandths_and_the_least_is_marked():
         "1-SSIM (x1000)",
         ["4", "-", "0.1 *"],
     )
-    assert scaled_column("l1", [600.0, 0.01]) == ("L1", ["600", "0.01 *"])
+    assert scaled_column("gmsd", [0.4, 0.01]) == ("GMSD", ["0.4", "0.01 *"])
+    assert scaled_column("linf", [0.008]) == ("L∞", ["0.008"])  # of pixels: as they are

@@ -90,7 +90,7 @@ def eval_transfer(
         out / "report.html",
         "Transfer of attacks",
         transfer_sections(entries, accuracy, out),
-        lead=f"{len({entry.attack for entry in entries})} attacks, shown to {len(models)} models.",
+        lead=f"{len({entry.attack for entry in entries})} attacks, shown to {', '.join(models)}.",
     )
     answer = {"accuracy": accuracy, "transfer": [entry.answer() for entry in entries]}
     evaluation.finish("transfer", answer, as_json=as_json)

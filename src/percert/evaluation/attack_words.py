@@ -21,8 +21,9 @@ TITLES = {
     "pieapp": "PieAPP",
     "dreamsim": "DreamSim",
 }
-#: Below this a whole column is written in thousandths.
+#: Below this a whole column is written in thousandths, but for distances of pixels.
 SMALL = 0.1
+PIXELS = ("l1", "l2", "linf")
 
 
 def title(name: str) -> str:
@@ -62,7 +63,8 @@ def scaled_column(name: str, values: Sequence[float | None]) -> tuple[str, list[
     ('DISTS (x1000)', ['8 *', '34'])
     """
     there = [value for value in values if value is not None]
-    factor = 1000.0 if there and max(map(abs, there)) < SMALL else 1.0
+    small = name not in PIXELS and bool(there) and max(map(abs, there)) < SMALL
+    factor = 1000.0 if small else 1.0
     least = min(there, default=None)
     cells = []
     for value in values:

@@ -47,7 +47,7 @@ def _survival(entries: Sequence[Survival], folder: Path | None) -> Section:
         tuple(rows),
         "The share of the attacked images that succeed as files and still do behind the defence, "
         f"with its 95 % interval. {CLEAN}: the share of the same images, before any attack, that "
-        "the defence alone spoils; what lies below that has hardly survived.",
+        "the defence alone spoils: an attack at that level owes its survival to the defence.",
     )
     png = share_bars(
         {a: {d: by_key[a, d].share for d in defences} for a in attacks},
