@@ -1,4 +1,4 @@
-"""The published table of attacks: means of one's own successes, ratios of what both succeeded on."""
+"""The published table of attacks: means of each one's successes, ratios of common ones."""
 
 from benchmarks.attacks import BASELINE, DISTANCES, TUNED, comparisons, report
 
