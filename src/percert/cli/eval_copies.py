@@ -14,9 +14,10 @@ from percert.cli.eval_copies_inputs import (
     parse_budgets,
     parse_edits,
     readable,
+    stepping,
     weights_of,
 )
-from percert.cli.eval_runs import Evaluation, counting
+from percert.cli.eval_runs import Evaluation
 from percert.cli.failure import complain, one_line_errors
 from percert.cli.options import CheckpointOption, DeviceOption, JsonOption, MetricOption
 from percert.cli.output import say, show_table
@@ -185,7 +186,7 @@ def eval_copies(
     asked = spread(len(own), queries)
     strangers = list(range(len(own), len(paths))) or asked
     rows: list[QueryRow] = []
-    with counting("evaluating") as show:
+    with stepping() as show:
         results = evaluate_copies(
             detectors,
             PictureFiles(paths),
@@ -193,7 +194,7 @@ def eval_copies(
             strangers,
             plan,
             parts=Parts(out / PARTS),
-            progress=lambda step, done, total: show(done, total),
+            progress=show,
             rows=rows.extend,
         )
     write_records(

@@ -2,13 +2,19 @@
 
 import hashlib
 import os
-from collections.abc import Sequence
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
+from percert.cli.failure import complain
 from percert.cli.progress import with_progress
 
 if TYPE_CHECKING:
@@ -94,3 +100,28 @@ def weights_of(detector: "Detector") -> str | None:
 
     network = getattr(detector, "metric", None) or getattr(detector, "model", None)
     return None if network is None else weights_hash(network)
+
+
+@contextmanager
+def stepping(every: float = 30.0) -> Iterator[Callable[[str, int, int], None]]:
+    """A function of (step, done, total) that keeps a bar on stderr, or says a line now and then."""
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        console=Console(stderr=True),
+        transient=True,
+        disable=not sys.stderr.isatty(),
+    )
+    task = bar.add_task("", total=None)
+    said = time.perf_counter()
+
+    def show(step: str, done: int, total: int) -> None:
+        nonlocal said
+        bar.update(task, description=step, completed=done, total=total)
+        if bar.disable and time.perf_counter() - said > every:
+            said = time.perf_counter()
+            complain(f"{step}: {done} of {total}")
+
+    with bar:
+        yield show
