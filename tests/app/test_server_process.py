@@ -1,0 +1,116 @@
+"""The verb in a process of its own: what it listens to, what it writes, and how it stops."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+from tests.app.conftest import png
+
+from percert.app.server import address_of, check_host
+
+TOKEN = "correct-horse-battery"
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="module")
+def server(home):
+    """A running ``percert app`` with an endless attack to give, its address, and its folders."""
+    (home / "tmp").mkdir()
+    Path(home / "endless.py").write_text(
+        "import torch\n"
+        "class Model(torch.nn.Module):\n"
+        "    def forward(self, x):\n"
+        "        return x.mean((1, 2, 3))[:, None] * 0 + torch.tensor([[1.0, 0.0]])\n"
+    )
+    environment = {
+        **os.environ,
+        "TMPDIR": str(home / "tmp"),
+        "HOME": str(home / "empty"),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "OMP_NUM_THREADS": "1",
+    }
+    (home / "empty").mkdir()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "percert", "app", "--port", "0", "--model", "endless:Model"],
+        cwd=home,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        line = process.stderr.readline()
+        address = re.search(r"http://127\.0\.0\.1:\d+", line)
+        assert address, line + process.stderr.read()
+        yield process, address.group(0)
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_it_runs_attacks_and_stops_gently_with_an_empty_folder(server, home):
+    process, address = server
+    with httpx.Client(base_url=address, timeout=60) as client:
+        files = {"reference": ("a.png", png()), "candidate": ("b.png", png(seed=1))}
+        compared = client.post("/api/v1/compare", files=files, data={"metric": "thumbnail"})
+        assert compared.status_code == 200
+        large = png(1200, 1200, kind="BMP")  # above the size that stays in memory
+        files = {"reference": ("a.bmp", large), "candidate": ("b.png", png(seed=1))}
+        assert client.post("/api/v1/compare", files=files).status_code == 200
+        form = {"attack": "ascent:steps=100000000"}
+        job = client.post("/api/v1/attack", files={"image": ("a.png", png())}, data=form).json()
+        assert len(list((home / "tmp").iterdir())) == 1
+        with client.stream("GET", f"/api/v1/jobs/{job['id']}/events") as stream:
+            lines = stream.iter_lines()
+            while "running" not in next(lines):
+                pass
+            began = time.monotonic()
+            process.send_signal(signal.SIGTERM)
+            assert [line for line in lines if line][-1] == "data: cancelled"
+    assert process.wait(30) == 0
+    assert time.monotonic() - began < 20
+    assert list((home / "tmp").iterdir()) == []
+    assert list((home / "empty").iterdir()) == []
+    assert process.stdout.read() == ""
+    assert "Traceback" not in process.stderr.read()
+
+
+def test_a_taken_port_is_one_line(home):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        ran = subprocess.run(
+            [sys.executable, "-m", "percert", "app", "--port", port],
+            capture_output=True,
+            text=True,
+            env={**os.environ, "TMPDIR": str(home)},
+            timeout=300,
+        )
+    assert ran.returncode == 1
+    assert re.fullmatch(r"percert: error: cannot listen on 127\.0\.0\.1 port \d+: .*\n", ran.stderr)
+
+
+def test_only_loopback_needs_no_token():
+    for host in ("127.0.0.1", "localhost", "::1"):
+        check_host(host, None)
+    for host in ("0.0.0.0", "::", "192.168.1.5", "example.org"):
+        with pytest.raises(ValueError, match=f"--host {re.escape(host)}: others can reach it"):
+            check_host(host, None)
+        check_host(host, TOKEN)
+
+
+def test_the_address_is_one_that_a_browser_takes():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        assert address_of("localhost", listener) == f"http://localhost:{port}/"
+        assert address_of("::1", listener) == f"http://[::1]:{port}/"
