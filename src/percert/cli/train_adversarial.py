@@ -42,7 +42,8 @@ def adversarial_dataset(
         typer.Option(
             "--attack",
             metavar="NAME[:key=value,...]",
-            help="[bold]percert attack list[/bold] shows all.",
+            help="[bold]percert attack list[/bold] shows all; or [bold]surrogate[/bold], the "
+            "inner problem itself: surrogate:cost=ssim,lam=1,step=0.1,steps=20.",
         ),
     ] = "human-perc-ot",
     model: Annotated[
@@ -121,16 +122,16 @@ def adversarial_dataset(
 
     percert train adversarial-dataset --images train.parquet --out clean/ --rounds 0
     """
-    from percert.attacks import parse_attack
     from percert.device import resolve_device
     from percert.reports import read_run, write_run
     from percert.training.adversarial_rounds import RoundSettings, make_adversarial_dataset
+    from percert.training.inner_problem import parse_solver
     from percert.training.trainable import full_spec, save_classifier, trainable_classifier
     from percert.training.training_images import read_training_images
 
     began = time.perf_counter()
     before = float((read_run(out) or {}).get("seconds") or 0.0)
-    made = parse_attack(attack)[1]
+    made = parse_solver(attack)
     found = read_training_images(images)
     if limit is not None:
         found = found.some(limit, seed)

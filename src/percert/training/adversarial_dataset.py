@@ -213,7 +213,7 @@ def open_dataset(
     folder that holds none, for shards that are missing, doubled or damaged, and one without images.
     """
     try:
-        import pyarrow  # type: ignore[import-untyped]  # noqa: F401  # it ships no types
+        import pyarrow  # noqa: F401
     except ModuleNotFoundError:
         raise ValueError("data sets of shards need pyarrow: pip install 'percert[train]'") from None
     folder = Path(folder)

@@ -212,7 +212,7 @@ class _Round:
             labels,
             seeds=self.seeds[torch.from_numpy(places)],
             tally=self.tally,
-            change=self.centres and self.centres.of(facts.source, images),
+            change=self.centres.of(facts.source, images) if self.centres else None,
             attack_wrong=self.settings.attack_wrong,
         )
         cost = cost_values(

@@ -106,10 +106,9 @@ def train_group(
             sums.zero_()
             for images, chosen in _batches(dataset, rows, settings.batch):
                 rate = _rate(settings, done / (steps * settings.passes))
+                pixels = to_float(images.reshape(-1, *images.shape[2:]), where)
                 losses = stepper.step(
-                    to_float(images.reshape(-1, *images.shape[2:]), where).unflatten(
-                        0, images.shape[:2]
-                    ),
+                    pixels.view(images.shape),
                     torch.from_numpy(dataset.facts.label[chosen]).to(where),
                     torch.from_numpy(weights[chosen]).float().to(where),
                     rate,
