@@ -159,7 +159,7 @@ def eval_twoafc(
     }
     total = len(triplets) * (1 + len(plan))
     with Bar(total) as bar:
-        rows, bad = keep_rows(
+        kept, bad = keep_rows(
             out,
             COLUMNS,
             lambda done: evaluate_twoafc(run, triplets, done),
@@ -169,7 +169,7 @@ def eval_twoafc(
             seed=seed,
             progress=lambda step: bar.advance(len(step.rows)),
         )
-    rows = complete_rows(rows, (triplet.name for triplet in triplets))
+    rows = complete_rows(kept, (triplet.name for triplet in triplets))
     if not rows:
         raise ValueError(f"{source}: no triplet could be read; {'; '.join(r for _, r in bad[:1])}")
     several = [
