@@ -1,6 +1,8 @@
 """A server inside the test, with a tiny linear classifier, and images to send to it."""
 
 import io
+import socket
+import threading
 from collections.abc import Iterator
 
 import numpy as np
@@ -11,6 +13,7 @@ from torch import nn
 
 pytest.importorskip("fastapi", reason="the app needs its extra: pip install 'percert[app]'")
 
+import uvicorn
 from starlette.testclient import TestClient
 
 from percert.app.limits import Limits
@@ -65,6 +68,19 @@ def serve(loaded, tmp_path) -> Iterator:
 @pytest.fixture
 def client(serve):
     return serve()
+
+
+@pytest.fixture(scope="session")
+def address(loaded, tmp_path_factory) -> Iterator[str]:
+    """Where a server that runs in a thread listens, for tests that need a real connection."""
+    app = create_app(loaded, tmp_path_factory.mktemp("work"))
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = uvicorn.Server(uvicorn.Config(app, log_level="critical"))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        server.should_exit = True
+        thread.join(60)
 
 
 def png(height=24, width=32, seed=0, level=None, kind="PNG", **options) -> bytes:

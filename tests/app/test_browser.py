@@ -1,0 +1,195 @@
+"""The pages in a real browser: uploads, slider, attack with progress, errors, keyboard, phone.
+
+Screenshots go to the folder that PERCERT_SCREENSHOTS names, or to pytest's own.
+"""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from tests.app.conftest import png
+
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
+pytestmark = pytest.mark.skipif(
+    CHROMIUM is None, reason="no Chromium on this machine (Debian: apt install chromium)"
+)
+#: Milliseconds that a loaded machine may take.
+PATIENCE = 120_000
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with playwright.sync_playwright() as started:
+        opened = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def page(browser, address):
+    context = browser.new_context(base_url=address, viewport={"width": 1000, "height": 800})
+    opened = context.new_page()
+    opened.set_default_timeout(PATIENCE)
+    opened.wrong = []
+    opened.on("pageerror", lambda error: opened.wrong.append(str(error)))
+    opened.on(
+        "console",
+        lambda said: opened.wrong.append(said.text) if "Content Security" in said.text else None,
+    )
+    opened.on("requestfailed", lambda request: opened.wrong.append(f"failed: {request.url}"))
+    opened.on(
+        "request",
+        lambda request: (
+            None
+            if request.url.startswith((address, "blob:", "data:"))
+            else opened.wrong.append(request.url)
+        ),
+    )
+    yield opened
+    context.close()
+    assert [one for one in opened.wrong if "/events" not in one] == []
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("files")
+    for name, content in {
+        "one.png": png(60, 80, seed=1),
+        "two.png": png(60, 80, seed=2),
+        "grey.png": png(48, 64, level=90),
+        "picture.gif": b"GIF89a" + bytes(40),
+    }.items():
+        (folder / name).write_bytes(content)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def shots(tmp_path_factory):
+    named = os.environ.get("PERCERT_SCREENSHOTS")
+    folder = Path(named) if named else tmp_path_factory.mktemp("screenshots")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def compare(page, files):
+    page.goto("/")
+    page.set_input_files("#reference", files / "one.png")
+    page.set_input_files("#candidate", files / "two.png")
+    page.locator("details summary").click()
+    page.select_option("#metric", "thumbnail")
+    page.click("button.main")
+    page.wait_for_selector("#eps-slider")
+
+
+def test_compare_slides_and_attacks(page, files, shots):
+    compare(page, files)
+    assert page.locator("#reference-preview").is_visible()
+    width = float(page.get_attribute("#span", "width"))
+    upper, eps = page.inner_text("#upper"), page.input_value("#attack-eps")
+    page.focus("#eps-slider")
+    for _ in range(4):
+        page.keyboard.press("ArrowRight")
+    assert float(page.get_attribute("#span", "width")) > width
+    assert float(page.inner_text("#upper")) > float(upper)
+    chosen = page.input_value("#attack-eps")
+    assert float(chosen) > float(eps)
+    page.click("text=Attack within this eps")
+    page.wait_for_selector("#attack-answer .verdict")
+    assert page.inner_text("#attack-answer .verdict") == "Within the proven interval"
+    assert f"{float(chosen):.4g}" in page.inner_text("#attack-answer h2")
+    page.wait_for_function(
+        "[...document.querySelectorAll('.pictures img')].every((i) => i.naturalWidth > 0)"
+    )
+    page.screenshot(path=shots / "compare.png", full_page=True)
+
+
+def test_an_attack_shows_progress_and_is_cancelled(page, files, shots):
+    page.goto("/attack")
+    page.set_input_files("#image", files / "grey.png")
+    page.select_option("#model", "stubborn")
+    page.fill("#settings", "steps=100000000")
+    page.click("button.main")
+    page.wait_for_function(
+        "Number(document.querySelector('#job progress[value]')?.getAttribute('value')) > 5"
+    )
+    page.screenshot(path=shots / "progress.png", full_page=True)
+    page.click("#job button")
+    page.wait_for_selector("text=Cancelled")
+    page.select_option("#model", "brightness")
+    page.fill("#settings", "step=1.0,steps=50")
+    page.click("button.main")
+    page.wait_for_selector("#answer .verdict")
+    assert page.inner_text("#answer .verdict") == "Fooled"
+    page.screenshot(path=shots / "attack.png", full_page=True)
+
+
+def test_a_wrong_file_is_refused_in_place_and_the_page_goes_on(page, files, shots):
+    page.goto("/")
+    page.set_input_files("#reference", files / "picture.gif")
+    page.set_input_files("#candidate", files / "two.png")
+    page.click("button.main")
+    page.wait_for_selector("#answer .refused")
+    assert "picture.gif: a GIF file" in page.inner_text("#answer .refused")
+    page.screenshot(path=shots / "refused.png", full_page=True)
+    page.set_input_files("#reference", files / "one.png")
+    page.click("button.main")
+    page.wait_for_selector("#eps-slider")
+    assert page.locator(".refused").count() == 0
+
+
+def test_the_keyboard_alone_suffices(page, files):
+    page.goto("/judge")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "Skip to the content"
+    page.keyboard.press("Enter")
+    for name in ("reference", "left", "right"):
+        page.keyboard.press("Tab")
+        assert page.evaluate("document.activeElement.id") == name
+        # A file dialog is the system's: Space opens it, and what it gives is set.
+        with page.expect_file_chooser() as chooser:
+            page.keyboard.press("Space")
+        chooser.value.set_files(files / ("two.png" if name == "right" else "one.png"))
+    page.keyboard.press("Tab")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "Judge"
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#times")
+    assert page.evaluate("document.activeElement.id") == "answer"
+    assert "one.png is closer to one.png" in page.inner_text("#answer h2")
+    for _ in range(2):
+        page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "Attack"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_phone_shows_every_page_without_scrolling_sideways(browser, address, scheme, shots):
+    context = browser.new_context(
+        base_url=address, color_scheme=scheme, viewport={"width": 360, "height": 740}
+    )
+    page = context.new_page()
+    page.set_default_timeout(PATIENCE)
+    grounds = set()
+    for path in ("/", "/judge", "/attack", "/search", "/audit", "/interface"):
+        page.goto(path)
+        wide = page.evaluate("document.documentElement.scrollWidth")
+        assert wide <= 360, path
+        grounds.add(page.evaluate("getComputedStyle(document.body).backgroundColor"))
+        name = path.strip("/") or "compare"
+        page.screenshot(path=shots / f"phone-{scheme}-{name}.png", full_page=True)
+    (ground,) = grounds
+    brightness = sum(int(part) for part in ground[4:-1].split(","))
+    assert (brightness > 600) == (scheme == "light")
+    context.close()
+
+
+def test_the_page_says_when_the_server_is_gone(page, files):
+    page.goto("/")
+    page.set_input_files("#reference", files / "one.png")
+    page.set_input_files("#candidate", files / "two.png")
+    page.route("**/ui/compare", lambda route: route.abort())
+    page.click("button.main")
+    page.wait_for_selector("text=The server cannot be reached.")
+    page.wrong = [one for one in page.wrong if "/ui/compare" not in one]
