@@ -76,6 +76,23 @@ def test_a_run_at_work_is_read_as_far_as_it_is(run):
     assert next(row["l2"] for row in found.rows if row["image"] == "a.png") == 7.0
 
 
+def test_a_run_that_merges_while_it_is_read_is_read_again(run, monkeypatch):
+    from percert.evaluation import attack_runs
+
+    parts = run / "records.parts"
+    parts.mkdir()
+    (run / "records.parquet").rename(parts / "00000001-x.parquet")
+
+    def merging(path):
+        if parts.exists():
+            (parts / "00000001-x.parquet").rename(run / "records.parquet")
+            parts.rmdir()
+        return read_records(path)
+
+    monkeypatch.setattr(attack_runs, "read_records", merging)
+    assert len(read_attack_runs([run]).rows) == 6
+
+
 def test_what_is_no_run_is_said(tmp_path, run, images):
     with pytest.raises(ValueError, match=r"no records\.parquet in it"):
         read_attack_runs([tmp_path])

@@ -122,10 +122,23 @@ class _Run:
 
 
 def _read(folder: Path) -> _Run:
-    parts = [folder / RECORDS, *sorted((folder / SHARDS).glob("*.parquet"))]
-    parts = [path for path in parts if path.exists()]
-    if not parts:
-        raise ValueError(f"{folder}: no {RECORDS} in it; expected a folder of percert attack")
+    while True:
+        parts = [folder / RECORDS, *sorted((folder / SHARDS).glob("*.parquet"))]
+        parts = [path for path in parts if path.exists()]
+        if not parts:
+            raise ValueError(f"{folder}: no {RECORDS} in it; expected a folder of percert attack")
+        try:
+            rows = _merged(parts)
+            break
+        except ValueError:
+            if all(path.exists() for path in parts):
+                raise
+            # The run has merged its parts in the meantime: they are elsewhere now.
+    return _Run(folder.resolve(), rows, (read_run(folder) or {}).get("settings", {}))
+
+
+def _merged(parts: Sequence[Path]) -> list[dict[str, Any]]:
+    """The rows of all files; of two for one image and attack the later one."""
     rows: dict[tuple[str, str], dict[str, Any]] = {}
     for path in parts:
         for row in read_records(path):
@@ -133,7 +146,7 @@ def _read(folder: Path) -> _Run:
             if missing:
                 raise ValueError(f"{path}: not records of percert attack, no column {missing[0]!r}")
             rows[row["image"], row["attack"]] = row
-    return _Run(folder.resolve(), list(rows.values()), (read_run(folder) or {}).get("settings", {}))
+    return list(rows.values())
 
 
 def _names(runs: Sequence[_Run]) -> dict[tuple[int, str], str]:
