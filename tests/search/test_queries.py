@@ -15,7 +15,7 @@ from percert.metrics.embedding import EmbeddingMetric, cosine_distance
 from percert.search import open_store
 from percert.search.nearest import Stored, nearest_images
 from percert.search.queries import search
-from percert.search.rivals import stored_features
+from percert.search.rivals import rival_radii, stored_features
 
 from .memory_blocks import full_matrix, in_blocks, query_features
 
@@ -116,6 +116,37 @@ def test_no_move_within_a_radius_changes_the_order(
             assert (by_image[:, item.image] <= item.upper + 1e-12).all()
 
 
+@settings(max_examples=6)
+@given(
+    seed=st.integers(0, 10**6),
+    c=st.sampled_from([0.0, 1.0]),
+    moved=st.sampled_from([0.0, 0.01, 0.3]),
+    eps=st.sampled_from([0.0, 0.5, 1e3]),
+)
+def test_a_second_look_misses_no_rival(seed: int, c: float, moved: float, eps: float) -> None:
+    """Of copies, whose first image is far ahead, every rival is found that the slow rule finds."""
+    h = torch.randn(150, 24, generator=torch.Generator().manual_seed(seed))
+    q = h[3:8] + moved * torch.randn(5, 24, generator=torch.Generator().manual_seed(seed + 1))
+    queries, stored = query_features(q, c), Stored(c)
+    together = nearest_images(in_blocks(h, images=40), queries, 2, eps, stored)
+    rows = stored_features(h, c, stored.feature_error)
+    assert eps < 1e3 or all(one.passes == 2 for one in together)
+    for at, (query, one) in enumerate(zip(queries, together, strict=True)):
+        first = stored_features(h[[3 + at]], c, stored.feature_error)
+        radii = rival_radii(query, first, rows)[0]
+        radii[3 + at] = math.inf
+        assert one.items[0].image == 3 + at
+        assert one.radius_first == pytest.approx(float(radii.min()), rel=1e-9, abs=1e-9)
+        assert one.candidates is not None
+        found = {item.image: item.radius for item in one.candidates[1:]}
+        assert set(found) == set((radii <= eps).nonzero()[:, 0].tolist())
+        # Each query alone gets the same answer.
+        (alone,) = nearest_images(in_blocks(h), [query], 2, eps, stored)
+        assert [item.image for item in alone.items] == [item.image for item in one.items]
+        assert alone.radius_first == pytest.approx(one.radius_first, rel=1e-9, abs=1e-9)
+        assert alone.radius_top_k == pytest.approx(one.radius_top_k, rel=1e-9, abs=1e-9)
+
+
 def test_the_first_radius_is_exact() -> None:
     """A step straight to the nearest plane, a little further than the radius, changes the first."""
     h, q = related(3, 60, 16, 1.0).double(), related(4, 3, 16, 1.0).double()
@@ -152,6 +183,8 @@ def test_fewer_images_than_k_and_none_at_all() -> None:
     assert nearest_images(in_blocks(h), [], 3) == []
     with pytest.raises(ValueError, match="k: expected at least 1, found 0"):
         nearest_images(in_blocks(h), query_features(h), 0)
+    with pytest.raises(ValueError, match="eps: expected a finite number of at least 0"):
+        nearest_images(in_blocks(h), query_features(h), 1, -1.0)
 
 
 def test_a_query_without_direction_says_nothing_for_certain() -> None:

@@ -69,7 +69,7 @@ def test_a_file_without_its_image_is_found(store, photos):
         ({"bound": np.array([-1.0])}, "has a bound that is not the one proven for its size"),
         ({"size": (21, 30)}, "has a bound that is not the one proven for its size"),
         ({"id": "not a hash"}, "is named by no SHA-256"),
-        ({"h": np.full((1, 192), np.nan, np.float32)}, "has an embedding that is not finite"),
+        ({"h": np.full((1, 192), np.inf, np.float32)}, "has an embedding that is not finite"),
     ],
 )
 def test_a_wrong_row_is_found(store, change, problem):

@@ -1,6 +1,5 @@
 """``percert index search``, ``copies`` and ``duplicates``: what a store is asked."""
 
-import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -8,8 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from percert.cli.failure import complain, one_line_errors
+from percert.cli.index_progress import counted_progress
 from percert.cli.index_show import show_copies, show_duplicates, show_nearest, write_duplicates
-from percert.cli.options import CheckpointOption, DeviceOption, JsonOption
+from percert.cli.index_threshold import AutoThresholdOption, find_threshold
+from percert.cli.options import CheckpointOption, DeviceOption, JsonOption, _finite
 from percert.cli.output import emit_json, say
 from percert.cli.progress import with_progress
 from percert.cli.store_metric import StoreMetricOption, StoreOption, metric_for_store
@@ -32,18 +33,9 @@ TamperOption = Annotated[
         "--eps",
         metavar="E",
         min=0,
+        callback=_finite,
         help="The tampering to allow for: an l2 length in the query's pixels (0 to 1). "
         "sqrt(3 h w) / 255 is one 8-bit level on every value.",
-        show_default=False,
-    ),
-]
-AutoThresholdOption = Annotated[
-    str | None,
-    typer.Option(
-        "--threshold",
-        metavar="T|auto|auto:RATE",
-        help="Images up to this distance are copies. auto chooses it by the stored images, so that "
-        "RATE (1e-3) of unrelated pairs pass. By default what the metric recommends.",
         show_default=False,
     ),
 ]
@@ -114,7 +106,7 @@ def copies(
     from percert.search import queries
 
     opened = _open(store, metric_name, checkpoint, device)
-    limit, said = _threshold(opened, threshold)
+    limit, said = find_threshold(opened, threshold)
     answers: list[Copies] = []
     bad: list[tuple[str, str]] = []
     for names, pixels, unread in _groups(images):
@@ -161,8 +153,9 @@ def duplicates(
 
     began = perf_counter()
     opened = _open(store, metric_name, checkpoint, device)
-    limit, said = _threshold(opened, threshold)
-    found = queries.duplicates(opened, limit, out=out)
+    limit, said = find_threshold(opened, threshold)
+    with counted_progress("comparing") as progress:
+        found = queries.duplicates(opened, limit, out=out, progress=progress)
     paths = queries.paths_of(opened, {name for one in found.clusters for name in one.ids})
     if out is not None:
         write_duplicates(out, found, paths, store, device, perf_counter() - began)
@@ -201,42 +194,6 @@ def _groups(
             yield names, pixels, bad
             names, pixels, bad = [], [], []
     yield names, pixels, bad
-
-
-def _threshold(store: "Store", text: str | None) -> tuple[float, dict[str, Any]]:
-    """The threshold that is meant, and how it was chosen for the JSON answer."""
-    from dataclasses import asdict
-
-    from percert.metrics.catalog import CATALOG
-    from percert.search.queries import choose_threshold
-
-    if text is None:
-        card = CATALOG.get(store.metric_id.name)
-        if card is None or card.copy_threshold is None:
-            raise ValueError(f"{store.metric_id.name} recommends no threshold: give --threshold")
-        return card.copy_threshold, {}
-    word, _, rate = text.partition(":")
-    try:
-        if word != "auto":
-            value = float(text)
-            if not 0 <= value <= 2:
-                raise ValueError(value)
-            return value, {}
-        fpr = float(rate) if rate else 1e-3
-        if not 0 < fpr < 1:
-            raise ValueError(fpr)
-    except ValueError:
-        raise typer.BadParameter(
-            f"expected a distance in [0, 2], auto, or auto:RATE, found {text!r}",
-            param_hint="--threshold",
-        ) from None
-    chosen = choose_threshold(store, fpr)
-    complain(
-        f"threshold {chosen.threshold:.4g}: at most {chosen.fpr:g} of unrelated pairs pass, with "
-        f"{math.floor(1000 * chosen.confidence) / 10:g} % confidence by {chosen.pairs} independent "
-        f"pairs (with {100 * chosen.wanted:g} %: at most {chosen.fpr_bound:.2g})"
-    )
-    return chosen.threshold, {"threshold_choice": asdict(chosen)}
 
 
 def _tell(answers: list[dict[str, Any]], bad: list[tuple[str, str]], as_json: bool) -> None:

@@ -15,6 +15,7 @@ from percert.cli.progress import with_progress
 from percert.cli.store_metric import StoreMetricOption, StoreOption, metric_for_store
 
 if TYPE_CHECKING:
+    from percert.search import Store
     from percert.search.outcome import Outcome
 
 
@@ -133,12 +134,21 @@ def add(
         counts[outcome.what] += 1
         if each:
             typer.echo(json.dumps({"what": outcome.what, "id": outcome.id, "path": outcome.path}))
-    _report(store, opened.count, dict(counts), bad, total, as_json, each)
+    if not as_json and not each and len(opened.views) > 1:
+        say(
+            f"{len(opened.views)} views an image, each an embedding and {_kib(opened):.1f} KiB: "
+            f"{', '.join(opened.views)}."
+        )
+    _report(opened, dict(counts), bad, total, as_json, each)
+
+
+def _kib(store: "Store") -> float:
+    """What a view of an image takes in the store."""
+    return (4 * store.metric_id.width + 24) / 1024
 
 
 def _report(
-    store: str,
-    images: int,
+    store: "Store",
     counts: dict[str, int],
     bad: "list[Outcome]",
     total: int,
@@ -146,13 +156,14 @@ def _report(
     each: bool,
 ) -> None:
     if as_json:
-        answer: dict[str, Any] = {"store": store, **counts, "images": images}
+        answer: dict[str, Any] = {"store": store.path, **counts, "images": store.count}
+        answer["views"] = list(store.views)
         if bad:
             answer["bad"] = [{"path": one.path, "reason": one.reason} for one in bad]
         emit_json(answer)
     elif not each:
         said = ", ".join(f"{count} {what}" for what, count in counts.items())
-        say(f"{said}; the store holds {images} images.")
+        say(f"{said}; the store holds {store.count} images.")
     if bad:
         complain(f"{len(bad)} of {total} images could not be added:")
         for one in bad:

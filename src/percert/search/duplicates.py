@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from percert.search.links import AT_ONCE, Opener, Pair, linked_pairs
-from percert.search.nearest import Stored
 from percert.search.results import Cluster
+from percert.search.stored import Stored
 
 #: What a file of links holds.
 COLUMNS = {"first": str, "second": str, "view": int, "distance": float, "radius": float}

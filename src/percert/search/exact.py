@@ -6,7 +6,7 @@ more than eta below what a distance demands cannot be that near; all others are 
 float64, where the decision falls. The number of rows that pass is small, and memory stays flat.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -16,6 +16,7 @@ from torch import Tensor
 from percert.certify.features import PixelFeatures
 from percert.metrics.embedding import SHORTEST
 from percert.metrics.precision import full_precision
+from percert.search.batches import stack
 from percert.tensors import Embeddings, Vector
 
 #: Rows that are compared at once: the product and its mask stay small beside a block.
@@ -92,17 +93,15 @@ def make_queries(features: Sequence[PixelFeatures], constant: float) -> Queries:
 
     ``constant`` is the metric's c. A row shorter than float rounding has no direction.
     """
-    width = features[0].h.shape[1] if features else 0
-    parts = [
-        torch.where(
-            (one.norm * one.bound.value >= SHORTEST)[:, None] & one.valid[:, None],
-            one.directions,
-            0.0,
-        ).cpu()
-        for one in features
-    ]
-    g = torch.cat(parts) if parts else torch.zeros(0, 0, dtype=torch.float64)
-    last = g[:, width] if constant and parts else torch.zeros(len(g), dtype=torch.float64)
+    if not features:
+        none = torch.zeros(0, dtype=torch.float64)
+        return Queries(none[:, None], none, constant)
+    width = features[0].h.shape[1]
+    parts = [one.directions.cpu() for one in stack(features)]
+    raw = torch.cat([one.norm.cpu() * one.bound.value for one in features])
+    valid = raw.isfinite() & (raw >= SHORTEST)
+    g = torch.where(valid[:, None], torch.cat(parts), 0.0)
+    last = g[:, width] if constant else torch.zeros(len(g), dtype=torch.float64)
     return Queries(g[:, :width], last, constant)
 
 
@@ -130,13 +129,16 @@ def hits(
     *,
     device: torch.device | str = "cpu",
     best: int | None = None,
+    keep: Callable[[Tensor, Tensor, Embeddings, Vector], Tensor] | None = None,
 ) -> Iterator[Hits]:
     """Every row whose distance from query i is at most ``limit[i]``, in the order of the blocks.
 
     ``limit`` ``(q,)``, float64, may be lowered between two hits by whoever reads them; ``-inf``
     wants nothing of a query. With ``best``, rows may be left out that cannot be among the so many
-    nearest of all. Distances are those of :func:`distances`. No other row is missed, whatever the
-    rounding. Raises ``ValueError`` for embeddings of another width and norms that are not finite.
+    nearest of all; with ``keep``, those that it leaves out of a ``(q, m)`` mask: it is called with
+    cosines, mask, embeddings and norms of some rows. Distances are those of :func:`distances`. No
+    other row is missed, whatever the rounding. Raises ``ValueError`` for embeddings of another
+    width and norms that are not finite.
     """
     place = 0
     search = queries.h.to(device)
@@ -160,6 +162,8 @@ def hits(
             pairs = passed.nonzero()
             if best is not None and len(pairs) > best * len(queries):
                 pairs = (passed & _among_best(cosine, best, margin)).nonzero()
+            if keep is not None and len(pairs):
+                pairs = keep(cosine, passed, h, norm).nonzero()
             for some in torch.split(pairs, max(1, VALUES // max(1, h.shape[1]))):
                 found = _decide(block, queries, limit, h, some, place, start)
                 if len(found):

@@ -12,8 +12,8 @@ from percert.certify.features import ROUNDING, PixelFeatures
 from percert.lipschitz.bound import LipschitzBound
 from percert.metrics.embedding import SHORTEST
 from percert.search.exact import Block, Queries, hits, row_norms
-from percert.search.nearest import PLAIN, Stored
 from percert.search.rivals import STORED_ROUNDING
+from percert.search.stored import PLAIN, Stored
 from percert.search.within import check_threshold
 from percert.tensors import Embeddings, Vector
 

@@ -5,42 +5,29 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 import torch
+from torch import Tensor
 
+from percert.certify.distance import distance_of_features
 from percert.certify.features import PixelFeatures
-from percert.certify.turning import angle, cosine_distance
-from percert.search.exact import Block, Queries, hits, make_queries
+from percert.check import check_budget
+from percert.search.batches import stack, take
+from percert.search.exact import Block, Queries, make_queries
+from percert.search.look import Look, Places, look_at, pair_radii
 from percert.search.neighbours import Neighbours, nearest_rows
 from percert.search.rivals import (
-    angle_that_clears,
-    flat_radius,
-    least_beyond,
+    has_direction,
     rival_radii,
     stays_within,
     stored_features,
 )
+from percert.search.second_look import Doubt, part_of, rivals_within
+from percert.search.stored import PLAIN, Stored
 
 #: At least so many nearest images are kept: with so many, the first pass nearly always proves all.
 DEPTH = 32
 #: Opens the collection anew, from its first block.
 Collection = Callable[[], Iterable[Block]]
-Places = npt.NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class Stored:
-    """What the collection's embeddings are: the metric's constant and float error, and the number
-    of views that each image has.
-    """
-
-    constant: float = 0.0
-    feature_error: float = 1e-5
-    views: int = 1
-
-
-#: One view, no constant.
-PLAIN = Stored()
 
 
 @dataclass(frozen=True)
@@ -80,18 +67,18 @@ class _State:
 
     ``radii`` is the least radius of each rival image, complete up to ``end``; ``able`` are rivals,
     among them all up to there that could be the first. Rivals up to ``needed`` matter: if that is
-    more, they lie within the distance ``limit``, which is ``-inf`` otherwise.
+    more, the query is ``doubtful``.
     """
 
     query: PixelFeatures
     near: Neighbours
-    first: PixelFeatures
+    first: PixelFeatures | None
     items: list[Item]
     radii: dict[int, float]
     able: dict[int, Item]
     end: float
     needed: float
-    limit: float
+    doubtful: bool
 
 
 def nearest_images(
@@ -110,97 +97,76 @@ def nearest_images(
     prove in nearly all cases that no other row matters, and where they do not, a second pass looks
     at those that could. The second pass also finds candidates that lie further out. Radii of the
     first k are exact where the first pass proves them, and else a little smaller. With views,
-    all this is proven for the view that is nearest now. Raises ``ValueError`` for ``k`` below 1.
+    all this is proven for the view that is nearest now. Raises ``ValueError`` for ``k`` below 1
+    and an eps that is no length.
     """
     if k < 1:
         raise ValueError(f"k: expected at least 1, found {k}")
+    eps = None if eps is None else check_budget(eps)
     queries = make_queries(features, stored.constant)
     near = nearest_rows(collection(), queries, max(DEPTH, 4 * k), device=device) if features else []
+    looks = look_at(features, near, k, eps or 0.0, stored) if features else []
     states = [
-        _first_look(query, rows, k, eps, stored) for query, rows in zip(features, near, strict=True)
+        _first_look(query, rows, look, k, eps, stored)
+        for query, rows, look in zip(features, near, looks, strict=True)
     ]
-    again = [state.limit > -math.inf for state in states]
+    again = [state.doubtful for state in states]
     if any(again):
         _look_again(collection, queries, states, eps, stored, device)
     return [_found(state, k, eps, 1 + twice) for state, twice in zip(states, again, strict=True)]
 
 
 def _first_look(
-    query: PixelFeatures, near: Neighbours, k: int, eps: float | None, stored: Stored
+    query: PixelFeatures, near: Neighbours, look: Look, k: int, eps: float | None, stored: Stored
 ) -> _State:
     """What the nearest rows alone say, and how far those lie that it leaves in doubt."""
-    rows = stored_features(near.h, stored.constant, stored.feature_error)
     if not len(near):
-        return _State(query, near, rows, [], {}, {}, math.inf, 0.0, -math.inf)
+        return _State(query, near, None, [], {}, {}, math.inf, 0.0, False)
     # Of each image its nearest view leads, and the least radius of its views counts.
     images, leads = np.unique(near.image, return_index=True)
     code = np.searchsorted(images, near.image)
-    leading = np.sort(leads)[:k]
+    leading, ends = look.leading, look.ends
     radii = np.full((len(leading), len(images)), np.inf)
-    every = rival_radii(query, rows_of(rows, leading), rows).numpy()
     for rank in range(len(leading)):
-        np.minimum.at(radii[rank], code, every[rank])
-    ends = _ends(query, near, rows, leading)
+        np.minimum.at(radii[rank], code, look.radii[rank])
     stays = []
     for rank, row in enumerate(leading):
         behind, allowed = radii[rank][leads > row], k - rank - 1
         least = np.partition(behind, allowed)[allowed] if len(behind) > allowed else np.inf
         stays.append(min(float(least), ends[rank]))
-    items = _items(query, near, rows, leading, stays, eps or 0.0, stored)
+    items = _items(near, leading, stays, look.bounds, stored)
     rival = leads != 0
     known = dict(zip(images[rival].tolist(), radii[0][rival].tolist(), strict=True))
     needed = max(min(known.values(), default=0.0), eps or 0.0)
-    limit, able = -math.inf, {}
-    if not near.complete and needed >= ends[0]:
-        limit = _distance_of(angle_that_clears(query, rows_of(rows, leading[:1]), needed))
-        limit = max(limit, 0.5) if near.flat else limit
-    elif eps is not None:
+    first = _stored_rows(near, leading[:1], stored)
+    doubtful, able = not near.complete and needed >= ends[0], {}
+    if eps is not None and not doubtful:
         close = rival & (radii[0] <= eps)
-        could = _items(query, near, rows, leads[close], radii[0][close].tolist(), eps, stored)
-        able = {item.image: item for item in could}
-    first = rows_of(rows, leading[:1])
-    return _State(query, near, first, items, known, able, ends[0], needed, limit)
+        if close.any():
+            bounds = stays_within(query, _stored_rows(near, leads[close], stored), eps)
+            columns = bounds[0].tolist(), bounds[1].tolist(), bounds[2].tolist()
+            could = _items(near, leads[close], radii[0][close].tolist(), columns, stored)
+            able = {item.image: item for item in could}
+    return _State(query, near, first, items, known, able, ends[0], needed, doubtful)
 
 
-def _distance_of(theta: float) -> float:
-    """The distance at an angle, not too small; that of all there is for an infinite one."""
-    if theta >= math.pi:
-        return 2.0
-    return float(cosine_distance(torch.tensor(theta, dtype=torch.float64))) + 1e-12
+def _stored_rows(near: Neighbours, rows: Places, stored: Stored) -> PixelFeatures:
+    return stored_features(near.h[torch.from_numpy(rows)], stored.constant, stored.feature_error)
 
 
 def _items(
-    query: PixelFeatures,
     near: Neighbours,
-    rows: PixelFeatures,
     leads: Places,
     radii: list[float],
-    eps: float,
+    bounds: tuple[list[float], list[float], list[float]],
     stored: Stored,
 ) -> list[Item]:
-    """The rows at ``leads`` with their intervals, and the radii given."""
-    if not len(leads):
-        return []
-    bounds = [one.tolist() for one in stays_within(query, rows_of(rows, leads), eps)]
+    """The rows at ``leads`` with the radii and the distances, lower and upper bounds given."""
     view_of = (near.place[leads] % stored.views).tolist()
     return [
         Item(near.ids[row], int(near.image[row]), view, d, low, up, r)
         for row, view, r, d, low, up in zip(leads.tolist(), view_of, radii, *bounds, strict=True)
     ]
-
-
-def _ends(
-    query: PixelFeatures, near: Neighbours, rows: PixelFeatures, leading: Places
-) -> list[float]:
-    """A radius that no row beyond the nearest can be below, for each of the leading ones."""
-    if near.complete:
-        return [math.inf] * len(leading)
-    last = float(angle(query.directions, rows_of(rows, np.array([len(near) - 1])).directions))
-    these = rows_of(rows, leading)
-    ends = least_beyond(query, these, last)
-    if near.flat:
-        ends = torch.minimum(ends, flat_radius(query, these))
-    return [float(end) for end in ends]
 
 
 def _look_again(
@@ -212,23 +178,49 @@ def _look_again(
     device: torch.device | str,
 ) -> None:
     """Add the rivals anywhere in the collection whose radius may be as small as is needed."""
-    limit = torch.tensor([state.limit for state in states], dtype=torch.float64)
-    for found in hits(collection(), queries, limit, device=device):
-        for at in torch.unique(found.query).tolist():
-            state, mine = states[at], found.of(at)
-            rows = stored_features(mine.h, stored.constant, stored.feature_error)
-            radii = rival_radii(state.query, state.first, rows)[0]
-            bounds = [one.tolist() for one in stays_within(state.query, rows, eps or 0.0)]
-            for name, place, radius, d, low, up in zip(
-                mine.ids, mine.place.tolist(), radii.tolist(), *bounds, strict=True
-            ):
-                image, view = divmod(place, stored.views)
-                if image == state.near.image[0]:
-                    continue
-                state.radii[image] = min(radius, state.radii.get(image, math.inf))
-                if eps is not None:
-                    new = Item(name, image, view, d, low, up, radius)
-                    state.able[image] = _nearer(state.able.get(image), new)
+    places = [place for place, state in enumerate(states) if state.doubtful]
+    doubts = [
+        Doubt(one.query, one.first, one.needed, one.near.flat)
+        for one in (states[place] for place in places)
+        if one.first is not None
+    ]
+    for found in rivals_within(collection(), part_of(queries, places), doubts, device=device):
+        rivals = stored_features(found.h, stored.constant, stored.feature_error)
+        radii, bounds = _of_pairs([states[p] for p in places], found.query, rivals, eps)
+        for at, name, place, radius, d, low, up in zip(
+            found.query.tolist(), found.ids, found.place.tolist(), radii, *bounds, strict=True
+        ):
+            state, (image, view) = states[places[at]], divmod(place, stored.views)
+            if image == state.near.image[0]:
+                continue
+            state.radii[image] = min(radius, state.radii.get(image, math.inf))
+            if eps is not None:
+                new = Item(name, image, view, d, low, up, radius)
+                state.able[image] = _nearer(state.able.get(image), new)
+
+
+def _of_pairs(
+    states: Sequence[_State], which: Tensor, rivals: PixelFeatures, eps: float | None
+) -> tuple[list[float], tuple[list[float], list[float], list[float]]]:
+    """The radius of each of ``rivals`` against the state that ``which`` names, and its bounds."""
+    queries = stack([one.query for one in states])
+    firsts = stack([one.first for one in states if one.first is not None])
+    upright = all(bool(has_direction(one).all()) for one in (*queries, *firsts, rivals))
+    if upright and len(queries) == len(firsts) == 1:
+        query = take(queries[0], which)
+        radii = pair_radii(query, take(firsts[0], which), rivals)
+        found = distance_of_features(query, rivals, eps or 0.0, perturbed="reference")
+        return radii.tolist(), (found.distance.tolist(), found.lower.tolist(), found.upper.tolist())
+    columns = torch.zeros(4, len(which), dtype=torch.float64)
+    for at in torch.unique(which).tolist():
+        index, state = (which == at).nonzero()[:, 0], states[at]
+        if state.first is None:
+            continue
+        mine = take(rivals, index)
+        columns[0, index] = rival_radii(state.query, state.first, mine)[0]
+        columns[1:, index] = torch.stack(stays_within(state.query, mine, eps or 0.0)).double()
+    radius, distance, lower, upper = columns.tolist()
+    return radius, (distance, lower, upper)
 
 
 def _nearer(old: Item | None, new: Item) -> Item:
@@ -254,9 +246,3 @@ def _found(state: _State, k: int, eps: float | None, passes: int) -> Found:
         candidates = (*items[:1], *able)
     first = ranked[0] if ranked else math.inf
     return Found(tuple(items), first, top_k, candidates, passes)
-
-
-def rows_of(features: PixelFeatures, rows: Places) -> PixelFeatures:
-    """The features of some rows."""
-    index = torch.from_numpy(rows)
-    return replace(features, h=features.h[index], error=features.error[index])

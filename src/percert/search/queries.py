@@ -12,9 +12,10 @@ from percert.certify.embed import embed
 from percert.certify.features import PixelFeatures
 from percert.search.duplicates import Progress, Work, clusters, find_pairs
 from percert.search.exact import distances, make_queries
-from percert.search.nearest import Item, Stored, nearest_images
+from percert.search.nearest import Item, nearest_images
 from percert.search.results import Answers, Copies, Duplicates, Link, Match, Nearest
 from percert.search.rivals import row_of, stored_features
+from percert.search.stored import Stored
 from percert.search.threshold import ALL_PAIRS_OF, AutoThreshold, auto_threshold, disjoint_pairs
 from percert.search.within import copies_within
 

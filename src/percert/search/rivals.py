@@ -25,7 +25,7 @@ _FIXED = LipschitzBound(1.0, "not used: what is stored does not move")
 #: At this angle, distance 1/2, lies every row that has no direction.
 FLAT_ANGLE = math.pi / 3
 #: What |g - g'|^2 = 2 - 2 <g, g'> of some thousand values may be off in float64.
-_GRAM = 1e-12
+GRAM = 1e-12
 
 
 def stored_features(h: Embeddings, constant: float, feature_error: float) -> PixelFeatures:
@@ -65,7 +65,7 @@ def rival_radii(query: PixelFeatures, rows: PixelFeatures, rivals: PixelFeatures
         + others[:, :width].square().sum(1)
         - 2 * g[:, :width] @ others[:, :width].T
     )
-    u_k = (square.clamp_min(0) + _GRAM).sqrt()
+    u_k = (square.clamp_min(0) + GRAM).sqrt()
     between = plane_radius(query, margin.flatten(), u_k.flatten(), u_k.new_tensor(xi)).view(shape)
     upright, rival_upright = has_direction(rows)[:, None], has_direction(rivals)
     if bool(upright.all()) and bool(rival_upright.all()):
@@ -101,21 +101,19 @@ def least_beyond(query: PixelFeatures, rows: PixelFeatures, theta: float) -> Vec
     return torch.where(upright, apart, query.budget(reach(query, from_flat)))
 
 
-def angle_that_clears(query: PixelFeatures, row: PixelFeatures, radius: float) -> float:
+def angle_that_clears(query: PixelFeatures, row: PixelFeatures, radius: Vector) -> Vector:
     """From which angle on every rival's radius is above ``radius``; infinite if from none.
 
-    By bisection on :func:`least_beyond`, which rises with the angle.
+    Each of n queries has its row, and ``radius`` is ``(n,)``. The inverse of :func:`least_beyond`:
+    with S the sine of half the gap of the angles, m what ``radius`` moves the query and l its norm,
+    l (2 S^2 - xi) = m (2 S + xi).
     """
-    low, high = 0.0, math.pi
-    if float(least_beyond(query, row, high)) <= radius:
-        return math.inf
-    for _ in range(40):
-        middle = (low + high) / 2
-        if float(least_beyond(query, row, middle)) > radius:
-            high = middle
-        else:
-            low = middle
-    return high
+    norm, m, xi = query.norm, query.moved(radius), 2 * tilt(row)
+    sine = (m + (m * m + 2 * norm * xi * (norm + m)).sqrt()) / (2 * norm) * (1 + 1e-12)
+    gap = 2 * sine.clamp(0, 1).asin()
+    theta = angle(query.directions, row.directions) + gap + 2 * ROUNDING + 1e-12
+    known = has_direction(query) & has_direction(row) & (sine < 1)
+    return torch.where(known, theta, math.inf)
 
 
 def stays_within(

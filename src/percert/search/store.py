@@ -170,11 +170,13 @@ class Store:
 
         return copies(self, images, threshold, eps)
 
-    def duplicates(self, threshold: float) -> "Duplicates":
+    def duplicates(
+        self, threshold: float, *, out: str | os.PathLike[str] | None = None
+    ) -> "Duplicates":
         """All pairs within ``threshold``; see :func:`percert.search.queries.duplicates`."""
         from percert.search.queries import duplicates
 
-        return duplicates(self, threshold)
+        return duplicates(self, threshold, out=out)
 
     def remove(self, ids: Sequence[str]) -> int:
         """Remove the images ``ids``, and what is known of their files; how many there were."""

@@ -12,8 +12,9 @@ from percert.certify.features import ROUNDING, PixelFeatures
 from percert.certify.turning import cosine_distance, threshold_angle, turn
 from percert.check import check_budget
 from percert.search.exact import hits, make_queries
-from percert.search.nearest import PLAIN, Collection, Item, Stored
+from percert.search.nearest import Collection, Item
 from percert.search.rivals import has_direction, stays_within, stored_features, tilt
+from percert.search.stored import PLAIN, Stored
 from percert.tensors import Vector
 
 

@@ -1,0 +1,134 @@
+"""``percert index search``, ``copies`` and ``duplicates`` answer as ``percert.search`` does."""
+
+import shutil
+
+import pytest
+
+from percert import create_metric
+from percert.images import load_image
+from percert.search import open_store
+from percert.search.add import add_files
+
+MATCH = ["id", "path", "view", "distance", "lower", "upper", "certain", "radius"]
+THRESHOLD = 0.1
+
+
+@pytest.fixture(scope="module")
+def folder(files, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("collection")
+    shutil.copytree(files / "inside", folder / "inside")
+    shutil.copy(files / "cat.png", folder / "cat.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def store(folder):
+    """The cat, its noisy and its small copy, and a coffee."""
+    path = folder.parent / f"{folder.name}.store"
+    add_files(open_store(path, create_metric("thumbnail", device="cpu")), [folder])
+    return path
+
+
+def test_the_nearest_come_with_what_is_proven_of_them(store, folder, percert_json):
+    answer = percert_json("index", "search", folder / "cat.png", "--store", store, "-k", 3)
+    assert list(answer) == ["query", "k", "results", "radius_first", "radius_top_k", "metric"]
+    assert [list(one) for one in answer["results"]] == [MATCH] * 3
+    names = [one["path"].rsplit("/", 1)[1] for one in answer["results"]]
+    assert (names[0], set(names[1:])) == ("cat.png", {"noisy.png", "small.png"})
+    assert 0 < answer["radius_first"] <= answer["radius_top_k"]
+    assert (answer["metric"], answer["query"]) == ("thumbnail-8", str(folder / "cat.png"))
+    metric = create_metric("thumbnail", device="cpu")
+    image = load_image(folder / "cat.png")[None]
+    (expected,) = open_store(store, metric).search(image, 3)
+    assert answer["radius_first"] == pytest.approx(expected.radius_first, rel=1e-12)
+    for one, match in zip(answer["results"], expected.results, strict=True):
+        assert one["lower"] <= one["distance"] <= one["upper"]
+        assert one["radius"] == pytest.approx(match.radius, rel=1e-12)
+
+
+def test_eps_lists_all_that_could_be_first(store, folder, percert, percert_json):
+    arguments = ("index", "search", folder / "cat.png", "--store", store)
+    radius = percert_json(*arguments)["radius_first"]
+    inside = percert_json(*arguments, "--eps", 0.99 * radius)
+    assert inside["certain"] is True
+    assert [one["path"] for one in inside["candidates"]] == [str(folder / "cat.png")]
+    beyond = percert_json(*arguments, "--eps", 1.01 * radius)
+    assert beyond["certain"] is False
+    assert len(beyond["candidates"]) == 2
+    assert "Certain" in percert(*arguments, "--eps", 0.99 * radius).stdout
+    assert "one of 2 images is the first" in percert(*arguments, "--eps", 1.01 * radius).stdout
+
+
+def test_several_queries_are_a_list_and_bad_ones_named(store, files, percert, percert_json):
+    answer = percert_json("index", "search", files, "--store", store, "-k", 1, exit_code=1)
+    assert len(answer["answers"]) == 4
+    assert [one["path"] for one in answer["bad"]] == [str(files / "bad.png")]
+    for one in answer["answers"]:
+        assert one["results"][0]["distance"] < 1e-9  # each is stored
+    said = percert("index", "search", files, "--store", store, "-k", 1, exit_code=1)
+    assert "1 images could not be read" in said.stderr
+
+
+def test_copies_are_certain_or_possible_and_no_other_could_be(store, folder, percert, percert_json):
+    arguments = ("index", "copies", folder / "inside" / "noisy.png", "--store", store)
+    plain = percert_json(*arguments, "--threshold", THRESHOLD)
+    assert list(plain) == ["query", "threshold", "eps", "results", "metric"]
+    assert [list(one) for one in plain["results"]] == [MATCH] * 3
+    assert all(one["certain"] and one["distance"] <= THRESHOLD for one in plain["results"])
+    far = percert_json(*arguments, "--threshold", THRESHOLD, "--eps", 30)
+    assert len(far["results"]) == 4
+    for one in far["results"]:
+        assert one["certain"] == (one["distance"] <= THRESHOLD and one["radius"] > 30)
+    assert "none besides" in percert(*arguments, "--threshold", THRESHOLD).stdout
+
+
+def test_the_threshold_may_be_the_metrics_own_or_chosen_by_the_images(store, folder, percert_json):
+    arguments = ("index", "copies", folder / "cat.png", "--store", store)
+    assert percert_json(*arguments)["threshold"] == 0.22
+    chosen = percert_json(*arguments, "--threshold", "auto:0.3")
+    choice = chosen["threshold_choice"]
+    assert chosen["threshold"] == choice["threshold"]
+    assert (choice["fpr"], choice["pairs"], choice["all_pairs"]) == (0.3, 2, 6)
+    assert choice["confidence"] == pytest.approx(1 - 0.7**2)
+
+
+def test_duplicates_are_linked_clustered_and_written(
+    store, folder, tmp_path, percert, percert_json
+):
+    arguments = ("index", "duplicates", "--store", store, "--threshold", THRESHOLD)
+    answer = percert_json(*arguments)
+    assert {tuple(sorted((one["first"], one["second"]))) for one in answer["links"]}
+    assert (len(answer["links"]), len(answer["clusters"]), answer["compared"]) == (3, 1, 6)
+    (cluster,) = answer["clusters"]
+    named = {answer["paths"][id].rsplit("/", 1)[1] for id in cluster["ids"]}
+    assert named == {"cat.png", "noisy.png", "small.png"}
+    assert 0 < cluster["radius"] <= max(one["radius"] for one in answer["links"])
+    out = tmp_path / "duplicates"
+    assert "3 images, connected" in percert(*arguments, "--out", out).stdout
+    assert {"records.parquet", "clusters.parquet", "run.json", "work.json"} <= {
+        path.name for path in out.iterdir()
+    }
+    again = percert_json(*arguments, "--out", out)  # goes on where nothing is left to do
+    assert again["links"] == answer["links"]
+    other = percert(*arguments[:-1], 0.2, "--out", out, exit_code=1)
+    assert "of threshold 0.1, expected 0.2" in other.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "exit_code", "said"),
+    [
+        (("search", "cat.png", "-k", "0"), 2, "0"),
+        (("search", "cat.png", "--eps", "-1"), 2, "eps"),
+        (("search", "cat.png", "--eps", "nan"), 2, "finite"),
+        (("search", "bad.png"), 1, "could not be read"),
+        (("search", "missing.png"), 1, "missing.png"),
+        (("copies", "cat.png", "--threshold", "3"), 2, "expected a distance in [0, 2]"),
+        (("copies", "cat.png", "--threshold", "auto:2"), 2, "auto:RATE"),
+        (("copies", "cat.png", "--threshold", "close"), 2, "expected a distance"),
+        (("duplicates", "--threshold", "-1"), 2, "expected a distance"),
+    ],
+)
+def test_errors(store, files, monkeypatch, percert, arguments, exit_code, said):
+    monkeypatch.chdir(files)
+    result = percert("index", *arguments, "--store", store, exit_code=exit_code)
+    assert said in f"{result.stderr}{result.stdout}"

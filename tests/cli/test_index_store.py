@@ -1,0 +1,148 @@
+"""``percert index add``, ``info``, ``remove``, ``verify``: what they answer, how they fail."""
+
+import json
+import shutil
+
+import pytest
+
+from percert.metrics.thumbnail import thumbnail
+from percert.search import open_store
+from percert.search.identity import metric_id
+
+
+@pytest.fixture
+def store(tmp_path):
+    return tmp_path / "photos.store"
+
+
+@pytest.fixture
+def photos(files, tmp_path):
+    """cat.png, and inside noisy.png, small.png, deeper/coffee.png: no bad file."""
+    folder = tmp_path / "photos"
+    shutil.copytree(files / "inside", folder / "inside")
+    shutil.copy(files / "cat.png", folder / "cat.png")
+    return folder
+
+
+@pytest.fixture
+def added(store, photos, percert):
+    percert("index", "add", photos, "--store", store, "--metric", "thumbnail-8")
+    return store
+
+
+def test_adding_counts_what_is_new_known_and_doubled(store, photos, percert_json):
+    shutil.copy(photos / "cat.png", photos / "cat again.png")
+    command = ("index", "add", photos, "--store", store, "--metric", "thumbnail-8")
+    assert percert_json(*command) == {
+        "store": str(store),
+        "added": 4,
+        "duplicate": 1,
+        "unchanged": 0,
+        "images": 4,
+        "views": ["whole"],
+    }
+    again = percert_json(*command[:-2])
+    assert (again["added"], again["unchanged"], again["images"]) == (0, 5, 4)
+
+
+def test_bad_files_are_listed_the_others_added_and_the_status_is_1(files, store, percert_json):
+    answer = percert_json(
+        "index", "add", files, "--store", store, "--metric", "thumbnail-8", exit_code=1
+    )
+    assert (answer["added"], answer["images"]) == (4, 4)
+    (bad,) = answer["bad"]
+    assert bad["path"] == str(files / "bad.png")
+    assert bad["reason"]
+
+
+def test_each_prints_a_line_for_every_image_that_is_stored(store, photos, percert):
+    result = percert("index", "add", photos, "--store", store, "--metric", "thumbnail-8", "--each")
+    lines = [json.loads(line) for line in result.stdout.splitlines()]
+    assert {one["path"] for one in lines} == {str(path) for path in photos.rglob("*.png")}
+    assert {one["what"] for one in lines} == {"added"}
+    assert all(open_store(store).find_path(one["path"]) == one["id"] for one in lines)
+
+
+def test_several_views_are_named_with_their_cost(store, photos, percert):
+    said = percert(
+        "index", "add", photos, "--store", store, "--metric", "thumbnail-8", "--views", "mirror"
+    ).stdout
+    assert "2 views" in said
+    assert "mirror-whole" in said
+
+
+def test_info_says_what_the_store_holds(added, percert, percert_json):
+    answer = percert_json("index", "info", "--store", added)
+    assert (answer["images"], answer["files"], answer["views"]) == (4, 4, ["whole"])
+    assert answer["metric"]["weights"] == metric_id(thumbnail(8)).weights
+    said = percert("index", "info", "--store", added).stdout
+    assert answer["metric"]["weights"] in said
+    assert "4 images" in said
+
+
+def test_removing_by_file_folder_and_id(added, photos, percert, percert_json):
+    assert percert_json("index", "remove", photos / "cat.png", "--store", added)["images"] == 1
+    id = open_store(added).find_path(photos / "inside" / "small.png")
+    assert percert_json("index", "remove", id, "--store", added)["images"] == 1
+    gone = percert_json(
+        "index", "remove", photos / "inside", "/nowhere", "--store", added, exit_code=1
+    )
+    assert (gone["files"], gone["images"], gone["missing"]) == (2, 2, ["/nowhere"])
+    assert (photos / "inside" / "noisy.png").exists()
+    assert "0 images" in percert("index", "info", "--store", added).stdout
+
+
+def test_verifying_a_sound_and_a_damaged_store(added, percert, percert_json):
+    answer = percert_json("index", "verify", "--store", added, "--again", 4)
+    assert (answer["sound"], answer["images"], answer["embedded"]) == (True, 4, 4)
+    opened = open_store(added)
+    opened.images.add(opened.images.search().limit(1).to_arrow())  # a row twice
+    answer = percert_json("index", "verify", "--store", added, exit_code=1)
+    assert not answer["sound"]
+    assert "more than once" in answer["problems"][0]
+    assert "more than once" in percert("index", "verify", "--store", added, exit_code=1).stderr
+
+
+def test_another_metric_than_the_stores_is_refused_with_both_hashes(added, photos, percert):
+    for verb in ("add", "search", "copies"):
+        result = percert(
+            "index",
+            verb,
+            photos / "cat.png",
+            "--store",
+            added,
+            "--metric",
+            "lipsim-tiny",
+            exit_code=1,
+        )
+        assert metric_id(thumbnail(8)).weights in result.stderr
+        assert "found lipsim-tiny with weights" in result.stderr
+        assert result.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "exit_code", "said"),
+    [
+        (("info", "--store", "none.store"), 1, "no store here"),
+        (("verify", "--store", "none.store"), 1, "no store here"),
+        (("search", "cat.png", "--store", "none.store"), 1, "no store here"),
+        (("duplicates", "--store", "none.store"), 1, "no store here"),
+        (("add", "empty", "--store", "new.store"), 1, "no images found"),
+        (("add", "missing", "--store", "new.store"), 1, "no such file"),
+        (("add", "cat.png", "--store", "inside"), 1, "not a store"),
+        (("add", "cat.png", "--store", "http://host/store"), 1, "expected a folder or an address"),
+        (("add", "cat.png", "--store", "s", "--views", "half"), 1, "expected one of the sets"),
+        (("add", "cat.png", "--store", "s", "--metric", "nothing"), 2, "nothing"),
+        (("add", "cat.png", "--store", "s", "--address", "auto"), 2, "--engine ray"),
+        (("add", "cat.png", "--store", "s", "--each", "--json"), 2, "--json does not"),
+        (("add", "cat.png"), 2, "--store"),
+        (("add",), 2, "Usage"),
+    ],
+)
+def test_errors_are_a_line_with_the_right_status(
+    files, monkeypatch, percert, arguments, exit_code, said
+):
+    monkeypatch.chdir(files)
+    result = percert("index", *arguments, exit_code=exit_code)
+    assert said in f"{result.stderr}{result.stdout}"
+    assert not (files / "new.store" / "images.lance").exists()
