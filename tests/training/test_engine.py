@@ -1,6 +1,7 @@
 """The engine's parts: checkpoints, averages, the schedule, and numbers that are none."""
 
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from percert.training.engine import (
 )
 from percert.training.engine.average import WeightAverage, inverse_cayley, polar
 from percert.training.engine.checkpoint import Checkpoint, load_optimizer, optimizer_tensors
+from percert.training.engine.log import RunLog
 from percert.training.sources import Loader, ShuffledOrder
 
 pytest.importorskip("lightning_fabric")
@@ -175,6 +177,29 @@ def test_a_loss_that_is_no_number_stops_with_step_and_layer(
             recipe="poisoned",
             tensorboard=False,
         )
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_people_see_the_rate_and_the_time_left(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    terminal: bool,
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal, raising=False)
+    monkeypatch.setenv("COLUMNS", "120")
+    settings = {"first": 4, "steps": 8, "images": 16, "every": 2, "tensorboard": False}
+    with RunLog(tmp_path, loud=True, **settings) as log:
+        for step in range(5, 9):
+            log.step(step, {"loss": 0.25})
+    with RunLog(tmp_path, loud=False, **settings) as log:
+        log.step(5, {"loss": 99.0})
+    said = capsys.readouterr().err
+    assert "images/s" in said
+    assert "0.25" in said
+    assert "99" not in said
+    assert "8/8" in said
+    assert terminal or said.splitlines()[0].startswith("step 6/8")
 
 
 def test_random_numbers_of_the_caller_are_left_alone(tmp_path: Path) -> None:
