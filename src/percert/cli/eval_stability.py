@@ -65,7 +65,7 @@ def eval_stability(
     """
     from percert.device import resolve_device
     from percert.evaluation.proposition import count_violations
-    from percert.evaluation.stability import COLUMNS, StabilityRun, evaluate_stability
+    from percert.evaluation.stability import COLUMNS, StabilityRun, attack_name, evaluate_stability
     from percert.evaluation.stability_report import (
         moved_table,
         stability_answer,
@@ -107,11 +107,14 @@ def eval_stability(
     settings: dict[str, Any] = {
         "source": str(images.resolve()),
         "weights_sha256": {name: weights_hash(one) for name, one in metrics.items()},
+        "climbs": run.climbs,
+        "steps": steps,
+        "restarts": restarts,
         "size": run.size and list(run.size),
         "seed": seed,
     }
     with Bar(len(paths) * len(metrics) * len(budgets)) as bar:
-        rows, bad = keep_rows(
+        kept, bad = keep_rows(
             out,
             COLUMNS,
             lambda done: evaluate_stability(run, paths, done),
@@ -121,6 +124,9 @@ def eval_stability(
             seed=seed,
             progress=lambda step: bar.advance(len(step.rows)),
         )
+    asked = {attack_name(name, budget, run) for name in metrics for budget in budgets}
+    named = {name for name, _ in paths}
+    rows = [row for row in kept if row["image"] in named and row["attack"] in asked]
     if not rows:
         raise ValueError(f"{images}: no image could be read; {'; '.join(r for _, r in bad[:1])}")
     answer = {
@@ -129,7 +135,7 @@ def eval_stability(
         **stability_answer(rows),
         "bad": [{"name": name, "reason": reason} for name, reason in bad],
     }
-    write_stability_report(out, rows, answer, {**settings, "climbs": run.climbs, "steps": steps})
+    write_stability_report(out, rows, answer, settings)
     if as_json:
         emit_json(answer)
     else:
