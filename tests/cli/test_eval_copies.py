@@ -140,3 +140,15 @@ def test_a_wrong_word_is_said_in_one_line(folders, percert, tmp_path, words, rea
     )
     assert reason in " ".join(result.stderr.replace("│", " ").split())
     assert not (tmp_path / "out").exists()
+
+
+def test_a_threshold_by_the_pictures_says_how_sure_it_is(folders, percert, tmp_path):
+    words = ("eval", "copies", folders / "own", *CHEAP, "--threshold", "auto:0.5")
+    said = " ".join(percert(*words, "--out", tmp_path / "out").stdout.split())
+    # One pair of three pictures: 1 - (1 - 0.5)^1.
+    assert (
+        "at most 0.5 of unrelated pairs pass with 50 % confidence, by 1 independent pairs" in said
+    )
+    assert "report.html, copies.json and records.parquet are in" in said
+    auto = json.loads((tmp_path / "out" / "copies.json").read_text())["detectors"][0]["auto"]
+    assert auto["confidence"] == 0.5

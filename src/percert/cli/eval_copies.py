@@ -241,6 +241,8 @@ def eval_copies(
 
 
 def _show(results: "list[DetectorResult]", out: Path) -> None:
+    from percert.evaluation.copies_report import confidence_words
+
     budgets = next((one.certified for one in results if one.certified), [])
     show_table(
         [
@@ -267,4 +269,6 @@ def _show(results: "list[DetectorResult]", out: Path) -> None:
                 left = ", ".join(f"{entry.rate:.3f} at {entry.eps:g}" for entry in found.budgets)
                 say(f"{one.name}, {what} under attack: {found.natural:.3f} without, {left}")
     say("")
+    if words := confidence_words(results):
+        say(words)
     say(f"report.html, copies.json and records.parquet are in {out}")

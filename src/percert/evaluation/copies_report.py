@@ -136,11 +136,12 @@ def _rates(results: Sequence[DetectorResult]) -> Table:
             for one in results
         ),
         f"{results[0].copies} copies and {results[0].negatives} negatives a detector. uAP: micro "
-        "average precision over all pairs. " + _confidence(results),
+        "average precision over all pairs. " + confidence_words(results),
     )
 
 
-def _confidence(results: Sequence[DetectorResult]) -> str:
+def confidence_words(results: Sequence[DetectorResult]) -> str:
+    """How sure the thresholds are that the collection's own pictures chose; empty without any."""
     said = [
         f"{one.name}: at most {one.auto.fpr:g} of unrelated pairs pass with "
         f"{int(1000 * one.auto.confidence) / 10:g} % confidence, by {one.auto.pairs} independent "
