@@ -2,7 +2,7 @@
 
 import pytest
 
-from percert.reproduce import CATALOG, attack_tables, embedding_moves, run_item, twoafc
+from percert.reproduce import CATALOG, Setting, attack_tables, embedding_moves, run_item, twoafc
 from percert.reproduce.printed import LIPSIM_TABLE_2
 
 
@@ -88,6 +88,25 @@ def test_certified_scores_fall_with_the_radius(setting):
         if None in scores:
             continue
         assert natural >= scores[0] >= scores[1] >= scores[2] >= 0
+
+
+def test_night_is_taken_where_it_is(tiny_data, tmp_path):
+    folder = tmp_path / "data"
+    pictures = tiny_data / "imagenet-compatible" / "images"
+    (folder / "night").mkdir(parents=True)
+    lines = ["id,left_vote,right_vote,votes,ref_path,left_path,right_path,prompt,split,is_imagenet"]
+    for place in range(3):
+        names = [f"p{place + step:02d}.png" for step in range(3)]
+        for name in names:
+            (folder / "night" / name).write_bytes((pictures / name).read_bytes())
+        # Neighbours in brightness are the closer ones, whatever the network says.
+        lines.append(f"{place},1,0,6,{','.join(names)},x,test,{place % 2}")
+    (folder / "night" / "data.csv").write_text("\n".join(lines) + "\n")
+    findings = made("lipsim-table2", Setting(tmp_path / "other", folder, images=2))
+    assert findings.differs[0] == (
+        "2 triplets: the first ones (--images takes more) of NIGHT's test set."
+    )
+    assert not findings.same  # another network than the paper's
 
 
 def test_digits_under_one_step(setting):

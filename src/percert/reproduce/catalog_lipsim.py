@@ -13,7 +13,10 @@ from percert.reproduce.needs import (
 
 _TRIPLETS = "lipsim-tiny on distorted photographs, the less distorted one being the closer"
 _MOVES = "lipsim-tiny, and SqueezeNet's features in DreamSim's place, on photographs"
-_PAPERS_OWN = "percert eval twoafc on NIGHT with --metric lipsim --checkpoint FILE"
+_PAPERS_OWN = (
+    "this with NIGHT and the weights in DATA, or percert eval twoafc on NIGHT with --metric "
+    "lipsim-small --checkpoint FILE"
+)
 _PHOTOGRAPHS = (SOME_PHOTOGRAPHS,)
 _WITH_SQUEEZENET = (SOME_PHOTOGRAPHS, SQUEEZENET)
 

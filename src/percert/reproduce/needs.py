@@ -6,11 +6,11 @@ _DREAMSIM = "https://github.com/ssundaram21/dreamsim/releases/download/v0.1.0/"
 
 NIGHT = Need(
     "NIGHT, the test triplets with people's judgements (Fu et al. 2023)",
-    "DATA/night, or percert eval twoafc --data DIR --dataset night",
+    "DATA/night",
 )
 LIPSIM = Need(
     "the authors' weights of LipSim",
-    "--checkpoint FILE of every verb that takes --metric lipsim",
+    "DATA/lipsim-small.pth, or --checkpoint FILE with --metric lipsim-small",
     "https://github.com/SaraGhazanfari/LipSim",
 )
 DREAMSIM = Need(

@@ -1,6 +1,5 @@
 """Tables 1 to 3 of LipSim on triplets of distorted photographs, or on NIGHT where it is there."""
 
-import os
 from collections.abc import Mapping
 
 from percert.data.night import night_triplets
@@ -13,6 +12,8 @@ from percert.reproduce.item import Compared, Findings, Setting, data_folder
 from percert.reproduce.printed import LIPSIM_TABLE_1, LIPSIM_TABLE_2, LIPSIM_TABLE_3
 
 METRIC = "lipsim-tiny"
+#: The paper's network, taken where its weights lie in the data folder under this name.
+PAPERS_OWN = "lipsim-small"
 #: For every photograph, so many triplets of different distortions.
 KINDS = ("jpeg", "blur", "noise")
 #: The certified radii of Table 2, in levels of 255.
@@ -25,7 +26,7 @@ def table_1(setting: Setting) -> Findings:
     """The score under l2 attacks on the reference."""
     natural, attacked = LIPSIM_TABLE_1["LipSim"]
     attacks = plan_attacks(["apgd-ce:steps=20", "apgd-margin:steps=20"], l2=tuple(attacked))
-    scores, where, same = _scores(setting, attacks)
+    scores, where, _ = _scores(setting, attacks)
     rows = [_natural(natural, scores)]
     worst = {entry.eps: entry for entry in scores.attacked}
     for eps, paper in attacked.items():
@@ -39,7 +40,7 @@ def table_1(setting: Setting) -> Findings:
         if name != "LipSim"
         for eps, paper in found.items()
     ]
-    return Findings(tuple(rows), (*where, *_attack_words()), same=same)
+    return Findings(tuple(rows), (*where, *_attack_words()))
 
 
 def table_2(setting: Setting) -> Findings:
@@ -60,7 +61,7 @@ def table_3(setting: Setting) -> Findings:
     attacks = plan_attacks(
         ["apgd-ce:steps=20", "apgd-margin:steps=20", "pgd:steps=20"], linf=tuple(autoattack)
     )
-    scores, where, same = _scores(setting, attacks)
+    scores, where, _ = _scores(setting, attacks)
     rows = [_natural(natural, scores)]
     for entry in scores.attacked:
         alone = [score for name, score in entry.by_attack.items() if name.startswith("pgd")]
@@ -74,7 +75,7 @@ def table_3(setting: Setting) -> Findings:
             ),
             Compared(f"{_NAME} under PGD, linf {entry.eps:g}", pgd[entry.eps], 100 * alone[0], "%"),
         ]
-    return Findings(tuple(rows), (*where, *_attack_words()), same=same)
+    return Findings(tuple(rows), (*where, *_attack_words()))
 
 
 def _natural(paper: float, scores: TwoAFCScores) -> Compared:
@@ -89,9 +90,12 @@ def _scores(
     setting: Setting, attacks: Mapping[str, PlannedAttack]
 ) -> tuple[TwoAFCScores, tuple[str, ...], bool]:
     """The scores, what differs from the paper, and whether it is its data and weights."""
-    triplets, data = _triplets(setting)
+    triplets, data, whole = _triplets(setting)
+    weights = [] if setting.data is None else sorted(setting.data.glob(f"{PAPERS_OWN}.*"))
     run = TwoAFCRun(
-        metric=create_metric(METRIC, device=setting.device),
+        metric=create_metric(PAPERS_OWN, checkpoint=weights[0], device=setting.device)
+        if weights
+        else create_metric(METRIC, device=setting.device),
         attacks=attacks,
         size=(224, 224),
         batch_size=8,
@@ -105,23 +109,30 @@ def _scores(
         rows += step.rows
     scores = score_twoafc(rows, [level / 255 for level in LEVELS])[0]
     network = (
-        f"{METRIC}, which comes with percert, stands for the authors' network: their weights are "
-        "not here. It was never trained on people's judgements."
+        f"{PAPERS_OWN} with the weights in {weights[0].name}."
+        if weights
+        else f"{METRIC}, which comes with percert, stands for the authors' network: their weights "
+        "are not here. It was never trained on people's judgements."
     )
-    return scores, (f"{scores.triplets} triplets: {data}.", network), False
+    words = (f"{scores.triplets} triplets: {data}.", network)
+    return scores, words, bool(weights) and whole
 
 
-def _triplets(setting: Setting) -> tuple[list[Triplet], str]:
-    if setting.data is not None and os.path.isdir(setting.data / "night"):
+def _triplets(setting: Setting) -> tuple[list[Triplet], str, bool]:
+    """Triplets, what they are, and whether they are the paper's, all of them."""
+    if setting.data is not None and (setting.data / "night").is_dir():
         found = list(night_triplets(setting.data / "night"))
-        return found[: setting.images * len(KINDS)], "the first ones of NIGHT's test set"
+        some = found[: setting.images * len(KINDS)]
+        whole = len(some) == len(found)
+        which = "all" if whole else "the first ones (--images takes more)"
+        return some, f"{which} of NIGHT's test set", whole
     folder = data_folder(setting, "imagenet-compatible", "photographs") / "images"
     made = distortion_triplets(folder, distortions=KINDS, seed=setting.seed)
-    some = [triplet for triplet in made if triplet.index < setting.images]
-    return some, (
+    words = (
         f"photographs under {', '.join(KINDS)}, the less distorted one being the closer; NIGHT, "
         "with people's judgements, is not here"
     )
+    return [triplet for triplet in made if triplet.index < setting.images], words, False
 
 
 def _attack_words() -> tuple[str, ...]:
