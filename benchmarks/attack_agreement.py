@@ -6,12 +6,12 @@
 Two classifiers of MNIST's digits, trained here on every other digit of the test set, one linear and
 one convolutional, are attacked on digits of the rest that they have right. Robust accuracy, which
 is what an attack is judged by, stands beside that of IBM's Adversarial Robustness Toolbox (ART) and
-of foolbox, at equal iterations and restarts. No public package has FAB as its own attack: it stands
-beside ART's DeepFool, from which it descends. Of a linear classifier of two classes the robust
-accuracy is known exactly; it is printed too.
+of foolbox, at equal iterations and restarts. Neither has FAB: in l2 it stands beside ART's DeepFool,
+from which it descends and which is part of ART's AutoAttack in its place.
 """
 
 import argparse
+import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from math import sqrt
@@ -35,7 +35,7 @@ BUDGETS = {
     "convolutional": {"linf": (0.05, 0.1), "l2": (1.5, 2.5)},
     "linear": {"linf": (0.02, 0.04), "l2": (0.5, 1.0)},
 }
-STEPS, QUERIES = 50, 500
+STEPS, QUERIES = 40, 300
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--images", type=int, default=200)
+    parser.add_argument("--images", type=int, default=100)
     options = parser.parse_args()
     digits = read_mnist(options.data / "mnist")
     training = Digits(digits.images[::2], digits.labels[::2])
@@ -143,12 +143,6 @@ def compare(name: str, model: nn.Module, digits: Digits, norm: str, eps: float) 
             lambda: art["dlr"](digits),
         ),
         (
-            "FAB",
-            f"fab:norm={norm},eps={eps},steps={STEPS}",
-            "ART DeepFool",
-            lambda: art["deepfool"](digits),
-        ),
-        (
             "Square",
             f"square:norm={norm},eps={eps},queries={QUERIES}",
             "ART Square",
@@ -167,10 +161,15 @@ def compare(name: str, model: nn.Module, digits: Digits, norm: str, eps: float) 
             lambda: art["all"](digits),
         ),
     ]
-    return [
-        Agreement(name, norm, eps, title, other, ours(spec), theirs(made()), len(digits))
-        for title, spec, other, made in pairs
-    ]
+    if norm == "l2":
+        spec = f"fab:norm={norm},eps={eps},steps={STEPS}"
+        pairs.insert(2, ("FAB", spec, "ART DeepFool", lambda: art["deepfool"](digits)))
+    found = []
+    for title, spec, other, made in pairs:
+        robust, beside = ours(spec), theirs(made())
+        found.append(Agreement(name, norm, eps, title, other, robust, beside, len(digits)))
+        print(found[-1], file=sys.stderr, flush=True)
+    return found
 
 
 def art_attacks(model: nn.Module, norm: str, eps: float) -> dict[str, Callable[[Digits], Images]]:
@@ -212,7 +211,8 @@ def art_attacks(model: nn.Module, norm: str, eps: float) -> dict[str, Callable[[
         classifier, norm=order, eps=eps, max_iter=QUERIES, batch_size=200, verbose=False
     )
     deepfool = DeepFool(classifier, max_iter=STEPS, epsilon=1e-3, batch_size=200, verbose=False)
-    parts = [apgd("cross_entropy"), apgd("difference_logits_ratio"), deepfool, square]
+    parts = [apgd("cross_entropy"), apgd("difference_logits_ratio"), square]
+    parts += [deepfool] if norm == "l2" else []
     everything = AutoAttack(
         classifier, norm=order, eps=eps, eps_step=2 * eps, attacks=parts, batch_size=200
     )
@@ -225,11 +225,8 @@ def art_attacks(model: nn.Module, norm: str, eps: float) -> dict[str, Callable[[
 
         return made
 
-    names = ("ce", "dlr", "deepfool", "square")
-    return {
-        **{name: run(part) for name, part in zip(names, parts, strict=True)},
-        "all": run(everything),
-    }
+    made = {"ce": run(parts[0]), "dlr": run(parts[1]), "square": run(square)}
+    return {**made, "deepfool": run(deepfool), "all": run(everything)}
 
 
 def foolbox_pgd(model: nn.Module, digits: Digits, norm: str, eps: float) -> Images:
