@@ -171,7 +171,7 @@ def stream(request: Request, desk: Desk, job_id: str, shown: Callable[[Job], str
     streams.check()
 
     return StreamingResponse(
-        streams.counted(events(desk.jobs, found, shown)),
+        streams.counted(events(found, shown)),
         media_type="text/event-stream",
         headers={"X-Accel-Buffering": "no"},
     )

@@ -9,7 +9,6 @@ from typing import Any, Literal
 
 from percert.app.classifier_attack import ClassifierAttackAnswer
 from percert.app.job import Job
-from percert.app.jobs import Jobs
 from percert.app.pair_attack import PairAttackAnswer
 from percert.app.triplet_attack import TripletAttackAnswer
 from percert.reports.finite import finite
@@ -66,11 +65,8 @@ def view(job: Job) -> dict[str, Any]:
     }
 
 
-async def events(jobs: Jobs, job: Job, shown: Callable[[Job], str]) -> AsyncIterator[str]:
-    """``progress`` events, each with what ``shown`` makes of the job, and ``end`` at last.
-
-    Ends with the job, or with the server.
-    """
+async def events(job: Job, shown: Callable[[Job], str]) -> AsyncIterator[str]:
+    """``progress`` events, each with what ``shown`` makes of the job, and ``end`` at last."""
     last, spoken = "", time.monotonic()
     while True:
         over = job.over
@@ -82,7 +78,7 @@ async def events(jobs: Jobs, job: Job, shown: Callable[[Job], str]) -> AsyncIter
         elif now - spoken > HEARTBEAT:
             yield ": still there\n\n"
             spoken = now
-        if over or jobs.stopping:
+        if over:
             yield _event("end", job.state)
             return
         await asyncio.sleep(LOOK)

@@ -85,11 +85,15 @@ class Jobs:
             if place < surplus or now - job.ended > self._limits.kept_seconds:
                 self.forget(job)
 
-    def close(self, seconds: float) -> bool:
-        """Cancel all jobs and give them ``seconds`` to notice; whether they did."""
+    def stop(self) -> None:
+        """Take no more jobs, and cancel all: their streams end, their threads follow."""
         self.stopping = True
         for job in list(self._jobs.values()):
             job.cancel("The server was stopped.")
+
+    def close(self, seconds: float) -> bool:
+        """:meth:`stop`, and give the threads ``seconds`` to come to their end; whether they did."""
+        self.stop()
         return self._workers.close(seconds)
 
 

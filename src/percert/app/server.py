@@ -193,9 +193,12 @@ def _terminated_gently() -> Iterator[None]:
 
 
 async def _keep_tidy(jobs: Jobs, stopping: Callable[[], bool]) -> None:
-    """Forget old results, and tell the progress streams when the server is to stop."""
+    """Forget old results; cancel what runs as soon as the server is to stop.
+
+    uvicorn waits for open connections before it says so, and progress streams end with their jobs.
+    """
     while True:
         await asyncio.sleep(0.5)
         jobs.tidy()
         if stopping():
-            jobs.stopping = True
+            jobs.stop()
