@@ -5,6 +5,7 @@ Screenshots go to the folder that PERCERT_SCREENSHOTS names, or to pytest's own.
 
 import os
 import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -74,6 +75,14 @@ def shots(tmp_path_factory):
     return folder
 
 
+def wait_until(page, script):
+    """Ask again and again: the page's own policy forbids what playwright would wait with."""
+    until = time.monotonic() + PATIENCE / 1000
+    while not page.evaluate(script):
+        assert time.monotonic() < until, script
+        time.sleep(0.05)
+
+
 def compare(page, files):
     page.goto("/")
     page.set_input_files("#reference", files / "one.png")
@@ -100,8 +109,8 @@ def test_compare_slides_and_attacks(page, files, shots):
     page.wait_for_selector("#attack-answer .verdict")
     assert page.inner_text("#attack-answer .verdict") == "Within the proven interval"
     assert f"{float(chosen):.4g}" in page.inner_text("#attack-answer h2")
-    page.wait_for_function(
-        "[...document.querySelectorAll('.pictures img')].every((i) => i.naturalWidth > 0)"
+    wait_until(
+        page, "[...document.querySelectorAll('.pictures img')].every((i) => i.naturalWidth > 0)"
     )
     page.screenshot(path=shots / "compare.png", full_page=True)
 
@@ -112,8 +121,8 @@ def test_an_attack_shows_progress_and_is_cancelled(page, files, shots):
     page.select_option("#model", "stubborn")
     page.fill("#settings", "steps=100000000")
     page.click("button.main")
-    page.wait_for_function(
-        "Number(document.querySelector('#job progress[value]')?.getAttribute('value')) > 5"
+    wait_until(
+        page, "Number(document.querySelector('#job progress[value]')?.getAttribute('value')) > 5"
     )
     page.screenshot(path=shots / "progress.png", full_page=True)
     page.click("#job button")

@@ -5,17 +5,19 @@ import io
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import Depends, File, Form, UploadFile
 
 from percert.app.desk import Desk
 from percert.app.limits import Limits
 from percert.app.uploads import Upload, upload_of
-from percert.fairness.audit import AuditSettings, GroupAudit, audit_groups
 from percert.fairness.covariance import COVARIANCES
 from percert.fairness.table import read_attributes, read_predictions
 from percert.reports.finite import finite
+
+if TYPE_CHECKING:
+    from percert.fairness.audit import GroupAudit
 
 #: Bootstrap draws that a client may ask for.
 DRAWS = 2000
@@ -96,8 +98,12 @@ def _audit(
 AskedAudit = Annotated[AuditQuestion, Depends(_audit)]
 
 
-def audit(desk: Desk, question: AuditQuestion) -> GroupAudit:
+def audit(desk: Desk, question: AuditQuestion) -> "GroupAudit":
     """The audit of both tables. ``ValueError`` says what is wrong with them."""
+    try:
+        from percert.fairness.audit import AuditSettings, audit_groups
+    except ImportError as error:
+        raise ValueError(f"the audit needs {error.name}: pip install 'percert[fairness]'") from None
     limits = desk.limits
     with tempfile.TemporaryDirectory(prefix="audit-", dir=desk.folder) as name:
         folder = Path(name)

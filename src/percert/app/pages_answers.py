@@ -17,7 +17,6 @@ from percert.app.search_answer import answer_copies, answer_nearest
 from percert.app.templates import environment
 from percert.app.triplet_answer import answer_triplet
 from percert.app.uploads import Upload, upload_of
-from percert.fairness.report import report_sections
 from percert.reports.page import Section
 
 router = APIRouter(prefix="/ui")
@@ -89,4 +88,8 @@ async def audit_page(request: Request, desk: AtDesk, asked: AskedAudit) -> Respo
 
 
 def _sections(desk: Desk, asked: AuditQuestion) -> list[Section]:
-    return report_sections(audit(desk, asked))
+    found = audit(desk, asked)
+    # Imported here: it draws with matplotlib, which servers without an audit may do without.
+    from percert.fairness.report import report_sections
+
+    return report_sections(found)
