@@ -13,12 +13,13 @@ import json
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy import stats
+from scipy import stats  # type: ignore[import-untyped]  # it ships no types
 
 from percert.fairness.covariance import (
     COVARIANCES,
@@ -94,13 +95,13 @@ def simulate(draws: int, power_draws: int, seed: int) -> dict[str, Any]:
     """Everything that the JSON file holds."""
     names = tuple(COVARIANCES)
     started = time.perf_counter()
-    as_assumed = {}
+    as_assumed: dict[str, float] = {}
     for name in names:
-        as_assumed |= rejected(draws, seed, lambda rng, n=name: draw_as_assumed(rng, n), (name,))
+        as_assumed |= rejected(draws, seed, partial(draw_as_assumed, covariance=name), (name,))
         _say(f"as assumed, {name}: {as_assumed[name]:.4f}")
     null = {}
     for scenario in SCENARIOS:
-        null[scenario] = rejected(draws, seed, lambda rng, s=scenario: draw_groups(rng, s), names)
+        null[scenario] = rejected(draws, seed, partial(draw_groups, scenario=scenario), names)
         _say(f"{scenario}: {null[scenario]}")
     power = {}
     for scenario in ("same", "differ"):
@@ -109,7 +110,7 @@ def simulate(draws: int, power_draws: int, seed: int) -> dict[str, Any]:
             | rejected(
                 power_draws,
                 seed + 1,
-                lambda rng, s=scenario, b=slope: draw_groups(rng, s, b),
+                partial(draw_groups, scenario=scenario, slope=slope),
                 names,
             )
             for slope in SLOPES
