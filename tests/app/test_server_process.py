@@ -13,7 +13,8 @@ import httpx
 import pytest
 from tests.app.conftest import png
 
-from percert.app.server import address_of, check_host
+from percert.app.loaded import Loaded
+from percert.app.server import address_of, check_host, serve
 
 TOKEN = "correct-horse-battery"
 
@@ -86,18 +87,11 @@ def test_it_runs_attacks_and_stops_gently_with_an_empty_folder(server, home):
     assert "Traceback" not in process.stderr.read()
 
 
-def test_a_taken_port_is_one_line(home):
+def test_a_taken_port_is_said():
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = str(taken.getsockname()[1])
-        ran = subprocess.run(
-            [sys.executable, "-m", "percert", "app", "--port", port],
-            capture_output=True,
-            text=True,
-            env={**os.environ, "TMPDIR": str(home)},
-            timeout=300,
-        )
-    assert ran.returncode == 1
-    assert re.fullmatch(r"percert: error: cannot listen on 127\.0\.0\.1 port \d+: .*\n", ran.stderr)
+        port = taken.getsockname()[1]
+        with pytest.raises(OSError, match=rf"cannot listen on 127\.0\.0\.1 port {port}: "):
+            serve(Loaded(), port=port)
 
 
 def test_only_loopback_needs_no_token():
