@@ -5,20 +5,22 @@
 A process adds a folder of images and prints a line for each once it is stored; it is killed with
 SIGKILL at a random moment of its work: while it reads, decodes, embeds or commits. After each kill
 the store is verified, and every line that was printed is looked for in it. Once a store holds all,
-the next kill begins with a new one. Writes ``index-kills.json``.
+the next kill begins with a new one. Processes are forked before any of them has loaded LanceDB, so
+that a kill costs no start of an interpreter. Writes ``index-kills.json``.
 """
 
 import argparse
+import contextlib
+import json
 import os
 import random
 import signal
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import IO, Any, TypeVar
 
 import torch
 
@@ -30,6 +32,7 @@ from percert.search.add import add_files, iter_add
 from percert.search.outcome import Settings
 
 COMMIT_IMAGES = 8
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -60,14 +63,33 @@ class KillResult:
     conditions: Conditions
 
 
-def add_here(store: str, folder: str) -> None:
-    """The process that is killed: says when it begins, then each image once it is stored."""
-    torch.set_num_threads(1)
+def add_here(store: Path, folder: Path) -> Iterator[str]:
+    """The work that is killed: a line when it begins, then one an image once it is stored."""
     opened = open_store(store, thumbnail(8))
-    print("begin", flush=True)
+    yield "begin"
     settings = Settings(decoders=1, batch=4, commit_images=COMMIT_IMAGES)
     for outcome in iter_add(opened, [folder], settings):
-        print(outcome.what, outcome.id, outcome.path, flush=True)
+        yield f"{outcome.what} {outcome.id} {outcome.path}"
+
+
+@contextlib.contextmanager
+def forked(lines: Callable[[], Iterator[str]]) -> Iterator[tuple[int, IO[str]]]:
+    """A process that writes ``lines``, as its number and what it writes."""
+    reading, writing = os.pipe()
+    number = os.fork()
+    if number == 0:
+        os.close(reading)
+        status = 1
+        try:
+            with os.fdopen(writing, "w") as out:
+                for line in lines():
+                    print(line, file=out, flush=True)
+            status = 0
+        finally:
+            os._exit(status)
+    os.close(writing)
+    with os.fdopen(reading) as stream:
+        yield number, stream
 
 
 def make_images(folder: Path, count: int, seed: int) -> None:
@@ -81,34 +103,56 @@ def make_images(folder: Path, count: int, seed: int) -> None:
 
 
 def run_killed(store: Path, folder: Path, seconds: float) -> tuple[list[str], bool]:
-    """Add until killed after ``seconds``: the whole lines it printed, and whether it had ended."""
-    command = [sys.executable, "-m", "benchmarks.index_kills", "--child", str(store), str(folder)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
-        if process.stdout is None or process.stdout.readline() != "begin\n":
+    """Add until killed after ``seconds``: the whole lines it wrote, and whether it had ended."""
+    with forked(lambda: add_here(store, folder)) as (number, stream):
+        if stream.readline() != "begin\n":
             raise RuntimeError("the process that adds did not begin")
         time.sleep(seconds)
-        process.send_signal(signal.SIGKILL)
-        lines = [line for line in process.stdout.read().splitlines(True) if line.endswith("\n")]
-        return lines, process.wait() == 0
+        os.kill(number, signal.SIGKILL)
+        lines = [line for line in stream.read().splitlines(True) if line.endswith("\n")]
+        return lines, os.waitpid(number, 0)[1] == 0
 
 
-def check(store: Path, lines: Sequence[str], seconds: float) -> Kill:
-    """What the store is like after a kill."""
+def apart(work: Callable[[], T]) -> Any:
+    """What ``work()`` gives, computed in a process of its own."""
+    with forked(lambda: iter([json.dumps(work())])) as (number, stream):
+        answer = stream.read()
+        if os.waitpid(number, 0)[1] != 0:
+            raise RuntimeError("the process that checks failed")
+        return json.loads(answer)
+
+
+def check(store: Path, lines: Sequence[str], seconds: float) -> dict[str, Any]:
+    """What the store is like after a kill, as :class:`Kill` has it."""
     opened = open_store(store, thumbnail(8))
     verdict = opened.verify()
     table = opened.rows(["id", "paths"]).to_pydict()
     held = {(id, path) for id, paths in zip(*table.values(), strict=True) for path in paths}
     told = [tuple(line.rstrip("\n").split(" ", 2)[1:]) for line in lines]
     lost = sum(one not in held for one in told)
-    return Kill(seconds, len(told), opened.count, lost, verdict.problems)
+    return asdict(Kill(seconds, len(told), opened.count, lost, verdict.problems))
+
+
+def complete(store: Path, folder: Path, images: int) -> bool:
+    """Whether adding once more stores every image, each once."""
+    opened = open_store(store, thumbnail(8))
+    add_files(opened, [folder])
+    verdict = opened.verify()
+    return verdict.sound and verdict.images == verdict.files == images
+
+
+def whole_time(store: Path, folder: Path) -> float:
+    """Seconds that adding all takes, once it has begun."""
+    lines = add_here(store, folder)
+    next(lines)
+    began = time.perf_counter()
+    for _ in lines:
+        pass
+    return time.perf_counter() - began
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     options = _parse(arguments)
-    if options.child:
-        add_here(*options.child)
-        return
     torch.set_num_threads(1)
     chance = random.Random(options.seed)
     kills: list[Kill] = []
@@ -116,31 +160,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "images"
         make_images(folder, options.images, options.seed)
-        began = time.perf_counter()
-        add_files(
-            open_store(Path(temporary) / "timed", thumbnail(8)),
-            [folder],
-            Settings(decoders=1, batch=4, commit_images=COMMIT_IMAGES),
-        )
-        whole = time.perf_counter() - began
+        whole = apart(lambda: whole_time(Path(temporary) / "timed", folder))
         store = Path(temporary) / f"store-{stores}"
         lines: list[str] = []
         while len(kills) < options.kills:
             seconds = chance.uniform(0, options.share * whole)
             more, ended = run_killed(store, folder, seconds)
             lines += more
-            if ended:
-                check(store, lines, seconds)  # it was done before: not a kill
-            else:
-                kills.append(check(store, lines, seconds))
-                print(f"{len(kills):3}: {kills[-1]}")
+            if not ended:
+                found = apart(lambda at=store, seen=tuple(lines), s=seconds: check(at, seen, s))
+                kills.append(Kill(**found))
+                print(f"{len(kills):3}: {kills[-1]}", flush=True)
             if ended or kills[-1].stored == options.images:
                 stores += 1
                 store, lines = Path(temporary) / f"store-{stores}", []
-        opened = open_store(store, thumbnail(8))
-        add_files(opened, [folder])
-        verdict = opened.verify()
-        completed = verdict.sound and verdict.images == verdict.files == options.images
+        completed = apart(lambda: complete(store, folder, options.images))
     result = KillResult(
         "index-kills",
         options.images,
@@ -166,7 +200,6 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("docs/results"))
-    parser.add_argument("--child", nargs=2, metavar=("STORE", "FOLDER"), help=argparse.SUPPRESS)
     return parser.parse_args(arguments)
 
 

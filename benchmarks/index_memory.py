@@ -44,7 +44,7 @@ class MemoryResult:
 def ask(large: str, small: str) -> dict[str, float]:
     """What each kind of query takes; the first entry is what the process held before."""
     torch.set_num_threads(1)
-    store, warm = open_store(large), open_store(small)
+    store, warm = open_store(large, memory=0), open_store(small, memory=0)
     width = store.metric_id.width
     features = query_features(random_units(100, width, 7))
 

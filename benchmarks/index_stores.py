@@ -71,7 +71,7 @@ def write_store(folder: Path, vectors: Tensor, ids: list[str]) -> Store:
     one, none = np.ones(1), np.zeros(1)
     for rows in in_parts(_rows(vectors, ids, one, none), WRITTEN):
         images.add(images_table(rows, header))
-    return Store(str(folder), images, files, header, None)
+    return Store(str(folder), images, files, header, None, memory=0)
 
 
 def _rows(

@@ -8,6 +8,7 @@ import pytest
 from percert.metrics.thumbnail import thumbnail
 from percert.search import open_store
 from percert.search.identity import metric_id
+from percert.search.views import VIEW_SETS
 
 
 @pytest.fixture
@@ -39,7 +40,7 @@ def test_adding_counts_what_is_new_known_and_doubled(store, photos, percert_json
         "duplicate": 1,
         "unchanged": 0,
         "images": 4,
-        "views": ["whole"],
+        "views": list(VIEW_SETS["standard"]),
     }
     again = percert_json(*command[:-2])
     assert (again["added"], again["unchanged"], again["images"]) == (0, 5, 4)
@@ -73,7 +74,8 @@ def test_several_views_are_named_with_their_cost(store, photos, percert):
 
 def test_info_says_what_the_store_holds(added, percert, percert_json):
     answer = percert_json("index", "info", "--store", added)
-    assert (answer["images"], answer["files"], answer["views"]) == (4, 4, ["whole"])
+    assert (answer["images"], answer["files"], answer["embeddings"]) == (4, 4, 24)
+    assert answer["views"] == list(VIEW_SETS["standard"])
     assert answer["metric"]["weights"] == metric_id(thumbnail(8)).weights
     said = percert("index", "info", "--store", added).stdout
     assert answer["metric"]["weights"] in said
@@ -140,9 +142,11 @@ def test_another_metric_than_the_stores_is_refused_with_both_hashes(added, photo
     ],
 )
 def test_errors_are_a_line_with_the_right_status(
-    files, monkeypatch, percert, arguments, exit_code, said
+    files, tmp_path, monkeypatch, percert, arguments, exit_code, said
 ):
-    monkeypatch.chdir(files)
+    shutil.copy(files / "cat.png", tmp_path / "cat.png")
+    shutil.copytree(files / "inside", tmp_path / "inside")
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path)
     result = percert("index", *arguments, exit_code=exit_code)
     assert said in f"{result.stderr}{result.stdout}"
-    assert not (files / "new.store" / "images.lance").exists()

@@ -12,6 +12,7 @@ from percert.search import open_store
 from percert.search.add import add_files
 from percert.search.identity import metric_id, parse_metric_id
 from percert.search.outcome import Settings
+from percert.search.scan import scan_blocks
 from percert.search.store import stored_metric
 
 
@@ -206,3 +207,26 @@ def test_an_address_that_is_no_folder_serves_as_well(metric, photos):
     assert store.count == 8
     assert store.verify().sound
     assert store.info()["disk_bytes"] is None
+
+
+def test_what_a_query_has_read_is_kept_until_the_store_changes(
+    store, tmp_path, metric, monkeypatch
+):
+    read = []
+    monkeypatch.setattr(
+        "percert.search.scan.scan_blocks",
+        lambda *args, scan=scan_blocks: read.append(args) or scan(*args),
+    )
+    query = torch.rand(1, 3, 20, 30)
+    reader = open_store(tmp_path / "store", metric)
+    first, again = reader.search(query, 3), reader.search(query, 3)
+    assert first == again
+    assert len(read) == 1
+    store.add(query, ["new"])
+    assert reader.search(query, 3) == first  # it shows what it was opened with
+    reader.refresh()
+    assert reader.search(query, 3)[0].results[0].id == "new"
+    assert len(read) == 2
+    small = open_store(tmp_path / "store", metric, memory=100)
+    assert small.search(query, 3) == small.search(query, 3)
+    assert len(read) == 4

@@ -83,7 +83,7 @@ def test_a_crop_is_found_at_no_distance_where_its_view_is_stored(tmp_path):
 
 @pytest.mark.parametrize("text", ["centre-70", "", "whole,nothing", ["crops"]])
 def test_unknown_views_are_refused(text):
-    with pytest.raises(ValueError, match="views: expected one of the sets whole, crops"):
+    with pytest.raises(ValueError, match="views: expected one of the sets whole, standard, crops"):
         parse_views(text)
     with pytest.raises(ValueError, match="view: expected one of whole"):
         find_view("centre-70")

@@ -1,6 +1,7 @@
 """Embeddings in pixel units: what every certificate is computed from."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -22,7 +23,8 @@ class PixelFeatures:
 
     ``h`` is ``(n, k)``, ``constant`` the appended coordinate c / L, ``error`` ``(n,)`` the float
     error of the embedding of the image as given, and ``relative`` how much that error may grow per
-    pixel that the image moves. Make it with :func:`pixel_features`.
+    pixel that the image moves. Make it with :func:`pixel_features`. What is derived from them is
+    computed once, so none of it is to be changed in place.
     """
 
     h: Embeddings
@@ -31,31 +33,31 @@ class PixelFeatures:
     relative: float
     bound: LipschitzBound
 
-    @property
+    @cached_property
     def norm_h(self) -> Vector:
         """|h| / L, shape ``(n,)``."""
         norm: Tensor = self.h.norm(dim=1)
         return norm
 
-    @property
+    @cached_property
     def norm(self) -> Vector:
         """n = |[h; c]| / L, shape ``(n,)``."""
         return torch.hypot(self.norm_h, torch.full_like(self.norm_h, self.constant))
 
-    @property
+    @cached_property
     def vectors(self) -> Tensor:
         """v = [h; c] / L, shape ``(n, k + 1)``; ``(n, k)`` where c = 0."""
         if self.constant == 0:
             return self.h
         return torch.cat([self.h, torch.full_like(self.h[:, :1], self.constant)], dim=1)
 
-    @property
+    @cached_property
     def directions(self) -> Tensor:
         """g = v / |v|, shaped like ``vectors``; 0 where the embedding is 0."""
         norm = self.norm
         return self.vectors / torch.where(norm > 0, norm, 1.0)[:, None]
 
-    @property
+    @cached_property
     def valid(self) -> Vector:
         """True where the embedding is finite and not 0, so that it has a direction."""
         return self.norm.isfinite() & (self.norm > 0)

@@ -48,10 +48,10 @@ def add(
         str | None,
         typer.Option(
             metavar="SET|NAMES",
-            help="What is stored of each image: whole; crops (and 10 crops at 0.9 and 0.8); mirror "
-            "(and the mirror image); all (22); or names with commas, such as "
-            "centre-80,top-left-90. A store keeps what it was made with; a new one takes whole. "
-            "Each view costs an embedding.",
+            help="What is stored of each image: whole; standard (and 5 crops at 0.8); crops (and "
+            "10 at 0.9 and 0.8); mirror (and the mirror image); all (22); or names with commas, "
+            "such as centre-80,top-left-90. Each view costs an embedding, and lets crops be found. "
+            "A store keeps what it was made with; a new one takes standard.",
             show_default=False,
         ),
     ] = None,
@@ -97,14 +97,14 @@ def add(
 
     percert index add photos/ --store photos.store
 
-    percert index add photos/ extra.jpg --store photos.store --views crops
+    percert index add photos/ extra.jpg --store fast.store --views whole
 
     percert index add train-*.parquet --store s3://bucket/train --engine ray --address auto
     """
     from percert.search.add import count_images, iter_add
     from percert.search.outcome import Settings
     from percert.search.ray_add import iter_ray_add
-    from percert.search.store import open_store
+    from percert.search.store import open_store, stored_metric
 
     if each and as_json:
         raise typer.BadParameter("prints lines, which --json does not", param_hint="--each")
@@ -116,6 +116,8 @@ def add(
     # Ray's workers move it to their own devices.
     here = device if engine is Engine.LOCAL else "cpu"
     metric = metric_for_store(store, metric_name, checkpoint, here)
+    if views is None and stored_metric(store) is None:
+        views = "standard"
     opened = open_store(store, metric, views=views)
     kind: Any = None if decode_in is DecodeIn.AUTO else decode_in.value
     settings = Settings(None if engine is Engine.RAY else workers, kind, batch)

@@ -19,8 +19,9 @@ from percert.metrics.precision import full_precision
 from percert.search.batches import stack
 from percert.tensors import Embeddings, Vector
 
-#: Rows that are compared at once: the product and its mask stay small beside a block.
-ROWS = 16384
+#: Rows that are compared with many queries at once, so that the product stays in cache; with fewer
+#: than ``FEW`` queries more rows are.
+ROWS, FEW = 16384, 8
 #: Values of candidate rows that are held at once, and in float64 (which then stays in cache).
 VALUES, WIDE_VALUES = 1 << 22, 1 << 18
 #: Above this norm float32 products may overflow.
@@ -149,7 +150,7 @@ def hits(
             narrow[block.embeddings.dtype] = search.to(block.embeddings.dtype)
         start, end = 0, len(block.embeddings)
         while start < end:
-            stop = min(start + ROWS, end)
+            stop = min(start + ROWS * max(1, FEW // max(1, len(queries))), end)
             h = block.embeddings[start:stop].to(device)
             norm = block.norms[start:stop].to(device, torch.float64)
             if queries.constant:

@@ -45,8 +45,8 @@ class Pair:
     radius: float
 
 
-#: Opens the collection anew, in blocks of at most so many rows.
-Opener = Callable[[int], Iterable[BoundedBlock]]
+#: Opens the collection anew, in blocks of at most so many rows, or of its own choice.
+Opener = Callable[..., Iterable[BoundedBlock]]
 
 
 def linked_pairs(
@@ -55,7 +55,7 @@ def linked_pairs(
     stored: Stored = PLAIN,
     *,
     skip: Callable[[int], bool] = lambda part: False,
-    rows: int = 8192,
+    rows: int | None = None,
     device: torch.device | str = "cpu",
 ) -> Iterator[tuple[int, list[Pair]]]:
     """The pairs of images within ``threshold``, part by part, each part's in its order.

@@ -20,6 +20,11 @@ if TYPE_CHECKING:
     from percert.search.results import Answers, Copies, Duplicates, Nearest
     from percert.search.verify import Verdict
 
+#: Bytes of embeddings that a store keeps in memory between queries.
+MEMORY = 512 << 20
+#: Values of a block that is read, and bytes of an image's name.
+BLOCK_VALUES, NAME_BYTES = 8 << 20, 80
+
 
 @dataclass(frozen=True)
 class Block:
@@ -75,12 +80,15 @@ class Store:
         files: Any,
         header: StoreHeader,
         metric: EmbeddingMetric | None,
+        memory: int = MEMORY,
     ) -> None:
         self.path = path
         self.images = images
         self.files = files
         self.header = header
         self.metric = metric
+        self.memory = memory
+        self._kept: tuple[int, list[Block]] = (-1, [])
 
     @property
     def metric_id(self) -> MetricId:
@@ -113,15 +121,41 @@ class Store:
             raise ValueError(f"{self.path}: opened without a metric, which this needs")
         return self.metric
 
-    def blocks(self, rows: int = 8192) -> Iterator[Block]:
+    def blocks(self, rows: int | None = None) -> Iterator[Block]:
         """All images, in blocks of at most ``rows`` embeddings (but at least one image).
 
-        Memory holds a few blocks at a time, however large the store. Iterate twice, and the order
-        is the same, unless the store has been changed in between.
+        By default a block holds 32 MiB. Memory holds a few blocks at a time, however large the
+        store; where all of it takes at most :attr:`memory` bytes, it is kept for the next query.
+        Iterate twice, and the order is the same, unless the store has been changed in between.
         """
         from percert.search.scan import scan_blocks
 
+        if rows is None:
+            return self._kept_blocks()
         return scan_blocks(self.images, self.header, rows)
+
+    def _kept_blocks(self) -> Iterator[Block]:
+        from percert.search.scan import scan_blocks
+
+        version, kept = self._kept
+        now = self.version
+        if version == now:
+            yield from kept
+            return
+        self._kept = -1, []
+        rows = max(1, BLOCK_VALUES // self.metric_id.width)
+        some: list[Block] | None = [] if self._bytes() <= self.memory else None
+        for block in scan_blocks(self.images, self.header, rows):
+            if some is not None:
+                some.append(block)
+            yield block
+        if some is not None:
+            self._kept = now, some
+
+    def _bytes(self) -> int:
+        """About what all blocks take together."""
+        each = 4 * self.metric_id.width + 24
+        return self.count * (each * len(self.views) + NAME_BYTES)
 
     def rows(self, columns: Sequence[str], ids: Sequence[str] | None = None) -> Any:
         """A ``pyarrow.Table`` of ``columns`` of all images, or of those of ``ids`` that are there.
@@ -203,6 +237,7 @@ def open_store(
     *,
     create: bool = True,
     views: str | Sequence[str] | None = None,
+    memory: int = MEMORY,
 ) -> Store:
     """The store at ``path``, a folder or an address such as ``s3://bucket/name``.
 
@@ -210,7 +245,8 @@ def open_store(
     :data:`percert.search.views.VIEW_SETS`, or names of views; by default the set ``whole``). A
     store that exists must be of the same metric, weights included, and of the same views unless
     none are named: otherwise ``ValueError``, with both hashes. Without a ``metric``, the store can
-    be looked at, verified and removed from, but nothing can be embedded.
+    be looked at, verified and removed from, but nothing can be embedded. Embeddings of up to
+    ``memory`` bytes in all are kept between queries; a larger store is read anew by each.
 
     >>> import tempfile
     >>> from percert.metrics.thumbnail import thumbnail
@@ -231,9 +267,8 @@ def open_store(
         raise ValueError(
             f"{name}: holds the views {', '.join(header.views)}, found {', '.join(wanted)}"
         )
-    return Store(
-        name, images, files, header, metric if isinstance(metric, EmbeddingMetric) else None
-    )
+    embedder = metric if isinstance(metric, EmbeddingMetric) else None
+    return Store(name, images, files, header, embedder, memory)
 
 
 def stored_metric(path: str | os.PathLike[str]) -> MetricId | None:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 #: Relative difference of norms and bounds that float rounding explains.
 ROUNDING = 1e-9
+#: Embeddings that are read at once.
+READ = 8192
 #: Problems of one kind that are named; the rest is counted.
 NAMED = 5
 
@@ -109,7 +111,7 @@ def _embeddings(store: "Store", images: Any) -> list[str]:
     misnormed: list[str] = []
     unproven: list[str] = []
     count = 0
-    for block in store.blocks():
+    for block in store.blocks(READ):  # from the disk, whatever is kept in memory
         count += len(block.ids)
         h = block.embeddings.double()
         norms = h.norm(dim=1)
