@@ -177,11 +177,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 f"{one.ours_items:.3g}/s, {one.ratio:.2f} times ({one.cpu_ratio:.2f} in CPU time)",
                 flush=True,
             )
-    result = CertifiedSpeed("certified-speed", found, conditions(options.seed))
+        if options.out is not None:  # after each size: what is there is there
+            result = CertifiedSpeed("certified-speed", found, conditions(options.seed))
+            write_result(options.out / "certified-speed.json", result)
     if options.out is None:
+        result = CertifiedSpeed("certified-speed", found, conditions(options.seed))
         print(json.dumps(asdict(result), indent=1))
-    else:
-        write_result(options.out / "certified-speed.json", result)
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -64,7 +64,7 @@ def test_a_steep_metric_violates_the_proposition(paths):
     counts = count_violations(rows)
     assert [(found.images, found.violations) for found in counts] == [(3, 3), (3, 3)]
     assert counts[0].steepest == pytest.approx(3, rel=1e-4)
-    assert [found.bound for found in summarise_stability(rows)] == [None, None]
+    assert [found.bound_reached for found in summarise_stability(rows)] == [None, None]
     assert violation_figure(rows).startswith(b"\x89PNG")
     assert distance_figure(rows).startswith(b"\x89PNG")
 
