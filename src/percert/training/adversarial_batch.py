@@ -157,6 +157,7 @@ def attack_centres(
         with safe_open(path, "pt") as file:
             kept: dict[str, Any] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             spent = float(file.metadata()["seconds"])
+            calls = int(file.metadata()["calls"])
     else:
         own = Tally(tally.round)
         where = next(model.parameters()).device
@@ -171,11 +172,12 @@ def attack_centres(
             success[rows] = found.success.cpu()
             levels[rows] = to_bytes(found.images).astype(np.int16) - images[rows]
         kept = {"levels": torch.from_numpy(levels), "success": success}
-        spent = own.attack_seconds
+        spent, calls = own.attack_seconds, own.model_calls
         temporary = path.with_name(f".{path.name}.part")
-        save_file(kept, temporary, metadata={"seconds": repr(spent)})
+        save_file(kept, temporary, metadata={"seconds": repr(spent), "calls": str(calls)})
         temporary.replace(path)
     tally.centres = len(images)
+    tally.model_calls += calls
     tally.centre_seconds += spent
     tally.attack_seconds += spent
     return Centres(clusters, kept["levels"], kept["success"])
