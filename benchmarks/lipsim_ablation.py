@@ -211,13 +211,13 @@ def table(result: AblationResult) -> str:
         f"Measured by `python -m benchmarks.lipsim_ablation` at a **small scale**: "
         f"{result.photographs} photographs, {result.steps} steps of each stage, {result.passes:,} "
         "images through the network in each arm, networks of a few layers, one CPU thread on a "
-        "machine that was busy with other work. It says which change does what at this scale, and "
-        "nothing about the full recipe. Teacher: SqueezeNet 1.0. Every arm sees the same images in "
+        "machine that was busy with other work. It says nothing about the full "
+        "recipe. Teacher: SqueezeNet 1.0. Every arm sees the same images in "
         "the same order, equally often. "
         f"Judged on {result.held_out} held-out photographs under {len(DISTORTIONS)} distortions "
         "and on classes of Tiny ImageNet's validation images; budgets are l2 in pixels at "
-        f"{result.side} px, the reference moves. Each line adds one change to the line above; "
-        "`authors` is judged by the paper's radius (Eq. 8), the others by the exact one.",
+        f"{result.side} px, the reference moves. `authors` is judged by the paper's radius "
+        f"(Eq. 8), the others by the exact one. {_order(result)}",
         "",
     ]
     kinds: tuple[tuple[str, Callable[[ArmResult], Scores]], ...] = (
@@ -240,6 +240,20 @@ def table(result: AblationResult) -> str:
     where = result.conditions
     lines.append(f"Conditions: {json.dumps(asdict(where))}")
     return "\n".join(lines) + "\n"
+
+
+def _order(result: AblationResult) -> str:
+    """What a line has beside the one above it; and which arms are still to be run."""
+    every = arms(result.steps)
+    missing = [arm for arm in every if arm.name not in {found.name for found in result.arms}]
+    if not missing:
+        return "Each line adds one change to the line above."
+    named = "; ".join(f"`{arm.name}` ({arm.change})" for arm in missing)
+    return (
+        "Every arm has the changes of all arms before it, in the order authors, radius, loss, "
+        f"scale, layer, relational, ours. **Not run yet**: {named}. What each of these gives by "
+        "itself is therefore not known."
+    )
 
 
 def main() -> None:

@@ -68,4 +68,5 @@ def test_the_page_states_its_scale_and_has_a_line_an_arm():
     page = table(result)
     assert "small scale" in page
     assert "3,200 images" in page
+    assert "**Not run yet**: `authors`" in page
     assert page.count("| ours | averaged weights | 90.0 | 50.0 |") == 2
