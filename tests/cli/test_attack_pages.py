@@ -17,7 +17,7 @@ for package in ("pyarrow", "matplotlib", "cv2"):
     pytest.importorskip(package, reason="needs the extras 'report' and 'saliency'")
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
-SIDE = 40
+SIDE = 32
 
 
 @pytest.fixture
