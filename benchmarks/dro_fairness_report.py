@@ -235,9 +235,9 @@ def _verdict(result: Mapping[str, Any]) -> str:
     rejected = sum(test["p_holm"] < 0.05 for test in tests)
     return (
         f"Of {len(tests)} one-sided tests between sets, corrected by Holm's method, {rejected} "
-        "reject their hypothesis at 0.05. The paper finds that training on Human_Perc_OT makes slopes "
-        "smaller than training on PGD does; here nothing of the kind is shown unless one of these "
-        "does. Seconds are those of one core's own time; the machine was shared."
+        "reject their hypothesis at 0.05. The paper finds that training on Human_Perc_OT makes "
+        "slopes smaller than training on PGD does; here nothing of the kind is shown unless one "
+        "of these does. Seconds are those of one core's own time; the machine was shared."
     )
 
 
