@@ -54,6 +54,7 @@ class AttackedTriplets:
 
     benchmark: str
     photographs: int
+    classes: int
     distortions: tuple[str, ...]
     attacks: list[str]
     parts: list[Part]
@@ -124,7 +125,8 @@ def markdown(result: AttackedTriplets) -> str:
     lines = [
         "# 2AFC under attack",
         "",
-        "Made by `python -m benchmarks.twoafc_attacked`; in percent. The reference moves. "
+        f"Made by `python -m benchmarks.twoafc_attacked --photographs {result.photographs} "
+        f"--classes {result.classes}`; in percent. The reference moves. "
         f"Attacks: {'; '.join(result.attacks)}; the worst case of each triplet. Distortions: "
         f"{', '.join(result.distortions)} of {result.photographs} photographs. Certified by the "
         "exact radius, in brackets by the paper's Eq. 8. For every triplet certified <= empirical "
@@ -153,18 +155,23 @@ def markdown(result: AttackedTriplets) -> str:
 def picture(parts: Sequence[Part]) -> bytes:
     """Scores under attack (full) and certified (dashed) against the l2 budget, a panel a set."""
     kinds = list(dict.fromkeys(part.triplets for part in parts))
+    metrics = list(dict.fromkeys(part.metric for part in parts))
     figure, axes = new_figure(8.6, 3.8, ncols=len(kinds), sharey=True, squeeze=False)
     for axis, kind in zip(axes[0], kinds, strict=True):
-        for place, part in enumerate(part for part in parts if part.triplets == kind):
-            colour, scores = COLOURS[place], part.scores
-            under = [(0.0, scores.natural)] + [(e.eps, e.worst) for e in scores.attacked]
+        for part in (part for part in parts if part.triplets == kind):
+            colour, scores = COLOURS[metrics.index(part.metric)], part.scores
+            start = (0.0, scores.natural)
+            under = [start] + [(e.eps, e.worst) for e in scores.attacked]
             axis.plot(*_percents(under), "o-", ms=4, color=colour, label=part.metric)
             proven = [(e.eps, e.ours) for e in scores.certified if e.ours is not None]
             if proven:
-                axis.plot(*_percents(proven), "s--", ms=3, lw=1, color=colour)
+                axis.plot(*_percents([start, *proven]), "s--", ms=3, lw=1, color=colour)
         axis.set(xlabel="l2 budget of the reference", title=kind, ylim=(-2, 102))
     axes[0, 0].set_ylabel("2AFC score (%)")
-    axes[0, -1].legend(frameon=False, fontsize=8, title="full: attacked, dashed: certified")
+    # Every metric is in the first panel.
+    lines, names = axes[0, 0].get_legend_handles_labels()
+    title = "full: attacked, dashed: certified"
+    axes[0, -1].legend(lines, names, frameon=False, fontsize=8, title=title, loc="upper right")
     return figure_png(figure)
 
 
@@ -198,6 +205,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             result = AttackedTriplets(
                 "twoafc-attacked",
                 options.photographs,
+                options.classes,
                 DISTORTIONS,
                 _attacks(options),
                 parts,
