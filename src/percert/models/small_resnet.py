@@ -67,7 +67,7 @@ class ResidualNetwork(nn.Sequential):
 def small_resnet(classes: int = 10, width: int = 16) -> PreparedClassifier:
     """A classifier of images ``(n, 3, h, w)`` in [0, 1], made for sides of about 32.
 
-    ``width`` 16 has 77,000 weights, random from torch's global generator. Raises ``ValueError`` for
+    ``width`` 16 has 78,000 weights, random from torch's global generator. Raises ``ValueError`` for
     fewer than 2 classes, or no width.
 
     >>> import torch
