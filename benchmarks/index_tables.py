@@ -86,7 +86,10 @@ def kills_table(result: Result) -> str:
     kills = result["kills"]
     rows = [
         ["kills", str(len(kills))],
-        ["images acknowledged before a kill", str(sum(one["acknowledged"] for one in kills))],
+        [
+            "lines that acknowledged an image, at the kills",
+            str(sum(one["acknowledged"] for one in kills)),
+        ],
         ["of these lost", str(sum(one["lost"] for one in kills))],
         ["problems that verifying found", str(sum(len(one["problems"]) for one in kills))],
         ["adding again stored all, each once", "yes" if result["completed"] else "no"],
