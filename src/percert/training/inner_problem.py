@@ -69,7 +69,7 @@ def parse_solver(text: str) -> Attack:
     name, _, rest = text.partition(":")
     if name != SURROGATE:
         return parse_attack(text)[1]
-    kinds = {field.name: type(field.default) for field in fields(Surrogate)}
+    kinds: dict[str, Any] = {field.name: type(field.default) for field in fields(Surrogate)}
     options: dict[str, Any] = {}
     for setting in filter(None, rest.split(",")):
         key, equals, value = (part.strip() for part in setting.partition("="))
