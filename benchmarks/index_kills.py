@@ -40,7 +40,8 @@ class Kill:
     """One kill ``seconds`` after the work began; counts of the store after it.
 
     ``acknowledged`` are the lines by which processes have reported images of this store so far
-    (again where they found one unchanged), ``lost`` those of them whose image is not there, ``problems`` what verifying found.
+    (again where they found one unchanged), ``lost`` those of them whose image is not there,
+    ``problems`` what verifying found.
     """
 
     seconds: float
