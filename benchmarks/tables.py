@@ -122,6 +122,8 @@ def speed_table(result: Result) -> str:
     return markdown(header, rows)
 
 
+#: The results that are put into tables here; others in the folder have pages of their own.
+PARTS = ("copies", "triplets", "speed")
 INTRODUCTION = """# Measured
 
 Made by `python -m benchmarks`; `benchmarks/README.md` defines every column. In parentheses: after
@@ -132,7 +134,8 @@ an attack the share that is proven at that budget; of triplets the share that th
 
 def report(folder: Path) -> str:
     """All tables of the results in ``folder``; ``ValueError`` where there are none."""
-    results = [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
+    found = [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
+    results = [one for one in found if one.get("benchmark") in PARTS]
     copies = _of(results, "copies")
     triplets = _of(results, "triplets")
     parts: list[str] = []

@@ -5,7 +5,7 @@ attacks of the paper are ways to solve it that stop at the first success. Both s
 its names: ``cost``, ``lam``, ``step``, ``steps``.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
@@ -69,16 +69,17 @@ def parse_solver(text: str) -> Attack:
     name, _, rest = text.partition(":")
     if name != SURROGATE:
         return parse_attack(text)[1]
-    kinds: dict[str, Any] = {field.name: type(field.default) for field in fields(Surrogate)}
+    defaults: dict[str, Any] = vars(Surrogate())
     options: dict[str, Any] = {}
     for setting in filter(None, rest.split(",")):
         key, equals, value = (part.strip() for part in setting.partition("="))
-        if not equals or key not in kinds:
+        if not equals or key not in defaults:
             raise ValueError(
-                f"{SURROGATE}: expected key=value with one of {', '.join(kinds)} as key, "
+                f"{SURROGATE}: expected key=value with one of {', '.join(defaults)} as key, "
                 f"found {setting!r}"
             )
-        kind = kinds[key] if kinds[key] in (int, float) else str
+        kind = type(defaults[key])
+        kind = kind if kind in (int, float) else str
         try:
             options[key] = kind(value)
         except ValueError:
