@@ -16,6 +16,7 @@ def rmse(first: Embeddings, second: Embeddings) -> Tensor:
     A sum over coordinates and not their mean: it differs from the root of the mean square by the
     constant sqrt(d), and is in the units of radii.
 
+    >>> import torch
     >>> rmse(torch.tensor([[3.0, 4.0]]), torch.zeros(1, 2))
     tensor(5.)
     """
@@ -29,6 +30,7 @@ def relational_loss(student: Embeddings, teacher: Embeddings) -> Tensor:
     Over all pairs of different images; 0 for fewer than two. It asks for the teacher's angles and
     leaves lengths and rotations free.
 
+    >>> import torch
     >>> h = torch.randn(5, 3)
     >>> relational_loss(7 * h, h).item() < 1e-12
     True
