@@ -10,6 +10,7 @@ through the model.
 """
 
 import argparse
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.conditions import Conditions, conditions, write_result
+from benchmarks.tables import markdown
 from percert.attacks import Untargeted, parse_attack
 from percert.attacks.goal import Classifier
 from percert.attacks.run import CountedModel
@@ -175,24 +177,42 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
     races = []
-    print(
-        "| attack | classifier | norm | success | distance / optimum: mean | max | calls an image |"
-    )
-    print("| --- | --- | --- | --- | --- | --- | --- |")
     for attack, norm in RACES:
         for course in courses(options.count):
             if norm not in course.nearest:
                 continue
             ran = run(attack, norm, course)
             races.append(ran)
-            print(
-                f"| {ran.attack} | {ran.course} | {ran.norm} | {ran.success:.2f} "
-                f"| {ran.mean_ratio:.4f} | {ran.max_ratio:.4f} | {ran.calls:.0f} |",
-                flush=True,
-            )
+            print(ran, file=sys.stderr, flush=True)
+    print(report(races))
     if options.out is not None:
         result = ClosedFormResult("closed_form", conditions(0), races)
         write_result(options.out / "closed-form.json", result)
+        (options.out / "closed-form.md").write_text(report(races))
+
+
+def report(races: Sequence[Ran]) -> str:
+    """The page: one row a race."""
+    header = ["attack", "classifier", "norm", "success", "distance / optimum", "worst", "calls"]
+    rows = [
+        [
+            f"`{ran.attack}`",
+            ran.course,
+            ran.norm,
+            f"{ran.success:.2f}",
+            f"{ran.mean_ratio:.4f}",
+            f"{ran.max_ratio:.4f}",
+            f"{ran.calls:.0f}",
+        ]
+        for ran in races
+    ]
+    return f"# Minimal attacks against closed forms\n\n{ABOUT}\n{markdown(header, rows)}"
+
+
+ABOUT = """Distance found over the least possible one, mean and worst over the images, at default
+budgets, in floats (`python -m benchmarks.closed_form`, whose head describes the classifiers); calls
+are images passed through the model for each image.
+"""
 
 
 if __name__ == "__main__":

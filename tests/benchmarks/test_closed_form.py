@@ -55,5 +55,7 @@ def test_an_attack_that_fails_has_no_ratio():
 def test_the_table_is_printed_and_kept(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("benchmarks.closed_form.RACES", (("fmn:steps=5,rescale_steps=0", "l2"),))
     main(["--count", "2", "--threads", "1", "--out", str(tmp_path)])
-    assert len(capsys.readouterr().out.splitlines()) == 2 + 3
+    printed = capsys.readouterr().out
+    assert printed.count("| `fmn:steps=5,rescale_steps=0` |") == 3
+    assert (tmp_path / "closed-form.md").read_text().strip() == printed.strip()
     assert '"benchmark": "closed_form"' in (tmp_path / "closed-form.json").read_text()

@@ -22,7 +22,7 @@ def _ray(tmp_path_factory):
     pytest.importorskip("ray.data", reason="Ray Data is not installed")
     os.environ["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"] = "0"
     # Ray's workers give way to everything else by default, tests of other processes too.
-    os.environ["RAY_worker_niceness"] = "0"
+    os.environ.update(RAY_worker_niceness="0")
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="error")
     yield
     ray.shutdown()
