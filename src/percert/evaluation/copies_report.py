@@ -75,12 +75,14 @@ def attack_figure(results: Sequence[DetectorResult]) -> bytes:
         if one.certified:
             shares = [one.natural, *(entry.rate for entry in one.certified)]
             eps = [0.0, *(entry.eps for entry in one.certified)]
-            grid[0, 0].plot(eps, shares, "--", color=colour, label=_once(one, "certified"))
+            # The attack is on few of the copies: what is proven of all is another line then.
+            style, what = (":", "certified, all copies") if one.evasion else ("--", "certified")
+            grid[0, 0].plot(eps, shares, style, color=colour, label=f"{one.name}, {what}")
         for axis, found in zip(grid[0], (one.evasion, one.collision), strict=False):
             if found is None:
                 continue
             _line(axis, found, "rate", "-", colour, one.name)
-            if axis is not grid[0, 0] and found.budgets[0].certified is not None:
+            if found.budgets[0].certified is not None:
                 _line(axis, found, "certified", "--", colour, f"{one.name}, certified")
     budgets = sorted({entry.eps for one in results for entry in _budgets(one)})
     for axis, what in zip(grid[0], ("copies found", "strangers refused"), strict=False):
@@ -96,10 +98,6 @@ def attack_figure(results: Sequence[DetectorResult]) -> bytes:
 def _budgets(one: DetectorResult) -> list[CertifiedRate | AttackedRate]:
     attacked = [found.budgets for found in (one.evasion, one.collision) if found is not None]
     return [*one.certified, *(entry for some in attacked for entry in some)]
-
-
-def _once(one: DetectorResult, what: str) -> str:
-    return f"{one.name}, {what}"
 
 
 def _line(axis: Any, found: AttackedRates, which: str, style: str, colour: str, name: str) -> None:
