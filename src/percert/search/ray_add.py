@@ -136,7 +136,7 @@ def _embedded(
 
     metric = store.embedder()
     how = preparation(store.header, metric)
-    resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]  # Ray leaves it untyped
+    resources: dict[str, float] = ray.cluster_resources()
     gpus = int(resources.get("GPU", 0)) if device != "cpu" else 0
     networks = workers or gpus or max(1, int(resources.get("CPU", 1)) // 2)
     # Each column is one array of Arrow: a million files are no million objects of Python.
