@@ -26,7 +26,7 @@ from benchmarks.authors_lipsim import PlainLipSim, published_state
 from benchmarks.conditions import Conditions, conditions, write_result
 from percert.certify import twoafc
 from percert.metrics.lipsim import lipsim
-from percert.training.distillation.losses import rmse
+from percert.training.losses import rmse
 
 
 @dataclass(frozen=True)

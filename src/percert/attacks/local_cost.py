@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from percert.color import ciede2000, srgb_to_lab
-from percert.metrics.ssim import C2, SIGMA, WINDOW
+from percert.metrics.ssim import C2, WINDOW, gaussian
 from percert.metrics.ssim_curvature import ssim_curvature
 from percert.tensors import Features, Images
 
@@ -143,9 +143,7 @@ def geometric(values: Features) -> Features:
 
 def blur(images: Images) -> Images:
     """SSIM's Gaussian average around every pixel, the image mirrored at its edges."""
-    offsets = torch.arange(WINDOW, dtype=images.dtype, device=images.device) - WINDOW // 2
-    weights = torch.exp(-(offsets**2) / (2 * SIGMA**2))
-    weights = (weights / weights.sum()).repeat(3, 1)
+    weights = gaussian(images).repeat(3, 1)
     reach = WINDOW // 2
     mode = "reflect" if min(images.shape[2:]) > reach else "replicate"
     rows = F.conv2d(

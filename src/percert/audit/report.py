@@ -1,10 +1,10 @@
 """What the auditor found."""
 
-import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from percert.lipschitz.layer_audit import LayerAudit
+from percert.reports.finite import finite
 
 
 @dataclass(frozen=True)
@@ -47,15 +47,5 @@ class AuditReport:
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; an infinite or undefined number becomes ``None``."""
         fields = asdict(self) | {"passed": self.passed}
-        plain: dict[str, Any] = _plain(fields)
+        plain: dict[str, Any] = finite(fields)
         return plain
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value

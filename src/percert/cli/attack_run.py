@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from percert.cli.attack_options import Engine
 from percert.cli.failure import complain
 from percert.cli.output import emit_json, say, show_table
+from percert.evaluation.attack_words import percent
 
 if TYPE_CHECKING:
     from percert.attacks.collection import Item, Outcome, Plan
@@ -171,8 +172,8 @@ def _show(
             [
                 summary.attack,
                 f"{summary.attacked} of {summary.images}",
-                _percent(summary.success),
-                _percent(summary.success_8bit),
+                percent(summary.success),
+                percent(summary.success_8bit),
                 *(_number(summary.median[name]) for name in distances),
                 _number(summary.seconds),
                 _number(summary.model_calls),
@@ -183,10 +184,6 @@ def _show(
     say("")
     say(f"Distances are medians over the images that {which}.")
     say(f"Images, records.parquet and report.html are in {out}")
-
-
-def _percent(value: float | None) -> str:
-    return "-" if value is None else f"{100 * value:.1f} %"
 
 
 def _number(value: float | None) -> str:

@@ -10,7 +10,7 @@ from percert.attacks.collection import find_items, read_subject
 from percert.evaluation.attack_words import number, title
 from percert.evaluation.attacked_files import Row
 from percert.images import load_image
-from percert.reports.page import Figure, write_whole
+from percert.reports.page import Figure, kept_figure
 from percert.reports.picture_grid import Cell, Picture, amplified, picture_grid
 
 
@@ -59,10 +59,10 @@ def attacked_pictures(
             note = "" if value is None else f"\n{title(distance)} {number(value)}"
             cells.append(Cell(f"{row['attack']}{note}", (attacked[row["attack"]], change)))
         png = picture_grid(cells)
-        if folder is not None:
-            write_whole(folder / f"pictures-{place + 1}.png", png)
         figures.append(
-            Figure(
+            kept_figure(
+                folder,
+                f"pictures-{place + 1}.png",
                 png,
                 f"{image}, changes times {factor:.3g}.",
                 f"{image} and {len(some)} attacked versions of it, with the changes amplified",

@@ -10,7 +10,7 @@ from percert.evaluation.attack_settings import Ablation
 from percert.evaluation.attack_tables import EFFORT, AttackNumbers
 from percert.evaluation.attack_words import number, percent, scaled_column, title
 from percert.reports.attack_plots import boxes_and_cumulative
-from percert.reports.page import Block, Figure, Paragraph, Section, Table, write_whole
+from percert.reports.page import Block, Figure, Paragraph, Section, Table, kept_figure
 from percert.reports.records import column
 
 
@@ -238,13 +238,13 @@ def _distributions(evaluation: AttackEvaluation, folder: Path | None) -> Section
         if not any(map(len, samples.values())):
             continue
         png = boxes_and_cumulative(samples, counts, value_label=title(name))
-        if folder is not None:
-            write_whole(folder / f"distances-{name}.png", png)
         medians = "; ".join(
             f"{attack} {np.median(values):.3g}" for attack, values in samples.items() if len(values)
         )
         blocks.append(
-            Figure(
+            kept_figure(
+                folder,
+                f"distances-{name}.png",
                 png,
                 f"{title(name)} of the attacked images from their originals. Left: quartiles and "
                 "median, whiskers from the 5th to the 95th percentile. Right: the share of all "

@@ -7,7 +7,7 @@ from percert.evaluation.attack_words import number, title
 from percert.evaluation.attacked_files import CLEAN
 from percert.evaluation.defence_survival import Point, Survival
 from percert.reports.attack_plots import frontier, share_bars
-from percert.reports.page import Block, Figure, Paragraph, Section, Table, write_whole
+from percert.reports.page import Block, Paragraph, Section, Table, kept_figure
 
 
 def defence_sections(
@@ -55,7 +55,7 @@ def _survival(entries: Sequence[Survival], folder: Path | None) -> Section:
     )
     return Section(
         "What survives",
-        (table, _figure(folder, "survival.png", png, "The same shares.", _shares(entries))),
+        (table, kept_figure(folder, "survival.png", png, "The same shares.", _shares(entries))),
     )
 
 
@@ -84,7 +84,7 @@ def _frontier(
             "compares their cost at equal survival. Better is to the right and below; the grey "
             "staircase is what no attack beats, the dotted line what the defence spoils by itself."
         ),
-        _figure(
+        kept_figure(
             folder,
             f"frontier-{distance}.png",
             png,
@@ -122,9 +122,3 @@ def _frontier(
 
 def _shares(entries: Sequence[Survival]) -> str:
     return "; ".join(f"{e.attack} through {e.defence}: {e.share:.2f}" for e in entries)
-
-
-def _figure(folder: Path | None, name: str, png: bytes, caption: str, alt: str) -> Figure:
-    if folder is not None:
-        write_whole(folder / name, png)
-    return Figure(png, caption, alt)

@@ -16,7 +16,7 @@ from percert.evaluation.saliency import DISTANCES, map_distances
 from percert.evaluation.saliency_maps import Saliency
 from percert.images import load_image
 from percert.reports.attack_plots import boxes_and_cumulative
-from percert.reports.page import Block, Figure, Section, write_whole
+from percert.reports.page import Block, Figure, Section, kept_figure
 from percert.reports.picture_grid import Cell, amplified, picture_grid
 from percert.reports.records import column
 
@@ -53,10 +53,10 @@ def saliency_section(
     if any(map(len, samples.values())):
         counts = {entry.attack: entry.attacked for entry in entries}
         png = boxes_and_cumulative(samples, counts, value_label=f"{title(DRAWN)} of the maps")
-        if folder is not None:
-            write_whole(folder / f"saliency-{place}.png", png)
         blocks.append(
-            Figure(
+            kept_figure(
+                folder,
+                f"saliency-{place}.png",
                 png,
                 f"{title(DRAWN)} between maps. Left: quartiles and median, whiskers from the 5th "
                 "to the 95th percentile. Right: the share of all attacked images within a "
@@ -95,10 +95,10 @@ def saliency_pictures(
             for note, picture, one, change in zip(notes, pictures, maps, changes, strict=True)
         ]
         png = picture_grid(cells)
-        if folder is not None:
-            write_whole(folder / f"maps-{place}-{shown + 1}.png", png)
         figures.append(
-            Figure(
+            kept_figure(
+                folder,
+                f"maps-{place}-{shown + 1}.png",
                 png,
                 f"{image}: the images, below each its saliency map, and how that differs from the "
                 f"original's, around grey, times {factor:.3g}.",

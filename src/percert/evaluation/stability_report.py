@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from percert.evaluation.proposition import Violations, count_violations, violation_figure
-from percert.evaluation.twoafc_report import NOTHING, finite, number, shown
+from percert.evaluation.twoafc_report import NOTHING, number, shown
+from percert.reports.finite import finite
 from percert.reports.page import Figure, Paragraph, Section, Table, write_page, write_whole
 from percert.reports.plots import COLOURS, figure_png, new_figure
 from percert.reports.records import Row

@@ -8,7 +8,7 @@ import numpy as np
 from percert.evaluation.defence_survival import wilson
 from percert.evaluation.transfer import Transfer
 from percert.reports.attack_plots import share_matrix
-from percert.reports.page import Figure, Section, Table, write_whole
+from percert.reports.page import Section, Table, kept_figure
 
 
 def transfer_sections(
@@ -28,8 +28,6 @@ def transfer_sections(
         row_label="attack",
         column_label="shown to",
     )
-    if folder is not None:
-        write_whole(folder / "transfer.png", png)
     caption = (
         "The share of the images that a classifier has right before the attack and wrong after it. "
         "Only images that succeed, as files, against what they were made for are shown to others."
@@ -48,7 +46,8 @@ def transfer_sections(
         "Of the originals of those images. Near 0: are classes numbered alike?",
     )
     alt = "; ".join(f"{e.attack} on {e.model}: {e.share}" for e in entries)
-    return [Section("Transfer", (Figure(png, caption, alt), table, before))]
+    figure = kept_figure(folder, "transfer.png", png, caption, alt)
+    return [Section("Transfer", (figure, table, before))]
 
 
 def _cell(entry: Transfer) -> str:

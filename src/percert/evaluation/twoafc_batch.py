@@ -1,6 +1,5 @@
 """Triplets of the same sizes: the metric's choices, what is proven of them, and attacks on them."""
 
-import hashlib
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -10,6 +9,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
+from percert.attacks.collection.batch import seed_of
 from percert.attacks.flip_together import ROLES, flip_together, interleave, take_apart
 from percert.attacks.run import CountedModel
 from percert.attacks.threat import length
@@ -143,7 +143,7 @@ class TripletBatch:
             model_calls=0.0,
             height=height,
             width=width,
-            seed=_seed(self.run.seed, triplet.name),
+            seed=seed_of(self.run.seed, triplet.name),
         )
         return row
 
@@ -185,7 +185,7 @@ class TripletBatch:
         images = {role: batch[index.to(batch.device)] for role, batch in self.images.items()}
         label = torch.tensor([self.label[i] for i in worth], device=run.device)
         goal = flip_together(run.metric, images, label, run.perturbed)
-        seeds = [_seed(run.seed, self.triplets[i].name) for i in worth]
+        seeds = [seed_of(run.seed, self.triplets[i].name) for i in worth]
         # The images of a triplet start from numbers of their own.
         moving = len(ROLES[run.perturbed])
         several = torch.tensor([seed + place for seed in seeds for place in range(moving)])
@@ -269,8 +269,3 @@ def distances(metric: Metric, triplet: Mapping[str, Images]) -> tuple[Vector, Ve
         metric(triplet["reference"], triplet["left"]),
         metric(triplet["reference"], triplet["right"]),
     )
-
-
-def _seed(seed: int, name: str) -> int:
-    """A triplet's own seed, whatever else is evaluated."""
-    return int.from_bytes(hashlib.sha256(f"{seed}:{name}".encode()).digest()[:4], "big")

@@ -10,6 +10,7 @@ import numpy as np
 
 from percert.evaluation.twoafc import CLEAN
 from percert.evaluation.twoafc_scores import WORST, TwoAFCScores, effort
+from percert.reports.finite import finite
 from percert.reports.page import Figure, Paragraph, Section, Table, write_page, write_whole
 from percert.reports.plots import COLOURS, Array, figure_png, new_figure
 from percert.reports.records import Row
@@ -252,15 +253,6 @@ def percent(value: float | None) -> str:
 
 def number(value: float | None) -> str:
     return NOTHING if value is None else f"{value:.3g}"
-
-
-def finite(value: Any) -> Any:
-    """``value`` with what JSON cannot hold as ``None``."""
-    if isinstance(value, Mapping):
-        return {key: finite(entry) for key, entry in value.items()}
-    if isinstance(value, list | tuple):
-        return [finite(entry) for entry in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _credits(row: Row) -> tuple[float, float]:

@@ -10,8 +10,9 @@ from percert.fairness.covariance import DEFAULT
 from percert.fairness.groups import SMALLEST, GroupTable, group_table
 from percert.fairness.line import GroupLine, as_row, fit_line
 from percert.fairness.measures import Measure, group_measures
-from percert.fairness.result import LEVEL, plain
+from percert.fairness.result import LEVEL
 from percert.fairness.words import holm_note, measures_note, models_note
+from percert.reports.finite import finite
 
 #: With more models, bootstrap intervals of the usual measures are not drawn: they take minutes.
 MEASURED = 4
@@ -95,7 +96,7 @@ class GroupAudit:
         members = [m.model for m in self.headline(self.sets[0], table.attributes.columns[0])]
         accuracy = table.accuracy[members].mean(axis=1)
         first = table.attributes.iloc[:, 0]
-        answer: dict[str, Any] = plain(
+        answer: dict[str, Any] = finite(
             {
                 "groups": [
                     {

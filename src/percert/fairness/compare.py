@@ -11,8 +11,9 @@ from statsmodels.stats.power import (  # type: ignore[import-untyped]  # it ship
 )
 
 from percert.fairness.covariance import Array
-from percert.fairness.result import LEVEL, TestResult, plain
+from percert.fairness.result import LEVEL, TestResult
 from percert.fairness.words import comparison_may, comparison_may_not, comparison_null
+from percert.reports.finite import finite
 
 #: Of the permutation tests, beyond which not all rearrangements are gone through.
 PERMUTATIONS = 9_999
@@ -56,7 +57,7 @@ class SlopeComparison:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
-        fields: dict[str, Any] = plain(
+        fields: dict[str, Any] = finite(
             {
                 "name": self.name,
                 "other": self.other,

@@ -17,7 +17,7 @@ from percert.fairness.report_tables import (
     slopes_table,
 )
 from percert.fairness.result import TestResult
-from percert.reports.page import Block, Figure, Paragraph, Section, Table, write_page, write_whole
+from percert.reports.page import Block, Paragraph, Section, Table, kept_figure, write_page
 from percert.reports.plots import boxes, scatter_with_line, shares_pie
 from percert.reports.report_how import how_made
 
@@ -99,7 +99,7 @@ def _result(audit: GroupAudit, attribute: str, folder: Path | None) -> Section:
         names=_influential(audit, entry),
     )
     blocks.append(
-        _figure(
+        kept_figure(
             folder,
             f"accuracy-by-{_file_name(attribute)}.png",
             png,
@@ -167,7 +167,7 @@ def _sets(audit: GroupAudit, folder: Path | None) -> Section:
             reference = (audit.sets[2], float(np.mean(slopes)))
         png = boxes(samples, value_label=f"slope of accuracy on {attribute}", reference=reference)
         blocks.append(
-            _figure(
+            kept_figure(
                 folder,
                 f"slopes-on-{_file_name(attribute)}.png",
                 png,
@@ -208,7 +208,7 @@ def _groups(audit: GroupAudit, folder: Path | None) -> Section:
     counts |= {left.group: float(left.n) for left in audit.table.left_out}
     ordered = sorted(table.n.index, key=lambda group: float(table.attributes[first][group]))
     blocks: list[Block] = [
-        _figure(
+        kept_figure(
             folder,
             "share-of-images.png",
             shares_pie(counts),
@@ -251,12 +251,6 @@ def _groups(audit: GroupAudit, folder: Path | None) -> Section:
             )
         )
     return Section("The groups", tuple(blocks))
-
-
-def _figure(folder: Path | None, name: str, png: bytes, caption: str, alt: str) -> Figure:
-    if folder is not None:
-        write_whole(folder / name, png)
-    return Figure(png, caption, alt)
 
 
 def _file_name(name: str) -> str:

@@ -1,8 +1,9 @@
 """What a statistical test found, in numbers and in words."""
 
-import math
 from dataclasses import asdict, dataclass
 from typing import Any
+
+from percert.reports.finite import finite
 
 #: The level of significance of every sentence here, and of the paper (section 4).
 LEVEL = 0.05
@@ -42,19 +43,4 @@ class TestResult:
         fields = asdict(self)
         fields["df"] = list(self.df)
         fields["interval"] = None if self.interval is None else list(self.interval)
-        return {key: plain(value) for key, value in fields.items()}
-
-
-def plain(value: Any) -> Any:
-    """``value`` with tuples as lists, and infinite or undefined numbers as ``None``.
-
-    >>> plain({"f": float("nan"), "df": (1, 39)})
-    {'f': None, 'df': [1, 39]}
-    """
-    if isinstance(value, dict):
-        return {key: plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
+        return {key: finite(value) for key, value in fields.items()}

@@ -104,6 +104,13 @@ def write_page(
     write_whole(path, render_page(title, sections, lead=lead, made=made).encode())
 
 
+def kept_figure(folder: Path | None, name: str, png: bytes, caption: str, alt: str) -> Figure:
+    """The figure for a page; its picture goes to ``folder / name`` as well, where there is one."""
+    if folder is not None:
+        write_whole(folder / name, png)
+    return Figure(png, caption, alt)
+
+
 def write_whole(path: Path, content: bytes) -> None:
     """Write ``content`` to ``path`` such that a kill leaves the old file or the new, never half."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -72,11 +72,11 @@ def random_edit(
     edited = _place(images, others, kind, strength, draw)
     edited = downsample(edited, images.shape[-1] // 2)
     edited = _recolour(edited, kind, strength, draw)
-    edited = torch.where(_as(kind("text"), edited), _text(edited, draw), edited)
+    edited = torch.where(per_sample(kind("text"), edited), _text(edited, draw), edited)
     caption = draw.chance(strength.caption_share)
-    edited = torch.where(_as(caption, edited), _caption(edited, draw), edited)
+    edited = torch.where(per_sample(caption, edited), _caption(edited, draw), edited)
     blurred = F.avg_pool2d(F.pad(edited, (1, 1, 1, 1), mode="replicate"), 3, 1)
-    edited = torch.where(_as(draw.chance(strength.blur_share), edited), blurred, edited)
+    edited = torch.where(per_sample(draw.chance(strength.blur_share), edited), blurred, edited)
     sigma = draw.uniform(0, strength.noise) * draw.chance(strength.noise_share)
     noise = torch.randn(edited.shape, generator=generator)
     return (edited + per_sample(sigma, edited) * noise).clamp(0, 1)
@@ -113,10 +113,6 @@ class _Draw:
         return torch.rand(self.count, generator=self.generator) < share
 
 
-def _as(choice: Tensor, like: Tensor) -> Tensor:
-    return choice.view(-1, *([1] * (like.ndim - 1)))
-
-
 def _place(
     images: Images, others: Images, kind: _Kind, strength: EditStrength, draw: _Draw
 ) -> Images:
@@ -141,29 +137,31 @@ def _place(
     colour = torch.where(extreme, colour[:, :1].round(), colour)
     # A quarter of the borders repeats the photograph's own edge, as blurred borders nearly do.
     own_edge = kind("border") & draw.chance(0.25)
-    fill = torch.where(_as(own_edge, placed), placed, colour.expand_as(placed))
-    fill = torch.where(_as(kind("collage"), placed), others, fill)
+    fill = torch.where(per_sample(own_edge, placed), placed, colour.expand_as(placed))
+    fill = torch.where(per_sample(kind("collage"), placed), others, fill)
     return torch.where(inside, placed, fill)
 
 
 def _recolour(images: Images, kind: _Kind, strength: EditStrength, draw: _Draw) -> Images:
     """Brightness, contrast, saturation and a cast of colour."""
-    images = images * _as(draw.uniform(1 - strength.brightness, 1 + strength.brightness), images)
+    images = images * per_sample(
+        draw.uniform(1 - strength.brightness, 1 + strength.brightness), images
+    )
     mean = images.mean((1, 2, 3), keepdim=True)
     gain = draw.uniform(1 - strength.contrast, 1 + strength.contrast)
-    images = mean + (images - mean) * _as(gain, images)
+    images = mean + (images - mean) * per_sample(gain, images)
     grey = images.mean(1, keepdim=True)
     saturation = torch.where(
         kind("grey"), draw.uniform(0, 0.15), draw.uniform(*strength.saturation)
     )
-    images = grey + (images - grey) * _as(saturation, images)
+    images = grey + (images - grey) * per_sample(saturation, images)
     reach = torch.where(kind("cast"), strength.hard_cast * ONE, strength.cast * ONE)
     cast = torch.rand(len(images), 3, 1, 1, generator=draw.generator) * 2 - 1
-    images = images * (1 + cast * _as(reach, images))
+    images = images * (1 + cast * per_sample(reach, images))
     # Half of the strong casts turn the hue instead: the channels change places.
     turned = images.roll(1, 1)
     blend = torch.where(kind("cast") & draw.chance(0.5), draw.uniform(0.2, 0.8), ZERO)
-    return torch.lerp(images, turned, _as(blend, images))
+    return torch.lerp(images, turned, per_sample(blend, images))
 
 
 def _letters(images: Images, draw: _Draw, density: float) -> Tensor:
@@ -184,7 +182,7 @@ def _caption(images: Images, draw: _Draw) -> Images:
     height = images.shape[2]
     tall = (draw.uniform(0.09, 0.17) * height).round()
     top = torch.where(draw.chance(0.3), ZERO, height - tall)
-    paper = _as(draw.chance(0.75).float(), images)
+    paper = per_sample(draw.chance(0.75).float(), images)
     ink = _letters(images, draw, 0.4)
     bar = torch.where(ink, 1 - paper, paper).expand_as(images)
     # At this size letters are greys, not black and white.

@@ -90,9 +90,9 @@ def distillation_loss(standard: Embeddings, jittered: Embeddings, target: Embedd
     """
     d = target.shape[1]
     return (
-        _rmse(standard[:, :d], target)
-        + _rmse(jittered[:, :d], target)
-        + _rmse(standard[:, :d], jittered[:, :d])
+        rmse(standard[:, :d], target)
+        + rmse(jittered[:, :d], target)
+        + rmse(standard[:, :d], jittered[:, :d])
     )
 
 
@@ -100,5 +100,15 @@ def _softplus(values: Tensor, temperature: float) -> Tensor:
     return F.softplus(values / temperature) * temperature
 
 
-def _rmse(first: Tensor, second: Tensor) -> Tensor:
+def rmse(first: Embeddings, second: Embeddings) -> Tensor:
+    """The mean over images of the l2 distance of two embeddings, a number.
+
+    A sum over coordinates and not their mean: it differs from the root of the mean square by the
+    constant sqrt(d), and is in the units of radii.
+
+    >>> import torch
+    >>> rmse(torch.tensor([[3.0, 4.0]]), torch.zeros(1, 2))
+    tensor(5.)
+    """
+    # A root has no slope at 0.
     return (first - second).square().sum(1).clamp_min(1e-12).sqrt().mean()

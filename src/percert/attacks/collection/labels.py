@@ -8,6 +8,7 @@ from math import sqrt
 from pathlib import Path, PurePosixPath
 
 from percert.attacks.collection.items import Item
+from percert.data.triplets_csv import find_column as first_column
 
 #: What columns are called, lower case, where no option names them.
 IMAGE_COLUMNS = ("image", "imageid", "image_id", "filename", "file", "path", "name", "id")
@@ -49,10 +50,8 @@ def find_column(
         near = difflib.get_close_matches(wanted, names, n=1)
         hint = f", did you mean {near[0]!r}?" if near else "."
         raise ValueError(f"{path}: no column {wanted!r}{hint} Found: {', '.join(names)}")
-    for name in usual:
-        for found in names:
-            if found.lower() == name:
-                return found
+    if found := first_column(names, usual):
+        return found
     raise ValueError(
         f"{path}: no column {' or '.join(map(repr, usual[:2]))}; name yours with {option}. "
         f"Found: {', '.join(names)}"

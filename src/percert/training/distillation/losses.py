@@ -10,20 +10,6 @@ from torch import Tensor
 from percert.tensors import Embeddings
 
 
-def rmse(first: Embeddings, second: Embeddings) -> Tensor:
-    """The mean over images of the l2 distance of two embeddings, a number.
-
-    A sum over coordinates and not their mean: it differs from the root of the mean square by the
-    constant sqrt(d), and is in the units of radii.
-
-    >>> import torch
-    >>> rmse(torch.tensor([[3.0, 4.0]]), torch.zeros(1, 2))
-    tensor(5.)
-    """
-    # A root has no slope at 0.
-    return (first - second).square().sum(1).clamp_min(1e-12).sqrt().mean()
-
-
 def relational_loss(student: Embeddings, teacher: Embeddings) -> Tensor:
     """The mean squared difference of the cosines between images, of student and teacher.
 

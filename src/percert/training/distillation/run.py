@@ -12,7 +12,7 @@ from torch import Tensor
 from percert.images.load import decode_image
 from percert.metrics.embedding import EmbeddingMetric
 from percert.metrics.exported import ModelCard, metric_of
-from percert.training.distillation.losses import relational_loss, rmse
+from percert.training.distillation.losses import relational_loss
 from percert.training.distillation.recipe import DistillRecipe, DistillWeights
 from percert.training.distillation.targets import (
     Answers,
@@ -23,6 +23,7 @@ from percert.training.distillation.targets import (
     saved_target,
 )
 from percert.training.engine import run
+from percert.training.losses import rmse
 from percert.training.sources import Entry, ImageSource, Loader, ShuffledOrder, open_images
 from percert.training.student import new_student, save_model
 from percert.training.teachers import EmbeddingCache, Teacher, image_key, load_teacher
