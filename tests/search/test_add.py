@@ -2,11 +2,9 @@
 
 import hashlib
 import io
-import multiprocessing
 import os
 import shutil
 from collections import Counter
-from concurrent.futures import ProcessPoolExecutor
 
 import numpy as np
 import pytest
@@ -14,7 +12,7 @@ import torch
 from PIL import Image
 
 from percert.images import load_image, save_image
-from percert.search import decode, open_store
+from percert.search import open_store
 from percert.search.add import add_files, count_images, iter_add
 from percert.search.decode import Decoders, Encoded
 from percert.search.embed_views import Preparation
@@ -175,10 +173,7 @@ def crash(data, name, id):
     return f"{name} decoded"
 
 
-def test_a_decoder_that_crashes_makes_one_bad_image(metric, monkeypatch):
-    # Forked here, where nothing that could hold a lock is used, for it takes no time to start.
-    fork = multiprocessing.get_context("fork")
-    monkeypatch.setattr(decode, "_process_pool", lambda n: ProcessPoolExecutor(n, mp_context=fork))
+def test_a_decoder_that_crashes_makes_one_bad_image(metric):
     how = Preparation(("whole",), metric.resize, 1.0, "float32")
     items = [
         Encoded(Source(str(at), 1, 1, None), b"crash" if at == 1 else b"fine", "", 0.0)

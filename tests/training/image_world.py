@@ -1,12 +1,13 @@
 """A few small photographs, a teacher of random weights, and processes that can be killed."""
 
 import io
+import multiprocessing
 import os
 import signal
-import sys
-import traceback
 from collections.abc import Callable
+from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -52,28 +53,34 @@ def image_folder(root: Path, count: int = 12, folders: int = 3) -> Path:
     return root
 
 
-def in_a_child(work: Callable[[], None], environment: dict[str, str] | None = None) -> int:
-    """Start ``work`` in a forked process; returns its id. It exits with 0, or 1 if it raised."""
-    child = os.fork()
-    if child:
-        return child
-    status = 1
-    try:
-        os.environ.update(environment or {})
-        torch.set_num_threads(1)
-        work()
-        status = 0
-    except BaseException:  # noqa: BLE001  # the parent sees the status
-        traceback.print_exc(file=sys.stderr)
-    finally:
-        sys.stderr.flush()
-        os._exit(status)
+def in_a_child(
+    work: Callable[..., None], *given: Any, environment: dict[str, str] | None = None
+) -> BaseProcess:
+    """``work(*given)`` in a process of its own, which exits with 0, or 1 if that raised.
+
+    Never forked: this process has threads (torch's, LanceDB's, xdist's), and a lock that one of
+    them holds at that moment would stay held in the child for ever.
+    """
+    child = multiprocessing.get_context("spawn").Process(
+        target=_work, args=(work, given, environment or {}), daemon=True
+    )
+    child.start()
+    return child
 
 
-def exit_status(child: int) -> int:
+def _work(work: Callable[..., None], given: tuple[Any, ...], environment: dict[str, str]) -> None:
+    os.environ.update(environment)
+    torch.set_num_threads(1)
+    work(*given)
+
+
+def exit_status(child: BaseProcess, seconds: float = 120) -> int:
     """What became of a child: its exit status, or minus the signal that killed it."""
-    _, status = os.waitpid(child, 0)
-    return os.waitstatus_to_exitcode(status)
+    child.join(seconds)
+    if child.exitcode is None:
+        child.kill()
+        raise AssertionError(f"the child process is not over after {seconds} seconds")
+    return child.exitcode
 
 
 def kill_oneself() -> None:

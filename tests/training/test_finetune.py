@@ -266,30 +266,31 @@ def test_a_raw_margin_is_learnt_from_a_start_and_makes_radii_longer(
     assert metric.resolution == (64, 64)
 
 
-@pytest.mark.skipif(not hasattr(__import__("os"), "fork"), reason="needs fork")
-def test_a_killed_fine_tuning_ends_in_the_same_bits(data: Path, tmp_path: Path) -> None:
-    pytest.importorskip("lightning_fabric")
+def _train_on_two_sets(data: Path, out: Path) -> None:
     sets = (*RECIPE.data, TripletData("classes", "labelled.parquet", side=32, share=2))
     recipe = replace(RECIPE, data=sets)
+    finetune(recipe, data, out, start_fabric(Devices("cpu")), tensorboard=False)
 
-    def train(out: Path) -> None:
-        finetune(recipe, data, out, start_fabric(Devices("cpu")), tensorboard=False)
 
-    def die() -> None:
-        save = Checkpoints.save
+def _die_after_four_steps(data: Path, out: Path) -> None:
+    save = Checkpoints.save
 
-        def deadly(self: Checkpoints, found: Any) -> None:
-            save(self, found)
-            if found.step == 4:
-                kill_oneself()
+    def deadly(self: Checkpoints, found: Any) -> None:
+        save(self, found)
+        if found.step == 4:
+            kill_oneself()
 
-        Checkpoints.save = deadly  # type: ignore[method-assign]
-        train(tmp_path / "parts")
+    Checkpoints.save = deadly  # type: ignore[method-assign]
+    _train_on_two_sets(data, out)
 
-    train(tmp_path / "whole")
-    assert exit_status(in_a_child(die)) == -9
-    train(tmp_path / "parts")
-    one, two = (load_file(tmp_path / n / "model.safetensors") for n in ("whole", "parts"))
+
+def test_a_killed_fine_tuning_ends_in_the_same_bits(data: Path, tmp_path: Path) -> None:
+    pytest.importorskip("lightning_fabric")
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    _train_on_two_sets(data, whole)
+    assert exit_status(in_a_child(_die_after_four_steps, data, parts)) == -9
+    _train_on_two_sets(data, parts)
+    one, two = (load_file(folder / "model.safetensors") for folder in (whole, parts))
     assert all(torch.equal(one[key], two[key]) for key in one)
 
 

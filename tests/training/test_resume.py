@@ -1,6 +1,5 @@
 """kill -9 at any moment, then the same command: the weights at the end are the same bits."""
 
-import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,6 @@ from percert.training.engine import Devices, Schedule, checkpoint, start_fabric
 from percert.training.teachers import EmbeddingCache
 
 pytest.importorskip("lightning_fabric")
-pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 
 RUN = replace(
     RECIPE,
@@ -54,7 +52,7 @@ def whole(data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, tor
 
 
 #: The n-th call of which function is the last thing that the process does.
-MOMENTS = [
+MOMENTS: list[tuple[str, Any, str, int]] = [
     ("before the first checkpoint", checkpoint, "save_file", 1),
     ("between a checkpoint's files", checkpoint, "save_file", 4),
     ("before a checkpoint has its name", checkpoint.os, "rename", 2),
@@ -63,25 +61,25 @@ MOMENTS = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("where", "name", "count"), [m[1:] for m in MOMENTS], ids=[m[0] for m in MOMENTS]
-)
+def _die_at(moment: int, data: Path, out: Path) -> None:
+    _, where, name, count = MOMENTS[moment]
+    inside, calls = getattr(where, name), [0]
+
+    def deadly(*arguments: Any, **options: Any) -> Any:
+        calls[0] += 1
+        if calls[0] == count:
+            kill_oneself()
+        return inside(*arguments, **options)
+
+    setattr(where, name, deadly)
+    _train(data, out)
+
+
+@pytest.mark.parametrize("moment", range(len(MOMENTS)), ids=[m[0] for m in MOMENTS])
 def test_a_killed_run_ends_in_the_same_bits(
-    where: Any, name: str, count: int, data: Path, tmp_path: Path, whole: dict[str, torch.Tensor]
+    moment: int, data: Path, tmp_path: Path, whole: dict[str, torch.Tensor]
 ) -> None:
-    def die() -> None:
-        inside, calls = getattr(where, name), [0]
-
-        def deadly(*arguments: Any, **options: Any) -> Any:
-            calls[0] += 1
-            if calls[0] == count:
-                kill_oneself()
-            return inside(*arguments, **options)
-
-        setattr(where, name, deadly)
-        _train(data, tmp_path)
-
-    assert exit_status(in_a_child(die)) == -9
+    assert exit_status(in_a_child(_die_at, moment, data, tmp_path)) == -9
     assert not (tmp_path / "model.safetensors").exists()
     _train(data, tmp_path)
     found = load_file(tmp_path / "model.safetensors")

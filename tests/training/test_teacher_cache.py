@@ -1,6 +1,5 @@
 """The cache of teacher embeddings: what is there stays, what was half written never was."""
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -72,26 +71,24 @@ def test_a_torn_tail_takes_its_whole_batch_with_it(tmp_path: Path, lost: int) ->
         assert len(last) == 7
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+class _Killed:
+    """A stream whose next write is the end."""
+
+    def write(self, _: bytes) -> None:
+        kill_oneself()
+
+
+def _die_between_the_files(folder: Path) -> None:
+    cache = EmbeddingCache(folder, "killed")
+    cache.put(_keys(2), torch.ones(2, 3))
+    assert cache._out is not None
+    vectors, _, segment = cache._out
+    cache._out = (vectors, _Killed(), segment)  # type: ignore[assignment]
+    cache.put(_keys(2, 5), torch.ones(2, 3))
+
+
 def test_a_kill_between_the_two_files_leaves_a_cache_that_works(tmp_path: Path) -> None:
-    class Killed:
-        """A stream whose next write is the end."""
-
-        def __init__(self, stream: object) -> None:
-            self.stream = stream
-
-        def write(self, _: bytes) -> None:
-            kill_oneself()
-
-    def die() -> None:
-        cache = EmbeddingCache(tmp_path, "killed")
-        cache.put(_keys(2), torch.ones(2, 3))
-        assert cache._out is not None
-        vectors, index, segment = cache._out
-        cache._out = (vectors, Killed(index), segment)  # type: ignore[assignment]
-        cache.put(_keys(2, 5), torch.ones(2, 3))
-
-    assert exit_status(in_a_child(die)) == -9
+    assert exit_status(in_a_child(_die_between_the_files, tmp_path)) == -9
     with EmbeddingCache(tmp_path, "killed") as cache:
         assert len(cache) == 2
         cache.put(_keys(2, 5), torch.zeros(2, 3))
