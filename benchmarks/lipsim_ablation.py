@@ -2,16 +2,16 @@
 
 python -m benchmarks.lipsim_ablation --data ../shared/data \
     --weights ../shared/weights/squeezenet1_0-imagenet.safetensors --runs runs/ablation \
-    --out docs/results
+    --out docs/results --scales 1 3 30 100
 
 Every arm is distilled and fine-tuned on the same images in the same order, with the same number of
 image passes, and judged on photographs that none of them saw. Arms share a distillation where the
-change comes later. A run that is killed goes on when the command is given again.
+change comes later. A run that is killed goes on when the command is given again, and arms that are
+done are only judged again: more of them, or more of the sweep, can be added to the same folder.
 """
 
 import argparse
 import json
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -26,7 +26,7 @@ from percert.data.distortions import DISTORTIONS, distortion_triplet
 from percert.data.labelled_images import read_labelled_images, semantic_triplets
 from percert.images import Resize, find_images, load_image, save_image
 from percert.metrics.embedding import EmbeddingMetric
-from percert.metrics.exported import load_exported
+from percert.metrics.exported import load_exported, read_config
 from percert.training.distillation import DistillRecipe, distill, read_distill_recipe
 from percert.training.engine import Devices, start_fabric
 from percert.training.finetuning import FinetuneRecipe, finetune, read_finetune_recipe
@@ -35,8 +35,13 @@ RECIPES = Path(__file__).parents[1] / "recipes"
 #: l2 at 64 px: the paper's budgets, and larger ones.
 BUDGETS = (36 / 255, 72 / 255, 108 / 255, 1.0, 2.0, 4.0, 8.0)
 SIDE = 64
-#: In which order arms are run: the two ends first, for a run that is stopped early.
-FIRST = ("authors", "radius", "ours")
+#: In which order arms are run, for a run that is stopped early: the two ends first, then what they
+#: differ in, the sweep, and at the end what is slowest.
+FIRST, LAST = ("authors", "radius", "ours"), ("flip",)
+#: What one line changes at once: where the targets point, how long they are, what is taught.
+SCALED = "targets of norm 10, in principal directions, the jittered view taught too"
+#: The lines of the sweep, by how their names begin.
+SWEPT = "s = "
 
 
 @dataclass(frozen=True)
@@ -67,13 +72,13 @@ class ArmResult:
     radius: str
     distortions: Scores
     semantic: Scores
+    scale: float
     median_norm: float
-    seconds: float
 
 
 @dataclass(frozen=True)
 class AblationResult:
-    """``passes`` are images through the student in one arm, ``seconds`` those of this machine."""
+    """``passes`` are images through the student in one arm."""
 
     benchmark: str
     side: int
@@ -87,42 +92,43 @@ class AblationResult:
 
 
 def arms(steps: int, scales: Sequence[float] = ()) -> list[Arm]:
-    """The authors' recipe, then one change after another, to ours; ours at other ``scales``."""
+    """The authors' recipe, then one change after another, to ours; ours at other ``scales``.
+
+    Flip concatenation stands aside: ours needs none, its orthogonal layers are blind to left and
+    right, so that a copy with both views would have the same distances at twice the cost.
+    """
     first = read_distill_recipe(RECIPES / "lipsim-64-authors-distill.toml")
     second = read_finetune_recipe(RECIPES / "lipsim-64-authors-finetune.toml")
     ours = read_distill_recipe(RECIPES / "lipsim-64-ours-distill.toml")
     last = read_finetune_recipe(RECIPES / "lipsim-64-ours-finetune.toml")
     first, ours = (replace(r, schedule=replace(r.schedule, steps=steps)) for r in (first, ours))
     second, last = (replace(r, schedule=replace(r.schedule, steps=steps)) for r in (second, last))
-    raw = replace(last, schedule=replace(last.schedule, average=0.0))
+    raw, plain = (replace(r, schedule=replace(r.schedule, average=0.0)) for r in (last, ours))
     scaled = replace(
         first, teacher=ours.teacher, losses=replace(ours.losses, relational=0.0)
     )  # the layers are the authors' still
+    flipped = replace(scaled, student=replace(scaled.student, flip_concat=True))
     orthogonal = replace(scaled, student=ours.student)
     return [
         Arm("authors", "SLL, norm 1, hinge 0.5, c = 1, Eq. 8", "authors", first, second, "paper"),
         Arm("radius", "the exact radius of the same network", "authors", first, second),
         Arm("loss", "raw-margin loss", "authors", first, raw),
-        Arm("scale", "targets of norm 10, principal directions", "scale", scaled, raw),
+        Arm("scale", SCALED, "scale", scaled, raw),
+        Arm("flip", "aside: `scale` with flip concatenation", "flip", flipped, raw),
         Arm("layer", "orthogonal layers, c = 0", "layer", orthogonal, raw),
-        Arm("relational", "relational loss", "ours", ours, raw),
-        Arm("ours", "averaged weights", "ours", ours, last),
+        Arm("relational", "relational loss", "relational", plain, raw),
+        Arm("ours", "averaged weights, in both stages", "ours", ours, last),
         *(
             Arm(
-                f"s = {s:g}",
+                f"{SWEPT}{s:g}",
                 f"ours with targets of norm {s:g}",
                 f"scale-{s:g}",
-                scaled_to(ours, s),
+                replace(ours, teacher=replace(ours.teacher, scale=s)),
                 last,
             )
             for s in scales
         ),
     ]
-
-
-def scaled_to(recipe: DistillRecipe, scale: float) -> DistillRecipe:
-    """The same recipe with targets of another norm."""
-    return replace(recipe, teacher=replace(recipe.teacher, scale=scale))
 
 
 def prepare(data: Path, weights: Path, runs: Path, limit: int) -> Path:
@@ -143,6 +149,8 @@ def prepare(data: Path, weights: Path, runs: Path, limit: int) -> Path:
             link.unlink(missing_ok=True)
             link.symlink_to(target.resolve())
         done.touch()
+    if (found := sum(1 for _ in photographs.iterdir())) > limit:
+        raise ValueError(f"{folder}: holds {found} photographs, not {limit}; give other --runs")
     return folder
 
 
@@ -185,7 +193,6 @@ def score(metric: EmbeddingMetric, triplets: Sequence[Tensor], radius: str) -> S
 
 
 def run_arm(arm: Arm, folder: Path, runs: Path, sets: Sequence[Sequence[Tensor]]) -> ArmResult:
-    started = time.perf_counter()
     second = f"{arm.distillation}-{arm.second.name}-{arm.second.schedule.average:g}"
     model, tuned = runs / arm.distillation, runs / second
     fabric = start_fabric(Devices("cpu"))
@@ -193,13 +200,22 @@ def run_arm(arm: Arm, folder: Path, runs: Path, sets: Sequence[Sequence[Tensor]]
         # One cache of the teacher for all arms.
         teacher = replace(arm.first.teacher, cache="../teacher-cache")
         distill(replace(arm.first, teacher=teacher), folder, model, fabric, tensorboard=False)
+    _check_done(model, arm.first.schedule.steps)
     if not (tuned / "config.json").exists():
         finetune(arm.second, folder, tuned, fabric, model=model, tensorboard=False)
+    _check_done(tuned, arm.second.schedule.steps)
     metric = load_exported(tuned)
     scores = [score(metric, triplets, arm.radius) for triplets in sets]
     with torch.inference_mode():
         norm = metric.embed(sets[0][0][:256]).norm(dim=1).median().item()
-    return ArmResult(arm.name, arm.change, arm.radius, *scores, norm, time.perf_counter() - started)
+    return ArmResult(arm.name, arm.change, arm.radius, *scores, arm.first.teacher.scale, norm)
+
+
+def _check_done(folder: Path, steps: int) -> None:
+    """An arm that is done is taken as it is: was it this one?"""
+    found = read_config(folder).trained["steps"]
+    if found != steps:
+        raise ValueError(f"{folder}: was trained for {found} steps, not {steps}; give other --runs")
 
 
 def table(result: AblationResult) -> str:
@@ -224,36 +240,46 @@ def table(result: AblationResult) -> str:
         ("Distortions", lambda arm: arm.distortions),
         ("Classes", lambda arm: arm.semantic),
     )
+    head = f"natural | {' | '.join(eps)} | median norm |"
+    rule = "| ---: " * (len(eps) + 2) + "|"
+    swept = sweep(result)
     for title, of in kinds:
         count = of(result.arms[0]).triplets if result.arms else 0
-        lines += [f"## {title} ({count} triplets)", ""]
-        lines.append(f"| arm | change | natural | {' | '.join(eps)} | median norm |")
-        lines.append("| --- | --- " + "| ---: " * (len(eps) + 2) + "|")
+        lines += [f"## {title} ({count} triplets)", "", f"| arm | change | {head}"]
+        lines.append(f"| --- | --- {rule}")
         for arm in result.arms:
-            found = of(arm)
-            cells = " | ".join(f"{100 * value:.1f}" for value in found.certified)
-            lines.append(
-                f"| {arm.name} | {arm.change} | {100 * found.natural:.1f} | {cells} | "
-                f"{arm.median_norm:.2f} |"
-            )
+            if not arm.name.startswith(SWEPT):
+                lines.append(f"| {arm.name} | {arm.change} | {_cells(arm, of(arm))}")
+        if len(swept) > 1:
+            lines += ["", "Ours with targets of norm s:", "", f"| s | {head}", f"| ---: {rule}"]
+            lines += [f"| {arm.scale:g} | {_cells(arm, of(arm))}" for arm in swept]
         lines.append("")
     where = result.conditions
     lines.append(f"Conditions: {json.dumps(asdict(where))}")
     return "\n".join(lines) + "\n"
 
 
+def sweep(result: AblationResult) -> list[ArmResult]:
+    """Ours at every s that was run, by s; ours itself among them."""
+    found = (arm for arm in result.arms if arm.name == "ours" or arm.name.startswith(SWEPT))
+    return sorted(found, key=lambda arm: arm.scale)
+
+
+def _cells(arm: ArmResult, found: Scores) -> str:
+    shares = " | ".join(f"{100 * value:.1f}" for value in (found.natural, *found.certified))
+    return f"{shares} | {arm.median_norm:.2f} |"
+
+
 def _order(result: AblationResult) -> str:
     """What a line has beside the one above it; and which arms are still to be run."""
     every = arms(result.steps)
     missing = [arm for arm in every if arm.name not in {found.name for found in result.arms}]
-    if not missing:
-        return "Each line adds one change to the line above."
-    named = "; ".join(f"`{arm.name}` ({arm.change})" for arm in missing)
-    return (
-        "Every arm has the changes of all arms before it, in the order authors, radius, loss, "
-        f"scale, layer, relational, ours. **Not run yet**: {named}. What each of these gives by "
-        "itself is therefore not known."
-    )
+    said = "Each line has the change that it names and those of the lines above, but `flip`, which "
+    said += "is `scale` with one change more, and is left out again below it."
+    if missing:
+        named = "; ".join(f"`{arm.name}` ({arm.change})" for arm in missing)
+        said += f" **Not run yet**: {named}. What each of these gives by itself is not known."
+    return said
 
 
 def main() -> None:
@@ -279,7 +305,7 @@ def main() -> None:
     )
     places = [arm.name for arm in chosen]
     results: list[ArmResult] = []
-    for arm in sorted(chosen, key=lambda arm: arm.name not in FIRST):
+    for arm in sorted(chosen, key=lambda arm: (arm.name not in FIRST, arm.name in LAST)):
         done = run_arm(arm, folder, options.runs, sets)
         results = sorted([*results, done], key=lambda found: places.index(found.name))
         batch, triplets = arm.first.schedule.batch, arm.second.schedule.batch
