@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from tests.training.tiny_world import make_world
 
+from percert.lipschitz.tiny import tiny_network
 from percert.training.__main__ import main
 from percert.training.recipe import read_recipe
 from percert.training.tiny import learning_rate, train
@@ -19,7 +20,9 @@ class _KilledError(Exception):
     pass
 
 
-def _run(recipe: Path, out: Path, *, stop_after: int | None = None) -> list[dict[str, float]]:
+def _run(
+    recipe: Path, out: Path, *, stop_after: int | None = None, start: Path | None = None
+) -> list[dict[str, float]]:
     seen: list[dict[str, float]] = []
 
     def progress(step: int, losses: dict[str, float]) -> None:
@@ -27,7 +30,7 @@ def _run(recipe: Path, out: Path, *, stop_after: int | None = None) -> list[dict
         if step == stop_after:
             raise _KilledError
 
-    train(read_recipe(recipe), recipe.parent, out, progress=progress)
+    train(read_recipe(recipe), recipe.parent, out, start=start, progress=progress)
     return seen
 
 
@@ -61,6 +64,47 @@ def test_the_state_of_another_recipe_is_refused(tmp_path: Path) -> None:
     recipe.write_text(recipe.read_text().replace("seed = 3", "seed = 4"))
     with pytest.raises(ValueError, match="written by another recipe"):
         _run(recipe, tmp_path / "out")
+
+
+def test_a_run_begins_from_given_weights_but_goes_on_with_its_own(tmp_path: Path) -> None:
+    recipe = make_world(tmp_path / "data")
+    # At a rate of nearly 0 a run ends where it began.
+    text = recipe.read_text().replace("[schedule]\n", "[schedule]\nlearning_rate = 1e-12\n")
+    recipe.write_text(text.replace("steps = 6", "steps = 3"))
+    torch.manual_seed(99)
+    started = tiny_network(read_recipe(recipe).network).state_dict()
+    start = tmp_path / "earlier.safetensors"
+    save_file(started, start)
+    with pytest.raises(_KilledError):
+        _run(recipe, tmp_path / "out", start=start, stop_after=3)
+    start.unlink()  # the run has a state of its own by now
+    assert len(_run(recipe, tmp_path / "out", start=start)) == 1
+    ended = load_file(tmp_path / "out" / "lipsim-tiny.safetensors")
+    for name, value in started.items():
+        assert torch.allclose(ended[name], value, rtol=0, atol=1e-9), name
+
+
+def test_weights_to_begin_from_must_be_there_and_fit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = make_world(tmp_path / "data")
+    other = tmp_path / "other.safetensors"
+    save_file({"weight": torch.zeros(3)}, other)
+    damaged = tmp_path / "damaged.safetensors"
+    damaged.write_bytes(b"not weights")
+    for start, expected in (
+        (tmp_path / "nowhere.safetensors", "not weights that a run could begin from"),
+        (damaged, "not weights that a run could begin from"),
+        (other, "of another shape than the recipe's: for "),
+    ):
+        arguments = ["percert.training", str(recipe), "--data", str(recipe.parent), "--out"]
+        arguments += [str(tmp_path / "out"), "--start", str(start)]
+        monkeypatch.setattr("sys.argv", arguments)
+        assert main() == 1
+        message = capsys.readouterr().err.strip()
+        assert f"{start}: " in message
+        assert expected in message
+        assert "\n" not in message
 
 
 def test_a_bad_recipe_is_one_line(

@@ -19,13 +19,22 @@ def main() -> int:
         "--data", type=Path, required=True, help="the folder the recipe's paths lie in"
     )
     parser.add_argument("--out", type=Path, required=True, help="where state and weights go")
+    parser.add_argument(
+        "--start", type=Path, help="weights that an earlier run ended with, to begin from"
+    )
     parser.add_argument("--threads", type=int, default=None, help="CPU threads")
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
     if options.threads:
         torch.set_num_threads(options.threads)
     try:
-        train(read_recipe(options.recipe), options.data, options.out, progress=_Progress())
+        train(
+            read_recipe(options.recipe),
+            options.data,
+            options.out,
+            start=options.start,
+            progress=_Progress(),
+        )
     except (ValueError, OSError, RuntimeError) as error:
         sys.stderr.write(f"percert.training: error: {error}\n")
         return 1

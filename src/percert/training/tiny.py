@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 from torch import Generator, Tensor, nn
 
 from percert.lipschitz.network import LipschitzNetwork
@@ -39,6 +40,8 @@ LOG = logging.getLogger(__name__)
 BASE_SIZE = 2 * RESOLUTION[0]
 #: The teacher sees photographs and the small labelled images at these sizes.
 TEACHER_SIZE, TEACHER_SMALL = 208, 112
+#: Where a run keeps what it needs to go on.
+STATE = "state.pt"
 
 
 @dataclass(frozen=True)
@@ -71,22 +74,32 @@ def read_corpus(recipe: Recipe, root: Path) -> Corpus:
 
 
 def train(
-    recipe: Recipe, root: Path, out: Path, *, progress: Callable[[int, dict[str, float]], None]
+    recipe: Recipe,
+    root: Path,
+    out: Path,
+    *,
+    start: Path | None = None,
+    progress: Callable[[int, dict[str, float]], None],
 ) -> LipschitzNetwork:
     """Run ``recipe`` on the data under ``root``; goes on from ``out/state.pt`` where there is one.
 
-    Writes ``out/state.pt`` every ``save_every`` steps and ``out/lipsim-tiny.safetensors`` at the
-    end, each whole or not at all. Raises ``RuntimeError`` if the loss stops being a number.
+    A run that begins takes its weights from ``start``, a file that an earlier run ended with, where
+    one is given; one that goes on has its own. Writes ``out/state.pt`` every ``save_every`` steps
+    and ``out/lipsim-tiny.safetensors`` at the end, each whole or not at all. Raises ``ValueError``
+    if ``start`` is no such file, or of a network of another shape, and ``RuntimeError`` if the loss
+    stops being a number.
     """
     out.mkdir(parents=True, exist_ok=True)
-    corpus = read_corpus(recipe, root)
     torch.manual_seed(recipe.seed)
     network = tiny_network(recipe.network).train()
+    if start is not None and not (out / STATE).exists():
+        _begin_from(start, network)
+    corpus = read_corpus(recipe, root)
     optimizer = torch.optim.AdamW(
         network.parameters(), lr=recipe.schedule.learning_rate, weight_decay=0, betas=(0.9, 0.99)
     )
     generator = Generator().manual_seed(recipe.seed)
-    first = _resume(out / "state.pt", recipe, network, optimizer, generator)
+    first = _resume(out / STATE, recipe, network, optimizer, generator)
     for step in range(first, recipe.schedule.steps):
         started = time.perf_counter()
         for group in optimizer.param_groups:
@@ -109,7 +122,7 @@ def train(
                 "optimizer": optimizer.state_dict(),
                 "generator": generator.get_state(),
             }
-            _write(out / "state.pt", partial(torch.save, state))
+            _write(out / STATE, partial(torch.save, state))
     network.eval().requires_grad_(False)
     weights = {name: value.contiguous() for name, value in network.state_dict().items()}
     _write(out / f"{recipe.name}.safetensors", partial(save_file, weights))
@@ -188,6 +201,26 @@ def _semantic_loss(recipe: Recipe, corpus: Corpus, embeddings: Tensor, rows: Ten
         margin=recipe.semantics.margin,
         temperature=recipe.semantics.temperature,
     )
+
+
+def _begin_from(path: Path, network: nn.Module) -> None:
+    try:
+        held = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise ValueError(f"{path}: not weights that a run could begin from ({error})") from error
+    shapes, expected = (
+        {name: tuple(value.shape) for name, value in tensors.items()}
+        for tensors in (held, network.state_dict())
+    )
+    odd = sorted(
+        name for name in shapes.keys() | expected if shapes.get(name) != expected.get(name)
+    )
+    if odd:
+        raise ValueError(
+            f"{path}: weights of a network of another shape than the recipe's: for {odd[0]} "
+            f"expected {expected.get(odd[0], 'nothing')}, found {shapes.get(odd[0], 'nothing')}"
+        )
+    network.load_state_dict(held)
 
 
 def _resume(
