@@ -80,3 +80,16 @@ def check_budget(eps: float, name: str = "eps") -> float:
     if not math.isfinite(value) or value < 0:
         raise ValueError(f"{name}: expected a finite number of at least 0, found {eps}")
     return value
+
+
+def one_line(error: BaseException, most: int = 200) -> str:
+    r"""What ``error`` says, as one printable line of at most ``most`` characters, for a message.
+
+    >>> one_line(ValueError("not\n  this\x1b[2J"))
+    'not this\\x1b[2J'
+    >>> one_line(TimeoutError())
+    'TimeoutError'
+    """
+    line = " ".join(str(error).split())
+    shown = (c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in line)
+    return "".join(shown)[:most] or type(error).__name__

@@ -68,14 +68,14 @@ def distill(
     """  # noqa: E501  # a command stays in one line
     from percert.training.distillation import distill as run_distillation
     from percert.training.distillation import read_distill_recipe
-    from percert.training.engine import Devices, start_fabric
+    from percert.training.engine import Devices, launched
 
     started = time.perf_counter()
     settings = read_distill_recipe(recipe)
-    fabric = start_fabric(Devices(device, devices, nodes))
-    run_distillation(settings, data, out, fabric, tensorboard=tensorboard)
-    if fabric.is_global_zero:
-        finish(recipe, settings.seed, out, str(fabric.device), started, as_json)
+    with launched(Devices(device, devices, nodes)) as fabric:
+        run_distillation(settings, data, out, fabric, tensorboard=tensorboard)
+        if fabric.is_global_zero:
+            finish(recipe, settings.seed, out, str(fabric.device), started, as_json)
 
 
 def finish(recipe: Path, seed: int, out: Path, device: str, started: float, as_json: bool) -> None:

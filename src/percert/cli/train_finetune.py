@@ -50,15 +50,15 @@ def finetune(
 
     percert train finetune recipes/lipsim-paper-finetune.toml --data /data --model runs/distill --out runs/night
 
-    percert eval twoafc night --data /data/night --metric runs/night
+    percert eval twoafc nights/ --metric ./runs/night --out out/night
     """  # noqa: E501  # a command stays in one line
-    from percert.training.engine import Devices, start_fabric
+    from percert.training.engine import Devices, launched
     from percert.training.finetuning import finetune as run_finetuning
     from percert.training.finetuning import read_finetune_recipe
 
     started = time.perf_counter()
     settings = read_finetune_recipe(recipe)
-    fabric = start_fabric(Devices(device, devices, nodes))
-    run_finetuning(settings, data, out, fabric, model=model, tensorboard=tensorboard)
-    if fabric.is_global_zero:
-        finish(recipe, settings.seed, out, str(fabric.device), started, as_json)
+    with launched(Devices(device, devices, nodes)) as fabric:
+        run_finetuning(settings, data, out, fabric, model=model, tensorboard=tensorboard)
+        if fabric.is_global_zero:
+            finish(recipe, settings.seed, out, str(fabric.device), started, as_json)

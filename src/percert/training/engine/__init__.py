@@ -4,6 +4,7 @@ from percert.training.engine.checkpoint import Checkpoints
 from percert.training.engine.devices import Devices, start_fabric
 from percert.training.engine.run import Schedule, Task, run
 from percert.training.engine.sound import NonFiniteError
+from percert.training.engine.together import launched
 
 __all__ = [
     "Checkpoints",
@@ -11,6 +12,7 @@ __all__ = [
     "NonFiniteError",
     "Schedule",
     "Task",
+    "launched",
     "run",
     "start_fabric",
 ]

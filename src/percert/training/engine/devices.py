@@ -1,10 +1,12 @@
 """On what a run computes: one process or many, through lightning-fabric."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from percert.check import one_line
 from percert.device import resolve_device
 
 
@@ -31,27 +33,43 @@ def start_fabric(devices: Devices) -> Any:
     """A launched ``Fabric``: where there are several processes, each comes out of it.
 
     Float32 throughout. Raises ``ValueError`` where lightning-fabric is not installed, or the
-    devices are not there.
+    devices are not there. :func:`~percert.training.engine.together.launched` is this for processes
+    that are to stop together.
     """
+    return launch(new_fabric(devices))
+
+
+def new_fabric(devices: Devices) -> Any:
+    """A ``Fabric`` that is still to be launched. Raises what :func:`start_fabric` does."""
     try:
         from lightning_fabric import Fabric
     except ModuleNotFoundError:
         raise ValueError("training: needs lightning-fabric: pip install 'percert[train]'") from None
     count, nodes = process_counts(devices, os.environ)
     kind = resolve_device(devices.device).type
-    try:
-        fabric = Fabric(
+    with _refusals():
+        return Fabric(
             accelerator="cuda" if kind == "cuda" else "cpu",
             devices=count,
             num_nodes=nodes,
             strategy="ddp" if count * nodes > 1 else "auto",
             precision="32-true",
         )
+
+
+def launch(fabric: Any) -> Any:
+    """Start the other processes of ``fabric``, where there are some, and meet them; returns it."""
+    with _refusals():
         fabric.launch()
-    except (RuntimeError, ValueError, ImportError) as error:
-        why = " ".join(str(error).split())
-        raise ValueError(f"training: cannot start {count} x {nodes} processes: {why}") from error
     return fabric
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    try:
+        yield
+    except (RuntimeError, ValueError, ImportError) as error:
+        raise ValueError(f"training: cannot start: {one_line(error, 500)}") from error
 
 
 def process_counts(devices: Devices, environment: Mapping[str, str]) -> tuple[int, int]:
