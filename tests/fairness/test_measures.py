@@ -1,5 +1,7 @@
 """The usual measures: fairlearn's own functions, loops, and fairlearn's own bootstrap."""
 
+import sys
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,7 +12,7 @@ from fairlearn.metrics import (
     true_positive_rate,
 )
 
-from percert.fairness.measures import _combined, _outcomes, _rates, group_measures
+from percert.fairness.measures import _outcomes, _point, group_measures
 from percert.fairness.table import check_predictions
 
 
@@ -81,14 +83,26 @@ def test_odds_of_more_classes_are_the_mean_of_each_against_the_rest():
     assert found["equalized_odds_difference"].value == pytest.approx(max(gaps.values()))
 
 
-@pytest.mark.parametrize("classes", [2, 3])
+@pytest.mark.parametrize("classes", [0, 2, 3])
 def test_what_is_resampled_is_what_fairlearn_measures(classes):
-    frame = rows(classes=classes)
-    outcomes, _ = _outcomes(frame)
-    all_rows = np.arange(len(frame))
-    fast = _combined(_rates(outcomes, all_rows))
-    for name, measure in values(frame).items():
-        assert fast[name] == pytest.approx(measure.value), name
+    frame = rows(classes=max(classes, 2))
+    if not classes:
+        frame = frame.drop(columns=["label", "prediction"])
+    theirs, worst = _point(*_outcomes(frame))
+    found = values(frame)
+    assert found.keys() == theirs.keys()
+    for name, value in theirs.items():
+        assert found[name].value == pytest.approx(value, rel=1e-12), name
+    assert found["worst_group_accuracy"].group == worst
+
+
+def test_fairlearn_is_asked_only_for_values_with_intervals(monkeypatch):
+    frame = rows(count=100)
+    expected = {m.name: m.value for m in group_measures(frame, draws=1)}
+    monkeypatch.setitem(sys.modules, "fairlearn.metrics", None)
+    assert {m.name: m.value for m in group_measures(frame, draws=0)} == pytest.approx(expected)
+    with pytest.raises(ImportError):
+        group_measures(frame, draws=1)
 
 
 def test_intervals_are_about_those_of_fairlearns_bootstrap():
