@@ -9,6 +9,7 @@ from typing import BinaryIO
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
+from percert.check import one_line
 from percert.images.error import ImageError
 from percert.images.formats import FORMATS, why_unidentified
 from percert.images.pixels import to_tensor
@@ -91,11 +92,11 @@ def _load(stream: BinaryIO, path: str | os.PathLike[str], max_pixels: int) -> Te
     except _Refused as error:
         raise ImageError(path, str(error)) from error
     except Image.DecompressionBombError as error:
-        raise ImageError(path, f"refused by pillow, {_one_line(error)}") from error
+        raise ImageError(path, f"refused by pillow, {one_line(error)}") from error
     except MemoryError as error:
         raise ImageError(path, "needs more memory than there is") from error
     except Exception as error:  # pillow lets many kinds through when a file is damaged
-        raise ImageError(path, f"a damaged or truncated file ({_one_line(error)})") from error
+        raise ImageError(path, f"a damaged or truncated file ({one_line(error)})") from error
 
 
 class _Refused(Exception):
@@ -157,7 +158,3 @@ def _upright(image: Image.Image) -> Image.Image:
         return image  # a broken EXIF block is no reason to refuse the picture
     method = _UPRIGHT.get(orientation) if isinstance(orientation, int) else None
     return image if method is None else image.transpose(method)
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__

@@ -1,14 +1,16 @@
 """Published weights: where they are looked for, and how they are fetched and checked."""
 
-import hashlib
 import importlib.util
 import os
+import shutil
 import tempfile
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+
+from percert.digest import file_sha256
 
 #: Names a folder of weights, searched before all others.
 FOLDER_VARIABLE = "PERCERT_WEIGHTS"
@@ -85,20 +87,17 @@ def fetch(file: WeightFile, folder: Path) -> Path:
     """
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / file.names[0]
-    digest = hashlib.sha256()
     handle, temporary = tempfile.mkstemp(dir=folder, suffix=".part")
     try:
         with (
             os.fdopen(handle, "wb") as out,
             urllib.request.urlopen(file.url, timeout=TIMEOUT) as response,
         ):
-            while block := response.read(1 << 20):
-                digest.update(block)
-                out.write(block)
-        if not digest.hexdigest().startswith(file.sha256):
+            shutil.copyfileobj(response, out)
+        found = file_sha256(temporary)
+        if not found.startswith(file.sha256):
             raise ValueError(
-                f"{file.url}: expected a file whose sha256 begins with {file.sha256}, "
-                f"found {digest.hexdigest()}"
+                f"{file.url}: expected a file whose sha256 begins with {file.sha256}, found {found}"
             )
         os.replace(temporary, target)
     finally:

@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import nn
 
+from percert.check import one_line
 from percert.models.preparation import Preparation
 
 EXTRAS = {"timm": "pip install 'percert[timm]'", "torchvision": "pip install torchvision"}
@@ -71,7 +72,7 @@ def _import(module: str) -> ModuleType:
         raise ValueError(f"{package}: not installed ({error}): {EXTRAS[package]}") from None
     except (ImportError, RuntimeError, OSError, AttributeError) as error:
         raise ValueError(
-            f"{package}: installed, but cannot be imported ({_first_line(error)}); it and torch "
+            f"{package}: installed, but cannot be imported ({one_line(error)}); it and torch "
             "must be of one build"
         ) from None
 
@@ -81,7 +82,7 @@ def _build(package: str, name: str, pretrained: bool, create: Any) -> nn.Module:
         network: nn.Module = create(pretrained)
     except Exception as error:  # a download fails in as many ways as there are clients
         wanted = "weights cannot be had; give a file with --weights" if pretrained else "refused"
-        raise ValueError(f"{package}:{name}: {wanted} ({_first_line(error)})") from error
+        raise ValueError(f"{package}:{name}: {wanted} ({one_line(error)})") from error
     return network
 
 
@@ -89,7 +90,3 @@ def _unknown(package: str, name: str, known: Sequence[str]) -> ValueError:
     near = difflib.get_close_matches(name.lower(), known, n=3, cutoff=0.5)
     hint = f", did you mean {' or '.join(map(repr, near))}?" if near else ""
     return ValueError(f"{package}: knows no model {name!r}{hint}")
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [""])[0][:200] or type(error).__name__

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
+from percert.check import one_line
 from percert.search.rows import StoreHeader, files_schema, images_schema, read_header
 
 #: Addresses of LanceDB that are no folders: nothing can be locked there, and commits alone keep
@@ -65,7 +66,7 @@ def open_tables(path: str, new: StoreHeader | None) -> tuple[Any, Any, StoreHead
         else:
             files = _open(connection, "files")
     except (OSError, RuntimeError) as error:
-        raise ValueError(f"{path}: cannot be opened as a store ({_first_line(error)})") from error
+        raise ValueError(f"{path}: cannot be opened as a store ({one_line(error)})") from error
     header = read_header(images.schema.metadata, path)
     if files is None:
         raise ValueError(f"{path}: a damaged store, its table of files is missing")
@@ -128,7 +129,3 @@ def _check_folder(folder: Path, create: bool) -> None:
         for entry in os.scandir(table):
             if entry.is_symlink():
                 raise ValueError(f"{entry.path}: a link; a store holds none")
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0][:300] if str(error).strip() else type(error).__name__

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from percert.check import one_line
 from percert.images import ImageError, find_images
 from percert.images.load import open_file
 
@@ -83,7 +84,7 @@ def iter_units(files: Iterable[Path]) -> Iterator[Unit | ImageError]:
         except FileNotFoundError:
             yield ImageError(path, "no such file")
         except (OSError, ValueError) as error:
-            yield ImageError(path, f"cannot be read ({_one_line(error)})")
+            yield ImageError(path, f"cannot be read ({one_line(error)})")
 
 
 def iter_sources(files: Iterable[Path], known: IsKnown) -> Iterator[Source | ImageError]:
@@ -132,7 +133,7 @@ def unit_sources(unit: Unit) -> Iterator[Source | ImageError]:
     except ImageError as error:
         yield error
     except (pa.ArrowException, OSError, StopIteration) as error:
-        yield ImageError(unit.path, f"row group {unit.group}: damaged ({_one_line(error)})")
+        yield ImageError(unit.path, f"row group {unit.group}: damaged ({one_line(error)})")
 
 
 def is_parquet(path: Path) -> bool:
@@ -186,7 +187,7 @@ def _row_groups(path: Path) -> list[Unit]:
             metadata = pq.read_metadata(stream)
             names = metadata.schema.to_arrow_schema().names
         except (pa.ArrowException, OSError) as error:
-            raise ImageError(path, f"not a readable parquet file ({_one_line(error)})") from error
+            raise ImageError(path, f"not a readable parquet file ({one_line(error)})") from error
     if "image" not in names:
         raise ImageError(path, f"expected a column image, found {', '.join(names)}")
     units, first = [], 0
@@ -195,7 +196,3 @@ def _row_groups(path: Path) -> list[Unit]:
         units.append(Unit(path, found.st_size, found.st_mtime_ns, group, first, rows))
         first += rows
     return units
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from percert.digest import file_sha256
 from percert.training.example_weights import Bytes, Floats, Ints
 from percert.training.plain_png import encode_png
 
@@ -147,13 +148,10 @@ def list_shards(folder: Path) -> list[Shard]:
 def check_shard(shard: Shard) -> None:
     """Raise ``ValueError`` unless the file holds the bytes that were written."""
     try:
-        with open(shard.path, "rb") as stream:
-            digest = hashlib.sha256()
-            while piece := stream.read(1 << 20):
-                digest.update(piece)
+        digest = file_sha256(shard.path)
     except OSError as error:
         raise ValueError(f"{shard.path}: cannot be read ({error})") from None
-    if not digest.hexdigest().startswith(shard.digest):
+    if not digest.startswith(shard.digest):
         raise ValueError(f"{shard.path}: damaged, its bytes are not those that were written")
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from percert.check import check_images
+from percert.digest import file_sha256
 from percert.images import Resize
 from percert.metrics.weight_files import cache_folder
 from percert.tensors import Embeddings, Images
@@ -91,9 +92,5 @@ def _fingerprint(part: str, folder: Path, bf16: bool) -> str:
     for path in sorted(folder.rglob("*")):
         if path.is_file() and path.suffix in WEIGHTS:
             digest.update(f"{path.relative_to(folder).as_posix()}\n".encode())
-            inner = hashlib.sha256()
-            with path.open("rb") as stream:
-                while block := stream.read(1 << 20):
-                    inner.update(block)
-            digest.update(inner.digest())
+            digest.update(bytes.fromhex(file_sha256(path)))
     return digest.hexdigest()
