@@ -84,8 +84,9 @@ def flip_together(
     """The goal for ``n`` triplets of which the ``perturbed`` images move.
 
     ``triplet`` has ``reference``, ``left`` and ``right``, ``(n, 3, h, w)`` each, ``choice`` ``(n,)``
-    is 0 for left, 1 for right. What moves must have one size. Raises ``ValueError`` where it has
-    not.
+    is 0 for left, 1 for right. What moves must have one size. Any other metric that is 1 - cos of
+    what its ``embed`` gives may say so by an attribute ``angle = True``: that is faster. Raises
+    ``ValueError`` where sizes differ.
 
     >>> from percert.metrics.catalog import create_metric
     >>> metric, photo = create_metric("thumbnail", device="cpu"), torch.eye(16).expand(1, 3, 16, 16)
@@ -106,11 +107,11 @@ def flip_together(
         )
     stay = {role: images for role, images in triplet.items() if role not in roles}
     constant = None
-    if isinstance(model, EmbeddingMetric | DreamSim):
+    if isinstance(model, EmbeddingMetric | DreamSim) or getattr(model, "angle", False) is True:
         # An angle between embeddings: what stays need not be embedded in every step.
         constant = model.constant if isinstance(model, EmbeddingMetric) else 0.0
         with torch.no_grad():
-            stay = {role: model.embed(images) for role, images in stay.items()}
+            stay = {role: model.embed(images) for role, images in stay.items()}  # type: ignore[union-attr]  # these have one
     elif perturbed == "reference":
         return FlipTriplet(triplet["left"], triplet["right"], choice)
     fixed = {role: kept.repeat_interleave(len(roles), 0) for role, kept in stay.items()}

@@ -1,5 +1,6 @@
 """The cheapest change in whole 8-bit levels that a linear model says is enough."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -73,12 +74,11 @@ def moving_pixels(
 class Growth:
     """How a cost grows with the change: with its ``power``, up to ``cap`` levels in a value.
 
-    2 is a quadratic form. A lower power wants fewer pixels (``separate``: values) moved further.
+    2 is a quadratic form. A lower power wants fewer pixels moved further.
     """
 
     power: float = 2.0
     cap: float = 255.0
-    separate: bool = False
 
 
 def whole_levels(pixels: Pixels, scale: Vector, growth: Growth) -> Tensor:
@@ -91,8 +91,7 @@ def whole_levels(pixels: Pixels, scale: Vector, growth: Growth) -> Tensor:
     push = per_sample(scale, pixels.direction) * pixels.direction
     change = times(pixels.inverse, push)
     if growth.power < 2:
-        squared = push * change if growth.separate else (push * change).sum(1, keepdim=True)
-        length = squared.clamp_min(1e-12).sqrt()
+        length = (push * change).sum(1, keepdim=True).clamp_min(1e-12).sqrt()
         wanted = length.clamp_max(10.0) ** (1 / (growth.power - 1))
         change = change * (wanted / length)
         change = change.clamp(-growth.cap, growth.cap)
@@ -112,14 +111,22 @@ def cheapest_scale(
 ) -> Vector:
     """The least scale whose change gains ``wanted`` (``(n,)``) along ``gradient`` (``(n, 3, m)``).
 
-    Doubles from ``start``, then bisects; no call of the model. Where no scale gains enough (every
-    value at its limit), the last one tried.
+    Where no scale gains enough (every value at its limit), the last one tried.
     """
 
     def short(scale: Vector) -> Tensor:
         change = whole_levels(pixels, scale, growth)
         return (gradient * change).sum((1, 2)) / 255 < wanted
 
+    return least_scale(short, start)
+
+
+def least_scale(short: Callable[[Vector], Tensor], start: Vector) -> Vector:
+    """The least scale that is not ``short``, within 0.1 %: doubles from ``start``, then bisects.
+
+    ``short`` says of scales ``(n,)`` which are too small, and costs no call of the model. Where all
+    are, the last one tried.
+    """
     low, high = torch.zeros_like(start), start.clone()
     for _ in range(30):
         too_little = short(high)

@@ -47,6 +47,8 @@ class PerceptualWeights:
 def local_cost(images: Images, cost: CostName, weights: PerceptualWeights | None = None) -> Tensor:
     """The matrices A of ``cost`` around ``images``: ``(n, 3, 3, h, w)``, positive definite.
 
+    Raises ``ValueError`` for an unknown cost, and for ``"l1"``, which is no quadratic form.
+
     >>> local_cost(torch.rand(1, 3, 16, 16), "l2").shape
     torch.Size([1, 3, 3, 16, 16])
     """
@@ -54,10 +56,11 @@ def local_cost(images: Images, cost: CostName, weights: PerceptualWeights | None
         return diagonal(geometric(ssim_curvature(images.contiguous()).diagonal()))
     if cost == "ciede2000":
         return colour_difference(images)
-    if cost in ("l2", "l1"):
+    if cost == "l2":
         return diagonal(torch.ones_like(images))
     if cost != "perceptual":
-        raise ValueError(f"cost: expected one of {', '.join(COSTS)}, found {cost!r}")
+        forms = ", ".join(name for name in COSTS if name != "l1")
+        raise ValueError(f"cost: expected one of {forms}, found {cost!r}")
     weights = weights or PerceptualWeights()
     form = diagonal(geometric(texture(images)) ** weights.texture_power)
     luminance, *opponents = images.new_tensor(OPPONENT)

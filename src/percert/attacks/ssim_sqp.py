@@ -24,6 +24,7 @@ from percert.attacks.integer_step import (
     whole_levels,
 )
 from percert.attacks.local_cost import COSTS, CostName, local_cost
+from percert.attacks.sparse_levels import sparse_levels
 from percert.attacks.surviving import surviving
 from percert.check import check_choice
 from percert.images import round_to_8bit
@@ -31,10 +32,9 @@ from percert.norms import per_sample
 from percert.tensors import Images, Vector
 
 #: How each cost grows with the change of a pixel, where not as its square.
-GROWTH: dict[CostName, Growth] = {
-    "l1": Growth(power=1.3, cap=6, separate=True),
-    "ciede2000": Growth(power=1.3, cap=6),
-}
+GROWTH: dict[CostName, Growth] = {"ciede2000": Growth(power=1.3, cap=6)}
+#: Iterations where none are asked for and 7 are too few.
+STEPS: dict[CostName, int] = {"l1": 60}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,14 +43,15 @@ class SSIMSQP:
 
     ``cost`` is what is made small: ``"perceptual"`` mixes SSIM's curvature with edges and chroma,
     and lowers all perceptual distances at once; ``"ssim"`` SSIM alone; ``"ciede2000"``, ``"l2"``,
-    ``"l1"`` these. ``steps`` iterations of one gradient each, more (to ``most_steps``) only for
-    images that have not reached the goal; then ``search`` forward passes for the least scale.
-    ``momentum`` is the share of the old direction that is kept. ``survive`` names defences, such as
-    ``"jpeg-75+bits-4"``, through which the goal must be reached as well.
+    ``"l1"`` these. ``steps`` iterations of one gradient each (7; of ``"l1"`` 60), more (to
+    ``most_steps``) only for images that have not reached the goal; then ``search`` forward passes
+    for the least scale. ``momentum`` is the share of the old direction that is kept. ``"l1"`` has
+    an iteration of its own (:mod:`percert.attacks.sparse_levels`), without these two. ``survive``
+    names defences, such as ``"jpeg-75+bits-4"``, through which the goal must be reached as well.
     """
 
     cost: CostName = "perceptual"
-    steps: int = 7
+    steps: int | None = None
     most_steps: int = 40
     search: int = 5
     momentum: float = 0.6
@@ -96,6 +97,10 @@ def ssim_sqp(
         raise ValueError("ssim-sqp: looks for the least change, so the goal needs beyond=DISTANCE")
     if not len(images):
         return images.clone()
+    steps = STEPS.get(settings.cost, 7) if settings.steps is None else settings.steps
+    if settings.cost == "l1":
+        most = settings.most_steps
+        return sparse_levels(model, images, goal, steps=steps, most_steps=most, watch=watch)
     track = _begin(images, settings)
     active = torch.arange(len(images), device=images.device)
     for done in range(settings.most_steps + 1):
@@ -108,7 +113,7 @@ def ssim_sqp(
         slope = torch.nan_to_num(slope)
         _keep_best(track, active, current, margin > 0, settings.cost)
         found = track.best_cost[active].isfinite()
-        ended = found if done >= settings.steps else torch.zeros_like(found)
+        ended = found if done >= steps else torch.zeros_like(found)
         active, slope, margin = active[~ended], slope[~ended], margin[~ended]
         if done < settings.most_steps and len(active):
             _step(track, active, slope, margin, settings, first=done == 0)
@@ -189,8 +194,6 @@ def _overflows(pixels: Pixels, scale: Vector) -> Tensor:
 
 
 def _cost(track: _Track, index: Tensor, change: Tensor, cost: CostName) -> Vector:
-    if cost == "l1":
-        return change.abs().flatten(1).sum(1)
     squares = (change * times(track.form[index], change)).sum(1).clamp_min(0)
     return (squares.sqrt() if cost == "ciede2000" else squares).flatten(1).sum(1)
 
