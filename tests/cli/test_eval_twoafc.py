@@ -58,13 +58,20 @@ def test_night_is_scored_reported_and_taken_up_again(nights, tmp_path, percert_j
     assert [entry["eps"] for entry in everything["certified"]] == pytest.approx(
         [36 / 255, 72 / 255, 108 / 255]
     )
+    counted = [(entry["eps"], entry["images"]) for entry in answer["violations"]]
+    assert counted == [(0.05, 4), (5.0, 4)]
     again = read_records(out / "records.parquet")
     assert [row for row in again if row in rows] == rows  # kept, not made anew
     assert (out / "records.parquet").stat().st_mtime_ns > first
     assert json.loads((out / "scores.json").read_text()) == answer
     assert read_run(out)["finished"] is True
     page = (out / "report.html").read_text()
-    for said in ("imagenet", "certified &lt;= empirical &lt;= natural", "data:image/png"):
+    for said in (
+        "imagenet",
+        "Proposition 1",
+        "certified &lt;= empirical &lt;= natural",
+        "data:image/png",
+    ):
         assert said in page
     said = percert(*command(nights, out)).stdout
     assert "worst of all" in said

@@ -4,15 +4,22 @@ import dataclasses
 
 import pytest
 import torch
-from tests.evaluation.twoafc_images import picture
+from tests.evaluation.twoafc_images import picture, triplets
 
 from percert import create_metric
 from percert.certify import distance
 from percert.evaluation import stability
-from percert.evaluation.proposition import count_violations, violation_figure
+from percert.evaluation.proposition import (
+    count_violations,
+    moved_references,
+    proposition_section,
+    violation_figure,
+    violations_table,
+)
 from percert.evaluation.stability import COLUMNS, StabilityRun, evaluate_stability
 from percert.evaluation.stability_report import distance_figure, summarise_stability
-from percert.evaluation.twoafc_attacks import Budget
+from percert.evaluation.twoafc import TwoAFCRun, evaluate_twoafc
+from percert.evaluation.twoafc_attacks import Budget, plan_attacks
 from percert.evaluation.twoafc_check import BrokenCertificate
 from percert.images import save_image
 
@@ -67,6 +74,48 @@ def test_a_steep_metric_violates_the_proposition(paths):
     assert [found.bound_reached for found in summarise_stability(rows)] == [None, None]
     assert violation_figure(rows).startswith(b"\x89PNG")
     assert distance_figure(rows).startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("perturbed", ["reference", "all", "candidates"])
+def test_attacked_triplets_are_held_to_the_proposition_too(perturbed):
+    """d(x, x + delta) is three times the length of delta, and no other difference is longer."""
+
+    class Steep(torch.nn.Module):
+        def forward(self, reference, candidate):
+            return 3 * (reference - candidate).flatten(1).norm(dim=1)
+
+    some, load = triplets(2)
+    plan = plan_attacks(["pgd:steps=3", "apgd-ce:steps=3"], l2=(0.1, 0.2), perturbed=perturbed)
+    run = TwoAFCRun(Steep(), plan, perturbed=perturbed, load=load)
+    rows = [row for step in evaluate_twoafc(run, some) for row in step.rows]
+    moved = moved_references(rows, "steep", perturbed)
+    counts = count_violations(moved)
+    section = proposition_section(moved)
+    if perturbed == "candidates":  # the reference stays
+        assert counts == []
+        assert section is None
+        return
+    assert [(found.eps, found.images, found.violations) for found in counts] == [
+        (0.1, 2, 2),
+        (0.2, 2, 2),
+    ]
+    assert [found.steepest for found in counts] == pytest.approx([3, 3], rel=1e-3)
+    assert "4 of 4 violate it" in section.blocks[0].text
+
+
+def test_of_several_changes_the_steepest_counts():
+    """By hand: the candidates' distances change by 0.5 and 0.1, the image is taken 0.2 away."""
+    clean = {"image": "a", "attack": "none", "attacked": False, "distance_moved": None}
+    clean |= {"distance_left": 1.0, "distance_right": 2.0, "norm": None, "eps": None, "l2": None}
+    fab = {**clean, "attack": "fab", "attacked": True, "norm": "l2", "l2": 0.4}
+    fab |= {"distance_left": 1.5, "distance_right": 1.9, "distance_moved": 0.2}
+    still = {**fab, "attack": "pgd", "l2": 0.0, "distance_left": 1.0, "distance_moved": 0.0}
+    (found,) = count_violations(moved_references([clean, fab, still], "m"))
+    assert (found.eps, found.images, found.violations) == (None, 1, 1)
+    assert found.steepest == pytest.approx(1.25)
+    (found,) = count_violations(moved_references([clean, fab, still], "m", "all"))
+    assert (found.violations, found.steepest) == (0, pytest.approx(0.5))
+    assert violations_table([found]).rows[0][1] == "l2 least"
 
 
 def test_a_distance_beyond_its_certificate_stops_the_run(paths, monkeypatch):

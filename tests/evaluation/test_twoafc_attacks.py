@@ -25,6 +25,15 @@ def test_the_ensemble_is_made_for_every_budget():
     }
 
 
+def test_of_several_images_the_ensemble_is_what_can_move_them_together():
+    plan = plan_attacks(["aa"], l2=(0.5,), perturbed="all")
+    assert list(plan) == [
+        "apgd:loss=cross-entropy,norm=l2,eps=0.5",
+        "apgd:loss=margin,norm=l2,eps=0.5",
+        "square:norm=l2,eps=0.5",
+    ]
+
+
 def test_settings_decide_the_norm_the_budget_and_what_is_left_to_the_lists():
     lists = {"l2": (0.5,), "linf": (0.01,)}
     assert list(plan_attacks(["pgd:norm=linf"], **lists)) == ["pgd:norm=linf,eps=0.01"]

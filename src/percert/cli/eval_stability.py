@@ -64,13 +64,12 @@ def eval_stability(
     --out out/figure7
     """
     from percert.device import resolve_device
-    from percert.evaluation.proposition import count_violations
+    from percert.evaluation.proposition import count_violations, violations_table
     from percert.evaluation.stability import COLUMNS, StabilityRun, attack_name, evaluate_stability
     from percert.evaluation.stability_report import (
         moved_table,
         stability_answer,
         summarise_stability,
-        violations_table,
         write_stability_report,
     )
     from percert.evaluation.twoafc_attacks import Budget

@@ -114,6 +114,11 @@ def eval_twoafc(
     from itertools import islice
 
     from percert.device import resolve_device
+    from percert.evaluation.proposition import (
+        count_violations,
+        moved_references,
+        proposition_section,
+    )
     from percert.evaluation.twoafc import COLUMNS, TwoAFCRun, evaluate_twoafc
     from percert.evaluation.twoafc_attacks import Budget, plan_attacks
     from percert.evaluation.twoafc_report import write_twoafc_report
@@ -178,6 +183,8 @@ def eval_twoafc(
         for value in values
     ]
     scores = score_twoafc(rows, certified, budgets=several, perturbed=perturbed.value)
+    moved = moved_references(rows, metric_name, perturbed.value)
+    about_proposition = proposition_section(moved)
     answer = {
         "out": str(out),
         "source": str(source),
@@ -185,9 +192,11 @@ def eval_twoafc(
         "perturbed": perturbed.value,
         "checked": "certified <= empirical <= natural for every triplet",
         "scores": [asdict(entry) for entry in scores],
+        "violations": [asdict(entry) for entry in count_violations(moved)],
         "bad": [{"name": name, "reason": reason} for name, reason in bad],
     }
-    write_twoafc_report(out, scores, rows, answer, settings)
+    more = [about_proposition] if about_proposition else []
+    write_twoafc_report(out, scores, rows, answer, settings, more)
     if as_json:
         emit_json(answer)
     else:

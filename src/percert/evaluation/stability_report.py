@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from percert.evaluation.proposition import Violations, count_violations, violation_figure
+from percert.evaluation.proposition import count_violations, violation_figure, violations_table
 from percert.evaluation.twoafc_report import NOTHING, number, shown
 from percert.reports.finite import finite
 from percert.reports.page import Figure, Paragraph, Section, Table, write_page, write_whole
@@ -95,30 +95,6 @@ def moved_table(moved: Sequence[Moved]) -> Table:
         ),
         "d(x, x + delta) over the images. Of its bound: the largest share that a distance came to "
         "of what no change of that length can exceed, by the certificate.",
-    )
-
-
-def violations_table(violations: Sequence[Violations]) -> Table:
-    """The counts as a table."""
-    return Table(
-        (
-            ("metric", "left"),
-            ("budget", "left"),
-            ("violations", "right"),
-            ("steepest d / |delta|", "right"),
-            ("at", "left"),
-        ),
-        tuple(
-            (
-                entry.metric,
-                f"{entry.norm} {shown(entry.eps)}",
-                f"{entry.violations} of {entry.images}",
-                number(entry.steepest),
-                entry.worst_image if entry.images else NOTHING,
-            )
-            for entry in violations
-        ),
-        "Images that the metric takes to have moved farther than they did, in l2 and pixels.",
     )
 
 

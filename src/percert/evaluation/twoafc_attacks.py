@@ -69,7 +69,8 @@ def plan_attacks(
 
     A text is a name of the catalog or of :data:`ALIASES`, perhaps with settings. One that does not
     set ``eps`` is made for every budget of ``l2`` and ``linf``, or of the norm that it sets; one
-    that looks for the least change is made once for each norm. Raises ``ValueError`` for an attack
+    that looks for the least change is made once for each norm. Where several images move, an alias
+    stands for those of its attacks that can move them together. Raises ``ValueError`` for an attack
     that does not do for triplets, or not for what moves or for the metric, and for one without a
     budget.
 
@@ -81,7 +82,7 @@ def plan_attacks(
     budgets: dict[BudgetNorm, tuple[float, ...]] = {"l2": tuple(l2), "linf": tuple(linf)}
     found: dict[str, PlannedAttack] = {}
     for text in texts:
-        for spec in _expanded(text):
+        for spec in _expanded(text, perturbed):
             name = spec.partition(":")[0]
             _check_fit(name, perturbed, differentiable)
             for full in _with_budgets(spec, name, budgets):
@@ -91,7 +92,7 @@ def plan_attacks(
     return found
 
 
-def _expanded(text: str) -> list[str]:
+def _expanded(text: str, perturbed: str) -> list[str]:
     alias, colon, settings = text.partition(":")
     if alias not in ALIASES:
         return [text]
@@ -100,7 +101,11 @@ def _expanded(text: str) -> list[str]:
             f"attack {alias}: stands for {', '.join(ALIASES[alias])} and takes no settings; "
             "name them one by one"
         )
-    return [f"{spec},{settings}" if colon else spec for spec in ALIASES[alias]]
+    return [
+        f"{spec},{settings}" if colon else spec
+        for spec in ALIASES[alias]
+        if perturbed == "reference" or spec.partition(":")[0] in TOGETHER
+    ]
 
 
 def _check_fit(name: str, perturbed: str, differentiable: bool) -> None:
