@@ -13,7 +13,9 @@ def test_the_list_says_what_each_takes(percert_json, percert):
     items = {item["name"]: item for item in percert_json("reproduce", "list")["items"]}
     assert len(items) == 32
     assert items["hpot-section4"]["state"] == "offline"
-    assert items["lipsim-figure4"]["needs"][0]["size"] == "unknown"
+    assert items["lipsim-figure4"]["state"] == "offline"
+    assert items["lipsim-table4"]["needs"][0]["size"] == "58 GB unpacked"
+    assert items["hpot-figure13"]["state"] == "needs data"
     assert "hpot-figure13" in percert("reproduce", "list").stdout
 
 
@@ -28,6 +30,8 @@ def test_one_item(percert, percert_json, tmp_path):
 
 
 def test_what_cannot_be_made_says_what_it_takes(percert):
+    result = percert("reproduce", "hpot-figure13", exit_code=1)
+    assert "flickr.com" in result.stdout
     result = percert("reproduce", "lipsim-figure4", exit_code=1)
     assert "retrieval_images.zip" in result.stdout
     result = percert("reproduce", "hpot-figure3", "--out", "out", exit_code=1)

@@ -10,7 +10,8 @@ from safetensors.torch import save_file
 from percert.images import save_image
 from percert.models import load_classifier
 from percert.models.squeezenet import SqueezeNet
-from percert.reproduce import Setting
+from percert.reproduce import Setting, photograph_attacks, triplet_runs
+from percert.reproduce.printed import LIPSIM_TABLE_1, LIPSIM_TABLE_3
 
 NAME = "squeezenet1_0-imagenet.safetensors"
 
@@ -69,3 +70,56 @@ def tiny_data(tmp_path_factory):
 @pytest.fixture
 def setting(tiny_data, tmp_path):
     return Setting(tmp_path / "out", tiny_data, images=2)
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Fewer attacks and steps, small sides: the items call what is tested elsewhere."""
+    some = {
+        "PGD (L2)": "ascent:steps=60,step=0.5",
+        "Human_Perc_OT (a = 0)": "human-perc-ot-literal:steps=3",
+    }
+    monkeypatch.setattr(photograph_attacks, "ATTACKS", some)
+    monkeypatch.setattr(photograph_attacks, "OURS", "ascent:steps=4")
+    for name, value in {
+        "defences.CONFIDENT": "human-perc-ot-literal:steps=6,confidence=1",
+        "embedding_moves.STEPS": 3,
+        "embedding_moves.SIDE": 32,
+        "nearest_pictures.STEPS": 3,
+        "nearest_pictures.SIDE": 32,
+        "triplet_runs.KINDS": ("noise",),
+        "triplet_runs.SIDE": 32,
+        "triplet_pictures.SIDE": 32,
+        "twoafc.QUICK": ("apgd-ce:steps=2",),
+        "twoafc.QUICK_PGD": ("pgd:steps=2",),
+        "twoafc.LIPSIM_TABLE_1": {
+            name: (natural, {eps: found[eps] for eps in (0.5, 2.0)})
+            for name, (natural, found) in LIPSIM_TABLE_1.items()
+        },
+        "twoafc.LIPSIM_TABLE_3": {
+            name: (natural, {0.02: some[0.02]}, {0.02: others[0.02]})
+            for name, (natural, some, others) in LIPSIM_TABLE_3.items()
+        },
+        "natural_scores.MORE": ("gmsd", "thumbnail"),
+        "natural_scores.ATTACKED": {},
+    }.items():
+        monkeypatch.setattr(f"percert.reproduce.{name}", value)
+    triplet_runs._small.cache_clear()
+
+
+@pytest.fixture
+def night_data(tiny_data, tmp_path):
+    """A folder with NIGHT alone, in its published layout: three triplets of its test set."""
+    folder = tmp_path / "published"
+    pictures = tiny_data / "imagenet-compatible" / "images"
+    lines = ["id,left_vote,right_vote,votes,ref_path,left_path,right_path,prompt,split,is_imagenet"]
+    for place in range(3):
+        paths = [f"ref/000/{place:03d}.png", *(f"distort/000/{place:03d}_{s}.png" for s in "01")]
+        for step, path in enumerate(paths):
+            target = folder / "night" / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes((pictures / f"p{place + step:02d}.png").read_bytes())
+        # Neighbours in brightness are the closer ones, whatever a network says.
+        lines.append(f"{place},1,0,6,{','.join(paths)},a cat,test,{place % 2 == 0}")
+    (folder / "night" / "data.csv").write_text("\n".join(lines) + "\n")
+    return folder

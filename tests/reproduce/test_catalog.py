@@ -5,7 +5,8 @@ import re
 
 import pytest
 
-from percert.reproduce import CATALOG, find_item
+from percert.metrics import backbones, dists, lpips, pieapp
+from percert.reproduce import CATALOG, find_item, needs, photograph_attacks
 from percert.reproduce.item import UNKNOWN
 
 #: The addresses that the papers print: LipSim on its first page and for retrieval, the other in
@@ -19,6 +20,16 @@ PRINTED = (
     "https://github.com/JXingZhao/EGNet",
     "https://www.flickr.com/services/api/",
     "https://data.worldbank.org/indicator/NY.GDP.PCAP.CD",
+)
+#: Those of who publishes what the papers do not link to.
+PUBLISHED = (
+    "https://data.csail.mit.edu/nights/nights.zip",
+    "https://github.com/ssundaram21/dreamsim",
+    "https://image-net.org/download.php",
+    "https://github.com/cleverhans-lab/cleverhans/",
+    "https://download.pytorch.org/models/",
+    "https://github.com/photosynthesis-team/piq/releases/download/",
+    "https://ossci-datasets.s3.amazonaws.com/mnist/",
 )
 
 
@@ -34,15 +45,31 @@ def test_every_table_and_figure_has_a_name():
 @pytest.mark.parametrize("name", CATALOG)
 def test_an_item_says_what_can_be_done(name):
     item = CATALOG[name]
-    assert bool(item.run) == bool(item.offline)
+    assert item.run or not item.offline
+    assert bool(item.run) == (item.state != "nothing to run")
     if item.run:
         module, function = item.run.split(":")
         assert callable(getattr(importlib.import_module(module), function))
     for need in (*item.needs, *item.needs_offline):
-        assert need.address == UNKNOWN or need.address in PRINTED
-        assert need.size == UNKNOWN or "squeezenet" in need.what.lower()
+        assert need.address in (UNKNOWN, *PRINTED) or need.address.startswith(PUBLISHED)
+        assert need.size == UNKNOWN or any(letter.isdigit() for letter in need.size)
         assert need.place
     assert item.state != "nothing to run" or re.search("nothing is measured", item.how)
+
+
+def test_weights_go_where_the_metrics_look_for_them():
+    for need, file in (
+        (needs.PIEAPP, pieapp.FILE),
+        (needs.DISTS, dists.FILE),
+        (needs.LPIPS, lpips.heads_file("alex")),
+        (needs.ALEXNET, backbones.FILES["alex"]),
+        (needs.VGG16, backbones.FILES["vgg"]),
+    ):
+        assert need.place.removeprefix("DATA/weights/") == file.names[0]
+    assert needs.PIEAPP.address == pieapp.FILE.url
+    assert needs.ALEXNET.address == backbones.FILES["alex"].url
+    assert needs.VGG16.address == backbones.FILES["vgg"].url
+    assert needs.PIEAPP.place.endswith(photograph_attacks.PIEAPP)
 
 
 def test_an_unknown_name_has_a_suggestion():

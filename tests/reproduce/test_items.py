@@ -1,27 +1,13 @@
 """Every item that can be made from small data, on tiny data."""
 
+from dataclasses import replace
+
 import pytest
 
-from percert.reproduce import CATALOG, Setting, attack_tables, embedding_moves, run_item, twoafc
+from percert.reproduce import CATALOG, run_item
 from percert.reproduce.printed import LIPSIM_TABLE_2
 
-
-@pytest.fixture(autouse=True)
-def _quick(monkeypatch):
-    """Fewer attacks and steps: the items call what is tested elsewhere."""
-    some = {
-        "PGD (L2)": "ascent:steps=60,step=0.5",
-        "Human_Perc_OT (a = 0)": "human-perc-ot-literal:steps=3",
-    }
-    monkeypatch.setattr(attack_tables, "ATTACKS", some)
-    monkeypatch.setattr("percert.reproduce.defences.ATTACKS", some)
-    monkeypatch.setattr(
-        "percert.reproduce.defences.CONFIDENT", "human-perc-ot-literal:steps=6,confidence=1"
-    )
-    monkeypatch.setattr(attack_tables, "OURS", "ascent:steps=4")
-    monkeypatch.setattr(embedding_moves, "STEPS", 3)
-    monkeypatch.setattr(embedding_moves, "SIDE", 32)
-    monkeypatch.setattr(twoafc, "KINDS", ("noise",))
+pytestmark = pytest.mark.usefixtures("quick")
 
 
 def made(name, setting):
@@ -35,7 +21,15 @@ def values(findings):
 
 
 @pytest.mark.parametrize(
-    "name", ["hpot-table1", "hpot-table6", "hpot-figure4", "hpot-figure5", "hpot-figure7"]
+    "name",
+    [
+        "hpot-table1",
+        "hpot-table6",
+        "hpot-figure4",
+        "hpot-figure5",
+        "hpot-figure7",
+        "hpot-figure10",
+    ],
 )
 def test_attacks_on_photographs(name, setting):
     findings = made(name, setting)
@@ -70,43 +64,109 @@ def test_an_attack_is_made_once_for_all_items(setting, monkeypatch):
 def test_moves_stay_below_what_is_proven(setting):
     findings = made("lipsim-figure7", setting)
     found = values(findings)
-    largest = found["lipsim-tiny: largest d(x, x + delta)"]
-    assert 0 < largest <= found["lipsim-tiny: largest d that is possible, proven"]
-    assert found["lipsim-tiny: share of photographs with d(x, x + delta) > 0.5"] == 0
+    largest = found["LipSim, here lipsim-tiny: largest d(x, x + delta)"]
+    assert 0 < largest <= found["LipSim, here lipsim-tiny: largest d that is possible, proven"]
+    assert found["LipSim, here lipsim-tiny: share with d(x, x + delta) > 0.5"] == 0
     farther = made("lipsim-figure6", setting)
     assert len(farther.figures) == 1
     near = values(made("lipsim-figure3b", setting))
-    what = "lipsim-tiny: mean d(x, x + delta)"
+    what = "LipSim, here lipsim-tiny: mean d(x, x + delta)"
     assert near[what] < values(farther)[what]
 
 
 def test_certified_scores_fall_with_the_radius(setting):
     found = values(made("lipsim-table2", setting))
-    natural = found["LipSim, natural score"]
+    natural = found["LipSim, here lipsim-tiny: natural score"]
     for kind in ("Eq. 8", "the exact radius"):
-        scores = [found[f"certified by {kind}, {level}/255"] for level in LIPSIM_TABLE_2[1]]
+        scores = [
+            found[f"LipSim, here lipsim-tiny: certified by {kind}, {level}/255"]
+            for level in LIPSIM_TABLE_2[1]
+        ]
         if None in scores:
             continue
         assert natural >= scores[0] >= scores[1] >= scores[2] >= 0
 
 
-def test_night_is_taken_where_it_is(tiny_data, tmp_path):
-    folder = tmp_path / "data"
-    pictures = tiny_data / "imagenet-compatible" / "images"
-    (folder / "night").mkdir(parents=True)
-    lines = ["id,left_vote,right_vote,votes,ref_path,left_path,right_path,prompt,split,is_imagenet"]
-    for place in range(3):
-        names = [f"p{place + step:02d}.png" for step in range(3)]
-        for name in names:
-            (folder / "night" / name).write_bytes((pictures / name).read_bytes())
-        # Neighbours in brightness are the closer ones, whatever the network says.
-        lines.append(f"{place},1,0,6,{','.join(names)},x,test,{place % 2}")
-    (folder / "night" / "data.csv").write_text("\n".join(lines) + "\n")
-    findings = made("lipsim-table2", Setting(tmp_path / "other", folder, images=2))
-    assert findings.differs[0] == (
-        "2 triplets: the first ones (--images takes more) of NIGHT's test set."
+def test_attacks_leave_no_more_than_the_natural_score_and_say_how_far_they_are(setting):
+    told = []
+    findings = made("lipsim-table1", replace(setting, watch=lambda *step: told.append(step)))
+    by_name = {row.what: row for row in findings.rows}
+    for title in ("lipsim-tiny", "SqueezeNet's features"):
+        name = f"{'LipSim' if title == 'lipsim-tiny' else 'DreamSim'}, here {title}"
+        natural = by_name[f"{name}: natural score"]
+        scores = [by_name[f"{name}: under attack, l2 {eps:g}"] for eps in (0.5, 2)]
+        measured = [natural.measured, *(row.measured for row in scores)]
+        assert measured == sorted(measured, reverse=True)
+        assert None not in [row.deviation for row in (natural, *scores)]
+        steps = [(done, total) for what, done, total in told if what.startswith(title)]
+        assert steps[0][0] < steps[-1][0] == steps[-1][1]
+    assert by_name["LipSim, here lipsim-tiny: under attack, l2 2"].paper == 65.62
+    assert by_name["CLIP: under attack, l2 2"].measured is None
+
+
+def test_triplets_are_judged_once_for_all_items(setting, monkeypatch):
+    natural = values(made("lipsim-table1", setting))
+
+    def fail(*_):
+        raise AssertionError("attacked again")
+
+    monkeypatch.setattr("percert.evaluation.twoafc_batch.TripletBatch._attack", fail)
+    key = "LipSim, here lipsim-tiny: natural score"
+    assert values(made("lipsim-table2", setting))[key] == natural[key]
+    bars = values(made("lipsim-figure3a", setting))
+    under = "LipSim, here lipsim-tiny: under attack, l2 2"
+    assert bars[under] == natural[under]
+
+
+def test_natural_scores_of_groups(setting, tmp_path):
+    rows = {row.what: row for row in made("lipsim-table4", setting).rows}
+    assert rows["PSNR: overall"].paper == 57.1
+    assert 0 <= rows["PSNR: overall"].measured <= 100
+    assert rows["PSNR: ImageNet"].measured is None  # there are none of ImageNet's here
+    assert rows["LPIPS: overall"].measured is None
+    assert rows["gmsd: overall"].paper is None
+
+
+def test_what_is_as_far_as_an_attacked_picture(setting):
+    findings = made("lipsim-figure1", setting)
+    assert len(findings.figures) == 2
+    found = values(findings)
+    for name in ("DreamSim, here SqueezeNet's features", "LipSim, here lipsim-tiny"):
+        assert found[f"{name}: mean d(x, x + delta)"] > 0
+        share = found[f"{name}: mean share of the others that are nearer than it"]
+        some = found[f"{name}: pictures with another one nearer than their attacked version"]
+        assert 0 <= share <= some <= 100
+
+
+def test_nearest_pictures_stay_where_that_is_proven(setting):
+    found = values(made("lipsim-figure4", setting))
+    ours = "LipSim, here lipsim-tiny"
+    assert (
+        found[f"{ours}: proven to stay within l2 2"]
+        <= (found[f"{ours}: nearest image unchanged under attack"])
     )
-    assert not findings.same  # another network than the paper's
+    assert (setting.out / "lipsim-figure4" / "queries-of-10" / "records.parquet").is_file()
+
+
+def test_triplets_to_look_at(setting):
+    findings = made("lipsim-figure5", setting)
+    assert len(findings.figures) == 1
+    assert not findings.rows
+
+
+def test_saliency_maps_by_opencv(setting):
+    pytest.importorskip("cv2")
+    outcome = run_item(CATALOG["hpot-table2"], setting)
+    if outcome.state == "data missing":
+        pytest.skip(outcome.reason)
+    rows = {row.what: row for row in outcome.findings.rows}
+    first = rows["PGD (L2), spectral-residual: mean L1"]
+    assert first.paper == 385.7
+    assert first.measured > 0
+    assert rows["PGD (L2), fine-grained: mean L1"].paper is None
+    assert not outcome.findings.same
+    assert made("hpot-figure6", setting).figures
+    made("hpot-figure11", setting)
 
 
 def test_digits_under_one_step(setting):

@@ -86,10 +86,11 @@ def test_missing_data_say_what_to_put_where(tmp_path):
 
 
 def test_an_item_that_needs_data_says_how_to_make_it(tmp_path):
-    (outcome,) = run_offline(Setting(tmp_path), items=[CATALOG["lipsim-figure4"]])
+    (outcome,) = run_offline(Setting(tmp_path), items=[CATALOG["hpot-figure13"]])
     assert outcome.state == "not offline"
     page = render_page("t", [outcome_section(outcome)])
-    assert "retrieval_images.zip" in page
+    assert "countries.csv" in page
+    assert "https://www.flickr.com/services/api/" in page
     assert "Size: unknown" in page
 
 

@@ -38,8 +38,9 @@ def reproduce(
             "--data",
             metavar="DIR",
             envvar="PERCERT_DATA",
-            help="The folder with imagenet-compatible/, mnist/ and night/, as far as they are "
-            "there.",
+            help="The folder with imagenet-compatible/, mnist/, night/, retrieval/, weights/ and "
+            "so on, as far as they are there; [bold]percert reproduce NAME[/bold] says what it "
+            "takes.",
         ),
     ] = None,
     weights: Annotated[
@@ -56,8 +57,8 @@ def reproduce(
         typer.Option(
             "--images",
             min=1,
-            help="So many photographs are attacked; of digits 10 times, of photographs that are "
-            "only classified 25 times as many.",
+            help="So many photographs are attacked, and of triplets 3 times as many; of digits 10 "
+            "times, of photographs that are only classified 25 times as many.",
         ),
     ] = 4,
     out: Annotated[
@@ -70,6 +71,14 @@ def reproduce(
         ),
     ] = Path("out/reproduce"),
     seed: Annotated[int, typer.Option("--seed", help="Where random numbers start.")] = 0,
+    thorough: Annotated[
+        bool,
+        typer.Option(
+            "--thorough",
+            help="LipSim's tables under all four parts of AutoAttack with their own steps, as in "
+            "the paper: hours on a CPU.",
+        ),
+    ] = False,
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
@@ -87,6 +96,8 @@ def reproduce(
     percert reproduce hpot-section4
 
     percert reproduce all --offline --data data/ --images 20
+
+    percert reproduce lipsim-table1 --data data/ --images 1000 --thorough --device cuda
     """
     from percert.device import resolve_device
     from percert.reproduce import CATALOG, Setting, find_item
@@ -101,7 +112,7 @@ def reproduce(
         )
     items = list(CATALOG.values()) if name == "all" else [find_item(name)]
     place = str(resolve_device(device))
-    setting = Setting(out, data, weights, images, seed, place)
+    setting = Setting(out, data, weights, images, seed, place, thorough)
     outcomes = _make(items, setting)
     if as_json:
         from percert.reproduce.report import answer
@@ -122,14 +133,17 @@ def reproduce(
 
 def _make(items: "list[Item]", setting: "Setting") -> "list[Outcome]":
     """Make ``items``, and after each write everything that there is so far."""
+    from dataclasses import replace
+
+    from percert.cli.reproduce_progress import watching
     from percert.reproduce.run import run_item
 
     began = time.perf_counter()
     outcomes: list[Outcome] = []
     for item in items:
-        if item.run and sys.stderr.isatty():
-            complain(f"making {item.name}")
-        outcomes.append(run_item(item, setting, command=["percert", *sys.argv[1:]]))
+        with watching(item.name) as watch:
+            told = replace(setting, watch=watch)
+            outcomes.append(run_item(item, told, command=["percert", *sys.argv[1:]]))
         if outcomes[-1].state == "made":
             _write(outcomes, setting, time.perf_counter() - began, finished=False)
     if any(outcome.findings is not None for outcome in outcomes):
@@ -152,7 +166,11 @@ def _write(
     write_run(
         out,
         command=["percert", *sys.argv[1:]],
-        settings={"images": setting.images, "data": setting.data and os.path.abspath(setting.data)},
+        settings={
+            "images": setting.images,
+            "thorough": setting.thorough,
+            "data": setting.data and os.path.abspath(setting.data),
+        },
         seed=setting.seed,
         device=setting.device,
         seconds=seconds,

@@ -1,53 +1,43 @@
-"""Tables 1, 3, 4 and 6 and Figures 4 and 5 of Human Imperceptible Attacks, on small data."""
+"""Tables 1, 3, 4 and 6 of Human Imperceptible Attacks: attacks on photographs, in numbers."""
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
-
 from percert.evaluation.attack_evaluation import AttackEvaluation, evaluate_attacks
-from percert.evaluation.attack_pictures import attacked_pictures
 from percert.evaluation.attack_tables import AttackNumbers
-from percert.reports.attack_plots import boxes_and_cumulative
-from percert.reports.page import Figure
-from percert.reports.records import column
 from percert.reproduce.item import Compared, Findings, Setting
-from percert.reproduce.photographs import attack_photographs, folder_of
-from percert.reproduce.printed import HPOT_TABLE_1, HPOT_TABLE_3, HPOT_TABLE_4, HPOT_TABLE_6
-
-#: The attacks of Table 1 by the paper's names, as they are run here.
-ATTACKS = {
-    "PerC_AL": "perc-al:steps=100",
-    "PGD (L2)": "ascent:rescale_steps=0,loss=cross-entropy",
-    "NPTM (PPGD)": "ppgd",
-    "NPTM (LPA)": "lpa",
-    "Human_Perc_OT (a = 0)": "human-perc-ot-literal",
-}
-#: Human_Perc_OT as it is made to work here, beside them.
-OURS = "human-perc-ot"
-COST = "squeezenet1_0 is attacked, ResNet-50 in the paper"
-DIFFERS = (
-    COST + ": the paper's weights and its remaining photographs are not here.",
-    "A few photographs stand for 1,000: means of so few say little. --images takes more.",
-    "Human_Perc_OT's cost is 1 - SSIM, PieAPP in the paper; LPIPS and DISTS are not measured, as "
-    "their weights have to be downloaded.",
-    "PPGD and LPA keep the attacked network's own features within their bound, AlexNet's in the "
-    "work they are from.",
-    "PerC-AL runs 100 steps, 1,000 in its own work. The paper says neither how long PGD's steps "
-    "are nor when it stops: here it takes l2 steps of 0.1 up to its first success.",
-    "Success is that of the image as returned; distances are means over the 8-bit files that "
-    "succeed, and there are none where rounding undoes every success. Photographs that are "
-    "misclassified to begin with are not attacked.",
+from percert.reproduce.photograph_attacks import (
+    PERCEPTUAL,
+    all_attacks,
+    attacks_there,
+    differs,
+    measured_rows,
+    paper_attacks,
+)
+from percert.reproduce.photographs import attack_photographs
+from percert.reproduce.printed import (
+    HPOT_TABLE_1,
+    HPOT_TABLE_1_PERCEPTUAL,
+    HPOT_TABLE_3,
+    HPOT_TABLE_4,
+    HPOT_TABLE_6,
 )
 
 
 def table_1(setting: Setting) -> Findings:
     """Success and distances of the five attacks, and of the corrected one."""
-    numbers = _numbers(_evaluated(setting, [*ATTACKS.values(), OURS]))
+    attacks = all_attacks(setting)
+    numbers = _numbers(_evaluated(setting, list(attacks.values()), tuple(PERCEPTUAL)))
     rows: list[Compared] = []
-    for name, spec in (*ATTACKS.items(), (f"{OURS}, not in the paper", OURS)):
-        rows += _rows(name, numbers.get(spec), HPOT_TABLE_1.get(name))
-        rows.append(Compared(f"{name}: mean 1 - SSIM", None, _mean(numbers.get(spec), "ssim")))
-    return Findings(tuple(rows), DIFFERS)
+    for name, spec in attacks.items():
+        entry = numbers.get(spec)
+        rows += _rows(name, entry, HPOT_TABLE_1.get(name))
+        printed = HPOT_TABLE_1_PERCEPTUAL.get(name, (None, None))
+        for (called, metric), paper in zip(PERCEPTUAL.items(), printed, strict=True):
+            mean = _mean(entry, metric)
+            value = None if mean is None else 1000 * mean
+            rows.append(Compared(f"{name}: mean {called} x 1000", paper, value))
+        rows.append(Compared(f"{name}: mean 1 - SSIM", None, _mean(entry, "ssim")))
+    return Findings(tuple(rows), differs(setting))
 
 
 def table_3(setting: Setting) -> Findings:
@@ -62,7 +52,8 @@ def table_4(setting: Setting) -> Findings:
 
 def table_6(setting: Setting) -> Findings:
     """Seconds for 1,000 images, from those for the images here."""
-    numbers = _numbers(_evaluated(setting, list(ATTACKS.values())))
+    attacks = paper_attacks(setting)
+    numbers = _numbers(_evaluated(setting, list(attacks.values())))
     rows = [
         Compared(
             f"{name}: seconds for 1,000 images",
@@ -70,56 +61,13 @@ def table_6(setting: Setting) -> Findings:
             _seconds(numbers.get(spec)),
             "s",
         )
-        for name, spec in ATTACKS.items()
+        for name, spec in attacks.items()
     ]
     time = (
         "Times are those of this machine, with whatever else ran on it, times 1,000 by the number "
         "of photographs; the paper's are of an NVIDIA V100."
     )
-    return Findings(tuple(rows), (time, *DIFFERS))
-
-
-def figure_4(setting: Setting) -> Findings:
-    """Attacked photographs beside their originals; nothing to compare in numbers."""
-    specs = [*ATTACKS.values(), OURS]
-    runs = attack_photographs(setting, specs)
-    figures = attacked_pictures(runs.rows, folder_of(setting), 2)
-    return Findings((), DIFFERS, tuple(figures))
-
-
-def figure_5(setting: Setting) -> Findings:
-    """The distribution of 1 - SSIM of each attack, and its quartiles."""
-    evaluation = _evaluated(setting, [*ATTACKS.values(), OURS])
-    names = {spec: name for name, spec in ATTACKS.items()}
-    samples, rows = {}, []
-    for entry in evaluation.own:
-        name = names.get(entry.attack, f"{entry.attack}, not in the paper")
-        some = [
-            row
-            for row in evaluation.rows
-            if row["attack"] == entry.attack and row["attacked"] and row["success_8bit"]
-        ]
-        samples[name] = np.array(column(some, "ssim"), dtype=np.float64)
-        spread = entry.distances["ssim"]
-        for what in ("lower", "median", "upper"):
-            value = None if spread is None else float(getattr(spread, what))
-            label = {"lower": "first quartile", "median": "median", "upper": "third quartile"}[what]
-            rows.append(Compared(f"{name}: {label} of 1 - SSIM", None, value))
-    figures: tuple[Figure, ...] = ()
-    if any(map(len, samples.values())):
-        counts = {
-            names.get(e.attack, f"{e.attack}, not in the paper"): e.attacked for e in evaluation.own
-        }
-        figures = (
-            Figure(
-                boxes_and_cumulative(samples, counts, value_label="1-SSIM"),
-                "1 - SSIM of the attacked photographs. Left: quartiles and median, whiskers from "
-                "the 5th to the 95th percentile; right: the share within a distance.",
-                "Boxes and cumulative distributions of 1 - SSIM",
-            ),
-        )
-    drawn = "The paper draws DISTS, and prints no numbers of it beside the means of Table 1."
-    return Findings(tuple(rows), (drawn, *DIFFERS), figures)
+    return Findings(tuple(rows), (time, *differs(setting)))
 
 
 def _ablation(
@@ -128,20 +76,25 @@ def _ablation(
     called: str,
     printed: Mapping[float, tuple[float, float, float, float, float]],
 ) -> Findings:
-    specs = {value: f"human-perc-ot-literal:{option}={value:g}" for value in printed}
+    named = {str(value): f"human-perc-ot-literal:{option}={value:g}" for value in printed}
+    specs = attacks_there(setting, named)
     numbers = _numbers(_evaluated(setting, list(specs.values())))
     rows: list[Compared] = []
     for value, (success, seconds, l1, l2, linf) in printed.items():
         name = f"{called} {value:g}"
-        entry = numbers.get(specs[value])
+        entry = numbers.get(specs[str(value)])
         rows += _rows(name, entry, (success, l1, l2, linf))
         rows.append(Compared(f"{name}: seconds for 1,000 images", seconds, _seconds(entry), "s"))
-    return Findings(tuple(rows), DIFFERS)
+    return Findings(tuple(rows), differs(setting))
 
 
-def _evaluated(setting: Setting, specs: Sequence[str]) -> AttackEvaluation:
+def _evaluated(
+    setting: Setting, specs: Sequence[str], perceptual: Sequence[str] = ()
+) -> AttackEvaluation:
+    """The attacks, with the distances of ``perceptual`` whose weights are there."""
     runs = attack_photographs(setting, specs)
-    return evaluate_attacks(runs, runs.rows, runs.own_distances)
+    rows, names = measured_rows(setting, runs, perceptual)
+    return evaluate_attacks(runs, rows, (*runs.own_distances, *names))
 
 
 def _numbers(evaluation: AttackEvaluation) -> dict[str, AttackNumbers]:
@@ -166,7 +119,7 @@ def _rows(
 
 
 def _mean(entry: AttackNumbers | None, name: str) -> float | None:
-    return None if entry is None else entry.mean(name)
+    return None if entry is None or name not in entry.distances else entry.mean(name)
 
 
 def _seconds(entry: AttackNumbers | None) -> float | None:

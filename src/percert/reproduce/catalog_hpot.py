@@ -2,6 +2,8 @@
 
 from percert.reproduce.item import Item
 from percert.reproduce.needs import (
+    ALEXNET,
+    COUNTRIES,
     DISTS,
     EGNET,
     FLICKR,
@@ -13,17 +15,21 @@ from percert.reproduce.needs import (
     RESNET50,
     SOME_PHOTOGRAPHS,
     SQUEEZENET,
+    VGG16,
     WORLD_BANK,
 )
 
 _ATTACKS = (
-    "percert attack classify --model torchvision:resnet50 with these attacks, then percert eval "
-    "attacks"
+    "this with the weights in DATA/weights and --images 1000, or percert attack classify --model "
+    "torchvision:resnet50 with these attacks, then percert eval attacks"
 )
 _OFFLINE = "the same attacks on SqueezeNet 1.0, with 1 - SSIM for PieAPP, on a few photographs"
-_OWN = (IMAGENET_COMPATIBLE, RESNET50, PIEAPP, LPIPS, DISTS)
+_OWN = (IMAGENET_COMPATIBLE, RESNET50, PIEAPP, LPIPS, ALEXNET, DISTS, VGG16)
 _SMALL = (SOME_PHOTOGRAPHS, SQUEEZENET)
-_SALIENCY = "percert eval saliency measures saliency maps, with other models than EGNet"
+_SALIENCY = "this with EGNet as an ONNX file in DATA/weights, or percert eval saliency with it"
+_MAPS = (
+    _OFFLINE + ", and the maps of OpenCV's spectral residual and fine grained saliency for EGNet's"
+)
 
 HPOT_ITEMS = (
     Item(
@@ -42,6 +48,9 @@ HPOT_ITEMS = (
         "differences of human saliency maps, by EGNet",
         _SALIENCY,
         (*_OWN, EGNET),
+        _MAPS,
+        "percert.reproduce.saliency:table_2",
+        _SMALL,
     ),
     Item(
         "hpot-table3",
@@ -120,7 +129,7 @@ HPOT_ITEMS = (
         _ATTACKS,
         _OWN,
         _OFFLINE,
-        "percert.reproduce.attack_tables:figure_4",
+        "percert.reproduce.attack_figures:figure_4",
         _SMALL,
     ),
     Item(
@@ -130,7 +139,7 @@ HPOT_ITEMS = (
         _ATTACKS,
         _OWN,
         _OFFLINE + ", and 1 - SSIM for DISTS",
-        "percert.reproduce.attack_tables:figure_5",
+        "percert.reproduce.attack_figures:figure_5",
         _SMALL,
     ),
     Item(
@@ -139,6 +148,9 @@ HPOT_ITEMS = (
         "saliency maps of attacked photographs, by EGNet",
         _SALIENCY,
         (*_OWN, EGNET),
+        _MAPS,
+        "percert.reproduce.saliency:figure_6",
+        _SMALL,
     ),
     Item(
         "hpot-figure7",
@@ -177,6 +189,9 @@ HPOT_ITEMS = (
         "more attacked photographs to look at",
         "as hpot-figure4",
         _OWN,
+        _OFFLINE + ", other ones than those of hpot-figure4",
+        "percert.reproduce.attack_figures:figure_10",
+        _SMALL,
     ),
     Item(
         "hpot-figure11",
@@ -184,19 +199,24 @@ HPOT_ITEMS = (
         "more saliency maps, by EGNet",
         _SALIENCY,
         (*_OWN, EGNET),
+        _MAPS,
+        "percert.reproduce.saliency:figure_11",
+        _SMALL,
     ),
     Item(
         "hpot-figure12",
         "hpot",
         "distribution of the attacks' LPIPS distances",
-        "as hpot-figure5, with --metrics lpips-alex=FILE",
-        _OWN,
+        "this with the weights of LPIPS in DATA/weights",
+        (*_OWN, *_SMALL),
+        run="percert.reproduce.attack_figures:figure_12",
     ),
     Item(
         "hpot-figure13",
         "hpot",
         "share of images by country",
-        "percert data geo, which draws it as images-by-country.png",
-        (FLICKR, WORLD_BANK),
+        "percert data geo LIST --out DATA/geo, then this",
+        (FLICKR, COUNTRIES),
+        run="percert.reproduce.country_shares:figure_13",
     ),
 )

@@ -2,21 +2,27 @@
 
 from percert.reproduce.item import Item
 from percert.reproduce.needs import (
+    ALEXNET,
+    DISTS,
     DREAMSIM,
     IMAGENET,
     LIPSIM,
+    LPIPS,
     NIGHT,
     RETRIEVAL,
+    SOME_OF_IMAGENET,
     SOME_PHOTOGRAPHS,
     SQUEEZENET,
+    VGG16,
 )
 
 _TRIPLETS = "lipsim-tiny on distorted photographs, the less distorted one being the closer"
 _MOVES = "lipsim-tiny, and SqueezeNet's features in DreamSim's place, on photographs"
 _PAPERS_OWN = (
-    "this with NIGHT and the weights in DATA, or percert eval twoafc on NIGHT with --metric "
-    "lipsim-small --checkpoint FILE"
+    "this with NIGHT and the weights in DATA, --images 1000 and --thorough, or percert eval twoafc "
+    "on NIGHT with --metric lipsim-small --checkpoint FILE"
 )
+_RIVAL = ", and SqueezeNet's features in DreamSim's place"
 _PHOTOGRAPHS = (SOME_PHOTOGRAPHS,)
 _WITH_SQUEEZENET = (SOME_PHOTOGRAPHS, SQUEEZENET)
 
@@ -27,9 +33,9 @@ LIPSIM_ITEMS = (
         "2AFC under l2-AutoAttack on the reference, NIGHT",
         _PAPERS_OWN + " and --attack aa at l2 0.5, 1, 2 and 3",
         (NIGHT, LIPSIM, DREAMSIM),
-        _TRIPLETS + ", under Auto-PGD with both of AutoAttack's losses for two logits",
+        _TRIPLETS + _RIVAL + ", under Auto-PGD with both of AutoAttack's losses for two logits",
         "percert.reproduce.twoafc:table_1",
-        _PHOTOGRAPHS,
+        _WITH_SQUEEZENET,
     ),
     Item(
         "lipsim-table2",
@@ -47,23 +53,32 @@ LIPSIM_ITEMS = (
         "2AFC under linf-AutoAttack and linf-PGD on the reference, NIGHT",
         _PAPERS_OWN + " and --attack aa and pgd at linf 0.01, 0.02 and 0.03",
         (NIGHT, LIPSIM, DREAMSIM),
-        _TRIPLETS + ", under Auto-PGD and PGD",
+        _TRIPLETS + _RIVAL + ", under Auto-PGD and PGD",
         "percert.reproduce.twoafc:table_3",
-        _PHOTOGRAPHS,
+        _WITH_SQUEEZENET,
     ),
     Item(
         "lipsim-table4",
         "lipsim",
         "natural 2AFC scores of many metrics on NIGHT, ImageNet and other images apart",
-        "percert eval twoafc on NIGHT, a run a metric; its groups are ImageNet and the rest",
-        (NIGHT, LIPSIM, DREAMSIM),
+        "this with NIGHT and the weights in DATA and --images 1000, or percert eval twoafc on "
+        "NIGHT, a run a metric; its groups are ImageNet and the rest",
+        (NIGHT, LIPSIM, DREAMSIM, LPIPS, ALEXNET, DISTS, VGG16),
+        "the metrics that take no download, lipsim-tiny and SqueezeNet's features, on distorted "
+        "photographs, of ImageNet and others",
+        "percert.reproduce.natural_scores:table_4",
+        (SOME_PHOTOGRAPHS, SOME_OF_IMAGENET, SQUEEZENET),
     ),
     Item(
         "lipsim-figure1",
         "lipsim",
         "images whose DreamSim distance an attack made as large as that to other photographs",
-        "percert attack metric on NIGHT's triplets with --metric dreamsim",
-        (NIGHT, DREAMSIM),
+        "this with NIGHT and DreamSim's weights in DATA, or percert attack metric on NIGHT's "
+        "images with --metric dreamsim",
+        (NIGHT, DREAMSIM, LIPSIM),
+        "SqueezeNet's features beside lipsim-tiny, on photographs",
+        "percert.reproduce.same_distance:figure_1",
+        _WITH_SQUEEZENET,
     ),
     Item(
         "lipsim-figure2",
@@ -77,12 +92,16 @@ LIPSIM_ITEMS = (
         "2AFC of metrics, natural and under l2-AutoAttack at 2.0, NIGHT",
         "as lipsim-table1 and lipsim-table4, in bars",
         (NIGHT, LIPSIM, DREAMSIM),
+        "lipsim-tiny, SqueezeNet's features, SSIM and thumbnail on distorted photographs, under "
+        "Auto-PGD",
+        "percert.reproduce.natural_scores:figure_3a",
+        _WITH_SQUEEZENET,
     ),
     Item(
         "lipsim-figure3b",
         "lipsim",
         "distribution of d(x, x + delta) under l2-PGD at 1.0",
-        "percert attack metric --goal embedding on 500 images of ImageNet",
+        "this with 500 images in DATA/imagenet and --images 500, or percert eval stability on them",
         (IMAGENET, LIPSIM, DREAMSIM),
         _MOVES,
         "percert.reproduce.embedding_moves:figure_3b",
@@ -92,21 +111,28 @@ LIPSIM_ITEMS = (
         "lipsim-figure4",
         "lipsim",
         "nearest neighbours of attacked queries, l2-PGD at 2.0",
-        "percert index add and percert attack metric --goal embedding, then percert index search",
+        "this with the images in DATA/retrieval, the weights in DATA and --images 500, or percert "
+        "eval retrieval",
         (RETRIEVAL, LIPSIM, DREAMSIM),
+        "lipsim-tiny, with what is proven of it, and SqueezeNet's features, searching photographs",
+        "percert.reproduce.nearest_pictures:figure_4",
+        _WITH_SQUEEZENET,
     ),
     Item(
         "lipsim-figure5",
         "lipsim",
         "some triplets of NIGHT",
-        "nothing is measured in it: pictures of the data set",
+        "this with NIGHT in DATA; pictures of the data set, nothing is measured",
         (NIGHT,),
+        "distorted photographs",
+        "percert.reproduce.triplet_pictures:figure_5",
+        (SOME_PHOTOGRAPHS, SOME_OF_IMAGENET),
     ),
     Item(
         "lipsim-figure6",
         "lipsim",
         "distribution of d(x, x + delta) under l2-PGD at 3.0",
-        "percert attack metric --goal embedding on 500 images of ImageNet",
+        "this with 500 images in DATA/imagenet and --images 500, or percert eval stability on them",
         (IMAGENET, LIPSIM, DREAMSIM),
         _MOVES,
         "percert.reproduce.embedding_moves:figure_6",
@@ -116,7 +142,7 @@ LIPSIM_ITEMS = (
         "lipsim-figure7",
         "lipsim",
         "Proposition 1: distances moved by more than the budget, l2 0.5",
-        "percert attack metric --goal embedding on images of ImageNet",
+        "this with images in DATA/imagenet, or percert eval stability on them",
         (IMAGENET, LIPSIM, DREAMSIM),
         _MOVES + ", with what is proven beside it",
         "percert.reproduce.embedding_moves:figure_7",

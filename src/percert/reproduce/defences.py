@@ -3,10 +3,9 @@
 from percert.evaluation.attacked_files import CLEAN
 from percert.evaluation.defence_survival import defended_predictions, survivals
 from percert.lipschitz.weights_hash import weights_hash
-from percert.models import load_classifier
-from percert.reproduce.attack_tables import ATTACKS, DIFFERS
-from percert.reproduce.item import Compared, Findings, Setting, weights_file
-from percert.reproduce.photographs import attack_photographs, folder_of
+from percert.reproduce.item import Compared, Findings, Setting
+from percert.reproduce.photograph_attacks import attacks_there, differs, paper_attacks
+from percert.reproduce.photographs import attack_photographs, classifier_there, folder_of
 
 #: The paper does not print which quality and how many bits.
 DEFENCES = ("jpeg-75", "bits-5")
@@ -16,9 +15,10 @@ CONFIDENT = "human-perc-ot-literal:confidence=5"
 
 def figure_7(setting: Setting) -> Findings:
     """The share of the attacked photographs that still is misclassified behind each defence."""
-    specs = {**ATTACKS, "Human_Perc_OT (a = 5)": CONFIDENT}
+    confident = attacks_there(setting, {"Human_Perc_OT (a = 5)": CONFIDENT})
+    specs = {**paper_attacks(setting), **confident}
     runs = attack_photographs(setting, list(specs.values()))
-    model = load_classifier("squeezenet1_0", setting.device, weights_file(setting))
+    model, _ = classifier_there(setting)
     folder = setting.out / "defended"
     folder.mkdir(parents=True, exist_ok=True)
     found = defended_predictions(
@@ -39,6 +39,6 @@ def figure_7(setting: Setting) -> Findings:
         (
             "The paper draws these shares and prints no numbers, nor which quality of JPEG and how "
             "many bits; here they are JPEG 75 and 5 bits a channel.",
-            *DIFFERS,
+            *differs(setting),
         ),
     )

@@ -1,52 +1,50 @@
 """Figures 3b, 6 and 7 of LipSim: how far attacks move a distance from 0, on photographs."""
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
 import numpy as np
 import torch
-from torch import Tensor, nn
 
 from percert.attacks import MoveEmbedding
+from percert.attacks.collection import Item, read_subject
 from percert.attacks.pgd import ProjectedGradient
 from percert.certify import distance as certified_distance
-from percert.images import Resize, load_image, round_to_8bit
-from percert.metrics.catalog import create_metric
-from percert.metrics.embedding import direction
-from percert.models.squeezenet import squeezenet
+from percert.images import Resize, round_to_8bit
+from percert.metrics.embedding import EmbeddingMetric
 from percert.reports.attack_plots import boxes_and_cumulative
 from percert.reports.page import Figure
-from percert.reproduce.item import Compared, Findings, Setting, weights_file
-from percert.reproduce.photographs import photographs
+from percert.reproduce.item import Compared, Findings, Setting
+from percert.reproduce.photographs import collection
+from percert.reproduce.stand_ins import Judge, dreamsim_there, lipsim_there
 from percert.tensors import Images
 
 SIDE = 224
 STEPS = 20
-OURS, RIVAL = "lipsim-tiny", "SqueezeNet's features"
-_WHOSE = (
-    f"{OURS} stands for the authors' LipSim and {RIVAL} for DreamSim: their weights are not here, "
-    "and d of different networks has different scales.",
-    f"A few photographs of the ImageNet-Compatible set at {SIDE} x {SIDE}, 500 of ImageNet in the "
-    f"paper; PGD of {STEPS} steps from a random start, on floats.",
-)
+#: So many images are attacked together.
+TOGETHER = 8
+#: The paper's 500 images of ImageNet, where they are.
+IMAGENET = "imagenet"
 
 
-class PlainFeatures(nn.Module):
-    """SqueezeNet's features of unit length, compared by their cosine, without any bound."""
+@dataclass(frozen=True, eq=False)
+class Moved:
+    """Images ``(n, 3, h, w)``; by the judge's title their attacked versions and d(x, x + delta).
 
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
+    ``whole``: they are the paper's, all of them.
+    """
 
-    def embed(self, images: Images) -> Tensor:
-        """Unit vectors ``(n, k)``."""
-        features: Tensor = direction(self.network.embed(images))  # type: ignore[operator]  # torch types attributes as modules
-        return features
-
-    def forward(self, reference: Images, candidate: Images) -> Tensor:
-        return 1 - (self.embed(reference) * self.embed(candidate)).sum(1)
+    judges: tuple[Judge, ...]
+    images: Images
+    attacked: Mapping[str, Images]
+    distances: Mapping[str, np.ndarray]
+    words: tuple[str, ...]
+    whole: bool
 
 
 def figure_3b(setting: Setting) -> Findings:
     """l2-PGD at 1.0, maximising the squared distance of embeddings (Eq. 14)."""
-    return _distribution(setting, 1.0, {RIVAL: 0.6})
+    return _distribution(setting, 1.0, {"DreamSim": 0.6})
 
 
 def figure_6(setting: Setting) -> Findings:
@@ -56,64 +54,114 @@ def figure_6(setting: Setting) -> Findings:
 
 def figure_7(setting: Setting) -> Findings:
     """At 0.5: is the distance moved by more than the budget, against Proposition 1?"""
-    moved, images = _moved(setting, 0.5)
-    metric = create_metric(OURS, device=setting.device)
-    proven = certified_distance(metric, images, images, 0.5).upper
-    rows = [
-        Compared(f"{name}: share of photographs with d(x, x + delta) > 0.5", None, share, "%")
-        for name, share in ((n, 100 * float(np.mean(v > 0.5))) for n, v in moved.items())
-    ]
-    rows += [
-        Compared(f"{name}: largest d(x, x + delta)", None, float(values.max()))
-        for name, values in moved.items()
-    ]
-    rows.append(Compared(f"{OURS}: largest d that is possible, proven", None, float(proven.max())))
+    moved = _moved(setting, 0.5)
+    rows: list[Compared] = []
+    for judge in moved.judges:
+        values = moved.distances[judge.title]
+        share = 100 * float(np.mean(values > 0.5))
+        rows.append(Compared(f"{judge.name}: share with d(x, x + delta) > 0.5", None, share, "%"))
+        largest = float(values.max())
+        rows.append(Compared(f"{judge.name}: largest d(x, x + delta)", None, largest))
+        upper = _proven(judge, moved.images, 0.5)
+        if upper is not None:
+            what = f"{judge.name}: largest d that is possible, proven"
+            rows.append(Compared(what, None, float(upper.max())))
     words = "The paper shows pictures whose DreamSim distance exceeds 0.5, and counts none."
-    return Findings(tuple(rows), (words, *_WHOSE))
+    return Findings(tuple(rows), (words, *moved.words), same=moved.whole)
+
+
+def move_images(
+    setting: Setting, judges: Sequence[Judge], images: Images, eps: float
+) -> dict[str, Images]:
+    """``images`` moved by l2-PGD within ``eps``, as far from their embeddings as it gets, by judge.
+
+    The seed of an image is its place.
+    """
+    attack = ProjectedGradient(norm="l2", eps=eps, steps=STEPS)
+    total, found = len(judges) * len(images), {}
+    for place, judge in enumerate(judges):
+        parts = []
+        for start in range(0, len(images), TOGETHER):
+            some = images[start : start + TOGETHER]
+            seeds = torch.arange(start, start + len(some)) + setting.seed
+            moved = attack(judge.metric, some, MoveEmbedding(some), seeds=seeds)
+            parts.append(moved.detach())
+            done = place * len(images) + start + len(some)
+            setting.watch("moving embeddings of images", done, total)
+        found[judge.title] = torch.cat(parts)
+    return found
+
+
+def read_images(items: Sequence[Item], device: str) -> Images:
+    """The images at the paper's side, rounded to 8 bits, in one batch."""
+    resize = Resize((SIDE, SIDE), "bilinear")
+    pictures = [resize(read_subject(item).image[None]).clamp(0, 1) for item in items]
+    return torch.cat([round_to_8bit(picture) for picture in pictures]).to(device)
 
 
 def _distribution(setting: Setting, eps: float, printed: dict[str, float]) -> Findings:
-    moved, images = _moved(setting, eps)
-    metric = create_metric(OURS, device=setting.device)
-    proven = certified_distance(metric, images, images, eps).upper
-    rows = [
-        Compared(f"{name}: mean d(x, x + delta)", printed.get(name), float(values.mean()))
-        for name, values in moved.items()
-    ]
-    rows.append(
-        Compared(f"{OURS}: mean of the largest d possible, proven", None, float(proven.mean()))
-    )
+    moved = _moved(setting, eps)
+    rows: list[Compared] = []
+    for judge in moved.judges:
+        mean = float(moved.distances[judge.title].mean())
+        paper = printed.get(judge.paper)
+        rows.append(Compared(f"{judge.name}: mean d(x, x + delta)", paper, mean))
+        upper = _proven(judge, moved.images, eps)
+        if upper is not None:
+            what = f"{judge.name}: mean of the largest d possible, proven"
+            rows.append(Compared(what, None, float(upper.mean())))
     figure = Figure(
         boxes_and_cumulative(
-            moved,
-            {name: len(values) for name, values in moved.items()},
+            dict(moved.distances),
+            {name: len(values) for name, values in moved.distances.items()},
             value_label="d(x, x + delta)",
         ),
         f"Distances that l2-PGD of length {eps:g} reaches from 0.",
-        f"Distributions of d(x, x + delta) for {OURS} and {RIVAL}",
+        f"Distributions of d(x, x + delta) for {' and '.join(moved.distances)}",
     )
     words = (
         "The paper's 0.6 is DreamSim's mean, read off its text; of LipSim it says that values are "
         "close to 0."
     )
-    return Findings(tuple(rows), (*((words,) if printed else ()), *_WHOSE), (figure,))
+    said = (*((words,) if printed else ()), *moved.words)
+    return Findings(tuple(rows), said, (figure,), same=moved.whole)
 
 
-def _moved(setting: Setting, eps: float) -> tuple[dict[str, np.ndarray], Images]:
-    """d of each photograph and its attacked version, by network, and the photographs."""
-    resize = Resize((SIDE, SIDE), "bilinear")
-    pictures = [load_image(item.source)[None] for item in photographs(setting)]
-    images = torch.cat([round_to_8bit(resize(picture).clamp(0, 1)) for picture in pictures])
-    images = images.to(setting.device)
-    networks: dict[str, nn.Module] = {
-        OURS: create_metric(OURS, device=setting.device),  # type: ignore[dict-item]  # it is a module
-        RIVAL: PlainFeatures(squeezenet(weights_file(setting)).to(setting.device)),
-    }
-    attack = ProjectedGradient(norm="l2", eps=eps, steps=STEPS)
-    seeds = torch.arange(len(images)) + setting.seed
-    found = {}
-    for name, network in networks.items():
-        attacked = attack(network, images, MoveEmbedding(images), seeds=seeds)
-        with torch.no_grad():
-            found[name] = network(images, attacked).double().cpu().numpy()
-    return found, images
+def _proven(judge: Judge, images: Images, eps: float) -> np.ndarray | None:
+    if not isinstance(judge.metric, EmbeddingMetric):
+        return None
+    parts = [
+        certified_distance(judge.metric, some, some, eps).upper
+        for some in torch.split(images, TOGETHER)
+    ]
+    return torch.cat(parts).double().cpu().numpy()
+
+
+def _moved(setting: Setting, eps: float) -> Moved:
+    items, imagenet = collection(setting, IMAGENET, setting.images)
+    images = read_images(items, setting.device)
+    judges = (lipsim_there(setting), dreamsim_there(setting))
+    attacked = move_images(setting, judges, images, eps)
+    with torch.no_grad():
+        distances = {
+            judge.title: torch.cat(
+                [
+                    judge.metric(one, two).double().cpu()
+                    for one, two in zip(
+                        torch.split(images, TOGETHER),
+                        torch.split(attacked[judge.title], TOGETHER),
+                        strict=True,
+                    )
+                ]
+            ).numpy()
+            for judge in judges
+        }
+    whose = f"images of DATA/{IMAGENET}" if imagenet else "photographs, none of them ImageNet's"
+    words = (
+        *(judge.words for judge in judges),
+        "d of different networks has different scales.",
+        f"{len(images)} {whose}, at {SIDE} x {SIDE}; 500 of ImageNet's test set in the paper. PGD "
+        f"of {STEPS} steps from a random start, on floats.",
+    )
+    own = imagenet and len(images) >= 500 and all(judge.own for judge in judges)
+    return Moved(judges, images, attacked, distances, words, own)

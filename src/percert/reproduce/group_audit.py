@@ -1,5 +1,6 @@
 """Figure 8 of Human Imperceptible Attacks, its left half, on a question that can be asked here."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -23,15 +24,7 @@ ATTRIBUTE = "luminance"
 
 def figure_8(setting: Setting) -> Findings:
     """Does SqueezeNet's accuracy depend on how bright photographs are? Tenths of them as groups."""
-    wide = Setting(
-        setting.out,
-        setting.data,
-        setting.weights,
-        TIMES * setting.images,
-        setting.seed,
-        setting.device,
-    )
-    items = photographs(wide)
+    items = photographs(replace(setting, images=TIMES * setting.images))
     model = load_classifier("squeezenet1_0", setting.device, weights_file(setting))
     light, right = [], []
     for item in items:

@@ -1,8 +1,9 @@
 """A table or figure of a paper: what it takes to make it again, and what came of it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from percert.reports.page import Figure
 
@@ -15,6 +16,13 @@ PAPERS: dict[PaperName, str] = {
 }
 #: What is written where nobody knows.
 UNKNOWN = "unknown"
+
+#: Is told what is being done, how much of it is done, and how much there is.
+Watch: TypeAlias = Callable[[str, int, int], None]
+
+
+def _silent(what: str, done: int, total: int) -> None:
+    del what, done, total
 
 
 @dataclass(frozen=True)
@@ -36,7 +44,8 @@ class Setting:
     """How an item is run. ``out`` is the item's own folder, in that of the whole run.
 
     ``data`` holds the folders that items name; ``weights`` is the file of SqueezeNet 1.0's weights.
-    ``images`` bounds how many photographs, digits or triplets are used.
+    ``images`` bounds how many photographs, digits or triplets are used. ``thorough``: LipSim's
+    tables under all of AutoAttack, with its own steps. ``watch`` is told how far an item is.
     """
 
     out: Path
@@ -45,6 +54,8 @@ class Setting:
     images: int = 4
     seed: int = 0
     device: str = "cpu"
+    thorough: bool = False
+    watch: Watch = field(default=_silent, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -86,8 +97,9 @@ class Findings:
 class Item:
     """One table or figure. ``run`` names a function from ``Setting`` to ``Findings``, if any.
 
-    ``offline`` says what is run on the small data, and ``needs`` what the paper's own version
-    takes. ``how`` says how to make that with percert, or why there is nothing to make.
+    ``offline`` says what is run on the small data, and is empty where that would say nothing.
+    ``needs`` is what the paper's own version takes. ``how`` says how to make that with percert, or
+    why there is nothing to make.
     """
 
     name: str
@@ -102,7 +114,7 @@ class Item:
     @property
     def state(self) -> Literal["offline", "needs data", "nothing to run"]:
         """What can be done about it."""
-        if self.run:
+        if self.offline:
             return "offline"
         return "needs data" if self.needs else "nothing to run"
 

@@ -1,9 +1,11 @@
 """Attack runs on a few photographs, shared by all items that look at attacks."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
+
+from torch import nn
 
 from percert.attacks.catalog import parse_attack
 from percert.attacks.collection import (
@@ -23,11 +25,13 @@ from percert.attacks.collection import (
     with_labels,
 )
 from percert.evaluation.attack_runs import AttackRuns, read_attack_runs
+from percert.evaluation.copies import spread
 from percert.lipschitz.weights_hash import weights_hash
 from percert.metrics.catalog import create_metric
 from percert.models import load_classifier
 from percert.reports import write_run
 from percert.reproduce.item import MissingDataError, Setting, data_folder, weights_file
+from percert.reproduce.stand_ins import weights_folder
 
 #: Where the attacked photographs of all items of a run lie, beside the items' own folders.
 SHARED = "attacked-photographs"
@@ -47,16 +51,37 @@ def photographs(setting: Setting) -> list[Item]:
     return found[: setting.images]
 
 
+def collection(setting: Setting, folder: str, count: int) -> tuple[list[Item], bool]:
+    """``count`` images of DATA/``folder``, spread evenly, and True; photographs where it is not.
+
+    Raises :class:`~percert.reproduce.item.MissingDataError` where there are neither.
+    """
+    named = None if setting.data is None else setting.data / folder
+    if named is None or not named.is_dir():
+        return photographs(replace(setting, images=count)), False
+    found = find_items(named)
+    return [found[place] for place in spread(len(found), count)], True
+
+
+def classifier_there(setting: Setting) -> tuple[nn.Module, str]:
+    """ResNet-50 where its weights are in DATA/weights, else SqueezeNet 1.0; and its name."""
+    folder = weights_folder(setting)
+    files = [] if folder is None else sorted(folder.glob("resnet50*"))
+    if files:
+        return load_classifier("torchvision:resnet50", setting.device, files[0]), "resnet50"
+    return load_classifier("squeezenet1_0", setting.device, weights_file(setting)), "squeezenet1_0"
+
+
 def attack_photographs(
     setting: Setting, attacks: Sequence[str], confidence: float = 0
 ) -> AttackRuns:
-    """Attack SqueezeNet on the photographs with each of ``attacks``, or take what is there.
+    """Attack the classifier on the photographs with each of ``attacks``, or take what is there.
 
     All items of one run share the folder, so that an attack is made once; after a kill it goes on.
     Raises ``ValueError`` where an attack gives up or an image cannot be read.
     """
     items = photographs(setting)
-    model = load_classifier("squeezenet1_0", setting.device, weights_file(setting))
+    model, name = classifier_there(setting)
     # The first class of these labels is 1; the few photographs here must not have to tell.
     numbered = number_labels(items, probe(model, items), "1", FOLDER)
     ssim = create_metric("ssim", device=setting.device)
@@ -73,17 +98,19 @@ def attack_photographs(
     settings = {
         "goal": "classifier",
         "images": str((data_folder(setting, FOLDER, "photographs") / "images").resolve()),
-        "model": "squeezenet1_0",
+        "model": name,
         "weights_sha256": weights_hash(model),
         "confidence": confidence,
-        "limit": setting.images,
         "seed": setting.seed,
     }
     store = open_output(folder, record_columns(task.columns, list(measures)), settings)
     done = {(row["image"], row["attack"]) for row in store.rows()}
     began, tally = time.perf_counter(), Tally()
-    for _ in keep(attack_items(task, plan, numbered.items, done), store, tally):
-        pass
+    names, total = {item.name for item in items}, len(items) * len(attacks)
+    there = sum(image in names and attack in plan.attacks for image, attack in done)
+    for step in keep(attack_items(task, plan, numbered.items, done), store, tally):
+        there += len(step.rows)
+        setting.watch("attacking photographs", there, total)
     store.merge()
     write_run(
         folder,
@@ -96,13 +123,13 @@ def attack_photographs(
     if tally.bad or tally.failed:
         name, reason = (tally.bad or tally.failed)[0]
         raise ValueError(f"{name}: {reason}")
-    return _only(read_attack_runs([folder]), attacks)
+    return _only(read_attack_runs([folder]), attacks, names)
 
 
-def _only(runs: AttackRuns, attacks: Sequence[str]) -> AttackRuns:
-    """The rows of ``attacks`` alone: others may have been run for other items."""
+def _only(runs: AttackRuns, attacks: Sequence[str], images: Collection[str]) -> AttackRuns:
+    """The rows of ``attacks`` on ``images`` alone: others may have been run for other items."""
     order = {name: place for place, name in enumerate(attacks)}
-    rows = [row for row in runs.rows if row["attack"] in order]
+    rows = [row for row in runs.rows if row["attack"] in order and row["image"] in images]
     rows.sort(key=lambda row: order[row["attack"]])
     return replace(runs, rows=rows)
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 from percert.reports import read_run, write_records, write_run
 from percert.reports.page import Figure, write_whole
@@ -24,12 +24,15 @@ _COLUMNS = {
 }
 
 
+State: TypeAlias = Literal["made", "data missing", "failed", "not offline"]
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What became of an item: ``findings`` where it was made, else ``reason`` says why not."""
 
     item: Item
-    state: Literal["made", "data missing", "failed", "not offline"]
+    state: State
     findings: Findings | None = None
     reason: str = ""
     seconds: float = 0.0
@@ -53,7 +56,9 @@ def run_item(item: Item, setting: Setting, *, command: list[str] | None = None) 
     try:
         findings = _finite(_function(item)(own))
     except MissingDataError as error:
-        return Outcome(item, "data missing", reason=str(error))
+        # What cannot be made from the small data is not missed there.
+        missing: State = "data missing" if item.offline else "not offline"
+        return Outcome(item, missing, reason=str(error))
     except ModuleNotFoundError as error:
         return Outcome(item, "data missing", reason=f"needs the package {error.name}")
     except ValueError as error:
@@ -129,6 +134,7 @@ def _settings(setting: Setting) -> dict[str, Any]:
         "weights": None if setting.weights is None else str(setting.weights.resolve()),
         "images": setting.images,
         "seed": setting.seed,
+        "thorough": setting.thorough,
     }
 
 

@@ -1,0 +1,127 @@
+"""The networks of LipSim's tables: the published ones where their weights are, else stand-ins."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+from torch import Tensor, nn
+
+from percert.metrics.catalog import create_metric, metric_card
+from percert.metrics.embedding import direction
+from percert.models.squeezenet import squeezenet
+from percert.reproduce.item import Setting, weights_file
+from percert.tensors import Images
+
+#: The paper's network, taken where its weights lie in the data folder under this name.
+PAPERS_OWN = "lipsim-small"
+OURS, RIVAL = "lipsim-tiny", "SqueezeNet's features"
+
+
+@dataclass(frozen=True, eq=False)
+class Judge:
+    """A metric that is measured: what it is called here, and whose numbers it stands beside.
+
+    ``key`` names its folder of records. ``words`` say what it is; ``own`` whether it is the
+    paper's.
+    """
+
+    title: str
+    paper: str
+    key: str
+    metric: nn.Module
+    words: str
+    own: bool = False
+
+    @property
+    def name(self) -> str:
+        """What rows call it: the paper's name, and what stands in for it."""
+        if self.own or not self.paper:
+            return self.paper or self.title
+        return f"{self.paper}, here {self.title}"
+
+
+class PlainFeatures(nn.Module):
+    """SqueezeNet's features of unit length, compared by their cosine, without any bound."""
+
+    #: Attacks on triplets embed what stays once, and not in every step.
+    angle = True
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def embed(self, images: Images) -> Tensor:
+        """Unit vectors ``(n, k)``."""
+        features: Tensor = direction(self.network.embed(images))  # type: ignore[operator]  # torch types attributes as modules
+        return features
+
+    def forward(self, reference: Images, candidate: Images) -> Tensor:
+        return 1 - (self.embed(reference) * self.embed(candidate)).sum(1)
+
+
+def weights_folder(setting: Setting) -> Path | None:
+    """``weights`` in the data folder, where published files lie; ``None`` where it is not there."""
+    folder = None if setting.data is None else setting.data / "weights"
+    return folder if folder is not None and folder.is_dir() else None
+
+
+def lipsim_there(setting: Setting) -> Judge:
+    """The authors' LipSim where its weights are in the data folder, else ``lipsim-tiny``."""
+    places = [] if setting.data is None else [setting.data, setting.data / "weights"]
+    found = [file for place in places for file in sorted(place.glob(f"{PAPERS_OWN}.*"))]
+    if not found:
+        return Judge(
+            OURS,
+            "LipSim",
+            OURS,
+            _module(OURS, None, setting),
+            f"{OURS}, which comes with percert, stands for the authors' LipSim: their weights are "
+            "not here. It was never trained on people's judgements.",
+        )
+    return Judge(
+        "LipSim",
+        "LipSim",
+        PAPERS_OWN,
+        _module(PAPERS_OWN, found[0], setting),
+        f"LipSim is {PAPERS_OWN} with the weights in {found[0].name}.",
+        own=True,
+    )
+
+
+def dreamsim_there(setting: Setting) -> Judge:
+    """DreamSim where its weights are in the data folder, else SqueezeNet's features.
+
+    Raises ``ValueError`` where DreamSim's package does not work, and
+    :class:`~percert.reproduce.item.MissingDataError` where SqueezeNet's weights are not there.
+    """
+    folder = weights_folder(setting)
+    if folder is not None and (folder / "dreamsim").is_dir():
+        own = _module("dreamsim", folder / "dreamsim", setting)
+        words = "DreamSim through its authors' package, with the weights in weights/dreamsim."
+        return Judge("DreamSim", "DreamSim", "dreamsim", own, words, own=True)
+    network = squeezenet(weights_file(setting)).to(setting.device)
+    return Judge(
+        RIVAL,
+        "DreamSim",
+        "squeezenet-features",
+        PlainFeatures(network).eval().requires_grad_(False),
+        f"{RIVAL}, without any bound, stand for DreamSim, whose weights are not here.",
+    )
+
+
+def catalog_judge(name: str, paper: str, setting: Setting) -> Judge | None:
+    """A metric of the catalog, ``None`` where its published weights are not in DATA/weights."""
+    card, folder = metric_card(name), weights_folder(setting)
+    if card.checkpoint == "none" or card.checkpoint == "optional":
+        return Judge(paper or name, paper, name, _module(name, None, setting), "", own=bool(paper))
+    if folder is None:
+        return None
+    try:
+        metric = _module(name, folder, setting)
+    except ValueError:  # some other weights are there
+        return None
+    return Judge(paper or name, paper, name, metric, f"{paper}: {name}, weights/.", own=True)
+
+
+def _module(name: str, checkpoint: Path | None, setting: Setting) -> nn.Module:
+    return cast(nn.Module, create_metric(name, checkpoint=checkpoint, device=setting.device))
