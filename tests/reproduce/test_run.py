@@ -1,6 +1,7 @@
 """Items are made once, kept, and put beside the paper's numbers."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -8,7 +9,8 @@ from percert.reports import read_records, read_run
 from percert.reports.page import render_page
 from percert.reproduce import CATALOG, Compared, Findings, Setting, run_item, run_offline
 from percert.reproduce.item import Item
-from percert.reproduce.report import answer, markdown, number, outcome_section
+from percert.reproduce.report import answer, number, outcome_section
+from percert.reproduce.report_markdown import markdown
 
 
 def an_item(run, **more):
@@ -97,13 +99,40 @@ def test_an_item_that_needs_data_says_how_to_make_it(tmp_path):
 def test_the_page_and_the_markdown_say_what_is_a_stand_in(tmp_path):
     made = run_item(an_item(f"{__name__}:missing_mean"), Setting(tmp_path))
     exact = run_item(CATALOG["hpot-section4"], Setting(tmp_path))
-    text = markdown([made, exact], {"written": "2024-01-01", "command": ["percert", "x"]})
+    record = {
+        "written": "2024-01-01T00:00:00",
+        "command": ["percert", "x"],
+        "versions": {"torch": "2.13"},
+        "seconds": 120.0,
+    }
+    text = markdown([made, exact], record)
+    assert "Made on 2024-01-01, in 2 minutes, by" in text
+    assert "$ percert x" in text
+    assert "torch 2.13" in text
     assert "| hpot-table1 | a table | made, stand-in |" in text
-    assert "| b | 0.5 % | 0.75 % | +0.25 % |" in text
+    assert "| b | 0.5 % | 0.75 % | +0.25 points |" in text
     assert "| a | 1 | - |  |" in text
-    assert text.count("stand-in |") == 1
-    assert "stand-in" in render_page("t", [outcome_section(made)])
-    assert "stand-in" not in render_page("t", [outcome_section(exact)])
+    assert text.count("made, stand-in |") == 1
+    assert text.count("\n*A stand-in: ") == 1
+    assert "What was run: small." in text
+    assert "A stand-in" in render_page("t", [outcome_section(made)])
+    assert "A stand-in" not in render_page("t", [outcome_section(exact)])
+
+
+def test_what_differs_in_several_items_is_said_once(tmp_path):
+    first = run_item(an_item(f"{__name__}:missing_mean"), Setting(tmp_path))
+    second = replace(first, item=replace(first.item, name="hpot-table9"))
+    text = markdown([first, second], None)
+    assert text.count("\n- x\n") == 1
+    assert "- What is said of the same things under hpot-table1." in text
+
+
+def test_what_was_not_made_says_why_and_what_to_download(tmp_path):
+    missing = run_item(CATALOG["hpot-figure12"], Setting(tmp_path))
+    text = markdown([missing], None)
+    assert "**hpot-figure12**: needs" in text
+    assert "| DATA/weights/lpips-alex.pth |" in text
+    assert "233 MiB" in text
 
 
 def test_numbers_are_written_with_the_digits_that_count():

@@ -159,7 +159,8 @@ def _write(
     from percert.reports import read_run, write_run
     from percert.reports.page import write_page, write_whole
     from percert.reports.report_how import how_made
-    from percert.reproduce.report import answer, markdown, outcome_section, summary_section
+    from percert.reproduce.report import answer, outcome_section, summary_section
+    from percert.reproduce.report_markdown import markdown
     from percert.reproduce.run import write_rows
 
     out = setting.out

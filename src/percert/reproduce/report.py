@@ -1,11 +1,9 @@
-"""Outcomes as a page, as Markdown and as JSON."""
+"""Outcomes as sections of a page, and as JSON."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Literal
 
 from percert.reports.page import Block, Paragraph, Section, Table
-from percert.reports.report_how import rerun
-from percert.reproduce.catalog import CATALOG
 from percert.reproduce.item import PAPERS, Compared, Item
 from percert.reproduce.run import Outcome
 
@@ -13,26 +11,57 @@ HEADINGS = ("", "paper", "measured", "deviation")
 
 
 def number(value: float | None, unit: str = "") -> str:
-    """A number with five digits that count, and its unit; a dash where there is none.
+    """A number with five digits that count, a share with two decimals; a dash where there is none.
 
-    >>> number(0.02554), number(85.09, "%"), number(None), number(2491.13)
-    ('0.02554', '85.09 %', '-', '2491.1')
+    >>> number(0.02554), number(250 / 3, "%"), number(None), number(2491.13)
+    ('0.02554', '83.33 %', '-', '2491.1')
     """
     if value is None:
         return "-"
-    text = f"{value:.5g}"
+    text = f"{value:.2f}".rstrip("0").rstrip(".") if unit == "%" else f"{value:.5g}"
     if "e" in text and 1e-4 <= abs(value) < 1e7:
         text = f"{value:.0f}"
     return f"{text} {unit}".strip()
 
 
+def deviation_words(row: Compared) -> str:
+    """Measured less the paper's: of shares in points, of what is far off how many times as much.
+
+    >>> deviation_words(Compared("success", 100.0, 95.5, "%"))
+    '-4.5 points'
+    >>> deviation_words(Compared("l2", 2.0, 5.0)), deviation_words(Compared("l2", 2.0, None))
+    ('+3 (x 2.5)', '')
+    """
+    if row.deviation is None or row.paper is None or row.measured is None:
+        return ""
+    text = number(row.deviation, row.unit)
+    sign = "+" if row.deviation >= 0 else ""
+    if row.unit == "%":
+        return f"{sign}{text.removesuffix(' %')} points"
+    times = row.measured / row.paper if row.paper else 0.0
+    far = times > 0 and not 1 / 1.2 < times < 1.2
+    return f"{sign}{text} (x {times:.2g})" if far else f"{sign}{text}"
+
+
 def cells(row: Compared) -> tuple[str, str, str, str]:
     """One number as a row of a table; the deviation says its sign."""
-    deviation = row.deviation
-    said = (
-        "" if deviation is None else f"{'+' if deviation >= 0 else ''}{number(deviation, row.unit)}"
+    return (
+        row.what,
+        number(row.paper, row.unit),
+        number(row.measured, row.unit),
+        deviation_words(row),
     )
-    return (row.what, number(row.paper, row.unit), number(row.measured, row.unit), said)
+
+
+def made_of(outcome: Outcome) -> str:
+    """Whether it is the paper's own or a stand-in, and what was run then."""
+    if outcome.findings is not None and outcome.findings.same:
+        return "The paper's own quantity, on the paper's own data: numbers have to agree."
+    run = f" What was run: {outcome.item.offline}." if outcome.item.offline else ""
+    return (
+        "A stand-in: measured with another network or on other images than the paper's, and "
+        f"numbers need not agree.{run}"
+    )
 
 
 def outcome_section(outcome: Outcome) -> Section:
@@ -42,28 +71,23 @@ def outcome_section(outcome: Outcome) -> Section:
     if outcome.findings is None:
         blocks.append(Paragraph(f"Not made: {outcome.reason}.", "warning"))
     else:
-        if not outcome.findings.same:
-            blocks.append(
-                Paragraph(
-                    "A stand-in on small data: numbers beside the paper's are of another network "
-                    f"or other images, and need not agree. What was run: {item.offline}.",
-                    "warning",
-                )
-            )
+        tone: Literal["note", "warning"] = "note" if outcome.findings.same else "warning"
+        blocks.append(Paragraph(made_of(outcome), tone))
         if outcome.findings.rows:
             blocks.append(
                 Table(
                     tuple((name, "right" if name else "left") for name in HEADINGS),
                     tuple(cells(row) for row in outcome.findings.rows),
-                    "Deviation is measured less the paper's.",
+                    "Deviation is measured less the paper's. A dash: the paper prints nothing, or "
+                    "nothing was measured.",
                 )
             )
         blocks += outcome.findings.figures
-        blocks.append(
-            Paragraph(
-                "What differs:\n" + "\n".join(f"- {s}" for s in outcome.findings.differs), "note"
+        if outcome.findings.differs:
+            said = "\n".join(f"- {sentence}" for sentence in outcome.findings.differs)
+            blocks.append(
+                Paragraph(f"What differs from the paper, and what else to know:\n{said}", "note")
             )
-        )
     blocks.append(needs_paragraph(item))
     return Section(item.name, tuple(blocks))
 
@@ -104,48 +128,6 @@ def state_words(outcome: Outcome) -> str:
     if outcome.state == "not offline":
         return "needs data" if outcome.item.needs else "nothing to run"
     return f"{outcome.state}: {outcome.reason}"
-
-
-def markdown(outcomes: Sequence[Outcome], record: Mapping[str, Any] | None) -> str:
-    """All outcomes as a page of Markdown, with how it was made at the top."""
-    lines = ["# The papers' tables and figures, as far as they can be made here", ""]
-    if record is not None:
-        versions = record.get("versions") or {}
-        made = (
-            f"Made on {str(record.get('written'))[:10]} by `{rerun(record)}`, "
-            f"seed {record.get('seed')}, on {record.get('device')}, commit {record.get('commit')}, "
-            + ", ".join(f"{name} {version}" for name, version in versions.items())
-            + "."
-        )
-        lines += [made, ""]
-    lines += [
-        "Where it says *stand-in*, networks or images are others than the paper's: the numbers are "
-        "beside one another and need not agree.",
-        "",
-        "| name | what | state |",
-        "| --- | --- | --- |",
-        *(f"| {o.item.name} | {o.item.title} | {state_words(o)} |" for o in outcomes),
-    ]
-    for outcome in outcomes:
-        if outcome.findings is None:
-            continue
-        lines += ["", f"## {outcome.item.name}", "", f"{outcome.item.title}.", ""]
-        if outcome.findings.rows:
-            lines += [
-                "| | paper | measured | deviation |",
-                "| --- | ---: | ---: | ---: |",
-                *("| " + " | ".join(cells(row)) + " |" for row in outcome.findings.rows),
-                "",
-            ]
-        lines += [f"- {said}" for said in outcome.findings.differs]
-    lines += ["", "## What the others take", ""]
-    for outcome in outcomes:
-        if outcome.findings is None and outcome.item.needs:
-            lines += [f"- **{outcome.item.name}**: {outcome.item.how}."]
-    seen = list(dict.fromkeys(need for item in CATALOG.values() for need in item.needs))
-    lines += ["", "| what | address | size | where |", "| --- | --- | --- | --- |"]
-    lines += [f"| {n.what} | {n.address} | {n.size} | {n.place} |" for n in seen]
-    return "\n".join(lines) + "\n"
 
 
 def answer(outcome: Outcome) -> dict[str, Any]:
