@@ -119,7 +119,7 @@ def test_dreamsim_embeds_what_moves_and_nothing_else(monkeypatch, tmp_path):
             seen.append(len(images))
             return images[:, :, ::37, ::41].flatten(1) - 0.5
 
-    monkeypatch.setattr(dreamsim, "_load", lambda folder, device: Ensemble())
+    monkeypatch.setattr(dreamsim, "load_dreamsim", lambda part, folder, device: Ensemble())
     metric, triplet = dreamsim.DreamSim(tmp_path), batch(2)
     expected = -torch.stack(
         [metric(triplet["reference"], triplet[side]) for side in ("left", "right")], 1

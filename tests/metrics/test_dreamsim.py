@@ -32,8 +32,8 @@ class Ensemble(torch.nn.Module):
 def package(monkeypatch):
     module, calls = types.ModuleType("dreamsim"), []
 
-    def dreamsim(pretrained=True, device="cuda", cache_dir="./models", **_):
-        calls.append((pretrained, device, cache_dir))
+    def dreamsim(pretrained=True, device="cuda", cache_dir="./models", dreamsim_type="ensemble"):
+        calls.append((pretrained, device, cache_dir, dreamsim_type))
         torch.manual_seed(0)
         return Ensemble(), None
 
@@ -44,7 +44,7 @@ def package(monkeypatch):
 
 def test_it_is_the_packages_own_distance_at_224_pixels(package, tmp_path):
     metric = create_metric("dreamsim", tmp_path, "cpu")
-    assert package == [(True, "cpu", str(tmp_path))]
+    assert package == [(True, "cpu", str(tmp_path), "ensemble")]
     reference, candidate = torch.rand(2, 3, 3, 224, 224)
     torch.manual_seed(0)
     expected = Ensemble()(reference, candidate)
@@ -52,6 +52,20 @@ def test_it_is_the_packages_own_distance_at_224_pixels(package, tmp_path):
     alone = metric(reference[:1], candidate[:1])
     torch.testing.assert_close(alone, expected[:1], rtol=1e-3, atol=1e-6)
     assert len(package) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "part"),
+    [
+        ("dreamsim-dino", "dino_vitb16"),
+        ("dreamsim-clip", "clip_vitb32"),
+        ("dreamsim-open-clip", "open_clip_vitb32"),
+    ],
+)
+def test_its_parts_are_metrics_too(package, tmp_path, name, part):
+    metric = create_metric(name, tmp_path, "cpu")
+    assert package == [(True, "cpu", str(tmp_path), part)]
+    assert metric(*torch.rand(2, 2, 3, 30, 30)).shape == (2,)
 
 
 def test_sizes_may_differ_and_gradients_are_finite_at_identity(package, tmp_path):
@@ -80,5 +94,8 @@ def test_a_package_that_is_not_there_or_cannot_fetch_is_a_clear_error(monkeypatc
 
     module.dreamsim = offline
     monkeypatch.setitem(sys.modules, "dreamsim", module)
-    with pytest.raises(ValueError, match=r"could not be fetched \(no network\); unpack"):
-        create_metric("dreamsim", tmp_path, "cpu")
+    for name, archive in (("dreamsim", "dreamsim"), ("dreamsim-clip", "dreamsim_clip_vitb32")):
+        with pytest.raises(
+            ValueError, match=rf"fetched \(no network\); fetch {archive}_checkpoint\.zip"
+        ):
+            create_metric(name, tmp_path, "cpu")

@@ -45,12 +45,18 @@ def _pieapp(checkpoint: str | None) -> nn.Module:
     return pieapp(checkpoint)
 
 
-def _dreamsim(checkpoint: str | None) -> nn.Module:
+def _dreamsim(part: str, checkpoint: str | None) -> nn.Module:
     from percert.metrics.dreamsim import dreamsim
 
-    return dreamsim(checkpoint)
+    return dreamsim(checkpoint, part)
 
 
+DREAMSIM_PARTS = (
+    ("dreamsim", "ensemble", "ensemble"),
+    ("dreamsim-dino", "dino_vitb16", "DINO ViT-B/16, fine-tuned on NIGHT"),
+    ("dreamsim-clip", "clip_vitb32", "CLIP ViT-B/32, fine-tuned on NIGHT"),
+    ("dreamsim-open-clip", "open_clip_vitb32", "OpenCLIP ViT-B/32, fine-tuned on NIGHT"),
+)
 CARDS = (
     MetricCard(
         name="features",
@@ -98,14 +104,17 @@ CARDS = (
         paper="Prashnani, Cai, Mostofi, Sen, PieAPP: Perceptual Image-Error Assessment through "
         "Pairwise Preference, CVPR 2018",
     ),
-    MetricCard(
-        name="dreamsim",
-        factory=_dreamsim,
-        summary="DreamSim's ensemble, through its authors' package",
-        range=(0.0, 2.0),
-        checkpoint="fetched",
-        paper="Fu, Tamir, Sundaram, Chai, Zhang, Dekel, Isola, DreamSim: Learning New "
-        "Dimensions of Human Visual Similarity using Synthetic Data, NeurIPS 2023",
-        weights_licence="MIT",
+    *(
+        MetricCard(
+            name=name,
+            factory=partial(_dreamsim, part),
+            summary=f"DreamSim's {what}, through its authors' package",
+            range=(0.0, 2.0),
+            checkpoint="fetched",
+            paper="Fu, Tamir, Sundaram, Chai, Zhang, Dekel, Isola, DreamSim: Learning New "
+            "Dimensions of Human Visual Similarity using Synthetic Data, NeurIPS 2023",
+            weights_licence="MIT",
+        )
+        for name, part, what in DREAMSIM_PARTS
     ),
 )

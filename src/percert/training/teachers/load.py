@@ -6,13 +6,14 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from percert.metrics.dreamsim import PARTS
 from percert.metrics.embedding import EmbeddingMetric
 from percert.models.load import load_classifier
 from percert.models.packages import timm_network, torchvision_network
 from percert.models.preparation import Preparation, PreparedClassifier
 from percert.models.squeezenet import SqueezeNet
 from percert.models.weights import load_weights
-from percert.training.teachers.dreamsim import PARTS, dreamsim_teacher
+from percert.training.teachers.dreamsim import dreamsim_teacher
 from percert.training.teachers.teacher import NetworkTeacher, Teacher
 
 KINDS = (
