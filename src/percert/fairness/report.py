@@ -79,6 +79,11 @@ def _result(audit: GroupAudit, attribute: str, folder: Path | None) -> Section:
     )
     entry = audit.headline(shown, attribute)[0]
     test = entry.line.test
+    models = [line.model for line in audit.headline(shown, attribute)]
+    if len(models) > 1:
+        blocks.append(
+            Paragraph(f"The test and the figure are those of {entry.model}, one of several models.")
+        )
     blocks += sentences(test)
     if len(audit.table.attributes.columns) > 1:
         blocks.append(
@@ -88,6 +93,7 @@ def _result(audit: GroupAudit, attribute: str, folder: Path | None) -> Section:
                 "note",
             )
         )
+    coloured = ", its colour the number of images" if audit.table.n.nunique() > 1 else ""
     png = scatter_with_line(
         audit.table.attributes[attribute].to_numpy(float),
         audit.table.accuracy[entry.model].to_numpy(float),
@@ -103,15 +109,14 @@ def _result(audit: GroupAudit, attribute: str, folder: Path | None) -> Section:
             folder,
             f"accuracy-by-{_file_name(attribute)}.png",
             png,
-            f"Accuracy of {entry.model} by {attribute}: one dot a group, its colour the number of "
-            "images; the line is generalised least squares with the covariance "
+            f"Accuracy of {entry.model} by {attribute}: one dot a group{coloured}; the line is "
+            "generalised least squares with the covariance "
             f"{COVARIANCES[entry.line.covariance].formula}. Named are groups whose Cook's distance "
             "exceeds 4 / groups.",
             f"Scatter of accuracy against {attribute} for {len(audit.table.n)} groups, with a line "
             f"of slope {entry.line.slope:+.4g}",
         )
     )
-    models = [m.model for m in audit.headline(shown, attribute)]
     lines = [line for line in audit.lines if line.attribute == attribute and line.members == shown]
     if len(models) <= LISTED:
         blocks.append(lines_table(lines, audit.settings.confidence))

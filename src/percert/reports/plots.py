@@ -54,6 +54,7 @@ def scatter_with_line(
 ) -> bytes:
     """Dots coloured by ``sizes`` on a log scale, and ``line`` = (intercept, slope) through them.
 
+    Where all sizes are the same there is no scale of colours.
     ``names``, one a dot, are written beside those with a name that is not empty.
     """
     from matplotlib.colors import LogNorm, Normalize
@@ -75,9 +76,10 @@ def scatter_with_line(
                 parse_math=False,
             )
     axis.set(xlabel=x_label, ylabel=y_label, title=title)
-    bar = figure.colorbar(dots, label=size_label)
-    bar.ax.yaxis.set_major_formatter("{x:.0f}")
-    bar.ax.yaxis.set_minor_formatter("{x:.0f}" if high < 12 * low else "")
+    if high > low:
+        bar = figure.colorbar(dots, label=size_label)
+        bar.ax.yaxis.set_major_formatter("{x:.0f}")
+        bar.ax.yaxis.set_minor_formatter("{x:.0f}" if high < 12 * low else "")
     return figure_png(figure)
 
 
