@@ -6,6 +6,7 @@ from typing import cast
 
 from torch import Tensor, nn
 
+from percert.images import Resize
 from percert.metrics.catalog import create_metric, metric_card
 from percert.metrics.embedding import direction
 from percert.models.squeezenet import squeezenet
@@ -40,8 +41,16 @@ class Judge:
         return f"{self.paper}, here {self.title}"
 
 
+#: The side at which SqueezeNet looks at larger images, as copy detection by it does
+#: (percert.evaluation.rival_networks): at 224 it would take most of a run's time.
+LOOKS_AT = 128
+
+
 class PlainFeatures(nn.Module):
-    """SqueezeNet's features of unit length, compared by their cosine, without any bound."""
+    """SqueezeNet's features of unit length, compared by their cosine, without any bound.
+
+    Images larger than :data:`LOOKS_AT` are resized to that first, bilinear with antialiasing.
+    """
 
     #: Attacks on triplets embed what stays once, and not in every step.
     angle = True
@@ -49,10 +58,12 @@ class PlainFeatures(nn.Module):
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
+        self.resize = Resize((LOOKS_AT, LOOKS_AT), "bilinear")
 
     def embed(self, images: Images) -> Tensor:
         """Unit vectors ``(n, k)``."""
-        features: Tensor = direction(self.network.embed(images))  # type: ignore[operator]  # torch types attributes as modules
+        small = self.resize(images) if min(images.shape[2:]) > LOOKS_AT else images
+        features: Tensor = direction(self.network.embed(small))  # type: ignore[operator]  # torch types attributes as modules
         return features
 
     def forward(self, reference: Images, candidate: Images) -> Tensor:
@@ -105,7 +116,8 @@ def dreamsim_there(setting: Setting) -> Judge:
         "DreamSim",
         "squeezenet-features",
         PlainFeatures(network).eval().requires_grad_(False),
-        f"{RIVAL}, without any bound, stand for DreamSim, whose weights are not here.",
+        f"{RIVAL} at {LOOKS_AT} x {LOOKS_AT}, without any bound, stand for DreamSim, whose "
+        "weights are not here.",
     )
 
 
