@@ -78,6 +78,24 @@ def test_night_is_scored_reported_and_taken_up_again(nights, tmp_path, percert_j
     assert "natural" in said
 
 
+def test_several_metrics_stand_side_by_side(nights, tmp_path, percert_json, percert):
+    out = tmp_path / "out"
+    words = command(nights, out, "--metric", "psnr", "--eps", "0.1")
+    answer = percert_json(*words)
+    ours, psnr = answer["metrics"]
+    assert (ours["metric"], psnr["metric"]) == ("thumbnail", "psnr")
+    alone = percert_json(*command(nights, tmp_path / "alone", "--eps", "0.1"))
+    assert ours == {**alone, "out": str(out / "thumbnail")}
+    assert json.loads((out / "scores.json").read_text()) == answer
+    for name in ("thumbnail", "psnr"):
+        assert read_run(out / name)["finished"] is True
+        assert (out / name / "report.html").is_file()
+    page = (out / "report.html").read_text()
+    for said in ("imagenet", "Certified scores in percent", "worst of all", "psnr"):
+        assert said in page
+    assert "Scores in percent under attack" in percert(*words).stdout
+
+
 def test_a_folder_with_another_run_is_refused(nights, tmp_path, percert):
     out = tmp_path / "out"
     percert(*command(nights, out, "--limit", "1"))
@@ -134,6 +152,9 @@ def test_triplets_are_made_of_photographs_and_bad_ones_are_told(tmp_path, percer
         (("--attack", "fab", "--perturbed", "all"), "cannot move several images"),
         (("--split", "tset"), "split"),
         (("--attack", "nothing"), "unknown name 'nothing'"),
+        (("--metric", "thumbnail"), "given twice"),
+        (("--metric", "ssmi"), "did you mean 'ssim'"),
+        (("--metric", "ssim", "--checkpoint", "x"), "for a single metric"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line(nights, tmp_path, percert, more, message):

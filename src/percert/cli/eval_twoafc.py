@@ -1,7 +1,6 @@
 """``percert eval twoafc``: which of two images is closer, as it is, proven, and under attack."""
 
 import sys
-from dataclasses import asdict
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,12 +10,13 @@ import typer
 from percert.cli.attack_options import OutOption, SeedOption
 from percert.cli.eval_input import Bar, Kind, read_budgets, read_size, triplets_of
 from percert.cli.failure import complain, one_line_errors
-from percert.cli.options import CheckpointOption, DeviceOption, JsonOption, MetricOption
+from percert.cli.options import CheckpointOption, DeviceOption, JsonOption
 from percert.cli.output import emit_json, say, show_table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from percert.evaluation.twoafc_run import AnsweredTwoAFC, AskedTwoAFC
     from percert.evaluation.twoafc_scores import TwoAFCScores
 
 
@@ -39,7 +39,15 @@ def eval_twoafc(
         ),
     ],
     out: OutOption,
-    metric_name: MetricOption = "lipsim-tiny",
+    metric: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--metric",
+            metavar="NAME[=FILE]",
+            help="A metric of [bold]percert metrics[/bold], with its weights where it needs some; "
+            "may be given several times, for tables of all. lipsim-tiny if none is given.",
+        ),
+    ] = None,
     checkpoint: CheckpointOption = None,
     eps: Annotated[
         str, typer.Option("--eps", metavar="E,...", help="l2 budgets to certify; fractions do.")
@@ -100,7 +108,8 @@ def eval_twoafc(
 
     Where the metric has a proof, the run itself checks that certified <= empirical <= natural for
     every triplet, and stops with an error where a certificate is broken. --out gets report.html,
-    scores.json, records.parquet and run.json; a run that was stopped goes on.
+    scores.json, records.parquet and run.json; a run that was stopped goes on. Of several metrics,
+    each has a folder of its own there, beside a report of all.
 
     [bold]Examples[/bold]
 
@@ -110,103 +119,97 @@ def eval_twoafc(
     --size 224 --out out/attacked
 
     percert eval twoafc photos/ --distortion blur --metric ssim --attack apgd-margin --out out/blur
+
+    percert eval twoafc nights/ --metric psnr --metric ssim --metric dreamsim --metric lipsim-tiny
+    --attack aa --size 224 --out out/table1
     """
     from itertools import islice
 
     from percert.device import resolve_device
-    from percert.evaluation.proposition import (
-        count_violations,
-        moved_references,
-        proposition_section,
-    )
-    from percert.evaluation.twoafc import COLUMNS, TwoAFCRun, evaluate_twoafc
-    from percert.evaluation.twoafc_attacks import Budget, plan_attacks
-    from percert.evaluation.twoafc_report import write_twoafc_report
-    from percert.evaluation.twoafc_scores import complete_rows, score_twoafc
-    from percert.evaluation.twoafc_store import keep_rows
-    from percert.lipschitz.weights_hash import weights_hash
-    from percert.metrics.catalog import create_metric, metric_card
+    from percert.evaluation.twoafc_run import AskedTwoAFC, evaluate_metric
 
-    certified = read_budgets(eps, "--eps")
-    budgets = {"l2": read_budgets(l2, "--l2"), "linf": read_budgets(linf, "--linf")}
-    side = read_size(size)
-    plan = plan_attacks(
-        attack or [],
-        **budgets,
+    metrics = named_metrics(metric or ["lipsim-tiny"], checkpoint)
+    chosen = tuple(distortion or ())
+    asked = AskedTwoAFC(
+        source=str(source),
+        triplets=list(islice(triplets_of(source, kind, split, images, chosen, seed), limit)),
+        eps=read_budgets(eps, "--eps"),
+        attacks=tuple(attack or ()),
+        l2=read_budgets(l2, "--l2"),
+        linf=read_budgets(linf, "--linf"),
         perturbed=perturbed.value,
-        differentiable=metric_card(metric_name).differentiable,
-    )
-    triplets = list(
-        islice(triplets_of(source, kind, split, images, tuple(distortion or ()), seed), limit)
-    )
-    place = str(resolve_device(device))
-    metric = create_metric(metric_name, checkpoint=checkpoint, device=place)
-    run = TwoAFCRun(
-        metric=metric,
-        attacks=plan,
-        perturbed=perturbed.value,
-        size=side,
+        size=read_size(size),
         batch_size=batch_size,
         seed=seed,
-        device=place,
+        device=str(resolve_device(device)),
+        settings={
+            "source": str(source.resolve()),
+            "images": images and str(images.resolve()),
+            "split": split,
+            "distortions": list(chosen),
+        },
+        command=("percert", *sys.argv[1:]),
     )
-    # The list of attacks may grow from run to run: what is there stays as it is.
-    settings: dict[str, Any] = {
-        "source": str(source.resolve()),
-        "images": images and str(images.resolve()),
-        "split": split,
-        "metric": metric_name,
-        "weights_sha256": weights_hash(metric),  # type: ignore[arg-type]  # metrics of the catalog are modules
-        "perturbed": perturbed.value,
-        "size": side and list(side),
-        "distortions": list(distortion or ()),
-        "seed": seed,
-    }
-    total = len(triplets) * (1 + len(plan))
-    with Bar(total) as bar:
-        kept, bad = keep_rows(
-            out,
-            COLUMNS,
-            lambda done: evaluate_twoafc(run, triplets, done),
-            settings=settings,
-            command=["percert", *sys.argv[1:]],
-            device=place,
-            seed=seed,
-            progress=lambda step: bar.advance(len(step.rows)),
-        )
-    rows = complete_rows(kept, (triplet.name for triplet in triplets))
-    if not rows:
-        raise ValueError(f"{source}: no triplet could be read; {'; '.join(r for _, r in bad[:1])}")
-    several = [
-        Budget(norm, value)  # type: ignore[arg-type]  # one of the two
-        for norm, values in budgets.items()
-        for value in values
-    ]
-    scores = score_twoafc(rows, certified, budgets=several, perturbed=perturbed.value)
-    moved = moved_references(rows, metric_name, perturbed.value)
-    about_proposition = proposition_section(moved)
-    answer = {
-        "out": str(out),
-        "source": str(source),
-        "metric": metric_name,
-        "perturbed": perturbed.value,
-        "checked": "certified <= empirical <= natural for every triplet",
-        "scores": [asdict(entry) for entry in scores],
-        "violations": [asdict(entry) for entry in count_violations(moved)],
-        "bad": [{"name": name, "reason": reason} for name, reason in bad],
-    }
-    more = [about_proposition] if about_proposition else []
-    write_twoafc_report(out, scores, rows, answer, settings, more)
+    attacks = sum(len(asked.plan(name)) for name in metrics)  # what does not fit is told at once
+    with Bar(len(asked.triplets) * (len(metrics) + attacks)) as bar:
+        found = {
+            name: evaluate_metric(
+                asked, name, weights, folder, lambda step: bar.advance(len(step.rows))
+            )
+            for (name, weights), folder in zip(
+                metrics.items(), _folders(out, list(metrics)), strict=True
+            )
+        }
+    (first, *others) = found.values()
+    answer = _side_by_side(asked, found, out) if others else first.answer
     if as_json:
         emit_json(answer)
     else:
-        show_scores(scores)
+        if others:
+            show_compared({name: one.scores for name, one in found.items()})
+        else:
+            show_scores(first.scores)
         say(f"report.html, scores.json and records.parquet are in {out}")
-    if bad:
-        complain(f"{len(bad)} triplets could not be read:")
-        for _, reason in bad:
+    if first.bad:  # the same for every metric
+        complain(f"{len(first.bad)} triplets could not be read:")
+        for _, reason in first.bad:
             complain(f"  {reason}")
         raise typer.Exit(1)
+
+
+def _folders(out: Path, metrics: list[str]) -> list[Path]:
+    """Where each metric's files go: of several, each in a folder of its own."""
+    from percert.evaluation.twoafc_compared import folder_of
+
+    if len(metrics) == 1:
+        return [out]
+    folders = [out / folder_of(name) for name in metrics]
+    if len(set(folders)) < len(folders):
+        raise ValueError(f"--metric: {' and '.join(metrics)} would share a folder in {out}")
+    return folders
+
+
+def _side_by_side(
+    asked: "AskedTwoAFC", found: "dict[str, AnsweredTwoAFC]", out: Path
+) -> dict[str, Any]:
+    """The page of several metrics; what JSON says of them."""
+    from percert.evaluation.twoafc_compared import write_compared
+
+    answer = {
+        "out": str(out),
+        "source": asked.source,
+        "perturbed": asked.perturbed,
+        "metrics": [one.answer for one in found.values()],
+    }
+    count = next(iter(found.values())).scores[0].triplets
+    write_compared(
+        out,
+        {name: one.scores for name, one in found.items()},
+        answer,
+        f"{count} triplets of {asked.source}; what moves: {asked.perturbed}. Each metric's own "
+        "report is in the folder that bears its name.",
+    )
+    return answer
 
 
 def show_scores(scores: "Sequence[TwoAFCScores]") -> None:
@@ -217,3 +220,34 @@ def show_scores(scores: "Sequence[TwoAFCScores]") -> None:
         if table is not None:
             show_table(table.columns, table.rows)
             say("")
+
+
+def show_compared(named: "dict[str, Sequence[TwoAFCScores]]") -> None:
+    """The scores of several metrics in percent, each table under what it shows."""
+    from percert.evaluation.twoafc_compared import compared_tables
+
+    for table in compared_tables(named):
+        say(table.caption)
+        show_table(table.columns, table.rows)
+        say("")
+
+
+def named_metrics(texts: list[str], checkpoint: Path | None) -> dict[str, str | None]:
+    """The weights of each metric by its name, from NAME[=FILE], and --checkpoint of a single one.
+
+    Raises ``ValueError`` for a name that is not known or given twice.
+    """
+    from percert.metrics.catalog import metric_card
+
+    found: dict[str, str | None] = {}
+    for text in texts:
+        name, _, file = text.partition("=")
+        metric_card(name)
+        if name in found:
+            raise ValueError(f"--metric: {name} is given twice")
+        found[name] = file or None
+    if checkpoint is not None:
+        if len(found) > 1:
+            raise ValueError("--checkpoint: is for a single metric; of several, give NAME=FILE")
+        found = dict.fromkeys(found, str(checkpoint))
+    return found
