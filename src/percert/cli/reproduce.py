@@ -219,7 +219,7 @@ def _show(outcome: "Outcome") -> None:
     say("")
     say(f"{item.name}: {item.title}", style="bold")
     if outcome.findings is None:
-        if outcome.state in ("data missing", "failed"):
+        if outcome.reason != item.how:
             say(f"Not made: {outcome.reason}.")
         say(needs_paragraph(item).text)
         return

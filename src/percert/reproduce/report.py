@@ -92,9 +92,23 @@ def outcome_section(outcome: Outcome) -> Section:
     return Section(item.name, tuple(blocks))
 
 
+def how_words(item: Item) -> str:
+    """How the paper's own version is made; catalogs say "this" for the command itself.
+
+    >>> from percert.reproduce import find_item
+    >>> how_words(find_item("lipsim-figure5")).split(";")[0]
+    'percert reproduce lipsim-figure5 with NIGHT in DATA'
+    """
+    if item.how.startswith("this with"):
+        return f"percert reproduce {item.name}{item.how.removeprefix('this')}"
+    return item.how
+
+
 def needs_paragraph(item: Item) -> Paragraph:
     """How the paper's own version is made, and what it takes."""
-    said = f"The paper's own: {item.how}."
+    said = f"The paper's own version: {how_words(item)}."
+    if item.needs:
+        said += "\nIt takes, in the folder DATA that --data names:"
     for need in item.needs:
         said += f"\n- {need.what}. Address: {need.address}. Size: {need.size}. Where: {need.place}."
     return Paragraph(said)

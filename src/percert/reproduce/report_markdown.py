@@ -5,7 +5,7 @@ from typing import Any
 
 from percert.reports.report_how import rerun
 from percert.reproduce.item import PAPERS, Item
-from percert.reproduce.report import HEADINGS, cells, made_of, state_words
+from percert.reproduce.report import HEADINGS, cells, how_words, made_of, state_words
 from percert.reproduce.run import Outcome
 
 _KEY = (
@@ -32,7 +32,7 @@ def markdown(outcomes: Sequence[Outcome], record: Mapping[str, Any] | None) -> s
     others = [o for o in outcomes if o.findings is None and o.item.needs]
     if others:
         lines += ["", "## What was not made", ""]
-        lines += [f"- **{o.item.name}**: {_why(o)}To make it: {o.item.how}." for o in others]
+        lines += [f"- **{o.item.name}**: {_why(o)}To make it: {how_words(o.item)}." for o in others]
     return "\n".join([*lines, *_downloads([o.item for o in outcomes])]) + "\n"
 
 
