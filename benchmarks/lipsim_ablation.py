@@ -103,7 +103,8 @@ def arms(steps: int, scales: Sequence[float] = ()) -> list[Arm]:
     last = read_finetune_recipe(RECIPES / "lipsim-64-ours-finetune.toml")
     first, ours = (replace(r, schedule=replace(r.schedule, steps=steps)) for r in (first, ours))
     second, last = (replace(r, schedule=replace(r.schedule, steps=steps)) for r in (second, last))
-    raw, plain = (replace(r, schedule=replace(r.schedule, average=0.0)) for r in (last, ours))
+    raw = replace(last, schedule=replace(last.schedule, average=0.0))
+    plain = replace(ours, schedule=replace(ours.schedule, average=0.0))
     scaled = replace(
         first, teacher=ours.teacher, losses=replace(ours.losses, relational=0.0)
     )  # the layers are the authors' still
@@ -205,10 +206,11 @@ def run_arm(arm: Arm, folder: Path, runs: Path, sets: Sequence[Sequence[Tensor]]
         finetune(arm.second, folder, tuned, fabric, model=model, tensorboard=False)
     _check_done(tuned, arm.second.schedule.steps)
     metric = load_exported(tuned)
-    scores = [score(metric, triplets, arm.radius) for triplets in sets]
+    distortions, classes = (score(metric, triplets, arm.radius) for triplets in sets)
     with torch.inference_mode():
         norm = metric.embed(sets[0][0][:256]).norm(dim=1).median().item()
-    return ArmResult(arm.name, arm.change, arm.radius, *scores, arm.first.teacher.scale, norm)
+    scale = arm.first.teacher.scale
+    return ArmResult(arm.name, arm.change, arm.radius, distortions, classes, scale, norm)
 
 
 def _check_done(folder: Path, steps: int) -> None:

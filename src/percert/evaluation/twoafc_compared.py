@@ -49,8 +49,13 @@ def compared_tables(named: Named) -> list[Table]:
         )
         if rows:
             eps = [entry.eps for entry in next(iter(named.values()))[0].certified]
-            heads = (("metric", "left"), *((shown(value), "right") for value in eps))
-            tables.append(Table(heads, rows, f"Certified scores in percent, by {of} (Table 2)."))
+            tables.append(
+                Table(
+                    (("metric", "left"), *((shown(value), "right") for value in eps)),
+                    rows,
+                    f"Certified scores in percent, by {of} (Table 2).",
+                )
+            )
     return tables + _attacked(named)
 
 

@@ -174,11 +174,11 @@ def write_twoafc_report(
     rows: Sequence[Row],
     answer: Mapping[str, Any],
     settings: Mapping[str, Any],
-    more: Sequence[Section] = (),
+    other: Sequence[Section] = (),
 ) -> None:
     """Write ``report.html`` and ``scores.json`` into ``out``, each whole or not at all.
 
-    ``more`` sections come before that of how it was made.
+    ``other`` sections come before that of how it was made.
     """
     write_whole(out / "scores.json", (json.dumps(finite(answer), indent=2) + "\n").encode())
     moves = {
@@ -208,7 +208,7 @@ def write_twoafc_report(
         by_group = groups_table(scores)
         tables = [under_attack, *([by_group] if by_group else []), effort_table(rows)]
         sections.append(Section("Under attack", tuple(tables)))
-    sections += more
+    sections += other
     how = Table(
         (("setting", "left"), ("value", "left")),
         tuple((name, str(value)) for name, value in settings.items()),
