@@ -88,6 +88,7 @@ def quick(monkeypatch):
         "nearest_pictures.STEPS": 3,
         "nearest_pictures.SIDE": 32,
         "triplet_runs.KINDS": ("noise",),
+        "triplet_runs.TELLING": ("noise",),
         "triplet_runs.SIDE": 32,
         "triplet_pictures.SIDE": 32,
         "twoafc.QUICK": ("apgd-ce:steps=2",),

@@ -21,7 +21,7 @@ EPS = 2.0
 GROUPS = {"all": "overall", "imagenet": "ImageNet", "other": "not ImageNet"}
 _MADE = (
     "Which of two distorted photographs is closer is known by how they were made, and most metrics "
-    "tell it; people's judgements of NIGHT's generated images are a harder question."
+    "mostly tell it; people's judgements of NIGHT's generated images are a harder question."
 )
 
 

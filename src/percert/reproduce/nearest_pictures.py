@@ -90,10 +90,10 @@ def figure_4(setting: Setting) -> Findings:
         )
         for name, png in grids.items()
     )
-    whose = "of DreamSim's retrieval set" if published else "photographs, not the retrieval set"
+    whose = "images of DreamSim's retrieval set" if published else "photographs, not that set"
     words = (
         *(judge.words for judge in judges),
-        f"{len(asked)} queries among {len(items)} images {whose}; l2-PGD at {EPS:g} on the "
+        f"{len(asked)} queries among {len(items)} {whose}; l2-PGD at {EPS:g} on the "
         f"embedding, a length in the images' own pixels, {STEPS} steps. The paper shows pictures "
         "and counts none.",
     )

@@ -22,6 +22,8 @@ from percert.reproduce.stand_ins import Judge
 
 #: For every photograph, so many triplets of different distortions.
 KINDS = ("jpeg", "blur", "noise")
+#: For natural scores, of which two tell metrics apart: most metrics see more noise in any case.
+TELLING = ("jpeg", "hue", "shift")
 #: Where what was found of each metric lies, beside the items' own folders.
 SHARED = "judged-triplets"
 #: The folder of ImageNet photographs, beside those that are not ImageNet's.
@@ -47,8 +49,9 @@ def find_triplets(setting: Setting, *, of_imagenet: bool = False) -> Triplets:
     """NIGHT's test triplets where they are in the data folder, else distorted photographs.
 
     Of each of the first photographs one for each of :data:`KINDS`, in the group "other"; with
-    ``of_imagenet`` as many of ImageNet's photographs, in the group "imagenet", where they are
-    there. Raises :class:`~percert.reproduce.item.MissingDataError` without photographs.
+    ``of_imagenet`` of :data:`TELLING`, and as many of ImageNet's photographs, in the group
+    "imagenet", where they are there. Raises
+    :class:`~percert.reproduce.item.MissingDataError` without photographs.
     """
     if setting.data is not None and (setting.data / "night").is_dir():
         found = list(night_triplets(setting.data / "night"))
@@ -58,21 +61,24 @@ def find_triplets(setting: Setting, *, of_imagenet: bool = False) -> Triplets:
         words = f"{len(some)} triplets: {which} of NIGHT's test set."
         return Triplets(some, words, str((setting.data / "night").resolve()), whole)
     folder = data_folder(setting, "imagenet-compatible", "photographs") / "images"
-    made = _distorted(folder, "other", setting, first=True)
+    kinds = TELLING if of_imagenet else KINDS
+    made = _distorted(folder, "other", kinds, setting, first=True)
     where = "photographs of the ImageNet-Compatible set"
     imagenet = folder.parent.parent / IMAGENET
     if of_imagenet and imagenet.is_dir():
-        made += _distorted(imagenet, "imagenet", setting, first=False)
+        made += _distorted(imagenet, "imagenet", kinds, setting, first=False)
         where += " (other) and of ImageNet"
     words = (
-        f"{len(made)} triplets: {where} under {', '.join(KINDS)}, the less distorted one being the "
+        f"{len(made)} triplets: {where} under {', '.join(kinds)}, the less distorted one being the "
         "closer; NIGHT, with people's judgements, is not here."
     )
     return Triplets(made, words, str(folder.resolve()))
 
 
-def _distorted(folder: Path, group: str, setting: Setting, *, first: bool) -> list[Triplet]:
-    made = list(distortion_triplets(folder, distortions=KINDS, seed=setting.seed))
+def _distorted(
+    folder: Path, group: str, kinds: tuple[str, ...], setting: Setting, *, first: bool
+) -> list[Triplet]:
+    made = list(distortion_triplets(folder, distortions=kinds, seed=setting.seed))
     count = made[-1].index + 1
     # ImageNet's samples are sorted by class: the first ones would all be fish.
     chosen = range(setting.images) if first else spread(count, setting.images)
