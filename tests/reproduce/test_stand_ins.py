@@ -1,0 +1,34 @@
+"""The networks that stand for LipSim's: what they are called, and that attacks see their choice."""
+
+import pytest
+import torch
+
+from percert.attacks.flip_together import flip_together
+from percert.attacks.goal import FlipTriplet
+from percert.reproduce import MissingDataError, Setting
+from percert.reproduce.stand_ins import catalog_judge, dreamsim_there, lipsim_there
+
+
+def test_an_angle_is_attacked_as_the_distance_it_is(setting):
+    metric = dreamsim_there(setting).metric
+    images = torch.rand(3, 2, 3, 40, 40, generator=torch.Generator().manual_seed(0))
+    triplet = dict(zip(("reference", "left", "right"), images, strict=True))
+    choice = torch.tensor([0, 1])
+    fast = flip_together(metric, triplet, choice, "reference")
+    plain = FlipTriplet(triplet["left"], triplet["right"], choice)
+    assert not isinstance(fast, FlipTriplet)
+    found = [goal.margin(goal.scores(metric, images[0])) for goal in (fast, plain)]
+    torch.testing.assert_close(*found, atol=1e-5, rtol=1e-4)
+
+
+def test_a_stand_in_says_whose_place_it_takes(setting):
+    assert lipsim_there(setting).name == "LipSim, here lipsim-tiny"
+    assert dreamsim_there(setting).name == "DreamSim, here SqueezeNet's features"
+    assert catalog_judge("psnr", "PSNR", setting).name == "PSNR"
+    assert catalog_judge("gmsd", "", setting).name == "gmsd"
+
+
+def test_what_takes_weights_is_not_there_without_them(setting, tmp_path):
+    assert catalog_judge("lpips-alex", "LPIPS", setting) is None
+    with pytest.raises(MissingDataError, match="SqueezeNet"):
+        dreamsim_there(Setting(tmp_path))
