@@ -34,20 +34,20 @@ def deviation_words(row: Compared) -> str:
     """
     if row.deviation is None or row.paper is None or row.measured is None:
         return ""
-    text = number(row.deviation, row.unit)
-    sign = "+" if row.deviation >= 0 else ""
+    sign = "+" if row.deviation > 0 else ""
     if row.unit == "%":
-        return f"{sign}{text.removesuffix(' %')} points"
+        return f"{sign}{number(row.deviation, row.unit).removesuffix(' %')} points"
+    text = f"{row.deviation:.4g} {row.unit}".strip()
     times = row.measured / row.paper if row.paper else 0.0
     far = times > 0 and not 1 / 1.2 < times < 1.2
     return f"{sign}{text} (x {times:.2g})" if far else f"{sign}{text}"
 
 
 def cells(row: Compared) -> tuple[str, str, str, str]:
-    """One number as a row of a table; the deviation says its sign."""
+    """One number as a row of a table: the paper's as it prints it; the deviation says its sign."""
     return (
         row.what,
-        number(row.paper, row.unit),
+        "-" if row.paper is None else f"{row.paper:.10g} {row.unit}".strip(),
         number(row.measured, row.unit),
         deviation_words(row),
     )
