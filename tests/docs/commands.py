@@ -1,0 +1,144 @@
+"""The commands that pages and helps show, as words, and the parsers that would take them."""
+
+import argparse
+import importlib
+import inspect
+import re
+import shlex
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from typer.main import get_command
+
+from percert.cli import app
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+PAGES = [*sorted(REPOSITORY.glob("docs/*.md")), REPOSITORY / "README.md"]
+RESULTS = [*sorted(REPOSITORY.glob("docs/results/*.md")), REPOSITORY / "benchmarks" / "README.md"]
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One command as it is shown: where, its text, and its words without what is the shell's."""
+
+    where: str
+    text: str
+
+    @property
+    def words(self) -> list[str]:
+        """What the program gets: no variables before it, nothing behind a pipe."""
+        words = shlex.split(self.text, comments=True)
+        words = words[: words.index("|")] if "|" in words else words
+        while re.match(r"[A-Z_]+=", words[0]):
+            del words[0]
+        if words[0] == "torchrun":
+            words = ["python", *words[words.index("-m") :]]
+        return ["percert", *words[3:]] if words[:3] == ["python", "-m", "percert"] else words
+
+    @property
+    def piped_into(self) -> str:
+        """What stands behind the first pipe."""
+        words = shlex.split(self.text, comments=True)
+        return " ".join(words[words.index("|") + 1 :]) if "|" in words else ""
+
+
+def shown_in(page: Path) -> list[Shown]:
+    """What stands behind a $ in a page's blocks of the shell, in its order."""
+    return [Shown(page.name, line[2:]) for line in shell_lines(page) if line.startswith("$ ")]
+
+
+def shell_lines(page: Path) -> list[str]:
+    text = page.read_text(encoding="utf-8")
+    blocks = re.findall(r"^ *```(?:console|bash|sh|shell)\n(.*?)^ *```", text, re.M | re.S)
+    return "".join(blocks).replace("\\\n", " ").splitlines()
+
+
+def mentioned_in(page: Path) -> list[Shown]:
+    """Commands within sentences, whose capitals stand for something, and in indented blocks."""
+    text = re.sub(r"^ *```.*?^ *```", "", page.read_text(encoding="utf-8"), flags=re.M | re.S)
+    inline = re.findall(r"`((?:percert|python -m (?:percert|benchmarks)[\w.]*)(?: [^`]*)?)`", text)
+    indented = re.findall(r"^ {4}((?:percert|python -m) (?:.*\\\n)*.*)", text, re.M)
+    return [Shown(page.name, " ".join(found.replace("\\\n", " ").split()))
+            for found in (*inline, *indented)]  # fmt: skip
+
+
+def verbs() -> dict[tuple[str, ...], object]:
+    """Every command of the tree that does something, by its words."""
+
+    def walk(command: object, words: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], object]]:
+        below = getattr(command, "commands", None)
+        if below is None:
+            yield words, command
+        else:
+            for name, inner in sorted(below.items()):
+                yield from walk(inner, (*words, name))
+
+    return dict(walk(get_command(app), ()))
+
+
+def verb_of(words: list[str]) -> tuple[str, ...]:
+    """The words of the verb that a command line names, without "percert"."""
+    known = verbs()
+    for length in (1, 2):
+        if tuple(words[1 : 1 + length]) in known:
+            return tuple(words[1 : 1 + length])
+    raise AssertionError(f"no such verb: {' '.join(words)}")
+
+
+def examples_of(verb: tuple[str, ...]) -> list[Shown]:
+    """The examples at the end of a verb's help."""
+    help_text = inspect.cleandoc(getattr(verbs()[verb], "help", "") or "")
+    examples = "".join(re.split(r"\[bold\]Examples?\[/bold\]", help_text)[1:])
+    where = f"percert {' '.join(verb)} --help"
+    return [Shown(where, " ".join(each.split())) for each in examples.split("\n\n") if each.strip()]
+
+
+class Parsed(Exception):
+    """Raised in place of what would follow after parsing."""
+
+
+def parse(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the real parser of ``percert`` or of ``python -m MODULE`` take ``words``."""
+    if words[0] == "percert":
+        verb = verb_of(words)
+        verbs()[verb].make_context(" ".join(verb), words[1 + len(verb) :])  # type: ignore[attr-defined]
+        return
+    real = argparse.ArgumentParser.parse_args
+    _until_parsed(words, lambda parser: real(parser, words[3:]), monkeypatch)
+
+
+def _until_parsed(
+    words: list[str],
+    instead: Callable[[argparse.ArgumentParser], object],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Call the ``main`` of ``python -m MODULE`` up to its parser, which does ``instead``."""
+    assert words[:2] == ["python", "-m"], words
+    module = importlib.import_module(words[2])
+    if hasattr(module, "__path__"):
+        module = importlib.import_module(f"{words[2]}.__main__")
+    if "argparse" not in inspect.getsource(module):  # a folder at most
+        assert not [word for word in words[3:] if word.startswith("-")], words
+        assert module.main
+        return
+
+    def parse_args(parser: argparse.ArgumentParser, *_: object) -> None:
+        instead(parser)
+        raise Parsed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(argparse.ArgumentParser, "parse_args", parse_args)
+        with pytest.raises(Parsed):
+            module.main()
+
+
+def options_of(words: list[str], monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """Every option that the verb or module known from its words has."""
+    if words[0] == "percert":
+        parameters = verbs()[verb_of(words)].params  # type: ignore[attr-defined]
+        return {name for each in parameters for name in (*each.opts, *each.secondary_opts)}
+    found: set[str] = set()
+    _until_parsed(words[:3], lambda p: found.update(p._option_string_actions), monkeypatch)
+    return found

@@ -1,0 +1,60 @@
+"""Nothing is left out: every verb has its example and its guide, every result and page its link."""
+
+import re
+
+import pytest
+from tests.docs.commands import (
+    PAGES,
+    REPOSITORY,
+    examples_of,
+    shown_in,
+    verb_of,
+    verbs,
+)
+
+DOCS = REPOSITORY / "docs"
+VERBS = pytest.mark.parametrize("verb", sorted(verbs()), ids=" ".join)
+ANYWHERE = [each for page in PAGES for each in shown_in(page) if each.words[0] == "percert"]
+
+
+@VERBS
+def test_a_verb_has_an_example_in_its_help(verb):
+    assert verb in {verb_of(each.words) for each in examples_of(verb) if each.words[0] == "percert"}
+
+
+@VERBS
+def test_a_verb_has_an_example_on_a_page(verb):
+    assert verb in {verb_of(each.words) for each in ANYWHERE}
+
+
+@VERBS
+def test_a_verb_has_a_guide_that_mentions_it(verb):
+    page = (DOCS / "command-line.md").read_text("utf-8")
+    named = " ".join(verb)
+    (row,) = [line for line in page.splitlines() if line.startswith("|") and f"`{named}`" in line]
+    guides = re.findall(r"\{doc\}`([\w-]+)`", row) + ["command-line"] * ("[below](#" in row)
+    assert any(f"percert {named}" in (DOCS / f"{guide}.md").read_text("utf-8") for guide in guides)
+
+
+def test_the_table_of_guides_names_no_verb_that_is_gone():
+    page = (DOCS / "command-line.md").read_text("utf-8")
+    rows = [line.split("|")[1] for line in page.splitlines() if line.startswith("| `")]
+    assert {tuple(name.split()) for row in rows for name in re.findall(r"`(.+?)`", row)} == {
+        *verbs()
+    }
+
+
+def test_the_page_of_results_links_every_file_of_results():
+    linked = re.findall(r"\]\(results/([^)]+)\)", (DOCS / "results.md").read_text("utf-8"))
+    assert len(linked) == len(set(linked))
+    there = {path.name for path in (DOCS / "results").iterdir()}
+    # Pictures are shown by their pages; a page's numbers may be in a file of its own name.
+    assert sorted(there - set(linked)) == []
+    assert sorted(set(linked) - there) == []
+
+
+def test_the_index_leads_to_every_page():
+    index = (DOCS / "index.md").read_text("utf-8")
+    trees = "\n".join(re.findall(r"^```\{toctree\}\n(.*?)^```", index, re.M | re.S)).splitlines()
+    assert {path.stem for path in DOCS.glob("*.md")} - {"index"} <= set(trees)
+    assert "results/*" in trees
