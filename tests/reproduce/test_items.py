@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from percert.evaluation.twoafc_batch import TripletBatch
 from percert.reproduce import CATALOG, run_item
 from percert.reproduce.printed import LIPSIM_TABLE_2
 
@@ -184,3 +185,21 @@ def test_the_audit_by_brightness(setting):
     assert found["its denominator's degrees of freedom"] == 4
     assert 0 <= found["its p-value"] <= 1
     assert len(findings.figures) == 1
+
+
+def test_a_run_that_was_killed_goes_on_where_it_was(setting, monkeypatch):
+    attack, calls = TripletBatch._attack, []
+
+    def killed(self, planned, worth):
+        calls.append(planned.name)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return attack(self, planned, worth)
+
+    monkeypatch.setattr(TripletBatch, "_attack", killed)
+    with pytest.raises(KeyboardInterrupt):
+        run_item(CATALOG["lipsim-table1"], setting)
+    first, second = calls
+    made("lipsim-table1", setting)
+    assert calls.count(first) == 2  # by the other metric: by this one it was kept
+    assert calls.count(second) == 3
