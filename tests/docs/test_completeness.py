@@ -53,6 +53,15 @@ def test_the_page_of_results_links_every_file_of_results():
     assert sorted(set(linked) - there) == []
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_imports_of_every_python_block_are_there(page):
+    if page.name == "comparison.md":
+        pytest.skip("whole blocks of it run in test_comparison.py")
+    for block in re.findall(r"^```python\n(.*?)^```", page.read_text("utf-8"), re.M | re.S):
+        compile(block, page.name, "exec")
+        exec("\n".join(line for line in block.splitlines() if re.match("import|from", line)), {})
+
+
 def test_the_index_leads_to_every_page():
     index = (DOCS / "index.md").read_text("utf-8")
     trees = "\n".join(re.findall(r"^```\{toctree\}\n(.*?)^```", index, re.M | re.S)).splitlines()
