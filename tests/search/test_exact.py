@@ -7,11 +7,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from percert.search import exact
-from percert.search.exact import hits, make_queries, rounding_margin
+from percert.search import hits, neighbours, passing
+from percert.search.exact import make_queries
 from percert.search.neighbours import nearest_rows
+from percert.search.passing import rounding_margin
 
-from .memory_blocks import awkward, full_matrix, in_blocks, query_features
+from .memory_blocks import awkward, full_matrix, in_blocks, query_features, unit
 
 CASES = {
     "seed": st.integers(0, 10**6),
@@ -29,7 +30,7 @@ def test_range_search_misses_nothing(seed: int, k: int, c: float, limit: float) 
     limits = torch.full((len(q),), limit, dtype=torch.float64)
     found = {
         (int(query), int(place)): float(distance)
-        for some in hits(in_blocks(h)(), queries, limits)
+        for some in hits.hits(in_blocks(h)(), queries, limits)
         for query, place, distance in zip(some.query, some.place, some.distance, strict=True)
     }
     expected = full_matrix(q, h, c)
@@ -53,42 +54,49 @@ def test_top_k_is_the_full_matrix_sorted(
     queries = make_queries(query_features(q, c), c)
     near = nearest_rows(in_blocks(h, views=views)(), queries, depth)
     expected = full_matrix(q, h, c)
-    for row, one in zip(expected, near, strict=True):
+    for at, row in enumerate(expected):
+        one = near.of(at)
         by_image = row.view(-1, views).amin(1)
         nearest = by_image.sort().values[:depth]
-        first_rows = [at for at in range(len(one)) if one.image[at] not in one.image[:at]]
-        assert len(first_rows) == min(depth, len(by_image))
+        image, place, distance = one.image[0], one.place[0], one.distance[0]
+        first_rows = [at for at in range(len(image)) if image[at] not in image[:at]]
+        assert len(first_rows) == one.images[0] == min(depth, len(by_image))
+        assert one.leads[0].tolist() == first_rows
+        assert image[[first_rows[rank] for rank in one.rank[0]]].tolist() == image.tolist()
         torch.testing.assert_close(
-            torch.from_numpy(one.distance[first_rows]), nearest, atol=1e-12, rtol=0
+            torch.from_numpy(distance[first_rows]), nearest, atol=1e-12, rtol=0
         )
         # No other row of the collection is nearer than the last that is kept.
         others = torch.ones(len(row), dtype=torch.bool)
-        others[torch.from_numpy(one.place)] = False
-        assert (row[others] >= one.distance[-1] - 1e-12).all()
-        assert one.complete == (not others.any())
-        torch.testing.assert_close(one.h, h[torch.from_numpy(one.place)].double())
+        others[torch.from_numpy(place)] = False
+        assert (row[others] >= distance[-1] - 1e-12).all()
+        assert one.complete[0] == (not others.any())
+        assert one.flat[0] or not (others & (unit(h, c).norm(dim=1) < 0.5)).any()
+        torch.testing.assert_close(one.h[0], h[torch.from_numpy(place)])
 
 
 def test_exact_ties_come_in_the_order_of_the_collection(monkeypatch: pytest.MonkeyPatch) -> None:
     """All rows equal, far more than are kept: none may be preferred, and memory must not grow."""
-    monkeypatch.setattr(exact, "ROWS", 64)
+    monkeypatch.setattr(passing, "ROWS", 64)
     h = torch.ones(700, 5)
     queries = make_queries(query_features(torch.ones(2, 5)), 0.0)
-    for one in nearest_rows(in_blocks(h, images=100)(), queries, 9):
-        assert one.place.tolist() == list(range(9))
-        assert (one.distance == one.distance[0]).all()
+    near = nearest_rows(in_blocks(h, images=100)(), queries, 9)
+    assert near.place.tolist() == [list(range(9))] * 2
+    assert (near.distance == near.distance[0, 0]).all()
 
 
 def test_chunks_do_not_change_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     h, q = awkward(5, 200, 12), awkward(6, 4, 12)
     queries = make_queries(query_features(q), 0.0)
     whole = nearest_rows(in_blocks(h, images=200)(), queries, 6)
-    monkeypatch.setattr(exact, "ROWS", 9)
-    monkeypatch.setattr(exact, "VALUES", 24)
-    monkeypatch.setattr(exact, "WIDE_VALUES", 12)
-    for one, other in zip(whole, nearest_rows(in_blocks(h)(), queries, 6), strict=True):
-        assert one.place.tolist() == other.place.tolist()
-        assert one.distance.tolist() == other.distance.tolist()
+    monkeypatch.setattr(passing, "ROWS", 9)
+    monkeypatch.setattr(passing, "TILE", 4)
+    monkeypatch.setattr(hits, "VALUES", 24)
+    monkeypatch.setattr(hits, "WIDE_VALUES", 12)
+    monkeypatch.setattr(neighbours, "VALUES", 24)
+    parts = nearest_rows(in_blocks(h)(), queries, 6)
+    assert whole.place.tolist() == parts.place.tolist()
+    assert whole.distance.tolist() == parts.distance.tolist()
 
 
 @pytest.mark.parametrize("k", [1, 7, 192, 1024])
@@ -109,18 +117,18 @@ def test_the_rounding_margin_holds(k: int) -> None:
 def test_an_empty_collection_has_no_rows() -> None:
     queries = make_queries(query_features(torch.ones(2, 4)), 0.0)
     empty = nearest_rows(in_blocks(torch.zeros(0, 4))(), queries, 3)
-    assert [len(one) for one in empty] == [0, 0]
-    assert all(one.complete for one in empty)
+    assert empty.place.shape == (2, 0)
+    assert empty.complete.all()
 
 
 def test_refuses_what_cannot_be_searched() -> None:
     queries = make_queries(query_features(torch.ones(1, 4)), 0.0)
     limit = torch.ones(1, dtype=torch.float64)
     with pytest.raises(ValueError, match="width 4, found 5"):
-        list(hits(in_blocks(torch.ones(3, 5))(), queries, limit))
+        list(hits.hits(in_blocks(torch.ones(3, 5))(), queries, limit))
     holed = torch.ones(3, 4)
     holed[1, 2] = math.nan
     with pytest.raises(ValueError, match="the embedding of 1 is not finite"):
-        list(hits(in_blocks(holed)(), queries, limit))
+        list(hits.hits(in_blocks(holed)(), queries, limit))
     with pytest.raises(ValueError, match="too wide"):
         rounding_margin(10**8, torch.float32)

@@ -11,7 +11,8 @@ from percert.certify.copies import copies_of_features
 from percert.certify.features import ROUNDING, PixelFeatures
 from percert.lipschitz.bound import LipschitzBound
 from percert.metrics.embedding import SHORTEST
-from percert.search.exact import Block, Queries, hits, row_norms
+from percert.search.exact import Block, Queries, row_norms
+from percert.search.hits import hits
 from percert.search.rivals import STORED_ROUNDING
 from percert.search.stored import PLAIN, Stored
 from percert.search.within import check_threshold

@@ -1,22 +1,15 @@
-"""What the rows near a query say of the leading ones, for many queries at once.
-
-The numbers are those of :mod:`percert.search.rivals`, which takes one query at a time and is for
-rows and queries without a direction as well; here all is ordinary, and a batch is a few products.
-"""
+"""What the rows near each query say of its leading images: how far they stay where they are."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
-import numpy as np
-import numpy.typing as npt
 import torch
+from torch import Tensor
 
-from percert.certify.distance import distance_of_features
 from percert.certify.features import ROUNDING, PixelFeatures
 from percert.certify.nearest import least_radius
-from percert.certify.turning import angle
+from percert.certify.turning import angle, cosine_distance, turn
 from percert.certify.twoafc import plane_radius
-from percert.metrics.embedding import SHORTEST
 from percert.search.batches import stack, take
 from percert.search.neighbours import Neighbours
 from percert.search.rivals import (
@@ -32,47 +25,57 @@ from percert.search.rivals import (
 from percert.search.stored import Stored
 from percert.tensors import Vector
 
-Places = npt.NDArray[np.int64]
-#: Values of rows that are held at once.
-VALUES = 1 << 21
+#: Values of rows that are held at once in float64, so that they stay in cache.
+VALUES = 1 << 20
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Look:
-    """Of one query: ``leading`` ``(k,)``, the first row of each of its nearest images, how far the
-    query may move until one of the ``m`` rows is nearer than they, ``radii`` ``(k, m)``, a radius
-    that no other row can be below, ``ends`` ``(k,)``, and their distance, lower and upper bound.
+    """Of q queries, m rows and i images near each, the nearest first.
+
+    ``lower`` and ``upper`` ``(q, m)`` bound the distance of each row. ``rivals`` ``(q, i)`` says
+    how far the query may move until each image is as near as the first, which itself has infinity,
+    ``ends`` ``(q,)`` what no row that is not near can be below. ``stays`` ``(q, k)``: how far each
+    of the leading images stays among the first k.
     """
 
-    leading: Places
-    radii: npt.NDArray[np.float64]
-    ends: list[float]
-    bounds: tuple[list[float], list[float], list[float]]
+    lower: Tensor
+    upper: Tensor
+    rivals: Tensor
+    ends: Vector
+    stays: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class _Rows:
+    """As in :class:`Look`, but how far until each row ``(q, k, m)`` is as near as each leading one,
+    and what no other row can be below, for each of these ``(q, k)``.
+    """
+
+    lower: Tensor
+    upper: Tensor
+    radii: Tensor
+    ends: Tensor
 
 
 def look_at(
-    features: Sequence[PixelFeatures],
-    near: Sequence[Neighbours],
-    k: int,
-    eps: float,
-    stored: Stored,
-) -> list[Look]:
+    features: Sequence[PixelFeatures], near: Neighbours, k: int, eps: float, stored: Stored
+) -> Look:
     """A look at the ``k`` leading images of each query, one row of ``features`` each."""
-    found: dict[int, Look] = {}
     together = stack(features)
-    if len(together) == 1:
-        plain = has_direction(together[0])
-        at = [i for i in plain.nonzero()[:, 0].tolist() if _is_plain(near[i], stored)]
-        step = max(1, VALUES // max([1, *(near[i].h.numel() for i in at)]))
-        for start in range(0, len(at), step):
-            some = at[start : start + step]
-            batch = take(together[0], torch.tensor(some))
-            looks = _looks(batch, [near[i] for i in some], k, eps, stored)
-            found.update(zip(some, looks, strict=True))
-    return [
-        found[i] if i in found else _slowly(query, near[i], k, eps, stored)
-        for i, query in enumerate(features)
-    ]
+    lead = min(k, near.leads.shape[1])
+    # All at once where there is nothing without a direction; such follow other rules.
+    plain = len(together) == 1 and near.directed and bool(has_direction(together[0]).all())
+    step = max(1, VALUES // near.h[0].numel()) if plain else 1
+    looks = []
+    for start in range(0, len(near), step):
+        some = torch.arange(start, min(start + step, len(near)))
+        if plain:
+            rows = _together(take(together[0], some), near, some, lead, eps, stored)
+        else:
+            rows = _alone(features[start], near, start, lead, eps, stored)
+        looks.append(_of_images(rows, near, some, k))
+    return Look(*(torch.cat([getattr(one, f.name) for one in looks]) for f in fields(Look)))
 
 
 def pair_radii(query: PixelFeatures, first: PixelFeatures, rival: PixelFeatures) -> Vector:
@@ -85,78 +88,88 @@ def pair_radii(query: PixelFeatures, first: PixelFeatures, rival: PixelFeatures)
     return plane_radius(query, margin, u_k, u_k.new_tensor(2 * tilt(rival)))
 
 
-def leading_rows(near: Neighbours, k: int) -> Places:
-    """The first row of each of the ``k`` nearest images."""
-    return np.sort(np.unique(near.image, return_index=True)[1])[:k]
+def _of_images(rows: _Rows, near: Neighbours, index: Tensor, k: int) -> Look:
+    """The least radius of each image's rows, and how many of them allow each leading one to stay
+    among the first k.
+    """
+    count, lead, _ = rows.radii.shape
+    rank = torch.from_numpy(near.rank)[index][:, None].expand(rows.radii.shape)
+    images = rows.radii.new_full((count, lead, near.leads.shape[1] + 1), torch.inf)
+    images = images.scatter_reduce(2, rank, rows.radii, "amin")[:, :, :-1]
+    behind = torch.arange(images.shape[2]) > torch.arange(lead)[:, None]
+    images = torch.where(behind, images, torch.inf)
+    # The leading image r may be overtaken by k - r - 1 others.
+    short = images.new_full((count, lead, k), torch.inf)
+    least = torch.cat([images, short], 2).topk(k, dim=2, largest=False).values
+    allowed = (k - 1 - torch.arange(lead))[None, :, None].expand(count, lead, 1)
+    stays = torch.minimum(least.gather(2, allowed)[:, :, 0], rows.ends)
+    return Look(rows.lower, rows.upper, images[:, 0], rows.ends[:, 0], stays)
 
 
-def _is_plain(near: Neighbours, stored: Stored) -> bool:
-    if not len(near) or near.flat:
-        return False
-    return stored.constant >= SHORTEST or bool((near.h.norm(dim=1) >= 2 * SHORTEST).all())
+def _together(
+    query: PixelFeatures, near: Neighbours, index: Tensor, lead: int, eps: float, stored: Stored
+) -> _Rows:
+    """Of queries that have a direction, as do all rows: the formula of ``rivals.rival_radii``."""
+    width = query.h.shape[1]
+    rows = near.h[index].double()
+    norm: Tensor = rows.norm(dim=2)
+    last = torch.zeros_like(norm)
+    if stored.constant:
+        norm = torch.hypot(norm, torch.full_like(norm, stored.constant))
+        last = stored.constant / norm
+    rows *= (1 / norm)[:, :, None]
+    g, g_last = query.directions[:, :width], query.vectors[:, width:].sum(1) / query.norm
+    distance = torch.from_numpy(near.distance)[index]
+    filled = distance.isfinite()
+    # As certify.turning.angle, |g + g_j|^2 = 4 - |g - g_j|^2: but that cancels near pi.
+    far = (4 - 2 * distance).clamp_min(0).sqrt()
+    if bool((distance[filled] > 1.5).any()):
+        far = torch.hypot((rows + g[:, None]).norm(dim=2), g_last[:, None] + last)
+    theta = 2 * torch.atan2((2 * distance).sqrt(), far)
+    slack = 2 * tilt(stored_features(near.h[0, :1], stored.constant, stored.feature_error))
+    turned = (turn(query, query.moved(eps)) + slack / 2 + ROUNDING)[:, None]
+    lower = cosine_distance((theta - turned).clamp_min(0))
+    upper = cosine_distance((theta + turned).clamp_max(torch.pi))
+
+    leads = torch.from_numpy(near.leads)[index, :lead]
+    first = rows.gather(1, leads[:, :, None].expand(-1, -1, width))
+    s = query.norm[:, None] * ((rows @ g[:, :, None])[:, :, 0] + g_last[:, None] * last)
+    margin = s.gather(1, leads)[:, :, None] - s[:, None]
+    length = 1 - last.square()
+    square = length.gather(1, leads)[:, :, None] + length[:, None] - 2 * first @ rows.mT
+    u_k = (square.clamp_min(0) + GRAM).sqrt()
+    # The queries come last where certificates take one radius for each.
+    xi = u_k.new_tensor(slack)
+    radii = plane_radius(query, margin.movedim(0, 2), u_k.movedim(0, 2), xi).movedim(2, 0)
+    end = torch.from_numpy(near.count)[index] - 1
+    gap = theta.gather(1, end[:, None]) - theta.gather(1, leads) - ROUNDING
+    ends = least_radius(query, gap.T, slack).T
+    complete = torch.from_numpy(near.complete)[index]
+    return _Rows(
+        lower,
+        upper,
+        torch.where(filled[:, None], radii, torch.inf),
+        torch.where(complete[:, None], torch.inf, ends),
+    )
 
 
-def _looks(
-    query: PixelFeatures, near: Sequence[Neighbours], k: int, eps: float, stored: Stored
-) -> list[Look]:
-    """Looks of queries that have a direction, as do all their rows."""
-    count, width = query.h.shape
-    h = torch.nn.utils.rnn.pad_sequence([one.h for one in near], batch_first=True)
-    rows = stored_features(h.flatten(0, 1), stored.constant, stored.feature_error)
-    g, xi = rows.directions.view(count, h.shape[1], -1), 2 * tilt(rows)
-    leading = [leading_rows(one, k) for one in near]
-    most = max(map(len, leading))
-    lead = torch.from_numpy(np.stack([np.pad(rows, (0, most - len(rows))) for rows in leading]))
-    each = torch.arange(count)[:, None]
-    g_lead = g[each, lead]
-
-    # One row a pair where rows are many would be too much: the formula of rivals.rival_radii.
-    n, error = query.norm[:, None, None], query.error[:, None, None]
-    s = (g @ query.vectors[:, :, None])[:, :, 0]
-    margin = s[each, lead][:, :, None] - s[:, None, :]
-    a, b = g_lead[:, :, :width], g[:, :, :width]
-    square = a.square().sum(2)[:, :, None] + b.square().sum(2)[:, None] - 2 * a @ b.mT
-    length = (margin - n * xi).clamp_min(0) / ((square.clamp_min(0) + GRAM).sqrt() + xi)
-    radii = ((length - 2 * error) / (1 + query.relative)).clamp_min(0).numpy()
-
-    repeated = take(query, torch.arange(count).repeat_interleave(most))
-    flat = (torch.arange(count)[:, None] * h.shape[1] + lead).flatten()
-    interval = distance_of_features(repeated, take(rows, flat), eps, perturbed="reference")
-    last = torch.tensor([len(one) - 1 for one in near])
-    theta_last = angle(query.directions, g[each[:, 0], last])
-    theta = angle(repeated.directions, g_lead.flatten(0, 1))
-    gap = theta_last.repeat_interleave(most) - theta - ROUNDING
-    ends = least_radius(repeated, gap, xi).view(count, most).tolist()
-    bounds = [
-        one.view(count, most).tolist()
-        for one in (interval.distance, interval.lower, interval.upper)
-    ]
-    return [
-        Look(
-            of_one,
-            radii[i, : len(of_one), : len(near[i])],
-            [np.inf] * len(of_one) if near[i].complete else ends[i][: len(of_one)],
-            (*(values[i][: len(of_one)] for values in bounds),),
-        )
-        for i, of_one in enumerate(leading)
-    ]
-
-
-def _slowly(query: PixelFeatures, near: Neighbours, k: int, eps: float, stored: Stored) -> Look:
-    """A look that allows for rows, and a query, without a direction."""
-    leading = leading_rows(near, k)
-    rows = stored_features(near.h, stored.constant, stored.feature_error)
-    if not len(near):
-        return Look(leading, np.zeros((0, 0)), [], ([], [], []))
-    these = take(rows, torch.from_numpy(leading))
-    distance, lower, upper = stays_within(query, these, eps)
-    ends = torch.full((len(leading),), torch.inf, dtype=torch.float64)
-    if not near.complete:
+def _alone(
+    query: PixelFeatures, near: Neighbours, at: int, lead: int, eps: float, stored: Stored
+) -> _Rows:
+    """Of one query, allowing for rows, and a query, without a direction."""
+    used, rows_all = int(near.count[at]), near.place.shape[1]
+    rows = stored_features(near.h[at, :used], stored.constant, stored.feature_error)
+    leading = torch.from_numpy(near.leads[at, :lead])
+    radii = torch.full((1, lead, rows_all), torch.inf, dtype=torch.float64)
+    lower, upper = torch.zeros(2, 1, rows_all, dtype=torch.float64)
+    ends = torch.full((1, lead), torch.inf, dtype=torch.float64)
+    these = take(rows, leading)
+    _, lower[0, :used], upper[0, :used] = stays_within(query, rows, eps)
+    radii[0, :, :used] = rival_radii(query, these, rows)
+    if not near.complete[at]:
         # No row beyond the nearest lies at a smaller angle than the last.
-        last = float(angle(query.directions, take(rows, torch.tensor([len(near) - 1])).directions))
-        ends = least_beyond(query, these, last)
-        if near.flat:
-            ends = torch.minimum(ends, flat_radius(query, these))
-    radii = rival_radii(query, these, rows).numpy()
-    bounds = distance.tolist(), lower.tolist(), upper.tolist()
-    return Look(leading, radii, ends.tolist(), bounds)
+        last = float(angle(query.directions, take(rows, torch.tensor([used - 1])).directions))
+        ends[0] = least_beyond(query, these, last)
+        if near.flat[at]:
+            ends[0] = torch.minimum(ends[0], flat_radius(query, these))
+    return _Rows(lower, upper, radii, ends)

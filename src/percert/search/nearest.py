@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -12,16 +12,16 @@ from percert.certify.distance import distance_of_features
 from percert.certify.features import PixelFeatures
 from percert.check import check_budget
 from percert.search.batches import stack, take
-from percert.search.exact import Block, Queries, make_queries
-from percert.search.look import Look, Places, look_at, pair_radii
-from percert.search.neighbours import Neighbours, nearest_rows
+from percert.search.exact import Block, make_queries
+from percert.search.look import Look, look_at, pair_radii
+from percert.search.neighbours import Neighbours, Places, nearest_rows
 from percert.search.rivals import (
     has_direction,
     rival_radii,
     stays_within,
     stored_features,
 )
-from percert.search.second_look import Doubt, part_of, rivals_within
+from percert.search.second_look import Doubts, Rivals, rivals_within
 from percert.search.stored import PLAIN, Stored
 
 #: At least so many nearest images are kept: with so many, the first pass nearly always proves all.
@@ -61,26 +61,6 @@ class Found:
     passes: int
 
 
-@dataclass
-class _State:
-    """One query between the two passes: its first k, and what is known of the rivals of the first.
-
-    ``radii`` is the least radius of each rival image, complete up to ``end``; ``able`` are rivals,
-    among them all up to there that could be the first. Rivals up to ``needed`` matter: if that is
-    more, the query is ``doubtful``.
-    """
-
-    query: PixelFeatures
-    near: Neighbours
-    first: PixelFeatures | None
-    items: list[Item]
-    radii: dict[int, float]
-    able: dict[int, Item]
-    end: float
-    needed: float
-    doubtful: bool
-
-
 def nearest_images(
     collection: Collection,
     features: Sequence[PixelFeatures],
@@ -103,124 +83,166 @@ def nearest_images(
     if k < 1:
         raise ValueError(f"k: expected at least 1, found {k}")
     eps = None if eps is None else check_budget(eps)
+    if not features:
+        return []
     queries = make_queries(features, stored.constant)
-    near = nearest_rows(collection(), queries, max(DEPTH, 4 * k), device=device) if features else []
-    looks = look_at(features, near, k, eps or 0.0, stored) if features else []
-    states = [
-        _first_look(query, rows, look, k, eps, stored)
-        for query, rows, look in zip(features, near, looks, strict=True)
+    near = nearest_rows(collection(), queries, max(DEPTH, 4 * k), device=device)
+    if not near.place.size:
+        return [Found((), math.inf, math.inf, None if eps is None else (), 1) for _ in features]
+    look = look_at(features, near, k, eps or 0.0, stored)
+    found = _found(near, look, eps, stored)
+    # Rivals up to here matter; where some of them may not be near, all rows are looked at.
+    rivals = look.rivals.amin(1) if near.leads.shape[1] > 1 else torch.zeros(len(near))
+    needed = rivals.double().clamp_min(eps or 0.0)
+    doubtful = (needed >= look.ends) & ~torch.from_numpy(near.complete)
+    places = doubtful.nonzero()[:, 0]
+    if len(places):
+        again = _doubts(features, near, look, places, needed, stored)
+        rows = rivals_within(collection(), again, stored.constant, device=device)
+        known = [_Known.of(near, look, place) for place in places.tolist()]
+        _learn(rows, again, known, eps, stored)
+        for place, one, enough in zip(places.tolist(), known, needed[places].tolist(), strict=True):
+            end = max(float(look.ends[place]), enough)
+            found[place] = one.found(found[place], k, eps, end)
+    return found
+
+
+def _found(near: Neighbours, look: Look, eps: float | None, stored: Stored) -> list[Found]:
+    """What the nearest rows say of each query."""
+    count, lead = look.stays.shape
+    each = np.arange(count)
+    leading = near.leads[:, :lead]
+    items = _items(near, look, each.repeat(lead), leading.ravel(), look.stays.flatten().tolist())
+    candidates: list[tuple[Item, ...] | None] = [None] * count
+    if eps is not None:
+        query, rank = (look.rivals <= eps).nonzero().T.numpy()
+        radii = look.rivals[query, rank].tolist()
+        able = _items(near, look, query, near.leads[query, rank], radii)
+        start = np.searchsorted(query, np.arange(count + 1)).tolist()
+        candidates = [
+            (*items[at * lead : at * lead + 1], *able[start[at] : start[at + 1]]) for at in each
+        ]
+    first = look.rivals.amin(1).tolist()
+    return [
+        Found(
+            tuple(items[at * lead : (at + 1) * lead]),
+            first[at],
+            items[at * lead].radius,
+            candidates[at],
+            1,
+        )
+        for at in range(count)
     ]
-    again = [state.doubtful for state in states]
-    if any(again):
-        _look_again(collection, queries, states, eps, stored, device)
-    return [_found(state, k, eps, 1 + twice) for state, twice in zip(states, again, strict=True)]
-
-
-def _first_look(
-    query: PixelFeatures, near: Neighbours, look: Look, k: int, eps: float | None, stored: Stored
-) -> _State:
-    """What the nearest rows alone say, and how far those lie that it leaves in doubt."""
-    if not len(near):
-        return _State(query, near, None, [], {}, {}, math.inf, 0.0, False)
-    # Of each image its nearest view leads, and the least radius of its views counts.
-    images, leads = np.unique(near.image, return_index=True)
-    code = np.searchsorted(images, near.image)
-    leading, ends = look.leading, look.ends
-    radii = np.full((len(leading), len(images)), np.inf)
-    for rank in range(len(leading)):
-        np.minimum.at(radii[rank], code, look.radii[rank])
-    stays = []
-    for rank, row in enumerate(leading):
-        behind, allowed = radii[rank][leads > row], k - rank - 1
-        least = np.partition(behind, allowed)[allowed] if len(behind) > allowed else np.inf
-        stays.append(min(float(least), ends[rank]))
-    items = _items(near, leading, stays, look.bounds, stored)
-    rival = leads != 0
-    known = dict(zip(images[rival].tolist(), radii[0][rival].tolist(), strict=True))
-    needed = max(min(known.values(), default=0.0), eps or 0.0)
-    first = _stored_rows(near, leading[:1], stored)
-    doubtful, able = not near.complete and needed >= ends[0], {}
-    if eps is not None and not doubtful:
-        close = rival & (radii[0] <= eps)
-        if close.any():
-            bounds = stays_within(query, _stored_rows(near, leads[close], stored), eps)
-            columns = bounds[0].tolist(), bounds[1].tolist(), bounds[2].tolist()
-            could = _items(near, leads[close], radii[0][close].tolist(), columns, stored)
-            able = {item.image: item for item in could}
-    return _State(query, near, first, items, known, able, ends[0], needed, doubtful)
-
-
-def _stored_rows(near: Neighbours, rows: Places, stored: Stored) -> PixelFeatures:
-    return stored_features(near.h[torch.from_numpy(rows)], stored.constant, stored.feature_error)
 
 
 def _items(
-    near: Neighbours,
-    leads: Places,
-    radii: list[float],
-    bounds: tuple[list[float], list[float], list[float]],
-    stored: Stored,
+    near: Neighbours, look: Look, query: Places, row: Places, radii: Sequence[float]
 ) -> list[Item]:
-    """The rows at ``leads`` with the radii and the distances, lower and upper bounds given."""
-    view_of = (near.place[leads] % stored.views).tolist()
-    return [
-        Item(near.ids[row], int(near.image[row]), view, d, low, up, r)
-        for row, view, r, d, low, up in zip(leads.tolist(), view_of, radii, *bounds, strict=True)
-    ]
+    """The rows at ``row`` near the queries at ``query``, with the radii given."""
+    columns = (
+        near.ids[query, row].tolist(),
+        near.image[query, row].tolist(),
+        (near.place[query, row] % near.views).tolist(),
+        near.distance[query, row].tolist(),
+        look.lower[query, row].tolist(),
+        look.upper[query, row].tolist(),
+        radii,
+    )
+    return [Item(*values) for values in zip(*columns, strict=True)]
 
 
-def _look_again(
-    collection: Collection,
-    queries: Queries,
-    states: Sequence[_State],
+@dataclass
+class _Known:
+    """Of a query in doubt: the place of its first image, the least radius of each rival image, and
+    the candidates among them. The second pass makes them complete.
+    """
+
+    first: int
+    radii: dict[int, float]
+    able: dict[int, Item] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, near: Neighbours, look: Look, at: int) -> "_Known":
+        images = near.image[at][near.leads[at]].tolist()
+        return cls(images[0], dict(zip(images[1:], look.rivals[at, 1:].tolist(), strict=True)))
+
+    def found(self, before: Found, k: int, eps: float | None, end: float) -> Found:
+        """``before`` with the rivals up to a radius of ``end``; beyond, some may be missing."""
+        ranked = sorted(self.radii.values())
+        top_k = min(ranked[k - 1] if len(ranked) >= k else math.inf, end)
+        first, *others = before.items
+        leader = replace(first, radius=top_k)
+        candidates = None
+        if eps is not None:
+            able = [rival for rival in self.able.values() if rival.radius <= eps]
+            able.sort(key=lambda rival: (rival.distance, rival.image))
+            candidates = (leader, *able)
+        least = ranked[0] if ranked else math.inf
+        return Found((leader, *others), least, top_k, candidates, 2)
+
+
+def _doubts(
+    features: Sequence[PixelFeatures],
+    near: Neighbours,
+    look: Look,
+    places: Tensor,
+    needed: Tensor,
+    stored: Stored,
+) -> Doubts:
+    """The queries at ``places``, each with its first image and its strongest rival near it."""
+    rival = torch.from_numpy(near.leads)[places, look.rivals[places].argmin(1)]
+    first, second = (
+        stored_features(h, stored.constant, stored.feature_error)
+        for h in (near.h[places, 0], near.h[places, rival])
+    )
+    apart: Tensor = (first.directions - second.directions).norm(dim=1)
+    return Doubts([features[at] for at in places.tolist()], first, needed[places], apart)
+
+
+def _learn(
+    found: Iterable[Rivals],
+    doubts: Doubts,
+    known: Sequence[_Known],
     eps: float | None,
     stored: Stored,
-    device: torch.device | str,
 ) -> None:
-    """Add the rivals anywhere in the collection whose radius may be as small as is needed."""
-    places = [place for place, state in enumerate(states) if state.doubtful]
-    doubts = [
-        Doubt(one.query, one.first, one.needed, one.near.flat)
-        for one in (states[place] for place in places)
-        if one.first is not None
-    ]
-    for found in rivals_within(collection(), part_of(queries, places), doubts, device=device):
-        rivals = stored_features(found.h, stored.constant, stored.feature_error)
-        radii, bounds = _of_pairs([states[p] for p in places], found.query, rivals, eps)
+    """Add the rivals found to what is known of each doubt."""
+    for rows in found:
+        rivals = stored_features(rows.h, stored.constant, stored.feature_error)
         for at, name, place, radius, d, low, up in zip(
-            found.query.tolist(), found.ids, found.place.tolist(), radii, *bounds, strict=True
+            rows.doubt.tolist(),
+            rows.ids,
+            rows.place.tolist(),
+            *_of_pairs(doubts, rows.doubt, rivals, eps or 0.0).tolist(),
+            strict=True,
         ):
-            state, (image, view) = states[places[at]], divmod(place, stored.views)
-            if image == state.near.image[0]:
+            of, (image, view) = known[at], divmod(place, stored.views)
+            if image == of.first:
                 continue
-            state.radii[image] = min(radius, state.radii.get(image, math.inf))
+            of.radii[image] = min(radius, of.radii.get(image, math.inf))
             if eps is not None:
                 new = Item(name, image, view, d, low, up, radius)
-                state.able[image] = _nearer(state.able.get(image), new)
+                of.able[image] = _nearer(of.able.get(image), new)
 
 
-def _of_pairs(
-    states: Sequence[_State], which: Tensor, rivals: PixelFeatures, eps: float | None
-) -> tuple[list[float], tuple[list[float], list[float], list[float]]]:
-    """The radius of each of ``rivals`` against the state that ``which`` names, and its bounds."""
-    queries = stack([one.query for one in states])
-    firsts = stack([one.first for one in states if one.first is not None])
-    upright = all(bool(has_direction(one).all()) for one in (*queries, *firsts, rivals))
-    if upright and len(queries) == len(firsts) == 1:
+def _of_pairs(doubts: Doubts, which: Tensor, rivals: PixelFeatures, eps: float) -> Tensor:
+    """``(4, p)``: the radius of each rival against the doubt that ``which`` names, its distance
+    from the query, and the lower and upper bound of that.
+    """
+    queries, first = stack(doubts.queries), take(doubts.first, which)
+    upright = all(bool(has_direction(one).all()) for one in (*queries, first, rivals))
+    if upright and len(queries) == 1:
         query = take(queries[0], which)
-        radii = pair_radii(query, take(firsts[0], which), rivals)
-        found = distance_of_features(query, rivals, eps or 0.0, perturbed="reference")
-        return radii.tolist(), (found.distance.tolist(), found.lower.tolist(), found.upper.tolist())
+        now = distance_of_features(query, rivals, eps, perturbed="reference")
+        radii = pair_radii(query, first, rivals)
+        return torch.stack([radii, now.distance, now.lower, now.upper])
     columns = torch.zeros(4, len(which), dtype=torch.float64)
     for at in torch.unique(which).tolist():
-        index, state = (which == at).nonzero()[:, 0], states[at]
-        if state.first is None:
-            continue
+        index, query = (which == at).nonzero()[:, 0], doubts.queries[at]
         mine = take(rivals, index)
-        columns[0, index] = rival_radii(state.query, state.first, mine)[0]
-        columns[1:, index] = torch.stack(stays_within(state.query, mine, eps or 0.0)).double()
-    radius, distance, lower, upper = columns.tolist()
-    return radius, (distance, lower, upper)
+        columns[0, index] = rival_radii(query, take(doubts.first, torch.tensor([at])), mine)[0]
+        columns[1:, index] = torch.stack(stays_within(query, mine, eps)).double()
+    return columns
 
 
 def _nearer(old: Item | None, new: Item) -> Item:
@@ -229,20 +251,3 @@ def _nearer(old: Item | None, new: Item) -> Item:
         return new
     nearer = new if new.distance < old.distance else old
     return replace(nearer, radius=min(old.radius, new.radius))
-
-
-def _found(state: _State, k: int, eps: float | None, passes: int) -> Found:
-    # Beyond this, rivals that only another pass would find may be missing.
-    known = state.end if passes == 1 else max(state.end, state.needed)
-    ranked = sorted(state.radii.values())
-    top_k = min(ranked[k - 1] if len(ranked) >= k else math.inf, known)
-    items = state.items
-    if items:
-        items = [replace(items[0], radius=top_k), *items[1:]]
-    candidates = None
-    if eps is not None:
-        able = [rival for rival in state.able.values() if rival.radius <= eps]
-        able.sort(key=lambda rival: (rival.distance, rival.image))
-        candidates = (*items[:1], *able)
-    first = ranked[0] if ranked else math.inf
-    return Found(tuple(items), first, top_k, candidates, passes)

@@ -1,8 +1,8 @@
 """The nearest images of a collection to several queries, in one pass over its blocks."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import chain
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -10,36 +10,96 @@ import torch
 from torch import Tensor
 
 from percert.metrics.embedding import SHORTEST
-from percert.search.exact import Block, Hits, Queries, hits, row_norms
+from percert.search.exact import Block, Queries, row_norms
+from percert.search.hits import VALUES, in_memory, pair_distances
+from percert.search.passing import Pairs, Sieve
 from percert.tensors import Embeddings, Vector
 
 Numbers = npt.NDArray[np.float64]
 Places = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
 Names = npt.NDArray[np.object_]
-#: Vectors of rows that were pushed out again are dropped when there are this many times more.
+#: Rows are ranked in float64, and most dropped, when there are this many times more than needed.
 SPARE = 3
 
 
 @dataclass(frozen=True, eq=False)
 class Neighbours:
-    """The rows nearest to one query, nearest first, ties by their place in the collection.
+    """The rows nearest to each of q queries, nearest first, ties by their place in the collection.
 
-    No row of the collection that is not among them is nearer than the last. ``image`` is the place
-    of a row's image, ``place`` its own; an image has several rows where it has views. ``h``
-    ``(r, k)`` are raw embeddings, float64. ``complete`` says that these are all rows there are,
-    ``flat`` that there may be others without a direction (at distance 1/2).
+    No row of the collection that is not among them is nearer than the last. Of query i the first
+    ``count[i]`` of m rows are filled. ``place`` ``(q, m)`` is -1 behind them, ``distance``
+    infinite; ``h`` ``(q, m, k)`` are raw embeddings as stored. An image has several rows where it
+    has views. ``complete`` ``(q,)`` says that these are all rows there are, ``flat`` ``(q,)`` that
+    there may be others without a direction (at distance 1/2), and ``directed`` that there is a row,
+    and none like those in the collection.
     """
 
     ids: Names
-    image: Places
     place: Places
     distance: Numbers
     h: Embeddings
-    complete: bool
-    flat: bool
+    count: Places
+    complete: Flags
+    flat: Flags
+    directed: bool
+    views: int
 
     def __len__(self) -> int:
-        return len(self.ids)
+        return len(self.count)
+
+    @cached_property
+    def image(self) -> Places:
+        """The place of each row's image, ``(q, m)``; -1 behind the last."""
+        return self.place // self.views
+
+    @cached_property
+    def rank(self) -> Places:
+        """How many images are nearer than that of each row, ``(q, m)``."""
+        if self.views == 1:
+            return np.tile(np.arange(self.place.shape[1]), (len(self), 1))
+        order = np.argsort(self.image, axis=1, kind="stable")
+        ordered = np.take_along_axis(self.image, order, 1)
+        new = np.diff(ordered, axis=1, prepend=-2) != 0
+        first = np.zeros_like(new)
+        np.put_along_axis(first, order, new & (ordered >= 0), 1)
+        nearer = np.cumsum(first, axis=1) - first
+        # In this order the first row of each image comes before its others.
+        start = np.maximum.accumulate(np.where(new, np.arange(new.shape[1]), 0), axis=1)
+        rank = np.empty_like(order)
+        leads = np.take_along_axis(order, start, 1)
+        np.put_along_axis(rank, order, np.take_along_axis(nearer, leads, 1), 1)
+        return rank
+
+    @cached_property
+    def images(self) -> Places:
+        """How many images each query has, ``(q,)``."""
+        return np.where(self.place >= 0, self.rank + 1, 0).max(axis=1, initial=0)
+
+    @cached_property
+    def leads(self) -> Places:
+        """The first row of each image, the nearest image first, ``(q, i)``; 0 behind the last."""
+        leads = np.zeros((len(self), int(self.images.max(initial=0))), np.int64)
+        # The first row of an image is written last.
+        query, row = (self.place[:, ::-1] >= 0).nonzero()
+        row = self.place.shape[1] - 1 - row
+        leads[query, self.rank[query, row]] = row
+        return leads
+
+    def of(self, query: int) -> "Neighbours":
+        """Those of one query."""
+        mine, used = slice(query, query + 1), int(self.count[query])
+        return Neighbours(
+            ids=self.ids[mine, :used],
+            place=self.place[mine, :used],
+            distance=self.distance[mine, :used],
+            h=self.h[mine, :used],
+            count=self.count[mine],
+            complete=self.complete[mine],
+            flat=self.flat[mine],
+            directed=self.directed,
+            views=self.views,
+        )
 
 
 @dataclass
@@ -51,18 +111,16 @@ class Tally:
     flat: int = 0
     views: int = 1
 
-    def count(self, blocks: Iterable[Block]) -> Iterator[Block]:
-        for block in blocks:
-            if self.rows and block.views != self.views:
-                raise ValueError(
-                    f"collection: expected {self.views} views of every image, found {block.views}"
-                )
-            self.views = block.views
-            self.rows += len(block.embeddings)
-            if self.constant < SHORTEST:
-                # Twice: the stored norm of a row at the edge may differ in the last digit.
-                self.flat += int((block.norms < 2 * SHORTEST).sum())
-            yield block
+    def count(self, block: Block) -> None:
+        if self.rows and block.views != self.views:
+            raise ValueError(
+                f"collection: expected {self.views} views of every image, found {block.views}"
+            )
+        self.views = block.views
+        self.rows += len(block.embeddings)
+        if self.constant < SHORTEST:
+            # Twice: the stored norm of a row at the edge may differ in the last digit.
+            self.flat += int((block.norms < 2 * SHORTEST).sum())
 
 
 def nearest_rows(
@@ -71,7 +129,7 @@ def nearest_rows(
     depth: int,
     *,
     device: torch.device | str = "cpu",
-) -> list[Neighbours]:
+) -> Neighbours:
     """The rows that hold the ``depth`` nearest images, for each query.
 
     Of each query all rows up to and including the first row of its ``depth``-th nearest image.
@@ -79,101 +137,122 @@ def nearest_rows(
     """
     if depth < 1:
         raise ValueError(f"depth: expected at least 1 image, found {depth}")
-    count = len(queries)
-    limit = torch.full((count,), torch.inf, dtype=torch.float64)
-    kept = _Kept(queries.h.shape[1])
-    tally = Tally(queries.constant)
-    rows = _with_best(tally.count(blocks), queries, limit, depth, device)
-    for found in rows:
-        kept.add(found, tally.views)
-        kept.cut(count, depth, limit)
-    return [kept.of(query, tally) for query in range(count)]
+    tally, kept = Tally(queries.constant), _Kept(queries, depth)
+    anything = torch.full((len(queries),), -torch.inf, dtype=torch.float64)
+    sieve = Sieve(queries, anything, device=device)
+    for block in blocks:
+        tally.count(block)
+        # The number of views is known from the first block on.
+        sieve.best = depth * block.views
+        for pairs in sieve.passing(block):
+            kept.wait(pairs, block, sieve)
+        kept.add(block, sieve)
+        kept.start += len(block.embeddings)
+    return kept.ranked(tally, sieve)
 
 
 class _Kept:
-    """The rows kept of all queries together, sorted by query, distance and place."""
+    """The rows that may be among the nearest, of all queries together."""
 
-    def __init__(self, width: int) -> None:
-        self.query: Places = np.zeros(0, np.int64)
-        self.place: Places = np.zeros(0, np.int64)
-        self.image: Places = np.zeros(0, np.int64)
-        self.distance: Numbers = np.zeros(0)
+    def __init__(self, queries: Queries, depth: int) -> None:
+        self.queries, self.depth = queries, depth
+        self.views, self.start = 1, 0
+        self.query = self.place = torch.zeros(0, dtype=torch.long)
+        self.cosine = torch.zeros(0, dtype=torch.float64)
         self.ids: Names = np.zeros(0, object)
-        # Vectors lie where they were put until there are too many; slots point to them.
-        self.slot: Places = np.zeros(0, np.int64)
-        self.vectors: list[Tensor] = [torch.zeros(0, width)]
-        self.slots = 0
+        self.h = torch.zeros(0, queries.h.shape[1])
+        self.waiting: list[Pairs] = []
 
-    def add(self, found: Hits, views: int) -> None:
-        new = np.arange(self.slots, self.slots + len(found), dtype=np.int64)
-        place = found.place.numpy()
-        self.slots += len(found)
-        self.vectors.append(found.h)
-        self.query = np.concatenate([self.query, found.query.numpy()])
-        self.place = np.concatenate([self.place, place])
-        self.image = np.concatenate([self.image, place // views])
-        self.distance = np.concatenate([self.distance, found.distance.numpy()])
-        self.ids = np.concatenate([self.ids, _names(found.ids)])
-        self.slot = np.concatenate([self.slot, new])
+    def wait(self, pairs: Pairs, block: Block, sieve: Sieve) -> None:
+        """Take the pairs of a part of ``block``: their rows only once it has gone by, if few."""
+        self.waiting.append(pairs)
+        if sum(map(len, self.waiting)) * self.h.shape[1] > VALUES:
+            self.waiting = [self._still_passing(sieve)]
+            if len(self.waiting[0]) * self.h.shape[1] > VALUES / 2:
+                self.add(block, sieve)
 
-    def cut(self, count: int, depth: int, limit: Vector) -> None:
-        """Keep what ``depth`` images of each query need, and lower ``limit`` to the last one."""
-        order = np.lexsort((self.place, self.distance, self.query))
-        query = self.query[order]
+    def add(self, block: Block, sieve: Sieve) -> None:
+        """Take the rows of the pairs that wait and still pass."""
+        if not self.waiting:
+            return
+        pairs, self.views = self._still_passing(sieve), block.views
+        self.waiting = []
+        for some in in_memory(pairs, block):
+            names = [block.ids[at // self.views] for at in some.row.tolist()]
+            self.query = torch.cat([self.query, some.query])
+            self.place = torch.cat([self.place, some.row + self.start])
+            self.cosine = torch.cat([self.cosine, some.cosine.double()])
+            self.ids = np.concatenate([self.ids, _names(names)])
+            self.h = torch.cat([self.h, block.embeddings[some.row]])
+            if len(self.query) > 1024 + SPARE * len(self.queries) * self.depth * self.views:
+                self._drop(sieve)
+
+    def _still_passing(self, sieve: Sieve) -> Pairs:
+        """The pairs that wait, less those that the threshold has passed by."""
+        names = ("query", "row", "cosine")
+        columns = (torch.cat([getattr(one, name) for one in self.waiting]) for name in names)
+        pairs = Pairs(*columns)
+        return pairs[sieve.passes(pairs.query, pairs.cosine)]
+
+    def _drop(self, sieve: Sieve) -> None:
+        """Drop what no longer passes, and if that is little, what float64 says is not needed."""
+        before = len(self.query)
+        self._take(sieve.passes(self.query, self.cosine).nonzero()[:, 0])
+        if len(self.query) > before / 2:
+            self._take(self._needed(sieve)[0])
+
+    def _take(self, index: Tensor) -> None:
+        for name in ("query", "place", "cosine", "h"):
+            setattr(self, name, getattr(self, name)[index])
+        self.ids = self.ids[index.numpy()]
+
+    def _needed(self, sieve: Sieve) -> tuple[Tensor, Vector]:
+        """Which rows hold the nearest images, sorted by query, distance and place, and all
+        distances.
+        """
+        distance = pair_distances(self.queries, self.query, self.h)
+        order = np.lexsort((self.place.numpy(), distance.numpy(), self.query.numpy()))
+        query, image = self.query.numpy()[order], self.place.numpy()[order] // self.views
         # The first row of each image of each query, in this order.
-        pair = query * (int(self.image.max(initial=0)) + 1) + self.image[order]
         first = np.zeros(len(order), bool)
-        first[np.unique(pair, return_index=True)[1]] = True
+        first[np.unique(query * (int(image.max(initial=0)) + 1) + image, return_index=True)[1]] = (
+            True
+        )
         before = np.concatenate([[0], np.cumsum(first)])
-        start = np.searchsorted(query, np.arange(count))
+        start = np.searchsorted(query, np.arange(len(self.queries)))
         # How many images of its query come before each row.
         nearer = before[:-1] - before[start[query]]
-        last = first & (nearer == depth - 1)
-        limit[torch.from_numpy(query[last])] = torch.from_numpy(self.distance[order][last])
-        order = order[nearer < depth]
-        for name in ("query", "place", "image", "distance", "ids", "slot"):
-            setattr(self, name, getattr(self, name)[order])
-        if self.slots > 1024 + SPARE * len(order):
-            self._compact()
+        last = torch.from_numpy(order[first & (nearer == self.depth - 1)])
+        sieve.bound(self.query[last], distance[last])
+        return torch.from_numpy(order[nearer < self.depth]), distance
 
-    def of(self, query: int, tally: Tally) -> Neighbours:
-        """What is kept of one query, at the end."""
-        if len(self.vectors) > 1:
-            self._compact()
-        mine = slice(*np.searchsorted(self.query, [query, query + 1]).tolist())
-        h = self.vectors[0][mine].double()
-        flat = int((row_norms(h, tally.constant) < SHORTEST).sum())
+    def ranked(self, tally: Tally, sieve: Sieve) -> Neighbours:
+        """What is kept, at the end."""
+        passed = sieve.passes(self.query, self.cosine)
+        if not bool(passed.all()):
+            self._take(passed.nonzero()[:, 0])
+        needed, distance = self._needed(sieve)
+        query = self.query[needed]
+        count = torch.bincount(query, minlength=len(self.queries))
+        row = torch.arange(int(count.max()))
+        filled = row < count[:, None]
+        flat = torch.zeros_like(count)
+        if tally.flat:
+            short = row_norms(self.h[needed].double(), tally.constant) < SHORTEST
+            flat = torch.bincount(query[short], minlength=len(count))
+        start = (count.cumsum(0) - count)[:, None]
+        index = needed[torch.where(filled, start + row, 0)]
         return Neighbours(
-            ids=self.ids[mine],
-            image=self.image[mine],
-            place=self.place[mine],
-            distance=self.distance[mine],
-            h=h,
-            complete=len(h) == tally.rows,
-            flat=flat < tally.flat,
+            ids=self.ids[index.numpy()],
+            place=torch.where(filled, self.place[index], -1).numpy(),
+            distance=torch.where(filled, distance[index], torch.inf).numpy(),
+            h=self.h[index],
+            count=count.numpy(),
+            complete=(count == tally.rows).numpy(),
+            flat=(flat < tally.flat).numpy(),
+            directed=tally.rows > 0 and not tally.flat,
+            views=tally.views,
         )
-
-    def _compact(self) -> None:
-        together = torch.cat(self.vectors)[torch.from_numpy(self.slot)]
-        self.vectors, self.slots = [together], len(together)
-        self.slot = np.arange(len(together), dtype=np.int64)
-
-
-def _with_best(
-    blocks: Iterable[Block],
-    queries: Queries,
-    limit: Vector,
-    depth: int,
-    device: torch.device | str,
-) -> Iterator[Hits]:
-    """The hits, of each chunk only rows that may be among those of the ``depth`` nearest images."""
-    # The number of views is known from the first block on.
-    opened = iter(blocks)
-    leading = next(opened, None)
-    if leading is None:
-        return
-    best = depth * leading.views
-    yield from hits(chain([leading], opened), queries, limit, device=device, best=best)
 
 
 def _names(names: list[str]) -> Names:

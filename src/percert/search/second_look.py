@@ -1,119 +1,98 @@
 """A second pass for the rivals that the nearest rows alone leave in doubt.
 
 A copy of a stored image stays the first for a long way, and by its angle alone a large part of the
-collection could overtake it. Whether a row does depends on its product with the first as well:
-both are computed in float32, with the proven margin, and few rows are left for float64.
+collection could overtake it. Whether a row does depends on its product with the first as well. One
+product with a vector between the query and the first bounds both, and few rows pass it.
 """
 
-import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from percert.certify.features import PixelFeatures
-from percert.certify.turning import cosine_distance
 from percert.search.batches import stack
-from percert.search.exact import VALUES, Block, Hits, Queries, cosines, hits, rounding_margin
-from percert.search.rivals import angle_that_clears, has_direction, tilt
+from percert.search.exact import Block, Queries
+from percert.search.hits import in_memory
+from percert.search.passing import Sieve
+from percert.search.rivals import has_direction, tilt
 from percert.tensors import Embeddings, Vector
 
-#: Pairs are gathered where they are at most this share of a product.
-FEW = 1 / 16
-#: Rounding of the few operations after the products, in float32.
-AFTER = 1e-6
+#: By how much |u_k| may be above |u| in :func:`percert.search.rivals.rival_radii`.
+GRAM_LENGTH = 2e-6
 
 
-@dataclass(frozen=True)
-class Doubt:
-    """A query and its first image, one row each, and up to which radius a rival matters.
+@dataclass(frozen=True, eq=False)
+class Doubts:
+    """Some queries, one row each, their first images, ``(p, k)`` stored, and up to which radius
+    ``(p,)`` a rival matters.
 
-    ``flat`` says that there may be rivals without a direction.
+    ``apart`` ``(p,)`` is about how far the unit vectors of the first and of the rivals that matter
+    are from each other: the closer, the fewer other rows come, but every number above 0 is right.
     """
 
-    query: PixelFeatures
+    queries: Sequence[PixelFeatures]
     first: PixelFeatures
-    needed: float
-    flat: bool
+    needed: Vector
+    apart: Vector
+
+
+@dataclass(frozen=True, eq=False)
+class Rivals:
+    """Pairs of a doubt and a row that may be its rival, ``(p,)``: the row's place in the
+    collection, the id of its image, and its raw embedding ``(p, k)``.
+    """
+
+    doubt: Tensor
+    place: Tensor
+    ids: list[str]
+    h: Embeddings
 
 
 def rivals_within(
     blocks: Iterable[Block],
-    queries: Queries,
-    doubts: Sequence[Doubt],
+    doubts: Doubts,
+    constant: float,
     *,
     device: torch.device | str = "cpu",
-) -> Iterator[Hits]:
+) -> Iterator[Rivals]:
     """Every row whose radius as a rival of the first may be at most ``needed``, for each doubt.
 
-    The place of a query in ``queries`` is that of its doubt. Some rows may come whose radius is
-    larger, but none is missed.
+    Some rows may come whose radius is larger, but none is missed.
     """
-    together, firsts = stack([one.query for one in doubts]), [one.first for one in doubts]
-    pairs = list(zip(together, stack(firsts) if len(together) == 1 else firsts, strict=True))
-    needed = torch.tensor([one.needed for one in doubts], dtype=torch.float64)
-    parts = torch.split(needed, [len(query.h) for query, _ in pairs])
-    theta = [angle_that_clears(*pair, part) for pair, part in zip(pairs, parts, strict=True)]
-    far = torch.cat(theta)
-    limit = torch.where(far < math.pi, cosine_distance(far.clamp(0, math.pi)) + 1e-12, 2.0)
-    flat = torch.tensor([one.flat for one in doubts])
-    limit = torch.where(flat, limit.clamp_min(0.5), limit)
-    rho = torch.cat([_share(*pair, part) for pair, part in zip(pairs, parts, strict=True)])
-    keep = _filter(torch.cat([first.directions for _, first in pairs]), pairs[0][1], rho, queries)
-    yield from hits(blocks, queries, limit, device=device, keep=keep)
+    between, least = tangents(doubts, constant)
+    sieve, start = Sieve(between, least, device=device), 0
+    for block in blocks:
+        for pairs in sieve.passing(block):
+            for some in in_memory(pairs, block):
+                ids = [block.ids[at // block.views] for at in some.row.tolist()]
+                yield Rivals(some.query, some.row + start, ids, block.embeddings[some.row])
+        start += len(block.embeddings)
 
 
-def _filter(
-    g: Tensor, first: PixelFeatures, rho: Vector, queries: Queries
-) -> Callable[[Tensor, Tensor, Embeddings, Vector], Tensor]:
-    """Which of the pairs that passed may matter, by what is known of the rows in float32.
+def tangents(doubts: Doubts, constant: float) -> tuple[Queries, Vector]:
+    """Vectors w no longer than 1, and what <w, g_j> is at least for each row j that matters.
 
-    Row j overtakes at n (s_1 - s_j - xi) / (|u| + xi) with u = g_1 - g_j, and |u|^2 <= 2 - 2 t_j,
-    where s and t are the products with the query and with the first; ``rho`` is what the query
-    moves as a share of n.
+    With s and t the products of g_j with the query and the first, and u = g_1 - g_j, row j
+    overtakes within a radius if s_1 - s_j <= xi + rho (|u_k| + xi), where ``rho`` is the share of
+    its norm that the query may move. For every a > 0, |u| <= (|u|^2 + a^2) / (2 a), the tangent at
+    |u| = a, and |u|^2 = 2 - 2 t: so s_j - rho t_j / a >= s_1 - xi (1 + rho) - rho (1 / a + a / 2).
     """
-    width = queries.h.shape[1]
-    last = g[:, width] if queries.constant else torch.zeros(len(g), dtype=torch.float64)
-    firsts = Queries(g[:, :width], last, queries.constant)
-    s_1 = (queries.h * firsts.h).sum(1) + queries.last * last
-    xi = torch.full_like(s_1, 2 * tilt(first))
-
-    def keep(cosine: Tensor, passed: Tensor, h: Embeddings, norm: Vector) -> Tensor:
-        margin = rounding_margin(width, h.dtype) + AFTER
-        head, share, slack = ((one.to(cosine)) for one in (s_1 - xi - margin, rho, xi))
-        narrow = firsts.h.to(h)
-
-        def near(s: Tensor, t: Tensor, at: Tensor) -> Tensor:
-            u = (2 - 2 * t + 2 * margin).clamp_min(0).sqrt()
-            enough = share[at] * (u + slack[at]) * (1 + AFTER) + AFTER
-            return (head[at] - s <= enough) | (s == torch.inf) | ~t.isfinite() | share[at].isinf()
-
-        count = int(passed.sum())
-        if count > FEW * passed.numel() or count * width > VALUES:
-            every = torch.arange(len(cosine), device=cosine.device)[:, None]
-            return passed & near(cosine, cosines(narrow, firsts, h, norm), every)
-        query, row = passed.nonzero().T
-        t = (h[row] * narrow[query]).sum(1)
-        if firsts.constant:
-            t += (firsts.last * firsts.constant).to(t)[query]
-        kept = torch.zeros_like(passed)
-        kept[query, row] = near(cosine[query, row], t / norm.to(t)[row], query)
-        return kept
-
-    return keep
-
-
-def _share(query: PixelFeatures, first: PixelFeatures, needed: Vector) -> Vector:
-    """How far the computed embedding may move in all, as a share of its norm.
-
-    Infinite for what has no direction: that follows another rule, and is for float64.
-    """
-    upright = has_direction(query) & has_direction(first)
-    return torch.where(upright, query.moved(needed) / query.norm, torch.inf)
-
-
-def part_of(queries: Queries, index: Sequence[int]) -> Queries:
-    """Some of ``queries``."""
-    these = torch.tensor(index, dtype=torch.long)
-    return replace(queries, h=queries.h[these], last=queries.last[these])
+    apart, g_1 = doubts.apart.clamp_min(1e-3), doubts.first.directions
+    together = stack(doubts.queries)
+    g = torch.cat([part.directions for part in together])
+    norm = torch.cat([part.norm for part in together])
+    upright = torch.cat([has_direction(part) for part in together]) & has_direction(doubts.first)
+    parts = torch.split(doubts.needed, [len(part.h) for part in together])
+    moved = [part.moved(needed) for part, needed in zip(together, parts, strict=True)]
+    share = torch.cat(moved) / norm
+    known = upright & share.isfinite()
+    rho = torch.where(known, share, 0.0)
+    xi = 2 * tilt(doubts.first)
+    least = (g * g_1).sum(1) - xi * (1 + rho) - rho * (1 / apart + apart / 2 + GRAM_LENGTH) - 1e-12
+    length = 1 + rho / apart
+    w = (g - (rho / apart)[:, None] * g_1) / length[:, None]
+    width = doubts.first.h.shape[1]
+    last = w[:, width] if constant else torch.zeros_like(rho)
+    return Queries(w[:, :width], last, constant), torch.where(known, least / length, -torch.inf)

@@ -11,7 +11,8 @@ from percert.certify.copies import copies_of_features
 from percert.certify.features import ROUNDING, PixelFeatures
 from percert.certify.turning import cosine_distance, threshold_angle, turn
 from percert.check import check_budget
-from percert.search.exact import hits, make_queries
+from percert.search.exact import make_queries
+from percert.search.hits import hits
 from percert.search.nearest import Collection, Item
 from percert.search.rivals import has_direction, stays_within, stored_features, tilt
 from percert.search.stored import PLAIN, Stored
