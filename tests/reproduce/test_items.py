@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from percert.evaluation.twoafc_batch import TripletBatch
+from percert.reports import read_records
 from percert.reproduce import CATALOG, run_item
 from percert.reproduce.printed import LIPSIM_TABLE_2
 
@@ -203,3 +204,18 @@ def test_a_run_that_was_killed_goes_on_where_it_was(setting, monkeypatch):
     made("lipsim-table1", setting)
     assert calls.count(first) == 2  # by the other metric: by this one it was kept
     assert calls.count(second) == 3
+
+
+def test_thorough_is_every_part_of_autoattack(setting, monkeypatch):
+    parts = ("apgd-ce:steps=1", "fab:steps=1,restarts=1", "square:queries=3")
+    monkeypatch.setattr("percert.reproduce.twoafc.THOROUGH", parts)
+    monkeypatch.setattr("percert.reproduce.twoafc.THOROUGH_PGD", ("pgd:steps=1",))
+    thorough = replace(setting, images=1, thorough=True)
+    findings = made("lipsim-table3", thorough)
+    assert any("all four parts of AutoAttack" in said for said in findings.differs)
+    found = values(findings)
+    ours = "LipSim, here lipsim-tiny"
+    assert found[f"{ours}: under AutoAttack, linf 0.02"] <= found[f"{ours}: natural score"]
+    shared = setting.out / "judged-triplets" / "lipsim-tiny" / "records.parquet"
+    attacks = {row["attack"].partition(":")[0] for row in read_records(shared)}
+    assert attacks == {"none", "apgd", "fab", "square", "pgd"}
