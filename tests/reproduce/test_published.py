@@ -55,6 +55,7 @@ def test_figures_are_made_of_night(name, published):
     findings = made(name, published)
     assert findings.figures
     assert any("NIGHT" in said for said in findings.differs)
+    assert findings.same == (name == "lipsim-figure5")
 
 
 def test_the_authors_weights_make_it_the_papers_own(published, monkeypatch):

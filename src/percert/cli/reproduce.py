@@ -186,7 +186,10 @@ def _write(
     sections = [outcome_section(outcome) for outcome in made]
     if len(outcomes) > 1:
         sections.insert(0, summary_section(outcomes))
-    lead = "The papers' numbers beside those measured here. Stand-ins need not agree with them."
+    lead = (
+        "The papers' numbers beside those measured here. Stand-ins, of other networks or images "
+        "than the papers', need not agree with them: each says what differs."
+    )
     write_page(
         out / "report.html",
         "The papers' tables and figures",

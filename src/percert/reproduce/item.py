@@ -141,7 +141,8 @@ def weights_file(setting: Setting) -> Path:
     name = "squeezenet1_0-imagenet.safetensors"
     places = [setting.weights] if setting.weights is not None else []
     if not places and setting.data is not None:
-        places = [setting.data / name, setting.data.parent / "weights" / name]
+        folders = (setting.data, setting.data / "weights", setting.data.parent / "weights")
+        places = [folder / name for folder in folders]
     for place in places:
         if place.is_file():
             return place

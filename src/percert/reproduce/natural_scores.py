@@ -91,7 +91,8 @@ def figure_3a(setting: Setting) -> Findings:
         attack_words(setting),
         "The paper draws bars; the numbers beside them are those of its Tables 1 and 4.",
     )
-    return Findings(tuple(rows), words, (figure,))
+    own = all(judge.own for judge in judges if judge.paper)
+    return Findings(tuple(rows), words, (figure,), same=own and triplets.whole and setting.thorough)
 
 
 def _judges(setting: Setting) -> list[Judge]:

@@ -56,11 +56,17 @@ def cells(row: Compared) -> tuple[str, str, str, str]:
 def made_of(outcome: Outcome) -> str:
     """Whether it is the paper's own or a stand-in, and what was run then."""
     if outcome.findings is not None and outcome.findings.same:
-        return "The paper's own quantity, on the paper's own data: numbers have to agree."
-    run = f" What was run: {outcome.item.offline}." if outcome.item.offline else ""
-    return (
+        agree = ": numbers have to agree" if outcome.findings.rows else ""
+        return f"The paper's own quantity, on the paper's own data{agree}."
+    said = (
         "A stand-in: measured with another network or on other images than the paper's, and "
-        f"numbers need not agree.{run}"
+        "numbers need not agree."
+    )
+    if not outcome.item.offline:
+        return said
+    return (
+        f"{said} Where nothing of the paper's is there, it is: {outcome.item.offline}. Below it "
+        "says what was taken."
     )
 
 

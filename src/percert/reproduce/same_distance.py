@@ -63,7 +63,8 @@ def figure_1(setting: Setting) -> Findings:
         "steps. The paper takes AutoAttack's images that flip a choice, does not say at which "
         "length, and shows five; it counts none.",
     )
-    return Findings(tuple(rows), words, tuple(figures))
+    own = night and all(judge.own for judge in judges)
+    return Findings(tuple(rows), words, tuple(figures), same=own)
 
 
 def _pictures(setting: Setting) -> tuple[list[Item], bool]:

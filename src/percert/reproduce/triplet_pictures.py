@@ -23,7 +23,7 @@ def figure_5(setting: Setting) -> Findings:
         f"{len(chosen)} triplets of images",
     )
     words = (triplets.words, "The paper shows some triplets, and says not which.")
-    return Findings((), words, (figure,))
+    return Findings((), words, (figure,), same=triplets.night)
 
 
 def _cell(triplet: Triplet) -> Cell:

@@ -34,7 +34,7 @@ SIDE = 224
 
 @dataclass(frozen=True)
 class Triplets:
-    """Triplets, what they are, and whether they are the paper's, all of them.
+    """Triplets, what they are, and whether they are NIGHT's, and all of its test set (``whole``).
 
     ``source`` tells them from others in records.
     """
@@ -42,6 +42,7 @@ class Triplets:
     items: list[Triplet]
     words: str
     source: str
+    night: bool = False
     whole: bool = False
 
 
@@ -59,7 +60,7 @@ def find_triplets(setting: Setting, *, of_imagenet: bool = False) -> Triplets:
         whole = len(some) == len(found)
         which = "all" if whole else f"the first of {len(found)} (--images takes more)"
         words = f"{len(some)} triplets: {which} of NIGHT's test set."
-        return Triplets(some, words, str((setting.data / "night").resolve()), whole)
+        return Triplets(some, words, str((setting.data / "night").resolve()), True, whole)
     folder = data_folder(setting, "imagenet-compatible", "photographs") / "images"
     kinds = TELLING if of_imagenet else KINDS
     made = _distorted(folder, "other", kinds, setting, first=True)
