@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from percert.check import one_line
 from percert.evaluation.copies_detector import Described, cosine_distances, unit_distance
 from percert.images import Resize
 from percert.metrics.embedding import direction
@@ -80,6 +81,6 @@ def imagededup_cnn() -> CNNDetector:
         # Untyped, and it needs torchvision, which another torch than its own breaks.
         from imagededup.methods import CNN  # type: ignore[import-not-found]  # an option
     except Exception as error:  # noqa: BLE001  # a torchvision that does not fit raises RuntimeError
-        reason = " ".join(str(error).split())[:200]
+        reason = one_line(error)
         raise ValueError(f"cnn: needs imagededup: pip install imagededup ({reason})") from None
     return CNNDetector(CNN(verbose=False))
