@@ -114,7 +114,7 @@ def test_the_page_and_the_markdown_say_what_is_a_stand_in(tmp_path):
     assert "| a | 1 | - |  |" in text
     assert text.count("made, stand-in |") == 1
     assert text.count("\n*A stand-in: ") == 1
-    assert "What was run: small." in text
+    assert "it is: small. Below it says what was taken." in text
     assert "A stand-in" in render_page("t", [outcome_section(made)])
     assert "A stand-in" not in render_page("t", [outcome_section(exact)])
 

@@ -216,7 +216,7 @@ def _list(items: "list[Item]", as_json: bool) -> None:
 
 
 def _show(outcome: "Outcome") -> None:
-    from percert.reproduce.report import HEADINGS, cells, needs_paragraph, state_words
+    from percert.reproduce.report import HEADINGS, cells, made_of, needs_paragraph, state_words
 
     item = outcome.item
     say("")
@@ -226,7 +226,7 @@ def _show(outcome: "Outcome") -> None:
             say(f"Not made: {outcome.reason}.")
         say(needs_paragraph(item).text)
         return
-    say(f"{state_words(outcome)}, {outcome.seconds:.0f} s. {item.offline}")
+    say(f"{state_words(outcome)}, {outcome.seconds:.0f} s. {made_of(outcome)}")
     if outcome.findings.rows:
         show_table(
             [(heading, "right" if heading else "left") for heading in HEADINGS],

@@ -41,7 +41,7 @@ def figure_13(setting: Setting) -> Findings:
         "The paper prints no shares. Its 41 groups are those of its F-test (39 degrees of freedom "
         "and two), which may leave out countries without a GDP.",
     )
-    return Findings(tuple(rows), words, (figure,), same=True)
+    return Findings(tuple(rows), words, (figure,), same=total == IMAGES)
 
 
 def _file(setting: Setting) -> Path:
