@@ -1,6 +1,7 @@
 """The commands that pages and helps show, as words, and the parsers that would take them."""
 
 import argparse
+import functools
 import importlib
 import inspect
 import re
@@ -64,6 +65,7 @@ def mentioned_in(page: Path) -> list[Shown]:
             for found in (*inline, *indented)]  # fmt: skip
 
 
+@functools.cache
 def verbs() -> dict[tuple[str, ...], object]:
     """Every command of the tree that does something, by its words."""
 
