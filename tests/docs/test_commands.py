@@ -55,7 +55,14 @@ SMALLER = {
     ("attack", "classify"): {"--limit": "1"},
     ("attack", "metric"): {"--limit": "1", "--metric": "thumbnail"},
     ("audit", "groups"): {"--bootstrap": "20", "--min-size": "1"},
-    ("eval", "copies"): {"--queries": "1", "--attacked": "1", "--steps": "1", "--edits": "mirror"},
+    ("eval", "copies"): {
+        "--queries": "1",
+        "--attacked": "1",
+        "--steps": "1",
+        "--eps": "4",
+        "--edits": "mirror",
+    },
+    ("eval", "defences"): {"--defence": "bits-4"},
     ("eval", "retrieval"): {"--queries": "1", "--attack": "pgd:norm=l2,steps=2"},
     ("eval", "stability"): {
         "--size": "24",
@@ -63,7 +70,13 @@ SMALLER = {
         "--steps": "2",
         "--metric": "thumbnail",
     },
-    ("eval", "twoafc"): {"--size": "24", "--limit": "1", "--attack": "pgd:steps=2", "--l2": "1"},
+    ("eval", "twoafc"): {
+        "--size": "24",
+        "--limit": "1",
+        "--attack": "pgd:steps=2",
+        "--l2": "1",
+        "--linf": "0.01",
+    },
     ("train", "adversarial-dataset"): {"--limit": "10", "--rounds": "1"},
     ("train", "dro"): {"--steps": "1", "--models": "1"},
     ("index", "add"): {"--views": "whole"},
@@ -130,6 +143,8 @@ def small(words, flickr):
     smaller = dict(SMALLER.get(verb, {}))
     if verb == ("data", "geo"):
         smaller = {"--endpoint": flickr.endpoint, "--rate": "1000"}
+    if verb == ("eval", "twoafc") and "--attack" not in words:
+        smaller = {"--size": "24", "--limit": "1"}
     words = [each for word in words[1:] for each in (sorted(glob.glob(word)) or [word])]
     kept, places = [], iter(range(len(words)))
     for place in places:
@@ -137,8 +152,6 @@ def small(words, flickr):
             next(places)
         else:
             kept.append(words[place])
-    if verb == ("eval", "twoafc") and "--attack" not in words:
-        del smaller["--attack"]
     return [*kept, *(word for option in smaller.items() for word in option)]
 
 
