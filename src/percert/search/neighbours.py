@@ -74,7 +74,8 @@ class Neighbours:
     @cached_property
     def images(self) -> Places:
         """How many images each query has, ``(q,)``."""
-        return np.where(self.place >= 0, self.rank + 1, 0).max(axis=1, initial=0)
+        images: Places = np.where(self.place >= 0, self.rank + 1, 0).max(axis=1, initial=0)
+        return images
 
     @cached_property
     def leads(self) -> Places:

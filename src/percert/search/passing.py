@@ -158,7 +158,7 @@ class Sieve:
 def _greatest(cosine: Tensor, groups: int) -> Tensor:
     """``(q, groups)``: the greatest of the columns j, groups + j, 2 groups + j and so on."""
     whole = cosine.shape[1] // groups
-    greatest = cosine[:, : whole * groups].unflatten(1, (whole, groups)).amax(1)
+    greatest = cosine[:, : whole * groups].reshape(len(cosine), whole, groups).amax(1)
     rest = cosine[:, whole * groups :]
     head = greatest[:, : rest.shape[1]]
     torch.maximum(head, rest, out=head)

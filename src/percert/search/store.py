@@ -22,8 +22,11 @@ if TYPE_CHECKING:
 
 #: Bytes of embeddings that a store keeps in memory between queries.
 MEMORY = 512 << 20
-#: Values of a block that is read, and bytes of an image's name.
-BLOCK_VALUES, NAME_BYTES = 8 << 20, 80
+#: Values of a block that is read, 16 MiB: what is larger, malloc takes from the system, page by page,
+#: every time. Of one that is kept: the fewer blocks, the less is done for each.
+BLOCK_VALUES, KEPT_VALUES = 4 << 20, 16 << 20
+#: Bytes of an image's name.
+NAME_BYTES = 80
 
 
 @dataclass(frozen=True)
@@ -124,8 +127,9 @@ class Store:
     def blocks(self, rows: int | None = None) -> Iterator[Block]:
         """All images, in blocks of at most ``rows`` embeddings (but at least one image).
 
-        By default a block holds 32 MiB. Memory holds a few blocks at a time, however large the
-        store; where all of it takes at most :attr:`memory` bytes, it is kept for the next query.
+        By default a block holds 16 MiB. Memory holds a few blocks at a time, however large the
+        store; where all of it takes at most :attr:`memory` bytes, it is kept for the next query,
+        in blocks of 64 MiB.
         Iterate twice, and the order is the same, unless the store has been changed in between.
         """
         from percert.search.scan import scan_blocks
@@ -143,8 +147,9 @@ class Store:
             yield from kept
             return
         self._kept = -1, []
-        rows = max(1, BLOCK_VALUES // self.metric_id.width)
         some: list[Block] | None = [] if self._bytes() <= self.memory else None
+        values = BLOCK_VALUES if some is None else KEPT_VALUES
+        rows = max(1, values // self.metric_id.width)
         for block in scan_blocks(self.images, self.header, rows):
             if some is not None:
                 some.append(block)
