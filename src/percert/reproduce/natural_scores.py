@@ -51,7 +51,7 @@ def table_4(setting: Setting) -> Findings:
     missing = [name for name in KNOWN if name not in measured]
     if missing:
         words.append(f"The weights of {' and '.join(missing)} are not in DATA/weights.")
-    words.append("Backbones without a number of ours are no metrics of percert.")
+    words.append("Backbones without a number of ours are not judged here.")
     if not triplets.whole:
         words.append(_MADE)
     return Findings(tuple(rows), tuple(words), same=same and all(j.own for j in judges if j.paper))

@@ -154,7 +154,7 @@ def _words(setting: Setting, triplets: Triplets, judges: Sequence[Judge]) -> tup
         triplets.words,
         *(judge.words for judge in judges),
         attack_words(setting),
-        "CLIP, OpenCLIP and DINO are no metrics of percert: the paper's numbers stand alone.",
+        "CLIP, OpenCLIP and DINO are not judged here: the paper's numbers stand alone.",
     )
 
 
