@@ -19,13 +19,14 @@ def tool_of(block):
     return next((tool for tool in TOOLS if tool in named), "percert")
 
 
-@pytest.fixture
-def photographs(tmp_path, monkeypatch):
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("photographs")
     cat = Image.fromarray(data.chelsea())
-    cat.save(tmp_path / "original.png")
-    cat.resize((300, 200)).save(tmp_path / "upload.jpg", quality=60)
-    Image.fromarray(data.coffee()).save(tmp_path / "other.png")
-    monkeypatch.chdir(tmp_path)
+    cat.save(folder / "original.png")
+    cat.resize((300, 200)).save(folder / "upload.jpg", quality=60)
+    Image.fromarray(data.coffee()).save(folder / "other.png")
+    return folder
 
 
 def test_every_tool_has_its_calls():
@@ -33,8 +34,8 @@ def test_every_tool_has_its_calls():
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=tool_of)
-@pytest.mark.usefixtures("photographs")
-def test_both_calls_run(block):
+def test_both_calls_run(block, folder, monkeypatch):
+    monkeypatch.chdir(folder)
     names = {}
     exec(FIRST, names)
     imports = "\n".join(line for line in block.splitlines() if re.match(r"import|from", line))
