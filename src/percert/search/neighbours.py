@@ -21,6 +21,7 @@ Flags = npt.NDArray[np.bool_]
 Names = npt.NDArray[np.object_]
 #: Rows are ranked in float64, and most dropped, when there are this many times more than needed.
 SPARE = 3
+_TENSORS = ("query", "place", "cosine", "h")
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,24 +153,42 @@ def nearest_rows(
     return kept.ranked(tally, sieve)
 
 
+@dataclass(frozen=True, eq=False)
+class _Rows:
+    """Rows that may be among the nearest, of all queries together, one entry a pair."""
+
+    query: Tensor
+    place: Tensor
+    cosine: Tensor
+    ids: Names
+    h: Embeddings
+
+    def __len__(self) -> int:
+        return len(self.query)
+
+    def take(self, index: Tensor) -> "_Rows":
+        ids = self.ids[index.numpy()]
+        return _Rows(self.query[index], self.place[index], self.cosine[index], ids, self.h[index])
+
+
 class _Kept:
-    """The rows that may be among the nearest, of all queries together."""
+    """What may be among the nearest so far, and pairs of the present block that may be."""
 
     def __init__(self, queries: Queries, depth: int) -> None:
         self.queries, self.depth = queries, depth
         self.views, self.start = 1, 0
-        self.query = self.place = torch.zeros(0, dtype=torch.long)
-        self.cosine = torch.zeros(0, dtype=torch.float64)
-        self.ids: Names = np.zeros(0, object)
-        self.h = torch.zeros(0, queries.h.shape[1])
+        none = torch.zeros(0, dtype=torch.long)
+        h = torch.zeros(0, queries.h.shape[1])
+        self.rows = [_Rows(none, none, h[:, 0], _names([]), h)]
         self.waiting: list[Pairs] = []
 
     def wait(self, pairs: Pairs, block: Block, sieve: Sieve) -> None:
         """Take the pairs of a part of ``block``: their rows only once it has gone by, if few."""
         self.waiting.append(pairs)
-        if sum(map(len, self.waiting)) * self.h.shape[1] > VALUES:
+        most = VALUES // max(1, self.queries.h.shape[1])
+        if sum(map(len, self.waiting)) > most:
             self.waiting = [self._still_passing(sieve)]
-            if len(self.waiting[0]) * self.h.shape[1] > VALUES / 2:
+            if len(self.waiting[0]) > most / 2:
                 self.add(block, sieve)
 
     def add(self, block: Block, sieve: Sieve) -> None:
@@ -179,14 +198,16 @@ class _Kept:
         pairs, self.views = self._still_passing(sieve), block.views
         self.waiting = []
         for some in in_memory(pairs, block):
-            names = [block.ids[at // self.views] for at in some.row.tolist()]
-            self.query = torch.cat([self.query, some.query])
-            self.place = torch.cat([self.place, some.row + self.start])
-            self.cosine = torch.cat([self.cosine, some.cosine.double()])
-            self.ids = np.concatenate([self.ids, _names(names)])
-            self.h = torch.cat([self.h, block.embeddings[some.row]])
-            if len(self.query) > 1024 + SPARE * len(self.queries) * self.depth * self.views:
-                self._drop(sieve)
+            ids = _names([block.ids[at // self.views] for at in some.row.tolist()])
+            place, h = some.row + self.start, block.embeddings[some.row]
+            self.rows.append(_Rows(some.query, place, some.cosine, ids, h))
+            most = 1024 + SPARE * len(self.queries) * self.depth * self.views
+            if sum(map(len, self.rows)) > most:
+                rows = self._together(sieve)
+                # If that drops little, float64 says what is not needed.
+                self.rows = [
+                    rows if len(rows) < most / 2 else rows.take(self._needed(rows, sieve)[0])
+                ]
 
     def _still_passing(self, sieve: Sieve) -> Pairs:
         """The pairs that wait, less those that the threshold has passed by."""
@@ -195,25 +216,26 @@ class _Kept:
         pairs = Pairs(*columns)
         return pairs[sieve.passes(pairs.query, pairs.cosine)]
 
-    def _drop(self, sieve: Sieve) -> None:
-        """Drop what no longer passes, and if that is little, what float64 says is not needed."""
-        before = len(self.query)
-        self._take(sieve.passes(self.query, self.cosine).nonzero()[:, 0])
-        if len(self.query) > before / 2:
-            self._take(self._needed(sieve)[0])
+    def _together(self, sieve: Sieve) -> _Rows:
+        """All rows, less those that the threshold has passed by."""
+        passed = [sieve.passes(rows.query, rows.cosine) for rows in self.rows]
+        rows = [
+            some if bool(mask.all()) else some.take(mask.nonzero()[:, 0])
+            for some, mask in zip(self.rows, passed, strict=True)
+        ]
+        if len(rows) == 1:
+            return rows[0]
+        columns = (torch.cat([getattr(one, name) for one in rows]) for name in _TENSORS)
+        query, place, cosine, h = columns
+        return _Rows(query, place, cosine, np.concatenate([one.ids for one in rows]), h)
 
-    def _take(self, index: Tensor) -> None:
-        for name in ("query", "place", "cosine", "h"):
-            setattr(self, name, getattr(self, name)[index])
-        self.ids = self.ids[index.numpy()]
-
-    def _needed(self, sieve: Sieve) -> tuple[Tensor, Vector]:
+    def _needed(self, rows: _Rows, sieve: Sieve) -> tuple[Tensor, Vector]:
         """Which rows hold the nearest images, sorted by query, distance and place, and all
         distances.
         """
-        distance = pair_distances(self.queries, self.query, self.h)
-        order = np.lexsort((self.place.numpy(), distance.numpy(), self.query.numpy()))
-        query, image = self.query.numpy()[order], self.place.numpy()[order] // self.views
+        distance = pair_distances(self.queries, rows.query, rows.h)
+        order = np.lexsort((rows.place.numpy(), distance.numpy(), rows.query.numpy()))
+        query, image = rows.query.numpy()[order], rows.place.numpy()[order] // self.views
         # The first row of each image of each query, in this order.
         first = np.zeros(len(order), bool)
         first[np.unique(query * (int(image.max(initial=0)) + 1) + image, return_index=True)[1]] = (
@@ -224,30 +246,28 @@ class _Kept:
         # How many images of its query come before each row.
         nearer = before[:-1] - before[start[query]]
         last = torch.from_numpy(order[first & (nearer == self.depth - 1)])
-        sieve.bound(self.query[last], distance[last])
+        sieve.bound(rows.query[last], distance[last])
         return torch.from_numpy(order[nearer < self.depth]), distance
 
     def ranked(self, tally: Tally, sieve: Sieve) -> Neighbours:
         """What is kept, at the end."""
-        passed = sieve.passes(self.query, self.cosine)
-        if not bool(passed.all()):
-            self._take(passed.nonzero()[:, 0])
-        needed, distance = self._needed(sieve)
-        query = self.query[needed]
+        rows = self._together(sieve)
+        needed, distance = self._needed(rows, sieve)
+        query = rows.query[needed]
         count = torch.bincount(query, minlength=len(self.queries))
         row = torch.arange(int(count.max()))
         filled = row < count[:, None]
         flat = torch.zeros_like(count)
         if tally.flat:
-            short = row_norms(self.h[needed].double(), tally.constant) < SHORTEST
+            short = row_norms(rows.h[needed].double(), tally.constant) < SHORTEST
             flat = torch.bincount(query[short], minlength=len(count))
         start = (count.cumsum(0) - count)[:, None]
         index = needed[torch.where(filled, start + row, 0)]
         return Neighbours(
-            ids=self.ids[index.numpy()],
-            place=torch.where(filled, self.place[index], -1).numpy(),
+            ids=rows.ids[index.numpy()],
+            place=torch.where(filled, rows.place[index], -1).numpy(),
             distance=torch.where(filled, distance[index], torch.inf).numpy(),
-            h=self.h[index],
+            h=rows.h[index],
             count=count.numpy(),
             complete=(count == tally.rows).numpy(),
             flat=(flat < tally.flat).numpy(),
