@@ -132,3 +132,31 @@ def test_refuses_what_cannot_be_searched() -> None:
         list(hits.hits(in_blocks(holed)(), queries, limit))
     with pytest.raises(ValueError, match="too wide"):
         rounding_margin(10**8, torch.float32)
+
+
+@settings(max_examples=20)
+@given(seed=st.integers(0, 10**6), count=st.integers(1, 90), groups=st.integers(1, 90))
+def test_each_group_has_its_greatest(seed: int, count: int, groups: int) -> None:
+    groups = min(groups, count)
+    values = torch.randn(3, count, generator=torch.Generator().manual_seed(seed))
+    slow = torch.stack([values[:, at::groups].amax(1) for at in range(groups)], 1)
+    assert torch.equal(passing._greatest(values, groups), slow)
+
+
+def test_what_is_kept_does_not_grow_with_the_collection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows that come nearer and nearer, and then equal ones: each is among the nearest so far."""
+    held = []
+    together = neighbours._Kept._together
+
+    def watched(kept: neighbours._Kept, sieve: passing.Sieve) -> neighbours._Rows:
+        held.append(sum(map(len, kept.rows)))
+        return together(kept, sieve)
+
+    monkeypatch.setattr(neighbours._Kept, "_together", watched)
+    angles = torch.cat([torch.linspace(1.5, 0.1, 6000), torch.full((6000,), 0.1)])
+    h = torch.stack([angles.cos(), angles.sin()], 1)
+    queries = make_queries(query_features(torch.tensor([[1.0, 0.0]])), 0.0)
+    near = nearest_rows(in_blocks(h, images=500)(), queries, 5)
+    assert near.place.tolist() == [[5999, 6000, 6001, 6002, 6003]]
+    assert len(held) > 2
+    assert max(held) <= 1024 + 500 + neighbours.SPARE * 5

@@ -16,8 +16,9 @@ from percert.search import open_store
 from percert.search.nearest import Stored, nearest_images
 from percert.search.queries import search
 from percert.search.rivals import rival_radii, stored_features
+from percert.search.second_look import Doubts, tangents
 
-from .memory_blocks import full_matrix, in_blocks, query_features
+from .memory_blocks import full_matrix, in_blocks, query_features, unit
 
 
 def related(seed: int, count: int, k: int, spread: float) -> Tensor:
@@ -145,6 +146,29 @@ def test_a_second_look_misses_no_rival(seed: int, c: float, moved: float, eps: f
         assert [item.image for item in alone.items] == [item.image for item in one.items]
         assert alone.radius_first == pytest.approx(one.radius_first, rel=1e-9, abs=1e-9)
         assert alone.radius_top_k == pytest.approx(one.radius_top_k, rel=1e-9, abs=1e-9)
+
+
+@settings(max_examples=20)
+@given(
+    seed=st.integers(0, 10**6),
+    c=st.sampled_from([0.0, 1.0]),
+    apart=st.sampled_from([1e-9, 0.3, 1.4, 2.0]),
+    error=st.sampled_from([0.0, 1e-5, 0.02]),
+)
+def test_a_tangent_lets_every_rival_pass(seed: int, c: float, apart: float, error: float) -> None:
+    """However the tangent is chosen: rows whose radius is at most what is needed have the product
+    that is asked for, and the vector is no longer than 1."""
+    h = related(seed, 80, 6, 1.0)
+    (query,) = query_features(related(seed + 1, 4, 6, 1.0)[:1], c)
+    rows = stored_features(h, c, error)
+    first = stored_features(h[:1], c, error)
+    radii = rival_radii(query, first, rows)[0]
+    for needed in radii.quantile(torch.tensor([0.1, 0.5, 0.9], dtype=torch.float64)):
+        doubts = Doubts([query], first, needed[None], torch.tensor([apart], dtype=torch.float64))
+        between, least = tangents(doubts, c)
+        w = torch.cat([between.h, between.last[:, None]], 1)
+        assert float(w.norm()) <= 1 + 1e-12
+        assert ((unit(h, c) @ w[0])[radii <= needed] >= least).all()
 
 
 def test_the_first_radius_is_exact() -> None:
