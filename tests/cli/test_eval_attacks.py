@@ -7,6 +7,7 @@ import pytest
 from tests.evaluation.attack_world import NAMES, grey, lit, originals, write_attacks
 
 from percert.images import load_image
+from percert.reports import read_records
 
 pytest.importorskip("pyarrow", reason="needs the extra 'report'")
 pytest.importorskip("matplotlib", reason="needs the extra 'report'")
@@ -50,6 +51,15 @@ def test_the_answer_is_what_the_files_say(run, tmp_path, percert_json):
     assert answer["ratios"]["pgd"]["seconds"] == 3.0
     assert [entry["option"] for entry in answer["ablations"]] == ["steps"]
     assert json.loads((out / "attacks.json").read_text()) == answer
+    rows = read_records(out / "records.parquet")
+    assert {row["metric"] for row in rows} == set(answer["distances"])
+    linf = [r["distance"] for r in rows if (r["attack"], r["metric"]) == (steps["attack"], "linf")]
+    assert max(linf) == pytest.approx(60 / 255)
+    again = tmp_path / "own distances alone"
+    percert_json("eval", "attacks", run, "--pictures", 0, "--out", again)
+    assert {row["metric"] for row in read_records(again / "records.parquet")} == {
+        "l1", "l2", "linf", "ssim"
+    }  # fmt: skip
 
 
 def test_the_report_is_one_page_with_its_tables_and_pictures(run, tmp_path, percert):

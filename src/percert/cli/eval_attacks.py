@@ -54,7 +54,8 @@ def eval_attacks(
     From one or several runs of percert attack come tables of success, distances and time, on all
     images and on those on which every attack succeeded; ratios to a baseline on the same images;
     what one setting changes, where attacks differ in one; boxes and cumulative distributions of
-    every distance; and pictures. They go to --out as report.html, PNG files and attacks.json.
+    every distance; and pictures. They go to --out as report.html, PNG files, attacks.json and, every
+    distance of every image, records.parquet.
     Distances are those of 8-bit files. A run that still goes on is taken as far as it is.
 
     [bold]Examples[/bold]
@@ -68,7 +69,7 @@ def eval_attacks(
     from percert.evaluation.attack_evaluation import evaluate_attacks
     from percert.evaluation.attack_pictures import attacked_pictures, conditions
     from percert.evaluation.attack_report import attack_sections
-    from percert.evaluation.run_distances import measure_distances
+    from percert.evaluation.run_distances import keep_own_distances, measure_distances
     from percert.reports import read_run
     from percert.reports.page import Paragraph, Section, write_page
 
@@ -80,6 +81,8 @@ def eval_attacks(
         rows = measure_distances(
             found.rows, originals, measures, out, how=files, over=found.over, progress=progress
         )
+    own = [name for name in found.own_distances if name not in measures]
+    keep_own_distances(found.rows, own, out)
     distances = list(dict.fromkeys((*found.own_distances, *measures)))
     evaluation = evaluate_attacks(found, rows, distances, baseline)
     shown = attacked_pictures(rows, originals, pictures, folder=out)

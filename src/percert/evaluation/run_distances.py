@@ -14,7 +14,7 @@ from percert.evaluation.attacked_files import Progress, Row, open_store, settle
 from percert.metrics.metric import Metric
 from percert.tensors import Images
 
-__all__ = ["RECORDS", "measure_distances", "measure_run"]
+__all__ = ["RECORDS", "keep_own_distances", "measure_distances", "measure_run"]
 
 
 def measure_run(
@@ -33,6 +33,26 @@ def measure_run(
     runs = read_attack_runs([run])
     measures = {name: Measure(cast(nn.Module, metric)) for name, metric in metrics.items()}
     return measure_distances(runs.rows, originals, measures, out, over=runs.over, progress=progress)
+
+
+def keep_own_distances(rows: Sequence[Row], names: Sequence[str], out: Path) -> None:
+    """Put the distances that the runs have themselves beside those measured, in ``out``."""
+    store = open_store(out, "metric", {"distance": float})
+    store.append(
+        [
+            {
+                "attack": row["attack"],
+                "image": row["image"],
+                "metric": name,
+                "made": "",
+                "distance": row[name],
+            }
+            for row in rows
+            for name in names
+            if row["attacked"] and row.get(name) is not None
+        ]
+    )
+    store.merge()
 
 
 def measure_distances(
