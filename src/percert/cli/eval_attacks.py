@@ -54,9 +54,9 @@ def eval_attacks(
     From one or several runs of percert attack come tables of success, distances and time, on all
     images and on those on which every attack succeeded; ratios to a baseline on the same images;
     what one setting changes, where attacks differ in one; boxes and cumulative distributions of
-    every distance; and pictures. They go to --out as report.html, PNG files, attacks.json and, every
-    distance of every image, records.parquet.
-    Distances are those of 8-bit files. A run that still goes on is taken as far as it is.
+    every distance; and pictures. They go to --out as report.html, PNG files, attacks.json and, with
+    every distance of every image, records.parquet. Distances are those of 8-bit files. A run that
+    still goes on is taken as far as it is.
 
     [bold]Examples[/bold]
 
