@@ -125,8 +125,8 @@ def markdown(result: AttackedTriplets) -> str:
     lines = [
         "# 2AFC under attack",
         "",
-        f"Made by `python -m benchmarks.twoafc_attacked --work FOLDER --photographs {result.photographs} "
-        f"--classes {result.classes}`; in percent. The reference moves. "
+        "Made by `python -m benchmarks.twoafc_attacked --work FOLDER "
+        f"--photographs {result.photographs} --classes {result.classes}`; in percent. The reference moves. "
         f"Attacks: {'; '.join(result.attacks)}; the worst case of each triplet. Distortions: "
         f"{', '.join(result.distortions)} of {result.photographs} photographs. Certified by the "
         "exact radius, in brackets by the paper's Eq. 8. For every triplet certified <= empirical "
