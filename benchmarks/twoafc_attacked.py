@@ -126,8 +126,8 @@ def markdown(result: AttackedTriplets) -> str:
         "# 2AFC under attack",
         "",
         "Made by `python -m benchmarks.twoafc_attacked --work FOLDER "
-        f"--photographs {result.photographs} --classes {result.classes}`; in percent. The reference moves. "
-        f"Attacks: {'; '.join(result.attacks)}; the worst case of each triplet. Distortions: "
+        f"--photographs {result.photographs} --classes {result.classes}`; in percent. "
+        f"The reference moves. Attacks: {'; '.join(result.attacks)}; the worst case of each triplet. Distortions: "
         f"{', '.join(result.distortions)} of {result.photographs} photographs. Certified by the "
         "exact radius, in brackets by the paper's Eq. 8. For every triplet certified <= empirical "
         "<= natural was checked.",
