@@ -127,10 +127,10 @@ def markdown(result: AttackedTriplets) -> str:
         "",
         "Made by `python -m benchmarks.twoafc_attacked --work FOLDER "
         f"--photographs {result.photographs} --classes {result.classes}`; in percent. "
-        f"The reference moves. Attacks: {'; '.join(result.attacks)}; the worst case of each triplet. Distortions: "
-        f"{', '.join(result.distortions)} of {result.photographs} photographs. Certified by the "
-        "exact radius, in brackets by the paper's Eq. 8. For every triplet certified <= empirical "
-        "<= natural was checked.",
+        f"The reference moves. Attacks: {'; '.join(result.attacks)}; the worst case of each "
+        f"triplet. Distortions: {', '.join(result.distortions)} of {result.photographs} "
+        "photographs. Certified by the exact radius, in brackets by the paper's Eq. 8. For every "
+        "triplet certified <= empirical <= natural was checked.",
     ]
     for kind in dict.fromkeys(part.triplets for part in result.parts):
         parts = [part for part in result.parts if part.triplets == kind]
