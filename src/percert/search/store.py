@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 #: Bytes of embeddings that a store keeps in memory between queries.
 MEMORY = 512 << 20
-#: Values of a block that is read, 16 MiB: what is larger, malloc takes from the system, page by page,
-#: every time. Of one that is kept: the fewer blocks, the less is done for each.
+#: Values of a block that is read, 16 MiB: what is larger, malloc takes from the system, page by
+#: page, every time. Of one that is kept: the fewer blocks, the less is done for each.
 BLOCK_VALUES, KEPT_VALUES = 4 << 20, 16 << 20
 #: Bytes of an image's name.
 NAME_BYTES = 80
