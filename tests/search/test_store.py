@@ -230,3 +230,15 @@ def test_what_a_query_has_read_is_kept_until_the_store_changes(
     small = open_store(tmp_path / "store", metric, memory=100)
     assert small.search(query, 3) == small.search(query, 3)
     assert len(read) == 4
+
+
+def test_what_lancedb_reads_ahead_is_bounded_unless_the_user_says_otherwise(
+    store, tmp_path, metric, monkeypatch
+):
+    size = "LANCE_DEFAULT_IO_BUFFER_SIZE"
+    monkeypatch.delenv(size, raising=False)
+    open_store(tmp_path / "store", metric)
+    assert int(os.environ[size]) <= 64 << 20
+    monkeypatch.setenv(size, "7000000")
+    open_store(tmp_path / "store", metric)
+    assert os.environ[size] == "7000000"

@@ -14,6 +14,12 @@ from percert.search.rows import StoreHeader, files_schema, images_schema, read_h
 #: writers apart.
 REMOTE = ("s3://", "gs://", "az://", "memory://")
 LOCK = "percert.lock"
+#: What LanceDB reads ahead of a query. By itself it takes up to 2 GiB, however small the blocks are
+#: that it is asked for; whoever sets these in the environment decides.
+READ_AHEAD = {
+    "LANCE_DEFAULT_IO_BUFFER_SIZE": str(32 << 20),
+    "LANCE_DEFAULT_FRAGMENT_READAHEAD": "1",
+}
 #: Seconds after which a writer that holds the lock is taken for stuck; a commit takes less than 1.
 PATIENCE = 600
 _OURS = ("files.lance", "images.lance", LOCK)
@@ -97,6 +103,8 @@ def _locked(path: str) -> Iterator[None]:
 
 def _connect(path: str) -> Any:
     try:
+        for name, value in READ_AHEAD.items():  # LanceDB reads them once, at its first scan
+            os.environ.setdefault(name, value)
         import lancedb
     except ImportError as error:
         raise ValueError("the index needs LanceDB: pip install 'percert[search]'") from error
