@@ -1,6 +1,6 @@
 """How much memory a query takes on a store that is larger than a limit.
 
-    python -m benchmarks.index_memory --rows 200000 --limit-mib 256 --out docs/results
+    python -m benchmarks.index_memory --rows 600000 --limit-mib 640 --out docs/results
 
 Writes a store of random unit vectors, then starts a process that opens it, warms up on a store of a
 few rows, and asks for the 10 nearest to 1 and to 100 queries, and for all copies: the highest
@@ -106,9 +106,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Memory of a query on a large store.")
-    parser.add_argument("--rows", type=int, default=200_000)
+    parser.add_argument("--rows", type=int, default=600_000)
     parser.add_argument("--width", type=int, default=1024)
-    parser.add_argument("--limit-mib", type=float, default=384)
+    parser.add_argument("--limit-mib", type=float, default=640)
     parser.add_argument("--out", type=Path, default=Path("docs/results"))
     parser.add_argument("--child", nargs=2, metavar=("LARGE", "SMALL"), help=argparse.SUPPRESS)
     return parser.parse_args(arguments)
