@@ -1,10 +1,10 @@
 """Fifty clients at once against ``percert app`` on loopback: no 5xx, and memory that stays flat.
 
-    python -m benchmarks.app_load --clients 50 --rounds 6
+    python -m benchmarks.app_load --clients 50 --rounds 6 --out docs/results
 
 Starts the server as a process of its own. For so many rounds every client compares, judges, asks
 what there is and sends something broken; some start an attack and cancel it. Says how
-often each status came, how long answers took, and what memory the server held after each round.
+often each status came, how long answers took, and what memory the server held after each round; writes ``app-load.json``.
 """
 
 import argparse
@@ -17,11 +17,14 @@ import sys
 import threading
 import time
 from collections import Counter
+from dataclasses import asdict
 from pathlib import Path
 
 import httpx
 import numpy as np
 from PIL import Image
+
+from benchmarks.conditions import conditions, write_result
 
 
 def picture(seed: int, side: int = 256) -> bytes:
@@ -78,6 +81,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--clients", type=int, default=50)
     parser.add_argument("--rounds", type=int, default=6)
+    parser.add_argument("--out", type=Path, help="folder of results; printed if not given")
     asked = parser.parse_args()
     process, address = start()
     statuses: Counter = Counter()
@@ -110,6 +114,19 @@ def main() -> None:
     # The first rounds load what is loaded once.
     growth = held[-1] / held[len(held) // 2] - 1 if len(held) > 2 else 0.0
     print(f"5xx: {failed}; memory from the middle round to the last: {growth:+.1%}")
+    if asked.out is not None:
+        result = {
+            "benchmark": "app_load",
+            "clients": asked.clients,
+            "rounds": asked.rounds,
+            "statuses": dict(sorted(statuses.items())),
+            "failed": failed,
+            "seconds_median": middle,
+            "seconds_quartiles": [first, last],
+            "memory_mib": held,
+            "conditions": asdict(conditions(seed=0)),
+        }
+        write_result(asked.out / "app-load.json", result)
     raise SystemExit(1 if failed or growth > 0.1 or code else 0)
 
 
