@@ -3,8 +3,9 @@
     python -m benchmarks.app_load --clients 50 --rounds 6 --out docs/results
 
 Starts the server as a process of its own. For so many rounds every client compares, judges, asks
-what there is and sends something broken; some start an attack and cancel it. Says how
-often each status came, how long answers took, and what memory the server held after each round; writes ``app-load.json``.
+what there is and sends something broken; some start an attack and cancel it. Says how often each
+status came, how long answers took, and what memory the server held after each round; writes
+``app-load.json``.
 """
 
 import argparse
