@@ -151,3 +151,23 @@ def test_the_precision_switches_come_back():
     with without_tf32():
         assert not torch.backends.cuda.matmul.allow_tf32
     assert (torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32) == before
+
+
+@pytest.mark.parametrize("asked", ["highest", "high", "medium"])
+def test_a_lower_precision_on_the_cpu_is_not_taken_up(asked: str):
+    from percert.metrics.precision import full_precision
+
+    default = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision(asked)
+    try:
+        products = getattr(torch.backends.mkldnn, "matmul", None)  # torch >= 2.9
+        before = products and products.fp32_precision
+        with full_precision(torch.device("cpu")):
+            if products is None:
+                assert torch.get_float32_matmul_precision() == "highest"
+            else:
+                assert products.fp32_precision == "ieee"
+        assert torch.get_float32_matmul_precision() == asked
+        assert (products and products.fp32_precision) == before
+    finally:
+        torch.set_float32_matmul_precision(default)

@@ -1,4 +1,4 @@
-"""Full float32 on a GPU: no TF32, no autocast, whatever the caller has switched on."""
+"""Full float32: no TF32, no autocast, whatever the caller has switched on."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,18 +12,24 @@ def full_precision(device: torch.device) -> Iterator[None]:
     """Computes in the tensors' own precision inside the ``with`` block.
 
     A certificate allows for float32 rounding of the embedding. TF32, which is torch's default for
-    convolutions on a GPU, rounds to 10 bits instead, and autocast to 7 or 10.
+    convolutions on a GPU, rounds to 10 bits instead, and autocast to 7 or 10. So do CPUs with units
+    for it once the caller has asked torch for a lower precision of float32 products.
 
     >>> with torch.autocast("cpu", dtype=torch.bfloat16), full_precision(torch.device("cpu")):
     ...     (torch.ones(2, 2) @ torch.ones(2, 2)).dtype
     torch.float32
     """
     with torch.autocast(device.type, enabled=False):
-        if device.type != "cuda" or torch.compiler.is_compiling():
+        if torch.compiler.is_compiling():
             yield
-        else:
+        elif device.type == "cuda":
             with without_tf32():
                 yield
+        elif device.type == "cpu":
+            with _highest_on_cpu():
+                yield
+        else:
+            yield
 
 
 @contextmanager
@@ -44,3 +50,23 @@ def without_tf32() -> Iterator[None]:
     finally:
         for switch, value in zip(switches, found, strict=True):
             setattr(switch, name, value)
+
+
+@contextmanager
+def _highest_on_cpu() -> Iterator[None]:
+    """As :func:`without_tf32`, for oneDNN, which may also round to bfloat16."""
+    onednn: Any = torch.backends.mkldnn
+    if hasattr(onednn, "matmul"):
+        found = [switch.fp32_precision for switch in (onednn.conv, onednn.matmul)]
+        try:
+            onednn.conv.fp32_precision = onednn.matmul.fp32_precision = "ieee"
+            yield
+        finally:
+            onednn.conv.fp32_precision, onednn.matmul.fp32_precision = found
+        return
+    asked = torch.get_float32_matmul_precision()  # torch 2.5 to 2.8
+    try:
+        torch.set_float32_matmul_precision("highest")
+        yield
+    finally:
+        torch.set_float32_matmul_precision(asked)
