@@ -211,9 +211,21 @@ def test_fewer_images_than_k_and_none_at_all() -> None:
         nearest_images(in_blocks(h), query_features(h), 1, -1.0)
 
 
-def test_a_query_without_direction_says_nothing_for_certain() -> None:
+@pytest.mark.parametrize("length", [0.0, 1e-9])
+def test_the_last_row_of_the_first_pass_may_have_no_direction(length: float) -> None:
+    """What lies beyond it lies beyond 60 degrees, wherever its few digits seem to point."""
+    at = torch.tensor([0.9] + [0.95 + 1e-4 * i for i in range(30)] + [3.0] + [-1.0482] * 20)
+    h = torch.stack([at.cos(), at.sin()], 1)
+    h[31] *= length
+    query = query_features(torch.tensor([[1.0, 0.0]]))
+    (few,), (all_,) = (nearest_images(in_blocks(h), query, k) for k in (1, 20))
+    assert few.radius_first == pytest.approx(all_.radius_first, rel=1e-9)
+
+
+@pytest.mark.parametrize("value", [0.0, math.nan])
+def test_a_query_without_direction_says_nothing_for_certain(value: float) -> None:
     h = torch.randn(90, 6)
-    (one,) = nearest_images(in_blocks(h), query_features(torch.zeros(1, 6)), 2, 0.0)
+    (one,) = nearest_images(in_blocks(h), query_features(torch.full((1, 6), value)), 2, 0.0)
     assert one.radius_first == 0
     assert one.radius_top_k == 0
     assert one.candidates is not None

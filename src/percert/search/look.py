@@ -13,6 +13,7 @@ from percert.certify.twoafc import plane_radius
 from percert.search.batches import stack, take
 from percert.search.neighbours import Neighbours
 from percert.search.rivals import (
+    FLAT_ANGLE,
     GRAM,
     flat_radius,
     has_direction,
@@ -168,7 +169,9 @@ def _alone(
     radii[0, :, :used] = rival_radii(query, these, rows)
     if not near.complete[at]:
         # No row beyond the nearest lies at a smaller angle than the last.
-        last = float(angle(query.directions, take(rows, torch.tensor([used - 1])).directions))
+        end = take(rows, torch.tensor([used - 1]))
+        upright = bool(has_direction(end))
+        last = float(angle(query.directions, end.directions)) if upright else FLAT_ANGLE
         ends[0] = least_beyond(query, these, last)
         if near.flat[at]:
             ends[0] = torch.minimum(ends[0], flat_radius(query, these))

@@ -93,6 +93,7 @@ def tangents(doubts: Doubts, constant: float) -> tuple[Queries, Vector]:
     least = (g * g_1).sum(1) - xi * (1 + rho) - rho * (1 / apart + apart / 2 + GRAM_LENGTH) - 1e-12
     length = 1 + rho / apart
     w = (g - (rho / apart)[:, None] * g_1) / length[:, None]
+    w = torch.where(known[:, None], w, 0.0)  # all rows pass, even of a query that is not finite
     width = doubts.first.h.shape[1]
     last = w[:, width] if constant else torch.zeros_like(rho)
     return Queries(w[:, :width], last, constant), torch.where(known, least / length, -torch.inf)

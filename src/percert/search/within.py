@@ -41,7 +41,7 @@ def copies_within(
 
     Nearest first. A query that moves by eps turns by at most phi(eps), so no row whose angle is
     larger than that of the threshold by more can come within it; all rows up to there are looked
-    at (:func:`percert.search.exact.hits` misses none). An image is a copy if any of its views is:
+    at (:func:`percert.search.hits.hits` misses none). An image is a copy if any of its views is:
     it stays one within the largest of their radii, and a non-copy within the smallest. Raises
     ``ValueError`` for a threshold outside [0, 2] and for a negative eps.
     """
