@@ -103,9 +103,9 @@ def test_the_page_and_the_markdown_say_what_is_a_stand_in(tmp_path):
         "written": "2024-01-01T00:00:00",
         "command": ["percert", "x"],
         "versions": {"torch": "2.13"},
-        "seconds": 120.0,
+        "seconds": 1.0,  # of the last of several runs
     }
-    text = markdown([made, exact], record)
+    text = markdown([replace(made, seconds=100.0), replace(exact, seconds=20.0)], record)
     assert "Made on 2024-01-01, in 2 minutes, by" in text
     assert "$ percert x" in text
     assert "torch 2.13" in text

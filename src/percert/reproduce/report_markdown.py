@@ -20,7 +20,7 @@ def markdown(outcomes: Sequence[Outcome], record: Mapping[str, Any] | None) -> s
     """All outcomes, with how they were made at the top and what others take at the end."""
     lines = ["# The papers' tables and figures, as far as they can be made here", ""]
     if record is not None:
-        lines += [*_how(record), ""]
+        lines += [*_how(record, sum(o.seconds for o in outcomes)), ""]
     lines += [_KEY, "", "| name | what | state | seconds |", "| --- | --- | --- | ---: |"]
     for o in outcomes:
         seconds = f"{o.seconds:.0f}" if o.state == "made" else ""
@@ -36,12 +36,11 @@ def markdown(outcomes: Sequence[Outcome], record: Mapping[str, Any] | None) -> s
     return "\n".join([*lines, *_downloads([o.item for o in outcomes])]) + "\n"
 
 
-def _how(record: Mapping[str, Any]) -> list[str]:
+def _how(record: Mapping[str, Any], seconds: float) -> list[str]:
+    """``seconds``: of all items together, in however many runs they were made."""
     versions = record.get("versions") or {}
-    seconds = record.get("seconds")
-    took = f", in {seconds / 60:.0f} minutes" if isinstance(seconds, int | float) else ""
     lines = [
-        f"Made on {str(record.get('written'))[:10]}{took}, by",
+        f"Made on {str(record.get('written'))[:10]}, in {seconds / 60:.0f} minutes, by",
         "",
         "```console",
         f"$ {rerun(record)}",
