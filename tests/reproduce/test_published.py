@@ -95,6 +95,7 @@ def test_lpips_is_measured_where_its_weights_are(setting, tiny_data, tmp_path, m
     missing = run_item(CATALOG["hpot-figure12"], setting)
     assert missing.state == "not offline"
     assert "weights of LPIPS" in missing.reason
+    assert not (setting.out / "attacked-photographs").exists()  # nothing was attacked in vain
     folder = tmp_path / "with"
     (folder / "weights").mkdir(parents=True)
     (folder / "imagenet-compatible").symlink_to(tiny_data / "imagenet-compatible")

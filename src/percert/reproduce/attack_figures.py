@@ -20,6 +20,7 @@ from percert.reproduce.photograph_attacks import (
     named_rows,
 )
 from percert.reproduce.photographs import attack_photographs, folder_of
+from percert.reproduce.stand_ins import catalog_judge
 
 QUARTILES = {"lower": "first quartile", "median": "median", "upper": "third quartile"}
 #: Figures 4 and 6 show so many photographs, Figures 10 and 11 as many others.
@@ -38,7 +39,7 @@ def figure_10(setting: Setting) -> Findings:
 
 def figure_5(setting: Setting) -> Findings:
     """The distribution of the attacks' DISTS, or of 1 - SSIM without its weights."""
-    return _distribution(setting, "DISTS", stand_in=True)
+    return _distribution(setting, "DISTS")
 
 
 def figure_12(setting: Setting) -> Findings:
@@ -47,7 +48,11 @@ def figure_12(setting: Setting) -> Findings:
     Raises :class:`~percert.reproduce.item.MissingDataError` without its weights: 1 - SSIM for it
     would be Figure 5 once more.
     """
-    return _distribution(setting, "LPIPS", stand_in=False)
+    if catalog_judge(PERCEPTUAL["LPIPS"], "LPIPS", setting) is None:
+        raise MissingDataError(
+            f"needs the weights of LPIPS: put those of {PERCEPTUAL['LPIPS']} into DATA/weights"
+        )
+    return _distribution(setting, "LPIPS")
 
 
 def _pictures(setting: Setting, before: int) -> Findings:
@@ -60,14 +65,10 @@ def _pictures(setting: Setting, before: int) -> Findings:
     return Findings((), (*said, choice, *differs(setting)), tuple(figures[before:]))
 
 
-def _distribution(setting: Setting, called: str, *, stand_in: bool) -> Findings:
+def _distribution(setting: Setting, called: str) -> Findings:
     attacks = all_attacks(setting)
     runs = attack_photographs(setting, list(attacks.values()))
     measured, there = measured_rows(setting, runs, (called,))
-    if not there and not stand_in:
-        raise MissingDataError(
-            f"needs the weights of {called}: put those of {PERCEPTUAL[called]} into DATA/weights"
-        )
     rows = named_rows(measured, attacks)
     key, title = (PERCEPTUAL[called], called) if there else ("ssim", "1 - SSIM")
     evaluation = evaluate_attacks(runs, rows, (key,))
