@@ -19,10 +19,6 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "aa": ("apgd:loss=cross-entropy", "apgd:loss=margin", "fab", "square"),
 }
 
-#: The budgets of LipSim's Tables 1 and 3.
-PAPER_L2 = (0.5, 1.0, 2.0, 3.0)
-PAPER_LINF = (0.01, 0.02, 0.03)
-
 
 @dataclass(frozen=True)
 class Budget:

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
+from percert.check import one_line
 from percert.reports import read_run, write_records, write_run
 from percert.reports.page import Figure, write_whole
 from percert.reproduce.catalog import CATALOG
@@ -62,7 +63,7 @@ def run_item(item: Item, setting: Setting, *, command: list[str] | None = None) 
     except ModuleNotFoundError as error:
         return Outcome(item, "data missing", reason=f"needs the package {error.name}")
     except ValueError as error:
-        return Outcome(item, "failed", reason=" ".join(str(error).split()))
+        return Outcome(item, "failed", reason=one_line(error, 1000))
     seconds = time.perf_counter() - began
     _write(own.out, item, findings)
     write_run(

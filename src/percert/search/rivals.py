@@ -101,21 +101,6 @@ def least_beyond(query: PixelFeatures, rows: PixelFeatures, theta: float) -> Vec
     return torch.where(upright, apart, query.budget(reach(query, from_flat)))
 
 
-def angle_that_clears(query: PixelFeatures, row: PixelFeatures, radius: Vector) -> Vector:
-    """From which angle on every rival's radius is above ``radius``; infinite if from none.
-
-    Each of n queries has its row, and ``radius`` is ``(n,)``. The inverse of :func:`least_beyond`:
-    with S the sine of half the gap of the angles, m what ``radius`` moves the query and l its norm,
-    l (2 S^2 - xi) = m (2 S + xi).
-    """
-    norm, m, xi = query.norm, query.moved(radius), 2 * tilt(row)
-    sine = (m + (m * m + 2 * norm * xi * (norm + m)).sqrt()) / (2 * norm) * (1 + 1e-12)
-    gap = 2 * sine.clamp(0, 1).asin()
-    theta = angle(query.directions, row.directions) + gap + 2 * ROUNDING + 1e-12
-    known = has_direction(query) & has_direction(row) & (sine < 1)
-    return torch.where(known, theta, math.inf)
-
-
 def stays_within(
     query: PixelFeatures, rows: PixelFeatures, eps: float
 ) -> tuple[Vector, Vector, Vector]:

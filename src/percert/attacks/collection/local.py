@@ -7,6 +7,7 @@ from typing import TypeAlias
 from percert.attacks.collection.batch import Outcome, Plan, Watching, attack_batch, unmoved
 from percert.attacks.collection.items import Item, Subject, read_subject
 from percert.attacks.collection.tasks import Clean, Task
+from percert.check import one_line
 from percert.images import ImageError
 
 #: How many batches' worth of images are held at once, where their sizes differ.
@@ -114,5 +115,5 @@ def _attack(
                 yield attack_batch(task, plan, attack, subjects, clean, watching)
             except Exception as error:  # noqa: BLE001  # one attack's defect must not end the others
                 del alive[attack]
-                reason = " ".join(str(error).split()) or type(error).__name__
+                reason = one_line(error, 1000)
                 yield Outcome(failed=attack, reason=f"{reason}\n{traceback.format_exc()}")
