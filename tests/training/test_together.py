@@ -46,6 +46,15 @@ with _first_of_many([child], 2):
     child.kill()
     time.sleep(600)
 """
+#: One of the others, whose first process is another than its parent.
+ORPHAN = """
+import sys, time
+from pathlib import Path
+from percert.training.engine.together import _one_of_many
+
+with _one_of_many(Path(sys.argv[1])):
+    time.sleep(600)
+"""
 ENVIRONMENT = {
     name: value
     for name, value in os.environ.items()
@@ -108,6 +117,14 @@ def test_when_another_process_is_killed_the_first_says_so_and_ends(tmp_path: Pat
     _, said = run.communicate(timeout=100)
     assert run.returncode == 1
     assert said == "percert: error: process 1 was killed (SIGKILL)\n"
+
+
+def test_a_process_whose_first_was_gone_before_it_began_ends(tmp_path: Path) -> None:
+    (tmp_path / "shared").mkdir()
+    run = _start(tmp_path, ORPHAN, str(tmp_path / "shared" / f"failed-{2**22 + 1}"))
+    run.communicate(timeout=100)
+    assert run.returncode == 1
+    assert not (tmp_path / "shared").exists()
 
 
 def test_an_error_in_the_first_process_is_raised_there_and_ends_the_others() -> None:

@@ -22,7 +22,8 @@ from typing import Any, NoReturn
 from percert.check import one_line
 from percert.training.engine.devices import Devices, launch, new_fabric, process_counts
 
-#: Names, to the processes that are started here, the file that says why one of them failed.
+#: Names, to the processes that are started here, the file that says why one of them failed; it ends
+#: in the number of the process that started them.
 FAILED = "PERCERT_TRAINING_FAILED"
 #: How often processes look after one another, in seconds.
 EVERY = 0.1
@@ -64,7 +65,7 @@ def _first_of_many(started: list[Popen[bytes]], count: int) -> Iterator[None]:
     ``started`` is the launcher's list, which fills up with ``count - 1`` processes.
     """
     folder = Path(tempfile.mkdtemp(prefix="percert-training-"))
-    watch = _Watch(started, count, folder / "failed")
+    watch = _Watch(started, count, folder / f"failed-{os.getpid()}")
     os.environ[FAILED] = str(watch.failed)
     thread = threading.Thread(target=watch.run, name="percert-processes", daemon=True)
     thread.start()
@@ -129,7 +130,8 @@ class _Watch:
 def _one_of_many(failed: Path) -> Iterator[None]:
     """In a process that was started by the first: why it fails is said there, and both end."""
     over = threading.Event()
-    parent = os.getppid()
+    # Not os.getppid(): the first may be gone before this one comes so far.
+    parent = int(failed.name.rpartition("-")[2])
 
     def follow() -> None:
         while not over.wait(EVERY):
