@@ -58,15 +58,14 @@ def sparse_levels(
 ) -> Images:
     """Attack ``images`` (rounded to 8 bits first) with the least l1 change.
 
-    ``steps`` gradients for every image, and more, to ``most_steps``, for those that have not
+    ``steps`` gradients for every image, and more, to ``most_steps`` (no fewer), for those that have not
     reached the goal by then; these come back where the last iteration left them.
     """
     sparsity = sparsity or Sparsity()
     track = _begin(images)
     active = torch.arange(len(images), device=images.device)
-    most = max(steps, most_steps)
-    for done in range(most + 1):
-        if not go_on(watch, done, most, len(active)):
+    for done in range(most_steps + 1):
+        if not go_on(watch, done, most_steps, len(active)):
             break
         some = goal.select(active)
         whole = _whole(track, active)
@@ -76,7 +75,7 @@ def sparse_levels(
         found = _keep_best(track, active, whole, margin > 0)
         going = ~found if done >= steps else torch.ones_like(found)
         active, whole = active[going], whole[going]
-        if done < most and len(active):
+        if done < most_steps and len(active):
             _step(track, active, whole, slope[going], margin[going], done / max(steps, 1), sparsity)
     reached = track.best_cost.isfinite()[:, None]
     everything = torch.arange(len(images), device=images.device)

@@ -33,8 +33,9 @@ from percert.tensors import Images, Vector
 
 #: How each cost grows with the change of a pixel, where not as its square.
 GROWTH: dict[CostName, Growth] = {"ciede2000": Growth(power=1.3, cap=6)}
-#: Iterations where none are asked for and 7 are too few.
-STEPS: dict[CostName, int] = {"l1": 60}
+#: ``steps`` and ``most_steps`` where none are asked for and the usual ones are too few.
+STEPS: dict[CostName, tuple[int, int]] = {"l1": (60, 120)}
+USUAL_STEPS = (7, 40)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,15 +45,16 @@ class SSIMSQP:
     ``cost`` is what is made small: ``"perceptual"`` mixes SSIM's curvature with edges and chroma,
     and lowers all perceptual distances at once; ``"ssim"`` SSIM alone; ``"ciede2000"``, ``"l2"``,
     ``"l1"`` these. ``steps`` iterations of one gradient each (7; of ``"l1"`` 60), more (to
-    ``most_steps``) only for images that have not reached the goal; then ``search`` forward passes
-    for the least scale. ``momentum`` is the share of the old direction that is kept. ``"l1"`` has
-    an iteration of its own (:mod:`percert.attacks.sparse_levels`), without these two. ``survive``
-    names defences, such as ``"jpeg-75+bits-4"``, through which the goal must be reached as well.
+    ``most_steps``: 40; of ``"l1"`` 120) only for images that have not reached the goal; then
+    ``search`` forward passes for the least scale. ``momentum`` is the share of the old direction
+    that is kept. ``"l1"`` has an iteration of its own (:mod:`percert.attacks.sparse_levels`),
+    without these two. ``survive`` names defences, such as ``"jpeg-75+bits-4"``, through which the
+    goal must be reached as well.
     """
 
     cost: CostName = "perceptual"
     steps: int | None = None
-    most_steps: int = 40
+    most_steps: int | None = None
     search: int = 5
     momentum: float = 0.6
     survive: str = ""
@@ -97,14 +99,15 @@ def ssim_sqp(
         raise ValueError("ssim-sqp: looks for the least change, so the goal needs beyond=DISTANCE")
     if not len(images):
         return images.clone()
-    steps = STEPS.get(settings.cost, 7) if settings.steps is None else settings.steps
+    steps, most = STEPS.get(settings.cost, USUAL_STEPS)
+    steps = steps if settings.steps is None else settings.steps
+    most = max(steps, most if settings.most_steps is None else settings.most_steps)
     if settings.cost == "l1":
-        most = settings.most_steps
         return sparse_levels(model, images, goal, steps=steps, most_steps=most, watch=watch)
     track = _begin(images, settings)
     active = torch.arange(len(images), device=images.device)
-    for done in range(settings.most_steps + 1):
-        if not go_on(watch, done, settings.most_steps, len(active)):
+    for done in range(most + 1):
+        if not go_on(watch, done, most, len(active)):
             break
         some = goal.select(active)
         current = round_to_8bit(track.images[active] + track.change[active])
@@ -115,7 +118,7 @@ def ssim_sqp(
         found = track.best_cost[active].isfinite()
         ended = found if done >= steps else torch.zeros_like(found)
         active, slope, margin = active[~ended], slope[~ended], margin[~ended]
-        if done < settings.most_steps and len(active):
+        if done < most and len(active):
             _step(track, active, slope, margin, settings, first=done == 0)
     _search(model, goal, track, settings)
     return torch.where(
