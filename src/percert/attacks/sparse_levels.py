@@ -58,8 +58,8 @@ def sparse_levels(
 ) -> Images:
     """Attack ``images`` (rounded to 8 bits first) with the least l1 change.
 
-    ``steps`` gradients for every image, and more, to ``most_steps`` (no fewer), for those that have not
-    reached the goal by then; these come back where the last iteration left them.
+    ``steps`` gradients for every image, and more, to ``most_steps`` (no fewer), for those that have
+    not reached the goal by then; these come back where the last iteration left them.
     """
     sparsity = sparsity or Sparsity()
     track = _begin(images)
