@@ -22,16 +22,16 @@ class Cell:
     pictures: tuple[Picture, ...]
 
 
-def picture_grid(cells: Sequence[Cell], *, title: str = "", across: int = 4) -> bytes:
-    """The cells from left to right, ``across`` a line, at about the pictures' own resolution.
+def picture_grid(cells: Sequence[Cell], *, title: str = "", across: int = 5) -> bytes:
+    """The cells from left to right, at most ``across`` a line, at about their own resolution.
 
     Raises ``ValueError`` where there is nothing to show.
     """
     if not cells:
         raise ValueError("pictures: expected at least one, found none")
     deep = max(len(cell.pictures) for cell in cells)
-    across = min(across, len(cells))
     lines = -(-len(cells) // across)
+    across = -(-len(cells) // lines)  # lines of about the same length
     height, width = cells[0].pictures[0].shape[:2]
     side = 2.35
     figure, grid = new_figure(
