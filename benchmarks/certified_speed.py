@@ -192,10 +192,13 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--tasks", nargs="+", choices=("certify", "distil"), default=["certify", "distil"]
     )
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 16])
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--rounds", type=int, default=7, help="2 or more")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--seed", type=int, default=0)
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if options.rounds < 2:
+        parser.error(f"--rounds: expected 2 or more, for quartiles; found {options.rounds}")
+    return options
 
 
 if __name__ == "__main__":
