@@ -143,6 +143,19 @@ def test_each_group_has_its_greatest(seed: int, count: int, groups: int) -> None
     assert torch.equal(passing._greatest(values, groups), slow)
 
 
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_damaged_embedding_under_a_sound_norm_loses_no_other_row(count: int) -> None:
+    h = torch.rand(200, 4) + 0.1
+    queries = make_queries(query_features(torch.ones(count, 4)), 0.0)
+    limit = torch.ones(count, dtype=torch.float64)
+    (block,) = in_blocks(h, images=200)()
+    block.embeddings[7, 2] = math.nan
+    with pytest.raises(ValueError, match="not finite, though its norm is"):
+        list(hits.hits([block], queries, limit))
+    with pytest.raises(ValueError, match="not finite, though its norm is"):
+        nearest_rows([block], queries, 3)
+
+
 def test_what_is_kept_does_not_grow_with_the_collection(monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows that come nearer and nearer, and then equal ones: each is among the nearest so far."""
     held = []

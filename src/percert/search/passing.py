@@ -82,13 +82,14 @@ class Sieve:
         self._h = queries.h.to(device)
         self._shift = (queries.last * queries.constant).to(device)[:, None]
         self._narrow = self._h
+        self._finite = self._h.isfinite().all(1)
         self._margin = 0.0
         self._top: Tensor | None = None
 
     def passing(self, block: Block) -> Iterator[Pairs]:
         """The pairs of ``block``, part by part in its order, on the CPU.
 
-        Raises ``ValueError`` for embeddings of another width, and norms that are not finite.
+        Raises ``ValueError`` for embeddings of another width, and any that are not finite.
         """
         check_block(block, self.queries)
         dtype, count = block.embeddings.dtype, len(self.queries)
@@ -141,6 +142,12 @@ class Sieve:
         count = cosine.shape[1]
         groups = min(count, max(count // TOGETHER, 4 * (self.best or 0), 1))
         greatest = _greatest(cosine, groups)
+        # A maximum is NaN where one of the products is: no row may be lost with it.
+        if bool((greatest.isnan().any(1) & self._finite).any()):
+            raise ValueError(
+                "collection: an embedding is not finite, though its norm is; "
+                "`percert index verify` names the image"
+            )
         if self.best is not None:
             top = greatest if self._top is None else torch.cat([self._top.to(cosine), greatest], 1)
             if top.shape[1] >= self.best:
