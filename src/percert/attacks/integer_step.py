@@ -146,6 +146,18 @@ def into_image(images: Images, pixels: Pixels, change: Tensor) -> Images:
     """``images`` with ``change`` (levels, ``(n, 3, m)``) at the moving pixels."""
     index = pixels.position[:, None].expand_as(change)
     levels = (images.flatten(2) * 255).scatter_add(2, index, change).round().clamp(0, 255)
+    return images_of_levels(levels, images)
+
+
+def images_of_levels(levels: Tensor, like: Images) -> Images:
+    """Images of the shape of those ``like`` that have these whole levels, one row an image."""
     # Divided by a tensor, so that the values are those of a file to the bit on every device.
-    moved = levels / torch.full((), 255.0, dtype=images.dtype, device=images.device)
-    return moved.view(images.shape).contiguous(memory_format=torch.channels_last)
+    values = levels / torch.full((), 255.0, dtype=levels.dtype, device=levels.device)
+    shape = (len(levels), *like.shape[1:])
+    return values.view(shape).contiguous(memory_format=torch.channels_last)
+
+
+def first_aim(margin: Vector) -> Vector:
+    """How far past the boundary the first step aims, from how far away it begins."""
+    size = margin.abs()
+    return (0.15 * size).clamp_min(0.05 * size.clamp_max(1) + 1e-6)

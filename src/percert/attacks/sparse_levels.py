@@ -14,7 +14,7 @@ from torch import Tensor
 
 from percert.attacks.attack import Watch, go_on, gradient
 from percert.attacks.goal import Goal, Model
-from percert.attacks.integer_step import least_scale
+from percert.attacks.integer_step import first_aim, images_of_levels, least_scale
 from percert.images import round_to_8bit
 from percert.norms import per_sample
 from percert.tensors import Images, Vector
@@ -69,7 +69,7 @@ def sparse_levels(
             break
         some = goal.select(active)
         whole = _whole(track, active)
-        slope, scores = gradient(model, _as_images(whole, images), some, some.margin)
+        slope, scores = gradient(model, images_of_levels(whole, images), some, some.margin)
         margin = some.margin(scores)
         slope = torch.nan_to_num(slope).flatten(1) / 255
         found = _keep_best(track, active, whole, margin > 0)
@@ -79,7 +79,7 @@ def sparse_levels(
             _step(track, active, whole, slope[going], margin[going], done / max(steps, 1), sparsity)
     reached = track.best_cost.isfinite()[:, None]
     everything = torch.arange(len(images), device=images.device)
-    return _as_images(torch.where(reached, track.best, _whole(track, everything)), images)
+    return images_of_levels(torch.where(reached, track.best, _whole(track, everything)), images)
 
 
 def _begin(images: Images) -> _Track:
@@ -98,13 +98,6 @@ def _begin(images: Images) -> _Track:
 def _whole(track: _Track, index: Tensor) -> Tensor:
     """The changed values in whole levels; the change itself never leaves the image's range."""
     return track.levels[index] + track.change[index].round()
-
-
-def _as_images(levels: Tensor, like: Images) -> Images:
-    # Divided by a tensor, so that the values are those of a file to the bit on every device.
-    values = levels / torch.full((), 255.0, dtype=levels.dtype, device=levels.device)
-    shape = (len(levels), *like.shape[1:])
-    return values.view(shape).contiguous(memory_format=torch.channels_last)
 
 
 def _keep_best(track: _Track, index: Tensor, whole: Tensor, reached: Tensor) -> Tensor:
@@ -131,8 +124,7 @@ def _step(
     """Move every active image to the sparsest point that the linear model takes past the goal."""
     # How far past the boundary to aim: a little less after every success, more after a failure.
     if progress == 0:
-        size = margin.abs()
-        track.push[active] = (0.15 * size).clamp_min(0.05 * size.clamp_max(1) + 1e-6)
+        track.push[active] = first_aim(margin)
     else:
         track.push[active] *= torch.where(margin > 0, sparsity.relax, sparsity.insist)
     unit = slope / slope.abs().amax(1, keepdim=True).clamp_min(1e-30)

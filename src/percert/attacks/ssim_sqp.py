@@ -17,6 +17,7 @@ from percert.attacks.integer_step import (
     Growth,
     Pixels,
     cheapest_scale,
+    first_aim,
     into_image,
     invert,
     moving_pixels,
@@ -162,8 +163,8 @@ def _step(
 ) -> None:
     """Move every active image to the cheapest point that the linear model takes past the goal."""
     # How far past the boundary to aim: a little less after every success, more after a failure.
-    aim = (0.15 * margin.abs()).clamp_min(0.05 * margin.abs().clamp_max(1) + 1e-6)
-    track.push[active] = aim if first else track.push[active] * torch.where(margin > 0, 0.6, 1.5)
+    later = track.push[active] * torch.where(margin > 0, 0.6, 1.5)
+    track.push[active] = first_aim(margin) if first else later
     inverse = track.inverse[active]
     length = (slope * times(inverse, slope)).flatten(1).sum(1).clamp_min(1e-30).sqrt()
     unit = slope / per_sample(length, slope)

@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from percert.cli.attack_options import Engine
 from percert.cli.failure import complain
 from percert.cli.output import emit_json, say, show_table
+from percert.cli.progress import counting_bar
 from percert.evaluation.attack_words import percent
 
 if TYPE_CHECKING:
@@ -199,15 +198,7 @@ class _Progress:
         already = sum((item.name, attack) in done for item in items for attack in plan.attacks)
         self.count, self.total, self.already = already, total, already
         self.began = self.said = time.perf_counter()
-        self.bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            console=Console(stderr=True),
-            transient=True,
-            disable=not sys.stderr.isatty(),
-        )
+        self.bar = counting_bar()
         self.task = self.bar.add_task("attacking", total=total, completed=already)
         if already:
             complain(f"{already} of {total} were there already, going on")

@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -11,11 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from percert.cli.failure import complain
-from percert.cli.progress import with_progress
+from percert.cli.progress import counting_bar, with_progress
 
 if TYPE_CHECKING:
     from percert.data.copy_edits import Edit
@@ -105,14 +102,7 @@ def weights_of(detector: "Detector") -> str | None:
 @contextmanager
 def stepping(every: float = 30.0) -> Iterator[Callable[[str, int, int], None]]:
     """A function of (step, done, total) that keeps a bar on stderr, or says a line now and then."""
-    bar = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        console=Console(stderr=True),
-        transient=True,
-        disable=not sys.stderr.isatty(),
-    )
+    bar = counting_bar(time_left=False)
     task = bar.add_task("", total=None)
     said = time.perf_counter()
 

@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from percert.cli.attack_options import parse_measures
 from percert.cli.failure import complain
 from percert.cli.output import emit_json
+from percert.cli.progress import counting_bar
 
 if TYPE_CHECKING:
     from percert.attacks.collection import Measure
@@ -116,15 +115,7 @@ class Evaluation:
 @contextmanager
 def counting(what: str, every: float = 30.0) -> Iterator[Callable[[int, int], None]]:
     """A function of (done, total) that keeps a bar on stderr, or says a line now and then."""
-    bar = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-        transient=True,
-        disable=not sys.stderr.isatty(),
-    )
+    bar = counting_bar()
     task = bar.add_task(what, total=None)
     said = time.perf_counter()
 

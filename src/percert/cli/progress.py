@@ -5,7 +5,15 @@ from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
 from rich.console import Console
-from rich.progress import track
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+    track,
+)
 
 T = TypeVar("T")
 
@@ -23,4 +31,21 @@ def with_progress(items: Iterable[T], total: int, what: str) -> Iterator[T]:
         console=Console(stderr=True),
         transient=True,
         disable=total < 2 or not sys.stderr.isatty(),
+    )
+
+
+def counting_bar(*, time_left: bool = True) -> Progress:
+    """A bar on stderr that says how many of how many; ``disable`` is set where nobody watches."""
+    columns: list[ProgressColumn] = [
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+    ]
+    if time_left:
+        columns.append(TimeRemainingColumn())
+    return Progress(
+        *columns,
+        console=Console(stderr=True),
+        transient=True,
+        disable=not sys.stderr.isatty(),
     )

@@ -1,15 +1,12 @@
 """How far ``percert reproduce`` is, and how long it will take: on stderr, a bar or a line."""
 
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeAlias
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
 from percert.cli.failure import complain
+from percert.cli.progress import counting_bar
 
 #: Takes what is being done, how much of it is done, and how much there is.
 Watch: TypeAlias = Callable[[str, int, int], None]
@@ -50,15 +47,7 @@ def duration(seconds: float) -> str:
 @contextmanager
 def watching(item: str, every: float = 30.0) -> Iterator[Watch]:
     """A bar on stderr while ``item`` is made, or a line now and then where nobody watches."""
-    bar = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-        transient=True,
-        disable=not sys.stderr.isatty(),
-    )
+    bar = counting_bar()
     task = bar.add_task(item, total=None)
     pace, said = Pace(), time.perf_counter()
 

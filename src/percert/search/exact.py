@@ -33,6 +33,11 @@ class Block(Protocol):
     def views(self) -> int: ...
 
 
+def image_ids(block: Block, rows: Tensor) -> list[str]:
+    """The ids of the images that ``rows`` ``(p,)`` of the block are views of."""
+    return [block.ids[row // block.views] for row in rows.tolist()]
+
+
 @dataclass(frozen=True, eq=False)
 class Queries:
     """Directions of q queries, float64: ``h`` ``(q, k)`` and ``last`` ``(q,)`` are the parts of

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from percert.search.exact import Block, Queries, distances
+from percert.search.exact import Block, Queries, distances, image_ids
 from percert.search.passing import Pairs, Sieve
 from percert.tensors import Embeddings, Vector
 
@@ -60,7 +60,7 @@ def hits(
                 near = distance <= limit[some.query]
                 if bool(near.any()):
                     query, row = some.query[near], some.row[near]
-                    ids = [block.ids[at // block.views] for at in row.tolist()]
+                    ids = image_ids(block, row)
                     yield Hits(query, row + place, ids, h[near], distance[near])
         place += len(block.embeddings)
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from percert.metrics.embedding import SHORTEST
-from percert.search.exact import Block, Queries, row_norms
+from percert.search.exact import Block, Queries, image_ids, row_norms
 from percert.search.hits import VALUES, in_memory, pair_distances
 from percert.search.passing import Pairs, Sieve
 from percert.tensors import Embeddings, Vector
@@ -198,7 +198,7 @@ class _Kept:
         pairs, self.views = self._still_passing(sieve), block.views
         self.waiting = []
         for some in in_memory(pairs, block):
-            ids = _names([block.ids[at // self.views] for at in some.row.tolist()])
+            ids = _names(image_ids(block, some.row))
             place, h = some.row + self.start, block.embeddings[some.row]
             self.rows.append(_Rows(some.query, place, some.cosine, ids, h))
             most = 1024 + SPARE * len(self.queries) * self.depth * self.views

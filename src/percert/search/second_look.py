@@ -13,7 +13,7 @@ from torch import Tensor
 
 from percert.certify.features import PixelFeatures
 from percert.search.batches import stack
-from percert.search.exact import Block, Queries
+from percert.search.exact import Block, Queries, image_ids
 from percert.search.hits import in_memory
 from percert.search.passing import Sieve
 from percert.search.rivals import has_direction, tilt
@@ -66,7 +66,7 @@ def rivals_within(
     for block in blocks:
         for pairs in sieve.passing(block):
             for some in in_memory(pairs, block):
-                ids = [block.ids[at // block.views] for at in some.row.tolist()]
+                ids = image_ids(block, some.row)
                 yield Rivals(some.query, some.row + start, ids, block.embeddings[some.row])
         start += len(block.embeddings)
 
