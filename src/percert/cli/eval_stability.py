@@ -9,7 +9,7 @@ import typer
 from percert.cli.attack_options import OutOption, SeedOption
 from percert.cli.eval_input import Bar, read_budgets, read_size
 from percert.cli.failure import complain, one_line_errors
-from percert.cli.options import DeviceOption, JsonOption
+from percert.cli.options import DeviceOption, JsonOption, MetricsOption
 from percert.cli.output import emit_json, say, show_table
 
 
@@ -19,15 +19,7 @@ def eval_stability(
         Path, typer.Argument(metavar="IMAGES", help="A folder of images, or one image.")
     ],
     out: OutOption,
-    metric: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--metric",
-            metavar="NAME[=FILE]",
-            help="A metric of [bold]percert metrics[/bold], with its weights where it needs some; "
-            "may be given several times. lipsim-tiny if none is given.",
-        ),
-    ] = None,
+    metric: MetricsOption = None,
     l2: Annotated[str, typer.Option("--l2", metavar="E,...", help="l2 budgets.")] = "0.5,1,3",
     linf: Annotated[str, typer.Option("--linf", metavar="E,...", help="linf budgets.")] = "",
     by_distance: Annotated[

@@ -10,7 +10,7 @@ import typer
 from percert.cli.attack_options import OutOption, SeedOption
 from percert.cli.eval_input import Bar, Kind, read_budgets, read_size, triplets_of
 from percert.cli.failure import complain, one_line_errors
-from percert.cli.options import CheckpointOption, DeviceOption, JsonOption
+from percert.cli.options import CheckpointOption, DeviceOption, JsonOption, MetricsOption
 from percert.cli.output import emit_json, say, show_table
 
 if TYPE_CHECKING:
@@ -39,15 +39,7 @@ def eval_twoafc(
         ),
     ],
     out: OutOption,
-    metric: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--metric",
-            metavar="NAME[=FILE]",
-            help="A metric of [bold]percert metrics[/bold], with its weights where it needs some; "
-            "may be given several times, for tables of all. lipsim-tiny if none is given.",
-        ),
-    ] = None,
+    metric: MetricsOption = None,
     checkpoint: CheckpointOption = None,
     eps: Annotated[
         str, typer.Option("--eps", metavar="E,...", help="l2 budgets to certify; fractions do.")

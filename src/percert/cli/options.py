@@ -33,6 +33,15 @@ MetricOption = Annotated[
         help="The distance to use; [bold]percert metrics[/bold] lists them.",
     ),
 ]
+MetricsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--metric",
+        metavar="NAME[=FILE]",
+        help="A metric of [bold]percert metrics[/bold], with its weights where it needs some; "
+        "may be given several times, for tables of all. lipsim-tiny if none is given.",
+    ),
+]
 CheckpointOption = Annotated[
     Path | None,
     typer.Option(
