@@ -84,27 +84,31 @@ def test_scores_never_rise_with_the_budget_and_end_below_the_natural_one():
     assert curve == sorted(curve, reverse=True)
     assert found.certified[0] > 0
     assert all(a <= b for a, b in zip(paper.certified, found.certified, strict=True))
+    own = score(metric, (reference, near, reference.flip(0)), "ours", 0.5)
+    assert own.natural == found.natural
+    assert own.certified[4:7] == found.certified[3:6]  # 2, 4, 8 there are 1, 2, 4 here
+    assert own.certified != found.certified
     swapped = score(metric, (reference, reference.flip(0), near), "ours")
     assert swapped.natural == 0
 
 
 def test_the_page_states_its_scale_and_has_a_line_an_arm():
     scores = Scores(240, 0.9, [0.5] * len(BUDGETS))
-    arm = ArmResult("ours", "averaged weights", "ours", scores, scores, 10.0, 12.5)
+    arm = ArmResult("ours", "averaged weights", "ours", scores, scores, scores, 10.0, 12.5)
     where = Conditions("commit", {}, "machine", 1, 0)
     result = AblationResult("x", 64, list(BUDGETS), 200, 40, 3200, 20, [arm], where)
     page = table(result)
     assert "small scale" in page
     assert "3,200 images" in page
     assert "**Not run yet**: `authors`" in page
-    assert page.count("| ours | averaged weights | 90.0 | 50.0 |") == 2
+    assert page.count("| ours | averaged weights | 90.0 | 50.0 |") == 3
     assert "targets of norm s" not in page
 
 
 def test_the_sweep_is_a_table_of_its_own_in_the_order_of_s():
     scores = Scores(240, 0.9, [0.5] * len(BUDGETS))
     found = [
-        ArmResult(name, "change", "ours", scores, scores, scale, 12.5)
+        ArmResult(name, "change", "ours", scores, scores, scores, scale, 12.5)
         for name, scale in (
             ("flip", 10.0),
             ("ours", 10.0),
