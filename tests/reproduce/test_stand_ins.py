@@ -32,3 +32,12 @@ def test_what_takes_weights_is_not_there_without_them(setting, tmp_path):
     assert catalog_judge("lpips-alex", "LPIPS", setting) is None
     with pytest.raises(MissingDataError, match="SqueezeNet"):
         dreamsim_there(Setting(tmp_path))
+
+
+def test_weights_that_are_something_else_are_not_passed_over(tmp_path):
+    (tmp_path / "weights").mkdir()
+    there = Setting(tmp_path / "out", data=tmp_path)
+    assert catalog_judge("lpips-alex", "LPIPS", there) is None
+    (tmp_path / "weights" / "alex.pth").write_bytes(b"an error page")
+    with pytest.raises(ValueError, match=r"alex\.pth"):
+        catalog_judge("lpips-alex", "LPIPS", there)

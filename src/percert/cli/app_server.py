@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from percert.cli.failure import complain, one_line_errors
-from percert.cli.options import DeviceOption
+from percert.cli.options import DeviceOption, metric_and_file
 
 
 @one_line_errors
@@ -91,14 +91,12 @@ def serve_app(
     from percert.app.loaded import Loaded, load_classifiers, load_store
     from percert.app.server import check_host, serve
     from percert.device import resolve_device
-    from percert.metrics.catalog import metric_card
 
     check_host(host, token)
     place = str(resolve_device(device))
     checkpoints: dict[str, Path | None] = {}
-    for entry in metric or ():
-        name, _, file = entry.partition("=")
-        checkpoints[metric_card(name).name] = Path(file) if file else None
+    for name, file in map(metric_and_file, metric or ()):
+        checkpoints[name] = None if file is None else Path(file)
     loaded = Loaded(
         device=place,
         checkpoints=checkpoints,

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from percert.cli.options import metric_and_file
+
 if TYPE_CHECKING:
     from percert.attacks import Attack
     from percert.attacks.collection import Measure
@@ -138,12 +140,13 @@ def parse_measures(text: str, device: str) -> "dict[str, Measure]":
     names = dict.fromkeys(["ssim", *filter(None, (part.strip() for part in text.split(",")))])
     found: dict[str, Measure] = {}
     for entry in names:
-        name, _, checkpoint = entry.partition("=")
-        if name in found or (name in DISTANCES and name != "ssim"):
+        if entry in DISTANCES and entry != "ssim":
             continue
-        card = metric_card(name)
-        metric = create_metric(name, checkpoint=checkpoint or None, device=device)
-        found[name] = Measure(metric, card.smallest_side)  # type: ignore[arg-type]  # they are modules
+        name, file = metric_and_file(entry)
+        if name in found:
+            continue
+        metric = create_metric(name, checkpoint=file, device=device)
+        found[name] = Measure(metric, metric_card(name).smallest_side)  # type: ignore[arg-type]  # they are modules
     return found
 
 

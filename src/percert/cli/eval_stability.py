@@ -9,7 +9,7 @@ import typer
 from percert.cli.attack_options import OutOption, SeedOption
 from percert.cli.eval_input import Bar, read_budgets, read_size
 from percert.cli.failure import complain, one_line_errors
-from percert.cli.options import DeviceOption, JsonOption, MetricsOption
+from percert.cli.options import DeviceOption, JsonOption, MetricsOption, metric_and_file
 from percert.cli.output import emit_json, say, show_table
 
 
@@ -149,9 +149,8 @@ def _metrics(texts: list[str], device: str) -> dict[str, Any]:
     from percert.metrics.catalog import create_metric, metric_card
 
     found = {}
-    for text in texts:
-        name, _, checkpoint = text.partition("=")
+    for name, file in map(metric_and_file, texts):
         if not metric_card(name).differentiable:
             raise ValueError(f"metric {name}: has no gradient that the attack could follow")
-        found[name] = create_metric(name, checkpoint=checkpoint or None, device=device)
+        found[name] = create_metric(name, checkpoint=file, device=device)
     return found

@@ -10,7 +10,13 @@ import typer
 from percert.cli.attack_options import OutOption, SeedOption
 from percert.cli.eval_input import Bar, Kind, read_budgets, read_size, triplets_of
 from percert.cli.failure import complain, one_line_errors
-from percert.cli.options import CheckpointOption, DeviceOption, JsonOption, MetricsOption
+from percert.cli.options import (
+    CheckpointOption,
+    DeviceOption,
+    JsonOption,
+    MetricsOption,
+    metric_and_file,
+)
 from percert.cli.output import emit_json, say, show_table
 
 if TYPE_CHECKING:
@@ -229,15 +235,11 @@ def named_metrics(texts: list[str], checkpoint: Path | None) -> dict[str, str | 
 
     Raises ``ValueError`` for a name that is not known or given twice.
     """
-    from percert.metrics.catalog import metric_card
-
     found: dict[str, str | None] = {}
-    for text in texts:
-        name, _, file = text.partition("=")
-        metric_card(name)
+    for name, file in map(metric_and_file, texts):
         if name in found:
             raise ValueError(f"--metric: {name} is given twice")
-        found[name] = file or None
+        found[name] = file
     if checkpoint is not None:
         if len(found) > 1:
             raise ValueError("--checkpoint: is for a single metric; of several, give NAME=FILE")

@@ -82,3 +82,17 @@ ThresholdOption = Annotated[
         show_default=False,
     ),
 ]
+
+
+def metric_and_file(text: str) -> tuple[str, str | None]:
+    """A metric's name and its weights, of NAME[=FILE]. Raises ``ValueError`` for an unknown name.
+
+    >>> metric_and_file("lpips-alex=weights/run=3/alex.pth")
+    ('lpips-alex', 'weights/run=3/alex.pth')
+    """
+    from percert.metrics.catalog import metric_card
+
+    # A model's folder is a name as well, and may have a "=" in it.
+    name, file = (text, "") if Path(text).is_dir() else text.partition("=")[::2]
+    metric_card(name)
+    return name, file or None

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from percert.check import check_choice, check_images, check_same_count, one_line
 from percert.images import Resize
 from percert.metrics.embedding import cosine_distance
-from percert.metrics.weight_files import cache_folder
+from percert.metrics.weight_files import UnavailableError, cache_folder
 from percert.tensors import Embeddings, Images
 
 #: What its networks see.
@@ -75,12 +75,13 @@ def default_folder() -> Path:
 def load_dreamsim(part: str, folder: Path, device: str) -> Any:
     """What the package makes of one of :data:`PARTS`, its weights in ``folder``, without gradients.
 
-    Raises ``ValueError`` where the package or the weights cannot be had, with what to fetch.
+    Raises :class:`UnavailableError`, a ``ValueError``, where the package or the weights cannot be
+    had, with what to fetch.
     """
     try:
         package = import_module("dreamsim")
     except (ImportError, RuntimeError) as error:  # torchvision raises the second without its ops
-        raise ValueError(
+        raise UnavailableError(
             f"dreamsim: its package cannot be imported ({one_line(error)}); pip install dreamsim"
         ) from None
     folder.mkdir(parents=True, exist_ok=True)
@@ -90,7 +91,7 @@ def load_dreamsim(part: str, folder: Path, device: str) -> Any:
         )
     except (OSError, EOFError) as error:
         archive = "dreamsim" if part == "ensemble" else f"dreamsim_{part}"
-        raise ValueError(
+        raise UnavailableError(
             f"dreamsim, {part}: its weights are not in {folder} and could not be fetched "
             f"({one_line(error)}); fetch {archive}_checkpoint.zip and the backbones of {RELEASES}, "
             f"and unpack them in {folder}"

@@ -19,6 +19,10 @@ OFFLINE_VARIABLE = "PERCERT_OFFLINE"
 TIMEOUT = 20.0
 
 
+class UnavailableError(ValueError):
+    """What a metric needs from outside, published weights or their package, is not here."""
+
+
 @dataclass(frozen=True)
 class WeightFile:
     """One published file. ``names`` are what it may be called, its own name first.
@@ -39,8 +43,8 @@ def find_weights(file: WeightFile, metric: str, given: Path | None = None) -> Pa
     ``given`` is the file itself or a folder that has it, and the only place then. Otherwise it is
     looked for in the folder that ``PERCERT_WEIGHTS`` names, in percert's cache, among torch hub's
     checkpoints and in an installed ``lpips`` package; then fetched into the cache, where its hash
-    is known and ``PERCERT_OFFLINE`` is not set. Raises ``ValueError`` that says what to fetch, and
-    where to put it, where that does not work.
+    is known and ``PERCERT_OFFLINE`` is not set. Raises :class:`UnavailableError`, a ``ValueError``,
+    that says what to fetch, and where to put it, where that does not work.
     """
     if given is not None and given.is_file():
         return given
@@ -57,7 +61,7 @@ def find_weights(file: WeightFile, metric: str, given: Path | None = None) -> Pa
             return fetch(file, cache_folder())
         except OSError as error:
             reason = f" Fetching it failed ({error})."
-    raise ValueError(
+    raise UnavailableError(
         f"{metric}: needs {file.names[0]} ({file.what}), which is not in "
         f"{', '.join(map(str, places))}.{reason} Fetch {file.url} and put it there, or into a "
         "folder and give that as checkpoint"

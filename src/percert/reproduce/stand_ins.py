@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from percert.images import Resize
 from percert.metrics.catalog import create_metric, metric_card
 from percert.metrics.embedding import direction
+from percert.metrics.weight_files import UnavailableError
 from percert.models.squeezenet import squeezenet
 from percert.reproduce.item import Setting, weights_file
 from percert.tensors import Images
@@ -122,7 +123,10 @@ def dreamsim_there(setting: Setting) -> Judge:
 
 
 def catalog_judge(name: str, paper: str, setting: Setting) -> Judge | None:
-    """A metric of the catalog, ``None`` where its published weights are not in DATA/weights."""
+    """A metric of the catalog, ``None`` where its published weights are not in DATA/weights.
+
+    Raises ``ValueError`` where a file of their name is there and is something else.
+    """
     card, folder = metric_card(name), weights_folder(setting)
     if card.checkpoint == "none" or card.checkpoint == "optional":
         return Judge(paper or name, paper, name, _module(name, None, setting), "", own=bool(paper))
@@ -130,7 +134,7 @@ def catalog_judge(name: str, paper: str, setting: Setting) -> Judge | None:
         return None
     try:
         metric = _module(name, folder, setting)
-    except ValueError:  # some other weights are there
+    except UnavailableError:  # some other weights are there
         return None
     return Judge(paper or name, paper, name, metric, f"{paper}: {name}, weights/.", own=True)
 
