@@ -41,7 +41,7 @@ PARSED_ONLY = {
     r"u2net\.onnx": "a network that does not come with percert",
     r"recipes/lipsim-paper": "needs ImageNet, NIGHT and DreamSim's weights, and days of GPUs",
     r"my\.toml": "torchrun, whose processes tests/training/test_ddp.py starts",
-    r"percert\.training recipes": "hours of training; tests/training runs it on a small recipe",
+    r"train copies recipes": "hours of training; tests/cli/test_train_copies.py runs small ones",
     r"reproduce all": "minutes; tests/reproduce runs items of each kind",
     r"my-weights\.safetensors": "63 million weights; tests/audit runs the verb on smaller networks",
     r"--metric dreamsim": "downloads networks",
@@ -93,6 +93,7 @@ EARLIER = {
     "out/first": f"{ATTACK} --attack pgd --attack ascent:steps=3 --out out/first",
     "out/b": f"{ATTACK} --attack ascent:steps=2 --out out/b",
     "runs/night": "train distill tiny-distill.toml --data . --out runs/night --no-tensorboard",
+    "runs/mine": "export lipsim-tiny --out runs/mine",
     "my-metric": "export runs/night --out my-metric",
 }
 COPIES_OF_FIRST = ("out/a", "out/a0", "out/a5", "out/pgd", "out/ours")

@@ -4,6 +4,7 @@ import math
 
 import torch
 
+from percert.training.copies.teacher import principal_targets
 from percert.training.losses import (
     copy_loss,
     copy_radii,
@@ -11,7 +12,6 @@ from percert.training.losses import (
     twoafc_loss,
     twoafc_radii,
 )
-from percert.training.teacher import principal_targets
 
 
 def test_copy_radius_is_the_distance_to_the_cone_of_copies() -> None:

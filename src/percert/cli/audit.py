@@ -28,7 +28,8 @@ def network(
         str,
         typer.Argument(
             metavar="NAME|FILE",
-            help="A metric of the catalog, or a file of weights for the one that --metric names.",
+            help="A metric of the catalog or the folder of a trained one, or a file of weights for "
+            "the one that --metric names.",
         ),
     ],
     metric_name: MetricOption = "lipsim-tiny",
@@ -47,23 +48,24 @@ def network(
 
     percert audit network lipsim-tiny
 
+    percert audit network ./runs/mine
+
     percert audit network my-weights.safetensors --metric lipsim-small --json
     """
     from percert.audit import audit_network
-    from percert.metrics.catalog import CATALOG, create_metric, metric_card
+    from percert.metrics.catalog import create_metric, metric_card
     from percert.metrics.embedding import EmbeddingMetric
 
-    if target not in CATALOG and not Path(target).exists():
-        try:
-            metric_card(target)
-        except ValueError as error:
-            raise ValueError(f"no such file, and {error}") from None
-    if target not in CATALOG:
+    name = target
+    if Path(target).is_file():
         if checkpoint is not None:
             raise typer.BadParameter("two files of weights", param_hint="--checkpoint")
         name, checkpoint = metric_name, Path(target)
     else:
-        name = target
+        try:
+            metric_card(target)
+        except ValueError as error:
+            raise ValueError(f"no such file, and {error}") from None
     metric = create_metric(name, checkpoint=checkpoint, device=device)
     if not isinstance(metric, EmbeddingMetric):
         raise ValueError(f"{name} has no proven bound: there is nothing to audit")

@@ -4,6 +4,7 @@ import typer
 
 from percert.cli.flowing import flowing
 from percert.cli.train_adversarial import adversarial_dataset
+from percert.cli.train_copies import copies
 from percert.cli.train_distill import distill
 from percert.cli.train_dro import dro
 from percert.cli.train_finetune import finetune
@@ -18,6 +19,7 @@ train.command(
     "adversarial-dataset", help=flowing(adversarial_dataset.__doc__), no_args_is_help=True
 )(adversarial_dataset)
 train.command("dro", help=flowing(dro.__doc__), no_args_is_help=True)(dro)
+train.command("copies", help=flowing(copies.__doc__), no_args_is_help=True)(copies)
 train.command("distill", help=flowing(distill.__doc__), no_args_is_help=True)(distill)
 train.command("finetune", help=flowing(finetune.__doc__), no_args_is_help=True)(finetune)
 

@@ -7,8 +7,9 @@ from percert.evaluation.copies_detector import Detector, MetricDetector
 from percert.evaluation.rival_hashes import HashDetector, dhash, pdq, phash, whash
 from percert.evaluation.rival_networks import SqueezeNetDetector, imagededup_cnn
 from percert.metrics.backbones import seeded
-from percert.metrics.catalog import CATALOG, create_metric
+from percert.metrics.catalog import CATALOG, create_metric, metric_card
 from percert.metrics.embedding import EmbeddingMetric
+from percert.metrics.exported import is_exported
 from percert.models.squeezenet import SqueezeNet, squeezenet
 
 HASHES: dict[str, Callable[[], HashDetector]] = {
@@ -45,12 +46,14 @@ def metric_detector(
 ) -> MetricDetector:
     """The certified metric called ``name``; ``ValueError`` lists what can detect copies.
 
+    The folder of an exported model is a name too.
+
     >>> metric_detector("ssim")
     Traceback (most recent call last):
     ValueError: detector: expected a metric with an embedding (lipsim-tiny, ...) or a rival (phash, ...), found 'ssim'
     """  # noqa: E501
-    card = CATALOG.get(name)
-    if card is None or not card.embedding:
+    known_name = name in CATALOG or is_exported(name)
+    if not known_name or not metric_card(name).embedding:
         known = ", ".join(card.name for card in CATALOG.values() if card.embedding)
         raise ValueError(
             f"detector: expected a metric with an embedding ({known}) or a rival "

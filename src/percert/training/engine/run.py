@@ -1,7 +1,7 @@
 """The loop: batches, losses, steps, checkpoints."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, Literal, Protocol, TypeVar
@@ -18,9 +18,9 @@ from percert.training.engine.checkpoint import (
 )
 from percert.training.engine.log import RunLog
 from percert.training.engine.sound import NonFiniteError, blame
-from percert.training.sources.loader import Loader
 
 S = TypeVar("S")
+S_co = TypeVar("S_co", covariant=True)
 S_contra = TypeVar("S_contra", contravariant=True)
 
 
@@ -84,6 +84,35 @@ class Task(Protocol[S_contra]):
         """
 
 
+class Cursors(Protocol):
+    """Places in an endless order, which go through JSON as what ``held`` gives."""
+
+    def start(self) -> Any: ...
+
+    def held(self, cursor: Any, /) -> dict[str, Any]: ...
+
+    def found(self, held: dict[str, Any], /) -> Any: ...
+
+
+class Batches(Protocol[S_co]):
+    """Where batches come from: a ``Loader`` of samples, or what draws a batch as a whole.
+
+    ``batch`` counts the images of a process, ``world`` the processes.
+    """
+
+    @property
+    def batch(self) -> int: ...
+
+    @property
+    def world(self) -> int: ...
+
+    @property
+    def order(self) -> Cursors: ...
+
+    def batches(self, start: Any, /) -> Generator[tuple[Sequence[S_co], Any], None, None]:
+        """Each batch with the cursor after it, from ``start`` on, without end."""
+
+
 @dataclass(frozen=True)
 class _Run(Generic[S]):
     """What stays the same from step to step."""
@@ -98,7 +127,7 @@ class _Run(Generic[S]):
 def run(
     task: Task[S],
     network: nn.Module,
-    loader: Loader[Any, S],
+    loader: Batches[S],
     schedule: Schedule,
     fabric: Any,
     out: Path,

@@ -1,16 +1,20 @@
-"""A training recipe: everything that decides what a run gives, read from TOML."""
+"""The recipe of ``percert train copies``: everything that decides what a run gives."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from percert.lipschitz.tiny import TinyShape
 from percert.training.batch_edits import EditStrength
+from percert.training.engine.run import Schedule as EngineSchedule
 from percert.training.recipe_file import read_recipe_file
 
 
 @dataclass(frozen=True)
 class Data:
-    """What is trained on. Paths are relative to the data folder that the command is given."""
+    """What is trained on. Paths are relative to the data folder that the command is given.
+
+    ``labelled`` is a parquet file of images with classes, or empty: photographs alone.
+    """
 
     photographs: str = "imagenet-samples"
     labelled: str = "tiny-imagenet-32/train.parquet"
@@ -25,7 +29,10 @@ class Data:
 
 @dataclass(frozen=True)
 class Schedule:
-    """How long and how fast. A step sees ``photographs`` + ``labelled`` images and their edits."""
+    """How long and how fast. A step sees ``photographs`` + ``labelled`` images and their edits.
+
+    ``triplets`` of them are shown under two severities of a distortion.
+    """
 
     steps: int = 4000
     photographs: int = 48
@@ -36,7 +43,36 @@ class Schedule:
     #: Share of the steps at full speed; a half cosine down to 0 follows.
     plateau: float = 0.3
     clip: float = 1.0
+    average: float = 0.0
+    log_every: int = 50
     save_every: int = 200
+
+    def __post_init__(self) -> None:
+        if self.photographs < 2 or self.labelled < 0 or self.labelled % 2:
+            raise ValueError(
+                "schedule: expected at least 2 photographs and an even number of labelled images, "
+                f"found {self.photographs} and {self.labelled}"
+            )
+        self.engine()
+
+    @property
+    def batch(self) -> int:
+        """The images of a step, their edits not counted."""
+        return self.photographs + self.labelled
+
+    def engine(self) -> EngineSchedule:
+        """The same as the engine has it."""
+        return EngineSchedule(
+            steps=self.steps,
+            batch=self.batch,
+            learning_rate=self.learning_rate,
+            warmup=self.warmup,
+            plateau=self.plateau,
+            clip=self.clip,
+            average=self.average,
+            log_every=self.log_every,
+            save_every=self.save_every,
+        )
 
 
 @dataclass(frozen=True)
@@ -68,7 +104,7 @@ class Distillation:
 
 
 @dataclass(frozen=True)
-class Recipe:
+class CopiesRecipe:
     """One training run, whole."""
 
     name: str = "lipsim-tiny"
@@ -82,10 +118,19 @@ class Recipe:
     distillation: Distillation = field(default_factory=Distillation)
     edits: EditStrength = field(default_factory=EditStrength)
 
+    def __post_init__(self) -> None:
+        if bool(self.data.labelled) != bool(self.schedule.labelled):
+            raise ValueError(
+                "recipe: expected both or neither of [data] labelled and [schedule] labelled, "
+                f"found {self.data.labelled!r} and {self.schedule.labelled}"
+            )
+        if self.semantics.weight and not self.data.labelled:
+            raise ValueError("recipe: [semantics] needs [data] labelled images, found none")
 
-def read_recipe(path: Path) -> Recipe:
+
+def read_copies_recipe(path: Path) -> CopiesRecipe:
     """The recipe in a TOML file; what it leaves out keeps its default.
 
     Raises ``ValueError`` for a key that no recipe has, naming it and what there is.
     """
-    return read_recipe_file(Recipe, path)
+    return read_recipe_file(CopiesRecipe, path)

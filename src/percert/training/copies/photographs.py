@@ -12,7 +12,7 @@ from percert.data.labelled_images import read_labelled_images
 from percert.images import Resize, find_images, load_image
 from percert.tensors import Images, Labels
 from percert.training.batch_edits import random_crop
-from percert.training.recipe import Data
+from percert.training.copies.recipe import Data
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,9 @@ def photograph_pool(root: Path, data: Data) -> Pool:
 
 
 def labelled_pool(root: Path, data: Data, seed: int) -> Pool:
-    """``data.labelled_count`` images of the parquet file, drawn at random."""
+    """``data.labelled_count`` images of the parquet file, drawn at random; none without a file."""
+    if not data.labelled:
+        return Pool(torch.empty(0, 3, 1, 1, dtype=torch.uint8), torch.empty(0, dtype=torch.long))
     labelled = read_labelled_images(root / data.labelled)
     count = min(data.labelled_count, len(labelled.labels))
     rows = np.random.default_rng(seed).choice(len(labelled.labels), count, replace=False)

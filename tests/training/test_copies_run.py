@@ -1,0 +1,195 @@
+"""A run learns, is the same twice, and goes on where it was stopped, to the very bit."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from tests.training.tiny_world import make_world
+from torch import Tensor
+
+import percert
+from percert.lipschitz.tiny import TinyShape
+from percert.metrics.exported import NetworkShape
+from percert.training.copies import draws, read_copies_recipe, teacher, train_copies
+from percert.training.copies.draws import Draws, read_corpus
+from percert.training.copies.run import CopyTraining
+from percert.training.engine import Devices, NonFiniteError, start_fabric
+from percert.training.student import new_student, save_model
+
+pytest.importorskip("pyarrow", reason="the labelled images are parquet")
+pytest.importorskip("lightning_fabric")
+
+
+class _KilledError(Exception):
+    pass
+
+
+def _run(
+    recipe: Path,
+    out: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    stop_at: int | None = None,
+    model: Path | None = None,
+    steps: int | None = None,
+) -> list[Mapping[str, Tensor]]:
+    """The losses of every step; ``stop_at`` is the step that a kill comes in."""
+    seen: list[Mapping[str, Tensor]] = []
+    losses = CopyTraining.losses
+
+    def watched(self: CopyTraining, *given: Any) -> Mapping[str, Tensor]:
+        if len(seen) + 1 == stop_at:
+            raise _KilledError
+        seen.append(losses(self, *given))
+        return seen[-1]
+
+    settings = read_copies_recipe(recipe)
+    if steps is not None:
+        settings = replace(settings, schedule=replace(settings.schedule, steps=steps))
+    with monkeypatch.context() as patched:
+        patched.setattr(CopyTraining, "losses", watched)
+        fabric = start_fabric(Devices("cpu"))
+        train_copies(settings, recipe.parent, out, fabric, model=model, tensorboard=False)
+    return seen
+
+
+def test_an_interrupted_run_ends_in_the_same_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = make_world(tmp_path / "data")
+    whole = _run(recipe, tmp_path / "whole", monkeypatch)
+    with pytest.raises(_KilledError):
+        _run(recipe, tmp_path / "parts", monkeypatch, stop_at=6)
+    assert not (tmp_path / "parts" / "model.safetensors").exists()
+
+    def asked_again(*_: Any) -> None:
+        pytest.fail("the teacher's features are kept")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(teacher, "teacher_features", asked_again)
+        rest = _run(recipe, tmp_path / "parts", monkeypatch)
+    assert len(whole) == 6
+    assert len(rest) == 2  # saved after step 4
+    expected = load_file(tmp_path / "whole" / "model.safetensors")
+    found = load_file(tmp_path / "parts" / "model.safetensors")
+    assert expected.keys() == found.keys()
+    for name, value in expected.items():
+        assert torch.equal(value, found[name]), name
+    assert whole[0].keys() == {"copies", "distortions", "semantics", "distillation"}
+
+
+def test_the_folder_of_a_finished_run_is_a_metric(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = make_world(tmp_path / "data")
+    _run(recipe, tmp_path / "out", monkeypatch)
+    metric = percert.create_metric(str(tmp_path / "out"), device="cpu")
+    photo = torch.rand(1, 3, 80, 96, generator=torch.Generator().manual_seed(0))
+    assert float(metric(photo, photo.flip(-1))) < 1e-9
+    assert metric.constant == 0
+    card = json.loads((tmp_path / "out" / "config.json").read_text())
+    assert card["trained"]["photographs"] == 6
+    assert card["trained"]["steps"] == 6
+
+
+def test_a_run_lowers_its_loss(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = make_world(tmp_path / "data")
+    seen = _run(recipe, tmp_path / "out", monkeypatch, steps=40)
+    losses = [values["copies"].item() for values in seen]
+    assert sum(losses[-10:]) < 0.9 * sum(losses[:10])
+
+
+def test_the_run_of_another_recipe_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = make_world(tmp_path / "data")
+    _run(recipe, tmp_path / "out", monkeypatch)
+    recipe.write_text(recipe.read_text().replace("seed = 3", "seed = 4"))
+    with pytest.raises(ValueError, match="holds a run of another recipe"):
+        _run(recipe, tmp_path / "out", monkeypatch)
+
+
+def test_other_images_have_other_features(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = make_world(tmp_path / "data")
+    settings, out = read_copies_recipe(recipe), tmp_path / "out"
+    corpus, asked = read_corpus(settings, recipe.parent), []
+    features = teacher.teacher_features
+    monkeypatch.setattr(
+        teacher, "teacher_features", lambda *given: asked.append(1) or features(*given)
+    )
+
+    def targets() -> Tensor:
+        found = teacher.teacher_targets(settings, recipe.parent, corpus, out, torch.device("cpu"))
+        assert found is not None
+        return found
+
+    first = targets()
+    assert torch.equal(targets(), first)
+    assert len(asked) == 2  # photographs and labelled images, once
+    corpus.photographs.images[0] = 255 - corpus.photographs.images[0]
+    assert not torch.equal(targets(), first)
+    (out / teacher.KEPT).write_bytes(b"killed as it was written")
+    targets()
+    assert len(asked) == 6
+
+
+def test_a_run_begins_from_a_given_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = make_world(tmp_path / "data")
+    # At a rate of nearly 0 a run ends where it began.
+    text = recipe.read_text().replace("[schedule]\n", "[schedule]\nlearning_rate = 1e-12\n")
+    recipe.write_text(text)
+    settings = read_copies_recipe(recipe)
+    shape = NetworkShape(family="tiny", tiny=settings.network, constant=0.0, resize="box")
+    begun = new_student(shape, "earlier", 99).network
+    save_model(begun, shape, "earlier", tmp_path / "earlier", {})
+    _run(recipe, tmp_path / "out", monkeypatch, model=tmp_path / "earlier", steps=3)
+    ended = load_file(tmp_path / "out" / "model.safetensors")
+    for name, value in begun.state_dict().items():
+        assert torch.allclose(ended[name], value, rtol=0, atol=1e-9), name
+    with pytest.raises(ValueError, match="holds a run of another recipe"):  # from random weights
+        _run(recipe, tmp_path / "out", monkeypatch, steps=3)
+
+
+def test_a_model_to_begin_from_must_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = make_world(tmp_path / "data")
+    shape = NetworkShape(family="tiny", tiny=TinyShape(48, (1, 1, 1), 32), constant=0.0)
+    save_model(new_student(shape, "x", 0).network, shape, "x", tmp_path / "other", {})
+    with pytest.raises(ValueError, match=r"other: a network of another shape than the recipe's"):
+        _run(recipe, tmp_path / "out", monkeypatch, model=tmp_path / "other")
+    with pytest.raises(ValueError, match="nowhere"):
+        _run(recipe, tmp_path / "out", monkeypatch, model=tmp_path / "nowhere")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_loss_that_is_no_number_names_step_and_layer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = make_world(tmp_path / "data")
+    draw, calls = draws.draw, []
+
+    def damaged(*given: Any) -> draws.Drawn:
+        calls.append(1)
+        drawn = draw(*given)
+        return replace(drawn, edited=drawn.edited * float("nan")) if len(calls) == 2 else drawn
+
+    monkeypatch.setattr(draws, "draw", damaged)
+    with pytest.raises(NonFiniteError, match="step 2: the loss is not finite"):
+        _run(recipe, tmp_path / "out", monkeypatch)
+
+
+def test_a_cursor_goes_through_json(tmp_path: Path) -> None:
+    recipe = make_world(tmp_path / "data")
+    settings = read_copies_recipe(recipe)
+    source = Draws(settings, read_corpus(settings, recipe.parent))
+    batches = source.batches(source.start())
+    _, cursor = next(batches)
+    (expected,), _ = next(batches)
+    again = source.found(json.loads(json.dumps(source.held(cursor))))
+    (found,), _ = next(source.batches(again))
+    assert torch.equal(found.edited, expected.edited)
+    assert torch.equal(found.identity, expected.identity)
