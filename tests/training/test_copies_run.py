@@ -13,6 +13,7 @@ from tests.training.tiny_world import make_world
 from torch import Tensor
 
 import percert
+from percert.audit import audit_network
 from percert.lipschitz.tiny import TinyShape
 from percert.metrics.exported import NetworkShape
 from percert.training.copies import draws, read_copies_recipe, teacher, train_copies
@@ -153,6 +154,27 @@ def test_a_run_begins_from_a_given_model(tmp_path: Path, monkeypatch: pytest.Mon
         assert torch.allclose(ended[name], value, rtol=0, atol=1e-9), name
     with pytest.raises(ValueError, match="holds a run of another recipe"):  # from random weights
         _run(recipe, tmp_path / "out", monkeypatch, steps=3)
+
+
+def test_a_run_may_end_between_where_it_began_and_where_it_came_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = make_world(tmp_path / "data")
+    settings = read_copies_recipe(recipe)
+    shape = NetworkShape(family="tiny", tiny=settings.network, constant=0.0, resize="box")
+    begun = new_student(shape, "earlier", 99).network
+    save_model(begun, shape, "earlier", tmp_path / "earlier", {})
+    weights = [begun.state_dict()]
+    text = recipe.read_text()
+    for blend in ("0.0", "0.25"):
+        recipe.write_text(f"blend = {blend}\n{text}")
+        out = tmp_path / blend
+        _run(recipe, out, monkeypatch, model=tmp_path / "earlier")
+        weights.append(load_file(out / "model.safetensors"))
+    first, whole, mixed = weights
+    for name, value in first.items():
+        assert torch.allclose(mixed[name], 0.25 * value + 0.75 * whole[name], atol=1e-7), name
+    assert audit_network(percert.create_metric(str(tmp_path / "0.25"), device="cpu")).passed
 
 
 def test_a_model_to_begin_from_must_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -105,10 +105,15 @@ class Distillation:
 
 @dataclass(frozen=True)
 class CopiesRecipe:
-    """One training run, whole."""
+    """One training run, whole.
+
+    ``blend`` is the share that the weights which the run began with have in those it ends with: the
+    mean of two networks often does better than either.
+    """
 
     name: str = "lipsim-tiny"
     seed: int = 0
+    blend: float = 0.0
     data: Data = field(default_factory=Data)
     network: TinyShape = field(default_factory=TinyShape)
     schedule: Schedule = field(default_factory=Schedule)
@@ -119,6 +124,8 @@ class CopiesRecipe:
     edits: EditStrength = field(default_factory=EditStrength)
 
     def __post_init__(self) -> None:
+        if not 0 <= self.blend < 1:
+            raise ValueError(f"blend: expected a share in [0, 1), found {self.blend}")
         if bool(self.data.labelled) != bool(self.schedule.labelled):
             raise ValueError(
                 "recipe: expected both or neither of [data] labelled and [schedule] labelled, "

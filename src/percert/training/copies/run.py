@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from percert.lipschitz.weights_hash import weights_hash
 from percert.metrics.embedding import EmbeddingMetric
@@ -90,6 +90,7 @@ def train_copies(
         if found != shape:
             raise ValueError(f"{model}: a network of another shape than the recipe's [network]")
     begun = weights_hash(student.network)
+    first = {name: value.clone() for name, value in student.network.state_dict().items()}
     corpus = read_corpus(recipe, data)
     targets = teacher_targets(recipe, data, corpus, out, fabric.device)
     run(
@@ -103,6 +104,8 @@ def train_copies(
         tensorboard=tensorboard,
     )
     network = student.network.cpu()
+    if recipe.blend:
+        _blend(network, first, recipe.blend)
     trained = {
         "by": "percert train copies",
         "from": begun,
@@ -113,6 +116,14 @@ def train_copies(
     }
     save_model(network, shape, recipe.name, out, trained)
     return metric_of(ModelCard(recipe.name, shape, ""), network)
+
+
+def _blend(network: nn.Module, first: Mapping[str, Tensor], share: float) -> None:
+    """Mix the parameters: whatever their values, the layers that they describe are 1-Lipschitz."""
+    ended = network.state_dict()
+    network.load_state_dict(
+        {name: share * first[name] + (1 - share) * value for name, value in ended.items()}
+    )
 
 
 def _triplet_loss(
