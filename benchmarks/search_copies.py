@@ -8,6 +8,7 @@ a run that was stopped goes on; writes search-copies.json, .png and .md.
 """
 
 import argparse
+import hashlib
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -18,7 +19,7 @@ import torch
 
 from benchmarks.conditions import Conditions, conditions, write_result
 from benchmarks.photographs import DEFAULT_DATA, compatible, samples
-from benchmarks.roster import make_detector
+from benchmarks.roster import make_detector, make_metric
 from benchmarks.tables import markdown
 from percert.data.copy_edits import USUAL_EDITS, find_edit
 from percert.evaluation.copies_attacked import AttackedRates
@@ -26,6 +27,7 @@ from percert.evaluation.copies_evaluation import evaluate_copies
 from percert.evaluation.copies_parts import Parts
 from percert.evaluation.copies_report import attack_figure
 from percert.evaluation.copies_result import CopiesPlan, DetectorResult
+from percert.lipschitz.weights_hash import weights_hash
 from percert.search.views import VIEW_SETS, parse_views
 
 #: What an index with views is meant for: everything usual, and the mirror image.
@@ -72,7 +74,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         steps=options.steps,
         seed=options.seed,
     )
-    parts = Parts(options.work / f"{len(photographs)}-{len(others)}-{options.seed}")
+    # What is kept belongs to these weights: a metric that was trained again keeps its name.
+    hashes = "".join(weights_hash(make_metric(name, options.checkpoint)) for name in options.metric)
+    these = hashlib.sha256(hashes.encode()).hexdigest()[:16]
+    parts = Parts(options.work / f"{len(photographs)}-{len(others)}-{options.seed}-{these}")
 
     def evaluate(names: Sequence[str], of: tuple[str, ...]) -> list[DetectorResult]:
         detectors = [make_detector(name, options.data, options.checkpoint) for name in names]
