@@ -22,6 +22,7 @@ def test_the_command_trains_a_metric(tmp_path, percert, percert_json):
     photo = recipe.parent / "imagenet-samples" / "0.png"
     (row,) = percert_json("compare", photo, photo, "--metric", out)["results"]
     assert row["distance"] < 1e-6
+    assert row["copy"] is True  # within 60 degrees, a distance of 0.5
     assert percert_json("audit", "network", out)["passed"]
 
 

@@ -63,10 +63,22 @@ def student_from(folder: Path, name: str) -> tuple[Student, NetworkShape]:
 
 
 def save_model(
-    network: LipschitzNetwork, shape: NetworkShape, name: str, out: Path, trained: dict[str, object]
+    network: LipschitzNetwork,
+    shape: NetworkShape,
+    name: str,
+    out: Path,
+    trained: dict[str, object],
+    *,
+    copy_threshold: float | None = None,
 ) -> None:
     """Write ``config.json`` and ``model.safetensors`` into ``out``, the card last."""
-    card = ModelCard(name=name, shape=shape, weights=weights_hash(network), trained=trained)
+    card = ModelCard(
+        name=name,
+        shape=shape,
+        weights=weights_hash(network),
+        copy_threshold=copy_threshold,
+        trained=trained,
+    )
     out.mkdir(parents=True, exist_ok=True)
     held = {key: value.cpu().contiguous() for key, value in network.state_dict().items()}
     unfinished = out / f".{WEIGHTS}.partial"

@@ -1,6 +1,6 @@
 """The batches of a run: crops, edits and pairs, drawn one after another by one generator."""
 
-from collections.abc import Generator as Batches
+from collections import abc
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -88,7 +88,7 @@ class Draws:
         """The reverse of :meth:`held`."""
         return torch.tensor(list(bytes.fromhex(held["generator"])), dtype=torch.uint8)
 
-    def batches(self, start: Tensor) -> Batches[tuple[list[Drawn], Tensor], None, None]:
+    def batches(self, start: Tensor) -> abc.Generator[tuple[list[Drawn], Tensor], None, None]:
         """Each batch with the cursor after it, from ``start`` on, without end."""
         generator = Generator()
         generator.set_state(start)

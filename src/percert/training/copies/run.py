@@ -114,7 +114,9 @@ def train_copies(
         "steps": recipe.schedule.steps,
         "batch": recipe.schedule.batch,
     }
-    save_model(network, shape, recipe.name, out, trained)
+    # The angle that copies were pushed inside, and others outside.
+    threshold = round(1 - math.cos(math.radians(recipe.copies.threshold_degrees)), 6)
+    save_model(network, shape, recipe.name, out, trained, copy_threshold=threshold)
     return metric_of(ModelCard(recipe.name, shape, ""), network)
 
 
