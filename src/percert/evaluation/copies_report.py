@@ -63,14 +63,16 @@ def roc_figure(results: Sequence[DetectorResult]) -> bytes:
     axis.set_xscale("log")
     axis.set(xlabel="false-positive rate", ylabel="true-positive rate", ylim=(0, 1.02))
     axis.grid(alpha=0.3)
-    _legend(axis)
+    if axis.get_legend_handles_labels()[0]:
+        for text in axis.legend(frameon=False, fontsize=8).get_texts():
+            text.set_parse_math(False)
     return figure_png(figure)
 
 
 def attack_figure(results: Sequence[DetectorResult]) -> bytes:
     """What is proven and what attacks leave against eps: copies, and strangers where attacked."""
     both = any(one.collision for one in results)
-    figure, grid = new_figure(10.5 if both else 7.0, 4.2, ncols=1 + both, squeeze=False)
+    figure, grid = new_figure(10.5 if both else 7.0, 5.2, ncols=1 + both, squeeze=False)
     for one, colour in zip(results, COLOURS * 9, strict=False):
         if one.certified:
             shares = [one.natural, *(entry.rate for entry in one.certified)]
@@ -91,7 +93,17 @@ def attack_figure(results: Sequence[DetectorResult]) -> bytes:
         axis.minorticks_off()
         axis.set(xlabel="l2 eps", ylabel=f"share of {what}", ylim=(-0.02, 1.02))
         axis.grid(alpha=0.3)
-        _legend(axis)
+    # One for both, below: lines are everywhere, and the two have the same ones.
+    shown = {
+        label: handle
+        for axis in grid[0]
+        for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)
+    }
+    legend = figure.legend(
+        shown.values(), shown, loc="outside lower center", ncols=4, frameon=False, fontsize=8
+    )
+    for text in legend.get_texts():
+        text.set_parse_math(False)
     return figure_png(figure)
 
 
@@ -104,12 +116,6 @@ def _line(axis: Any, found: AttackedRates, which: str, style: str, colour: str, 
     shares = [found.natural, *(getattr(entry, which) for entry in found.budgets)]
     eps = [0.0, *(entry.eps for entry in found.budgets)]
     axis.plot(eps, shares, style, marker="o", ms=3.5, color=colour, label=name)
-
-
-def _legend(axis: Any) -> None:
-    if axis.get_legend_handles_labels()[0]:
-        for text in axis.legend(frameon=False, fontsize=8).get_texts():
-            text.set_parse_math(False)
 
 
 def _rates(results: Sequence[DetectorResult]) -> Table:
