@@ -11,9 +11,9 @@ from percert.app.pictures import fit
 from percert.app.refusal import Refused
 from percert.app.uploads import Upload
 from percert.images import ImageError, load_image
-from percert.metrics.catalog import CATALOG
 from percert.reports.finite import finite
-from percert.search import Store, queries
+from percert.search import queries
+from percert.search.recommended import recommended_threshold
 
 #: The longer side of the small pictures of stored images.
 SMALL = 192
@@ -80,19 +80,11 @@ def answer_copies(
 ) -> dict[str, Any]:
     """The fields of a :class:`CopiesAnswer`, at the metric's own threshold by default."""
     store, image = desk.loaded.opened_store(), upload.image(desk.limits.pixels)
-    limit = recommended(store) if threshold is None else threshold
+    limit = recommended_threshold(store).threshold if threshold is None else threshold
     with desk.loaded.store_lock:
         (answer,) = queries.copies(store, [image], limit, eps, names=[upload.name])
     found: dict[str, Any] = finite(answer.to_json())
     return found
-
-
-def recommended(store: Store) -> float:
-    """The threshold that the store's metric recommends; ``ValueError`` where it does not."""
-    card = CATALOG.get(store.metric_id.name)
-    if card is None or card.copy_threshold is None:
-        raise ValueError(f"{store.metric_id.name} recommends no threshold: give one")
-    return card.copy_threshold
 
 
 def small_picture(desk: Desk, image_id: str) -> Tensor:

@@ -22,10 +22,6 @@ AutoThresholdOption = Annotated[
     ),
 ]
 
-#: Thresholds at a false-positive rate of 1e-3 with several views, rounded down, by the metric and
-#: the set of views (benchmarks/index_views.py).
-MEASURED = {("lipsim-tiny", "standard"): 0.41, ("lipsim-tiny", "crops"): 0.41}
-
 
 def find_threshold(store: "Store", text: str | None) -> tuple[float, dict[str, Any]]:
     """The threshold that is meant, and how it was chosen for the JSON answer."""
@@ -58,19 +54,13 @@ def find_threshold(store: "Store", text: str | None) -> tuple[float, dict[str, A
 
 
 def _recommended(store: "Store") -> float:
-    from percert.metrics.catalog import CATALOG
-    from percert.search.views import VIEW_SETS
+    from percert.search.recommended import recommended_threshold
 
-    card = CATALOG.get(store.metric_id.name)
-    if card is None or card.copy_threshold is None:
-        raise ValueError(f"{store.metric_id.name} recommends no threshold: give --threshold")
-    for (name, views_name), measured in MEASURED.items():
-        if (store.metric_id.name, store.views) == (name, VIEW_SETS[views_name]):
-            return measured
-    views = len(store.views)
-    if views > 1:
+    found = recommended_threshold(store)
+    if not found.measured:
+        views = len(store.views)
         complain(
-            f"threshold {card.copy_threshold:g} was measured on whole images; {views} views let up "
+            f"threshold {found.threshold:g} was measured on whole images; {views} views let up "
             f"to {views} times as many strangers pass; --threshold auto measures it here"
         )
-    return card.copy_threshold
+    return found.threshold
