@@ -88,21 +88,6 @@ class Neighbours:
         leads[query, self.rank[query, row]] = row
         return leads
 
-    def of(self, query: int) -> "Neighbours":
-        """Those of one query."""
-        mine, used = slice(query, query + 1), int(self.count[query])
-        return Neighbours(
-            ids=self.ids[mine, :used],
-            place=self.place[mine, :used],
-            distance=self.distance[mine, :used],
-            h=self.h[mine, :used],
-            count=self.count[mine],
-            complete=self.complete[mine],
-            flat=self.flat[mine],
-            directed=self.directed,
-            views=self.views,
-        )
-
 
 @dataclass
 class Tally:
