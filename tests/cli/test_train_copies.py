@@ -14,6 +14,7 @@ RECIPES = Path(__file__).parents[2] / "recipes"
 
 def test_the_command_trains_a_metric(tmp_path, percert, percert_json):
     recipe = make_world(tmp_path / "data")
+    recipe.write_text(recipe.read_text().replace('name = "lipsim-tiny"', 'name = "mine"'))
     out = tmp_path / "out"
     given = ("train", "copies", recipe, "--data", recipe.parent, "--out", out, "--device", "cpu")
     said = percert_json(*given, "--no-tensorboard")
@@ -24,6 +25,13 @@ def test_the_command_trains_a_metric(tmp_path, percert, percert_json):
     assert row["distance"] < 1e-6
     assert row["copy"] is True  # within 60 degrees, a distance of 0.5
     assert percert_json("audit", "network", out)["passed"]
+    pytest.importorskip("lancedb")
+    store = ("--store", tmp_path / "store")
+    percert("index", "add", photo.parent, *store, "--metric", out, "--views", "whole")
+    found = percert_json("index", "search", photo, *store, "--metric", out)
+    assert found["results"][0]["path"].endswith("0.png")
+    said = percert("index", "search", photo, *store, exit_code=1).stderr
+    assert "is of a trained metric called mine: name its folder with --metric" in said
 
 
 def test_photographs_alone_go_on_from_the_embedded_default(tmp_path, percert, percert_json):

@@ -32,3 +32,10 @@ def test_a_metric_without_a_recommendation_says_so(tmp_path):
     store = open_store(tmp_path / "store", metric)
     with pytest.raises(ValueError, match="mine recommends no threshold: give one"):
         recommended_threshold(store)
+
+
+def test_other_weights_of_the_same_name_have_no_recommendation(tmp_path):
+    metric = percert.create_metric("lipsim-tiny", checkpoint="random", device="cpu")
+    store = open_store(tmp_path / "store", metric)
+    with pytest.raises(ValueError, match="no threshold for weights of your own"):
+        recommended_threshold(store)

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from percert.metrics.catalog import CATALOG
+from percert.metrics.catalog import CATALOG, create_metric
+from percert.search.identity import metric_id
 from percert.search.store import Store
 from percert.search.views import VIEW_SETS
 
@@ -36,6 +37,8 @@ def recommended_threshold(store: Store) -> Recommended:
     card = CATALOG.get(name)
     if card is None or card.copy_threshold is None:
         raise ValueError(f"{name} recommends no threshold: give one")
+    if metric_id(create_metric(name, device="cpu")).weights != store.metric_id.weights:
+        raise ValueError(f"{name} recommends no threshold for weights of your own: give one")
     for (metric, views), threshold in MEASURED.items():
         if (name, store.views) == (metric, VIEW_SETS[views]):
             return Recommended(threshold, measured=True)
