@@ -1,5 +1,6 @@
 """What the server was started with: metrics, classifiers, and a store to search."""
 
+import difflib
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,7 +25,8 @@ class Loaded:
     """Metrics are loaded when first asked for; which ones may be asked for is fixed at the start.
 
     These are all that need no weights from elsewhere, and those of ``checkpoints`` (by name, with
-    their files). ``classifiers`` are by the name that clients give.
+    their files; the folder of a trained metric is its name). ``classifiers`` are by the name that
+    clients give.
     """
 
     device: str = "cpu"
@@ -33,16 +35,21 @@ class Loaded:
     store: "Store | None" = None
     #: LanceDB's tables are read by one thread at a time.
     store_lock: threading.Lock = field(default_factory=threading.Lock)
+    _trained: list[MetricCard] = field(init=False)
     _metrics: dict[str, Metric] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
+    def __post_init__(self) -> None:
+        self._trained = [metric_card(name) for name in self.checkpoints if name not in CATALOG]
+
     def cards(self) -> list[MetricCard]:
         """The cards of all metrics that may be asked for, the default first."""
-        return [
+        ready = [
             card
             for card in CATALOG.values()
             if card.checkpoint in ("none", "optional") or card.name in self.checkpoints
         ]
+        return [*ready, *self._trained]
 
     def absent(self) -> list[str]:
         """Names of the metrics that would need weights that the server was not given."""
@@ -51,16 +58,18 @@ class Loaded:
 
     def card(self, name: str) -> MetricCard:
         """The card of a metric that may be asked for; :class:`Refused` (422) otherwise."""
-        for card in self.cards():
-            if card.name == (name or DEFAULT):
-                return card
-        try:
-            metric_card(name)
-        except ValueError as error:
-            raise Refused(422, str(error)) from None
-        raise Refused(
-            422, f"metric {name}: needs weights, start the server with --metric {name}=FILE"
-        )
+        cards = {card.name: card for card in self.cards()}
+        if (name or DEFAULT) in cards:
+            return cards[name or DEFAULT]
+        if name in CATALOG:
+            raise Refused(
+                422, f"metric {name}: needs weights, start the server with --metric {name}=FILE"
+            )
+        # Not metric_card: to it a folder or hf-hub:OWNER/NAME is a name, and no client may have the
+        # server look at its disk or fetch anything.
+        near = difflib.get_close_matches(name.lower(), cards, n=1)
+        hint = f", did you mean {near[0]!r}?" if near else "."
+        raise Refused(422, f"metric: unknown name {name!r}{hint} Known: {', '.join(cards)}")
 
     def metric(self, name: str) -> Metric:
         """The metric, ready to use."""
@@ -126,5 +135,13 @@ def load_store(path: str, checkpoints: Mapping[str, Path | None], device: str) -
     stored = stored_metric(path)
     if stored is None:
         raise ValueError(f"{path}: no store of percert")
-    metric = create_metric(stored.name, checkpoint=checkpoints.get(stored.name), device=device)
-    return open_store(path, metric, create=False)
+    if stored.name in CATALOG:
+        metric = create_metric(stored.name, checkpoint=checkpoints.get(stored.name), device=device)
+        return open_store(path, metric, create=False)
+    for name in checkpoints:
+        trained = None if name in CATALOG else create_metric(name, device=device)
+        if isinstance(trained, EmbeddingMetric) and trained.name == stored.name:
+            return open_store(path, trained, create=False)
+    raise ValueError(
+        f"{path}: is of a trained metric called {stored.name}: name its folder with --metric"
+    )

@@ -11,7 +11,7 @@ from percert.certify.distance import PerturbedPair
 
 ImageFile = Annotated[UploadFile, File(description="A JPEG, PNG, WebP, BMP or TIFF image.")]
 MetricName = Annotated[
-    str, Form(description="A metric of /api/v1/about; by default the first.", max_length=40)
+    str, Form(description="A metric of /api/v1/about; by default the first.", max_length=300)
 ]
 Eps = Annotated[
     float | None,

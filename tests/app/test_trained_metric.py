@@ -1,0 +1,56 @@
+"""A trained metric is offered where the operator names its folder, and to nobody else."""
+
+import pytest
+from starlette.testclient import TestClient
+from tests.app.conftest import png
+
+import percert
+from percert.app.loaded import Loaded, load_store
+from percert.lipschitz.tiny import TinyShape
+from percert.metrics import exported
+from percert.metrics.exported import NetworkShape
+from percert.search import open_store
+from percert.training.student import new_student, save_model
+
+
+@pytest.fixture
+def folder(tmp_path):
+    shape = NetworkShape(family="tiny", tiny=TinyShape(48, (1, 1, 1), 32, inner=16), constant=0.0)
+    network = new_student(shape, "mine", 0).network
+    save_model(network, shape, "mine", tmp_path / "mine", {}, copy_threshold=0.5)
+    return str(tmp_path / "mine")
+
+
+def ask(client: TestClient, metric: str):
+    files = {"reference": ("a.png", png(seed=1)), "candidate": ("b.png", png(seed=1))}
+    return client.post("/api/v1/compare", files=files, data={"metric": metric})
+
+
+def test_the_operators_metric_is_asked_by_its_folder(serve, folder):
+    client = serve(Loaded(checkpoints={folder: None}))
+    answer = ask(client, folder)
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["metric"] == folder
+    assert folder in client.get("/api/v1/about").text
+
+
+@pytest.mark.parametrize("name", ["hf-hub:somebody/something", "folder"])
+def test_no_client_has_the_server_look_or_fetch(serve, folder, monkeypatch, name):
+    def looked(*_):
+        pytest.fail("the server followed a client's name")
+
+    monkeypatch.setattr(exported, "exported_folder", looked)
+    monkeypatch.setattr(exported, "read_config", looked)
+    answer = ask(serve(Loaded()), folder if name == "folder" else name)
+    assert answer.status_code == 422
+    assert "metric: unknown name" in answer.text
+
+
+def test_the_store_of_a_trained_metric_is_opened_with_it(folder, tmp_path):
+    pytest.importorskip("lancedb")
+    metric = percert.create_metric(folder, device="cpu")
+    open_store(tmp_path / "store", metric)
+    place = str(tmp_path / "store")
+    assert load_store(place, {folder: None}, "cpu").metric_id.name == "mine"
+    with pytest.raises(ValueError, match="trained metric called mine: name its folder"):
+        load_store(place, {}, "cpu")
