@@ -80,7 +80,8 @@ def weights_folder(setting: Setting) -> Path | None:
 def lipsim_there(setting: Setting) -> Judge:
     """The authors' LipSim where its weights are in the data folder, else ``lipsim-tiny``."""
     places = [] if setting.data is None else [setting.data, setting.data / "weights"]
-    found = [file for place in places for file in sorted(place.glob(f"{PAPERS_OWN}.*"))]
+    names = [f"{PAPERS_OWN}{suffix}" for suffix in (".pth", ".pt", ".safetensors")]
+    found = [place / name for place in places for name in names if (place / name).is_file()]
     if not found:
         return Judge(
             OURS,
