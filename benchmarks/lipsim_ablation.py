@@ -189,13 +189,12 @@ def semantic_set(data: Path, count: int, seed: int) -> tuple[Tensor, Tensor, Ten
     return reference, same, other
 
 
-def score(
-    metric: EmbeddingMetric, triplets: Sequence[Tensor], radius: str, norm: float = 1.0
-) -> Scores:
-    """With the reference moving; the left image is always the right answer, a tie an error.
+def answers(
+    metric: EmbeddingMetric, triplets: Sequence[Tensor], radius: str
+) -> tuple[Tensor, Tensor]:
+    """Which answers are right, and up to where each is proven, with the reference moving.
 
-    ``norm`` is that of the linear map from the pixels that are tampered with to the triplets': a
-    tamper of l2 = eps there is one of norm x eps here.
+    The left image is always the right answer, a tie an error.
     """
     correct, radii = [], []
     with torch.inference_mode():
@@ -204,7 +203,15 @@ def score(
             correct.append((found.decision == 0) & (found.radius > 0))
             chosen = found.radius if radius == "ours" else found.radius_paper.nan_to_num(0.0)
             radii.append(chosen)
-    right, reach = torch.cat(correct), torch.cat(radii)
+    return torch.cat(correct), torch.cat(radii)
+
+
+def score(right: Tensor, reach: Tensor, norm: float = 1.0) -> Scores:
+    """The shares of :func:`answers`.
+
+    ``norm`` is that of the linear map from the pixels that are tampered with to the triplets': a
+    tamper of l2 = eps there is one of norm x eps here.
+    """
     certified = [float((right & (reach > norm * eps)).double().mean()) for eps in BUDGETS]
     return Scores(len(right), float(right.double().mean()), certified)
 
@@ -222,13 +229,20 @@ def run_arm(arm: Arm, folder: Path, runs: Path, sets: Sequence[Sequence[Tensor]]
         finetune(arm.second, folder, tuned, fabric, model=model, tensorboard=False)
     _check_done(tuned, arm.second.schedule.steps)
     metric = load_exported(tuned)
-    distortions, classes = (score(metric, triplets, arm.radius) for triplets in sets)
+    distorted, classes = (answers(metric, triplets, arm.radius) for triplets in sets)
     shrink = Resize((SIDE, SIDE), "box").norm((OWN_SIDE, OWN_SIDE))
-    own = score(metric, sets[0], arm.radius, shrink)
     with torch.inference_mode():
         norm = metric.embed(sets[0][0][:256]).norm(dim=1).median().item()
-    scale = arm.first.teacher.scale
-    return ArmResult(arm.name, arm.change, arm.radius, distortions, own, classes, scale, norm)
+    return ArmResult(
+        arm.name,
+        arm.change,
+        arm.radius,
+        distortions=score(*distorted),
+        own_pixels=score(*distorted, shrink),
+        semantic=score(*classes),
+        scale=arm.first.teacher.scale,
+        median_norm=norm,
+    )
 
 
 def _check_done(folder: Path, steps: int) -> None:

@@ -1,6 +1,8 @@
 """Checks of what a caller hands in: a ``ValueError`` names what was found and what is right."""
 
+import difflib
 import math
+from collections.abc import Collection
 
 import torch
 from torch import Tensor
@@ -80,6 +82,16 @@ def check_budget(eps: float, name: str = "eps") -> float:
     if not math.isfinite(value) or value < 0:
         raise ValueError(f"{name}: expected a finite number of at least 0, found {eps}")
     return value
+
+
+def did_you_mean(name: str, known: Collection[str], otherwise: str = "") -> str:
+    """The end of a message on a ``name`` that is not ``known``: the nearest one, or ``otherwise``.
+
+    >>> did_you_mean("ssmi", ["ssim", "psnr"]), did_you_mean("?", ["ssim"], otherwise=".")
+    (", did you mean 'ssim'?", '.')
+    """
+    near = difflib.get_close_matches(name, known, n=1)
+    return f", did you mean {near[0]!r}?" if near else otherwise
 
 
 def one_line(error: BaseException, most: int = 200) -> str:

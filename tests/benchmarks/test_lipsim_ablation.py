@@ -11,6 +11,7 @@ from benchmarks.lipsim_ablation import (
     AblationResult,
     ArmResult,
     Scores,
+    answers,
     arms,
     run_arm,
     score,
@@ -76,19 +77,20 @@ def test_scores_never_rise_with_the_budget_and_end_below_the_natural_one():
     metric = create_metric("thumbnail", device="cpu")
     reference = torch.rand(70, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     near = (reference + 0.05).clamp(0, 1) * 0.98
-    found = score(metric, (reference, near, reference.flip(0)), "ours")
-    paper = score(metric, (reference, near, reference.flip(0)), "paper")
+    ours = answers(metric, (reference, near, reference.flip(0)), "ours")
+    found = score(*ours)
+    paper = score(*answers(metric, (reference, near, reference.flip(0)), "paper"))
     assert found.triplets == 70
     assert found.natural == pytest.approx(1.0)
     curve = [found.natural, *found.certified]
     assert curve == sorted(curve, reverse=True)
     assert found.certified[0] > 0
     assert all(a <= b for a, b in zip(paper.certified, found.certified, strict=True))
-    own = score(metric, (reference, near, reference.flip(0)), "ours", 0.5)
+    own = score(*ours, 0.5)
     assert own.natural == found.natural
     assert own.certified[4:7] == found.certified[3:6]  # 2, 4, 8 there are 1, 2, 4 here
     assert own.certified != found.certified
-    swapped = score(metric, (reference, reference.flip(0), near), "ours")
+    swapped = score(*answers(metric, (reference, reference.flip(0), near), "ours"))
     assert swapped.natural == 0
 
 

@@ -1,6 +1,5 @@
 """What the server was started with: metrics, classifiers, and a store to search."""
 
-import difflib
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING
 from torch import nn
 
 from percert.app.refusal import Refused
-from percert.metrics.catalog import CATALOG, create_metric, metric_card
+from percert.metrics.catalog import CATALOG, create_metric, metric_card, unknown_metric
 from percert.metrics.embedding import EmbeddingMetric
 from percert.metrics.metric import Metric, MetricCard
 
@@ -67,9 +66,7 @@ class Loaded:
             )
         # Not metric_card: to it a folder or hf-hub:OWNER/NAME is a name, and no client may have the
         # server look at its disk or fetch anything.
-        near = difflib.get_close_matches(name.lower(), cards, n=1)
-        hint = f", did you mean {near[0]!r}?" if near else "."
-        raise Refused(422, f"metric: unknown name {name!r}{hint} Known: {', '.join(cards)}")
+        raise Refused(422, unknown_metric(name, cards))
 
     def metric(self, name: str) -> Metric:
         """The metric, ready to use."""
@@ -130,18 +127,11 @@ def load_classifiers(
 
 def load_store(path: str, checkpoints: Mapping[str, Path | None], device: str) -> "Store":
     """The store at ``path``, opened with the metric that it is of."""
-    from percert.search.store import open_store, stored_metric
+    from percert.search.metric_name import metric_name
+    from percert.search.store import open_store
 
-    stored = stored_metric(path)
-    if stored is None:
+    name = metric_name(path, (name for name in checkpoints if name not in CATALOG))
+    if name is None:
         raise ValueError(f"{path}: no store of percert")
-    if stored.name in CATALOG:
-        metric = create_metric(stored.name, checkpoint=checkpoints.get(stored.name), device=device)
-        return open_store(path, metric, create=False)
-    for name in checkpoints:
-        trained = None if name in CATALOG else create_metric(name, device=device)
-        if isinstance(trained, EmbeddingMetric) and trained.name == stored.name:
-            return open_store(path, trained, create=False)
-    raise ValueError(
-        f"{path}: is of a trained metric called {stored.name}: name its folder with --metric"
-    )
+    metric = create_metric(name, checkpoint=checkpoints.get(name), device=device)
+    return open_store(path, metric, create=False)

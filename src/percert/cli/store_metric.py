@@ -43,14 +43,9 @@ def metric_for_store(
 
     Whether its weights are the store's is checked when the store is opened with it.
     """
-    from percert.metrics.catalog import CATALOG, create_metric
-    from percert.search.store import stored_metric
+    from percert.metrics.catalog import create_metric
+    from percert.search.metric_name import metric_name
 
     if name is None:
-        stored = stored_metric(store)
-        name = DEFAULT if stored is None else stored.name
-        if name not in CATALOG:
-            raise ValueError(
-                f"{store}: is of a trained metric called {name}: name its folder with --metric"
-            )
+        name = metric_name(store) or DEFAULT
     return create_metric(name, checkpoint=checkpoint, device=device)

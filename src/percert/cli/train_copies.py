@@ -1,15 +1,12 @@
 """``percert train copies``: a network learns to know copies, and to be certain of it."""
 
 import time
-from pathlib import Path
-from typing import Annotated
-
-import typer
 
 from percert.cli.failure import one_line_errors
 from percert.cli.options import DeviceOption, JsonOption
 from percert.cli.train_distill import (
     DataOption,
+    ModelOption,
     OutOption,
     RecipeArgument,
     TensorboardOption,
@@ -22,16 +19,7 @@ def copies(
     recipe: RecipeArgument,
     data: DataOption,
     out: OutOption,
-    model: Annotated[
-        Path | None,
-        typer.Option(
-            "--model",
-            metavar="DIR",
-            help="The folder of a finished run or an export, whose weights a new run begins with; "
-            "by default they are random.",
-            show_default=False,
-        ),
-    ] = None,
+    model: ModelOption = None,
     device: DeviceOption = "auto",
     tensorboard: TensorboardOption = True,
     as_json: JsonOption = False,

@@ -20,6 +20,16 @@ DataOption = Annotated[
 OutOption = Annotated[
     Path, typer.Option("--out", metavar="DIR", help="Where checkpoints, logs and the model go.")
 ]
+ModelOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--model",
+        metavar="DIR",
+        help="The folder of a finished run or an export to start from; by default the one that the "
+        "recipe names, or random weights.",
+        show_default=False,
+    ),
+]
 DevicesOption = Annotated[
     int | None,
     typer.Option(

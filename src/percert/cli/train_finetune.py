@@ -1,16 +1,13 @@
 """``percert train finetune``: a network learns which of two images people find closer."""
 
 import time
-from pathlib import Path
-from typing import Annotated
-
-import typer
 
 from percert.cli.failure import one_line_errors
 from percert.cli.options import DeviceOption, JsonOption
 from percert.cli.train_distill import (
     DataOption,
     DevicesOption,
+    ModelOption,
     NodesOption,
     OutOption,
     RecipeArgument,
@@ -24,16 +21,7 @@ def finetune(
     recipe: RecipeArgument,
     data: DataOption,
     out: OutOption,
-    model: Annotated[
-        Path | None,
-        typer.Option(
-            "--model",
-            metavar="DIR",
-            help="The folder to start from, of a distillation or an export; by default the one "
-            "that the recipe names.",
-            show_default=False,
-        ),
-    ] = None,
+    model: ModelOption = None,
     device: DeviceOption = "auto",
     devices: DevicesOption = None,
     nodes: NodesOption = None,

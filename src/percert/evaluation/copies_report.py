@@ -7,7 +7,7 @@ from percert.evaluation.copies_attacked import AttackedRate, AttackedRates
 from percert.evaluation.copies_rates import CertifiedRate
 from percert.evaluation.copies_result import CopiesPlan, DetectorResult
 from percert.reports.page import Block, Figure, Paragraph, Section, Table
-from percert.reports.plots import COLOURS, figure_png, new_figure
+from percert.reports.plots import COLOURS, as_written, figure_png, new_figure
 
 
 def copies_sections(
@@ -64,8 +64,7 @@ def roc_figure(results: Sequence[DetectorResult]) -> bytes:
     axis.set(xlabel="false-positive rate", ylabel="true-positive rate", ylim=(0, 1.02))
     axis.grid(alpha=0.3)
     if axis.get_legend_handles_labels()[0]:
-        for text in axis.legend(frameon=False, fontsize=8).get_texts():
-            text.set_parse_math(False)
+        as_written(axis.legend(frameon=False, fontsize=8))
     return figure_png(figure)
 
 
@@ -102,8 +101,7 @@ def attack_figure(results: Sequence[DetectorResult]) -> bytes:
     legend = figure.legend(
         shown.values(), shown, loc="outside lower center", ncols=4, frameon=False, fontsize=8
     )
-    for text in legend.get_texts():
-        text.set_parse_math(False)
+    as_written(legend)
     return figure_png(figure)
 
 

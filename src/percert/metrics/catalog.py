@@ -1,6 +1,6 @@
 """Every metric by name."""
 
-import difflib
+from collections.abc import Collection
 from functools import partial
 from pathlib import Path
 from typing import Literal, TypeAlias, overload
@@ -8,6 +8,7 @@ from typing import Literal, TypeAlias, overload
 import torch
 from torch import nn
 
+from percert.check import did_you_mean
 from percert.device import resolve_device
 from percert.metrics import network_cards, pixel_cards
 from percert.metrics.embedding import EmbeddingMetric
@@ -133,9 +134,13 @@ def metric_card(name: str) -> MetricCard:
 
     if is_exported(str(name)):
         return _exported_card(str(name))
-    near = difflib.get_close_matches(str(name).lower(), CATALOG, n=1)
-    hint = f", did you mean {near[0]!r}?" if near else "."
-    raise ValueError(f"metric: unknown name {name!r}{hint} Known: {', '.join(CATALOG)}")
+    raise ValueError(unknown_metric(name, CATALOG))
+
+
+def unknown_metric(name: str, known: Collection[str]) -> str:
+    """What is said of a metric's ``name`` that is not among those ``known``."""
+    hint = did_you_mean(str(name).lower(), known, otherwise=".")
+    return f"metric: unknown name {name!r}{hint} Known: {', '.join(known)}"
 
 
 def _exported_card(name: str) -> MetricCard:

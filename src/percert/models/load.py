@@ -1,6 +1,5 @@
 """A classifier from what names it on a command line."""
 
-import difflib
 import sys
 from collections.abc import Callable
 from importlib import import_module
@@ -10,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from percert.check import did_you_mean
 from percert.device import resolve_device
 from percert.models.card import ClassifierCard, read_card, shipped_card, shipped_cards
 from percert.models.packages import timm_network, torchvision_network
@@ -66,8 +66,7 @@ def _build(spec: str, weights: Path | None) -> nn.Module:
         if weights is not None:
             load_weights(network, weights)
         return network
-    near = difflib.get_close_matches(spec, shipped_cards(), n=1)
-    hint = f", did you mean {near[0]!r}?" if near else ""
+    hint = did_you_mean(spec, shipped_cards())
     raise ValueError(
         "model: expected a TOML card, timm:NAME, torchvision:NAME or package.module:factory, "
         f"found {spec!r}{hint}"

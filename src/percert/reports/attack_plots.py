@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from percert.reports.plots import COLOURS, Array, figure_png, new_figure
+from percert.reports.plots import COLOURS, Array, as_written, figure_png, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -159,8 +159,7 @@ def frontier(
         frameon=False,
         fontsize=9,
     )
-    for text in legend.get_texts():
-        text.set_parse_math(False)
+    as_written(legend)
     return figure_png(figure)
 
 

@@ -10,6 +10,7 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.legend import Legend
 
 #: Distinguishable by people with any kind of colour vision (Okabe and Ito; then grey and wine).
 COLOURS = (
@@ -34,6 +35,12 @@ def new_figure(width: float = 7.0, height: float = 4.5, **grid: Any) -> tuple["F
     for axis in np.atleast_1d(axes).ravel():
         axis.spines[["top", "right"]].set_visible(False)
     return figure, axes
+
+
+def as_written(legend: "Legend") -> None:
+    """Show names as they are, a ``$`` among them, and not as formulas."""
+    for text in legend.get_texts():
+        text.set_parse_math(False)
 
 
 def figure_png(figure: "Figure", dpi: int = 144) -> bytes:

@@ -1,6 +1,7 @@
 """The threshold that a store's metric recommends, for the views that its images are stored with."""
 
 from dataclasses import dataclass
+from functools import cache
 
 from percert.metrics.catalog import CATALOG, create_metric
 from percert.search.identity import metric_id
@@ -37,9 +38,15 @@ def recommended_threshold(store: Store) -> Recommended:
     card = CATALOG.get(name)
     if card is None or card.copy_threshold is None:
         raise ValueError(f"{name} recommends no threshold: give one")
-    if metric_id(create_metric(name, device="cpu")).weights != store.metric_id.weights:
+    if store.metric_id.weights != _shipped_weights(name):
         raise ValueError(f"{name} recommends no threshold for weights of your own: give one")
     for (metric, views), threshold in MEASURED.items():
         if (name, store.views) == (metric, VIEW_SETS[views]):
             return Recommended(threshold, measured=True)
     return Recommended(card.copy_threshold, measured=len(store.views) == 1)
+
+
+@cache
+def _shipped_weights(name: str) -> str:
+    """The hash of the weights that a metric comes with: a server asks for it at every query."""
+    return metric_id(create_metric(name, device="cpu")).weights

@@ -1,13 +1,13 @@
 """Labels in a CSV file, and whether they count from 0 or from 1."""
 
 import csv
-import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from math import sqrt
 from pathlib import Path, PurePosixPath
 
 from percert.attacks.collection.items import Item
+from percert.check import did_you_mean
 from percert.data.triplets_csv import find_column as first_column
 
 #: What columns are called, lower case, where no option names them.
@@ -47,8 +47,7 @@ def find_column(
     if wanted is not None:
         if wanted in names:
             return wanted
-        near = difflib.get_close_matches(wanted, names, n=1)
-        hint = f", did you mean {near[0]!r}?" if near else "."
+        hint = did_you_mean(wanted, names, otherwise=".")
         raise ValueError(f"{path}: no column {wanted!r}{hint} Found: {', '.join(names)}")
     if found := first_column(names, usual):
         return found

@@ -7,11 +7,12 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from percert.lipschitz.weights_hash import weights_hash
 from percert.models.squeezenet import SqueezeNet, squeezenet
+from percert.reports.page import write_whole
 from percert.tensors import Embeddings
 from percert.training.copies.draws import Corpus
 from percert.training.copies.recipe import CopiesRecipe
@@ -45,10 +46,7 @@ def teacher_targets(
         sys.stderr.write(f"teacher's features of {count} images\n")
         parts = [teacher_features(teacher, images, size) for images, size in pools if len(images)]
         features = torch.cat(parts)
-        out.mkdir(parents=True, exist_ok=True)
-        unfinished = out / f".{KEPT}.partial"
-        save_file({"features": features}, unfinished, {"key": key.hexdigest()})
-        unfinished.replace(out / KEPT)
+        write_whole(out / KEPT, save({"features": features}, {"key": key.hexdigest()}))
     return principal_targets(features, settings.dimensions, settings.scale)
 
 
@@ -80,11 +78,11 @@ def principal_targets(features: Embeddings, dimensions: int, scale: float) -> Em
 
 
 def _kept(path: Path, key: str) -> Tensor | None:
+    """The features in ``path`` if they are those of ``key``; a damaged file holds none."""
     try:
         with safe_open(path, "pt") as file:
-            if (file.metadata() or {}).get("key") == key:
-                features: Tensor = file.get_tensor("features")
-                return features
+            same = (file.metadata() or {}).get("key") == key
+            features: Tensor | None = file.get_tensor("features") if same else None
+            return features
     except (OSError, SafetensorError):
-        pass  # not there, or of a run that was killed as it wrote: computed anew
-    return None
+        return None

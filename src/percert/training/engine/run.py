@@ -18,6 +18,7 @@ from percert.training.engine.checkpoint import (
 )
 from percert.training.engine.log import RunLog
 from percert.training.engine.sound import NonFiniteError, blame
+from percert.training.sources.loader import Cursors
 
 S = TypeVar("S")
 S_co = TypeVar("S_co", covariant=True)
@@ -82,16 +83,6 @@ class Task(Protocol[S_contra]):
         ``forward`` is the network as all processes train it; ``gather(x)`` joins the rows of all
         processes, with gradients.
         """
-
-
-class Cursors(Protocol):
-    """Places in an endless order, which go through JSON as what ``held`` gives."""
-
-    def start(self) -> Any: ...
-
-    def held(self, cursor: Any, /) -> dict[str, Any]: ...
-
-    def found(self, held: dict[str, Any], /) -> Any: ...
 
 
 class Batches(Protocol[S_co]):

@@ -15,20 +15,23 @@ S = TypeVar("S")
 AHEAD = 3
 
 
-class Order(Protocol[E]):
-    """An endless order of entries, which is taken up at a cursor.
-
-    A cursor counts the entries before it as ``position``, and goes through JSON as what ``held``
-    gives and ``found`` takes.
-    """
+class Cursors(Protocol):
+    """Places in an endless order, which go through JSON: ``held`` gives what ``found`` takes."""
 
     def start(self) -> Any: ...
-
-    def take(self, cursor: Any, count: int, /) -> tuple[list[E], Any]: ...
 
     def held(self, cursor: Any, /) -> dict[str, Any]: ...
 
     def found(self, held: dict[str, Any], /) -> Any: ...
+
+
+class Order(Cursors, Protocol[E]):
+    """An endless order of entries, which is taken up at a cursor.
+
+    A cursor counts the entries before it as ``position``.
+    """
+
+    def take(self, cursor: Any, count: int, /) -> tuple[list[E], Any]: ...
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,29 @@
+"""By which name the metric of a store is made."""
+
+from collections.abc import Iterable
+
+from percert.metrics.catalog import CATALOG
+from percert.metrics.exported import exported_folder, read_config
+from percert.search.store import stored_metric
+
+
+def metric_name(path: str, trained: Iterable[str] = ()) -> str | None:
+    """What ``create_metric`` makes the metric of the store at ``path`` from; ``None`` for no store.
+
+    That is a name of the catalog, or the one of the ``trained`` metrics' folders whose metric has
+    the store's name. Raises ``ValueError`` where neither is there.
+
+    >>> metric_name("/no/such/folder") is None
+    True
+    """
+    stored = stored_metric(path)
+    if stored is None:
+        return None
+    if stored.name in CATALOG:
+        return stored.name
+    for folder in trained:
+        if read_config(exported_folder(folder)).name == stored.name:
+            return folder
+    raise ValueError(
+        f"{path}: is of a trained metric called {stored.name}: name its folder with --metric"
+    )
