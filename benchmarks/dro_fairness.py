@@ -24,7 +24,7 @@ import torch
 from benchmarks.conditions import conditions, write_result
 from benchmarks.dro_fairness_report import audits, draw, write_markdown
 from benchmarks.photographs import DEFAULT_DATA
-from percert.attacks import Untargeted, parse_attack, run_attack
+from percert.attacks import Untargeted, iter_attack, parse_attack, run_attack
 from percert.color import srgb_to_lab
 from percert.metrics.catalog import create_metric
 from percert.training.adversarial_batch import Tally, to_float
@@ -263,7 +263,7 @@ def _judged(name: str, number: int, test: TrainingImages, work: Path) -> dict[st
         attacked = clean[ATTACKED_ROWS].clone()
         right = torch.from_numpy(np.flatnonzero((clean == labels).numpy()[ATTACKED_ROWS]))
         rows = torch.from_numpy(ATTACKED_ROWS)[right]
-        for found in run_attack(
+        for found in iter_attack(
             parse_attack(JUDGE)[1], model, images[rows], Untargeted(labels[rows]), batch_size=100
         ):
             with torch.inference_mode():
@@ -287,7 +287,7 @@ def _visible(name: str, test: TrainingImages, work: Path, *, count: int = 60) ->
         labels = torch.from_numpy(test.labels[rows])
         with torch.inference_mode():
             right = (model(images).argmax(1) == labels).nonzero()[:count, 0]
-        (found,) = run_attack(
+        found = run_attack(
             parse_attack(ATTACKS["human-perc-ot"])[1],
             model,
             images[right],

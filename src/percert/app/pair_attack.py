@@ -76,7 +76,7 @@ def attack_pair(
     calls, seconds = 0, 0.0
     ways: tuple[tuple[Literal["away", "towards"], float], ...] = (("away", 1.0), ("towards", -1.0))
     for part, (way, sign) in enumerate(ways):
-        (result,) = run_attack(
+        result = run_attack(
             attack,
             _Distance(metric, sign),
             pair[1],

@@ -79,7 +79,7 @@ def attack_triplet(
     attempts = []
     for part, (where, eps) in enumerate(budgets):
         attack = create_attack("apgd", norm="l2", eps=eps, steps=STEPS, loss="margin")
-        (result,) = run_attack(
+        result = run_attack(
             attack,
             metric,
             reference[None],

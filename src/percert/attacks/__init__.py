@@ -8,7 +8,7 @@ from percert.attacks.attack import Attack, Watch
 from percert.attacks.catalog import AttackCard, create_attack, list_attacks, parse_attack
 from percert.attacks.goal import FlipTriplet, Goal, MoveEmbedding, Targeted, Untargeted
 from percert.attacks.judge import Verdict, judge
-from percert.attacks.run import AttackResult, run_attack
+from percert.attacks.run import AttackResult, iter_attack, run_attack
 from percert.attacks.threat import LpBall, MetricBall, Threat, Unbounded
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "Verdict",
     "Watch",
     "create_attack",
+    "iter_attack",
     "judge",
     "list_attacks",
     "parse_attack",

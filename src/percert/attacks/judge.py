@@ -1,7 +1,7 @@
 """The only place that decides whether an attack succeeded."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
@@ -45,6 +45,20 @@ class Verdict:
         return self.achieved_8bit & self.within_threat_8bit
 
 
+def join_verdicts(verdicts: Sequence[Verdict]) -> Verdict:
+    """One verdict on the images of all, in their order; at least one, with the same distances."""
+    values = {
+        field.name: torch.cat([getattr(verdict, field.name) for verdict in verdicts])
+        for field in fields(Verdict)
+        if field.name != "distances"
+    }
+    distances = {
+        name: torch.cat([verdict.distances[name] for verdict in verdicts])
+        for name in verdicts[0].distances
+    }
+    return Verdict(**values, distances=distances)
+
+
 @torch.no_grad()
 def judge(
     model: Model,
@@ -77,15 +91,15 @@ def judge(
     threat = threat or Unbounded()
     files = round_to_8bit(adversarial)
     change = files - images
-    margin = goal.margin(goal.scores(model, adversarial))
-    margin_8bit = goal.margin(goal.scores(model, files))
+    margin = _margin(model, adversarial, goal)
+    margin_8bit = _margin(model, files, goal)
     distances = {
         "l1": length(change, "l1"),
         "l2": length(change, "l2"),
         "linf": length(change, "linf"),
     }
     for name, metric in (metrics or {}).items():
-        distances[name] = metric(images, files)
+        distances[name] = metric(images, files) if len(images) else images.new_zeros(0)
     return Verdict(
         images=adversarial,
         images_8bit=files,
@@ -97,6 +111,10 @@ def judge(
         margin_8bit=margin_8bit,
         distances=distances,
     )
+
+
+def _margin(model: Model, images: Images, goal: Goal) -> Vector:
+    return goal.margin(goal.scores(model, images)) if len(images) else images.new_zeros(0)
 
 
 def _differs(images: Images, others: Images) -> Tensor:

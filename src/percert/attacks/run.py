@@ -1,7 +1,7 @@
 """Run an attack over many images: in batches that fit, counted, timed, judged."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from percert.attacks.attack import Attack, Watch
 from percert.attacks.goal import Goal, Model
-from percert.attacks.judge import Verdict, judge
+from percert.attacks.judge import Verdict, join_verdicts, judge
 from percert.attacks.threat import Threat
 from percert.metrics.metric import Metric
 from percert.tensors import Embeddings, Images
@@ -17,17 +17,19 @@ from percert.tensors import Embeddings, Images
 
 @dataclass(frozen=True, eq=False)
 class AttackResult:
-    """The :class:`~percert.attacks.judge.Verdict` on a batch, and what it took.
+    """The :class:`~percert.attacks.judge.Verdict` on n images, and what it took to attack them.
 
-    ``index`` says which of the images these are. ``model_calls`` counts images passed through the
-    model by the attack (a forward pass of n images is n calls; each backward pass belongs to one),
-    ``seconds`` its wall-clock time, judging not included.
+    ``index`` (``(n,)``) says which of the images these are. ``model_calls`` counts images passed
+    through the model by the attack (a forward pass of n images is n calls; each backward pass
+    belongs to one), ``seconds`` its wall-clock time and ``cpu_seconds`` the time of all processors
+    in this process, judging not included.
     """
 
     index: Tensor
     verdict: Verdict
     model_calls: int
     seconds: float
+    cpu_seconds: float
 
 
 class CountedModel:
@@ -68,19 +70,61 @@ def run_attack(
     seeds: Tensor | None = None,
     watch: Watch | None = None,
     seconds: float | None = None,
+) -> AttackResult:
+    """Attack all ``images`` (``(n, 3, h, w)`` in [0, 1]) and judge them: one result for all.
+
+    The work is done in batches, as :func:`iter_attack` does it and with the same settings; that
+    function gives each batch's result as soon as it is there.
+
+    >>> from percert.attacks import Untargeted, create_attack
+    >>> model = lambda images: torch.stack([1 - images.mean((1, 2, 3)), images.mean((1, 2, 3))], 1)
+    >>> dark = torch.full((50, 3, 4, 4), 0.4)
+    >>> goal = Untargeted(torch.zeros(50, dtype=torch.long))
+    >>> result = run_attack(create_attack("ascent"), model, dark, goal)
+    >>> int(result.verdict.success_8bit.sum())
+    50
+    """
+    batches = iter_attack(
+        attack,
+        model,
+        images,
+        goal,
+        threat=threat,
+        metrics=metrics,
+        batch_size=batch_size,
+        seeds=seeds,
+        watch=watch,
+        seconds=seconds,
+    )
+    return _joined(list(batches))
+
+
+def iter_attack(
+    attack: Attack,
+    model: Model,
+    images: Images,
+    goal: Goal,
+    *,
+    threat: Threat | None = None,
+    metrics: Mapping[str, Metric] | None = None,
+    batch_size: int = 32,
+    seeds: Tensor | None = None,
+    watch: Watch | None = None,
+    seconds: float | None = None,
 ) -> Iterator[AttackResult]:
     """Attack ``images`` batch by batch; yields a judged :class:`AttackResult` for each batch.
 
     Where a batch does not fit into memory it is halved and done again, down to single images.
     ``seeds`` (``(n,)``, default 0, 1, 2, ...) belong to images, so a result does not depend on
-    ``batch_size``. ``seconds`` is a time budget for each batch, looked at between iterations.
+    ``batch_size``. ``seconds`` is a time budget for each batch, looked at between iterations. No
+    images are one result of none.
     """
     if batch_size < 1:
         raise ValueError(f"batch_size: expected at least 1, found {batch_size}")
     if seeds is None:
         seeds = torch.arange(len(images))
     start = 0
-    while start < len(images):
+    while start < len(images) or start == 0:
         index = torch.arange(start, min(start + batch_size, len(images)))
         try:
             yield _one_batch(
@@ -92,7 +136,17 @@ def run_attack(
             torch.cuda.empty_cache()
             batch_size = max(1, len(index) // 2)
             continue
-        start += len(index)
+        start += max(len(index), 1)
+
+
+def _joined(results: Sequence[AttackResult]) -> AttackResult:
+    return AttackResult(
+        index=torch.cat([result.index for result in results]),
+        verdict=join_verdicts([result.verdict for result in results]),
+        model_calls=sum(result.model_calls for result in results),
+        seconds=sum(result.seconds for result in results),
+        cpu_seconds=sum(result.cpu_seconds for result in results),
+    )
 
 
 def _one_batch(
@@ -112,16 +166,18 @@ def _one_batch(
     batch = images[chosen].contiguous(memory_format=torch.channels_last)
     some = goal.select(chosen)
     counted = CountedModel(model)
-    began = time.perf_counter()
+    began, cpu_began = time.perf_counter(), time.process_time()
 
     def watch_both(done: int, total: int, active: int) -> bool:
         if seconds is not None and time.perf_counter() - began > seconds:
             return False
         return watch is None or watch(done, total, active)
 
-    moved = attack(counted, batch, some, seeds=seeds[index], watch=watch_both)
+    moved = batch.clone()
+    if len(batch):
+        moved = attack(counted, batch, some, seeds=seeds[index], watch=watch_both)
     if batch.is_cuda:
         torch.cuda.synchronize(batch.device)
-    took = time.perf_counter() - began
+    took, cpu_took = time.perf_counter() - began, time.process_time() - cpu_began
     verdict = judge(model, batch, moved, some, threat=threat, metrics=metrics)
-    return AttackResult(index, verdict, counted.calls, took)
+    return AttackResult(index, verdict, counted.calls, took, cpu_took)

@@ -116,18 +116,17 @@ def attack_batch(
             todo = todo & ~spared
         rows = todo.nonzero()[:, 0]
         if len(rows):
-            for found in run_attack(
+            found = run_attack(
                 attack,
                 model,
                 images[rows],
                 goal.select(rows),
                 batch_size=len(rows),
                 seeds=seeds[rows.cpu()],
-            ):
-                place = rows[found.index.to(rows.device)]
-                result[place] = found.verdict.images_8bit
-                success[place] = found.verdict.success_8bit
-                tally.model_calls += found.model_calls
+            )
+            result[rows] = found.verdict.images_8bit
+            success[rows] = found.verdict.success_8bit
+            tally.model_calls += found.model_calls
     tally.images += len(images)
     tally.wrong += int(wrong.sum())
     tally.spared += int(spared.sum())

@@ -1,7 +1,6 @@
 """One attack on one batch, as rows of records."""
 
 import hashlib
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias, cast
@@ -17,7 +16,6 @@ from percert.attacks.run import AttackResult, run_attack
 from percert.attacks.threat import Threat
 from percert.metrics.metric import Metric
 from percert.reports.records import Columns
-from percert.tensors import Images
 
 #: Called with (attack, iterations done, iterations in all, images still at work).
 Watching: TypeAlias = Callable[[str, int, int, int], None]
@@ -130,17 +128,8 @@ def attack_batch(
             watching(attack, done, total, active)
         return True
 
-    outcome, cpu = Outcome(), [0.0]
-
-    def timed(*given: Any, **settings: Any) -> Images:
-        began = time.process_time()
-        try:
-            return plan.attacks[attack](*given, **settings)
-        finally:
-            cpu[0] = time.process_time() - began
-
-    for result in run_attack(
-        timed,
+    result = run_attack(
+        plan.attacks[attack],
         cast(Model, task.model),
         images,
         task.goal(subjects, clean),
@@ -150,13 +139,9 @@ def attack_batch(
         seeds=torch.tensor(seeds),
         watch=watch,
         seconds=plan.seconds,
-    ):
-        some = [subjects[i] for i in result.index.tolist()]
-        known = [clean[i] for i in result.index.tolist()]
-        rows = _rows(task, plan, attack, some, known, result)
-        outcome.rows.extend({**row, "cpu_seconds": cpu[0] / len(some)} for row in rows)
-        outcome.images.extend(result.verdict.images_8bit.cpu())
-    return outcome
+    )
+    rows = _rows(task, plan, attack, subjects, clean, result)
+    return Outcome(rows, list(result.verdict.images_8bit.cpu()))
 
 
 def unmoved(task: Task, plan: Plan, attack: str, subject: Subject, clean: Clean) -> dict[str, Any]:
@@ -216,6 +201,7 @@ def _rows(
             _known(plan, attack, subject, one),
             attacked=True,
             seconds=result.seconds / len(subjects),
+            cpu_seconds=result.cpu_seconds / len(subjects),
             model_calls=result.model_calls / len(subjects),
             file=f"{plan.folders[attack]}/{output_name(subject.item.name)}",
             **{name: values[i] for name, values in judged.items()},
