@@ -1,5 +1,6 @@
 """What every attack of the catalog keeps to, whoever wrote it."""
 
+import time
 from dataclasses import fields
 
 import pytest
@@ -198,6 +199,31 @@ def test_watch_ends_it_at_once(name: str) -> None:
     done, total, active = seen[0]
     assert done == 0 < total
     assert active == COUNT
+
+
+@pytest.mark.parametrize("name", attacks_on("classifier"))
+def test_watch_ends_every_loop_whatever_the_settings(name: str) -> None:
+    """With each number of iterations in turn out of all measure."""
+    model, images, labels = scene()
+    for field in fields(attack_class(name)):
+        if not isinstance(field.default, int) or isinstance(field.default, bool):
+            continue
+        try:
+            attack = made(
+                name, **{field.name: 10**9}, **({"tolerance": 0.0} if name == "ssim-step" else {})
+            )
+        except ValueError:
+            continue  # not a number of iterations
+        began = time.monotonic()
+
+        def patient(batch: Tensor, began: float = began, what: str = field.name) -> Tensor:
+            assert time.monotonic() < began + 20, f"{name} does not end while {what} is left"
+            return model(batch)
+
+        def watch(done: int, total: int, active: int, began: float = began) -> bool:
+            return time.monotonic() < began + 0.3
+
+        check_output(attack, images, attack(patient, images, Untargeted(labels), watch=watch))
 
 
 @pytest.mark.parametrize("name", attacks_on("classifier"))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from percert.attacks.attack import Watch, go_on, gradient
+from percert.attacks.attack import Watch, go_on, gradient, phases
 from percert.attacks.goal import Goal, LossName, Model
 from percert.attacks.rescale import rescale
 from percert.attacks.steps import steepest
@@ -35,11 +35,12 @@ class NormalisedAscent:
         seeds: Tensor | None = None,
         watch: Watch | None = None,
     ) -> Images:
+        iterating, finishing = phases(watch, self.steps)
         moved = normalised_ascent(
-            model, images, goal, step=self.step, steps=self.steps, loss=self.loss, watch=watch
+            model, images, goal, step=self.step, steps=self.steps, loss=self.loss, watch=iterating
         )
         if self.rescale_steps:
-            moved = rescale(model, images, moved, goal, steps=self.rescale_steps)
+            moved = rescale(model, images, moved, goal, steps=self.rescale_steps, watch=finishing)
         return moved
 
 

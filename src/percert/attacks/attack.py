@@ -40,6 +40,28 @@ def go_on(watch: Watch | None, done: int, total: int, active: int) -> bool:
     return active > 0 and (watch is None or watch(done, total, active))
 
 
+def phases(watch: Watch | None, total: int) -> tuple[Watch, Watch]:
+    """What the ``total`` iterations of an attack ask, and what the work that follows on them asks.
+
+    To ``watch`` the second counts as the last iteration. Neither asks again after a stop.
+
+    >>> first, then = phases(lambda done, total, active: done < 2, 2)
+    >>> first(0, 2, 1), then(0, 16, 1), first(0, 2, 1)
+    (True, False, False)
+    """
+    stopped = False
+
+    def iterating(done: int, of: int, active: int) -> bool:
+        nonlocal stopped
+        stopped = stopped or not (watch is None or watch(done, of, active))
+        return not stopped
+
+    def finishing(done: int, of: int, active: int) -> bool:
+        return iterating(total, total, active)
+
+    return iterating, finishing
+
+
 def generators(seeds: Tensor | None, count: int) -> list[torch.Generator]:
     """A generator of random numbers for each of ``count`` images, on the CPU.
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from percert.attacks.attack import Watch, generators, go_on, noise_like
+from percert.attacks.attack import Watch, generators, go_on, noise_like, phases
 from percert.attacks.cost import without_nan
 from percert.attacks.goal import Goal, Model
 from percert.attacks.nearest import Nearest, clearly, reached
@@ -42,6 +42,7 @@ class CarliniWagner:
         seeds: Tensor | None = None,
         watch: Watch | None = None,
     ) -> Images:
+        iterating, finishing = phases(watch, self.search_steps * self.steps)
         moved = carlini_wagner(
             model,
             images,
@@ -52,10 +53,10 @@ class CarliniWagner:
             const=self.const,
             abort_early=self.abort_early,
             seeds=seeds,
-            watch=watch,
+            watch=iterating,
         )
         if self.rescale_steps:
-            moved = rescale(model, images, moved, goal, steps=self.rescale_steps)
+            moved = rescale(model, images, moved, goal, steps=self.rescale_steps, watch=finishing)
         return moved
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from percert.attacks.attack import Watch, generators, go_on
+from percert.attacks.attack import Watch, generators, go_on, phases
 from percert.attacks.goal import Goal, LossName, Model
 from percert.attacks.nearest import Nearest, annealed, clearly, reached
 from percert.attacks.rescale import rescale
@@ -44,6 +44,7 @@ class DDN:
         seeds: Tensor | None = None,
         watch: Watch | None = None,
     ) -> Images:
+        iterating, finishing = phases(watch, self.steps)
         moved = ddn(
             model,
             images,
@@ -54,10 +55,10 @@ class DDN:
             levels=self.levels,
             loss=self.loss,
             seeds=seeds,
-            watch=watch,
+            watch=iterating,
         )
         if self.rescale_steps:
-            moved = rescale(model, images, moved, goal, steps=self.rescale_steps)
+            moved = rescale(model, images, moved, goal, steps=self.rescale_steps, watch=finishing)
         return moved
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from percert.attacks.attack import Watch, generators, go_on, gradient
+from percert.attacks.attack import Watch, generators, go_on, gradient, phases
 from percert.attacks.goal import Goal, Model
 from percert.attacks.hyperplane import to_hyperplane
 from percert.attacks.steps import BALL_NORMS, BallNorm, random_point
@@ -103,33 +103,35 @@ def fab(
     nearest[goal.margin(scores) > 0] = 0.0  # nothing to do
     ways = list(through_classes(goal, scores, targets))
     total, at = restarts * len(ways) * steps, 0
-    for restart in range(restarts):
-        for way in ways:
-            active = (nearest > (eps or 0.0)).nonzero()[:, 0]
-            now = images[active]
-            if restart and len(active):
-                reach = nearest[active].clamp_max(eps or torch.inf).nan_to_num(posinf=1.0) / 2
-                chosen = [sources[row] for row in active.tolist()]
-                now = random_point(now, norm, reach, chosen)
-            for step in range(steps):
-                if not len(active):
-                    break
-                if not go_on(watch, at + step, total, len(active)):
-                    return best
-                some, origin = way.select(active), images[active]
-                now = _step(model, origin, now, some, norm, alpha_max, eta)
-                reached = _margin(model, now, some) > 0
-                away = length(now - origin, norm)
-                closer = reached & (away < nearest[active])
-                rows = active[closer]
-                best[rows], nearest[rows] = now[closer], away[closer]
-                back = per_sample(torch.where(reached, beta, 1.0).to(now), now)
-                now = origin + back * (now - origin)
-                if eps is not None:
-                    going = nearest[active] > eps
-                    active, now = active[going], now[going]
-            at += steps
-    _search(model, images, best, nearest, goal, search)
+    # One loop: where no image is left to improve, it ends for all restarts.
+    for restart, way in ((number, way) for number in range(restarts) for way in ways):
+        active = (nearest > (eps or 0.0)).nonzero()[:, 0]
+        if not len(active):
+            break
+        now = images[active]
+        if restart:
+            reach = nearest[active].clamp_max(eps or torch.inf).nan_to_num(posinf=1.0) / 2
+            chosen = [sources[row] for row in active.tolist()]
+            now = random_point(now, norm, reach, chosen)
+        for step in range(steps):
+            if not len(active):
+                break
+            if not go_on(watch, at + step, total, len(active)):
+                return best
+            some, origin = way.select(active), images[active]
+            now = _step(model, origin, now, some, norm, alpha_max, eta)
+            reached = _margin(model, now, some) > 0
+            away = length(now - origin, norm)
+            closer = reached & (away < nearest[active])
+            rows = active[closer]
+            best[rows], nearest[rows] = now[closer], away[closer]
+            back = per_sample(torch.where(reached, beta, 1.0).to(now), now)
+            now = origin + back * (now - origin)
+            if eps is not None:
+                going = nearest[active] > eps
+                active, now = active[going], now[going]
+        at += steps
+    _search(model, images, best, nearest, goal, search, phases(watch, total)[1])
     return best
 
 
@@ -155,7 +157,13 @@ def _step(
 
 @torch.no_grad()
 def _search(
-    model: Model, images: Images, best: Images, nearest: Vector, goal: Goal, steps: int
+    model: Model,
+    images: Images,
+    best: Images,
+    nearest: Vector,
+    goal: Goal,
+    steps: int,
+    watch: Watch | None,
 ) -> None:
     """Shorten each success towards its image, where the margin's chord crosses 0; in place."""
     rows = ((nearest > 0) & nearest.isfinite()).nonzero()[:, 0]
@@ -165,7 +173,9 @@ def _search(
     low, high = change.new_zeros(len(rows)), change.new_ones(len(rows))
     below = _margin(model, images[rows], some).to(change)
     above = _margin(model, best[rows], some).to(change)
-    for _ in range(steps):
+    for done in range(steps):
+        if not go_on(watch, done, steps, len(rows)):
+            return
         # A little further than the chord says, so that rounding does not miss the boundary.
         share = (-below / (above - below).clamp_min(1e-30)).clamp(0, 1)
         t = torch.minimum(low + (high - low) * (1.001 * share + 1e-4), high)

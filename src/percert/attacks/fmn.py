@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from percert.attacks.attack import Watch, generators, go_on
+from percert.attacks.attack import Watch, generators, go_on, phases
 from percert.attacks.goal import Goal, Model
 from percert.attacks.nearest import Nearest, annealed, clearly, reached
 from percert.attacks.rescale import rescale
@@ -44,6 +44,7 @@ class FMN:
         seeds: Tensor | None = None,
         watch: Watch | None = None,
     ) -> Images:
+        iterating, finishing = phases(watch, self.steps)
         moved = fmn(
             model,
             images,
@@ -53,10 +54,10 @@ class FMN:
             step=self.step,
             gamma=self.gamma,
             seeds=seeds,
-            watch=watch,
+            watch=iterating,
         )
         if self.rescale_steps:
-            moved = rescale(model, images, moved, goal, steps=self.rescale_steps)
+            moved = rescale(model, images, moved, goal, steps=self.rescale_steps, watch=finishing)
         return moved
 
 

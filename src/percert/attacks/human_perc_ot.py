@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from percert.attacks.attack import Watch, go_on, gradient
+from percert.attacks.attack import Watch, go_on, gradient, phases
 from percert.attacks.cost import cost_gradient, cost_of, cost_values, without_nan
 from percert.attacks.goal import Goal, LossName, Model
 from percert.attacks.rescale import rescale
@@ -95,7 +95,8 @@ class HumanPercOT:
     ) -> Images:
         wanted = demanding(goal, self.confidence)
         cost = cost_of(self.cost, images, model=model, checkpoint=self.checkpoint)
-        phases = _Phases(watch, self.steps + (self.polish if self.lam else 0))
+        counted = _Counted(watch, self.steps + (self.polish if self.lam else 0))
+        iterating, finishing = phases(counted.watch, self.steps)
         moved = climb(
             model,
             images,
@@ -108,12 +109,12 @@ class HumanPercOT:
             refresh=self.refresh,
             normalise=True,
             seeds=seeds,
-            watch=phases.watch,
+            watch=iterating,
         )
-        found = rescale(model, images, moved, wanted, steps=self.rescale_steps)
-        if not self.lam or not self.polish or phases.stopped:
+        found = rescale(model, images, moved, wanted, steps=self.rescale_steps, watch=finishing)
+        if not self.lam or not self.polish or counted.stopped:
             return found
-        phases.offset = self.steps
+        counted.offset = self.steps
         return polish(
             model,
             images,
@@ -123,11 +124,11 @@ class HumanPercOT:
             steps=self.polish,
             stride=self.stride,
             rescale_steps=self.rescale_steps,
-            watch=phases.watch,
+            watch=counted.watch,
         )
 
 
-class _Phases:
+class _Counted:
     """Two loops under one watch: iterations counted on from ``offset``, and one stop for both."""
 
     def __init__(self, watch: Watch | None, total: int) -> None:
@@ -135,8 +136,8 @@ class _Phases:
         self.offset, self.stopped = 0, False
 
     def watch(self, done: int, _: int, active: int) -> bool:
-        if self.outer is not None and not self.outer(self.offset + done, self.total, active):
-            self.stopped = True
+        if not self.stopped and self.outer is not None:
+            self.stopped = not self.outer(self.offset + done, self.total, active)
         return not self.stopped
 
 
@@ -186,7 +187,8 @@ def polish(
             change[active], slope, pull, reached, buffer[active], stride * (1 - done / steps)
         )
         change[active] = (reference + change[active]).clamp(0, 1) - reference
-    return _cheapest(model, images, best, last, goal, cost, price, rescale_steps)
+    _, finishing = phases(watch, steps)
+    return _cheapest(model, images, best, last, goal, cost, price, rescale_steps, finishing)
 
 
 def _buffer(buffer: Vector, reached: Vector) -> Vector:
@@ -216,11 +218,13 @@ def _cheapest(
     cost: Metric,
     price: Vector,
     rescale_steps: int,
+    watch: Watch | None,
 ) -> Images:
     """``best``, or its perturbation rescaled, where that reaches the goal for less."""
     if not rescale_steps or not len(images):
         return best
-    shrunk = rescale(model, images, images + change, goal, steps=rescale_steps)
+    grown = images + change
+    shrunk = rescale(model, images, grown, goal, steps=rescale_steps, watch=watch)
     with torch.no_grad():
         reached = goal.margin(goal.scores(model, shrunk)) > 0
     better = reached & (cost_values(cost, images, shrunk) < price)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from percert.attacks.attack import Watch, generators, go_on, noise_like
+from percert.attacks.attack import Watch, generators, go_on, noise_like, phases
 from percert.attacks.cost import without_nan
 from percert.attacks.goal import Goal, Model
 from percert.attacks.perceptual_ball import (
@@ -56,6 +56,7 @@ class LagrangianPerceptual:
         seeds: Tensor | None = None,
         watch: Watch | None = None,
     ) -> Images:
+        iterating, finishing = phases(watch, self.rounds * self.steps)
         ball = perceptual_ball(self.metric, self.bound, self.root, images, model)
         moved = lpa(
             model,
@@ -70,9 +71,11 @@ class LagrangianPerceptual:
             kappa=self.kappa,
             projection=self.projection,
             seeds=seeds,
-            watch=watch,
+            watch=iterating,
         )
-        return rescale_inside(model, images, moved, goal, ball, steps=self.rescale_steps)
+        return rescale_inside(
+            model, images, moved, goal, ball, steps=self.rescale_steps, watch=finishing
+        )
 
 
 def lpa(

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from percert.attacks.attack import Watch, generators, go_on
+from percert.attacks.attack import Watch, generators, go_on, phases
 from percert.attacks.cost import cost_gradient
 from percert.attacks.goal import Goal, LossName, Model, Targeted
 from percert.attacks.nearest import Nearest, annealed, clearly, reached
@@ -37,6 +37,7 @@ class PerCAL:
         seeds: Tensor | None = None,
         watch: Watch | None = None,
     ) -> Images:
+        iterating, finishing = phases(watch, self.steps)
         moved = perc_al(
             model,
             images,
@@ -46,10 +47,10 @@ class PerCAL:
             color_step=self.color_step,
             loss=self.loss,
             seeds=seeds,
-            watch=watch,
+            watch=iterating,
         )
         if self.rescale_steps:
-            moved = rescale(model, images, moved, goal, steps=self.rescale_steps)
+            moved = rescale(model, images, moved, goal, steps=self.rescale_steps, watch=finishing)
         return moved
 
 

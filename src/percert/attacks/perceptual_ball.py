@@ -6,6 +6,7 @@ from typing import Literal, TypeAlias
 import torch
 from torch import Tensor
 
+from percert.attacks.attack import Watch
 from percert.attacks.cost import cost_gradient, cost_of
 from percert.attacks.goal import Goal, Model
 from percert.attacks.rescale import rescale
@@ -132,7 +133,14 @@ def perceptual_ball(
 
 
 def rescale_inside(
-    model: Model, images: Images, moved: Images, goal: Goal, ball: PerceptualBall, *, steps: int
+    model: Model,
+    images: Images,
+    moved: Images,
+    goal: Goal,
+    ball: PerceptualBall,
+    *,
+    steps: int,
+    watch: Watch | None = None,
 ) -> Images:
     """The least multiple of each change that reaches the goal in 8 bits, if that is in the ball.
 
@@ -141,7 +149,7 @@ def rescale_inside(
     """
     if not steps or not len(images):
         return moved
-    scaled = rescale(model, images, moved, goal, steps=steps)
+    scaled = rescale(model, images, moved, goal, steps=steps, watch=watch)
     with torch.no_grad():
         inside = ball.distance(images, scaled) <= ball.bound
     return torch.where(per_sample(inside, images), scaled, moved)

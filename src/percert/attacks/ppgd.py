@@ -1,11 +1,13 @@
 """PPGD: projected gradient steps of a given perceptual length (Laidlaw, Singla and Feizi 2021)."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from percert.attacks.attack import Watch, generators, go_on, gradient, noise_like
+from percert.attacks.attack import Watch, generators, go_on, gradient, noise_like, phases
 from percert.attacks.cost import without_nan
 from percert.attacks.goal import Goal, Model
 from percert.attacks.perceptual_ball import (
@@ -58,6 +60,7 @@ class PerceptualPGD:
         seeds: Tensor | None = None,
         watch: Watch | None = None,
     ) -> Images:
+        iterating, finishing = phases(watch, self.steps)
         ball = perceptual_ball(self.metric, self.bound, self.root, images, model)
         moved = ppgd(
             model,
@@ -72,9 +75,11 @@ class PerceptualPGD:
             kappa=self.kappa,
             projection=self.projection,
             seeds=seeds,
-            watch=watch,
+            watch=iterating,
         )
-        return rescale_inside(model, images, moved, goal, ball, steps=self.rescale_steps)
+        return rescale_inside(
+            model, images, moved, goal, ball, steps=self.rescale_steps, watch=finishing
+        )
 
 
 def ppgd(
@@ -118,7 +123,9 @@ def ppgd(
         if done == steps or not len(active):
             break
         slope = nudged(without_nan(slope[going]), active, sources)
-        unit = _natural(ball, at, slope, conjugate_steps, reach)
+        unit = _natural(
+            ball, at, slope, conjugate_steps, reach, partial(go_on, watch, done, steps, len(active))
+        )
         pace = ball.speed(at, unit, reach=reach).clamp_min(1e-4)
         at = (at + per_sample(step / pace, unit) * unit).clamp(0, 1)
         current[active] = ball.project(images[active], at, how=projection)
@@ -126,7 +133,12 @@ def ppgd(
 
 
 def _natural(
-    ball: PerceptualBall, at: Images, slope: Tensor, iterations: int, reach: float
+    ball: PerceptualBall,
+    at: Images,
+    slope: Tensor,
+    iterations: int,
+    reach: float,
+    going: Callable[[], bool],
 ) -> Tensor:
     """The direction of (J'J)^-1 ``slope``, of l2 length 1."""
     slope = steepest(slope, "l2")
@@ -134,4 +146,4 @@ def _natural(
     def operator(direction: Tensor) -> Tensor:
         return ball.curvature(at, direction, reach=reach)
 
-    return steepest(conjugate_gradients(operator, slope, iterations=iterations), "l2")
+    return steepest(conjugate_gradients(operator, slope, iterations=iterations, going=going), "l2")

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from percert.attacks.attack import Watch, go_on
 from percert.attacks.goal import Goal, Model
 from percert.images import round_to_8bit
 from percert.norms import per_sample
@@ -11,14 +12,20 @@ from percert.tensors import Images
 
 @torch.no_grad()
 def rescale(
-    model: Model, images: Images, adversarial: Images, goal: Goal, *, steps: int = 8
+    model: Model,
+    images: Images,
+    adversarial: Images,
+    goal: Goal,
+    *,
+    steps: int = 8,
+    watch: Watch | None = None,
 ) -> Images:
     """Shrink or grow each perturbation until the rounded image just reaches the goal.
 
     Searches t in ``round_to_8bit(clip(x + t (x' - x)))``: t doubles from 1 while the goal is
     missed (at most ``steps`` times), then ``steps`` bisections between the last failure and the
-    first success. At most ``2 steps + 1`` forward passes an image. Returns 8-bit images; where no t
-    succeeds, the given image, rounded.
+    first success. At most ``2 steps + 1`` forward passes an image, fewer where ``watch`` ends the
+    search. Returns 8-bit images; where no t succeeds, the given image, rounded.
     """
     change = adversarial - images
     low = images.new_zeros(len(images))
@@ -30,15 +37,15 @@ def rescale(
 
     everyone = torch.arange(len(images), device=images.device)
     found = reached(everyone, high) if len(images) else everyone.bool()
-    for _ in range(steps):
+    for done in range(steps):
         rest = everyone[~found]
-        if not len(rest):
+        if not go_on(watch, done, 2 * steps, len(rest)):
             break
         low[rest], high[rest] = high[rest], 2 * high[rest]
         found[rest] = reached(rest, high[rest])
     search = everyone[found]
-    for _ in range(steps):
-        if not len(search):
+    for done in range(steps):
+        if not go_on(watch, steps + done, 2 * steps, len(search)):
             break
         middle = (low[search] + high[search]) / 2
         ok = reached(search, middle)

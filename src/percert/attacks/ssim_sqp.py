@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from percert.attacks.attack import Watch, go_on, gradient
+from percert.attacks.attack import Watch, go_on, gradient, phases
 from percert.attacks.goal import Goal, Model, MoveEmbedding
 from percert.attacks.integer_step import (
     Growth,
@@ -105,10 +105,11 @@ def ssim_sqp(
     most = max(steps, most if settings.most_steps is None else settings.most_steps)
     if settings.cost == "l1":
         return sparse_levels(model, images, goal, steps=steps, most_steps=most, watch=watch)
+    iterating, finishing = phases(watch, most)
     track = _begin(images, settings)
     active = torch.arange(len(images), device=images.device)
     for done in range(most + 1):
-        if not go_on(watch, done, most, len(active)):
+        if not go_on(iterating, done, most, len(active)):
             break
         some = goal.select(active)
         current = round_to_8bit(track.images[active] + track.change[active])
@@ -121,7 +122,7 @@ def ssim_sqp(
         active, slope, margin = active[~ended], slope[~ended], margin[~ended]
         if done < most and len(active):
             _step(track, active, slope, margin, settings, first=done == 0)
-    _search(model, goal, track, settings)
+    _search(model, goal, track, settings, finishing)
     return torch.where(
         per_sample(track.best_cost.isfinite(), images),
         track.best,
@@ -216,7 +217,9 @@ def _keep_best(
 
 
 @torch.no_grad()
-def _search(model: Model, goal: Goal, track: _Track, settings: SSIMSQP) -> None:
+def _search(
+    model: Model, goal: Goal, track: _Track, settings: SSIMSQP, watch: Watch | None
+) -> None:
     """Shrink each image's best step along its own direction while the goal is still reached."""
     index = torch.nonzero(track.best_cost.isfinite()).flatten()
     if not len(index) or not settings.search:
@@ -232,7 +235,9 @@ def _search(model: Model, goal: Goal, track: _Track, settings: SSIMSQP) -> None:
     )
     high = track.best_scale[index]
     low = 0.4 * high
-    for _ in range(settings.search):
+    for done in range(settings.search):
+        if not go_on(watch, done, settings.search, len(index)):
+            return
         middle = (low + high) / 2
         change = whole_levels(pixels, middle, growth)
         current = into_image(track.images[index], pixels, change)

@@ -1,12 +1,13 @@
 """One Newton step of the SSIM surrogate: the paper's Eq. 5, for images of any size."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 import torch
 from torch import Tensor
 
-from percert.attacks.attack import Watch, generators, go_on
+from percert.attacks.attack import Watch, generators, go_on, phases
 from percert.attacks.goal import Goal, LossName, Model
 from percert.attacks.rescale import rescale
 from percert.attacks.ssim_hessian import Border, dense_hessian, hessian
@@ -59,7 +60,8 @@ class SSIMStep:
         watch: Watch | None = None,
     ) -> Images:
         wanted = demanding(goal, self.confidence)
-        if not go_on(watch, 0, 1, len(images)):
+        iterating, finishing = phases(watch, 1)
+        if not go_on(iterating, 0, 1, len(images)):
             return images.clone()
         slope, _ = loss_slope(model, images, wanted, self.loss, fallback=True)
         everyone = torch.arange(len(images), device=images.device)
@@ -72,9 +74,10 @@ class SSIMStep:
             solver=self.solver,
             iterations=self.iterations,
             tolerance=self.tolerance,
+            going=lambda: go_on(iterating, 0, 1, len(images)),
         )
         if self.search:
-            return least_step(model, images, step, wanted, steps=self.search_steps)
+            return least_step(model, images, step, wanted, steps=self.search_steps, watch=finishing)
         if self.eps is not None:
             step = check_budget(self.eps) * steepest(step, "l2")
         return (images + step).clamp(0, 1)
@@ -89,6 +92,7 @@ def ssim_newton_step(
     solver: Solver = "auto",
     iterations: int = 100,
     tolerance: float = 1e-4,
+    going: Callable[[], bool] | None = None,
 ) -> Tensor:
     """D = H^-1 ``slope`` / ``lam``: where slope . D - lam / 2 D^T H D is greatest; like ``slope``.
 
@@ -120,6 +124,7 @@ def ssim_newton_step(
         diagonal=diagonal,
         iterations=iterations,
         tolerance=tolerance,
+        going=going,
     )
     return solved * per_sample(l2_norm(slope), slope) / lam
 
@@ -138,7 +143,15 @@ def _dense(images: Images, slope: Tensor, border: Border) -> Tensor:
     return solved.to(slope)
 
 
-def least_step(model: Model, images: Images, step: Tensor, goal: Goal, *, steps: int = 8) -> Images:
+def least_step(
+    model: Model,
+    images: Images,
+    step: Tensor,
+    goal: Goal,
+    *,
+    steps: int = 8,
+    watch: Watch | None = None,
+) -> Images:
     """The least multiple of ``step`` whose 8-bit image reaches the goal: see ``rescale``.
 
     The search starts where the linear model of the margin has its zero, and doubles from there.
@@ -150,4 +163,5 @@ def least_step(model: Model, images: Images, step: Tensor, goal: Goal, *, steps:
     start: Vector = torch.where(
         (gain > 0) & (missing > 0), missing / gain, 1 / l2_norm(step).clamp_min(1e-30)
     )
-    return rescale(model, images, images + per_sample(start, step) * step, goal, steps=steps)
+    moved = images + per_sample(start, step) * step
+    return rescale(model, images, moved, goal, steps=steps, watch=watch)

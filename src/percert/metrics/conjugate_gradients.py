@@ -16,15 +16,17 @@ def conjugate_gradients(
     damping: float = 0.0,
     iterations: int = 50,
     tolerance: float = 1e-4,
+    going: Callable[[], bool] | None = None,
 ) -> Features:
     """The ``x`` with ``operator(x) + damping x = right``, image by image; both ``(n, c, h, w)``.
 
     ``operator`` is linear and symmetric, and mixes no images (a ``SSIMCurvature`` is one);
     ``diagonal``, its own diagonal, preconditions it, which for SSIM saves most of the iterations.
     An image is done when its residual, in the preconditioner's norm, has fallen by ``tolerance``;
-    all stop after ``iterations``. An image that meets a direction of no or negative curvature keeps
-    what it has, at least the preconditioned right side, so that the result never points uphill.
-    Raises ``ValueError`` for settings that make no sense (Hestenes and Stiefel, 1952).
+    all stop after ``iterations``, and between two of them where ``going()`` is not true. An image
+    that meets a direction of no or negative curvature keeps what it has, at least the
+    preconditioned right side, so that the result never points uphill. Raises ``ValueError`` for
+    settings that make no sense (Hestenes and Stiefel, 1952).
 
     >>> def halve(x):
     ...     return x / 2
@@ -44,7 +46,7 @@ def conjugate_gradients(
     enough = tolerance**2 * product
     running = product > 0
     for iteration in range(iterations):
-        if not running.any():
+        if not running.any() or (iteration and going is not None and not going()):
             break
         image = operator(search) + damping * search
         curvature = _dot(search, image)
