@@ -7,8 +7,9 @@
 Everything is loaded when it is first used: ``import percert`` itself takes next to no time.
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from percert.lazy import lazy_names
 
 if TYPE_CHECKING:
     from percert import attacks, certify, images, search
@@ -32,24 +33,19 @@ __all__ = [
     "search",
 ]
 
-_MODULES = ("attacks", "certify", "images", "search")
-_HOME = {
-    "create_attack": "percert.attacks",
-    "create_metric": "percert.metrics.catalog",
-    "list_attacks": "percert.attacks",
-    "list_metrics": "percert.metrics.catalog",
-    "load_classifier": "percert.models",
-    "run_attack": "percert.attacks",
-}
-
-
-def __getattr__(name: str) -> object:
-    if name in _MODULES:
-        return import_module(f"percert.{name}")
-    if name in _HOME:
-        return getattr(import_module(_HOME[name]), name)
-    raise AttributeError(f"module 'percert' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "__version__": __name__,
+        "attacks": None,
+        "certify": None,
+        "create_attack": "percert.attacks",
+        "create_metric": "percert.metrics",
+        "images": None,
+        "list_attacks": "percert.attacks",
+        "list_metrics": "percert.metrics",
+        "load_classifier": "percert.models",
+        "run_attack": "percert.attacks",
+        "search": None,
+    },
+)

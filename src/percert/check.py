@@ -3,15 +3,16 @@
 import difflib
 import math
 from collections.abc import Collection
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
 
 #: How far outside [0, 1] a pixel may lie before it is an error rather than float rounding.
 PIXEL_TOLERANCE = 1e-5
 
 
-def check_images(images: Tensor, name: str = "images") -> Tensor:
+def check_images(images: "Tensor", name: str = "images") -> "Tensor":
     """Return ``images`` if they are a batch of sRGB images: ``(n, 3, h, w)``, float, in [0, 1].
 
     >>> import torch
@@ -21,7 +22,9 @@ def check_images(images: Tensor, name: str = "images") -> Tensor:
     Traceback (most recent call last):
     ValueError: candidate: values lie in [255, 255], but pixels must lie in [0, 1] ...
     """
-    if not isinstance(images, Tensor):
+    import torch  # here: what only checks names must not wait for it
+
+    if not isinstance(images, torch.Tensor):
         raise ValueError(f"{name}: expected a torch tensor, found {type(images).__name__}")
     if not images.is_floating_point():
         raise ValueError(
@@ -45,7 +48,7 @@ def check_images(images: Tensor, name: str = "images") -> Tensor:
     return images
 
 
-def check_same_count(reference: Tensor, candidate: Tensor, name: str = "candidate") -> None:
+def check_same_count(reference: "Tensor", candidate: "Tensor", name: str = "candidate") -> None:
     """Raise ``ValueError`` unless both batches hold the same number of images."""
     if len(reference) != len(candidate):
         raise ValueError(
@@ -53,7 +56,7 @@ def check_same_count(reference: Tensor, candidate: Tensor, name: str = "candidat
         )
 
 
-def check_same_shape(reference: Tensor, candidate: Tensor, name: str = "candidate") -> None:
+def check_same_shape(reference: "Tensor", candidate: "Tensor", name: str = "candidate") -> None:
     """Raise ``ValueError`` unless both batches have the same shape."""
     if reference.shape != candidate.shape:
         raise ValueError(

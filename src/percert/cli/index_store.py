@@ -181,9 +181,9 @@ def info(store: StoreOption, as_json: JsonOption = False) -> None:
 
     percert index info --store photos.store
     """
-    from percert.search.store import open_store
+    from percert.search.info import describe_store
 
-    found = open_store(store, create=False).info()
+    found = describe_store(store)
     if as_json:
         emit_json(found)
         return

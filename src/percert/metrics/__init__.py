@@ -1,8 +1,16 @@
-"""Perceptual distances: what a metric is, and every metric by name."""
+"""Perceptual distances: what a metric is, and every metric by name.
 
-from percert.metrics.catalog import create_metric, list_metrics, metric_card
-from percert.metrics.embedding import EmbeddingMetric
-from percert.metrics.metric import Metric, MetricCard
+What is named is loaded when it is first used: to list metrics takes no torch.
+"""
+
+from typing import TYPE_CHECKING
+
+from percert.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from percert.metrics.catalog import create_metric, list_metrics, metric_card
+    from percert.metrics.embedding import EmbeddingMetric
+    from percert.metrics.metric import Metric, MetricCard
 
 __all__ = [
     "EmbeddingMetric",
@@ -12,3 +20,15 @@ __all__ = [
     "list_metrics",
     "metric_card",
 ]
+
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "EmbeddingMetric": "percert.metrics.embedding",
+        "Metric": "percert.metrics.metric",
+        "MetricCard": "percert.metrics.metric",
+        "create_metric": "percert.metrics.catalog",
+        "list_metrics": "percert.metrics.catalog",
+        "metric_card": "percert.metrics.catalog",
+    },
+)

@@ -3,16 +3,17 @@
 from collections.abc import Collection
 from functools import partial
 from pathlib import Path
-from typing import Literal, TypeAlias, overload
-
-import torch
-from torch import nn
+from typing import TYPE_CHECKING, Literal, TypeAlias, overload
 
 from percert.check import did_you_mean
-from percert.device import resolve_device
 from percert.metrics import network_cards, pixel_cards
-from percert.metrics.embedding import EmbeddingMetric
 from percert.metrics.metric import Metric, MetricCard
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from percert.metrics.embedding import EmbeddingMetric
 
 EmbeddingName: TypeAlias = Literal[
     "lipsim-tiny",
@@ -30,19 +31,19 @@ LIPSIM_PAPER = (
 
 
 # The factories import when they are called: naming a metric must not load all of them.
-def _lipsim_tiny(checkpoint: str | None) -> nn.Module:
+def _lipsim_tiny(checkpoint: str | None) -> "nn.Module":
     from percert.metrics.lipsim_tiny import lipsim_tiny
 
     return lipsim_tiny(checkpoint)
 
 
-def _lipsim(size: str, checkpoint: str | None) -> nn.Module:
+def _lipsim(size: str, checkpoint: str | None) -> "nn.Module":
     from percert.metrics.lipsim import lipsim
 
     return lipsim(size, checkpoint)
 
 
-def _thumbnail(side: int, checkpoint: str | None) -> nn.Module:
+def _thumbnail(side: int, checkpoint: str | None) -> "nn.Module":
     from percert.metrics.thumbnail import thumbnail
 
     return thumbnail(side)
@@ -163,18 +164,18 @@ def _exported_card(name: str) -> MetricCard:
 def create_metric(
     name: EmbeddingName,
     checkpoint: str | Path | None = None,
-    device: str | torch.device = "auto",
-) -> EmbeddingMetric: ...
+    device: "str | torch.device" = "auto",
+) -> "EmbeddingMetric": ...
 
 
 @overload
 def create_metric(
-    name: str, checkpoint: str | Path | None = None, device: str | torch.device = "auto"
+    name: str, checkpoint: str | Path | None = None, device: "str | torch.device" = "auto"
 ) -> Metric: ...
 
 
 def create_metric(
-    name: str, checkpoint: str | Path | None = None, device: str | torch.device = "auto"
+    name: str, checkpoint: str | Path | None = None, device: "str | torch.device" = "auto"
 ) -> Metric:
     """The metric called ``name``, ready to use: on ``device``, in evaluation mode, weights frozen.
 
@@ -184,10 +185,13 @@ def create_metric(
     there is one), ``"cpu"``, ``"cuda"`` or ``"cuda:N"``. Raises ``ValueError`` for an unknown name
     or device, and for a checkpoint that is missing or not wanted.
 
+    >>> import torch
     >>> metric = create_metric("thumbnail", device="cpu")
     >>> metric(torch.zeros(2, 3, 32, 32), torch.zeros(2, 3, 40, 40))  # sizes may differ
     tensor([0., 0.], dtype=torch.float64)
     """
+    from percert.device import resolve_device
+
     card = metric_card(name)
     if card.checkpoint == "none" and checkpoint is not None:
         raise ValueError(f"{name}: has no weights, so checkpoint must be None, found {checkpoint}")

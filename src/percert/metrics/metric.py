@@ -2,11 +2,12 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from torch import nn
+if TYPE_CHECKING:
+    from torch import nn
 
-from percert.tensors import Images, Vector
+    from percert.tensors import Images, Vector
 
 
 class Metric(Protocol):
@@ -16,7 +17,7 @@ class Metric(Protocol):
     arguments where its card says so, and never changes the caller's gradient mode.
     """
 
-    def __call__(self, reference: Images, candidate: Images, /) -> Vector: ...
+    def __call__(self, reference: "Images", candidate: "Images", /) -> "Vector": ...
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class MetricCard:
     """
 
     name: str
-    factory: Callable[[str | None], nn.Module]
+    factory: "Callable[[str | None], nn.Module]"
     summary: str
     range: tuple[float, float]
     symmetric: bool = True

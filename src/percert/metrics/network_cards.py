@@ -2,11 +2,12 @@
 
 import math
 from functools import partial
-from typing import Literal
-
-from torch import nn
+from typing import TYPE_CHECKING, Literal
 
 from percert.metrics.metric import MetricCard
+
+if TYPE_CHECKING:
+    from torch import nn
 
 LPIPS_PAPER = (
     "Zhang, Isola, Efros, Shechtman, Wang, The Unreasonable Effectiveness of Deep Features as a "
@@ -21,31 +22,31 @@ LPIPS_NETWORKS: tuple[tuple[Literal["alex", "vgg", "squeeze"], str, int], ...] =
 
 
 # The factories import when they are called: naming a metric must not load all of them.
-def _features(checkpoint: str | None) -> nn.Module:
+def _features(checkpoint: str | None) -> "nn.Module":
     from percert.metrics.features import squeezenet_features
 
     return squeezenet_features(str(checkpoint))
 
 
-def _lpips(name: Literal["alex", "vgg", "squeeze"], checkpoint: str | None) -> nn.Module:
+def _lpips(name: Literal["alex", "vgg", "squeeze"], checkpoint: str | None) -> "nn.Module":
     from percert.metrics.lpips import lpips
 
     return lpips(name, checkpoint)
 
 
-def _dists(checkpoint: str | None) -> nn.Module:
+def _dists(checkpoint: str | None) -> "nn.Module":
     from percert.metrics.dists import dists
 
     return dists(checkpoint)
 
 
-def _pieapp(checkpoint: str | None) -> nn.Module:
+def _pieapp(checkpoint: str | None) -> "nn.Module":
     from percert.metrics.pieapp import pieapp
 
     return pieapp(checkpoint)
 
 
-def _dreamsim(part: str, checkpoint: str | None) -> nn.Module:
+def _dreamsim(part: str, checkpoint: str | None) -> "nn.Module":
     from percert.metrics.dreamsim import dreamsim
 
     return dreamsim(checkpoint, part)

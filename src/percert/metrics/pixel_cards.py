@@ -2,63 +2,64 @@
 
 import math
 from functools import partial
-from typing import Literal
-
-from torch import nn
+from typing import TYPE_CHECKING, Literal
 
 from percert.metrics.metric import MetricCard
 
+if TYPE_CHECKING:
+    from torch import nn
+
 
 # The factories import when they are called: naming a metric must not load all of them.
-def _ssim(checkpoint: str | None) -> nn.Module:
+def _ssim(checkpoint: str | None) -> "nn.Module":
     from percert.metrics.ssim import SSIM
 
     return SSIM()
 
 
-def _ms_ssim(checkpoint: str | None) -> nn.Module:
+def _ms_ssim(checkpoint: str | None) -> "nn.Module":
     from percert.metrics.ms_ssim import MSSSIM
 
     return MSSSIM()
 
 
-def _psnr(checkpoint: str | None) -> nn.Module:
+def _psnr(checkpoint: str | None) -> "nn.Module":
     from percert.metrics.psnr import PSNR
 
     return PSNR()
 
 
-def _lp(norm: Literal["l1", "l2", "linf"], checkpoint: str | None) -> nn.Module:
+def _lp(norm: Literal["l1", "l2", "linf"], checkpoint: str | None) -> "nn.Module":
     from percert.metrics.lp import Lp
 
     return Lp(norm)
 
 
-def _ciede2000(checkpoint: str | None) -> nn.Module:
+def _ciede2000(checkpoint: str | None) -> "nn.Module":
     from percert.metrics.ciede2000 import CIEDE2000
 
     return CIEDE2000()
 
 
-def _gmsd(checkpoint: str | None) -> nn.Module:
+def _gmsd(checkpoint: str | None) -> "nn.Module":
     from percert.metrics.gmsd import GMSD
 
     return GMSD()
 
 
-def _mdsi(checkpoint: str | None) -> nn.Module:
+def _mdsi(checkpoint: str | None) -> "nn.Module":
     from percert.metrics.mdsi import MDSI
 
     return MDSI()
 
 
-def _haarpsi(checkpoint: str | None) -> nn.Module:
+def _haarpsi(checkpoint: str | None) -> "nn.Module":
     from percert.metrics.haarpsi import HaarPSI
 
     return HaarPSI()
 
 
-def _fsim(checkpoint: str | None) -> nn.Module:
+def _fsim(checkpoint: str | None) -> "nn.Module":
     from percert.metrics.fsim import FSIM
 
     return FSIM()

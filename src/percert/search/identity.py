@@ -2,13 +2,10 @@
 
 import json
 from dataclasses import asdict, dataclass, fields
+from typing import TYPE_CHECKING
 
-import torch
-
-from percert.certify.embed import certifiable
-from percert.lipschitz.weights_hash import weights_hash
-from percert.metrics.embedding import EmbeddingMetric
-from percert.metrics.metric import Metric
+if TYPE_CHECKING:
+    from percert.metrics.metric import Metric
 
 
 @dataclass(frozen=True)
@@ -35,7 +32,7 @@ class MetricId:
         return json.dumps(asdict(self), sort_keys=True)
 
 
-def metric_id(metric: Metric) -> MetricId:
+def metric_id(metric: "Metric") -> MetricId:
     """The identity of ``metric``. Raises ``ValueError`` for one without a proven bound.
 
     >>> from percert.metrics.thumbnail import thumbnail
@@ -43,7 +40,13 @@ def metric_id(metric: Metric) -> MetricId:
     >>> found.name, found.width, found.resolution, found.bound
     ('thumbnail-8', 192, (8, 8), 1.0)
     """
-    proven: EmbeddingMetric = certifiable(metric)
+    # Here: to read what a store was made with takes no network.
+    import torch
+
+    from percert.certify.embed import certifiable
+    from percert.lipschitz.weights_hash import weights_hash
+
+    proven = certifiable(metric)
     with torch.no_grad():
         probe = proven.embed(torch.full((1, 3, *proven.resolution), 0.5))
     resize = f"{proven.resize.mode}{', antialiased' if proven.resize.antialias else ''}"

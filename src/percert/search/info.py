@@ -1,23 +1,29 @@
 """What there is to say about a store at a glance."""
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from percert.search.place import is_remote
-
-if TYPE_CHECKING:
-    from percert.search.store import Store
+from percert.search.place import is_remote, open_tables
+from percert.search.rows import StoreHeader
 
 
-def describe_store(store: "Store") -> dict[str, Any]:
+def describe_store(path: str) -> dict[str, Any]:
+    """What there is to say about the store at ``path``, without its metric and without torch.
+
+    Raises ``ValueError`` where there is no store.
+    """
+    return describe_tables(path, *open_tables(path, None))
+
+
+def describe_tables(path: str, images: Any, files: Any, header: StoreHeader) -> dict[str, Any]:
     """Counts, metric, views and the folder's size in bytes (``None`` at an address)."""
-    metric = store.metric_id
+    metric, count = header.metric, int(images.count_rows())
     return {
-        "store": store.path,
-        "images": store.count,
-        "files": int(store.files.count_rows()),
-        "views": list(store.views),
-        "embeddings": store.count * len(store.views),
+        "store": path,
+        "images": count,
+        "files": int(files.count_rows()),
+        "views": list(header.views),
+        "embeddings": count * len(header.views),
         "metric": {
             "name": metric.name,
             "weights": metric.weights,
@@ -27,7 +33,7 @@ def describe_store(store: "Store") -> dict[str, Any]:
             "resolution": list(metric.resolution),
             "resize": metric.resize,
         },
-        "disk_bytes": None if is_remote(store.path) else _size(store.path),
+        "disk_bytes": None if is_remote(path) else _size(path),
     }
 
 

@@ -231,9 +231,9 @@ class Store:
 
     def info(self) -> dict[str, Any]:
         """What ``percert index info`` says: counts, metric, views and size."""
-        from percert.search.info import describe_store
+        from percert.search.info import describe_tables
 
-        return describe_store(self)
+        return describe_tables(self.path, self.images, self.files, self.header)
 
 
 def open_store(
