@@ -1,10 +1,13 @@
 """Sphinx's settings, and the two tables that are written from the code so that they cannot age."""
 
+import re
+from html import unescape
 from importlib.metadata import version as installed_version
 from pathlib import Path
 from typing import Any
 
 from sphinx.application import Sphinx
+from sphinx.errors import ExtensionError
 from typer.main import get_command
 from typer.testing import CliRunner
 
@@ -95,6 +98,22 @@ def generate(_: Sphinx) -> None:
     write_command_line()
 
 
+def check_titles(app: Sphinx, failure: Exception | None) -> None:
+    """Fail unless each page was built under its own title.
+
+    Sphinx writes its index and its search over a page that has their name, and says nothing.
+    """
+    if failure is not None or app.builder.format != "html":
+        return
+    for page, title in app.env.titles.items():
+        built = Path(app.builder.get_outfilename(page)).read_text(encoding="utf-8")
+        (shown,) = re.findall(r"<title>(.*?)</title>", built.split("</head>")[0], re.DOTALL)
+        expected = title.astext().strip()
+        if not re.sub(r"[\W_]", "", unescape(shown)).startswith(re.sub(r"[\W_]", "", expected)):
+            raise ExtensionError(f"{page}: built with the title {shown!r}, expected {expected!r}")
+
+
 def setup(app: Sphinx) -> None:
     app.connect("builder-inited", generate)
     app.connect("autodoc-process-docstring", keep_bars)
+    app.connect("build-finished", check_titles)

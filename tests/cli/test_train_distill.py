@@ -104,3 +104,11 @@ def test_help_shows_examples(percert, verb):
     said = percert(*verb, "--help").stdout
     assert "Examples" in said
     assert " ".join(["percert", *verb]) in said
+
+
+def test_an_unknown_recipe_is_one_line_with_those_that_there_are(percert, tmp_path):
+    options = ("--data", tmp_path, "--out", tmp_path / "run")
+    said = percert("train", "distill", "lipsim-tini", *options, exit_code=1).stderr
+    assert "lipsim-tini: no such recipe, did you mean 'lipsim-tiny'?" in said
+    assert "lipsim-paper-distill" in said
+    assert not (tmp_path / "run").exists()

@@ -62,6 +62,11 @@ def test_the_imports_of_every_python_block_are_there(page):
         exec("\n".join(line for line in block.splitlines() if re.match("import|from", line)), {})
 
 
+def test_no_page_has_the_name_of_one_that_sphinx_writes_itself():
+    names = {path.stem.lower() for path in DOCS.glob("*.md")}
+    assert not names & {"search", "genindex", "modindex", "py-modindex"}
+
+
 def test_the_index_leads_to_every_page():
     index = (DOCS / "index.md").read_text("utf-8")
     trees = "\n".join(re.findall(r"^```\{toctree\}\n(.*?)^```", index, re.M | re.S)).splitlines()

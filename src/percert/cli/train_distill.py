@@ -12,7 +12,11 @@ from percert.cli.options import DeviceOption, JsonOption
 from percert.cli.output import emit_json, say
 
 RecipeArgument = Annotated[
-    Path, typer.Argument(metavar="RECIPE.toml", help="A recipe, such as those in recipes/.")
+    Path,
+    typer.Argument(
+        metavar="RECIPE",
+        help="A TOML file, or the name of a recipe that comes with percert, such as copies.",
+    ),
 ]
 DataOption = Annotated[
     Path, typer.Option("--data", metavar="DIR", help="The folder that the recipe's paths lie in.")
@@ -91,9 +95,10 @@ def distill(
 def finish(recipe: Path, seed: int, out: Path, device: str, started: float, as_json: bool) -> None:
     """Write ``run.json``, and say where the model is."""
     from percert.reports import write_run
+    from percert.training.recipe_file import find_recipe
 
     seconds = time.perf_counter() - started
-    text = recipe.read_text(encoding="utf-8")
+    text = find_recipe(recipe).read_text(encoding="utf-8")
     write_run(
         out,
         command=sys.argv,

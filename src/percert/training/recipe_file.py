@@ -1,9 +1,12 @@
 """Recipes as TOML files: frozen dataclasses, and nothing that they do not know."""
 
+import os
 import sys
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+
+from percert.check import did_you_mean
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -12,14 +15,39 @@ else:
 
 T = TypeVar("T")
 
+_PACKAGE = Path(__file__).parents[1]
+#: The recipes that come with percert: in an installed one, and in a checkout.
+RECIPES = (_PACKAGE / "recipes", _PACKAGE.parents[1] / "recipes")
 
-def read_recipe_file(kind: type[T], path: Path) -> T:
+
+def find_recipe(recipe: str | os.PathLike[str]) -> Path:
+    """The file of a recipe: ``recipe`` is its path, or the name of one that comes with percert.
+
+    Raises ``ValueError``, with the names that there are, where it is neither.
+
+    >>> find_recipe("copies").name
+    'copies.toml'
+    """
+    path = Path(recipe)
+    if path.exists():
+        return path
+    known = {file.stem: file for folder in RECIPES for file in folder.glob("*.toml")}
+    if str(recipe) in known:
+        return known[str(recipe)]
+    near = did_you_mean(path.stem, known)
+    raise ValueError(
+        f"{recipe}: no such recipe{near}; a file, or one of percert's: {', '.join(sorted(known))}"
+    )
+
+
+def read_recipe_file(kind: type[T], recipe: str | os.PathLike[str]) -> T:
     """The recipe of dataclass ``kind`` in a TOML file; what it leaves out keeps its default.
 
-    Tables are nested dataclasses. Raises ``ValueError``, which names the file and the table, for a
-    file that is not there or no TOML, a key that the recipe does not have, and a value of another
-    type.
+    ``recipe`` is as for :func:`find_recipe`. Tables are nested dataclasses. Raises ``ValueError``,
+    which names the file and the table, for a file that is not there or no TOML, a key that the
+    recipe does not have, and a value of another type.
     """
+    path = find_recipe(recipe)
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:

@@ -1,7 +1,7 @@
 """The recipe of ``percert train copies``: everything that decides what a run gives."""
 
+import os
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from percert.lipschitz.tiny import TinyShape
 from percert.training.batch_edits import EditStrength
@@ -135,9 +135,9 @@ class CopiesRecipe:
             raise ValueError("recipe: [semantics] needs [data] labelled images, found none")
 
 
-def read_copies_recipe(path: Path) -> CopiesRecipe:
-    """The recipe in a TOML file; what it leaves out keeps its default.
+def read_copies_recipe(recipe: str | os.PathLike[str]) -> CopiesRecipe:
+    """The recipe in a TOML file, or of percert by its name; what it leaves out keeps its default.
 
     Raises ``ValueError`` for a key that no recipe has, naming it and what there is.
     """
-    return read_recipe_file(CopiesRecipe, path)
+    return read_recipe_file(CopiesRecipe, recipe)

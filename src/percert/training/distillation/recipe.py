@@ -1,7 +1,7 @@
 """The recipe of a distillation: everything that decides what a run gives."""
 
+import os
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Literal
 
 from percert.metrics.exported import NetworkShape
@@ -88,6 +88,6 @@ class DistillRecipe:
     schedule: Schedule = field(default_factory=Schedule)
 
 
-def read_distill_recipe(path: Path) -> DistillRecipe:
-    """The recipe in a TOML file. Raises ``ValueError`` for one that is none."""
-    return read_recipe_file(DistillRecipe, path)
+def read_distill_recipe(recipe: str | os.PathLike[str]) -> DistillRecipe:
+    """The recipe in a TOML file, or of percert by its name; ``ValueError`` for what is none."""
+    return read_recipe_file(DistillRecipe, recipe)

@@ -1,7 +1,7 @@
 """The recipe of a fine-tuning: everything that decides what a run gives."""
 
+import os
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Literal
 
 from percert.metrics.exported import NetworkShape
@@ -80,9 +80,12 @@ class FinetuneRecipe:
     schedule: Schedule = field(default_factory=Schedule)
 
 
-def read_finetune_recipe(path: Path) -> FinetuneRecipe:
-    """The recipe in a TOML file, its sets of triplets as ``[[data]]``. ``ValueError`` if none."""
-    recipe = read_recipe_file(FinetuneRecipe, path)
-    if not recipe.data:
-        raise ValueError(f"{path}: expected at least one [[data]], found none")
-    return recipe
+def read_finetune_recipe(recipe: str | os.PathLike[str]) -> FinetuneRecipe:
+    """The recipe in a TOML file, or of percert by its name, its sets of triplets as ``[[data]]``.
+
+    Raises ``ValueError`` for what is none.
+    """
+    found = read_recipe_file(FinetuneRecipe, recipe)
+    if not found.data:
+        raise ValueError(f"{recipe}: expected at least one [[data]], found none")
+    return found
