@@ -19,7 +19,8 @@ def test_the_json_is_what_the_certificates_say(files, percert_json, perturbed):
         *(reference, candidate, *THUMBNAIL),
         *("--eps", 0.5, "--threshold", 0.3, "--perturbed", perturbed, "--device", "cpu"),
     )
-    assert list(answer) == ["metric", "reference", "results"]
+    assert list(answer) == ["metric", "reference", "results", "bad"]
+    assert answer["bad"] == []
     assert (answer["metric"], answer["reference"]) == ("thumbnail", str(reference))
     (result,) = answer["results"]
     assert list(result) == KEYS

@@ -1,6 +1,7 @@
 """``percert eval copies``: the evaluation's answer, in files as well; bad input is said."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -152,3 +153,31 @@ def test_a_threshold_by_the_pictures_says_how_sure_it_is(folders, percert, tmp_p
     assert "report.html, copies.json and records.parquet are in" in said
     auto = json.loads((tmp_path / "out" / "copies.json").read_text())["detectors"][0]["auto"]
     assert auto["confidence"] == 0.5
+
+
+def test_twins_are_named_since_they_move_the_rates(folders, tmp_path, percert, percert_json):
+    """The same pixels under three names, in two formats and in both folders."""
+    for name in ("own", "others"):
+        shutil.copytree(folders / name, tmp_path / name)
+    own, others = tmp_path / "own", tmp_path / "others"
+    shutil.copy(own / "0.png", own / "9.png")
+    smooth(0).save(others / "twin.bmp")
+    command = ("eval", "copies", own, "--distractors", others, *CHEAP)
+    answer = percert_json(*command, "--out", tmp_path / "json")
+    names = [str(path) for path in (own / "0.png", own / "9.png", others / "twin.bmp")]
+    assert answer["twins"] == [names]
+    # No detector can tell them apart: a threshold that lets no twin pass lets no copy of them pass.
+    alone = percert_json(
+        *("eval", "copies", folders / "own", "--distractors", folders / "others", *CHEAP),
+        *("--out", tmp_path / "alone"),
+    )
+    assert alone["twins"] == []
+    rates = [run["detectors"][0]["points"][-1]["tpr"] for run in (answer, alone)]
+    assert rates[0] < 0.6 < 0.8 < rates[1]
+    said = percert(*command, "--out", tmp_path / "said").stderr
+    assert "3 pictures are twins" in said
+    assert all(name in said for name in names)
+    page = (tmp_path / "said" / "report.html").read_text()
+    assert "Twins among the pictures" in page
+    assert all(name in page for name in names)
+    assert "Twins" not in (tmp_path / "alone" / "report.html").read_text()

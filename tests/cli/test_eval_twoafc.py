@@ -41,12 +41,12 @@ def command(nights, out, *more):
 
 def test_night_is_scored_reported_and_taken_up_again(nights, tmp_path, percert_json, percert):
     out = tmp_path / "out"
-    answer = percert_json(*command(nights, out, "--limit", "2"))
+    (answer,) = percert_json(*command(nights, out, "--limit", "2"))["metrics"]
     assert [(group["name"], group["triplets"]) for group in answer["scores"]] == [("all", 2)]
     first = (out / "records.parquet").stat().st_mtime_ns
     rows = read_records(out / "records.parquet")
     assert len(rows) == 2 * 3
-    answer = percert_json(*command(nights, out))
+    (answer,) = percert_json(*command(nights, out))["metrics"]
     groups = {group["name"]: group for group in answer["scores"]}
     counts = {name: group["triplets"] for name, group in groups.items()}
     assert counts == {"all": 4, "imagenet": 2, "other": 2}
@@ -84,7 +84,7 @@ def test_several_metrics_stand_side_by_side(nights, tmp_path, percert_json, perc
     answer = percert_json(*words)
     ours, psnr = answer["metrics"]
     assert (ours["metric"], psnr["metric"]) == ("thumbnail", "psnr")
-    alone = percert_json(*command(nights, tmp_path / "alone", "--eps", "0.1"))
+    (alone,) = percert_json(*command(nights, tmp_path / "alone", "--eps", "0.1"))["metrics"]
     assert ours == {**alone, "out": str(out / "thumbnail")}
     assert json.loads((out / "scores.json").read_text()) == answer
     for name in ("thumbnail", "psnr"):
@@ -108,7 +108,7 @@ def test_all_three_images_move_and_sizes_are_set(nights, tmp_path, percert_json)
         *command(nights, tmp_path / "out", "--perturbed", "all", "--size", "12", "--limit", "1"),
         *("--linf", "0.01"),
     )
-    assert [(entry["norm"], entry["eps"]) for entry in answer["scores"][0]["attacked"]] == [
+    assert [(entry["norm"], entry["eps"]) for entry in answer["metrics"][0]["scores"][0]["attacked"]] == [
         *(("l2", 0.05), ("l2", 5), ("linf", 0.01))
     ]
     rows = read_records(tmp_path / "out" / "records.parquet")
@@ -127,8 +127,9 @@ def test_bapps_counts_the_judges(tmp_path, percert_json):
         *("eval", "twoafc", tmp_path, "--metric", "ssim", "--size", "24", "--out", tmp_path / "o"),
         *("--device", "cpu"),
     )
-    assert answer["scores"][0]["natural"] == pytest.approx(0.8)
-    assert answer["scores"][0]["certified"][0]["ours"] is None
+    (scores,) = (entry["scores"] for entry in answer["metrics"])
+    assert scores[0]["natural"] == pytest.approx(0.8)
+    assert scores[0]["certified"][0]["ours"] is None
 
 
 def test_triplets_are_made_of_photographs_and_bad_ones_are_told(tmp_path, percert):

@@ -6,11 +6,26 @@ import pytest
 
 from percert import create_metric
 from percert.images import load_image
+from percert.reports import read_records
 from percert.search import open_store
 from percert.search.add import add_files
 
-MATCH = ["id", "path", "view", "distance", "lower", "upper", "certain", "radius"]
+MATCH = ["id", "path", "paths", "view", "distance", "lower", "upper", "certain", "radius"]
 THRESHOLD = 0.1
+
+
+@pytest.fixture
+def answer_of(percert_json):
+    """The one answer to one query."""
+
+    def run(*arguments):
+        said = percert_json(*arguments)
+        assert list(said) == ["answers", "bad"]
+        (answer,) = said["answers"]
+        assert said["bad"] == []
+        return answer
+
+    return run
 
 
 @pytest.fixture(scope="module")
@@ -29,8 +44,8 @@ def store(folder):
     return path
 
 
-def test_the_nearest_come_with_what_is_proven_of_them(store, folder, percert_json):
-    answer = percert_json("index", "search", folder / "cat.png", "--store", store, "-k", 3)
+def test_the_nearest_come_with_what_is_proven_of_them(store, folder, answer_of):
+    answer = answer_of("index", "search", folder / "cat.png", "--store", store, "-k", 3)
     assert list(answer) == ["query", "k", "results", "radius_first", "radius_top_k", "metric"]
     assert [list(one) for one in answer["results"]] == [MATCH] * 3
     names = [one["path"].rsplit("/", 1)[1] for one in answer["results"]]
@@ -46,13 +61,13 @@ def test_the_nearest_come_with_what_is_proven_of_them(store, folder, percert_jso
         assert one["radius"] == pytest.approx(match.radius, rel=1e-12)
 
 
-def test_eps_lists_all_that_could_be_first(store, folder, percert, percert_json):
+def test_eps_lists_all_that_could_be_first(store, folder, percert, answer_of):
     arguments = ("index", "search", folder / "cat.png", "--store", store)
-    radius = percert_json(*arguments)["radius_first"]
-    inside = percert_json(*arguments, "--eps", 0.99 * radius)
+    radius = answer_of(*arguments)["radius_first"]
+    inside = answer_of(*arguments, "--eps", 0.99 * radius)
     assert inside["certain"] is True
     assert [one["path"] for one in inside["candidates"]] == [str(folder / "cat.png")]
-    beyond = percert_json(*arguments, "--eps", 1.01 * radius)
+    beyond = answer_of(*arguments, "--eps", 1.01 * radius)
     assert beyond["certain"] is False
     assert len(beyond["candidates"]) == 2
     assert "Certain" in percert(*arguments, "--eps", 0.99 * radius).stdout
@@ -69,23 +84,23 @@ def test_several_queries_are_a_list_and_bad_ones_named(store, files, percert, pe
     assert "1 images could not be read" in said.stderr
 
 
-def test_copies_are_certain_or_possible_and_no_other_could_be(store, folder, percert, percert_json):
+def test_copies_are_certain_or_possible_and_no_other_could_be(store, folder, percert, answer_of):
     arguments = ("index", "copies", folder / "inside" / "noisy.png", "--store", store)
-    plain = percert_json(*arguments, "--threshold", THRESHOLD)
+    plain = answer_of(*arguments, "--threshold", THRESHOLD)
     assert list(plain) == ["query", "threshold", "eps", "results", "metric"]
     assert [list(one) for one in plain["results"]] == [MATCH] * 3
     assert all(one["certain"] and one["distance"] <= THRESHOLD for one in plain["results"])
-    far = percert_json(*arguments, "--threshold", THRESHOLD, "--eps", 30)
+    far = answer_of(*arguments, "--threshold", THRESHOLD, "--eps", 30)
     assert len(far["results"]) == 4
     for one in far["results"]:
         assert one["certain"] == (one["distance"] <= THRESHOLD and one["radius"] > 30)
     assert "none besides" in percert(*arguments, "--threshold", THRESHOLD).stdout
 
 
-def test_the_threshold_may_be_the_metrics_own_or_chosen_by_the_images(store, folder, percert_json):
+def test_the_threshold_may_be_the_metrics_own_or_chosen_by_the_images(store, folder, answer_of):
     arguments = ("index", "copies", folder / "cat.png", "--store", store)
-    assert percert_json(*arguments)["threshold"] == 0.22
-    chosen = percert_json(*arguments, "--threshold", "auto:0.3")
+    assert answer_of(*arguments)["threshold"] == 0.22
+    chosen = answer_of(*arguments, "--threshold", "auto:0.3")
     choice = chosen["threshold_choice"]
     assert chosen["threshold"] == choice["threshold"]
     assert (choice["fpr"], choice["pairs"], choice["all_pairs"]) == (0.3, 2, 6)
@@ -100,8 +115,11 @@ def test_duplicates_are_linked_clustered_and_written(
     assert {tuple(sorted((one["first"], one["second"]))) for one in answer["links"]}
     assert (len(answer["links"]), len(answer["clusters"]), answer["compared"]) == (3, 1, 6)
     (cluster,) = answer["clusters"]
-    named = {answer["paths"][id].rsplit("/", 1)[1] for id in cluster["ids"]}
+    assert len(cluster["ids"]) == 3
+    named = {path.rsplit("/", 1)[1] for path in cluster["paths"]}
     assert named == {"cat.png", "noisy.png", "small.png"}
+    linked = {one[side] for one in answer["links"] for side in ("first_path", "second_path")}
+    assert linked == set(cluster["paths"])
     assert 0 < cluster["radius"] <= max(one["radius"] for one in answer["links"])
     out = tmp_path / "duplicates"
     assert "3 images, connected" in percert(*arguments, "--out", out).stdout
@@ -132,3 +150,36 @@ def test_errors(store, files, monkeypatch, percert, arguments, exit_code, said):
     monkeypatch.chdir(files)
     result = percert("index", *arguments, "--store", store, exit_code=exit_code)
     assert said in f"{result.stderr}{result.stdout}"
+
+
+def test_files_of_the_same_bytes_are_all_named(folder, tmp_path, percert, percert_json):
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for name in ("a.png", "b.png", "c.png"):
+        shutil.copy(folder / "cat.png", photos / name)
+    shutil.copy(folder / "inside" / "deeper" / "coffee.png", photos / "coffee.png")
+    store = tmp_path / "store"
+    percert("index", "add", photos, "--store", store, "--metric", "thumbnail")
+    cats = [str(photos / name) for name in ("a.png", "b.png", "c.png")]
+    arguments = ("index", "copies", photos / "b.png", "--store", store, "--threshold", 0.01)
+    (answer,) = percert_json(*arguments)["answers"]
+    assert [(one["path"], one["paths"]) for one in answer["results"]] == [(cats[0], cats)]
+    said = percert(*arguments).stdout
+    assert all(path in said for path in cats)
+    assert "the same bytes" in said
+    out = tmp_path / "duplicates"
+    arguments = ("index", "duplicates", "--store", store, "--threshold", 0.01, "--out", out)
+    found = percert_json(*arguments)
+    assert [(one["first_path"], one["second_path"], one["distance"]) for one in found["links"]] == [
+        (cats[0], path, 0.0) for path in cats[1:]
+    ]
+    assert [one["paths"] for one in found["clusters"]] == [cats]
+    said = percert(*arguments).stdout
+    assert "2 links, 2 of them of files with the same bytes, in 1 clusters" in said
+    assert "3 images, connected" in said
+    rows = read_records(out / "clusters.parquet")
+    assert [(row["cluster"], row["path"]) for row in rows] == [(0, path) for path in cats]
+    rows = read_records(out / "records.parquet")
+    assert [(row["second_path"], row["radius"]) for row in rows] == [
+        (one["second_path"], one["radius"]) for one in found["links"]
+    ]

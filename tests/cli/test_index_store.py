@@ -41,6 +41,7 @@ def test_adding_counts_what_is_new_known_and_doubled(store, photos, percert_json
         "unchanged": 0,
         "images": 4,
         "views": list(VIEW_SETS["standard"]),
+        "bad": [],
     }
     again = percert_json(*command[:-2])
     assert (again["added"], again["unchanged"], again["images"]) == (0, 5, 4)

@@ -28,6 +28,7 @@ class StoredImage:
 
     id: str
     path: str | None
+    paths: list[str]
     view: str
     distance: float
     lower: float
@@ -94,12 +95,13 @@ def small_picture(desk: Desk, image_id: str) -> Tensor:
     """
     store = desk.loaded.opened_store()
     with desk.loaded.store_lock:
-        paths = queries.paths_of(store, {image_id})
-    path = paths.get(image_id)
-    if path is None:
-        raise Refused(404, "The store knows no file of that image.")
-    try:
-        image = load_image(Path(path), max_pixels=desk.limits.pixels)
-    except ImageError as error:
-        raise Refused(404, f"Its file cannot be shown: {error.reason}") from None
-    return fit(image, SMALL)
+        paths = queries.files_of(store, {image_id}).get(image_id, ())
+    reason = "the store knows no file of that image"
+    for path in paths:  # all hold the same bytes, and the first may be gone
+        try:
+            image = load_image(Path(path), max_pixels=desk.limits.pixels)
+        except ImageError as error:
+            reason = error.reason
+        else:
+            return fit(image, SMALL)
+    raise Refused(404, f"Its file cannot be shown: {reason}.")

@@ -3,7 +3,7 @@
 from dataclasses import asdict
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -16,7 +16,7 @@ from percert.cli.options import (
     MetricOption,
     ThresholdOption,
 )
-from percert.cli.output import emit_json
+from percert.cli.output import emit_json, listed
 from percert.cli.progress import with_progress
 
 
@@ -100,13 +100,12 @@ def compare(
         else:
             results.append(result)
     if as_json:
-        answer: dict[str, Any] = {
+        answer = {
             "metric": metric_name,
             "reference": str(reference),
             "results": [asdict(result) for result in results],
+            "bad": listed(bad),
         }
-        if bad:
-            answer["bad"] = [{"path": name, "reason": reason} for name, reason in bad]
         emit_json(answer)
     elif results:
         explain(str(reference), results, metric_name, threshold, perturbed.value)

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 #: Where a run keeps what it has computed until it is done.
 PARTS = "parts"
+#: Groups of twins that are named on stderr.
+SHOWN = 20
 
 
 @one_line_errors
@@ -123,7 +125,8 @@ def eval_copies(
     at false-positive rates of 1e-2 to 1e-4, and at one threshold the share that is proven to be
     found whatever somebody changes within --eps. With --attack, copies are pushed out, and
     strangers pulled in, as far as projected gradient ascent can; the run itself checks that
-    certified <= attacked <= natural. Rivals go through the same.
+    certified <= attacked <= natural. Rivals go through the same. Pictures with the same pixels are
+    named: they count as strangers of each other.
 
     [bold]Examples[/bold]
 
@@ -141,6 +144,7 @@ def eval_copies(
     from percert.evaluation.copies_report import attack_figure, copies_sections, roc_figure
     from percert.evaluation.copies_result import COLUMNS, CopiesPlan, QueryRow
     from percert.evaluation.copies_threshold import parse_threshold
+    from percert.evaluation.copies_twins import find_twins, twins_sections
     from percert.reports import read_run, write_records
     from percert.reports.page import write_page, write_whole
     from percert.reports.report_how import how_made
@@ -160,16 +164,17 @@ def eval_copies(
     detectors = make_detectors(metric_name, checkpoint, rival or [], place)
     own, bad = readable(images)
     others, more = readable(distractors or [])
-    known = set(own)
-    paths = [*own, *(path for path in others if path not in known)]
+    paths = list(own | others)
     if not own or len(paths) < 2:
         raise ValueError(
             f"{', '.join(map(str, images))}: expected at least 2 images that can be read, found "
             f"{len(paths)}"
         )
+    twins = find_twins({**own, **others})
+    _warn(twins)
     settings = {
         "eval": "copies",
-        "images": fingerprint(own),
+        "images": fingerprint(list(own)),
         "distractors": fingerprint(paths[len(own) :]),
         "detectors": {one.name: weights_of(one) for one in detectors},
         "edits": [edit.name for edit in plan.edits],
@@ -216,6 +221,7 @@ def eval_copies(
             "side": side,
             "checked": "certified <= attacked <= natural for every pair",
             "detectors": [asdict(one) for one in results],
+            "twins": [[str(path) for path in group] for group in twins],
             "bad": unread,
         },
         as_json=as_json,
@@ -224,6 +230,7 @@ def eval_copies(
         out / "report.html",
         "Copies",
         [
+            *twins_sections(twins),
             *copies_sections(results, plan, figures["roc.png"], figures["eps.png"]),
             how_made(read_run(out)),
         ],
@@ -238,6 +245,19 @@ def eval_copies(
         for entry in unread:
             complain(f"  {entry['path']}: {entry['reason']}")
         raise typer.Exit(1)
+
+
+def _warn(twins: list[list[Path]]) -> None:
+    """Name the twins, the first of them; JSON and the report have all."""
+    from percert.evaluation.copies_twins import twins_words
+
+    if not twins:
+        return
+    complain(f"{twins_words(twins)}:")
+    for group in twins[:SHOWN]:
+        complain(f"  {', '.join(map(str, group))}")
+    if len(twins) > SHOWN:
+        complain(f"  and {len(twins) - SHOWN} more groups")
 
 
 def _show(results: "list[DetectorResult]", out: Path) -> None:

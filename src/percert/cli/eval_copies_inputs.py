@@ -67,18 +67,21 @@ def make_detectors(
     return found
 
 
-def readable(paths: Sequence[Path]) -> tuple[list[Path], list[tuple[Path, str]]]:
-    """The images among ``paths`` that can be read, each once, and those that cannot, and why."""
+def readable(paths: Sequence[Path]) -> tuple[dict[Path, str], list[tuple[Path, str]]]:
+    """The images among ``paths`` that can be read, each once and with a hash of its pixels, and
+    those that cannot, and why.
+    """
+    from percert.evaluation.copies_twins import pixels_hash
     from percert.images import ImageError, find_images, iter_images
 
     files = list(dict.fromkeys(find_images(paths)))
-    good: list[Path] = []
+    good: dict[Path, str] = {}
     bad: list[tuple[Path, str]] = []
     for path, found in with_progress(iter_images(files), len(files), "reading"):
         if isinstance(found, ImageError):
             bad.append((path, found.reason))
         else:
-            good.append(path)
+            good[path] = pixels_hash(found)
     return good, bad
 
 

@@ -11,7 +11,7 @@ from percert.cli.eval_copies_inputs import make_detectors, weights_of
 from percert.cli.eval_runs import Evaluation, counting
 from percert.cli.failure import complain, one_line_errors
 from percert.cli.options import CheckpointOption, DeviceOption, JsonOption, MetricOption
-from percert.cli.output import say, show_table
+from percert.cli.output import listed, say, show_table
 
 if TYPE_CHECKING:
     from percert.attacks import Attack
@@ -152,7 +152,7 @@ def eval_retrieval(
             "attack": attack,
             "checked": "no query left its first image within its certificate",
             "scores": [asdict(entry) for entry in scores],
-            "bad": [{"path": name, "reason": reason} for name, reason in bad],
+            "bad": listed(bad),
         },
         as_json=as_json,
     )

@@ -10,7 +10,7 @@ from percert.cli.attack_options import OutOption, SeedOption
 from percert.cli.eval_input import Bar, read_budgets, read_size
 from percert.cli.failure import complain, one_line_errors
 from percert.cli.options import DeviceOption, JsonOption, MetricsOption, metric_and_file
-from percert.cli.output import emit_json, say, show_table
+from percert.cli.output import emit_json, listed, say, show_table
 
 
 @one_line_errors
@@ -124,7 +124,7 @@ def eval_stability(
         "out": str(out),
         "source": str(images),
         **stability_answer(rows),
-        "bad": [{"name": name, "reason": reason} for name, reason in bad],
+        "bad": listed(bad),
     }
     write_stability_report(out, rows, answer, settings)
     if as_json:

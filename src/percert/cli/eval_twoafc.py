@@ -107,7 +107,7 @@ def eval_twoafc(
     Where the metric has a proof, the run itself checks that certified <= empirical <= natural for
     every triplet, and stops with an error where a certificate is broken. --out gets report.html,
     scores.json, records.parquet and run.json; a run that was stopped goes on. Of several metrics,
-    each has a folder of its own there, beside a report of all.
+    each has a folder of its own there, beside a report of all. --json has the list "metrics".
 
     [bold]Examples[/bold]
 
@@ -159,7 +159,14 @@ def eval_twoafc(
             )
         }
     (first, *others) = found.values()
-    answer = _side_by_side(asked, found, out) if others else first.answer
+    answer = {
+        "out": str(out),
+        "source": asked.source,
+        "perturbed": asked.perturbed,
+        "metrics": [one.answer for one in found.values()],
+    }
+    if others:
+        _side_by_side(asked, found, answer, out)
     if as_json:
         emit_json(answer)
     else:
@@ -188,17 +195,11 @@ def _folders(out: Path, metrics: list[str]) -> list[Path]:
 
 
 def _side_by_side(
-    asked: "AskedTwoAFC", found: "dict[str, AnsweredTwoAFC]", out: Path
-) -> dict[str, Any]:
-    """The page of several metrics; what JSON says of them."""
+    asked: "AskedTwoAFC", found: "dict[str, AnsweredTwoAFC]", answer: dict[str, Any], out: Path
+) -> None:
+    """The page of several metrics, and what JSON says of them."""
     from percert.evaluation.twoafc_compared import write_compared
 
-    answer = {
-        "out": str(out),
-        "source": asked.source,
-        "perturbed": asked.perturbed,
-        "metrics": [one.answer for one in found.values()],
-    }
     count = next(iter(found.values())).scores[0].triplets
     write_compared(
         out,
@@ -207,7 +208,6 @@ def _side_by_side(
         f"{count} triplets of {asked.source}; what moves: {asked.perturbed}. Each metric's own "
         "report is in the folder that bears its name.",
     )
-    return answer
 
 
 def show_scores(scores: "Sequence[TwoAFCScores]") -> None:

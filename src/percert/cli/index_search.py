@@ -11,7 +11,7 @@ from percert.cli.index_progress import counted_progress
 from percert.cli.index_show import show_copies, show_duplicates, show_nearest, write_duplicates
 from percert.cli.index_threshold import AutoThresholdOption, find_threshold
 from percert.cli.options import CheckpointOption, DeviceOption, JsonOption, _finite
-from percert.cli.output import emit_json, say
+from percert.cli.output import emit_json, listed, say
 from percert.cli.progress import with_progress
 from percert.cli.store_metric import StoreMetricOption, StoreOption, metric_for_store
 
@@ -57,7 +57,7 @@ def search(
     Beside each distance stands the radius within which the image stays among the first k, whatever
     somebody does to IMAGE. With --eps come all images that could be the first after such a change,
     and whether the answer is certain. The search is exact: no stored image is left out. --json
-    gives the answer of one IMAGE as an object, those of several in the list "answers".
+    gives an answer an IMAGE in the list "answers".
 
     [bold]Examples[/bold]
 
@@ -94,8 +94,8 @@ def copies(
     """Which stored images is each IMAGE a copy of? None is missing, by proof.
 
     Certain copies stay copies for every change of IMAGE of up to --eps; possible ones could be
-    copies after such a change, and no image that is not listed could. --json gives the answer of
-    one IMAGE as an object, those of several in the list "answers".
+    copies after such a change, and no image that is not listed could. --json gives an answer an
+    IMAGE in the list "answers".
 
     [bold]Examples[/bold]
 
@@ -138,8 +138,9 @@ def duplicates(
 ) -> None:
     """Which stored images are copies of each other?
 
-    All pairs are compared, block by block. A link holds while both of its images change, each by
-    less than its radius, and a cluster stays connected within the smallest radius that it needs.
+    All pairs are compared, block by block; files with the same bytes are linked at distance 0. A
+    link holds while both of its images change, each by less than its radius, and a cluster stays
+    connected within the smallest radius that it needs.
 
     [bold]Examples[/bold]
 
@@ -156,13 +157,12 @@ def duplicates(
     limit, said = find_threshold(opened, threshold)
     with counted_progress("comparing") as progress:
         found = queries.duplicates(opened, limit, out=out, progress=progress)
-    paths = queries.paths_of(opened, {name for one in found.clusters for name in one.ids})
     if out is not None:
-        write_duplicates(out, found, paths, store, device, perf_counter() - began)
+        write_duplicates(out, found, store, device, perf_counter() - began)
     if as_json:
-        emit_json({**found.to_json(), "paths": paths, **said})
+        emit_json({**found.to_json(), **said})
     else:
-        show_duplicates(found, paths)
+        show_duplicates(found)
 
 
 def _open(store: str, name: str | None, checkpoint: Path | None, device: str) -> "Store":
@@ -197,16 +197,11 @@ def _groups(
 
 
 def _tell(answers: list[dict[str, Any]], bad: list[tuple[str, str]], as_json: bool) -> None:
-    """The JSON answer: that of one query itself, those of several in a list."""
-    if not as_json:
-        if not answers and not bad:
-            say("No images.")
-        return
-    more = {"bad": [{"path": path, "reason": reason} for path, reason in bad]} if bad else {}
-    if len(answers) == 1 and not bad:
-        emit_json(answers[0])
-    else:
-        emit_json({"answers": answers, **more})
+    """The JSON answer: a list, of one query as of many, and what could not be read."""
+    if as_json:
+        emit_json({"answers": answers, "bad": listed(bad)})
+    elif not answers and not bad:
+        say("No images.")
 
 
 def _end(bad: list[tuple[str, str]]) -> None:

@@ -2,8 +2,7 @@
 
 import math
 import sys
-from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -57,39 +56,42 @@ def show_copies(answer: "Copies") -> None:
         _table(answer.results, "radius l2", "certain")
 
 
-def show_duplicates(found: "Duplicates", paths: Mapping[str, str | None]) -> None:
+def show_duplicates(found: "Duplicates") -> None:
     """Links and clusters, the first of them."""
+    twins = len(found.twins)
+    same = f", {twins} of them of files with the same bytes," if twins else ""
     say(
-        f"{len(found.links)} links in {len(found.clusters)} clusters among {found.compared} pairs "
-        f"(distance <= {found.threshold:g}, {found.metric}).",
+        f"{len(found.links)} links{same} in {len(found.clusters)} clusters among {found.compared} "
+        f"pairs of images (distance <= {found.threshold:g}, {found.metric}).",
         style="bold",
     )
     for cluster in found.clusters[:SHOWN]:
-        say(f"{len(cluster.ids)} images, connected within l2 {_length(cluster.radius)}:")
-        for name in cluster.ids[:SHOWN]:
-            say(f"  {paths.get(name) or name}")
-        _rest(len(cluster.ids))
+        files = cluster.files
+        say(f"{len(files)} images, connected within l2 {_length(cluster.radius)}:")
+        for id, path in files[:SHOWN]:
+            say(f"  {path or id}")
+        _rest(len(files))
     _rest(len(found.clusters))
 
 
 def write_duplicates(
     out: Path,
     found: "Duplicates",
-    paths: Mapping[str, str | None],
     store: str,
     device: str,
     seconds: float,
 ) -> None:
-    """``records.parquet`` (links), ``clusters.parquet`` (an image a row) and ``run.json``."""
+    """``records.parquet`` (links), ``clusters.parquet`` (a file a row) and ``run.json``."""
     from percert.reports import write_records, write_run
+    from percert.search.results import Link
 
     links = [asdict(link) for link in found.links]
-    columns = {"first": str, "second": str, "view": str, "distance": float, "radius": float}
+    columns = {field.name: str for field in fields(Link)} | {"distance": float, "radius": float}
     write_records(out / "records.parquet", links, columns)
     members = [
-        {"cluster": place, "id": name, "path": paths.get(name), "radius": cluster.radius}
+        {"cluster": place, "id": id, "path": path, "radius": cluster.radius}
         for place, cluster in enumerate(found.clusters)
-        for name in cluster.ids
+        for id, path in cluster.files
     ]
     write_records(
         out / "clusters.parquet", members, {"cluster": int, "id": str, "path": str, "radius": float}
@@ -111,9 +113,17 @@ def _table(matches: "tuple[Match, ...]", radius: str, certain: str | None = None
         row = [_name(match), f"{match.distance:.4f}", f"{low:.4f} - {up:.4f}"]
         row += [_length(match.radius), match.view]
         rows.append(row + ([] if certain is None else ["yes" if match.certain else "possible"]))
+        rows += [[said, *[""] * (len(rows[-1]) - 1)] for said in _twins(match)]
     columns = [("image", "left"), ("distance", "right"), ("stays within", "right")]
     columns += [(radius, "right"), ("view", "left")]
     show_table(columns + ([] if certain is None else [(certain, "left")]), rows)  # type: ignore[arg-type]  # literals in a list
+
+
+def _twins(match: "Match") -> list[str]:
+    """The other files of the image, a line each."""
+    others = [f"  {path} (the same bytes)" for path in match.paths[1:]]
+    rest = len(others) - SHOWN
+    return others[:SHOWN] + ([f"  and {rest} more of the same bytes"] if rest > 0 else [])
 
 
 def _name(match: "Match") -> str:

@@ -10,7 +10,7 @@ import typer
 
 from percert.cli.failure import complain, fail, one_line_errors
 from percert.cli.options import CheckpointOption, DeviceOption, JsonOption
-from percert.cli.output import emit_json, say
+from percert.cli.output import emit_json, listed, say
 from percert.cli.progress import with_progress
 from percert.cli.store_metric import StoreMetricOption, StoreOption, metric_for_store
 
@@ -160,8 +160,7 @@ def _report(
     if as_json:
         answer: dict[str, Any] = {"store": store.path, **counts, "images": store.count}
         answer["views"] = list(store.views)
-        if bad:
-            answer["bad"] = [{"path": one.path, "reason": one.reason} for one in bad]
+        answer["bad"] = listed((one.path, one.reason or "") for one in bad)
         emit_json(answer)
     elif not each:
         said = ", ".join(f"{count} {what}" for what, count in counts.items())

@@ -3,7 +3,7 @@
 import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import typer
@@ -40,6 +40,15 @@ def show_table(
     for row in rows:
         table.add_row(*(Text(printable(cell)) for cell in row))
     console().print(table)
+
+
+def listed(bad: Iterable[tuple[str, str]]) -> list[dict[str, str]]:
+    """What could not be read, (path, reason) each, as JSON has it under ``bad``: always a list.
+
+    >>> listed([("a.png", "no such file")])
+    [{'path': 'a.png', 'reason': 'no such file'}]
+    """
+    return [{"path": path, "reason": reason} for path, reason in bad]
 
 
 def emit_json(answer: Mapping[str, Any]) -> None:

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -63,15 +63,21 @@ def find_pairs(
     return _once(found if out is None else _read_all(out))
 
 
-def clusters(pairs: Iterable[Pair]) -> list[Cluster]:
-    """Connected images, the largest cluster first, with the radius within which they stay so.
+def clusters(
+    pairs: Iterable[Pair], paths: Mapping[str, Sequence[str]] | None = None
+) -> list[Cluster]:
+    """Connected files, the largest cluster first, with the radius within which they stay so.
 
     The links of a cluster that hold longest connect it (a maximum spanning tree), and the radius
-    is the smallest of theirs: until then every link of the tree is there.
+    is the smallest of theirs: until then every link of the tree is there. A pair of an image with
+    itself links the files that hold it, which ``paths`` names by id.
 
     >>> [one.ids for one in clusters([Pair("b", "a", 0, 0.1, 2.0), Pair("c", "b", 0, 0.2, 1.0)])]
     [('a', 'b', 'c')]
+    >>> [one.paths for one in clusters([Pair("a", "a", 0, 0.0, 2.0)], {"a": ["1.png", "2.png"]})]
+    [('1.png', '2.png')]
     """
+    paths = paths or {}
     parent: dict[str, str] = {}
 
     def root(name: str) -> str:
@@ -84,14 +90,20 @@ def clusters(pairs: Iterable[Pair]) -> list[Cluster]:
     weakest: dict[str, float] = {}
     for pair in sorted(pairs, key=lambda one: -one.radius):
         first, second = root(pair.first), root(pair.second)
-        if first != second:
+        if first != second or pair.first == pair.second:
             parent[second] = first
             weakest[first] = pair.radius
     members: dict[str, list[str]] = {}
     for name in parent:
         members.setdefault(root(name), []).append(name)
-    found = [Cluster(tuple(sorted(ids)), weakest[top]) for top, ids in members.items()]
-    return sorted(found, key=lambda one: (-len(one.ids), one.ids))
+    found = [
+        Cluster(
+            tuple((id, path) for id in sorted(ids) for path in paths.get(id) or (None,)),
+            weakest[top],
+        )
+        for top, ids in members.items()
+    ]
+    return sorted(found, key=lambda one: (-len(one.files), one.ids))
 
 
 def _once(pairs: Iterable[Pair]) -> list[Pair]:

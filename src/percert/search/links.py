@@ -101,15 +101,15 @@ def _part(
                 if not bool(new.any()):
                     continue
                 query, row = found.query[new], found.place[new]
-                first = _Moving(mine[0][query], mine[1][query], mine[2][query])
-                second = _Moving(other.embeddings[row], other.bounds[row], other.pixel_errors[row])
+                first = Moving(mine[0][query], mine[1][query], mine[2][query])
+                second = Moving(other.embeddings[row], other.bounds[row], other.pixel_errors[row])
                 pairs = zip(
                     query.tolist(),
                     image[new].tolist(),
                     view[new].tolist(),
                     [found.ids[at] for at in new.nonzero()[:, 0].tolist()],
                     found.distance[new].tolist(),
-                    _both(first, second, threshold, stored).tolist(),
+                    radii_of_both(first, second, threshold, stored).tolist(),
                     strict=True,
                 )
                 for at, seen, through, name, distance, radius in pairs:
@@ -122,15 +122,15 @@ def _part(
 
 
 @dataclass(frozen=True)
-class _Moving:
-    """Rows that move, each with its own bound."""
+class Moving:
+    """Rows that move: embeddings ``(p, k)``, and of each its bound and its rounding ``(p,)``."""
 
     h: Embeddings
     bound: Vector
     error: Vector
 
 
-def _both(first: _Moving, second: _Moving, threshold: float, stored: Stored) -> Vector:
+def radii_of_both(first: Moving, second: Moving, threshold: float, stored: Stored) -> Vector:
     """How far both of each pair may move; 0 where one has no direction, or is no copy for sure."""
     radii = torch.zeros(len(first.h), dtype=torch.float64)
     groups = [torch.arange(len(first.h))]
@@ -145,7 +145,7 @@ def _both(first: _Moving, second: _Moving, threshold: float, stored: Stored) -> 
     return radii
 
 
-def _features(moving: _Moving, index: Tensor, stored: Stored) -> PixelFeatures:
+def _features(moving: Moving, index: Tensor, stored: Stored) -> PixelFeatures:
     """Rows in pixel units, each divided by its own bound (see ``certify.pixel_features``)."""
     bound = moving.bound[index].double()
     relative = stored.feature_error + STORED_ROUNDING + ROUNDING

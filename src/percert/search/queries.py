@@ -16,6 +16,7 @@ from percert.search.nearest import Item, nearest_images
 from percert.search.results import Answers, Copies, Duplicates, Link, Match, Nearest
 from percert.search.rivals import row_of, stored_features
 from percert.search.stored import Stored
+from percert.search.twins import shared_files, twin_pairs
 from percert.search.threshold import ALL_PAIRS_OF, AutoThreshold, auto_threshold, disjoint_pairs
 from percert.search.within import copies_within
 
@@ -43,7 +44,7 @@ def search(
     """
     features = query_features(store, images)
     found = nearest_images(store.blocks, features, k, eps, stored_as(store), device=_device(store))
-    paths = paths_of(store, {i.id for one in found for i in (*one.items, *(one.candidates or ()))})
+    paths = files_of(store, {i.id for one in found for i in (*one.items, *(one.candidates or ()))})
     answers = []
     for name, one in zip(_names(names, len(features)), found, strict=True):
         least = eps or 0.0
@@ -84,7 +85,7 @@ def copies(
     found = copies_within(
         store.blocks, features, threshold, eps or 0.0, stored_as(store), device=_device(store)
     )
-    paths = paths_of(store, {copy.item.id for one in found for copy in one})
+    paths = files_of(store, {copy.item.id for one in found for copy in one})
     return Answers(
         Copies(
             query=name,
@@ -107,8 +108,9 @@ def duplicates(
     """All pairs of stored images within ``threshold`` of each other, and their clusters.
 
     Each image as a whole is compared with every view of every other. Both images of a link may
-    move, each by less than its radius in its own pixels. With ``out``, the links go part by part
-    into that folder, and a run that was killed goes on. Memory holds two blocks and the links.
+    move, each by less than its radius in its own pixels. Files with the same bytes are linked at
+    distance 0. With ``out``, the links go part by part into that folder, and a run that was killed
+    goes on. Memory holds two blocks and the links.
     """
     work = Work(
         store=store.path,
@@ -126,11 +128,32 @@ def duplicates(
         progress,
         _device(store),
     )
-    links = (Link(p.first, p.second, store.views[p.view], p.distance, p.radius) for p in pairs)
+    shared = shared_files(store)
+    twins = twin_pairs(store, list(shared), threshold)
+    paths = files_of(store, {id for pair in pairs for id in (pair.first, pair.second)} - set(shared))
+    paths.update(shared)
+    whole = store.views[0]
+    links = [
+        Link(
+            p.first,
+            p.second,
+            next(iter(paths.get(p.first, ())), None),
+            next(iter(paths.get(p.second, ())), None),
+            store.views[p.view],
+            p.distance,
+            p.radius,
+        )
+        for p in pairs
+    ]
+    links += [
+        Link(p.first, p.second, shared[p.first][0], path, whole, p.distance, p.radius)
+        for p in twins
+        for path in shared[p.first][1:]
+    ]
     return Duplicates(
         threshold=threshold,
-        links=tuple(sorted(links, key=lambda one: (one.distance, one.first, one.second))),
-        clusters=tuple(clusters(pairs)),
+        links=tuple(sorted(links, key=_link_order)),
+        clusters=tuple(clusters([*pairs, *twins], paths)),
         compared=work.images * (work.images - 1) // 2,
         metric=store.metric_id.name,
     )
@@ -203,10 +226,16 @@ def _least_distances(store: "Store", h: Tensor, pairs: Tensor) -> Tensor:
     return torch.cat(found)
 
 
-def _match(store: "Store", item: Item, certain: bool, paths: dict[str, str | None]) -> Match:
+def _link_order(link: Link) -> tuple[float, str, str, str]:
+    return link.distance, link.first, link.second, link.second_path or ""
+
+
+def _match(store: "Store", item: Item, certain: bool, paths: dict[str, tuple[str, ...]]) -> Match:
+    files = paths.get(item.id, ())
     return Match(
         id=item.id,
-        path=paths.get(item.id),
+        path=files[0] if files else None,
+        paths=files,
         view=store.views[item.view],
         distance=item.distance,
         lower=item.lower,
@@ -216,12 +245,15 @@ def _match(store: "Store", item: Item, certain: bool, paths: dict[str, str | Non
     )
 
 
-def paths_of(store: "Store", ids: set[str]) -> dict[str, str | None]:
-    """A file that holds each image, where there is one."""
+def files_of(store: "Store", ids: set[str]) -> dict[str, tuple[str, ...]]:
+    """All files that hold each image, in order: none for one that was handed in as a tensor."""
     if not ids:
         return {}
-    found = store.rows(["id", "path"], sorted(ids))
-    return dict(zip(found["id"].to_pylist(), found["path"].to_pylist(), strict=True))
+    found = store.rows(["id", "paths"], sorted(ids))
+    return {
+        id: tuple(paths)
+        for id, paths in zip(found["id"].to_pylist(), found["paths"].to_pylist(), strict=True)
+    }
 
 
 def _names(names: Sequence[str] | None, count: int) -> list[str]:

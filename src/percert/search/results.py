@@ -16,11 +16,13 @@ class Match:
     the answer. ``radius`` is the l2 length in the query's pixels by which the query may move
     without changing what is said of this image: among the nearest it stays among the first k; of
     copies the verdict stays. ``certain`` says that ``radius`` is above eps (of copies: and that it
-    is one). ``view`` is the stored view that is nearest, ``path`` a file that holds the image.
+    is one). ``view`` is the stored view that is nearest, ``paths`` are all files with the very
+    bytes of the image, in order, and ``path`` is the first of them.
     """
 
     id: str
     path: str | None
+    paths: tuple[str, ...]
     view: str
     distance: float
     lower: float
@@ -94,10 +96,16 @@ Answer = TypeVar("Answer", Nearest, Copies)
 class Link:
     """Two stored images within the threshold. ``first`` is compared whole with ``view`` of
     ``second``. They stay within it while both move, each by less than ``radius`` in its pixels.
+
+    Two files of the same bytes are one image: ``first`` and ``second`` are the same id then, the
+    paths differ, and the distance is 0. Each other file of an image is linked with its first. A
+    path is ``None`` for an image that no file holds.
     """
 
     first: str
     second: str
+    first_path: str | None
+    second_path: str | None
     view: str
     distance: float
     radius: float
@@ -105,15 +113,34 @@ class Link:
 
 @dataclass(frozen=True)
 class Cluster:
-    """Images that links connect. They stay connected while each moves by less than ``radius``."""
+    """Images that links connect. They stay connected while each moves by less than ``radius``.
 
-    ids: tuple[str, ...]
+    ``files`` are (id, path), one of each file, and one (id, ``None``) of an image without any.
+    """
+
+    files: tuple[tuple[str, str | None], ...]
     radius: float
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The images, each once."""
+        return tuple(dict.fromkeys(id for id, _ in self.files))
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The files, twins among them."""
+        return tuple(path for _, path in self.files if path is not None)
+
+    def to_json(self) -> dict[str, Any]:
+        return {"ids": self.ids, "paths": self.paths, "radius": self.radius}
 
 
 @dataclass(frozen=True)
 class Duplicates:
-    """All pairs of a collection within ``threshold``, and the clusters that they make."""
+    """All pairs of a collection within ``threshold``, and the clusters that they make.
+
+    ``compared`` counts pairs of images. Links of two files of one image come besides.
+    """
 
     threshold: float
     links: tuple[Link, ...]
@@ -121,8 +148,13 @@ class Duplicates:
     compared: int
     metric: str
 
+    @property
+    def twins(self) -> tuple[Link, ...]:
+        """The links of files with the same bytes."""
+        return tuple(link for link in self.links if link.first == link.second)
+
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        return {**asdict(self), "clusters": [one.to_json() for one in self.clusters]}
 
     def to_pandas(self) -> "pd.DataFrame":
         frame = _pandas()
