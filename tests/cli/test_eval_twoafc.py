@@ -108,9 +108,9 @@ def test_all_three_images_move_and_sizes_are_set(nights, tmp_path, percert_json)
         *command(nights, tmp_path / "out", "--perturbed", "all", "--size", "12", "--limit", "1"),
         *("--linf", "0.01"),
     )
-    assert [(entry["norm"], entry["eps"]) for entry in answer["metrics"][0]["scores"][0]["attacked"]] == [
-        *(("l2", 0.05), ("l2", 5), ("linf", 0.01))
-    ]
+    assert [
+        (entry["norm"], entry["eps"]) for entry in answer["metrics"][0]["scores"][0]["attacked"]
+    ] == [*(("l2", 0.05), ("l2", 5), ("linf", 0.01))]
     rows = read_records(tmp_path / "out" / "records.parquet")
     assert {(row["height"], row["width"]) for row in rows} == {(12, 12)}
 

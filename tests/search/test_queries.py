@@ -290,7 +290,7 @@ def test_answers_are_typed_and_named(metric: EmbeddingMetric, tmp_path: "object"
     found = answers[0].to_json()
     assert set(found) == {"query", "k", "results", "radius_first", "radius_top_k", "metric"}
     assert set(found["results"][0]) == {
-        "id", "path", "view", "distance", "lower", "upper", "certain", "radius"
+        "id", "path", "paths", "view", "distance", "lower", "upper", "certain", "radius"
     }  # fmt: skip
     frame = answers.to_pandas()
     assert frame["query"].tolist() == ["x", "x", "y", "y"]

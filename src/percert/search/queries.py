@@ -16,8 +16,8 @@ from percert.search.nearest import Item, nearest_images
 from percert.search.results import Answers, Copies, Duplicates, Link, Match, Nearest
 from percert.search.rivals import row_of, stored_features
 from percert.search.stored import Stored
-from percert.search.twins import shared_files, twin_pairs
 from percert.search.threshold import ALL_PAIRS_OF, AutoThreshold, auto_threshold, disjoint_pairs
+from percert.search.twins import shared_files, twin_pairs
 from percert.search.within import copies_within
 
 if TYPE_CHECKING:
@@ -130,7 +130,9 @@ def duplicates(
     )
     shared = shared_files(store)
     twins = twin_pairs(store, list(shared), threshold)
-    paths = files_of(store, {id for pair in pairs for id in (pair.first, pair.second)} - set(shared))
+    paths = files_of(
+        store, {id for pair in pairs for id in (pair.first, pair.second)} - set(shared)
+    )
     paths.update(shared)
     whole = store.views[0]
     links = [

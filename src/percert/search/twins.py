@@ -43,7 +43,9 @@ def twin_pairs(store: "Store", ids: list[str], threshold: float) -> list[Pair]:
     for some in in_parts(ids, AT_ONCE):
         rows = store.rows(["id", "h", "bound", "pixel_error"], some)
         h, bound, error = (
-            torch.tensor(rows[name].combine_chunks().flatten().to_numpy()).view(len(rows), views, -1)
+            torch.tensor(rows[name].combine_chunks().flatten().to_numpy()).view(
+                len(rows), views, -1
+            )
             for name in ("h", "bound", "pixel_error")
         )
         whole = Moving(h[:, 0], bound[:, 0, 0], error[:, 0, 0])
