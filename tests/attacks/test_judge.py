@@ -67,16 +67,18 @@ def test_distances_are_those_of_the_file():
     assert torch.equal(verdict.distances["psnr"], metric(images, verdict.images_8bit))
 
 
-def test_scores_that_are_not_numbers_are_no_success():
-    images = torch.full((1, 3, 2, 2), 0.2)
-    verdict = judge(
-        lambda x: torch.full((len(x), 3), torch.nan),
-        images,
-        images + 0.1,
-        Untargeted(torch.tensor([0])),
-    )
-    assert not verdict.achieved.any()
-    assert not verdict.success_8bit.any()
+@pytest.mark.parametrize("score", [torch.nan, torch.inf])
+def test_scores_that_are_not_numbers_are_refused(score):
+    """They would count as robust, for nothing is larger than NaN."""
+
+    def model(images):
+        scores = bright(images)
+        scores[1, 0] = score
+        return scores
+
+    images, labels = torch.full((3, 3, 2, 2), 0.2), torch.zeros(3, dtype=torch.long)
+    with pytest.raises(ValueError, match="the logits of 1 of 3 images are NaN or infinite"):
+        judge(model, images, images + 0.1, Untargeted(labels))
 
 
 def test_judging_builds_no_graph_and_keeps_the_mode():

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from percert.attacks.attack import Watch, generators, go_on, gradient
 from percert.attacks.goal import LOSSES, Goal, LossName, Model
+from percert.attacks.prepare import prepared
 from percert.attacks.steps import BALL_NORMS, BallNorm, Found, random_point, steepest
 from percert.attacks.threat import LpBall
 from percert.check import check_budget, check_choice
@@ -39,6 +40,7 @@ class AutoPGD:
         check_choice(self.loss, LOSSES, "loss")
         check_budget(self.eps)
 
+    @prepared
     def __call__(
         self,
         model: Model,

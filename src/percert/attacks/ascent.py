@@ -7,6 +7,7 @@ from torch import Tensor
 
 from percert.attacks.attack import Watch, go_on, gradient, phases
 from percert.attacks.goal import Goal, LossName, Model
+from percert.attacks.prepare import prepared
 from percert.attacks.rescale import rescale
 from percert.attacks.steps import steepest
 from percert.tensors import Images
@@ -26,6 +27,7 @@ class NormalisedAscent:
     loss: LossName = "margin"
     rescale_steps: int = 8
 
+    @prepared
     def __call__(
         self,
         model: Model,

@@ -35,6 +35,27 @@ class Attack(Protocol):
     ) -> Images: ...
 
 
+class CatalogAttack(Protocol):
+    """An :class:`Attack` that takes labels wherever a goal is, and checks what it is given.
+
+    ``attack(model, images, labels)`` leaves the class of each label, ``(n,)`` integers from 0. Bad
+    images, labels and scores are a ``ValueError`` that says what is wrong with them; a model in
+    training mode is put into evaluation mode and back, with a warning. All of percert's attacks are
+    such, and :func:`~percert.attacks.run.run_attack` does the same for those of others.
+    """
+
+    def __call__(
+        self,
+        model: Model,
+        images: Images,
+        goal: Goal | Tensor,
+        /,
+        *,
+        seeds: Tensor | None = None,
+        watch: Watch | None = None,
+    ) -> Images: ...
+
+
 def go_on(watch: Watch | None, done: int, total: int, active: int) -> bool:
     """Whether an attack should do its next iteration: images are left, and nobody says stop."""
     return active > 0 and (watch is None or watch(done, total, active))

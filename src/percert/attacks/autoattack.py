@@ -12,6 +12,7 @@ from percert.attacks.apgd import apgd
 from percert.attacks.attack import Watch
 from percert.attacks.fab import fab
 from percert.attacks.goal import Goal, LossName, Model, Targeted, Untargeted
+from percert.attacks.prepare import prepared
 from percert.attacks.square import square
 from percert.attacks.steps import BALL_NORMS, BallNorm, Found
 from percert.attacks.threat import LpBall
@@ -47,6 +48,7 @@ class AutoAttack:
         check_choice(self.version, ("standard", "lipsim"), "version")
         check_budget(self.eps)
 
+    @prepared
     def __call__(
         self,
         model: Model,

@@ -5,7 +5,7 @@ from dataclasses import MISSING, dataclass, fields
 from importlib import import_module
 from typing import Any, get_args, get_origin, get_type_hints
 
-from percert.attacks.attack import Attack
+from percert.attacks.attack import CatalogAttack
 
 
 @dataclass(frozen=True)
@@ -169,7 +169,7 @@ def list_attacks() -> list[str]:
     return list(CATALOG)
 
 
-def create_attack(name: str, **options: Any) -> Attack:
+def create_attack(name: str, **options: Any) -> CatalogAttack:
     """The attack called ``name`` with its settings, those not given at their defaults.
 
     Raises ``ValueError`` for an unknown name or option, naming the nearest and what there is.
@@ -197,11 +197,11 @@ def create_attack(name: str, **options: Any) -> Attack:
     ]
     if missing:
         raise ValueError(f"attack {name}: option {missing[0]!r} must be given")
-    made: Attack = kind(**options)
+    made: CatalogAttack = kind(**options)
     return made
 
 
-def parse_attack(text: str) -> tuple[str, Attack]:
+def parse_attack(text: str) -> tuple[str, CatalogAttack]:
     """The attack in ``NAME`` or ``NAME:key=value,key=value``, as on a command line, with its name.
 
     >>> parse_attack("ascent:steps=20,loss=cross-entropy")[1].loss

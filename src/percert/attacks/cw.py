@@ -9,6 +9,7 @@ from percert.attacks.attack import Watch, generators, go_on, noise_like, phases
 from percert.attacks.cost import without_nan
 from percert.attacks.goal import Goal, Model
 from percert.attacks.nearest import Nearest, clearly, reached
+from percert.attacks.prepare import prepared
 from percert.attacks.rescale import rescale
 from percert.norms import l2_norm
 from percert.tensors import Images, Vector
@@ -33,6 +34,7 @@ class CarliniWagner:
             if not 0 < value < float("inf"):
                 raise ValueError(f"{name}: expected a finite number above 0, found {value}")
 
+    @prepared
     def __call__(
         self,
         model: Model,

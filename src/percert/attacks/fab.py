@@ -8,6 +8,7 @@ from torch import Tensor
 from percert.attacks.attack import Watch, generators, go_on, gradient, phases
 from percert.attacks.goal import Goal, Model
 from percert.attacks.hyperplane import to_hyperplane
+from percert.attacks.prepare import prepared
 from percert.attacks.steps import BALL_NORMS, BallNorm, random_point
 from percert.attacks.threat import length
 from percert.attacks.towards import gap, through_classes
@@ -41,6 +42,7 @@ class FastAdaptiveBoundary:
     def __post_init__(self) -> None:
         check_choice(self.norm, BALL_NORMS, "norm")
 
+    @prepared
     def __call__(
         self,
         model: Model,

@@ -8,6 +8,7 @@ from torch import Tensor
 from percert.attacks.attack import Watch, generators, go_on, phases
 from percert.attacks.goal import Goal, Model
 from percert.attacks.nearest import Nearest, annealed, clearly, reached
+from percert.attacks.prepare import prepared
 from percert.attacks.rescale import rescale
 from percert.attacks.steps import steepest
 from percert.attacks.surrogate import loss_slope, nudged
@@ -35,6 +36,7 @@ class FMN:
         if not 0 < self.gamma < 1:
             raise ValueError(f"gamma: expected a share between 0 and 1, found {self.gamma}")
 
+    @prepared
     def __call__(
         self,
         model: Model,

@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from percert.attacks.attack import Watch, go_on
 from percert.attacks.goal import FlipTriplet, Goal, Model, Targeted, Untargeted
+from percert.attacks.prepare import prepared
 from percert.tensors import Images
 
 
@@ -29,6 +30,7 @@ class Foolbox:
     eps: float | None = None
     steps: int | None = None
 
+    @prepared
     def __call__(
         self,
         model: Model,
@@ -45,9 +47,12 @@ class Foolbox:
             if not go_on(watch, row, len(images), len(images) - row):
                 break
             index = torch.tensor([row], device=images.device)
-            with _seeded(int(values[row]), images.device), torch.enable_grad():
+            with (
+                suppress(_NotAnImage),
+                _seeded(int(values[row]), images.device),
+                torch.enable_grad(),
+            ):
                 found = _run(attack, model, images[index], goal.select(index), self.eps)
-            if found.isfinite().all():
                 result[index] = found.clamp(0, 1)
         return result
 
@@ -82,7 +87,7 @@ def _run(attack: Any, model: Model, image: Images, goal: Goal, eps: float | None
     except NotImplementedError:
         raise ValueError(f"foolbox {type(attack).__name__}: eps must be given") from None
     found: Images = clipped.detach()
-    return found
+    return _checked(found)
 
 
 def _criterion(goal: Goal) -> Any:
@@ -109,7 +114,17 @@ class _Scores(nn.Module):
 
     def forward(self, images: Images) -> Tensor:
         model, goal = self.held
-        return goal.scores(model, images)
+        return goal.scores(model, _checked(images))
+
+
+class _NotAnImage(Exception):
+    """The attack has left the images behind, as it does after a gradient that is NaN."""
+
+
+def _checked(images: Images) -> Images:
+    if not images.isfinite().all():
+        raise _NotAnImage
+    return images
 
 
 @contextmanager

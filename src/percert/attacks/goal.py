@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from percert.check import check_choice, check_images
+from percert.check import check_choice, check_images, one_line
 from percert.metrics.metric import Metric
 from percert.tensors import Images, Vector
 
@@ -60,6 +60,9 @@ class Untargeted:
     labels: Tensor
     confidence: float = 0.0
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "labels", check_labels(self.labels))
+
     def __len__(self) -> int:
         return len(self.labels)
 
@@ -67,7 +70,7 @@ class Untargeted:
         return replace(self, labels=self.labels[index])
 
     def scores(self, model: Model, images: Images) -> Tensor:
-        return logits(model, images)
+        return logits(model, images, self.labels)
 
     def loss(self, scores: Tensor, kind: LossName = "margin") -> Vector:
         return -class_loss(scores, self.labels, kind)
@@ -87,6 +90,9 @@ class Targeted:
     labels: Tensor
     confidence: float = 0.0
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "labels", check_labels(self.labels))
+
     def __len__(self) -> int:
         return len(self.labels)
 
@@ -94,7 +100,7 @@ class Targeted:
         return replace(self, labels=self.labels[index])
 
     def scores(self, model: Model, images: Images) -> Tensor:
-        return logits(model, images)
+        return logits(model, images, self.labels)
 
     def loss(self, scores: Tensor, kind: LossName = "margin") -> Vector:
         if kind == "dlr":
@@ -122,6 +128,7 @@ class FlipTriplet:
     def __post_init__(self) -> None:
         check_images(self.left, "left")
         check_images(self.right, "right")
+        object.__setattr__(self, "choice", check_labels(self.choice, "choice"))
 
     @property
     def labels(self) -> Tensor:
@@ -136,8 +143,10 @@ class FlipTriplet:
         )
 
     def scores(self, model: Model, images: Images) -> Tensor:
-        distances = model(images, self.left), model(images, self.right)  # type: ignore[call-arg]
-        return -torch.stack(distances, 1).to(images.dtype)
+        distances = ask(model, images, self.left), ask(model, images, self.right)
+        scores = finite(-torch.stack(distances, 1), "distances")
+        check_range(self.choice, 2, "choice")
+        return scores.to(images.dtype)
 
     def loss(self, scores: Tensor, kind: LossName = "margin") -> Vector:
         return -class_loss(scores, self.choice, kind)
@@ -169,9 +178,9 @@ class MoveEmbedding:
         if embed is not None:
             with torch.no_grad():
                 reference = embed(self.reference)
-            moved: Tensor = (embed(images) - reference).square().sum(1, keepdim=True)
-            return moved.to(images.dtype)
-        distances: Tensor = model(self.reference, images)  # type: ignore[call-arg]
+            moved = (ask(embed, images) - reference).square().sum(1, keepdim=True)
+            return finite(moved, "embeddings").to(images.dtype)
+        distances = finite(ask(model, self.reference, images), "distances")
         return distances[:, None].to(images.dtype)
 
     def loss(self, scores: Tensor, kind: LossName = "margin") -> Vector:
@@ -181,15 +190,86 @@ class MoveEmbedding:
         return scores[:, 0] - self.beyond
 
 
-def logits(model: Model, images: Images) -> Tensor:
-    """A classifier's logits, checked: ``(n, classes)`` with at least two classes."""
-    scores = model(images)  # type: ignore[call-arg]
+class NonFiniteScores(ValueError):
+    """A model says NaN or infinity of an image."""
+
+
+def ask(model: Callable[..., Tensor], *images: Images) -> Tensor:
+    """What ``model`` says of ``images``.
+
+    Raises ``ValueError``, in one line, where torch cannot compute it, as for a size that the model
+    is not made for; memory that does not suffice stays torch's own error.
+    """
+    try:
+        return model(*images)
+    except torch.OutOfMemoryError:
+        raise
+    except (RuntimeError, AssertionError) as error:
+        found = " and ".join(str(tuple(batch.shape)) for batch in images)
+        raise ValueError(f"model: fails on images {found}: {one_line(error)}") from error
+
+
+def finite(scores: Tensor, what: str) -> Tensor:
+    """``scores`` (``(n, ...)``), if they are all numbers.
+
+    Raises :class:`NonFiniteScores`, which says of how many images they are not.
+
+    >>> finite(torch.tensor([[0.0], [torch.nan]]), "logits")
+    Traceback (most recent call last):
+    percert.attacks.goal.NonFiniteScores: model: the logits of 1 of 2 images are NaN or ...
+    """
+    good = scores.detach().flatten(1).isfinite().all(1) if scores.ndim > 1 else scores.isfinite()
+    if not good.all():
+        bad = len(good) - int(good.sum())
+        raise NonFiniteScores(
+            f"model: the {what} of {bad} of {len(good)} images are NaN or infinite, "
+            "which decides nothing"
+        )
+    return scores
+
+
+def check_labels(labels: Tensor, name: str = "labels") -> Tensor:
+    """``labels`` as int64, if they are integers in a tensor ``(n,)``.
+
+    >>> check_labels(torch.tensor([0.0]))
+    Traceback (most recent call last):
+    ValueError: labels: expected integers, found torch.float32
+    """
+    if not isinstance(labels, Tensor):
+        raise ValueError(f"{name}: expected a tensor of integers, found {type(labels).__name__}")
+    if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
+        raise ValueError(f"{name}: expected integers, found {labels.dtype}")
+    if labels.ndim != 1:
+        raise ValueError(f"{name}: expected shape (n,), found {tuple(labels.shape)}")
+    return labels.long()
+
+
+def check_range(labels: Tensor, classes: int, name: str = "labels") -> None:
+    """Raise ``ValueError`` for labels that are not among ``classes``, counted from 0."""
+    if len(labels):
+        low, high = torch.stack(torch.aminmax(labels)).tolist()
+        if low < 0 or high >= classes:
+            odd = low if low < 0 else high
+            raise ValueError(
+                f"{name}: expected classes from 0 to {classes - 1}, which is what the model has, "
+                f"found {odd}"
+            )
+
+
+def logits(model: Model, images: Images, labels: Tensor | None = None) -> Tensor:
+    """A classifier's logits, checked: ``(n, classes)``, finite, at least two classes.
+
+    ``labels``, where given, must be among the classes. Raises ``ValueError``.
+    """
+    scores = ask(model, images)
     if not isinstance(scores, Tensor) or scores.ndim != 2 or len(scores) != len(images):
         found = tuple(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
         raise ValueError(f"model: expected logits ({len(images)}, classes), found {found}")
     if scores.shape[1] < 2:
         raise ValueError(f"model: expected logits of at least 2 classes, found {scores.shape[1]}")
-    return scores.to(images.dtype)
+    if labels is not None:
+        check_range(labels, scores.shape[1])
+    return finite(scores, "logits").to(images.dtype)
 
 
 def class_margin(scores: Tensor, labels: Tensor) -> Vector:

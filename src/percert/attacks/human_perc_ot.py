@@ -8,6 +8,7 @@ from torch import Tensor
 from percert.attacks.attack import Watch, go_on, gradient, phases
 from percert.attacks.cost import cost_gradient, cost_of, cost_values, without_nan
 from percert.attacks.goal import Goal, LossName, Model
+from percert.attacks.prepare import prepared
 from percert.attacks.rescale import rescale
 from percert.attacks.steps import steepest
 from percert.attacks.surrogate import Validation, climb, demanding
@@ -37,6 +38,7 @@ class HumanPercOTLiteral:
     validate: Validation = "clip"
     checkpoint: str | None = None
 
+    @prepared
     def __call__(
         self,
         model: Model,
@@ -84,6 +86,7 @@ class HumanPercOT:
     rescale_steps: int = 8
     checkpoint: str | None = None
 
+    @prepared
     def __call__(
         self,
         model: Model,

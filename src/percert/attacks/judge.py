@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from percert.attacks.goal import Goal, Model
+from percert.attacks.prepare import check_attack, evaluating
 from percert.attacks.threat import Threat, Unbounded, length
 from percert.check import check_images, check_same_shape
 from percert.images import round_to_8bit
@@ -64,7 +65,7 @@ def judge(
     model: Model,
     images: Images,
     adversarial: Images,
-    goal: Goal,
+    goal: Goal | Tensor,
     *,
     threat: Threat | None = None,
     metrics: Mapping[str, Metric] | None = None,
@@ -83,16 +84,15 @@ def judge(
     >>> verdict.success_8bit, round(verdict.distances["linf"].item(), 4)
     (tensor([True]), 0.698)
     """
-    check_images(images)
+    goal = check_attack(images, goal)
     check_images(adversarial, "adversarial")
     check_same_shape(images, adversarial, "adversarial")
-    if len(goal) != len(images):
-        raise ValueError(f"goal: expected {len(images)} entries, one an image, found {len(goal)}")
     threat = threat or Unbounded()
     files = round_to_8bit(adversarial)
     change = files - images
-    margin = _margin(model, adversarial, goal)
-    margin_8bit = _margin(model, files, goal)
+    with evaluating(model):
+        margin = _margin(model, adversarial, goal)
+        margin_8bit = _margin(model, files, goal)
     distances = {
         "l1": length(change, "l1"),
         "l2": length(change, "l2"),

@@ -15,6 +15,7 @@ from percert.attacks.perceptual_ball import (
     perceptual_ball,
     rescale_inside,
 )
+from percert.attacks.prepare import prepared
 from percert.attacks.steps import Found, steepest
 from percert.attacks.surrogate import nudged
 from percert.check import check_budget, check_choice
@@ -47,6 +48,7 @@ class LagrangianPerceptual:
         check_budget(self.bound, "bound")
         check_choice(self.projection, PROJECTIONS, "projection")
 
+    @prepared
     def __call__(
         self,
         model: Model,

@@ -9,6 +9,7 @@ from percert.attacks.attack import Watch, generators, go_on, phases
 from percert.attacks.cost import cost_gradient
 from percert.attacks.goal import Goal, LossName, Model, Targeted
 from percert.attacks.nearest import Nearest, annealed, clearly, reached
+from percert.attacks.prepare import prepared
 from percert.attacks.rescale import rescale
 from percert.attacks.steps import steepest
 from percert.attacks.surrogate import loss_slope, nudged
@@ -28,6 +29,7 @@ class PerCAL:
     loss: LossName = "cross-entropy"
     rescale_steps: int = 0
 
+    @prepared
     def __call__(
         self,
         model: Model,

@@ -17,6 +17,7 @@ from percert.attacks.perceptual_ball import (
     perceptual_ball,
     rescale_inside,
 )
+from percert.attacks.prepare import prepared
 from percert.attacks.steps import Found, steepest
 from percert.attacks.surrogate import nudged
 from percert.check import check_budget, check_choice
@@ -51,6 +52,7 @@ class PerceptualPGD:
         check_budget(self.bound, "bound")
         check_choice(self.projection, PROJECTIONS, "projection")
 
+    @prepared
     def __call__(
         self,
         model: Model,

@@ -10,6 +10,7 @@ from torch import Tensor
 from percert.attacks.attack import Attack, Watch
 from percert.attacks.goal import Goal, Model
 from percert.attacks.judge import Verdict, join_verdicts, judge
+from percert.attacks.prepare import check_attack, evaluating
 from percert.attacks.threat import Threat
 from percert.metrics.metric import Metric
 from percert.tensors import Embeddings, Images
@@ -62,7 +63,7 @@ def run_attack(
     attack: Attack,
     model: Model,
     images: Images,
-    goal: Goal,
+    goal: Goal | Tensor,
     *,
     threat: Threat | None = None,
     metrics: Mapping[str, Metric] | None = None,
@@ -73,14 +74,16 @@ def run_attack(
 ) -> AttackResult:
     """Attack all ``images`` (``(n, 3, h, w)`` in [0, 1]) and judge them: one result for all.
 
-    The work is done in batches, as :func:`iter_attack` does it and with the same settings; that
-    function gives each batch's result as soon as it is there.
+    ``goal`` is what is wanted, or labels (``(n,)`` integers from 0) whose class each image is to
+    leave. A model in training mode is put into evaluation mode and back, with a warning. The work
+    is done in batches, as :func:`iter_attack` does it and with the same settings; that function
+    gives each batch's result as soon as it is there.
 
-    >>> from percert.attacks import Untargeted, create_attack
+    >>> from percert.attacks import create_attack
     >>> model = lambda images: torch.stack([1 - images.mean((1, 2, 3)), images.mean((1, 2, 3))], 1)
     >>> dark = torch.full((50, 3, 4, 4), 0.4)
-    >>> goal = Untargeted(torch.zeros(50, dtype=torch.long))
-    >>> result = run_attack(create_attack("ascent"), model, dark, goal)
+    >>> labels = torch.zeros(50, dtype=torch.long)
+    >>> result = run_attack(create_attack("ascent"), model, dark, labels)
     >>> int(result.verdict.success_8bit.sum())
     50
     """
@@ -103,7 +106,7 @@ def iter_attack(
     attack: Attack,
     model: Model,
     images: Images,
-    goal: Goal,
+    goal: Goal | Tensor,
     *,
     threat: Threat | None = None,
     metrics: Mapping[str, Metric] | None = None,
@@ -121,21 +124,39 @@ def iter_attack(
     """
     if batch_size < 1:
         raise ValueError(f"batch_size: expected at least 1, found {batch_size}")
+    goal = check_attack(images, goal)
     if seeds is None:
         seeds = torch.arange(len(images))
+    return _batches(attack, model, images, goal, threat, metrics, batch_size, seeds, watch, seconds)
+
+
+def _batches(
+    attack: Attack,
+    model: Model,
+    images: Images,
+    goal: Goal,
+    threat: Threat | None,
+    metrics: Mapping[str, Metric] | None,
+    batch_size: int,
+    seeds: Tensor,
+    watch: Watch | None,
+    seconds: float | None,
+) -> Iterator[AttackResult]:
     start = 0
     while start < len(images) or start == 0:
         index = torch.arange(start, min(start + batch_size, len(images)))
         try:
-            yield _one_batch(
-                attack, model, images, goal, index, threat, metrics, seeds, watch, seconds
-            )
+            with evaluating(model):
+                result = _one_batch(
+                    attack, model, images, goal, index, threat, metrics, seeds, watch, seconds
+                )
         except torch.OutOfMemoryError:
             if len(index) == 1:
                 raise
             torch.cuda.empty_cache()
             batch_size = max(1, len(index) // 2)
             continue
+        yield result
         start += max(len(index), 1)
 
 

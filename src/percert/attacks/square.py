@@ -7,6 +7,7 @@ from torch import Tensor
 
 from percert.attacks.attack import Watch, generators, go_on
 from percert.attacks.goal import LOSSES, Goal, LossName, Model
+from percert.attacks.prepare import prepared
 from percert.attacks.square_moves import DRAWS, move_l2, move_linf, start_l2, start_linf
 from percert.attacks.steps import BALL_NORMS, BallNorm, Found
 from percert.check import check_budget, check_choice
@@ -37,6 +38,7 @@ class Square:
         check_choice(self.loss, LOSSES, "loss")
         check_budget(self.eps)
 
+    @prepared
     def __call__(
         self,
         model: Model,

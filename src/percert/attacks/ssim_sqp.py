@@ -25,6 +25,7 @@ from percert.attacks.integer_step import (
     whole_levels,
 )
 from percert.attacks.local_cost import COSTS, CostName, local_cost
+from percert.attacks.prepare import prepared
 from percert.attacks.sparse_levels import sparse_levels
 from percert.attacks.surviving import surviving
 from percert.check import check_choice
@@ -63,6 +64,7 @@ class SSIMSQP:
     def __post_init__(self) -> None:
         check_choice(self.cost, COSTS, "cost")
 
+    @prepared
     def __call__(
         self,
         model: Model,

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from percert.attacks.attack import Watch, generators, go_on, phases
 from percert.attacks.goal import Goal, LossName, Model
+from percert.attacks.prepare import prepared
 from percert.attacks.rescale import rescale
 from percert.attacks.ssim_hessian import Border, dense_hessian, hessian
 from percert.attacks.steps import steepest
@@ -50,6 +51,7 @@ class SSIMStep:
     iterations: int = 100
     tolerance: float = 1e-4
 
+    @prepared
     def __call__(
         self,
         model: Model,

@@ -23,4 +23,4 @@ def thumbnail(side: int) -> EmbeddingMetric:
     name = f"thumbnail-{side}"
     layers = (SubtractMean(), Flatten())
     network = LipschitzNetwork(layers, resolution=(side, side), name=name)
-    return EmbeddingMetric(network, Resize((side, side), "box"), name=name).double()
+    return EmbeddingMetric(network, Resize((side, side), "box"), name=name).double().eval()

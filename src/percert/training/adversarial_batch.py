@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from percert.attacks import Attack, Untargeted, run_attack
+from percert.attacks.prepare import evaluating
 from percert.images import round_to_8bit
 from percert.tensors import Images
 from percert.training.example_weights import Bytes, Ints
@@ -68,15 +69,14 @@ class Centres:
 @contextmanager
 def frozen(model: nn.Module) -> Iterator[None]:
     """``model`` in evaluation mode, and its weights without gradients, for as long as it takes."""
-    training = model.training
     needed = [(value, value.requires_grad) for value in model.parameters()]
-    model.eval().requires_grad_(False)
-    try:
-        yield
-    finally:
-        model.train(training)
-        for value, had in needed:
-            value.requires_grad_(had)
+    with evaluating(model, warn=False):
+        model.requires_grad_(False)
+        try:
+            yield
+        finally:
+            for value, had in needed:
+                value.requires_grad_(had)
 
 
 def attack_batch(

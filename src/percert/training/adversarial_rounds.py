@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from percert.attacks import Attack
 from percert.attacks.cost import cost_of, cost_values
+from percert.attacks.goal import NonFiniteScores
 from percert.training.adversarial_batch import (
     Centres,
     Tally,
@@ -205,16 +206,19 @@ class _Round:
         source = images
         if (facts.round > 0).any():
             source = to_float(self.dataset.read(facts.source), self.device)
-        found = attack_batch(
-            self.attack,
-            self.model,
-            source if self.settings.origin == "clean" else images,
-            labels,
-            seeds=self.seeds[torch.from_numpy(places)],
-            tally=self.tally,
-            change=self.centres.of(facts.source, images) if self.centres else None,
-            attack_wrong=self.settings.attack_wrong,
-        )
+        try:
+            found = attack_batch(
+                self.attack,
+                self.model,
+                source if self.settings.origin == "clean" else images,
+                labels,
+                seeds=self.seeds[torch.from_numpy(places)],
+                tally=self.tally,
+                change=self.centres.of(facts.source, images) if self.centres else None,
+                attack_wrong=self.settings.attack_wrong,
+            )
+        except NonFiniteScores as error:  # the step before went too far
+            raise self.diverged(f"not finite any more ({error})") from error
         cost = cost_values(
             cost_of(self.settings.cost, images, model=self.model), source, found.images
         )
@@ -237,12 +241,15 @@ class _Round:
         losses = F.cross_entropy(self.model(images), labels, reduction="none")
         loss = (weights.to(losses) * losses).mean()
         if not torch.isfinite(loss):
-            hint = "; weights: normalised keeps steps short" * (self.settings.weights == "literal")
-            raise ValueError(f"round {self.number}: the loss is {loss.item()}{hint}")
+            raise self.diverged(str(loss.item()))
         self.optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         self.optimiser.step()
         self.tally.step_seconds += time.perf_counter() - began
+
+    def diverged(self, found: str) -> ValueError:
+        hint = "; weights: normalised keeps steps short" * (self.settings.weights == "literal")
+        return ValueError(f"round {self.number}: the loss is {found}{hint}")
 
 
 @dataclass(frozen=True)
