@@ -37,11 +37,14 @@ def test_adding_counts_what_is_new_known_and_doubled(store, photos, percert_json
     assert percert_json(*command) == {
         "store": str(store),
         "added": 4,
+        "moved": 0,
         "duplicate": 1,
         "unchanged": 0,
         "images": 4,
         "views": list(VIEW_SETS["standard"]),
         "bad": [],
+        "forgotten": [],
+        "unreachable": [],
     }
     again = percert_json(*command[:-2])
     assert (again["added"], again["unchanged"], again["images"]) == (0, 5, 4)
@@ -93,6 +96,44 @@ def test_removing_by_file_folder_and_id(added, photos, percert, percert_json):
     assert (gone["files"], gone["images"], gone["missing"]) == (2, 2, ["/nowhere"])
     assert (photos / "inside" / "noisy.png").exists()
     assert "0 images" in percert("index", "info", "--store", added).stdout
+
+
+def test_renamed_files_move_and_deleted_ones_are_pruned(added, photos, percert, percert_json):
+    (photos / "cat.png").rename(photos / "renamed.png")
+    gone = photos / "inside" / "small.png"
+    gone.unlink()
+    verdict = percert_json("index", "verify", "--store", added)
+    assert (verdict["sound"], verdict["missing"], verdict["unreachable"]) == (True, 2, 0)
+    said = percert("index", "verify", "--store", added).stdout
+    assert "2 files are gone: percert index prune forgets them" in said
+    again = percert("index", "add", photos, "--store", added, "--each").stdout
+    lines = {line["path"]: line for line in map(json.loads, again.splitlines())}
+    assert lines[str(photos / "renamed.png")]["was"] == str(photos / "cat.png")
+    assert "was" not in lines[str(photos / "inside" / "noisy.png")]
+    dry = percert_json("index", "prune", "--store", added, "--dry-run")
+    assert (dry["forgotten"], dry["images"]) == ([str(gone)], 0)
+    assert str(gone) in percert("index", "prune", "--store", added, "--dry-run").stdout
+    answer = percert_json("index", "add", photos, "--store", added, "--prune")
+    assert (answer["forgotten"], answer["images"]) == ([str(gone)], 3)
+    assert percert_json("index", "prune", "--store", added)["forgotten"] == []
+    shutil.rmtree(photos / "inside" / "deeper")
+    said = percert("index", "prune", photos, "--store", added).stdout
+    assert "Forgot 1 files that are gone, and 1 images" in said
+    assert "coffee.png" in said
+
+
+def test_pruning_names_what_may_be_unmounted(added, photos, percert, percert_json):
+    photos.rename(photos.with_name("away"))
+    for words in (("prune",), ("prune", photos)):
+        answer = percert_json("index", *words, "--store", added)
+        assert answer["forgotten"] == []
+        assert answer["unreachable"] == [{"path": str(photos), "files": 4}]
+    result = percert("index", "prune", "--store", added)
+    assert f"{photos}: nothing that was added is there (is it mounted?)" in result.stderr
+    assert "4 images" in result.stdout
+    photos.mkdir()
+    percert("index", "add", photos, "--store", added, "--prune", exit_code=1)  # no images found
+    assert "4 files lie below folders" in percert("index", "verify", "--store", added).stdout
 
 
 def test_verifying_a_sound_and_a_damaged_store(added, percert, percert_json):

@@ -266,7 +266,8 @@ def test_the_stages_account_for_the_time(store, photos):
 def test_files_are_forgotten_and_images_when_no_file_holds_them(store, photos):
     shutil.copy(photos / "1.png", photos / "copy.png")
     add_files(store, [photos])
-    assert remove_files(store, [str(photos / "1.png"), str(photos / "2.png"), "/nowhere"]) == 2
+    named = [str(photos / "1.png"), str(photos / "2.png")]
+    assert sorted(remove_files(store, [*named, "/nowhere"])) == named
     assert store.count == 7
     assert store.find_path(photos / "copy.png") == sha256(photos / "copy.png")
     id = sha256(photos / "5.png")

@@ -15,6 +15,7 @@ import pytest
 from percert.images import save_image
 from percert.search import open_store
 from percert.search.add import add_files
+from percert.search.prune import find_missing
 
 from .conftest import smooth_image
 
@@ -57,7 +58,7 @@ def start(tmp_path, many):
 def acknowledged(line):
     """(id, path) of a whole line; a line that was cut off has acknowledged nothing."""
     what, id, path = line.rstrip("\n").split(" ", 2)
-    assert what in ("added", "duplicate", "unchanged")
+    assert what in ("added", "moved", "duplicate", "unchanged")
     return id, path
 
 
@@ -92,6 +93,28 @@ def test_writers_killed_at_work_lose_and_double_nothing(tmp_path, metric, many, 
     store = check(tmp_path, metric, lines)
     assert store.count == COUNT
     assert store.verify().files == COUNT + 2
+
+
+def test_writers_killed_while_files_move_lose_nothing(tmp_path, metric, many, start):
+    """Every image keeps a file: its old one until the new one is stored, in one commit."""
+    add_files(open_store(tmp_path / "store", metric), [many])
+    for path in list(many.iterdir()):
+        path.rename(path.with_name(f"moved {path.name}"))
+    chance = random.Random(1)
+    lines = []
+    for _ in range(2):
+        writer = start(1)
+        lines.append(writer.stdout.readline())
+        time.sleep(chance.uniform(0, 0.3))
+        writer.send_signal(signal.SIGKILL)
+        lines += writer.stdout.readlines()
+        store = check(tmp_path, metric, lines)
+        verdict = store.verify()
+        assert (verdict.images, verdict.without_file) == (COUNT, 0)
+    assert Counter(one.what for one in add_files(store, [many]))["added"] == 0
+    store = check(tmp_path, metric, lines)
+    assert find_missing(store).gone == []
+    assert (store.count, store.verify().files) == (COUNT, COUNT + 2)
 
 
 def test_two_writers_at_once_store_every_image_once(tmp_path, metric, many, start):

@@ -3,11 +3,12 @@
 import os
 import shutil
 from collections import Counter
+from functools import partial
 
 import pytest
 
 from percert.search import open_store
-from percert.search.add import add_files
+from percert.search.add import add_files, iter_add
 from percert.search.outcome import Settings
 from percert.search.ray_add import iter_ray_add
 
@@ -60,3 +61,17 @@ def test_ray_stores_the_rows_of_the_local_engine(tmp_path, weighted, photos):
     again = list(iter_ray_add(there, inputs, workers=2, device="cpu"))
     assert Counter(one.what for one in again) == {"unchanged": 12, "bad": 3}
     assert there.count == 10
+    (photos / "2.png").rename(photos / "renamed.png")
+    (photos / "more.parquet").rename(photos / "again.parquet")
+    inputs[1] = photos / "again.parquet"
+    for store, engine in ((local, iter_add), (there, partial(iter_ray_add, device="cpu"))):
+        moved = [one for one in engine(store, inputs) if one.what == "moved"]
+        assert {(one.was, one.path) for one in moved} == {
+            (str(photos / "2.png"), str(photos / "renamed.png")),
+            *(
+                tuple(f"parquet:{photos / name}.parquet#{row}" for name in ("more", "again"))
+                for row in range(3)
+            ),
+        }
+    held = [sorted(store.rows(["paths"])["paths"].to_pylist()) for store in (local, there)]
+    assert held[0] == held[1]

@@ -3,6 +3,7 @@
 import typer
 
 from percert.cli.flowing import flowing
+from percert.cli.index_prune import prune
 from percert.cli.index_search import copies, duplicates, search
 from percert.cli.index_store import add, info, remove, verify
 
@@ -13,5 +14,5 @@ or an address such as s3://bucket/name. Adding is incremental, and may be stoppe
 """
 
 index = typer.Typer(no_args_is_help=True, help=flowing(ABOUT))
-for verb in (add, search, copies, duplicates, info, remove, verify):
+for verb in (add, search, copies, duplicates, info, remove, prune, verify):
     index.command(help=flowing(verb.__doc__), no_args_is_help=True)(verb)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from percert.cli.failure import complain, fail, one_line_errors
+from percert.cli.index_prune import pruned_json, show_pruned, warn_unreachable
 from percert.cli.options import CheckpointOption, DeviceOption, JsonOption
 from percert.cli.output import emit_json, listed, say
 from percert.cli.progress import with_progress
@@ -17,6 +18,7 @@ from percert.cli.store_metric import StoreMetricOption, StoreOption, metric_for_
 if TYPE_CHECKING:
     from percert.search import Store
     from percert.search.outcome import Outcome
+    from percert.search.prune import Pruned
 
 
 class Engine(str, Enum):
@@ -77,6 +79,14 @@ def add(
         ),
     ] = DecodeIn.AUTO,
     batch: Annotated[int, typer.Option(min=1, help="Images through the network at once.")] = 64,
+    prune: Annotated[
+        bool,
+        typer.Option(
+            "--prune",
+            help="Then forget the files below the folders that are given which are gone, as "
+            "percert index prune does.",
+        ),
+    ] = False,
     each: Annotated[
         bool,
         typer.Option(
@@ -88,7 +98,8 @@ def add(
     """Add images to a store, and make the store where there is none.
 
     A file whose path, size and time of change are those in the store is passed over, and one whose
-    bytes are stored already costs no embedding: its path is stored beside the other. A file that
+    bytes are stored already costs no embedding: its path is stored beside the other, or in its
+    place where the other is gone (a file that was renamed). A file that
     cannot be read is listed at the end, and the exit status is then 1; the others are added. What
     is reported as stored survives whatever happens; run the same command again after a crash. A
     parquet file needs a column image, of bytes or of structs with bytes.
@@ -103,6 +114,7 @@ def add(
     """
     from percert.search.add import count_images, iter_add
     from percert.search.outcome import Settings
+    from percert.search.prune import prune_store
     from percert.search.ray_add import iter_ray_add
     from percert.search.store import open_store, stored_metric
 
@@ -127,7 +139,7 @@ def add(
         )
     else:
         outcomes = iter_add(opened, inputs, settings)
-    counts: Counter[str] = Counter(added=0, duplicate=0, unchanged=0)
+    counts: Counter[str] = Counter(added=0, moved=0, duplicate=0, unchanged=0)
     bad: list[Outcome] = []
     for outcome in with_progress(outcomes, total, "adding"):
         if outcome.what == "bad":
@@ -135,13 +147,16 @@ def add(
             continue
         counts[outcome.what] += 1
         if each:
-            typer.echo(json.dumps({"what": outcome.what, "id": outcome.id, "path": outcome.path}))
+            was = {} if outcome.was is None else {"was": outcome.was}
+            line = {"what": outcome.what, "id": outcome.id, "path": outcome.path, **was}
+            typer.echo(json.dumps(line))
+    pruned = prune_store(opened, inputs) if prune else None
     if not as_json and not each and len(opened.views) > 1:
         say(
             f"{len(opened.views)} views an image, each an embedding and {_kib(opened):.1f} KiB: "
             f"{', '.join(opened.views)}."
         )
-    _report(opened, dict(counts), bad, total, as_json, each)
+    _report(opened, dict(counts), bad, pruned, total, as_json, each)
 
 
 def _kib(store: "Store") -> float:
@@ -153,6 +168,7 @@ def _report(
     store: "Store",
     counts: dict[str, int],
     bad: "list[Outcome]",
+    pruned: "Pruned | None",
     total: int,
     as_json: bool,
     each: bool,
@@ -161,10 +177,17 @@ def _report(
         answer: dict[str, Any] = {"store": store.path, **counts, "images": store.count}
         answer["views"] = list(store.views)
         answer["bad"] = listed((one.path, one.reason or "") for one in bad)
-        emit_json(answer)
-    elif not each:
+        emit_json({**answer, **pruned_json(pruned)})
+    elif each:
+        for path in pruned.files if pruned else ():
+            typer.echo(json.dumps({"what": "forgotten", "path": path}))
+    else:
+        if pruned is not None:
+            show_pruned(pruned)
         said = ", ".join(f"{count} {what}" for what, count in counts.items())
         say(f"{said}; the store holds {store.count} images.")
+    if pruned is not None:
+        warn_unreachable(pruned.unreachable)
     if bad:
         complain(f"{len(bad)} of {total} images could not be added:")
         for one in bad:
@@ -245,7 +268,8 @@ def verify(
     """Check that a store is sound; the exit status is 1 where it is not.
 
     Every name is there once, every file has its image, every embedding is finite and has its norm,
-    and every bound is the one that is proven. Nothing is changed.
+    and every bound is the one that is proven. Files that are gone are counted: that makes a store
+    out of date, not unsound. Nothing is changed.
 
     [bold]Example[/bold]
 
@@ -261,6 +285,13 @@ def verify(
     elif verdict.sound:
         more = f", {verdict.embedded} of them embedded again" if again else ""
         say(f"Sound: {verdict.images} images{more}, {verdict.files} files.")
+        if verdict.missing:
+            say(f"{verdict.missing} files are gone: percert index prune forgets them.")
+        if verdict.unreachable:
+            say(
+                f"{verdict.unreachable} files lie below folders of which nothing is there now "
+                "(are they mounted?)."
+            )
     for problem in verdict.problems:
         complain(problem)
     if not verdict.sound:

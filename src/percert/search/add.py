@@ -16,6 +16,7 @@ from percert.search.known import Known
 from percert.search.local import local_steps
 from percert.search.outcome import Outcome, Settings, Stages
 from percert.search.remove import remove_left_behind
+from percert.search.roots import remember_roots
 from percert.search.rows import in_parts, is_one_of
 from percert.search.settle import settle
 from percert.search.sources import count_sources
@@ -42,7 +43,8 @@ def iter_add(
 
     Folders are searched as :func:`percert.images.find_images` does; a parquet file is one that
     is named, with a column ``image`` (a struct with ``bytes``, or binary). A file whose path, size
-    and time of change are known costs nothing, one whose bytes are known costs reading. An image
+    and time of change are known costs nothing, one whose bytes are known costs reading; where these
+    were stored under a path that is gone, it has moved, and the new path takes its place. An image
     whose outcome has been handed out survives whatever happens to this process after. ``stages``
     collects the seconds that each stage takes. Raises ``ValueError`` for a store that was opened
     without a metric.
@@ -50,6 +52,8 @@ def iter_add(
     settings, stages = settings or Settings(), stages or Stages()
     began = time.perf_counter()
     metric = store.embedder()
+    inputs = list(inputs)
+    remember_roots(store, inputs)
     files, _ = count_sources(map(Path, inputs))
     steps = local_steps(files, Known(store), preparation(store.header, metric), settings, stages)
     yield from settle(store, steps, metric, settings, stages)

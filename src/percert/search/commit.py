@@ -5,8 +5,9 @@ import random
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from percert.search.missing import is_missing
 from percert.search.place import writing
 from percert.search.rows import FileRow, ImageRow, files_table, images_table, is_one_of
 
@@ -22,8 +23,16 @@ WORTH_AN_INDEX = 50_000
 T = TypeVar("T")
 
 
-def commit(store: "Store", images: Sequence[ImageRow], files: Sequence[FileRow]) -> set[str]:
+def commit(
+    store: "Store",
+    images: Sequence[ImageRow],
+    files: Sequence[FileRow],
+    left: Sequence[str] = (),
+) -> set[str]:
     """Store ``images`` under ids that are not there yet, then point ``files`` at their images.
+
+    ``left`` are names that some of ``files`` had before: they are forgotten in the same commit,
+    those of them that are still missing.
 
     Returns the ids of images that ``files`` hold and that are not there: another writer has removed
     them since they were looked up. Those files are left out.
@@ -44,15 +53,16 @@ def commit(store: "Store", images: Sequence[ImageRow], files: Sequence[FileRow])
         files = [row for row in files if row.id not in missing]
         if files:
             listed = files_table(files)
-            persist(
-                lambda: (
-                    store.files.merge_insert("path")
-                    .when_matched_update_all()
-                    .when_not_matched_insert_all()
-                    .execute(listed)
-                )
-            )
+            forget = [key for key in dict.fromkeys(left) if is_missing(key)]
+            persist(lambda: _put_files(store, listed, forget))
     return missing
+
+
+def _put_files(store: "Store", listed: Any, forget: Sequence[str]) -> None:
+    merge = store.files.merge_insert("path").when_matched_update_all().when_not_matched_insert_all()
+    for condition in is_one_of("path", forget, at_once=max(1, len(forget))):
+        merge = merge.when_not_matched_by_source_delete(condition)
+    merge.execute(listed)
 
 
 def _missing(store: "Store", ids: set[str]) -> set[str]:

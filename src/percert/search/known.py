@@ -1,8 +1,13 @@
 """What a store knows when an addition begins, to tell what need not be done again."""
 
-from typing import TYPE_CHECKING
+from functools import cached_property
+from typing import TYPE_CHECKING, Literal
 
-from percert.search.sources import Source
+from percert.search.missing import is_missing
+from percert.search.outcome import Outcome, Step
+from percert.search.roots import Roots, read_roots
+from percert.search.rows import FileRow
+from percert.search.sources import Source, key_path
 
 if TYPE_CHECKING:
     from percert.search.store import Store
@@ -22,6 +27,9 @@ class Known:
         self.row = {path: row for row, path in enumerate(self.files["path"].to_pylist())}
         images = store.images.search().select(["id", "bytes"]).to_arrow()
         self.ids = set(images["id"].to_pylist())
+        self.store = store
+        self._by_id: dict[str, list[int]] | None = None
+        self._missing: dict[str, dict[str, int]] = {}
 
     def id_at(self, key: str) -> str | None:
         """The image that the file ``key`` held."""
@@ -37,6 +45,50 @@ class Known:
             and (size is None or self.files["bytes"][row].as_py() == size)
             and self.files["id"][row].as_py() in self.ids
         )
+
+    def known_step(self, file: FileRow) -> Step:
+        """What is to be done for a file whose bytes have been read and are stored already."""
+        before = self.id_at(file.path)
+        if before == file.id:
+            return Step(Outcome(file.path, "unchanged", file.id), file=file)
+        was, left = self._moved_from(file)
+        what: Literal["moved", "duplicate"] = "duplicate" if was is None else "moved"
+        outcome = Outcome(file.path, what, file.id, was=was)
+        return Step(outcome, file=file, replaced=before, left=left)
+
+    def _moved_from(self, file: FileRow) -> tuple[str | None, tuple[str, ...]]:
+        """The file that ``file`` was, each told of once, and all that held its bytes and are gone.
+
+        Where the root of one cannot be reached, it may be unmounted, and ``file`` a copy; but a
+        renamed file keeps its time of change, which a copy made since does not have.
+        """
+        if file.id not in self._missing:
+            rows = ((str(self.files["path"][row]), row) for row in self._rows_of(file.id))
+            self._missing[file.id] = {path: row for path, row in rows if is_missing(path)}
+        missing = self._missing[file.id]
+        gone = [
+            path
+            for path, row in missing.items()
+            if self.files["mtime_ns"][row].as_py() == file.mtime_ns
+            or self._roots.is_reachable(self._roots.of(str(key_path(path)[0])))
+        ]
+        if not gone:
+            return None, ()
+        name = key_path(file.path)[0].name
+        was = next((path for path in gone if key_path(path)[0].name == name), gone[0])
+        del missing[was]
+        return was, tuple(gone)
+
+    def _rows_of(self, id: str) -> list[int]:
+        if self._by_id is None:
+            self._by_id = {}
+            for row, one in enumerate(self.files["id"].to_pylist()):
+                self._by_id.setdefault(one, []).append(row)
+        return self._by_id.get(id, [])
+
+    @cached_property
+    def _roots(self) -> Roots:
+        return Roots(read_roots(self.store), self.row)
 
     def unchanged_id(self, source: Source) -> str | None:
         """The id of ``source``'s image where it need not be read again."""

@@ -93,10 +93,7 @@ def _without_decoding(
     failure = first.get(item.id)
     if failure is not None:
         return _bad(item.source.key, failure)
-    before = known.id_at(item.source.key)
-    if before == item.id:
-        return Step(Outcome(item.source.key, "unchanged", item.id), file=item.file())
-    return Step(Outcome(item.source.key, "duplicate", item.id), file=item.file(), replaced=before)
+    return known.known_step(item.file())
 
 
 def _bad(path: str, error: ImageError) -> Step:

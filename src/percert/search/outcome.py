@@ -15,14 +15,16 @@ class Outcome:
     """What became of one image: of the file or row ``path``, with the content ``id``.
 
     ``what`` is ``"added"``: embedded and stored; ``"duplicate"``: its bytes are stored already,
-    and ``path`` beside them; ``"unchanged"``: stored before under this path; ``"bad"``: not
-    stored, for ``reason``. What is not bad is on disk when this is handed out.
+    and ``path`` beside them; ``"moved"``: they are stored under ``was``, which is not there any
+    more, and under ``path`` from now on; ``"unchanged"``: stored before under this path;
+    ``"bad"``: not stored, for ``reason``. What is not bad is on disk when this is handed out.
     """
 
     path: str
-    what: Literal["added", "duplicate", "unchanged", "bad"]
+    what: Literal["added", "moved", "duplicate", "unchanged", "bad"]
     id: str | None = None
     reason: str | None = None
+    was: str | None = None
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ class Step:
     """An outcome, and what must be on disk before it is handed out.
 
     ``prepared`` is an image still to be embedded, ``image`` one that is, ``file`` its file;
-    ``replaced`` the id that the file held before.
+    ``replaced`` the id that the file held before, ``left`` files that held the image and are gone.
     """
 
     outcome: Outcome
@@ -71,3 +73,4 @@ class Step:
     image: ImageRow | None = None
     file: FileRow | None = None
     replaced: str | None = None
+    left: tuple[str, ...] = ()

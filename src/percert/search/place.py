@@ -8,7 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from percert.check import one_line
-from percert.search.rows import StoreHeader, files_schema, images_schema, read_header
+from percert.search.rows import (
+    StoreHeader,
+    files_schema,
+    images_schema,
+    read_header,
+    roots_schema,
+)
 
 #: Addresses of LanceDB that are no folders: nothing can be locked there, and commits alone keep
 #: writers apart.
@@ -22,7 +28,7 @@ READ_AHEAD = {
 }
 #: Seconds after which a writer that holds the lock is taken for stuck; a commit takes less than 1.
 PATIENCE = 600
-_OURS = ("files.lance", "images.lance", LOCK)
+_OURS = ("files.lance", "images.lance", "roots.lance", LOCK)
 
 
 def is_remote(path: str) -> bool:
@@ -77,6 +83,21 @@ def open_tables(path: str, new: StoreHeader | None) -> tuple[Any, Any, StoreHead
     if files is None:
         raise ValueError(f"{path}: a damaged store, its table of files is missing")
     return images, files, header
+
+
+def open_roots(path: str, *, create: bool = False) -> Any:
+    """The table of the folders that were added to the store at ``path``.
+
+    It is made where it is missing and ``create`` is given, and otherwise ``None``: stores that were
+    made before there was one work as they are.
+    """
+    try:
+        connection = _connect(path)
+        if create:
+            return connection.create_table("roots", schema=roots_schema(), exist_ok=True)
+        return _open(connection, "roots")
+    except (OSError, RuntimeError) as error:
+        raise ValueError(f"{path}: its table of folders is damaged ({one_line(error)})") from error
 
 
 def writing(path: str) -> AbstractContextManager[Any]:

@@ -22,6 +22,7 @@ from percert.search.decode import decode_source, read_source
 from percert.search.embed_views import Preparation, Prepared, embed_prepared, preparation
 from percert.search.known import Known
 from percert.search.outcome import Outcome, Settings, Stages, Step
+from percert.search.roots import remember_roots
 from percert.search.rows import FileRow, ImageRow, in_parts
 from percert.search.settle import settle
 from percert.search.sources import Unit, count_sources, is_known, iter_units, unit_sources
@@ -84,6 +85,8 @@ def _steps(
     workers: int | None,
     device: str,
 ) -> Iterator[Step]:
+    inputs = list(inputs)
+    remember_roots(store, inputs)
     known = Known(store)
     files, _ = count_sources(map(Path, inputs))
     units: list[Unit] = []
@@ -100,14 +103,11 @@ def _steps(
     done: set[str] = set()
     for row in _embedded(store, units, known, settings, workers, device):
         key, id = row["key"], row["id"]
-        before = known.id_at(key)
         file = FileRow(key, id, row["bytes"], row["mtime_ns"])
         if row["reason"]:
             yield Step(Outcome(key, "bad", reason=row["reason"]))
-        elif before == id and id in known.ids:
-            yield Step(Outcome(key, "unchanged", id), file=file)
         elif id in known.ids or id in done:
-            yield Step(Outcome(key, "duplicate", id), file=file, replaced=before)
+            yield known.known_step(file)
         else:
             done.add(id)
             image = ImageRow(
@@ -118,7 +118,9 @@ def _steps(
                 row["bound"],
                 row["pixel_error"],
             )
-            yield Step(Outcome(key, "added", id), image=image, file=file, replaced=before)
+            yield Step(
+                Outcome(key, "added", id), image=image, file=file, replaced=known.id_at(key)
+            )
 
 
 def _embedded(

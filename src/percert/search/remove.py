@@ -1,13 +1,13 @@
 """Removing images and files from a store."""
 
 import datetime
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
 from percert.search.commit import persist
 from percert.search.place import writing
-from percert.search.rows import is_one_of
+from percert.search.rows import in_parts, is_one_of
 from percert.search.sources import path_key
 
 if TYPE_CHECKING:
@@ -31,16 +31,24 @@ def remove_images(store: "Store", ids: Sequence[str]) -> int:
     return removed
 
 
-def remove_files(store: "Store", keys: Sequence[str]) -> int:
-    """Forget the files ``keys``, and the images that no other file holds; how many files."""
-    removed = 0
-    for condition in is_one_of("path", dict.fromkeys(keys)):
+def remove_files(
+    store: "Store", keys: Sequence[str], *, only: Callable[[str], bool] = lambda key: True
+) -> list[str]:
+    """Forget the files ``keys``, and the images that no other file holds; which files there were.
+
+    Those alone for which ``only`` holds, asked while no other writer can commit.
+    """
+    removed: list[str] = []
+    for part in in_parts(dict.fromkeys(keys), 1000):
+        ids: set[str] = set()
         with writing(store.path):
             store.refresh()
-            gone = store.files.search().where(condition).select(["id"]).to_arrow()
-            removed += len(gone)
-            persist(partial(store.files.delete, condition))
-        remove_unheld(store, set(gone["id"].to_pylist()))
+            for condition in is_one_of("path", filter(only, part)):
+                gone = store.files.search().where(condition).select(["path", "id"]).to_arrow()
+                removed += gone["path"].to_pylist()
+                ids.update(gone["id"].to_pylist())
+                persist(partial(store.files.delete, condition))
+        remove_unheld(store, ids)
     return removed
 
 
@@ -94,7 +102,7 @@ def remove_named(store: "Store", names: Sequence[str]) -> tuple[int, list[str]]:
         within = (below, f"bytes:{escaped}", f"parquet:{below}", f"parquet:{key}#")
         keys = [path for path in every if path == key or path.startswith(within)]
         if keys:
-            removed += remove_files(store, keys)
+            removed += len(remove_files(store, keys))
         elif store.images.count_rows(next(is_one_of("id", [name]))):
             removed += len(of_id.get(name, []))
             remove_images(store, [name])

@@ -1,10 +1,11 @@
-"""The two tables of a store, in Arrow: one row an image, and one row a file that holds it.
+"""The tables of a store, in Arrow: one row an image, and one row a file that holds it.
 
 ``images``: ``id`` (the SHA-256 of the file's bytes, or the caller's name), ``bytes`` (the file's
 size; null for images that were handed in as tensors), ``height``, ``width``, then per view (see
 :mod:`percert.search.views`) the raw embedding in ``h``, its norm, the proven bound at the view's
 size and the error of pixel rounding; ``time``. ``files``: ``path``, the ``id`` that it held, its
-``bytes`` and ``mtime_ns`` then; ``time``. Both have a primary key by which LanceDB finds two
+``bytes`` and ``mtime_ns`` then; ``time``. A third, ``roots``, has the ``path`` of each folder that
+was added. All have a primary key by which LanceDB finds two
 writers of the same row.
 """
 
@@ -107,6 +108,13 @@ def files_schema() -> Any:
             pa.field("time", pa.timestamp("us", "UTC"), nullable=False),
         ]
     )
+
+
+def roots_schema() -> Any:
+    """The Arrow schema of ``roots``."""
+    import pyarrow as pa
+
+    return pa.schema([pa.field("path", pa.string(), nullable=False, metadata=_KEY)])
 
 
 def images_table(rows: Sequence[ImageRow], header: StoreHeader) -> Any:

@@ -25,6 +25,7 @@ class _Pending:
     files: list[FileRow] = field(default_factory=list)
     outcomes: list[Outcome] = field(default_factory=list)
     replaced: set[str] = field(default_factory=set)
+    left: list[str] = field(default_factory=list)
     since: float = field(default_factory=time.monotonic)
 
 
@@ -47,6 +48,7 @@ def settle(
         else:
             pending.files.append(step.file)
             pending.outcomes.append(step.outcome)
+            pending.left += step.left
             if step.image is not None:
                 pending.images.append(step.image)
             if step.prepared is not None:
@@ -67,7 +69,7 @@ def _flush(
 ) -> list[Outcome]:
     _embed(pending, metric, stages)
     began = time.perf_counter()
-    missing = commit(store, pending.images, pending.files)
+    missing = commit(store, pending.images, pending.files, pending.left)
     remove_unheld(store, pending.replaced)
     stages.committing += time.perf_counter() - began
     gone = "another writer has just removed the same image; add it again"

@@ -1,6 +1,7 @@
 """What is to be added: files, folders of files, and rows of parquet files, under lasting names."""
 
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,8 @@ from percert.images.load import open_file
 
 #: A larger file is no photograph; it would be read into memory whole.
 MAX_BYTES = 1 << 30
+#: What :func:`path_key` escapes: a backslash, and a byte that is no UTF-8.
+_ESCAPED = re.compile(rb"\\(?:\\|x([0-9a-f]{2}))")
 
 
 @dataclass(frozen=True)
@@ -169,9 +172,36 @@ def row_key(parquet: Path, row: int) -> str:
     return f"parquet:{path_key(parquet)}#{row}"
 
 
+def key_path(key: str) -> tuple[Path, int | None]:
+    r"""The path that a store calls ``key``, and the row of a parquet file: what names it undone.
+
+    >>> key_path("/a.png"), key_path("parquet:/data/train.parquet#7")
+    ((...Path('/a.png'), None), (...Path('/data/train.parquet'), 7))
+    >>> os.fsencode(key_path("bytes:/caf\\xe9.png")[0])
+    b'/caf\xe9.png'
+    """
+    row = None
+    if key.startswith("parquet:"):
+        key, _, number = key.removeprefix("parquet:").rpartition("#")
+        row = int(number)
+    if key.startswith("bytes:"):
+        escaped = key.removeprefix("bytes:").encode()
+        key = os.fsdecode(_ESCAPED.sub(_unescaped, escaped))
+    return Path(key), row
+
+
+def _unescaped(found: "re.Match[bytes]") -> bytes:
+    return bytes.fromhex(found[1].decode()) if found[1] else b"\\"
+
+
+def count_rows(path: Path) -> int:
+    """The rows of a parquet file with images. Raises ``OSError`` or ``ValueError`` for another."""
+    return sum(unit.rows for unit in _row_groups(path))
+
+
 def _rows(path: Path) -> int:
     try:
-        return sum(unit.rows for unit in _row_groups(path))
+        return count_rows(path)
     except (OSError, ValueError):
         return 1  # it is listed as bad
 

@@ -17,6 +17,7 @@ from percert.search.views import parse_views
 
 if TYPE_CHECKING:
     from percert.search.add import Added
+    from percert.search.prune import Pruned
     from percert.search.results import Answers, Copies, Duplicates, Nearest
     from percert.search.verify import Verdict
 
@@ -222,6 +223,17 @@ class Store:
         from percert.search.remove import remove_images
 
         return remove_images(self, ids)
+
+    def prune(
+        self,
+        below: Sequence[str | os.PathLike[str]] | None = None,
+        *,
+        dry_run: bool = False,
+    ) -> "Pruned":
+        """Forget the files that are gone; see :func:`percert.search.prune.prune_store`."""
+        from percert.search.prune import prune_store
+
+        return prune_store(self, below, dry_run=dry_run)
 
     def verify(self, again: int = 0) -> "Verdict":
         """Whether the store is sound; see :func:`percert.search.verify.verify_store`."""

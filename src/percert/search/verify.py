@@ -4,7 +4,6 @@ import string
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,8 +12,9 @@ import torch
 from percert.images import ImageError
 from percert.search.decode import Encoded, read_source
 from percert.search.embed_views import embed_prepared, preparation, prepare_image, view_bounds
+from percert.search.prune import find_missing
 from percert.search.rows import files_schema, images_schema
-from percert.search.sources import Source
+from percert.search.sources import Source, key_path
 
 if TYPE_CHECKING:
     from percert.search.store import Block, Store
@@ -34,7 +34,9 @@ class Verdict:
     ``images`` and ``files`` were checked, ``embedded`` of the images embedded again from their
     files. ``without_file`` images have no file: those that were handed in as tensors
     (``tensors`` of them), and any whose writer was killed before it said that they are stored;
-    the next addition completes or removes these.
+    the next addition completes or removes these. ``missing`` files are not there any more, and
+    ``unreachable`` ones lie below a root of which nothing is there now
+    (:class:`percert.search.prune.Missing`): that makes a store out of date, not unsound.
     """
 
     problems: list[str]
@@ -43,6 +45,8 @@ class Verdict:
     tensors: int
     without_file: int
     embedded: int = 0
+    missing: int = 0
+    unreachable: int = 0
 
     @property
     def sound(self) -> bool:
@@ -97,7 +101,11 @@ def verify_store(store: "Store", again: int = 0) -> Verdict:
         embedded, moved = _again(store, again)
         problems += moved
     without = len(there - set(holding))
-    return Verdict(problems, len(ids), len(holding), tensors, without, embedded)
+    away = find_missing(store)
+    unreachable = sum(away.unreachable.values())
+    return Verdict(
+        problems, len(ids), len(holding), tensors, without, embedded, len(away.gone), unreachable
+    )
 
 
 def _embeddings(store: "Store", images: Any) -> list[str]:
@@ -143,9 +151,10 @@ def _again(store: "Store", count: int) -> tuple[int, list[str]]:
     step = max(1, len(files) // count)
     embedded, moved = 0, []
     for row in files.take(list(range(0, len(files), step))[:count]).to_pylist():
-        if not row["path"].startswith("/"):
-            continue  # a row of a parquet file, or a name that had to be escaped
-        read = read_source(Source(row["path"], -1, row["mtime_ns"], Path(row["path"])))
+        path, parquet_row = key_path(row["path"])
+        if parquet_row is not None:
+            continue
+        read = read_source(Source(row["path"], -1, row["mtime_ns"], path))
         if isinstance(read, ImageError) or read.id != row["id"]:
             continue
         (fresh,) = embed_prepared(metric, [prepare_image(_decoded(read), read.id, 0, how)])
