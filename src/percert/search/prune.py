@@ -36,9 +36,7 @@ class Pruned:
     unreachable: dict[str, int]
 
 
-def find_missing(
-    store: "Store", below: Sequence[str | os.PathLike[str]] | None = None
-) -> Missing:
+def find_missing(store: "Store", below: Sequence[str | os.PathLike[str]] | None = None) -> Missing:
     """Look for every file of the store, or for those ``below`` some folders, files among them."""
     store.refresh()
     names = store.files.search().select(["path"]).to_arrow()["path"].to_pylist()

@@ -118,9 +118,7 @@ def _steps(
                 row["bound"],
                 row["pixel_error"],
             )
-            yield Step(
-                Outcome(key, "added", id), image=image, file=file, replaced=known.id_at(key)
-            )
+            yield Step(Outcome(key, "added", id), image=image, file=file, replaced=known.id_at(key))
 
 
 def _embedded(
