@@ -1,6 +1,7 @@
 """Connections that send their request too slowly, or never."""
 
 import asyncio
+import socket
 import time
 
 import pytest
@@ -66,3 +67,25 @@ def test_a_request_that_arrives_in_time_is_answered():
     heard, _ = asyncio.run(_talk(whole))
     assert heard.startswith(b"HTTP/1.1 200")
     assert heard.endswith(b"well\r\n0\r\n\r\n")
+
+
+def test_no_packet_of_an_answer_waits_for_an_acknowledgement():
+    async def look():
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            config = uvicorn.Config(_answer, http=impatient(5), lifespan="off")
+            server = uvicorn.Server(config)
+            task = asyncio.create_task(server._serve([listener]))
+            while not server.started:
+                await asyncio.sleep(0.01)
+            _, writer = await asyncio.open_connection(*listener.getsockname())
+            while not server.server_state.connections:
+                await asyncio.sleep(0.01)
+            (connection,) = server.server_state.connections
+            opened = connection.transport.get_extra_info("socket")
+            held = opened.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+            writer.close()
+            server.should_exit = True
+            await task
+            return held
+
+    assert asyncio.run(look()) != 0

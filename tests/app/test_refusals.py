@@ -172,6 +172,7 @@ def test_a_name_keeps_its_last_part_and_its_length():
         {"Origin": "http://localhost:81"},
         {"Sec-Fetch-Site": "cross-site"},
         {"Sec-Fetch-Site": "same-site"},
+        {"Sec-Fetch-Site": "cross-site", "Origin": "http://localhost"},
     ],
 )
 def test_posts_of_other_sites_are_refused(client, headers):
@@ -182,7 +183,14 @@ def test_posts_of_other_sites_are_refused(client, headers):
 
 
 @pytest.mark.parametrize(
-    "headers", [{}, {"Origin": "http://localhost"}, {"Sec-Fetch-Site": "same-origin"}]
+    "headers",
+    [
+        {},
+        {"Origin": "http://localhost"},
+        {"Sec-Fetch-Site": "same-origin"},
+        {"Sec-Fetch-Site": "same-origin", "Origin": "null"},
+        {"Sec-Fetch-Site": "none", "Origin": "null"},
+    ],
 )
 def test_posts_of_the_page_itself_and_of_programs_are_answered(client, headers):
     assert compare(client, png(), headers=headers).status_code == 200
@@ -237,7 +245,7 @@ def test_every_answer_tells_the_browser_to_run_nothing_of_others(client, path):
     assert "default-src 'none'" in policy
     assert "unsafe" not in policy
     assert headers["X-Content-Type-Options"] == "nosniff"
-    assert headers["Referrer-Policy"] == "no-referrer"
+    assert headers["Referrer-Policy"] == "same-origin"
     assert "access-control-allow-origin" not in headers
 
 

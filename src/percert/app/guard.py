@@ -103,16 +103,18 @@ def same(given: str, known: str) -> bool:
 def is_cross_site(headers: Mapping[str, str], host: str) -> bool:
     """Whether a browser says that a page of another origin makes this request.
 
-    Programs that are no browsers send neither header, and have no cookies to steal.
+    ``Sec-Fetch-Site`` decides where it is sent: no page can set it, whereas ``Origin`` is "null"
+    where a referrer policy hides it. Browsers leave it out on plain HTTP to other machines, and
+    ``Origin`` decides. Programs that are no browsers send neither, and have no cookies to steal.
 
     >>> is_cross_site({"origin": "http://evil.example"}, "127.0.0.1:8000")
     True
-    >>> is_cross_site({"sec-fetch-site": "same-origin"}, "127.0.0.1:8000")
+    >>> is_cross_site({"sec-fetch-site": "same-origin", "origin": "null"}, "127.0.0.1:8000")
     False
     """
     site = headers.get("sec-fetch-site")
-    if site is not None and site not in ("same-origin", "none"):
-        return True
+    if site is not None:
+        return site not in ("same-origin", "none")
     origin = headers.get("origin")
     return origin is not None and urlsplit(origin).netloc.lower() != host.lower()
 
