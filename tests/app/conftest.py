@@ -1,4 +1,4 @@
-"""A server inside the test, with a tiny linear classifier, and images to send to it."""
+"""A server inside the test, with tiny classifiers, and images to send to it."""
 
 import io
 import socket
@@ -7,9 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
-from torch import nn
 
 pytest.importorskip("fastapi", reason="the app needs its extra: pip install 'percert[app]'")
 
@@ -17,32 +15,15 @@ import uvicorn
 from starlette.testclient import TestClient
 
 from percert.app.limits import Limits
-from percert.app.loaded import Loaded
+from percert.app.loaded import Classifier, Loaded
 from percert.app.server import create_app
-
-
-class Brightness(nn.Module):
-    """Two classes, dark and bright: the logits are linear in the mean, and cross at 1/2."""
-
-    class_names = ("dark", "bright")
-
-    def forward(self, images):
-        mean = images.mean((1, 2, 3))
-        return 40 * torch.stack([0.5 - mean, mean - 0.5], 1)
-
-
-class Stubborn(nn.Module):
-    """Says the same whatever it sees: attacks on it run until they are stopped."""
-
-    class_names = ()
-
-    def forward(self, images):
-        return images.mean((1, 2, 3))[:, None] * 0 + torch.tensor([[1.0, 0.0]])
 
 
 @pytest.fixture(scope="session")
 def loaded() -> Loaded:
-    return Loaded(classifiers={"brightness": Brightness(), "stubborn": Stubborn()})
+    kinds = ("Brightness", "Stubborn", "Deaf")
+    models = {kind.lower(): Classifier(f"tests.app.models:{kind}") for kind in kinds}
+    return Loaded(classifiers=models)
 
 
 @pytest.fixture
@@ -65,9 +46,19 @@ def serve(loaded, tmp_path) -> Iterator:
         client.__exit__(None, None, None)
 
 
+@pytest.fixture(scope="session")
+def shared(loaded, tmp_path_factory) -> Iterator:
+    """A client of one server for all tests that leave nothing behind."""
+    folder = tmp_path_factory.mktemp("shared")
+    with TestClient(create_app(loaded, folder), base_url="http://localhost") as client:
+        client.folder = folder
+        yield client
+
+
 @pytest.fixture
-def client(serve):
-    return serve()
+def client(shared):
+    shared.cookies.clear()
+    return shared
 
 
 @pytest.fixture(scope="session")

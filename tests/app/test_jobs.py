@@ -2,22 +2,35 @@
 
 import io
 import json
+import os
+import signal
 import threading
 import time
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 from tests.app.conftest import png, wait_for
 
+from percert.app import child, jobs
+from percert.app.bench import Setting
+from percert.app.child import TookTooLong
 from percert.app.job import Job
 from percert.app.jobs import Jobs
 from percert.app.limits import Limits
+from percert.app.loaded import Loaded
 from percert.app.refusal import Refused
+from percert.app.run import Run
 from percert.app.workers import Workers
 
-ENDLESS = {"model": "stubborn", "attack": "ascent:steps=100000000"}
+
+@pytest.fixture
+def client(serve):
+    """A server of its own for each: jobs take turns, and leave files."""
+    return serve()
+
+
+ENDLESS = {"model": "stubborn", "attack": "ascent:steps=100000"}
 
 
 def attack(client, image=None, **form):
@@ -86,7 +99,7 @@ def test_a_large_image_is_reduced_and_that_is_said(serve):
         ({"attack": "human-perc-ot:checkpoint=/etc/passwd"}, "files cannot be named here"),
         ({"attack": "human-perc-ot:cost=lpips-alex"}, "cost: expected one of"),
         ({"attack": "lpa:metric=dreamsim"}, "metric: expected one of"),
-        ({"model": "resnet"}, "expected one of brightness, stubborn, found 'resnet'"),
+        ({"model": "resnet"}, "expected one of brightness, stubborn, deaf, found 'resnet'"),
         ({"target": "-1"}, "target: Input should be greater"),
     ],
 )
@@ -207,72 +220,160 @@ def test_there_are_only_the_pictures_that_a_job_made(client):
         assert client.get(f"/api/v1/jobs/{job}/pictures/{name}").status_code == 404
 
 
-def test_a_job_that_does_not_look_at_the_clock_is_given_up(tmp_path):
-    jobs = Jobs(Limits(job_seconds=0.01), tmp_path)
-    job, go = jobs.create("attack"), threading.Event()
-    jobs.start(job, lambda job: go.wait(30))
-    while job.state != "running":
-        time.sleep(0.01)
-    job.began -= 60
-    jobs.tidy()
-    assert (job.state, job.reason) == ("failed", "It took more than 0.01 seconds.")
-    go.set()
-    assert jobs.close(10)
-    assert job.state == "failed"
+@pytest.mark.parametrize("number", ["steps", "rescale_steps"])
+def test_numbers_of_clients_have_bounds(client, number):
+    answer = attack(client, attack=f"ascent:{number}=1000000000")
+    assert answer.status_code == 422
+    assert f"{number}: expected at most 100000, found 1e+09" in answer.json()["reason"]
+    answer = attack(client, attack="ascent:step=inf")
+    assert (answer.status_code, "step: expected at most" in answer.text) == (422, True)
 
 
-def test_a_defect_ends_the_job_and_not_the_worker(tmp_path, caplog):
-    jobs = Jobs(Limits(), tmp_path)
-    broken, sound = jobs.create("attack"), jobs.create("attack")
-    jobs.start(broken, lambda job: [][1])
-    jobs.start(sound, lambda job: 7)
-    until = time.monotonic() + 30
-    while not sound.over and time.monotonic() < until:
+def test_a_job_that_never_looks_at_the_clock_is_ended_and_the_next_one_runs(serve, monkeypatch):
+    monkeypatch.setattr(jobs, "GRACE", 0.5)
+    client = serve(limits=Limits(jobs=1, job_seconds=1.0))
+    stuck = wait_for(client, attack(client, model="deaf").json()["id"])
+    assert (stuck["state"], stuck["reason"]) == ("failed", "It took more than 1 seconds.")
+    found = wait_for(client, attack(client, attack="ascent:step=1.0").json()["id"])
+    assert found["result"]["success_8bit"] is True
+
+
+def test_cancelling_frees_the_place_of_a_job_that_does_not_listen(serve, monkeypatch):
+    monkeypatch.setattr(child, "GRACE", 0.5)
+    client = serve(limits=Limits(jobs=1))
+    stuck = attack(client, model="deaf").json()["id"]
+    until = time.monotonic() + 60
+    while client.get(f"/api/v1/jobs/{stuck}").json()["state"] != "running":
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    assert client.delete(f"/api/v1/jobs/{stuck}").json()["state"] == "cancelled"
+    found = wait_for(client, attack(client, attack="ascent:step=1.0").json()["id"])
+    assert found["result"]["success_8bit"] is True
+
+
+@pytest.fixture
+def started(tmp_path):
+    """Jobs with one worker, closed in the end."""
+    made = Jobs(Setting(Limits(jobs=1), Loaded(), tmp_path))
+    yield made
+    assert made.close(30)
+
+
+def until_over(*all_jobs):
+    until = time.monotonic() + 60
+    while not all(job.over for job in all_jobs):
+        assert time.monotonic() < until
         time.sleep(0.01)
-    assert (broken.state, sound.state, sound.result) == ("failed", "done", 7)
-    assert "fault of percert" in broken.reason
+
+
+def seven(run):
+    return 7
+
+
+def broken(run):
+    return [][1]
+
+
+def killed(run):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def endless(run):
+    watch = run.watch("working")
+    while watch(0, 1, 1):
+        time.sleep(0.01)
+
+
+def test_a_defect_ends_the_job_and_not_the_worker(started, caplog):
+    first, second = started.create("attack"), started.create("attack")
+    started.start(first, broken)
+    started.start(second, seven)
+    until_over(first, second)
+    assert (first.state, second.state, second.result) == ("failed", "done", 7)
+    assert "fault of percert" in first.reason
     assert "IndexError" in caplog.text
-    assert jobs.close(10)
 
 
-def test_stopping_cancels_what_runs_and_what_waits(tmp_path):
-    jobs = Jobs(Limits(jobs=1), tmp_path)
-    running, waiting = jobs.create("attack"), jobs.create("attack")
-    started = threading.Event()
+def test_a_worker_that_is_killed_ends_its_job_and_another_takes_its_place(started):
+    first, second = started.create("attack"), started.create("attack")
+    started.start(first, killed)
+    started.start(second, seven)
+    until_over(first, second)
+    assert (first.state, second.state) == ("failed", "done")
+    assert "may need too much memory" in first.reason
 
-    def work(job):
-        watch = job.watch("working")
-        started.set()
-        while watch(0, 1, 1):
-            time.sleep(0.01)
 
-    jobs.start(running, work)
-    jobs.start(waiting, work)
-    assert started.wait(10)
-    assert jobs.close(10)
+def test_stopping_cancels_what_runs_and_what_waits(started):
+    running, waiting = started.create("attack"), started.create("attack")
+    started.start(running, endless)
+    started.start(waiting, endless)
+    until = time.monotonic() + 60
+    while running.doing != "working":
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    began = time.monotonic()
+    assert started.close(30)
+    assert time.monotonic() - began < 5
     assert (running.state, waiting.state) == ("cancelled", "cancelled")
     with pytest.raises(Refused, match="stopping"):
-        jobs.start(jobs.create("attack"), work)
+        started.start(started.create("attack"), endless)
+
+
+class Silent:
+    """A bench that nobody listens to."""
+
+    loaded = None
+
+    def __init__(self):
+        self.said = []
+
+    def tell(self, *said):
+        self.said.append(said)
+
+    def check(self):
+        pass
 
 
 def test_parts_of_a_job_count_on(tmp_path):
-    job = Job("x", "judge", tmp_path, 100.0)
-    job.begin()
-    first, second = job.watch("one", 0, 2), job.watch("two", 1, 2)
+    bench, job = Silent(), Job("x", "judge", tmp_path, 100.0)
+    inside = Run(bench, tmp_path, 100.0)
+    first, second = inside.watch("one", 0, 2), inside.watch("two", 1, 2)
     assert first(30, 40, 1)
-    assert (job.done, job.total) == (30, 80)
     assert second(10, 40, 1)
+    assert bench.said == [("progress", "one", 30, 80), ("progress", "two", 50, 80)]
+    for kind, *said in bench.said:
+        job.hear(kind, tuple(said))
     assert (job.done, job.total, job.doing) == (50, 80, "two")
 
 
-def test_the_line_before_the_workers_is_limited():
-    workers, go = Workers(1, 1, "test"), threading.Event()
-    first, second = workers.submit(lambda: go.wait(30)), workers.submit(lambda: torch.ones(1))
+def one(bench, images):
+    return images.sum()
+
+
+def nap(bench, seconds):
+    time.sleep(seconds)
+    return True
+
+
+def test_the_line_before_the_workers_is_limited(tmp_path):
+    workers = Workers(1, 1, "test", Setting(Limits(), Loaded(), tmp_path))
+    first = workers.submit(lambda child: child.call(nap, 1.0, seconds=60))
+    second = workers.submit(lambda child: child.call(one, np.ones(3), seconds=60))
     with pytest.raises(Refused, match="2 requests") as refused:
-        workers.submit(int)
+        workers.submit(lambda child: 3)
     assert refused.value.status == 429
-    go.set()
-    assert first.result(30) is True
-    assert second.result(30).item() == 1
-    assert workers.submit(lambda: 3).result(30) == 3
-    assert workers.close(10)
+    assert first.result(60) is True
+    assert second.result(60) == 3
+    assert workers.submit(lambda child: 3).result(60) == 3
+    assert workers.close(30)
+
+
+def test_a_computation_is_ended_when_its_time_is_over(tmp_path):
+    workers = Workers(1, 1, "test", Setting(Limits(), Loaded(), tmp_path))
+    assert workers.submit(lambda child: child.call(nap, 0.0, seconds=60)).result(60)
+    began = time.monotonic()
+    with pytest.raises(TookTooLong):
+        workers.submit(lambda child: child.call(nap, 600.0, seconds=0.5)).result(60)
+    assert time.monotonic() - began < 10
+    assert workers.submit(lambda child: child.call(nap, 0.0, seconds=60)).result(60)
+    assert workers.close(30)

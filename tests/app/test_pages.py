@@ -119,7 +119,7 @@ def test_an_attack_shows_its_progress_and_then_its_result(client, path, files, f
 
 
 def test_cancelling_shows_that(client):
-    form = {"model": "stubborn", "attack": "ascent", "settings": "steps=100000000"}
+    form = {"model": "stubborn", "attack": "ascent", "settings": "steps=100000"}
     started = client.post("/ui/attack", files={"image": ONE}, data=form, headers=HTMX)
     job = re.search(r"/ui/jobs/([^/]+)/cancel", started.text).group(1)
     shown = client.post(f"/ui/jobs/{job}/cancel", headers=HTMX)

@@ -119,13 +119,14 @@ def test_images_of_two_sizes_are_refused_by_a_metric_of_one(client):
     assert "compares images of one size" in answer.json()["reason"]
 
 
-def test_the_server_says_what_it_has(client, loaded):
+def test_the_server_says_what_it_has(serve, loaded):
+    client = serve()
     about = client.get("/api/v1/about").json()
     names = [one["name"] for one in about["metrics"]]
     assert names[0] == "lipsim-tiny"
     assert "ssim" in names
     assert "lipsim-small" in about["absent"]
-    assert about["models"] == ["brightness", "stubborn"]
+    assert about["models"] == ["brightness", "stubborn", "deaf"]
     assert "ascent" in [one["name"] for one in about["attacks"]]
     assert "foolbox" not in [one["name"] for one in about["attacks"]]
     assert about["store"] is None

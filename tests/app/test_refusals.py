@@ -149,7 +149,8 @@ def test_paths_lead_nowhere_else(client, path):
 @pytest.mark.parametrize(
     "name", ["../../../tmp/evil.png", "/etc/passwd", "a\x00b.png", "C:\\x\\y.png", "." * 300]
 )
-def test_a_clients_file_name_is_only_ever_shown(client, name):
+def test_a_clients_file_name_is_only_ever_shown(serve, name):
+    client = serve()
     files = {"reference": (name, png()), "candidate": ("b.png", png(seed=1))}
     answer = client.post(COMPARE, files=files, data={"metric": "thumbnail"})
     assert answer.status_code in (200, 400)

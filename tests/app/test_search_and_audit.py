@@ -1,13 +1,16 @@
 """Search and audit: what the functions below answer, over the interface and on the page."""
 
 import json
+import time
 
 import numpy as np
 import pytest
+from starlette.testclient import TestClient
 from tests.app.conftest import png
 
 from percert.app.limits import Limits
 from percert.app.loaded import Loaded
+from percert.app.server import create_app
 from percert.images.load import decode_image
 
 HTMX = {"HX-Request": "true"}
@@ -29,9 +32,18 @@ def store(tmp_path_factory):
     return opened
 
 
+@pytest.fixture(scope="module")
+def searched(store, tmp_path_factory):
+    with TestClient(
+        create_app(Loaded(store=store.path), tmp_path_factory.mktemp("searched")),
+        base_url="http://localhost",
+    ) as made:
+        yield made
+
+
 @pytest.fixture
-def client(serve, store):
-    return serve(Loaded(store=store))
+def client(searched):
+    return searched
 
 
 def test_search_answers_what_the_store_says(client, store):
@@ -65,9 +77,19 @@ def test_the_page_shows_neighbours_with_pictures_of_files_of_the_store_alone(cli
         assert client.get("/api/v1/store/picture", params={"id": other}).status_code == 404
 
 
+def says_of_its_store(client):
+    """What the server says of its store, once its worker has imported what reads one."""
+    until = time.monotonic() + 60
+    while True:
+        about = client.get("/api/v1/about").json()
+        if about["store_problem"] != "The store does not answer.":
+            return about
+        assert time.monotonic() < until
+
+
 def test_the_server_says_what_it_searches(client):
-    about = client.get("/api/v1/about").json()["store"]
-    assert about == {"images": 6, "metric": "thumbnail-8", "views": ["whole"]}
+    about = says_of_its_store(client)
+    assert about["store"] == {"images": 6, "metric": "thumbnail-8", "views": ["whole"]}
 
 
 def tables(slope=0.1, groups=12, size=60, models=1):
@@ -90,13 +112,13 @@ def audit(client, predictions, attributes, path="/api/v1/audit", headers=None, *
     return client.post(path, files=files, data={"draws": "0", **form}, headers=headers)
 
 
-def test_audit_answers_what_the_functions_answer(serve, tmp_path):
+def test_audit_answers_what_the_functions_answer(shared, tmp_path):
     from percert.fairness.audit import AuditSettings, audit_groups
     from percert.fairness.table import read_attributes, read_predictions
     from percert.reports.finite import finite
 
     predictions, attributes = tables(slope=0.4)
-    answer = audit(serve(), predictions, attributes, attribute="wealth").json()
+    answer = audit(shared, predictions, attributes, attribute="wealth").json()
     for name, text in (("predictions.csv", predictions), ("b.csv", attributes)):
         (tmp_path / name).write_text(text)
     expected = audit_groups(
@@ -108,8 +130,8 @@ def test_audit_answers_what_the_functions_answer(serve, tmp_path):
     assert answer["models"][0]["p_value"] < 0.05
 
 
-def test_the_page_shows_the_report_with_its_figures(serve):
-    shown = audit(serve(), *tables(slope=0.4), path="/ui/audit", headers=HTMX, attribute="wealth")
+def test_the_page_shows_the_report_with_its_figures(shared):
+    shown = audit(shared, *tables(slope=0.4), path="/ui/audit", headers=HTMX, attribute="wealth")
     assert shown.status_code == 200
     for words in ("Does accuracy depend on wealth?", "What may not:", "data:image/png;base64,"):
         assert words in shown.text
@@ -134,9 +156,9 @@ def test_the_page_shows_the_report_with_its_figures(serve):
     ],
 )
 def test_a_table_that_cannot_be_used_is_refused_by_its_own_name(
-    serve, predictions, attributes, form, reason
+    shared, predictions, attributes, form, reason
 ):
-    client = serve()
+    client = shared
     usual = tables()
     answer = audit(
         client,

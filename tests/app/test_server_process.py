@@ -69,7 +69,7 @@ def test_it_runs_attacks_and_stops_gently_with_an_empty_folder(server, home):
         large = png(1200, 1200, kind="BMP")  # above the size that stays in memory
         files = {"reference": ("a.bmp", large), "candidate": ("b.png", png(seed=1))}
         assert client.post("/api/v1/compare", files=files).status_code == 200
-        form = {"attack": "ascent:steps=100000000"}
+        form = {"attack": "ascent:steps=100000"}
         job = client.post("/api/v1/attack", files={"image": ("a.png", png())}, data=form).json()
         assert len(list((home / "tmp").iterdir())) == 1
         with client.stream("GET", f"/api/v1/jobs/{job['id']}/events") as stream:

@@ -5,7 +5,8 @@ from starlette.testclient import TestClient
 from tests.app.conftest import png
 
 import percert
-from percert.app.loaded import Loaded, load_store
+from percert.app.loaded import Loaded
+from percert.app.refusal import Refused
 from percert.lipschitz.tiny import TinyShape
 from percert.metrics import exported
 from percert.metrics.exported import NetworkShape
@@ -41,7 +42,10 @@ def test_no_client_has_the_server_look_or_fetch(serve, folder, monkeypatch, name
 
     monkeypatch.setattr(exported, "exported_folder", looked)
     monkeypatch.setattr(exported, "read_config", looked)
-    answer = ask(serve(Loaded()), folder if name == "folder" else name)
+    asked = folder if name == "folder" else name
+    with pytest.raises(Refused, match="metric: unknown name"):  # here, where it would be seen
+        Loaded().card(asked)
+    answer = ask(serve(Loaded()), asked)
     assert answer.status_code == 422
     assert "metric: unknown name" in answer.text
 
@@ -51,6 +55,6 @@ def test_the_store_of_a_trained_metric_is_opened_with_it(folder, tmp_path):
     metric = percert.create_metric(folder, device="cpu")
     open_store(tmp_path / "store", metric)
     place = str(tmp_path / "store")
-    assert load_store(place, {folder: None}, "cpu").metric_id.name == "mine"
+    assert Loaded(checkpoints={folder: None}).open_store(place).metric_id.name == "mine"
     with pytest.raises(ValueError, match="trained metric called mine: name its folder"):
-        load_store(place, {}, "cpu")
+        Loaded().open_store(place)

@@ -7,9 +7,10 @@ from fastapi import APIRouter
 
 import percert
 from percert.app.classifier_attack import attacks_offered, settings_of
-from percert.app.desk import AtDesk
+from percert.app.desk import AtDesk, Desk
 from percert.app.limits import Limits
-from percert.app.refusal import problems
+from percert.app.refusal import Refused, problems
+from percert.app.store_about import StoreAbout
 from percert.attacks.catalog import CATALOG, attack_settings
 
 router = APIRouter(prefix="/api/v1", responses=problems())
@@ -47,17 +48,11 @@ class AttackAbout:
 
 
 @dataclass(frozen=True)
-class StoreAbout:
-    """The store that is searched."""
-
-    images: int
-    metric: str
-    views: list[str]
-
-
-@dataclass(frozen=True)
 class About:
-    """What may be asked of this server. ``absent`` metrics need weights that it was not given."""
+    """What may be asked of this server. ``absent`` metrics need weights that it was not given.
+
+    ``store`` is ``None`` where there is none, and where it cannot be read: ``store_problem``.
+    """
 
     version: str
     metrics: list[MetricAbout]
@@ -65,6 +60,7 @@ class About:
     models: list[str]
     attacks: list[AttackAbout]
     store: StoreAbout | None
+    store_problem: str | None
     limits: Limits
 
 
@@ -77,17 +73,17 @@ async def health(desk: AtDesk) -> Health:
 @router.get("/about", tags=["about"], response_model=About)
 async def about(desk: AtDesk) -> dict[str, Any]:
     """What may be asked of this server."""
-    return asdict(await desk.ask(lambda: describe(desk)))
+    return asdict(await describe(desk))
 
 
-def describe(desk: AtDesk) -> About:
-    """What the server was started with."""
+async def describe(desk: Desk) -> About:
+    """What the server was started with, and what its store holds now. It waits for no question."""
     loaded = desk.loaded
-    store = None
-    if loaded.store is not None:
-        with loaded.store_lock:
-            held = loaded.store
-            store = StoreAbout(held.count, held.metric_id.name, list(held.views))
+    store, problem = None, None
+    try:
+        store = await desk.store_about()
+    except Refused as error:
+        problem = error.reason
     return About(
         version=percert.__version__,
         metrics=[
@@ -105,5 +101,6 @@ def describe(desk: AtDesk) -> About:
             for name in attacks_offered()
         ],
         store=store,
+        store_problem=problem,
         limits=desk.limits,
     )

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Form, Request, Response
 from fastapi.responses import FileResponse, StreamingResponse
 
-from percert.app.classifier_attack import attack_classifier, checked_attack
+from percert.app.classifier_attack import attack_classifier, check_attack
 from percert.app.desk import AtDesk, Desk
 from percert.app.job import Job
 from percert.app.job_view import JobView, events, progress_json, view
@@ -19,7 +19,6 @@ from percert.app.streams import Streams
 from percert.app.triplet_answer import TripletQuestion
 from percert.app.triplet_attack import attack_triplet
 from percert.app.uploads import Upload, upload_of
-from percert.reports.lengths import one_level
 
 router = APIRouter(prefix="/api/v1", responses=problems())
 
@@ -56,28 +55,20 @@ STREAM: dict[int | str, dict[str, Any]] = {
 
 async def start_pair(desk: Desk, asked: PairQuestion) -> Job:
     """A job that attacks a comparison; the metric must have a proven bound."""
-    metric = desk.loaded.proven(asked.metric)
+    card = desk.loaded.proven_card(asked.metric)
     if asked.perturbed != "candidate":
         raise Refused(422, "perturbed: the attack moves the candidate; expected 'candidate'")
     if asked.eps == 0:
         raise Refused(422, "eps: expected more than 0 to attack with")
-    threshold = (
-        desk.loaded.card(asked.metric).copy_threshold
-        if asked.threshold is None
-        else asked.threshold
-    )
-
-    def work(job: Job, reference: Any, candidate: Any) -> Any:
-        eps = asked.eps or one_level((candidate.shape[1], candidate.shape[2]))
-        return attack_pair(job, reference, candidate, metric=metric, eps=eps, threshold=threshold)
-
+    threshold = card.copy_threshold if asked.threshold is None else asked.threshold
+    work = partial(attack_pair, metric=card.name, eps=asked.eps, threshold=threshold)
     return await desk.start("compare", (asked.reference, asked.candidate), work)
 
 
 async def start_triplet(desk: Desk, asked: TripletQuestion, times: float) -> Job:
     """A job that attacks a judgement; the metric must have a proven bound."""
-    metric = desk.loaded.proven(asked.metric)
-    work = partial(attack_triplet, metric=metric, times=times)
+    card = desk.loaded.proven_card(asked.metric)
+    work = partial(attack_triplet, metric=card.name, times=times)
     return await desk.start("judge", (asked.reference, asked.left, asked.right), work)
 
 
@@ -85,17 +76,10 @@ async def start_classifier(
     desk: Desk, image: Upload, model: str, text: str, target: int | None
 ) -> Job:
     """A job that attacks a classifier on one image."""
-    name, network = desk.loaded.classifier(model)
-    attack = await desk.ask(partial(checked_attack, text, desk.loaded))
+    name = desk.loaded.classifier_name(model)
+    await desk.ask(check_attack, text)
     work = partial(
-        attack_classifier,
-        name=name,
-        model=network,
-        text=text,
-        attack=attack,
-        target=target,
-        side=desk.limits.attack_side,
-        loaded=desk.loaded,
+        attack_classifier, name=name, text=text, target=target, side=desk.limits.attack_side
     )
     return await desk.start("attack", (image,), work)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import Depends, File, Form, UploadFile
 
-from percert.app.desk import Desk
+from percert.app.bench import Bench
 from percert.app.limits import Limits
 from percert.app.uploads import Upload, upload_of
 from percert.fairness.covariance import COVARIANCES
@@ -98,14 +98,14 @@ def _audit(
 AskedAudit = Annotated[AuditQuestion, Depends(_audit)]
 
 
-def audit(desk: Desk, question: AuditQuestion) -> "GroupAudit":
+def audit(bench: Bench, question: AuditQuestion) -> "GroupAudit":
     """The audit of both tables. ``ValueError`` says what is wrong with them."""
     try:
         from percert.fairness.audit import AuditSettings, audit_groups
     except ImportError as error:
         raise ValueError(f"the audit needs {error.name}: pip install 'percert[fairness]'") from None
-    limits = desk.limits
-    with tempfile.TemporaryDirectory(prefix="audit-", dir=desk.folder) as name:
+    limits = bench.limits
+    with tempfile.TemporaryDirectory(prefix="audit-", dir=bench.folder) as name:
         folder = Path(name)
         try:
             predictions = read_predictions(_table(question.predictions, folder, "a", limits))
@@ -135,9 +135,9 @@ def audit(desk: Desk, question: AuditQuestion) -> "GroupAudit":
     return audit_groups(predictions, attributes, settings=settings)
 
 
-def answer_audit(desk: Desk, question: AuditQuestion) -> dict[str, Any]:
+def answer_audit(bench: Bench, question: AuditQuestion) -> dict[str, Any]:
     """The fields of an :class:`AuditAnswer`."""
-    found: dict[str, Any] = finite(audit(desk, question).to_dict())
+    found: dict[str, Any] = finite(audit(bench, question).to_dict())
     return found
 
 

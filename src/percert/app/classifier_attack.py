@@ -2,14 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, Literal, get_origin, get_type_hints
 
 import torch
 from torch import Tensor, nn
 
-from percert.app.job import Job
+from percert.app.bench import Bench
 from percert.app.loaded import Loaded
 from percert.app.pictures import WHITE, fit, magnified, magnified_words, visible
+from percert.app.run import Run
 from percert.attacks import Targeted, Untargeted, parse_attack, run_attack
 from percert.attacks.attack import Attack
 from percert.attacks.catalog import CATALOG
@@ -17,6 +18,8 @@ from percert.metrics.metric import MetricCard
 
 #: Classes that are listed, of before and after together.
 LISTED = 5
+#: The largest whole number and the largest other that a client may set.
+LARGEST_COUNT, LARGEST_LENGTH = 100_000, 1e6
 #: Attacks that cannot be stopped while they attack a single image.
 UNSTOPPABLE = ("foolbox",)
 
@@ -92,10 +95,16 @@ def checked_attack(text: str, loaded: Loaded) -> Attack:
     if "checkpoint" in settings:
         raise ValueError(f"attack {name}: files cannot be named here, found 'checkpoint'")
     attack = parse_attack(text)[1]
+    kinds = get_type_hints(type(attack))
     allowed = {card.name for card in loaded.cards()} | {"squared-l2", "features"}
     for field in fields(attack):  # type: ignore[arg-type]  # attacks of the catalog are dataclasses
         value = getattr(attack, field.name)
-        if field.name in ("cost", "metric") and value is not None and value not in allowed:
+        _check_size(f"attack {name}: {field.name}", value)
+        # A choice among words of the attack's own has been checked by it, and names no metric.
+        names_metric = (
+            field.name in ("cost", "metric") and get_origin(kinds[field.name]) is not Literal
+        )
+        if names_metric and value is not None and value not in allowed:
             raise ValueError(
                 f"attack {name}: {field.name}: expected one of {', '.join(sorted(allowed))}, "
                 f"found {value!r}"
@@ -103,19 +112,32 @@ def checked_attack(text: str, loaded: Loaded) -> Attack:
     return attack
 
 
+def _check_size(what: str, value: object) -> None:
+    """Raise ``ValueError`` for a number that is out of all measure."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return
+    most = LARGEST_COUNT if isinstance(value, int) else LARGEST_LENGTH
+    if not abs(value) <= most:
+        raise ValueError(f"{what}: expected at most {most:g}, found {value:g}")
+
+
+def check_attack(bench: Bench, text: str) -> None:
+    """:func:`checked_attack`, for its errors alone."""
+    checked_attack(text, bench.loaded)
+
+
 def attack_classifier(
-    job: Job,
+    run: Run,
     image: Tensor,
     *,
     name: str,
-    model: nn.Module,
     text: str,
-    attack: Attack,
     target: int | None,
     side: int,
-    loaded: Loaded,
 ) -> ClassifierAttackAnswer:
-    """Attack ``model`` on a ``(3, h, w)`` image: away from what it says, or to ``target``."""
+    """Attack the model ``name`` on a ``(3, h, w)`` image: off what it says, or to ``target``."""
+    loaded = run.loaded
+    attack, model = checked_attack(text, loaded), loaded.classifier(name)
     given = image.shape[1], image.shape[2]
     image = fit(image, side)
     batch = image[None].to(loaded.device)
@@ -125,14 +147,14 @@ def attack_classifier(
         raise ValueError(f"target: expected a class from 0 to {len(before) - 1}, found {target}")
     wanted = torch.tensor([label if target is None else target], device=batch.device)
     goal = Untargeted(wanted) if target is None else Targeted(wanted)
-    result = run_attack(attack, model, batch, goal, watch=job.watch(f"attacking with {text}"))
-    job.check()
-    job.doing = "measuring"
+    result = run_attack(attack, model, batch, goal, watch=run.watch(f"attacking with {text}"))
+    run.check()
+    run.say("measuring")
     verdict = result.verdict
     moved = verdict.images_8bit
     after = _probabilities(model, moved)
-    distances = _distances(job, batch, moved, loaded)
-    _draw(job, image, moved[0].cpu())
+    distances = _distances(run, batch, moved)
+    _draw(run, image, moved[0].cpu())
     size = image.shape[1], image.shape[2]
     names: Sequence[str] = getattr(model, "class_names", ())
     return ClassifierAttackAnswer(
@@ -150,7 +172,7 @@ def attack_classifier(
         reduced_from=None if size == given else given,
         model_calls=result.model_calls,
         seconds=result.seconds,
-        cut_short=job.cut_short,
+        cut_short=run.cut_short,
         says=_says(bool(verdict.success_8bit.item()), target, label, int(after.argmax()), names),
     )
 
@@ -174,11 +196,11 @@ def _called(label: int, names: Sequence[str]) -> str:
     return names[label] if label < len(names) else f"class {label}"
 
 
-def _distances(job: Job, before: Tensor, after: Tensor, loaded: Loaded) -> list[Distance]:
+def _distances(run: Run, before: Tensor, after: Tensor) -> list[Distance]:
     found = []
-    for card in loaded.cards():
-        job.check()
-        value, why_not = _measured(card, before, after, loaded)
+    for card in run.loaded.cards():
+        run.check()
+        value, why_not = _measured(card, before, after, run.loaded)
         found.append(Distance(card.name, value, why_not))
     return found
 
@@ -197,13 +219,13 @@ def _measured(
     return (value, None) if abs(value) != float("inf") else (None, "infinite")
 
 
-def _draw(job: Job, before: Tensor, after: Tensor) -> None:
-    job.picture("before", before, "The image that was attacked", whole=True)
-    job.picture("after", after, "The adversarial image, in 8 bits", whole=True)
+def _draw(run: Run, before: Tensor, after: Tensor) -> None:
+    run.picture("before", before, "The image that was attacked", whole=True)
+    run.picture("after", after, "The adversarial image, in 8 bits", whole=True)
     difference, times = magnified(before, after)
-    job.picture("difference", difference, magnified_words(times))
+    run.picture("difference", difference, magnified_words(times))
     says = f"Where it can be seen: CIEDE2000 by pixel, white from {WHITE:g} on"
-    job.picture("visible", visible(before, after), says)
+    run.picture("visible", visible(before, after), says)
 
 
 def _says(

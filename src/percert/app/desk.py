@@ -1,76 +1,143 @@
 """What every address of the server works with."""
 
 import asyncio
+import logging
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, Request
 
+from percert.app.bench import Bench, Cancelled, Setting
+from percert.app.child import Child, Defect, TookTooLong
 from percert.app.job import Job
 from percert.app.jobs import Jobs
 from percert.app.limits import Limits
 from percert.app.loaded import Loaded
-from percert.app.refusal import Refused
+from percert.app.refusal import DEFECT, Refused
+from percert.app.store_about import StoreAbout, look_at_store
 from percert.app.uploads import Upload
 from percert.app.workers import Workers
 
 T = TypeVar("T")
+#: Seconds that a page waits for the store to say what it holds.
+STORE_SECONDS = 5.0
+
+_log = logging.getLogger("percert.app")
 
 
-@dataclass(frozen=True, eq=False)
 class Desk:
-    """Limits, what is loaded, who computes, and where files may be written."""
+    """Who computes: questions, jobs, and looks at the store, each with worker processes of its own.
 
-    limits: Limits
-    loaded: Loaded
-    questions: Workers
-    jobs: Jobs
-    folder: Path
+    Nothing is computed, decoded or read in the server's own process: what hangs or is killed is a
+    worker, and pages that ask nothing are shown all the same.
+    """
 
-    async def ask(self, work: Callable[[], T]) -> T:
-        """The result of ``work``, computed when its turn comes.
+    def __init__(self, setting: Setting) -> None:
+        self._setting = setting
+        limits = setting.limits
+        self.jobs = Jobs(setting)
+        self.questions = Workers(limits.questions, limits.waiting_questions, "question", setting)
+        self._stores = (
+            None
+            if setting.loaded.store is None
+            else Workers(1, limits.waiting_questions, "store", setting)
+        )
 
-        What it finds wrong with the question (``ValueError``) is refused with 422, an answer that
-        takes too long with 408, one question too many with 429.
+    @property
+    def limits(self) -> Limits:
+        """What may be asked for."""
+        return self._setting.limits
+
+    @property
+    def loaded(self) -> Loaded:
+        """What the server was started with."""
+        return self._setting.loaded
+
+    async def ask(self, function: Callable[..., T], *arguments: Any) -> T:
+        """``function(bench, *arguments)``, computed in a worker process when its turn comes.
+
+        The function is one that can be pickled: of a module, or a ``partial`` of one. What it finds
+        wrong with the question (``ValueError``) is refused with 422, an answer that takes too long
+        with 408, one question too many with 429.
         """
-        future: Future[T] = self.questions.submit(work)
+        return await _ask(self.questions, self.limits.answer_seconds, function, arguments)
+
+    async def store_about(self) -> StoreAbout | None:
+        """What the store holds now; ``None`` where the server has none.
+
+        :class:`Refused` (503) where it cannot be read.
+        """
+        if self._stores is None:
+            return None
+        seconds = self.limits.answer_seconds
         try:
-            return await asyncio.wait_for(
-                asyncio.wrap_future(future), timeout=self.limits.answer_seconds
-            )
+            asked = _ask(self._stores, seconds, look_at_store, ())
+            return await asyncio.wait_for(asked, STORE_SECONDS)
         except (asyncio.TimeoutError, TimeoutError):
-            seconds = self.limits.answer_seconds
-            raise Refused(408, f"There was no answer within {seconds:g} seconds.") from None
-        except ValueError as error:
-            raise Refused(422, str(error)) from None
-        except MemoryError:
-            raise Refused(413, "That needs more memory than there is.") from None
+            raise Refused(503, "The store does not answer.") from None
+        except Refused as error:
+            raise Refused(503, "The store cannot be read now.") from error
 
     async def start(self, kind: str, uploads: tuple[Upload, ...], work: Callable[..., Any]) -> Job:
-        """A started job that computes ``work(job, *images)`` of the uploaded images.
+        """A started job that computes ``work(run, *images)`` of the uploaded images.
 
         That they are images is found out at once.
         """
         job = self.jobs.create(kind)
         try:
-            await self.ask(partial(self._look, uploads))
-            kept = await self.ask(
+            await self.ask(_look, uploads)
+            kept = await asyncio.to_thread(
                 lambda: [one.keep(job.folder / f"upload-{i}") for i, one in enumerate(uploads)]
             )
         except BaseException:
             self.jobs.forget(job)
             raise
-        pixels = self.limits.pixels
-        self.jobs.start(job, lambda job: work(job, *(one.image(pixels) for one in kept)))
+        self.jobs.start(job, work, kept)
         return job
 
-    def _look(self, uploads: tuple[Upload, ...]) -> None:
-        for one in uploads:
-            one.image(self.limits.pixels)
+    def stop(self) -> None:
+        """Take nothing more, and end what runs."""
+        self.jobs.stop()
+        self.questions.stop()
+        if self._stores is not None:
+            self._stores.stop()
+
+    def close(self, seconds: float) -> bool:
+        """:meth:`stop`, and give the threads ``seconds`` to come to their end; did they?"""
+        self.stop()
+        ended = [self.jobs.close(seconds), self.questions.close(seconds)]
+        if self._stores is not None:
+            ended.append(self._stores.close(seconds))
+        return all(ended)
+
+
+async def _ask(
+    workers: Workers, seconds: float, function: Callable[..., T], arguments: tuple[Any, ...]
+) -> T:
+    until = time.monotonic() + seconds
+
+    def call(child: Child) -> T:
+        left = until - time.monotonic()
+        found: T = child.call(function, *arguments, seconds=left, closing=workers.closing)
+        return found
+
+    future: Future[T] = workers.submit(call)
+    try:
+        return await asyncio.wait_for(asyncio.wrap_future(future), seconds + 1)
+    except (asyncio.TimeoutError, TimeoutError, TookTooLong):
+        raise Refused(408, f"There was no answer within {seconds:g} seconds.") from None
+    except Cancelled:
+        raise Refused(429, "The server is stopping.") from None
+    except Defect as error:
+        _log.error("a question failed: %s", error)
+        raise Refused(500, DEFECT) from None
+
+
+def _look(bench: Bench, uploads: tuple[Upload, ...]) -> None:
+    for one in uploads:
+        one.image(bench.limits.pixels)
 
 
 def _desk_of(request: Request) -> Desk:

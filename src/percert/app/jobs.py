@@ -5,29 +5,31 @@ import secrets
 import shutil
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
-from percert.app.job import Cancelled, Job
-from percert.app.limits import Limits
-from percert.app.refusal import Refused
+from percert.app.bench import Cancelled, Setting
+from percert.app.child import Child, TookTooLong
+from percert.app.job import Job
+from percert.app.refusal import DEFECT, Refused
+from percert.app.run import compute
+from percert.app.uploads import Upload
 from percert.app.workers import Workers
 
-#: Seconds beyond its time after which a job that does not look at the clock is given up.
+#: Seconds beyond its time after which a job that does not look at the clock is ended.
 GRACE = 10.0
 
 _log = logging.getLogger("percert.app")
 
 
 class Jobs:
-    """The jobs of one server, each in a folder of its own under ``folder``."""
+    """The jobs of one server, each in a folder of its own."""
 
-    def __init__(self, limits: Limits, folder: Path) -> None:
-        self._limits = limits
-        self._folder = folder
-        self._workers = Workers(limits.jobs, limits.waiting_jobs, "job")
+    def __init__(self, setting: Setting) -> None:
+        self._limits = setting.limits
+        self._folder = setting.folder
+        self._workers = Workers(self._limits.jobs, self._limits.waiting_jobs, "job", setting)
         self._jobs: dict[str, Job] = {}
         self._lock = threading.Lock()
         self.stopping = False
@@ -40,14 +42,17 @@ class Jobs:
         folder.mkdir()
         return Job(job_id, kind, folder, self._limits.job_seconds)
 
-    def start(self, job: Job, work: Callable[[Job], Any]) -> None:
-        """Let ``work`` compute the job's result. :class:`Refused` (429) where too many wait."""
+    def start(self, job: Job, work: Callable[..., Any], uploads: Sequence[Upload] = ()) -> None:
+        """Let ``work(run, *images)`` compute the job's result, in a worker process.
+
+        :class:`Refused` (429) where too many wait.
+        """
         try:
             if self.stopping:
                 raise Refused(429, "The server is stopping.")
             with self._lock:
                 self._jobs[job.id] = job
-            self._workers.submit(partial(_run, job, work))
+            self._workers.submit(partial(_run, job, work, uploads, self._workers.closing))
         except Refused:
             self.forget(job)
             raise
@@ -72,12 +77,9 @@ class Jobs:
         return {state: states.count(state) for state in sorted(set(states))}
 
     def tidy(self) -> None:
-        """Fail jobs whose time is long over, and forget old results."""
+        """Forget old results."""
         with self._lock:
             jobs = list(self._jobs.values())
-        for job in jobs:
-            if job.state == "running" and job.took > job.seconds + GRACE:
-                job.expire()
         over = sorted((job for job in jobs if job.over), key=lambda job: job.ended)
         now = time.monotonic()
         surplus = max(0, len(over) - self._limits.kept_jobs)
@@ -86,10 +88,11 @@ class Jobs:
                 self.forget(job)
 
     def stop(self) -> None:
-        """Take no more jobs, and cancel all: their streams end, their threads follow."""
+        """Take no more jobs, and cancel all: their streams end, their processes are ended."""
         self.stopping = True
         for job in list(self._jobs.values()):
             job.cancel("The server was stopped.")
+        self._workers.stop()
 
     def close(self, seconds: float) -> bool:
         """:meth:`stop`, and give the threads ``seconds`` to come to their end; whether they did."""
@@ -97,19 +100,35 @@ class Jobs:
         return self._workers.close(seconds)
 
 
-def _run(job: Job, work: Callable[[Job], Any]) -> None:
+def _run(
+    job: Job,
+    work: Callable[..., Any],
+    uploads: Sequence[Upload],
+    closing: threading.Event,
+    child: Child,
+) -> None:
     try:
         job.begin()
-        result = work(job)
+        result = child.call(
+            compute,
+            job.folder,
+            job.seconds,
+            work,
+            uploads,
+            seconds=job.seconds + GRACE,
+            told=job.hear,
+            unwanted=lambda: job.over,
+            closing=closing,
+        )
     except Cancelled:
         job.cancel()
+    except TookTooLong:
+        job.end("failed", reason=f"It took more than {job.seconds:g} seconds.")
     except Refused as error:
         job.end("failed", reason=error.reason)
-    except (ValueError, MemoryError) as error:
-        job.end("failed", reason=str(error) or "It needs more memory than there is.")
-    except Exception:  # noqa: BLE001  # a defect: to be seen in the log, and not to end the thread
-        _log.exception("a job failed")
-        job.end("failed", reason="It failed by a fault of percert's; the server's log says more.")
+    except Exception as error:  # noqa: BLE001  # a defect: to be seen in the log, and to end no thread
+        _log.error("a job failed: %s", error)
+        job.end("failed", reason=DEFECT)
     else:
         job.end("done", result=result)
     finally:

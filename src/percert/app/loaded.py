@@ -1,7 +1,9 @@
 """What the server was started with: metrics, classifiers, and a store to search."""
 
-import threading
-from collections.abc import Mapping, Sequence
+import contextlib
+import logging
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,28 +20,40 @@ if TYPE_CHECKING:
 
 DEFAULT = "lipsim-tiny"
 
+_log = logging.getLogger("percert.app")
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """What :func:`percert.models.load_classifier` makes a classifier from."""
+
+    spec: str
+    weights: Path | None = None
+
 
 @dataclass(eq=False)
 class Loaded:
-    """Metrics are loaded when first asked for; which ones may be asked for is fixed at the start.
+    """What may be asked for is fixed at the start; each worker process loads what it is asked for.
 
-    These are all that need no weights from elsewhere, and those of ``checkpoints`` (by name, with
+    Metrics are all that need no weights from elsewhere, and those of ``checkpoints`` (by name, with
     their files; the folder of a trained metric is its name). ``classifiers`` are by the name that
-    clients give.
+    clients give, ``store`` is the address of a store.
     """
 
     device: str = "cpu"
     checkpoints: Mapping[str, Path | None] = field(default_factory=dict)
-    classifiers: Mapping[str, nn.Module] = field(default_factory=dict)
-    store: "Store | None" = None
-    #: LanceDB's tables are read by one thread at a time.
-    store_lock: threading.Lock = field(default_factory=threading.Lock)
+    classifiers: Mapping[str, Classifier] = field(default_factory=dict)
+    store: str | None = None
     _trained: list[MetricCard] = field(init=False)
-    _metrics: dict[str, Metric] = field(default_factory=dict)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _metrics: dict[str, Metric] = field(init=False, default_factory=dict)
+    _classifiers: dict[str, nn.Module] = field(init=False, default_factory=dict)
+    _opened: "tuple[object, Store] | None" = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         self._trained = [metric_card(name) for name in self.checkpoints if name not in CATALOG]
+
+    def __reduce__(self) -> tuple[type["Loaded"], tuple[object, ...]]:
+        return Loaded, (self.device, self.checkpoints, self.classifiers, self.store)
 
     def cards(self) -> list[MetricCard]:
         """The cards of all metrics that may be asked for, the default first."""
@@ -71,67 +85,121 @@ class Loaded:
     def metric(self, name: str) -> Metric:
         """The metric, ready to use."""
         card = self.card(name)
-        with self._lock:
-            if card.name not in self._metrics:
-                checkpoint = self.checkpoints.get(card.name)
-                made = create_metric(card.name, checkpoint=checkpoint, device=self.device)
-                self._metrics[card.name] = made
-            return self._metrics[card.name]
+        if card.name not in self._metrics:
+            checkpoint = self.checkpoints.get(card.name)
+            made = create_metric(card.name, checkpoint=checkpoint, device=self.device)
+            self._metrics[card.name] = made
+        return self._metrics[card.name]
+
+    def proven_card(self, name: str) -> MetricCard:
+        """The card of a metric that has a proven bound; :class:`Refused` (422) otherwise."""
+        card = self.card(name)
+        if not card.embedding:
+            known = ", ".join(card.name for card in self.cards() if card.embedding)
+            raise Refused(422, f"{card.name} has no proven bound to attack; these have: {known}")
+        return card
 
     def proven(self, name: str) -> EmbeddingMetric:
         """The metric, if it has a proven bound; :class:`Refused` (422) otherwise."""
-        metric = self.metric(name)
-        if not isinstance(metric, EmbeddingMetric):
-            known = ", ".join(card.name for card in self.cards() if card.embedding)
-            raise Refused(422, f"{name} has no proven bound to attack; these have: {known}")
+        metric = self.metric(self.proven_card(name).name)
+        assert isinstance(metric, EmbeddingMetric)
         return metric
 
-    def classifier(self, name: str) -> tuple[str, nn.Module]:
-        """The classifier and its full name, the only or first one where ``name`` is empty."""
+    def classifier_name(self, name: str) -> str:
+        """The classifier's full name, the only or first one's where ``name`` is empty."""
         if not self.classifiers:
             raise Refused(422, "The server was started without a classifier (--model).")
         name = name or next(iter(self.classifiers))
         if name not in self.classifiers:
             known = ", ".join(self.classifiers)
             raise Refused(422, f"model: expected one of {known}, found {name!r}")
-        return name, self.classifiers[name]
+        return name
+
+    def classifier(self, name: str) -> nn.Module:
+        """The classifier, ready to use."""
+        name = self.classifier_name(name)
+        if name not in self._classifiers:
+            from percert.models import load_classifier
+
+            given = self.classifiers[name]
+            self._classifiers[name] = load_classifier(given.spec, self.device, given.weights)
+        return self._classifiers[name]
 
     def opened_store(self) -> "Store":
-        """The store; :class:`Refused` (422) where the server has none."""
+        """The store as it is now; :class:`Refused` (422) where the server has none.
+
+        503 where it cannot be read. One that was replaced by another is opened anew.
+        """
         if self.store is None:
             raise Refused(422, "The server was started without a store (--store).")
-        return self.store
+        with readable_store():
+            place = _place(self.store)
+            if self._opened is None or self._opened[0] != place:
+                self._opened = None
+                try:
+                    self._opened = place, self.open_store(self.store)
+                except ValueError as error:  # there is none, or another one, where one was
+                    raise RuntimeError(str(error)) from error
+            store = self._opened[1]
+            store.refresh()
+            return store
+
+    def open_store(self, path: str) -> "Store":
+        """The store at ``path``, opened with the metric that it is of.
+
+        Raises ``ValueError`` where there is none, or its metric is not at hand.
+        """
+        from percert.search.metric_name import metric_name
+        from percert.search.store import open_store
+
+        name = metric_name(path, (name for name in self.checkpoints if name not in CATALOG))
+        if name is None:
+            raise ValueError(f"{path}: no store of percert")
+        metric = self._metrics.get(name) or create_metric(
+            name, checkpoint=self.checkpoints.get(name), device=self.device
+        )
+        self._metrics[name] = metric
+        return open_store(path, metric, create=False)
 
 
-def load_classifiers(
-    specs: Sequence[str], weights: Sequence[Path], device: str
-) -> dict[str, nn.Module]:
+@contextlib.contextmanager
+def readable_store() -> Iterator[None]:
+    """What goes wrong with the store inside is :class:`Refused` (503), and logged.
+
+    A plain ``ValueError`` is about what was asked, and passes.
+    """
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, Refused) or type(error) is ValueError:
+            raise
+        _log.warning("the store cannot be read: %s", error)
+        raise Refused(503, "The store cannot be read now; the server's log says why.") from error
+
+
+def _place(store: str) -> object:
+    """What tells the folder of a store from another that takes its place."""
+    with contextlib.suppress(OSError):
+        found = os.stat(store)
+        return found.st_dev, found.st_ino, found.st_ctime_ns
+    return None
+
+
+def name_classifiers(specs: Sequence[str], weights: Sequence[Path]) -> dict[str, Classifier]:
     """The classifiers of ``specs`` with their ``weights`` in order, by short names.
 
-    Raises ``ValueError`` for what :func:`percert.models.load_classifier` refuses, and for weights
-    that are more than the classifiers.
-    """
-    from percert.models import load_classifier
+    Raises ``ValueError`` for weights that are more than the classifiers, and a name given twice.
 
+    >>> name_classifiers(["cards/mine.toml"], [])
+    {'mine': Classifier(spec='cards/mine.toml', weights=None)}
+    """
     if len(weights) > len(specs):
         raise ValueError(f"--weights: {len(weights)} files for {len(specs)} classifiers")
     files: list[Path | None] = [*weights, *[None] * (len(specs) - len(weights))]
-    found: dict[str, nn.Module] = {}
+    found: dict[str, Classifier] = {}
     for spec, file in zip(specs, files, strict=True):
         name = Path(spec).stem if spec.endswith(".toml") else spec
         if name in found:
             raise ValueError(f"--model: {name} is given twice")
-        found[name] = load_classifier(spec, device, file)
+        found[name] = Classifier(spec, file)
     return found
-
-
-def load_store(path: str, checkpoints: Mapping[str, Path | None], device: str) -> "Store":
-    """The store at ``path``, opened with the metric that it is of."""
-    from percert.search.metric_name import metric_name
-    from percert.search.store import open_store
-
-    name = metric_name(path, (name for name in checkpoints if name not in CATALOG))
-    if name is None:
-        raise ValueError(f"{path}: no store of percert")
-    metric = create_metric(name, checkpoint=checkpoints.get(name), device=device)
-    return open_store(path, metric, create=False)

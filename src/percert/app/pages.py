@@ -1,6 +1,5 @@
 """The pages: each a form; what it answers is in ``pages_answers`` and ``pages_jobs``."""
 
-from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Form, Request
@@ -27,7 +26,7 @@ PAGES = {
 async def page(desk: Desk, path: str, **more: Any) -> Response:
     """The page at ``path``, with ``more`` for its template."""
     template, title = PAGES[path]
-    about = await desk.ask(partial(describe, desk))
+    about = await describe(desk)
     navigation = [(address, name) for address, (_, name) in PAGES.items()]
     values = {"here": path, "title": title, "navigation": navigation, "about": about}
     return render(template, {**values, "result": None, **more})

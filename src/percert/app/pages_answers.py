@@ -1,6 +1,5 @@
 """What the forms of the pages answer at once: fragments for htmx, whole pages without it."""
 
-from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -8,6 +7,7 @@ from fastapi.responses import Response
 
 from percert.app.api_questions import Many
 from percert.app.audit_answer import AskedAudit, AuditQuestion, audit
+from percert.app.bench import Bench
 from percert.app.desk import AtDesk, Desk
 from percert.app.interval_bar import bar_of
 from percert.app.pages import page
@@ -35,7 +35,7 @@ async def shown(
 @router.post("/compare")
 async def compare(request: Request, desk: AtDesk, asked: AskedPair) -> Response:
     """Distance, interval, verdict and slider."""
-    answer = await desk.ask(partial(answer_pair, desk, asked))
+    answer = await desk.ask(answer_pair, asked)
     values = {"answer": answer, "bar": bar_of(answer)}
     return await shown(request, desk, "/", "compare_answer.html", values)
 
@@ -43,7 +43,7 @@ async def compare(request: Request, desk: AtDesk, asked: AskedPair) -> Response:
 @router.post("/judge")
 async def judge(request: Request, desk: AtDesk, asked: AskedTriplet) -> Response:
     """The closer one, and how far that stands."""
-    answer = await desk.ask(partial(answer_triplet, desk, asked))
+    answer = await desk.ask(answer_triplet, asked)
     proven = any(one.radius is not None for one in answer.standings)
     values = {"answer": answer, "proven": proven}
     return await shown(request, desk, "/judge", "judge_answer.html", values)
@@ -60,20 +60,22 @@ async def search(
 ) -> Response:
     """The nearest stored images, and the copies among all."""
     upload = upload_of(image, "query")
-
-    def work() -> dict[str, Any]:
-        nearest = answer_nearest(desk, upload, k, eps)
-        return {"nearest": nearest, "copies": _copies(desk, upload, threshold, eps)}
-
-    values = await desk.ask(work)
+    values = await desk.ask(_search, upload, k, eps, threshold)
     return await shown(request, desk, "/search", "search_answer.html", values)
 
 
+def _search(
+    bench: Bench, upload: Upload, k: int, eps: float | None, threshold: float | None
+) -> dict[str, Any]:
+    nearest = answer_nearest(bench, upload, k, eps)
+    return {"nearest": nearest, "copies": _copies(bench, upload, threshold, eps)}
+
+
 def _copies(
-    desk: Desk, upload: Upload, threshold: float | None, eps: float | None
+    bench: Bench, upload: Upload, threshold: float | None, eps: float | None
 ) -> dict[str, Any] | None:
     try:
-        return answer_copies(desk, upload, threshold, eps)
+        return answer_copies(bench, upload, threshold, eps)
     except ValueError:
         if threshold is not None:
             raise
@@ -83,12 +85,12 @@ def _copies(
 @router.post("/audit")
 async def audit_page(request: Request, desk: AtDesk, asked: AskedAudit) -> Response:
     """The fairness report."""
-    sections = await desk.ask(partial(_sections, desk, asked))
+    sections = await desk.ask(_sections, asked)
     return await shown(request, desk, "/audit", "audit_answer.html", {"sections": sections})
 
 
-def _sections(desk: Desk, asked: AuditQuestion) -> list[Section]:
-    found = audit(desk, asked)
+def _sections(bench: Bench, asked: AuditQuestion) -> list[Section]:
+    found = audit(bench, asked)
     # Imported here: it draws with matplotlib, which servers without an audit may do without.
     from percert.fairness.report import report_sections
 

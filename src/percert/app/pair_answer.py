@@ -6,7 +6,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from percert.app.desk import Desk
+from percert.app.bench import Bench
 from percert.app.uploads import Upload
 from percert.certify.distance import PerturbedPair, distance_of_features
 from percert.certify.embed import embed
@@ -71,9 +71,9 @@ class PairAnswer:
     intervals: list[Bounds]
 
 
-def answer_pair(desk: Desk, question: PairQuestion) -> PairAnswer:
+def answer_pair(bench: Bench, question: PairQuestion) -> PairAnswer:
     """Compare the two images. ``ValueError`` where they are none, or do not fit the metric."""
-    card = desk.loaded.card(question.metric)
+    card = bench.loaded.card(question.metric)
     threshold = card.copy_threshold if question.threshold is None else question.threshold
     if not card.embedding:
         if question.threshold is not None:
@@ -81,10 +81,10 @@ def answer_pair(desk: Desk, question: PairQuestion) -> PairAnswer:
                 f"threshold: {card.name} has no proven bound, and so gives no verdict on copies"
             )
         threshold = None
-    pixels = desk.limits.pixels
+    pixels = bench.limits.pixels
     reference = question.reference.image(pixels)
     candidate = question.candidate.image(pixels)
-    metric = desk.loaded.metric(card.name)
+    metric = bench.loaded.metric(card.name)
     found = compare_pair(
         metric,
         prepare(metric, reference),

@@ -6,11 +6,12 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from percert.app.job import Job
 from percert.app.pictures import SHOWN, fit, magnified, magnified_words
+from percert.app.run import Run
 from percert.attacks import LpBall, MoveEmbedding, Verdict, create_attack, run_attack
 from percert.certify import distance
 from percert.metrics.embedding import EmbeddingMetric
+from percert.reports.lengths import one_level
 from percert.tensors import Images
 
 STEPS = 20
@@ -59,17 +60,23 @@ class _Distance:
 
 
 def attack_pair(
-    job: Job,
+    run: Run,
     reference: Tensor,
     candidate: Tensor,
     *,
-    metric: EmbeddingMetric,
-    eps: float,
+    metric: str,
+    eps: float | None,
     threshold: float | None,
 ) -> PairAttackAnswer:
-    """Push the distance of the ``(3, h, w)`` candidate both ways within l2 ``eps``."""
+    """Push the distance of the ``(3, h, w)`` candidate both ways within l2 ``eps``.
+
+    ``eps`` None is one 8-bit level on every value.
+    """
+    judged = run.loaded.proven(metric)
+    if eps is None:
+        eps = one_level((candidate.shape[1], candidate.shape[2]))
     pair = reference[None], candidate[None]
-    interval = distance(metric, *pair, eps)
+    interval = distance(judged, *pair, eps)
     before = interval.distance.item()
     attack = create_attack("apgd", norm="l2", eps=eps, steps=STEPS, stop=False)
     found: dict[str, Verdict] = {}
@@ -78,28 +85,28 @@ def attack_pair(
     for part, (way, sign) in enumerate(ways):
         result = run_attack(
             attack,
-            _Distance(metric, sign),
+            _Distance(judged, sign),
             pair[1],
             MoveEmbedding(pair[0]),
             threat=LpBall("l2", eps),
-            watch=job.watch(f"moving the distance {_MOVES[way]}", part, len(ways)),
+            watch=run.watch(f"moving the distance {_MOVES[way]}", part, len(ways)),
         )
         found[way] = result.verdict
         calls, seconds = calls + result.model_calls, seconds + result.seconds
-    job.check()
+    run.check()
     with torch.no_grad():
-        after = {way: metric(pair[0], one.images).item() for way, one in found.items()}
+        after = {way: judged(pair[0], one.images).item() for way, one in found.items()}
     copy = None if threshold is None else before <= threshold
     direction: Literal["away", "towards"] = "towards" if copy is False else "away"
     shown = found[direction]
     with torch.no_grad():
-        as_file = metric(pair[0], shown.images_8bit).item()
+        as_file = judged(pair[0], shown.images_8bit).item()
     lower, upper = interval.lower.item(), interval.upper.item()
     within = all(lower <= value <= upper for value in after.values())
-    _draw(job, candidate, shown.images[0])
+    _draw(run, candidate, shown.images[0])
     copy_after = None if threshold is None else after[direction] <= threshold
     return PairAttackAnswer(
-        metric=metric.name,
+        metric=judged.name,
         eps=eps,
         before=before,
         lower=lower,
@@ -116,7 +123,7 @@ def attack_pair(
         resolution=(candidate.shape[1], candidate.shape[2]),
         model_calls=calls,
         seconds=seconds,
-        cut_short=job.cut_short,
+        cut_short=run.cut_short,
         says=_says(before, after, (lower, upper), within, copy, copy_after),
     )
 
@@ -152,9 +159,9 @@ def _says(
     return said
 
 
-def _draw(job: Job, before: Tensor, after: Tensor) -> None:
-    job.picture("before", before, "The candidate as given")
-    job.picture("after", after, "The candidate after the attack")
+def _draw(run: Run, before: Tensor, after: Tensor) -> None:
+    run.picture("before", before, "The candidate as given")
+    run.picture("after", after, "The candidate after the attack")
     small_before, small_after = fit(before, SHOWN), fit(after, SHOWN)
     difference, times = magnified(small_before, small_after)
-    job.picture("difference", difference, magnified_words(times))
+    run.picture("difference", difference, magnified_words(times))

@@ -10,8 +10,8 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 def impatient(seconds: float) -> type[H11Protocol]:
     """uvicorn's protocol, closing a connection whose request's head takes more than ``seconds``.
 
-    Uvicorn itself would wait for ever. It counts from the opening of the connection, and from the first byte of each further request.
-    What uvicorn calls is extended, not replaced.
+    It counts from the opening of the connection, and from the first byte of each further request;
+    uvicorn itself would wait for ever. What uvicorn calls is extended, not replaced.
     """
 
     class Impatient(H11Protocol):

@@ -11,6 +11,8 @@ from starlette.types import Scope
 from percert.app.templates import render
 
 API = "/api/"
+#: What is said of a fault of percert's.
+DEFECT = "It failed by a fault of percert's; the server's log says more."
 
 
 class Refused(Exception):
@@ -37,6 +39,8 @@ PROBLEMS = {
     408: "The request or its answer took too long.",
     413: "The request is too large.",
     422: "What was sent cannot be used; the reason says why.",
+    500: DEFECT,
+    503: "The store cannot be read now.",
     429: "Too much is being asked at once: try again later.",
 }
 
@@ -45,7 +49,7 @@ def problems(*statuses: int) -> dict[int | str, dict[str, object]]:
     """The ``responses`` of an address that may answer with these besides the general ones."""
     return {
         status: {"model": Problem, "description": PROBLEMS[status]}
-        for status in sorted({400, 401, 403, 408, 413, 422, 429, *statuses})
+        for status in sorted({400, 401, 403, 408, 413, 422, 429, 500, *statuses})
     }
 
 

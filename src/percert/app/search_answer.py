@@ -6,7 +6,8 @@ from typing import Any
 
 from torch import Tensor
 
-from percert.app.desk import Desk
+from percert.app.bench import Bench
+from percert.app.loaded import readable_store
 from percert.app.pictures import fit
 from percert.app.refusal import Refused
 from percert.app.uploads import Upload
@@ -67,39 +68,39 @@ class CopiesAnswer:
     results: list[StoredImage]
 
 
-def answer_nearest(desk: Desk, upload: Upload, k: int, eps: float | None) -> dict[str, Any]:
+def answer_nearest(bench: Bench, upload: Upload, k: int, eps: float | None) -> dict[str, Any]:
     """The fields of a :class:`NearestAnswer`."""
-    store, image = desk.loaded.opened_store(), upload.image(desk.limits.pixels)
-    with desk.loaded.store_lock:
+    store, image = bench.loaded.opened_store(), upload.image(bench.limits.pixels)
+    with readable_store():
         (answer,) = queries.search(store, [image], k, eps, names=[upload.name])
     found: dict[str, Any] = finite(answer.to_json())
     return found
 
 
 def answer_copies(
-    desk: Desk, upload: Upload, threshold: float | None, eps: float | None
+    bench: Bench, upload: Upload, threshold: float | None, eps: float | None
 ) -> dict[str, Any]:
     """The fields of a :class:`CopiesAnswer`, at the metric's own threshold by default."""
-    store, image = desk.loaded.opened_store(), upload.image(desk.limits.pixels)
+    store, image = bench.loaded.opened_store(), upload.image(bench.limits.pixels)
     limit = recommended_threshold(store).threshold if threshold is None else threshold
-    with desk.loaded.store_lock:
+    with readable_store():
         (answer,) = queries.copies(store, [image], limit, eps, names=[upload.name])
     found: dict[str, Any] = finite(answer.to_json())
     return found
 
 
-def small_picture(desk: Desk, image_id: str) -> Tensor:
+def small_picture(bench: Bench, image_id: str) -> Tensor:
     """A stored image, reduced; only files that the store itself names are ever read.
 
     Raises :class:`Refused` (404) for an unknown id and a file that is gone.
     """
-    store = desk.loaded.opened_store()
-    with desk.loaded.store_lock:
+    store = bench.loaded.opened_store()
+    with readable_store():
         paths = queries.files_of(store, {image_id}).get(image_id, ())
     reason = "the store knows no file of that image"
     for path in paths:  # all hold the same bytes, and the first may be gone
         try:
-            image = load_image(Path(path), max_pixels=desk.limits.pixels)
+            image = load_image(Path(path), max_pixels=bench.limits.pixels)
         except ImageError as error:
             reason = error.reason
         else:

@@ -22,20 +22,21 @@ from percert.app import (
     pages_jobs,
     refusal,
 )
+from percert.app.bench import Bench, Setting
 from percert.app.body_limit import BodyLimit
+from percert.app.child import Child, Defect
 from percert.app.desk import Desk
 from percert.app.guard import SHORTEST_TOKEN, Guard, is_loopback
-from percert.app.jobs import Jobs
 from percert.app.limits import Limits
-from percert.app.loaded import Loaded
+from percert.app.loaded import DEFAULT, Loaded
 from percert.app.patience import impatient
+from percert.app.refusal import Refused
 from percert.app.secure_headers import SecureHeaders
 from percert.app.streams import Streams
 from percert.app.work_folder import work_folder
-from percert.app.workers import Workers
 
-#: Seconds that jobs are given to notice that the server stops.
-STOPPING = 10.0
+#: Seconds that requests and worker processes are given to end when the server stops.
+STOPPING = 3.0
 STATIC = Path(__file__).parent / "static"
 ABOUT = (
     "How alike are two images, how far can that answer be trusted, and what does an attack make of "
@@ -68,14 +69,14 @@ def create_app(
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        jobs = Jobs(limits, folder)
-        questions = Workers(limits.questions, limits.waiting_questions, "question")
-        app.state.desk = Desk(limits, loaded, questions, jobs, folder)
-        keeper = asyncio.create_task(_keep_tidy(jobs, stopping))
+        desk = Desk(Setting(limits, loaded, folder))
+        app.state.desk = desk
+        keeper = asyncio.create_task(_keep_tidy(desk, stopping))
+        first = asyncio.create_task(api_about.describe(desk))  # nobody waits for what it imports
         yield
         keeper.cancel()
-        ended = await asyncio.to_thread(lambda: jobs.close(STOPPING) and questions.close(1.0))
-        if not ended:
+        first.cancel()
+        if not await asyncio.to_thread(desk.close, STOPPING):
             _log.warning("a computation did not come to its end in time")
 
     app = FastAPI(
@@ -127,11 +128,13 @@ def serve(
     """Answer requests until SIGINT or SIGTERM; then cancel the jobs, and leave no file behind.
 
     ``port`` 0 takes a free one; ``ready`` is told the address. For the main thread of a process.
-    Raises ``ValueError`` for a host that needs a token, and ``OSError`` for a port that is taken.
+    Raises ``ValueError`` for a host that needs a token and for what cannot be loaded, and
+    ``OSError`` for a port that is taken.
     """
     check_host(host, token)
     limits = limits or Limits()
     with work_folder() as folder, _listening(host, port) as listener, _terminated_gently():
+        _try_out(Setting(limits, loaded, folder))
         stopping: list[Callable[[], bool]] = [lambda: False]
         app = create_app(
             loaded,
@@ -156,6 +159,32 @@ def serve(
         ready(address_of(host, listener))
         with contextlib.suppress(KeyboardInterrupt, SystemExit):
             server.run(sockets=[listener])
+
+
+def _try_out(setting: Setting) -> None:
+    """Load everything once, so that what is wrong with it is said before anybody asks."""
+    child = Child(setting)
+    try:
+        child.call(_load_all, seconds=float("inf"))
+    except Refused as error:
+        raise ValueError(error.reason) from None
+    except Defect as error:
+        raise RuntimeError(str(error)) from None
+    finally:
+        child.end()
+
+
+def _load_all(bench: Bench) -> None:
+    loaded = bench.loaded
+    try:
+        for name in loaded.checkpoints or (DEFAULT,):
+            loaded.metric(name)
+        for name in loaded.classifiers:
+            loaded.classifier(name)
+        if loaded.store is not None:
+            loaded.open_store(loaded.store)
+    except (ImportError, OSError) as error:
+        raise ValueError(str(error)) from error
 
 
 def address_of(host: str, listener: socket.socket) -> str:
@@ -192,13 +221,13 @@ def _terminated_gently() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-async def _keep_tidy(jobs: Jobs, stopping: Callable[[], bool]) -> None:
-    """Forget old results; cancel what runs as soon as the server is to stop.
+async def _keep_tidy(desk: Desk, stopping: Callable[[], bool]) -> None:
+    """Forget old results; end what runs as soon as the server is to stop.
 
-    uvicorn waits for open connections before it says so, and progress streams end with their jobs.
+    uvicorn waits for open connections before it says so, and these wait for what runs.
     """
     while True:
-        await asyncio.sleep(0.5)
-        jobs.tidy()
+        await asyncio.sleep(0.2)
+        desk.jobs.tidy()
         if stopping():
-            jobs.stop()
+            desk.stop()

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from percert.app.desk import Desk
+from percert.app.bench import Bench
 from percert.app.uploads import Upload
 from percert.certify.triplet import judge_triplet
 from percert.certify.twoafc import PerturbedTriplet
@@ -53,12 +53,12 @@ class TripletAnswer:
     standings: list[Standing]
 
 
-def answer_triplet(desk: Desk, question: TripletQuestion) -> TripletAnswer:
+def answer_triplet(bench: Bench, question: TripletQuestion) -> TripletAnswer:
     """Judge the triplet. ``ValueError`` where they are no images, or do not fit the metric."""
-    card = desk.loaded.card(question.metric)
+    card = bench.loaded.card(question.metric)
     uploads = (question.reference, question.left, question.right)
-    images = [one.image(desk.limits.pixels) for one in uploads]
-    metric = desk.loaded.metric(card.name)
+    images = [one.image(bench.limits.pixels) for one in uploads]
+    metric = bench.loaded.metric(card.name)
     names = {
         "reference": question.reference.name,
         "candidates": f"{question.left.name} and {question.right.name} each",

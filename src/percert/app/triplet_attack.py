@@ -6,11 +6,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from percert.app.job import Job
 from percert.app.pictures import SHOWN, fit, magnified, magnified_words
+from percert.app.run import Run
 from percert.attacks import FlipTriplet, LpBall, create_attack, run_attack
 from percert.certify.triplet import judge_triplet
-from percert.metrics.embedding import EmbeddingMetric
 from percert.reports.lengths import one_level
 
 STEPS = 40
@@ -52,19 +51,20 @@ class TripletAttackAnswer:
 
 
 def attack_triplet(
-    job: Job,
+    run: Run,
     reference: Tensor,
     left: Tensor,
     right: Tensor,
     *,
-    metric: EmbeddingMetric,
+    metric: str,
     times: float,
 ) -> TripletAttackAnswer:
     """Attack the reference within 0.99 and within ``times`` of its radius.
 
     Where nothing is proven, ``times`` one 8-bit level on every value stands for the second.
     """
-    judgement = judge_triplet(metric, reference, left, right, perturbed="reference")
+    judged = run.loaded.proven(metric)
+    judgement = judge_triplet(judged, reference, left, right, perturbed="reference")
     size = reference.shape[1], reference.shape[2]
     radius = judgement.radius or 0.0
     if radius == float("inf"):
@@ -81,17 +81,17 @@ def attack_triplet(
         attack = create_attack("apgd", norm="l2", eps=eps, steps=STEPS, loss="margin")
         result = run_attack(
             attack,
-            metric,
+            judged,
             reference[None],
             goal,
             threat=LpBall("l2", eps),
-            watch=job.watch(f"attacking {where} the radius", part, len(budgets)),
+            watch=run.watch(f"attacking {where} the radius", part, len(budgets)),
         )
-        job.check()
+        run.check()
         verdict = result.verdict
         flipped = bool(verdict.success.item())
         with torch.no_grad():
-            distances = [metric(verdict.images, one[None]).item() for one in (left, right)]
+            distances = [judged(verdict.images, one[None]).item() for one in (left, right)]
         attempts.append(
             Attempt(
                 where=where,
@@ -107,17 +107,17 @@ def attack_triplet(
             )
         )
         after = verdict.images[0]
-        job.picture(where, after, "The reference after the attack")
+        run.picture(where, after, "The reference after the attack")
         change, often = magnified(fit(reference, SHOWN), fit(after, SHOWN))
-        job.picture(f"{where}-change", change, magnified_words(often))
+        run.picture(f"{where}-change", change, magnified_words(often))
     return TripletAttackAnswer(
-        metric=metric.name,
+        metric=judged.name,
         closer=judgement.closer,
         radius=radius,
         sound=not any(one.flipped for one in attempts if one.where == "inside"),
         attempts=attempts,
         resolution=size,
-        cut_short=job.cut_short,
+        cut_short=run.cut_short,
     )
 
 

@@ -1,8 +1,8 @@
 """Files that clients send: read with limits, called by harmless names, never executed."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import BinaryIO
 
 from fastapi import UploadFile
 from torch import Tensor
@@ -15,10 +15,22 @@ LONGEST = 60
 
 @dataclass(frozen=True)
 class Upload:
-    """An uploaded file: what to call it, and how to get its bytes (in a thread that may wait)."""
+    """An uploaded file: what to call it, and its bytes, or where these are.
+
+    Sent to a worker process, it takes its bytes along, unless they lie at a path.
+    """
 
     name: str
-    read: Callable[[], bytes]
+    held: bytes | Path | BinaryIO
+
+    def read(self) -> bytes:
+        """The bytes; not for the event loop, a disk may keep it waiting."""
+        if isinstance(self.held, bytes):
+            return self.held
+        if isinstance(self.held, Path):
+            return self.held.read_bytes()
+        self.held.seek(0)
+        return self.held.read()
 
     def image(self, pixels: int) -> Tensor:
         """The image in it, ``(3, h, w)`` in [0, 1]. ``ValueError`` says what is wrong with it."""
@@ -27,17 +39,15 @@ class Upload:
     def keep(self, path: Path) -> "Upload":
         """The same, read from a copy at ``path`` from now on."""
         path.write_bytes(self.read())
-        return Upload(self.name, path.read_bytes)
+        return Upload(self.name, path)
+
+    def __reduce__(self) -> tuple[type["Upload"], tuple[str, bytes | Path]]:
+        return Upload, (self.name, self.held if isinstance(self.held, Path) else self.read())
 
 
 def upload_of(file: UploadFile, fallback: str) -> Upload:
     """The upload behind a form's file; its name is for showing, and no part of any path."""
-
-    def read() -> bytes:
-        file.file.seek(0)
-        return file.file.read()
-
-    return Upload(shown_name(file.filename, fallback), read)
+    return Upload(shown_name(file.filename, fallback), file.file)
 
 
 def shown_name(name: str | None, fallback: str) -> str:

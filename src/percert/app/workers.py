@@ -1,5 +1,6 @@
-"""A few threads that compute, and a line of limited length before them."""
+"""A few worker processes, each behind a thread, and a line of limited length before them."""
 
+import contextlib
 import queue
 import threading
 import time
@@ -7,26 +8,32 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
+from percert.app.bench import Setting
+from percert.app.child import Child
 from percert.app.refusal import Refused
 
 T = TypeVar("T")
 
 
 class Workers:
-    """``threads`` computations at once, and at most ``waiting`` more in line.
+    """``count`` computations at once, and at most ``waiting`` more in line.
 
-    The threads are daemons: one that does not come back cannot keep the process from ending.
+    A computation gets the :class:`Child` that it may ask, and runs in that child's thread. The
+    threads are daemons: one that does not come back cannot keep the process from ending.
     """
 
-    def __init__(self, threads: int, waiting: int, name: str) -> None:
-        self._line: queue.Queue[tuple[Future[Any], Callable[[], Any]] | None] = queue.Queue()
+    def __init__(self, count: int, waiting: int, name: str, setting: Setting) -> None:
+        self._line: queue.Queue[tuple[Future[Any], Callable[[Child], Any]] | None] = queue.Queue()
         self._lock = threading.Lock()
         self._held = 0
-        self._most = threads + waiting
-        self._closed = False
+        self._most = count + waiting
+        #: Set where the server ends: what still computes is to be ended.
+        self.closing = threading.Event()
         self._threads = [
-            threading.Thread(target=self._work, name=f"{name}-{place}", daemon=True)
-            for place in range(threads)
+            threading.Thread(
+                target=self._work, args=(setting,), name=f"{name}-{place}", daemon=True
+            )
+            for place in range(count)
         ]
         for thread in self._threads:
             thread.start()
@@ -36,10 +43,10 @@ class Workers:
         """How many computations are under way or in line."""
         return self._held
 
-    def submit(self, work: Callable[[], T]) -> "Future[T]":
+    def submit(self, work: Callable[[Child], T]) -> "Future[T]":
         """The future result of ``work``. :class:`Refused` (429) where the line is full."""
         with self._lock:
-            if self._closed:
+            if self.closing.is_set():
                 raise Refused(429, "The server is stopping.")
             if self._held >= self._most:
                 raise Refused(
@@ -50,10 +57,12 @@ class Workers:
         self._line.put((future, work))
         return future
 
-    def close(self, seconds: float) -> bool:
-        """Take nothing more, drop what waits, and give what runs ``seconds`` to end; did it?"""
+    def stop(self) -> None:
+        """Take nothing more, drop what waits, end what runs."""
         with self._lock:
-            self._closed = True
+            if self.closing.is_set():
+                return
+            self.closing.set()
         while True:
             try:
                 entry = self._line.get_nowait()
@@ -64,25 +73,35 @@ class Workers:
                 self._leave()
         for _ in self._threads:
             self._line.put(None)
+
+    def close(self, seconds: float) -> bool:
+        """:meth:`stop`, and give the threads ``seconds`` to come to their end; did they?"""
+        self.stop()
         until = time.monotonic() + seconds
         for thread in self._threads:
             thread.join(max(0.0, until - time.monotonic()))
         return not any(thread.is_alive() for thread in self._threads)
 
-    def _work(self) -> None:
-        while (entry := self._line.get()) is not None:
-            future, work = entry
-            try:
-                if future.set_running_or_notify_cancel():
-                    self._run(future, work)
-            finally:
-                self._leave()
-                del entry, future, work  # a thread that waits must not hold the last images
+    def _work(self, setting: Setting) -> None:
+        child = Child(setting)
+        try:
+            with contextlib.suppress(OSError, EOFError):  # what is asked first tries again
+                child.start()
+            while (entry := self._line.get()) is not None:
+                future, work = entry
+                try:
+                    if future.set_running_or_notify_cancel():
+                        self._run(future, work, child)
+                finally:
+                    self._leave()
+                    del entry, future, work  # a thread that waits must not hold the last images
+        finally:
+            child.end()
 
     @staticmethod
-    def _run(future: "Future[Any]", work: Callable[[], Any]) -> None:
+    def _run(future: "Future[Any]", work: Callable[[Child], Any], child: Child) -> None:
         try:
-            result = work()
+            result = work(child)
         except BaseException as error:  # noqa: BLE001  # the one who waits for it decides
             future.set_exception(error)
         else:

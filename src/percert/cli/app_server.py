@@ -87,35 +87,39 @@ def serve_app(
             __import__(package)
         except ImportError:
             raise ValueError(f"the app needs {package}: pip install 'percert[app]'") from None
-    from percert.app.limits import Limits
-    from percert.app.loaded import Loaded, load_classifiers, load_store
-    from percert.app.server import check_host, serve
-    from percert.device import resolve_device
+    from percert.app.nursery import nursery
 
-    check_host(host, token)
-    place = str(resolve_device(device))
-    checkpoints: dict[str, Path | None] = {}
-    for name, file in map(metric_and_file, metric or ()):
-        checkpoints[name] = None if file is None else Path(file)
-    loaded = Loaded(
-        device=place,
-        checkpoints=checkpoints,
-        classifiers=load_classifiers(model or (), weights or (), place),
-        store=None if store is None else load_store(store, checkpoints, place),
-    )
-    for name in checkpoints or ("lipsim-tiny",):  # what is wrong with weights is said at once
-        loaded.metric(name)
-    serve(
-        loaded,
-        host=host,
-        port=port,
-        limits=Limits(
-            upload_bytes=upload_mb * 2**20,
-            pixels=round(megapixels * 1e6),
-            jobs=jobs,
-            job_seconds=seconds,
-        ),
-        token=token,
-        api_only=api_only,
-        ready=lambda address: complain(f"serving {address} until Ctrl-C"),
-    )
+    nursery().start()  # it imports while this process does
+    try:
+        from percert.app.limits import Limits
+        from percert.app.loaded import Loaded, name_classifiers
+        from percert.app.server import check_host, serve
+        from percert.device import resolve_device
+
+        check_host(host, token)
+        place = str(resolve_device(device))
+        checkpoints: dict[str, Path | None] = {}
+        for name, file in map(metric_and_file, metric or ()):
+            checkpoints[name] = None if file is None else Path(file)
+        loaded = Loaded(
+            device=place,
+            checkpoints=checkpoints,
+            classifiers=name_classifiers(model or (), weights or ()),
+            store=store,
+        )
+        serve(
+            loaded,
+            host=host,
+            port=port,
+            limits=Limits(
+                upload_bytes=upload_mb * 2**20,
+                pixels=round(megapixels * 1e6),
+                jobs=jobs,
+                job_seconds=seconds,
+            ),
+            token=token,
+            api_only=api_only,
+            ready=lambda address: complain(f"serving {address} until Ctrl-C"),
+        )
+    finally:
+        nursery().stop()
