@@ -144,7 +144,7 @@ def _listed(pairs: Sequence[tuple[str, str]]) -> list[dict[str, str]]:
 
 def _complain(bad: Sequence[tuple[str, str]], failed: Sequence[tuple[str, str]], out: Path) -> None:
     if bad:
-        complain(f"{len(bad)} images could not be read:")
+        complain(f"{len(bad)} images could not be read or judged:")
     for name, reason in bad:
         complain(f"  {name}: {reason}")
     for name, reason in failed:

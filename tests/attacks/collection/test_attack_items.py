@@ -18,6 +18,7 @@ from percert.attacks.collection import (
     TripletTask,
     attack_items,
     find_items,
+    probe,
     record_columns,
 )
 from percert.attacks.goal import Untargeted
@@ -223,3 +224,70 @@ def test_embeddings_go_where_the_record_says(folder: Path) -> None:
     reached = EmbeddingTask(metric, beyond=moved / 2)
     (outcome,) = attack_items(reached, plan_of(**attacks), items)
     assert outcome.rows[0]["success_8bit"]
+
+
+def test_what_the_model_cannot_judge_is_named_and_the_rest_attacked(tmp_path: Path) -> None:
+    """An image of another size than the model is made for, and one of which it says NaN."""
+    fill(tmp_path)
+    height, width = SIZES[0]
+    save_image(torch.rand(3, height, width + 3), tmp_path / "odd size.png")
+    save_image(torch.zeros(3, height, width), tmp_path / "dark.png")
+    weight = torch.randn(10, 3 * height * width, generator=torch.Generator().manual_seed(0))
+
+    class Fixed(torch.nn.Module):
+        def forward(self, images):
+            scores = images.flatten(1) @ weight.T
+            return torch.where(images.amax((1, 2, 3))[:, None] > 0, scores, torch.nan)
+
+    names = ("p0.png", "dark.png", "odd size.png")
+    items = [item for item in find_items(tmp_path) if item.name in names]
+    model = Fixed().eval()
+    assert probe(model, items).predictions.keys() == {"p0.png"}
+    outcomes = list(attack_items(ClassifierTask(model), plan_of(batch_size=3), items))
+    bad = {found.bad.name: found.reason for found in outcomes if found.bad is not None}
+    assert bad.keys() == {"dark.png", "odd size.png"}
+    assert "the logits of 1 of 1 images are NaN" in bad["dark.png"]
+    assert "model: fails on images (1, 3," in bad["odd size.png"]
+    ((image, _),) = rows_of(outcomes)
+    assert image == "p0.png"
+    assert not any(found.failed for found in outcomes)
+    with pytest.raises(ValueError, match="the logits of 1 of 1 images are NaN"):
+        probe(model, [item for item in items if item.name == "dark.png"])
+
+
+def test_nan_on_the_way_costs_the_one_image(folder: Path) -> None:
+    """Logits that overflow once the attack has moved the image, and only there."""
+    items = [item for item in find_items(folder) if item.name in ("p0.png", "in side/p3.png")]
+    first = load_image(next(item.source for item in items if item.name == "p0.png"))
+    inner = linear().eval()
+
+    class Overflowing(torch.nn.Module):
+        def forward(self, images):
+            same = images.shape[1:] == first.shape
+            away = (images - first).flatten(1).norm(dim=1) if same else images.new_full((1,), 9.0)
+            broken = (away > 0) & (away < 0.5)
+            return torch.where(broken[:, None], torch.nan, inner(images))
+
+    outcomes = list(attack_items(ClassifierTask(Overflowing().eval()), plan_of(), items))
+    (bad,) = [found for found in outcomes if found.bad is not None]
+    assert bad.bad.name == "p0.png"
+    assert "attack ascent: model: the logits of 1 of 1 images are NaN" in bad.reason
+    assert {image for image, _ in rows_of(outcomes)} == {"in side/p3.png"}
+
+
+def test_one_triplet_of_unequal_sizes_is_named_and_passed_over(folder: Path) -> None:
+    save_image(0.5 * picture(0, SIZES[0]) + 0.25, folder / "near.png")
+    save_image(torch.rand(3, 5, 6), folder / "small.png")
+    metric = create_metric("l2", device="cpu")
+    near, far, small = (folder / name for name in ("near.png", "in side/p1.png", "small.png"))
+    items = [
+        Item("unequal", folder / "p0.png", others=(near, small)),
+        Item("equal", folder / "p0.png", others=(near, folder / "p0.png")),
+    ]
+    assert load_image(far).shape == load_image(near).shape
+    outcomes = list(attack_items(TripletTask(metric), plan_of(), items))
+    (bad,) = [found for found in outcomes if found.bad is not None]
+    assert bad.bad.name == "unequal"
+    assert "expected the reference's shape" in bad.reason
+    assert {image for image, _ in rows_of(outcomes)} == {"equal"}
+    assert not any(found.failed for found in outcomes)

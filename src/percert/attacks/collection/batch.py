@@ -54,7 +54,8 @@ class Plan:
 class Outcome:
     """What came of a step: ``rows`` with the ``images`` (8 bits) of those that were attacked, or an
 
-    item that could not be read (``bad``), or an attack that gave up (``failed``); then ``reason``.
+    item that could not be read or judged (``bad``), or an attack that gave up (``failed``); then
+    ``reason``.
     """
 
     rows: list[dict[str, Any]] = field(default_factory=list)

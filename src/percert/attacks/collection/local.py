@@ -7,6 +7,8 @@ from typing import TypeAlias
 from percert.attacks.collection.batch import Outcome, Plan, Watching, attack_batch, unmoved
 from percert.attacks.collection.items import Item, Subject, read_subject
 from percert.attacks.collection.tasks import Clean, Task
+from percert.attacks.goal import NonFiniteScores
+from percert.attacks.prepare import evaluating
 from percert.check import one_line
 from percert.images import ImageError
 
@@ -28,9 +30,17 @@ def attack_items(
 ) -> Iterator[Outcome]:
     """Attack every item with every attack of the ``plan``, but for what is ``done``.
 
-    Images are read once for all attacks, and batched with others of their sizes. A bad image and
-    an attack that raises are given as outcomes; such an attack is not tried again.
+    Images are read once for all attacks, and batched with others of their sizes. An image that is
+    bad, or that the model cannot judge (its size, scores that are NaN), and an attack that raises
+    are given as outcomes; such an attack is not tried again.
     """
+    with evaluating(task.model):
+        yield from _outcomes(task, plan, items, done, watching)
+
+
+def _outcomes(
+    task: Task, plan: Plan, items: Iterable[Item], done: Done, watching: Watching | None
+) -> Iterator[Outcome]:
     alive = dict.fromkeys(plan.attacks)
     waiting: dict[_Sizes, list[_Known]] = {}
     for group in _by_size(_read(task, plan, items, done), plan.batch_size):
@@ -38,6 +48,9 @@ def attack_items(
             yield group
             continue
         for known in _looked(task, group):
+            if isinstance(known, Outcome):
+                yield known
+                continue
             subject, clean = known
             if clean.attack:
                 waiting.setdefault(subject.sizes, []).append(known)
@@ -92,8 +105,18 @@ def _full(waiting: Mapping[_Sizes, Sequence[object]], batch_size: int) -> list[_
     return full
 
 
-def _looked(task: Task, subjects: list[Subject]) -> list[_Known]:
-    return list(zip(subjects, task.look(subjects), strict=True))
+def _looked(task: Task, subjects: list[Subject]) -> Iterator[_Known | Outcome]:
+    """The subjects with what is known of them; those that the model cannot judge as bad items."""
+    try:
+        clean = task.look(subjects)
+    except ValueError as error:
+        if len(subjects) == 1:
+            yield Outcome(bad=subjects[0].item, reason=one_line(error, 1000))
+            return
+        for subject in subjects:  # to tell them apart
+            yield from _looked(task, [subject])
+    else:
+        yield from zip(subjects, clean, strict=True)
 
 
 def _attack(
@@ -110,10 +133,25 @@ def _attack(
             todo = [(s, clean) for s, clean in batch if (s.item.name, attack) not in done]
             if not todo:
                 continue
-            subjects, clean = [s for s, _ in todo], [c for _, c in todo]
-            try:
-                yield attack_batch(task, plan, attack, subjects, clean, watching)
-            except Exception as error:  # noqa: BLE001  # one attack's defect must not end the others
-                del alive[attack]
-                reason = one_line(error, 1000)
-                yield Outcome(failed=attack, reason=f"{reason}\n{traceback.format_exc()}")
+            for outcome in _attacked(task, plan, attack, todo, watching):
+                if outcome.failed is not None:
+                    alive.pop(attack, None)
+                yield outcome
+
+
+def _attacked(
+    task: Task, plan: Plan, attack: str, known: list[_Known], watching: Watching | None
+) -> Iterator[Outcome]:
+    """One attack on one batch; image by image where the model says NaN of one on the way."""
+    subjects, clean = [s for s, _ in known], [c for _, c in known]
+    try:
+        yield attack_batch(task, plan, attack, subjects, clean, watching)
+    except NonFiniteScores as error:
+        if len(known) == 1:
+            yield Outcome(bad=subjects[0].item, reason=f"attack {attack}: {error}")
+            return
+        for one in known:
+            yield from _attacked(task, plan, attack, [one], watching)
+    except Exception as error:  # noqa: BLE001  # one attack's defect must not end the others
+        reason = one_line(error, 1000)
+        yield Outcome(failed=attack, reason=f"{reason}\n{traceback.format_exc()}")

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from torch import nn
@@ -10,8 +10,10 @@ from torch import nn
 from percert.attacks.collection.items import Item, Subject, read_subject
 from percert.attacks.collection.labels import chance_warning, label_base
 from percert.attacks.collection.tasks import stack
-from percert.attacks.goal import logits
+from percert.attacks.goal import Model, logits
+from percert.attacks.prepare import evaluating
 from percert.images import ImageError
+from percert.tensors import Vector
 
 
 @dataclass(frozen=True)
@@ -24,9 +26,9 @@ class Probe:
 
 @torch.no_grad()
 def probe(model: nn.Module, items: Sequence[Item], count: int = 100, batch_size: int = 32) -> Probe:
-    """The model's predictions of the first ``count`` images that can be read.
+    """The model's predictions of those of the first ``count`` images that it can be asked.
 
-    Raises ``ValueError`` where none can, and where the model gives no logits.
+    Raises ``ValueError`` where none can be read, and where the model gives no logits of any.
     """
     by_size: dict[tuple[tuple[int, ...], ...], list[Subject]] = {}
     bad: list[ImageError] = []
@@ -39,17 +41,36 @@ def probe(model: nn.Module, items: Sequence[Item], count: int = 100, batch_size:
             by_size.setdefault(subject.sizes, []).append(subject)
     if not by_size:
         raise ValueError(f"none of the first {len(bad)} images can be read; the first: {bad[0]}")
-    classes = 0
-    predictions: dict[str, int] = {}
-    for subjects in by_size.values():
-        for start in range(0, len(subjects), batch_size):
-            some = subjects[start : start + batch_size]
-            images = stack(model, some).contiguous(memory_format=torch.channels_last)
-            scores = logits(model, images)
-            classes = scores.shape[1]
-            names = (subject.item.name for subject in some)
-            predictions.update(zip(names, scores.argmax(1).tolist(), strict=True))
-    return Probe(classes, predictions)
+    scores: dict[str, Vector] = {}
+    refused: list[ValueError] = []
+    with evaluating(model):
+        for subjects in by_size.values():
+            for start in range(0, len(subjects), batch_size):
+                _ask(model, subjects[start : start + batch_size], scores, refused)
+    if not scores:
+        raise refused[0]
+    classes = len(next(iter(scores.values())))
+    return Probe(classes, {name: int(row.argmax()) for name, row in scores.items()})
+
+
+def _ask(
+    model: nn.Module,
+    subjects: Sequence[Subject],
+    scores: dict[str, Vector],
+    refused: list[ValueError],
+) -> None:
+    """Add the logits of each subject by name, or why there are none."""
+    images = stack(model, subjects).contiguous(memory_format=torch.channels_last)
+    try:
+        found = logits(cast(Model, model), images)
+    except ValueError as error:
+        if len(subjects) == 1:
+            refused.append(error)
+            return
+        for subject in subjects:  # to tell them apart
+            _ask(model, [subject], scores, refused)
+    else:
+        scores.update((s.item.name, row) for s, row in zip(subjects, found, strict=True))
 
 
 @dataclass(frozen=True)

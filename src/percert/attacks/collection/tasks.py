@@ -8,7 +8,17 @@ import torch
 from torch import Tensor, nn
 
 from percert.attacks.collection.items import Subject
-from percert.attacks.goal import FlipTriplet, Goal, Model, MoveEmbedding, Targeted, Untargeted
+from percert.attacks.goal import (
+    FlipTriplet,
+    Goal,
+    Model,
+    MoveEmbedding,
+    Targeted,
+    Untargeted,
+    ask,
+    finite,
+    logits,
+)
 from percert.attacks.judge import Verdict
 from percert.reports.records import Columns
 from percert.tensors import Images
@@ -149,7 +159,9 @@ class TripletTask:
     @torch.no_grad()
     def _distances(self, subjects: Sequence[Subject], images: Images) -> tuple[Tensor, Tensor]:
         left, right = (stack(self.model, subjects, other) for other in (0, 1))
-        return self.model(images, left), self.model(images, right)
+        distances = torch.stack([ask(self.model, images, left), ask(self.model, images, right)], 1)
+        near, far = finite(distances, "distances").unbind(1)
+        return near, far
 
 
 @dataclass(frozen=True)
@@ -168,7 +180,10 @@ class EmbeddingTask:
     def columns(self) -> Columns:
         return {"moved": float, "distance": float}
 
+    @torch.no_grad()
     def look(self, subjects: Sequence[Subject]) -> list[Clean]:
+        images = stack(self.model, subjects)
+        finite(ask(self.model, images, images), "distances")  # what it cannot compare is told here
         return [Clean(None, None, True)] * len(subjects)
 
     def goal(self, subjects: Sequence[Subject], clean: Sequence[Clean]) -> Goal:
@@ -214,7 +229,7 @@ def stack(model: nn.Module, subjects: Sequence[Subject], other: int | None = Non
 def predictions(model: nn.Module, images: Images) -> list[int]:
     """The class that the model gives each image."""
     shown = images.contiguous(memory_format=torch.channels_last)
-    classes: list[int] = model(shown).argmax(1).tolist()
+    classes: list[int] = logits(cast(Model, model), shown).argmax(1).tolist()
     return classes
 
 
