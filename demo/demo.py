@@ -28,7 +28,7 @@ def photograph(name: str) -> Image.Image:
     """One of the photographs in scikit-image's wheel, without importing scikit-image."""
     spec = importlib.util.find_spec("skimage")
     if spec is None or spec.origin is None:
-        raise SystemExit("the demo needs scikit-image: pip install percert[demo]")
+        raise SystemExit("the demo needs scikit-image: make demo installs it")
     return Image.open(Path(spec.origin).parent / "data" / name).convert("RGB")
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-pytest.importorskip("fastapi", reason="the app needs its extra: pip install 'percert[app]'")
+pytest.importorskip("fastapi", reason="the app is in the extra app")
 
 import uvicorn
 from starlette.testclient import TestClient

@@ -1,13 +1,16 @@
 """A few small image files, and the command as a function."""
 
+import builtins
 import json
 
 import pytest
 import torch
 from skimage import data
+from tests.docs.commands import verbs
 from typer.testing import CliRunner
 
 from percert.cli import app
+from percert.extras import EXTRAS
 from percert.images import save_image
 
 
@@ -33,14 +36,38 @@ def files(tmp_path_factory):
     return folder
 
 
+OPTIONAL = {module for modules in EXTRAS.values() for module in modules}
+
+
 @pytest.fixture
-def percert(monkeypatch):
-    """``percert("compare", ...)`` gives the runner's result: exit_code, stdout, stderr."""
+def imported(monkeypatch):
+    """The modules of extras that percert's own code imports, loaded before or not."""
+    names = set()
+    really = builtins.__import__
+
+    def watched(name, globals=None, *rest, **named):
+        if (globals or {}).get("__name__", "").startswith("percert."):
+            names.add(name.partition(".")[0])
+        return really(name, globals, *rest, **named)
+
+    monkeypatch.setattr(builtins, "__import__", watched)
+    return names
+
+
+@pytest.fixture
+def percert(monkeypatch, imported):
+    """``percert("compare", ...)`` gives the runner's result: exit_code, stdout, stderr.
+
+    Of the extras, the verb may import those that it says it needs.
+    """
     for name in ("COLUMNS", "FORCE_COLOR"):
         monkeypatch.delenv(name, raising=False)
 
     def run(*arguments, exit_code=0):
-        result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+        words = [str(argument) for argument in arguments]
+        imported.clear()
+        result = CliRunner().invoke(app, words)
+        assert imported & OPTIONAL <= _allowed(words), f"not of the extras of {words[:2]}"
         said = f"{result.stdout}{result.stderr}"
         assert result.exit_code == exit_code, said
         assert result.exception is None or isinstance(result.exception, SystemExit), said
@@ -48,6 +75,12 @@ def percert(monkeypatch):
         return result
 
     return run
+
+
+def _allowed(words):
+    verb = verbs().get(tuple(words[:2])) or verbs().get(tuple(words[:1]))
+    kinds = [getattr(verb and verb.callback, kind, ()) for kind in ("extras", "sometimes")]
+    return {module for extras in kinds for extra in extras for module in EXTRAS[extra]}
 
 
 @pytest.fixture

@@ -54,7 +54,7 @@ def test_a_package_that_does_not_import_is_named(monkeypatch):
     with pytest.raises(ValueError, match="pip install imagededup"):
         make_rival("cnn")
     monkeypatch.setitem(sys.modules, "imagehash", None)
-    with pytest.raises(ValueError, match=r"percert\[benchmarks\]"):
+    with pytest.raises(ValueError, match=r"pip install .*\[rivals\]"):
         make_rival("phash")
 
 

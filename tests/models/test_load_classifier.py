@@ -159,7 +159,7 @@ def test_a_package_that_is_missing_or_broken_says_what_to_do(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(sys.modules, "timm", None)  # as if it were not installed
-    with pytest.raises(ValueError, match=r"timm: .*percert\[timm\]"):
+    with pytest.raises(ValueError, match=r"timm: .*\[timm\]"):
         load_classifier("timm:resnet18", "cpu")
 
 

@@ -12,6 +12,7 @@ from fastapi import Depends, File, Form, UploadFile
 from percert.app.bench import Bench
 from percert.app.limits import Limits
 from percert.app.uploads import Upload, upload_of
+from percert.extras import install_extra
 from percert.fairness.covariance import COVARIANCES
 from percert.fairness.table import read_attributes, read_predictions
 from percert.reports.finite import finite
@@ -103,7 +104,7 @@ def audit(bench: Bench, question: AuditQuestion) -> "GroupAudit":
     try:
         from percert.fairness.audit import AuditSettings, audit_groups
     except ImportError as error:
-        raise ValueError(f"the audit needs {error.name}: pip install 'percert[fairness]'") from None
+        raise ValueError(f"the audit needs {error.name}: {install_extra('fairness')}") from None
     limits = bench.limits
     with tempfile.TemporaryDirectory(prefix="audit-", dir=bench.folder) as name:
         folder = Path(name)

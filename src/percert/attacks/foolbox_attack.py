@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from percert.attacks.attack import Watch, go_on
 from percert.attacks.goal import FlipTriplet, Goal, Model, Targeted, Untargeted
 from percert.attacks.prepare import prepared
+from percert.extras import install_extra
 from percert.tensors import Images
 
 
@@ -67,7 +68,7 @@ def foolbox_attack(name: str, steps: int | None = None) -> Any:
         attacks = import_module("foolbox.attacks")
     except ImportError as error:
         raise ValueError(
-            f"foolbox is not installed ({error}): pip install 'percert[foolbox]'"
+            f"foolbox is not installed ({error}): {install_extra('foolbox')}"
         ) from None
     kind = getattr(attacks, name, None)
     if not isinstance(kind, type):

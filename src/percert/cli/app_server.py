@@ -6,10 +6,12 @@ from typing import Annotated
 import typer
 
 from percert.cli.failure import complain, one_line_errors
+from percert.cli.needs import needs
 from percert.cli.options import DeviceOption, metric_and_file
 
 
 @one_line_errors
+@needs("app", given={"store": "search"}, sometimes=("fairness", "timm"))
 def serve_app(
     host: Annotated[
         str,
@@ -82,11 +84,6 @@ def serve_app(
 
     PERCERT_TOKEN=$(openssl rand -hex 16) percert app --host 0.0.0.0 --api-only
     """
-    for package in ("fastapi", "jinja2", "multipart", "uvicorn"):
-        try:
-            __import__(package)
-        except ImportError:
-            raise ValueError(f"the app needs {package}: pip install 'percert[app]'") from None
     from percert.app.nursery import nursery
 
     nursery().start()  # it imports while this process does

@@ -28,10 +28,12 @@ from percert.cli.attack_options import (
     parse_threat,
 )
 from percert.cli.failure import complain, one_line_errors
+from percert.cli.needs import needs
 from percert.cli.options import DeviceOption, JsonOption
 
 
 @one_line_errors
+@needs("attacks", sometimes=("foolbox", "ray", "timm"))
 def classify(
     images: Annotated[
         Path,

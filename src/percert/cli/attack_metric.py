@@ -27,6 +27,7 @@ from percert.cli.attack_options import (
     parse_threat,
 )
 from percert.cli.failure import one_line_errors
+from percert.cli.needs import needs
 from percert.cli.options import CheckpointOption, DeviceOption, JsonOption, MetricOption
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ class AttackGoal(str, Enum):
 
 
 @one_line_errors
+@needs("attacks", sometimes=("foolbox", "ray"))
 def attack_metric(
     attack: AttackOption,
     out: OutOption,

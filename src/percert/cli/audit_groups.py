@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from percert.cli.failure import one_line_errors
+from percert.cli.needs import needs
 from percert.cli.options import DeviceOption, JsonOption
 from percert.cli.output import emit_json
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 
 @one_line_errors
+@needs("fairness", sometimes=("timm",))
 def groups(
     predictions: Annotated[
         Path | None,
@@ -153,7 +155,6 @@ def groups(
     percert audit groups --model squeezenet1_0 --weights squeezenet.safetensors --images photos/
     --groups photos.csv --attributes countries.csv --json
     """
-    _require_packages()
     from percert.cli.audit_groups_show import show_audit
     from percert.fairness.audit import AuditSettings, audit_groups
     from percert.fairness.table import PREDICTION_COLUMNS, read_attributes, read_predictions
@@ -212,16 +213,6 @@ def groups(
         emit_json(audit.to_dict())
     else:
         show_audit(audit)
-
-
-def _require_packages() -> None:
-    for package in ("pandas", "scipy", "statsmodels", "fairlearn"):
-        try:
-            __import__(package)
-        except ImportError:
-            raise ValueError(
-                f"the audit of groups needs {package}: pip install 'percert[fairness]'"
-            ) from None
 
 
 def _column_names(given: list[str], known: tuple[str, ...]) -> dict[str, str]:

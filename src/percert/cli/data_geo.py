@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from percert.cli.failure import complain, one_line_errors
+from percert.cli.needs import needs
 from percert.cli.options import JsonOption
 from percert.cli.output import emit_json, say, show_table
 from percert.cli.progress import with_progress
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 
 @one_line_errors
+@needs("geo")
 def geo(
     sources: Annotated[
         Path,

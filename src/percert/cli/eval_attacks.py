@@ -16,6 +16,7 @@ from percert.cli.eval_runs import (
     parse_costs,
 )
 from percert.cli.failure import one_line_errors
+from percert.cli.needs import needs
 from percert.cli.options import DeviceOption, JsonOption
 from percert.cli.output import say, show_table
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 
 @one_line_errors
+@needs("report")
 def eval_attacks(
     runs: RunsArgument,
     out: OutOption,

@@ -19,6 +19,7 @@ from percert.cli.eval_copies_inputs import (
 )
 from percert.cli.eval_runs import Evaluation
 from percert.cli.failure import complain, one_line_errors
+from percert.cli.needs import needs
 from percert.cli.options import CheckpointOption, DeviceOption, JsonOption, MetricOption
 from percert.cli.output import say, show_table
 
@@ -32,6 +33,7 @@ SHOWN = 20
 
 
 @one_line_errors
+@needs(given={"out": "report"}, sometimes=("rivals",))
 def eval_copies(
     images: Annotated[
         list[Path],

@@ -17,6 +17,7 @@ from percert.cli.eval_runs import (
     parse_costs,
 )
 from percert.cli.failure import complain, one_line_errors
+from percert.cli.needs import needs
 from percert.cli.options import DeviceOption, JsonOption
 from percert.cli.output import say, show_table
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 
 @one_line_errors
+@needs("report", sometimes=("timm",))
 def eval_defences(
     runs: RunsArgument,
     out: OutOption,

@@ -10,6 +10,7 @@ from percert.cli.attack_options import SeedOption, parse_attacks
 from percert.cli.eval_copies_inputs import make_detectors, weights_of
 from percert.cli.eval_runs import Evaluation, counting
 from percert.cli.failure import complain, one_line_errors
+from percert.cli.needs import needs
 from percert.cli.options import CheckpointOption, DeviceOption, JsonOption, MetricOption
 from percert.cli.output import listed, say, show_table
 
@@ -22,6 +23,7 @@ DEFAULT_ATTACK = "pgd:norm=l2,eps=2,steps=40"
 
 
 @one_line_errors
+@needs(given={"out": "report"})
 def eval_retrieval(
     images: Annotated[
         Path,

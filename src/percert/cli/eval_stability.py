@@ -9,11 +9,13 @@ import typer
 from percert.cli.attack_options import OutOption, SeedOption
 from percert.cli.eval_input import Bar, read_budgets, read_size
 from percert.cli.failure import complain, one_line_errors
+from percert.cli.needs import needs
 from percert.cli.options import DeviceOption, JsonOption, MetricsOption, metric_and_file
 from percert.cli.output import emit_json, listed, say, show_table
 
 
 @one_line_errors
+@needs("report")
 def eval_stability(
     images: Annotated[
         Path, typer.Argument(metavar="IMAGES", help="A folder of images, or one image.")

@@ -14,11 +14,13 @@ from percert.cli.eval_runs import (
     open_runs,
 )
 from percert.cli.failure import complain, one_line_errors
+from percert.cli.needs import needs
 from percert.cli.options import DeviceOption, JsonOption
 from percert.cli.output import say, show_table
 
 
 @one_line_errors
+@needs("report", sometimes=("timm",))
 def eval_transfer(
     runs: RunsArgument,
     out: OutOption,

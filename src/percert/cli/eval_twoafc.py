@@ -10,6 +10,7 @@ import typer
 from percert.cli.attack_options import OutOption, SeedOption
 from percert.cli.eval_input import Bar, Kind, read_budgets, read_size, triplets_of
 from percert.cli.failure import complain, one_line_errors
+from percert.cli.needs import needs
 from percert.cli.options import (
     CheckpointOption,
     DeviceOption,
@@ -35,6 +36,7 @@ class Perturbed(str, Enum):
 
 
 @one_line_errors
+@needs("report")
 def eval_twoafc(
     source: Annotated[
         Path,

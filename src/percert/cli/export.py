@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from percert.cli.failure import one_line_errors
+from percert.cli.needs import needs
 from percert.cli.options import JsonOption
 from percert.cli.output import emit_json, say
 
@@ -20,6 +21,7 @@ class ExportFormat(str, Enum):
 
 
 @one_line_errors
+@needs(sometimes=("hub", "onnx"))
 def export(
     model: Annotated[
         str,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from percert.cli.failure import complain, one_line_errors
+from percert.cli.needs import needs
 from percert.cli.options import JsonOption
 from percert.cli.output import emit_json, say
 from percert.cli.store_metric import StoreOption
@@ -19,6 +20,7 @@ SHOWN = 20
 
 
 @one_line_errors
+@needs("search")
 def prune(
     store: StoreOption,
     below: Annotated[

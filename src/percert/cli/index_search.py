@@ -10,6 +10,7 @@ from percert.cli.failure import complain, one_line_errors
 from percert.cli.index_progress import counted_progress
 from percert.cli.index_show import show_copies, show_duplicates, show_nearest, write_duplicates
 from percert.cli.index_threshold import AutoThresholdOption, find_threshold
+from percert.cli.needs import needs
 from percert.cli.options import CheckpointOption, DeviceOption, JsonOption, _finite
 from percert.cli.output import emit_json, listed, say
 from percert.cli.progress import with_progress
@@ -42,6 +43,7 @@ TamperOption = Annotated[
 
 
 @one_line_errors
+@needs("search")
 def search(
     images: QueriesArgument,
     store: StoreOption,
@@ -81,6 +83,7 @@ def search(
 
 
 @one_line_errors
+@needs("search")
 def copies(
     images: QueriesArgument,
     store: StoreOption,
@@ -120,6 +123,7 @@ def copies(
 
 
 @one_line_errors
+@needs("search")
 def duplicates(
     store: StoreOption,
     threshold: AutoThresholdOption = None,

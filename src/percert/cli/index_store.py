@@ -10,6 +10,7 @@ import typer
 
 from percert.cli.failure import complain, fail, one_line_errors
 from percert.cli.index_prune import pruned_json, show_pruned, warn_unreachable
+from percert.cli.needs import needs
 from percert.cli.options import CheckpointOption, DeviceOption, JsonOption
 from percert.cli.output import emit_json, listed, say
 from percert.cli.progress import with_progress
@@ -37,6 +38,7 @@ class DecodeIn(str, Enum):
 
 
 @one_line_errors
+@needs("search", sometimes=("ray",))
 def add(
     inputs: Annotated[
         list[Path],
@@ -196,6 +198,7 @@ def _report(
 
 
 @one_line_errors
+@needs("search")
 def info(store: StoreOption, as_json: JsonOption = False) -> None:
     """What a store holds: how many images, from which metric, in which views.
 
@@ -218,6 +221,7 @@ def info(store: StoreOption, as_json: JsonOption = False) -> None:
 
 
 @one_line_errors
+@needs("search")
 def remove(
     what: Annotated[
         list[str],
@@ -253,6 +257,7 @@ def remove(
 
 
 @one_line_errors
+@needs("search")
 def verify(
     store: StoreOption,
     metric_name: StoreMetricOption = None,

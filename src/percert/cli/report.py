@@ -6,11 +6,13 @@ from typing import Annotated
 import typer
 
 from percert.cli.failure import one_line_errors
+from percert.cli.needs import needs
 from percert.cli.options import JsonOption
 from percert.cli.output import emit_json, say, show_table
 
 
 @one_line_errors
+@needs("report")
 def report(
     folders: Annotated[
         list[Path],

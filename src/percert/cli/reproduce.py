@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from percert.cli.failure import complain, one_line_errors
+from percert.cli.needs import needs
 from percert.cli.options import DeviceOption, JsonOption
 from percert.cli.output import emit_json, say, show_table
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 
 @one_line_errors
+@needs(given={"out": "report"}, sometimes=("fairness", "saliency"))
 def reproduce(
     name: Annotated[
         str,

@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 
 from percert.cli.failure import one_line_errors
+from percert.cli.needs import needs
 from percert.cli.options import DeviceOption, JsonOption
 from percert.cli.output import emit_json, say, show_table
 
@@ -21,6 +22,7 @@ EVERY = 30.0
 
 
 @one_line_errors
+@needs("train")
 def adversarial_dataset(
     images: Annotated[
         Path,

@@ -3,6 +3,7 @@
 import time
 
 from percert.cli.failure import one_line_errors
+from percert.cli.needs import needs
 from percert.cli.options import DeviceOption, JsonOption
 from percert.cli.train_distill import (
     DataOption,
@@ -15,6 +16,7 @@ from percert.cli.train_distill import (
 
 
 @one_line_errors
+@needs("train")
 def copies(
     recipe: RecipeArgument,
     data: DataOption,

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from percert.cli.failure import one_line_errors
+from percert.cli.needs import needs
 from percert.cli.options import DeviceOption, JsonOption
 from percert.cli.output import emit_json, say
 
@@ -54,6 +55,7 @@ TensorboardOption = Annotated[
 
 
 @one_line_errors
+@needs("train")
 def distill(
     recipe: RecipeArgument,
     data: DataOption,

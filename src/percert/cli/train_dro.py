@@ -9,11 +9,13 @@ import typer
 from rich.console import Console
 
 from percert.cli.failure import one_line_errors
+from percert.cli.needs import needs
 from percert.cli.options import DeviceOption, JsonOption
 from percert.cli.output import emit_json, say, show_table
 
 
 @one_line_errors
+@needs("train")
 def dro(
     dataset: Annotated[
         Path,

@@ -3,6 +3,7 @@
 import time
 
 from percert.cli.failure import one_line_errors
+from percert.cli.needs import needs
 from percert.cli.options import DeviceOption, JsonOption
 from percert.cli.train_distill import (
     DataOption,
@@ -17,6 +18,7 @@ from percert.cli.train_distill import (
 
 
 @one_line_errors
+@needs("train")
 def finetune(
     recipe: RecipeArgument,
     data: DataOption,

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from percert.evaluation.copies_detector import Described
 from percert.evaluation.copies_pictures import Bytes, as_arrays
+from percert.extras import install_extra
 from percert.tensors import Images, Vector
 
 #: ITU-R 601 luma, as pillow and pdqhash have it.
@@ -74,7 +75,7 @@ def pdq() -> HashDetector:
     try:
         import pdqhash  # type: ignore[import-untyped]  # it ships no types
     except ImportError:
-        raise ValueError("pdq: needs pdqhash: pip install 'percert[benchmarks]'") from None
+        raise ValueError(f"pdq: needs pdqhash: {install_extra('rivals')}") from None
 
     def program(array: Bytes) -> Tensor:
         # The program writes its bits last to first.
@@ -84,11 +85,11 @@ def pdq() -> HashDetector:
 
 
 def _imagehash(name: str) -> Callable[[Bytes], Tensor]:
-    # Like pdqhash a package of the extra "benchmarks", which other detectors do without.
+    # Like pdqhash a package of the extra "rivals", which other detectors do without.
     try:
         import imagehash
     except ImportError:
-        raise ValueError(f"{name}: needs imagehash: pip install 'percert[benchmarks]'") from None
+        raise ValueError(f"{name}: needs imagehash: {install_extra('rivals')}") from None
     function = getattr(imagehash, name)
     return lambda array: torch.from_numpy(np.asarray(function(Image.fromarray(array)).hash).ravel())
 

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from percert.check import one_line
 from percert.evaluation.copies_detector import Described, cosine_distances, unit_distance
+from percert.extras import install_package
 from percert.images import Resize
 from percert.metrics.embedding import direction
 from percert.models.squeezenet import SqueezeNet
@@ -82,5 +83,7 @@ def imagededup_cnn() -> CNNDetector:
         from imagededup.methods import CNN  # type: ignore[import-not-found]  # an option
     except Exception as error:  # noqa: BLE001  # a torchvision that does not fit raises RuntimeError
         reason = one_line(error)
-        raise ValueError(f"cnn: needs imagededup: pip install imagededup ({reason})") from None
+        raise ValueError(
+            f"cnn: needs imagededup ({reason}): {install_package('imagededup')}"
+        ) from None
     return CNNDetector(CNN(verbose=False))

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from percert.extras import install_extra
 from percert.models import Preparation, load_classifier
 from percert.models.preparation import Channels
 from percert.tensors import Images
@@ -136,8 +137,8 @@ def _opencv(name: str) -> tuple[Saliency, str]:
         create = getattr(cv2.saliency, WEIGHTLESS[name])
     except (ImportError, AttributeError):
         raise ValueError(
-            f"saliency {name}: needs OpenCV with its contributed modules: pip install "
-            "'percert[saliency]'"
+            f"saliency {name}: needs OpenCV with its contributed modules: "
+            f"{install_extra('saliency')}"
         ) from None
 
     def maps(images: Images) -> Tensor:
@@ -156,7 +157,7 @@ def _onnx(card: SaliencyCard) -> tuple[Saliency, str]:
     try:
         import onnxruntime  # type: ignore[import-untyped]  # it ships no types
     except ImportError:
-        raise ValueError("saliency: needs onnxruntime: pip install 'percert[onnx]'") from None
+        raise ValueError(f"saliency: needs onnxruntime: {install_extra('onnx')}") from None
     if not card.file.is_file():
         raise ValueError(f"{card.file}: no such file")
     try:

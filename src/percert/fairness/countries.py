@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from percert.extras import install_extra
+
 #: ISO 3166-1: two letters and three of every country, and Kosovo's XK and XKX, which GeoNames and
 #: the World Bank use though ISO does not.
 _CODES = """
@@ -118,7 +120,7 @@ def countries_of(
     try:
         import reverse_geocode  # type: ignore[import-untyped]  # it ships no types
     except ImportError:
-        raise ValueError("countries need reverse-geocode: pip install 'percert[geo]'") from None
+        raise ValueError(f"countries need reverse-geocode: {install_extra('geo')}") from None
     places = np.stack([np.asarray(latitudes, float), np.asarray(longitudes, float)], axis=-1)
     if not len(places):
         return []

@@ -9,6 +9,8 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
+from percert.extras import install_extra
+
 if TYPE_CHECKING:
     import httpx
 
@@ -141,7 +143,7 @@ def ask_locations(
     try:
         import httpx
     except ImportError:
-        raise ValueError("asking Flickr needs httpx: pip install 'percert[geo]'") from None
+        raise ValueError(f"asking Flickr needs httpx: {install_extra('geo')}") from None
     settings = settings or FlickrSettings()
     if not key.strip():
         raise ValueError(f"no API key: set the environment variable {KEY_VARIABLE} to Flickr's")

@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from percert.check import check_choice, check_images, check_same_count, one_line
+from percert.extras import install_package
 from percert.images import Resize
 from percert.metrics.embedding import cosine_distance
 from percert.metrics.weight_files import UnavailableError, cache_folder
@@ -82,7 +83,8 @@ def load_dreamsim(part: str, folder: Path, device: str) -> Any:
         package = import_module("dreamsim")
     except (ImportError, RuntimeError) as error:  # torchvision raises the second without its ops
         raise UnavailableError(
-            f"dreamsim: its package cannot be imported ({one_line(error)}); pip install dreamsim"
+            f"dreamsim: its package cannot be imported ({one_line(error)}): "
+            f"{install_package('dreamsim')}"
         ) from None
     folder.mkdir(parents=True, exist_ok=True)
     try:

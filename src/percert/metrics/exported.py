@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from percert.check import check_choice
+from percert.extras import install_extra
 from percert.images import Resize
 from percert.lipschitz.lipsim import LipSimSize, lipsim_network
 from percert.lipschitz.network import LipschitzNetwork
@@ -188,7 +189,7 @@ def exported_folder(name: str) -> Path:
         from huggingface_hub import snapshot_download
     except ModuleNotFoundError:
         raise ValueError(
-            f"{name}: needs huggingface_hub (pip install huggingface_hub), or a local copy of the "
+            f"{name}: needs huggingface_hub ({install_extra('hub')}), or a local copy of the "
             "repository, whose folder is a metric's name as well"
         ) from None
     try:

@@ -9,9 +9,8 @@ from typing import Any
 from torch import nn
 
 from percert.check import one_line
+from percert.extras import install_extra, install_package
 from percert.models.preparation import Preparation
-
-EXTRAS = {"timm": "pip install 'percert[timm]'", "torchvision": "pip install torchvision"}
 
 
 def timm_network(
@@ -69,7 +68,8 @@ def _import(module: str) -> ModuleType:
     try:
         return import_module(module)
     except ModuleNotFoundError as error:
-        raise ValueError(f"{package}: not installed ({error}): {EXTRAS[package]}") from None
+        install = install_extra("timm") if package == "timm" else install_package(package)
+        raise ValueError(f"{package}: not installed ({error}): {install}") from None
     except (ImportError, RuntimeError, OSError, AttributeError) as error:
         raise ValueError(
             f"{package}: installed, but cannot be imported ({one_line(error)}); it and torch "

@@ -12,6 +12,8 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Literal
 
+from percert.extras import install_extra
+
 
 @dataclass(frozen=True)
 class Paragraph:
@@ -83,7 +85,7 @@ def render_page(title: str, sections: Sequence[Section], *, lead: str = "", made
     try:
         import jinja2
     except ImportError:
-        raise ValueError("reports need jinja2: pip install 'percert[report]'") from None
+        raise ValueError(f"reports need jinja2: {install_extra('report')}") from None
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=True,

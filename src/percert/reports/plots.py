@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from percert.extras import install_extra
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -29,7 +31,7 @@ def new_figure(width: float = 7.0, height: float = 4.5, **grid: Any) -> tuple["F
     try:
         from matplotlib.figure import Figure
     except ImportError:
-        raise ValueError("figures need matplotlib: pip install 'percert[report]'") from None
+        raise ValueError(f"figures need matplotlib: {install_extra('report')}") from None
     figure = Figure(figsize=(width, height), layout="constrained")
     axes = figure.subplots(**grid)
     for axis in np.atleast_1d(axes).ravel():

@@ -8,6 +8,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeAlias
 
+from percert.extras import install_extra
+
 #: The columns of a table by name, in order, each ``str``, ``bool``, ``int`` or ``float``. Every
 #: value may be ``None``.
 Columns: TypeAlias = Mapping[str, type]
@@ -172,7 +174,7 @@ def _arrow() -> ModuleType:
         import pyarrow
         import pyarrow.parquet  # type: ignore[import-untyped]  # it ships no types
     except ModuleNotFoundError:
-        raise ValueError("records need pyarrow: pip install 'percert[report]'") from None
+        raise ValueError(f"records need pyarrow: {install_extra('report')}") from None
     module: ModuleType = pyarrow
     return module
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from percert.check import one_line
+from percert.extras import install_extra
 from percert.search.rows import (
     StoreHeader,
     files_schema,
@@ -128,7 +129,7 @@ def _connect(path: str) -> Any:
             os.environ.setdefault(name, value)
         import lancedb
     except ImportError as error:
-        raise ValueError("the index needs LanceDB: pip install 'percert[search]'") from error
+        raise ValueError(f"the index needs LanceDB: {install_extra('search')}") from error
     return lancedb.connect(path)
 
 

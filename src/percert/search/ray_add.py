@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from percert.device import resolve_device
+from percert.extras import install_extra
 from percert.images import ImageError
 from percert.search.add import tidy
 from percert.search.decode import decode_source, read_source
@@ -56,7 +57,7 @@ def iter_ray_add(
     try:
         import ray
     except ImportError as error:
-        raise ValueError("the engine ray needs Ray: pip install 'percert[ray]'") from error
+        raise ValueError(f"the engine ray needs Ray: {install_extra('ray')}") from error
     settings = settings or Settings()
     mine = not ray.is_initialized()
     if mine:

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from percert.extras import install_extra
+
 if TYPE_CHECKING:
     import pandas as pd  # type: ignore[import-untyped]  # it ships no types
 
@@ -180,7 +182,7 @@ def _pandas() -> Any:
     try:
         import pandas
     except ImportError:
-        raise ValueError("tables need pandas: pip install 'percert[search]'") from None
+        raise ValueError(f"tables need pandas: {install_extra('search')}") from None
     return pandas
 
 

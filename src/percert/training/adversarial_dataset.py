@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from percert.extras import install_extra
 from percert.training.example_weights import (
     Bytes,
     Floats,
@@ -215,7 +216,7 @@ def open_dataset(
     try:
         import pyarrow  # noqa: F401
     except ModuleNotFoundError:
-        raise ValueError("data sets of shards need pyarrow: pip install 'percert[train]'") from None
+        raise ValueError(f"data sets of shards need pyarrow: {install_extra('train')}") from None
     folder = Path(folder)
     about = read_about(folder)
     if about is None:

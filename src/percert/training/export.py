@@ -8,6 +8,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from percert.check import check_choice
+from percert.extras import install_extra
 from percert.lipschitz.fold import fold
 from percert.lipschitz.network import LipschitzNetwork
 from percert.lipschitz.weights_hash import weights_hash
@@ -136,7 +137,7 @@ def _write_onnx(metric: EmbeddingMetric, out: Path) -> Path:
     try:
         import onnxscript  # noqa: F401  # what torch exports with
     except ModuleNotFoundError:
-        raise ValueError("export: onnx needs pip install 'percert[onnx]'") from None
+        raise ValueError(f"export: onnx needs onnxscript: {install_extra('onnx')}") from None
     example = torch.rand(2, 3, *metric.resolution)
     unfinished = out / f".{ONNX}.partial"
     batch = torch.export.Dim("images", min=1)

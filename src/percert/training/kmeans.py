@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from percert.attacks.goal import Goal, Model
+from percert.extras import install_extra
 from percert.images import round_to_8bit
 from percert.tensors import Images
 from percert.training.example_weights import Floats, Ints
@@ -55,7 +56,7 @@ def cluster_images(
     try:
         from sklearn.cluster import MiniBatchKMeans  # type: ignore[import-untyped]  # no types
     except ModuleNotFoundError:
-        raise ValueError("clusters need scikit-learn: pip install 'percert[train]'") from None
+        raise ValueError(f"clusters need scikit-learn: {install_extra('train')}") from None
     if not size >= 1:
         raise ValueError(f"cluster size: expected at least 1 image, found {size}")
     member = np.zeros(len(labels), np.int64)

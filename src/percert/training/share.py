@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from percert.device import resolve_device
+from percert.extras import install_extra
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ def find_place(device: str, devices: int = 1, nodes: int = 1) -> Place:
         from lightning_fabric import Fabric
     except ImportError:
         raise ValueError(
-            "several devices need lightning-fabric: pip install 'percert[train]'"
+            f"several devices need lightning-fabric: {install_extra('train')}"
         ) from None
     kind = "cuda" if resolve_device(device).type == "cuda" else "cpu"
     fabric = Fabric(accelerator=kind, devices=devices, num_nodes=nodes, strategy="ddp")

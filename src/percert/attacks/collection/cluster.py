@@ -13,6 +13,7 @@ from percert.attacks.collection.batch import Outcome, Plan
 from percert.attacks.collection.items import Item
 from percert.attacks.collection.local import Done, attack_items
 from percert.attacks.collection.tasks import AnyTask, on_device
+from percert.extras import install_extra
 
 
 def attack_items_on_ray(
@@ -35,7 +36,7 @@ def attack_items_on_ray(
     try:
         ray: Any = import_module("ray")
     except ImportError as error:
-        raise ValueError(f"ray: cannot be imported ({error}): pip install 'percert[ray]'") from None
+        raise ValueError(f"ray: cannot be imported ({error}): {install_extra('ray')}") from None
     started = not ray.is_initialized()
     if started:
         _start(ray, address, workers)

@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
+from percert.extras import install_extra
 from percert.images import ImageError, find_images, load_image
 from percert.images.load import decode_image
 
@@ -137,7 +138,7 @@ def _parquet_file(path: Path) -> Any:
         from pyarrow import ArrowInvalid  # type: ignore[import-untyped]  # it ships no types
         from pyarrow.parquet import ParquetFile  # type: ignore[import-untyped]  # as above
     except ModuleNotFoundError:
-        raise ValueError(f"{path}: needs pyarrow: pip install 'percert[attacks]'") from None
+        raise ValueError(f"{path}: needs pyarrow: {install_extra('attacks')}") from None
     try:
         return ParquetFile(path)
     except (ArrowInvalid, OSError) as error:

@@ -8,6 +8,7 @@ from typing import Any
 
 from percert.check import one_line
 from percert.device import resolve_device
+from percert.extras import install_extra
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ def new_fabric(devices: Devices) -> Any:
     try:
         from lightning_fabric import Fabric
     except ModuleNotFoundError:
-        raise ValueError("training: needs lightning-fabric: pip install 'percert[train]'") from None
+        raise ValueError(f"training: needs lightning-fabric: {install_extra('train')}") from None
     count, nodes = process_counts(devices, os.environ)
     kind = resolve_device(devices.device).type
     with _refusals():

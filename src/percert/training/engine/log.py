@@ -10,6 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from percert.extras import install_extra
 from percert.reports.records import RecordStore
 
 
@@ -111,7 +112,7 @@ def _events(folder: Path, first: int) -> Any:
         )
     except ModuleNotFoundError:
         raise ValueError(
-            "training: needs tensorboard: pip install 'percert[train]', or --no-tensorboard"
+            f"training: needs tensorboard, or tensorboard=False: {install_extra('train')}"
         ) from None
     writer = EventFileWriter(str(folder))
     if first:

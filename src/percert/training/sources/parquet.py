@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from percert.extras import install_extra
 from percert.training.sources.source import Entry
 
 
@@ -64,9 +65,7 @@ def _open(path: Path) -> Any:
         from pyarrow import ArrowInvalid  # type: ignore[import-untyped]  # it ships no types
         from pyarrow.parquet import ParquetFile  # type: ignore[import-untyped]  # as above
     except ModuleNotFoundError:
-        raise ValueError(
-            f"{path}: reading it needs pyarrow: pip install 'percert[train]'"
-        ) from None
+        raise ValueError(f"{path}: reading it needs pyarrow: {install_extra('train')}") from None
     try:
         return ParquetFile(path)
     except (ArrowInvalid, OSError) as error:
