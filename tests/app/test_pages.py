@@ -152,5 +152,27 @@ def test_without_a_classifier_or_a_store_the_page_says_how_to_start_one(serve):
 def test_the_login_page_is_all_that_is_shown_without_the_token(serve):
     client = serve(token="correct-horse-battery")
     assert 'type="password"' in client.get("/login").text
-    refused = client.get("/", headers={"Accept": "text/html"})
-    assert (refused.status_code, 'href="/login"' in refused.text) == (401, True)
+    refused = client.get("/judge", headers={"Accept": "text/html"})
+    assert refused.status_code == 401
+    form = Elements(refused.text)
+    assert [one["action"] for one in form.all("form")] == ["/login"]
+    named = {one["name"]: one.get("value") for one in form.all("input")}
+    assert named == {"wanted": "/judge", "token": None}
+
+
+def test_signing_in_leads_to_what_was_wanted_and_nowhere_else(serve):
+    token = "correct-horse-battery"
+    client = serve(token=token)
+    for wanted, place in (("/judge", "/judge"), ("//evil.example/", "/"), ("/login", "/")):
+        answer = client.post(
+            "/login", data={"token": token, "wanted": wanted}, follow_redirects=False
+        )
+        assert (answer.status_code, answer.headers["location"]) == (303, place)
+    assert 'action="/logout"' in client.get("/").text
+    answer = client.post("/logout", follow_redirects=False)
+    assert (answer.status_code, answer.headers["location"]) == (303, "/login")
+    assert client.get("/").status_code == 401
+
+
+def test_without_a_token_there_is_nothing_to_sign_out_of(client):
+    assert "/logout" not in client.get("/").text

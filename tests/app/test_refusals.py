@@ -8,8 +8,10 @@ import zlib
 
 import pytest
 from PIL import Image
+from starlette.exceptions import HTTPException
 from tests.app.conftest import png
 
+from percert.app import api_about, pages
 from percert.app.body_limit import BodyLimit
 from percert.app.limits import Limits
 from percert.app.uploads import shown_name
@@ -108,6 +110,83 @@ def test_a_body_that_does_not_arrive_is_given_up(serve):
         asyncio.run(talk())
     assert refused.value.status_code == 408
     assert time.monotonic() - began < 5
+
+
+def test_requests_together_hold_no_more_than_a_few(serve):
+    """What has arrived of them counts until each is answered."""
+    limits = Limits(upload_bytes=1000, held_uploads=2, stall_seconds=0.3)
+
+    async def swallow(scope, receive, send):
+        while (await receive()).get("more_body"):
+            pass
+
+    async def talk():
+        limited, ends = BodyLimit(swallow, limits), []
+        scope = {"type": "http", "headers": [], "path": COMPARE, "method": "POST"}
+
+        async def stalled(parts):
+            async def receive():
+                if not parts:
+                    await asyncio.sleep(60)
+                return {"type": "http.request", "body": parts.pop(), "more_body": True}
+
+            try:
+                await limited(scope, receive, None)
+            except HTTPException as refused:
+                ends.append((refused.status_code, refused.detail))
+
+        await asyncio.gather(*(stalled([bytes(900)]) for _ in range(3)))
+        assert limited._held == 0
+        return sorted(ends)
+
+    late = (408, "Nothing of the request arrived for 0.3 seconds.")
+    assert asyncio.run(talk()) == [
+        late,
+        late,
+        (429, "Too much is being sent to this server at once: try again later."),
+    ]
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/api/v1/health", "/api/v1/about", "/static/app.css", "/nothing", "/login"]
+)
+def test_head_is_answered_like_get_without_the_body(client, path):
+    asked, told = client.head(path), client.get(path)
+    assert (asked.status_code, asked.content) == (told.status_code, b"")
+    assert asked.headers.get("content-type") == told.headers.get("content-type")
+
+
+def test_a_fault_is_answered_in_the_form_of_a_refusal(client, monkeypatch, caplog):
+    def broken(*_):
+        raise ZeroDivisionError("somewhere")
+
+    monkeypatch.setattr(pages, "render", broken)
+    monkeypatch.setattr(api_about, "describe", broken)
+    answer = client.get("/api/v1/about")
+    assert (answer.status_code, set(answer.json())) == (500, {"reason"})
+    shown = client.get("/login", headers={"Accept": "text/html"})
+    assert (shown.status_code, "<html" in shown.text) == (500, True)
+    for one in (answer, shown):
+        assert "fault of percert" in one.text
+        assert "somewhere" not in one.text
+        assert "Content-Security-Policy" in one.headers
+    assert "ZeroDivisionError" in caplog.text
+
+
+def test_guessing_a_token_is_slow_wherever_it_is_tried(serve):
+    client = serve(token=TOKEN)
+    for ask in (
+        lambda: client.post("/login", data={"token": "wrong"}),
+        lambda: client.get("/api/v1/health", headers={"Authorization": "Bearer wrong"}),
+        lambda: client.get("/", headers={"Authorization": "Bearer wrong"}),
+    ):
+        began = time.monotonic()
+        assert ask().status_code == 401
+        assert time.monotonic() - began >= 1
+    right = {"Authorization": f"Bearer {TOKEN}"}
+    began = time.monotonic()
+    assert client.get("/api/v1/health", headers=right).status_code == 200
+    assert time.monotonic() - began < 1
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Requests whose body is too large, or arrives too slowly."""
+"""Requests whose body is too large, arrives too slowly, or is one too many."""
 
 import asyncio
 import time
@@ -13,14 +13,19 @@ from percert.app.refusal import refusal
 #: Bodies up to so many times the limit are read to their end before they are refused: a browser
 #: that still sends does not look at the answer.
 DRAINED = 4
+TOO_MUCH = "Too much is being sent to this server at once: try again later."
 
 
 class BodyLimit:
-    """Refuses bodies above ``limits.upload_bytes`` (413) and slow ones (408)."""
+    """Refuses bodies above ``limits.upload_bytes`` (413), slow ones (408), and too many (429).
+
+    What has arrived counts until its request is answered: it lies in memory or on disk until then.
+    """
 
     def __init__(self, app: ASGIApp, limits: Limits) -> None:
         self.app = app
         self.limits = limits
+        self._held = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -28,25 +33,27 @@ class BodyLimit:
             return
         most = self.limits.upload_bytes
         until = time.monotonic() + self.limits.receive_seconds
-        arrived = 0
+        arrived = held = 0
 
         async def limited() -> Message:
-            nonlocal arrived, until
+            nonlocal arrived, held
             if arrived < 0:  # the body has arrived: what comes now is the end of the connection
                 return await receive()
+            left = until - time.monotonic()
             try:
-                message = await asyncio.wait_for(receive(), max(0.0, until - time.monotonic()))
+                message = await asyncio.wait_for(
+                    receive(), max(0.0, min(left, self.limits.stall_seconds))
+                )
             except (asyncio.TimeoutError, TimeoutError):
-                seconds = self.limits.receive_seconds
-                raise HTTPException(
-                    408,
-                    f"The request did not arrive within {seconds:g} seconds.",
-                    {"Connection": "close"},
-                ) from None
+                stalled = left > self.limits.stall_seconds
+                raise HTTPException(408, self._late(stalled), {"Connection": "close"}) from None
             if message["type"] == "http.request":
-                arrived += len(message.get("body", b""))
+                size = len(message.get("body", b""))
+                arrived, held, self._held = arrived + size, held + size, self._held + size
                 if arrived > most:
                     raise HTTPException(413, too_large(most), {"Connection": "close"})
+                if self._held > self.limits.held_uploads * most:
+                    raise HTTPException(429, TOO_MUCH, {"Connection": "close", "Retry-After": "5"})
                 if not message.get("more_body", False):
                     arrived = -1
             return message
@@ -59,7 +66,15 @@ class BodyLimit:
             answer.headers["Connection"] = "close"
             await answer(scope, receive, send)
             return
-        await self.app(scope, limited, send)
+        try:
+            await self.app(scope, limited, send)
+        finally:
+            self._held -= held
+
+    def _late(self, stalled: bool) -> str:
+        if stalled:
+            return f"Nothing of the request arrived for {self.limits.stall_seconds:g} seconds."
+        return f"The request did not arrive within {self.limits.receive_seconds:g} seconds."
 
 
 def too_large(most: int) -> str:

@@ -34,8 +34,10 @@ class Desk:
     worker, and pages that ask nothing are shown all the same.
     """
 
-    def __init__(self, setting: Setting) -> None:
+    def __init__(self, setting: Setting, *, guarded: bool = False) -> None:
         self._setting = setting
+        #: Whether a token is asked for, so that there is something to sign out of.
+        self.guarded = guarded
         limits = setting.limits
         self.jobs = Jobs(setting)
         self.questions = Workers(limits.questions, limits.waiting_questions, "question", setting)

@@ -10,14 +10,18 @@ from http.cookies import CookieError, SimpleCookie
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
+from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from percert.app.refusal import API, refusal
+from percert.app.templates import render
 
 #: Holds proof of the token in a browser, never the token itself.
 COOKIE = "percert"
 #: Shorter tokens are refused: they can be guessed.
 SHORTEST_TOKEN = 12
+#: Seconds that the answer to a wrong one takes.
+WRONG_TOKEN = 1.0
 _SAFE = ("GET", "HEAD", "OPTIONS")
 _OPEN = ("/login", "/static/")
 
@@ -45,7 +49,9 @@ class Guard:
         headers = Headers(scope=scope)
         refused = self._refuse(scope, headers)
         if refused is not None:
-            await refusal(scope, *refused)(scope, receive, send)
+            if refused[0] == 401 and "authorization" in headers:
+                await asyncio.sleep(WRONG_TOKEN)
+            await _answer(scope, headers, *refused)(scope, receive, send)
             return
         await self.app(scope, receive, send)
 
@@ -79,6 +85,15 @@ class Guard:
         return cookie is not None and same(cookie.value, self.session)
 
 
+def _answer(scope: Scope, headers: Headers, status: int, reason: str) -> Response:
+    """The refusal; the form that asks for the token where somebody wants to see a page."""
+    wants_page = scope["method"] in _SAFE and "text/html" in headers.get("accept", "")
+    if status != 401 or not wants_page or scope["path"].startswith(API) or "hx-request" in headers:
+        return refusal(scope, status, reason)
+    values = {"wrong": False, "wanted": scope["path"]}
+    return render("login.html", values, 401, {"WWW-Authenticate": "Bearer"})
+
+
 def session_of(token: str) -> str:
     """What the cookie holds: derived from the token and a secret of this process."""
     return hmac.new(_SECRET, token.encode(), hashlib.sha256).hexdigest()
@@ -91,7 +106,7 @@ async def check_token(given: str, token: str) -> bool:
     """Whether ``given`` is the token; a wrong one takes a second, so that guessing is slow."""
     if same(given, token):
         return True
-    await asyncio.sleep(1)
+    await asyncio.sleep(WRONG_TOKEN)
     return False
 
 

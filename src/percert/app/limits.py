@@ -8,12 +8,14 @@ class Limits:
     """Every limit of the server; what is above gets a 4xx answer that says why.
 
     ``upload_bytes`` is for all files of one request together, ``receive_seconds`` for its body to
-    arrive. ``pixels`` is for one image; images that a classifier is attacked on are first reduced
-    to ``attack_side`` pixels on their longer side. ``jobs`` attacks run at once, for at most
-    ``job_seconds`` each, and ``waiting_jobs`` wait; what is asked otherwise is answered
-    ``questions`` at a time within ``answer_seconds``, while ``waiting_questions`` wait. The last
-    ``kept_jobs`` results are kept, for ``kept_seconds``. Of tables: ``rows``, ``columns``,
-    ``groups`` and ``models``. ``streams`` progress streams are open at once.
+    arrive, of which something must come every ``stall_seconds``; all requests together hold at
+    most ``held_uploads`` times ``upload_bytes``. ``pixels`` is for one image; images that a
+    classifier is attacked on are first reduced to ``attack_side`` pixels on their longer side.
+    ``jobs`` attacks run at once, for at most ``job_seconds`` each, and ``waiting_jobs`` wait; what
+    is asked otherwise is answered ``questions`` at a time within ``answer_seconds``, while
+    ``waiting_questions`` wait. The last ``kept_jobs`` results are kept, for ``kept_seconds``. Of
+    tables: ``rows``, ``columns``, ``groups`` and ``models``. ``streams`` progress streams are open
+    at once.
 
     >>> Limits(jobs=0)
     Traceback (most recent call last):
@@ -21,7 +23,9 @@ class Limits:
     """
 
     upload_bytes: int = 32 * 2**20
+    held_uploads: int = 8
     receive_seconds: float = 60.0
+    stall_seconds: float = 10.0
     pixels: int = 16_000_000
     attack_side: int = 320
     questions: int = 2

@@ -29,6 +29,7 @@ async def page(desk: Desk, path: str, **more: Any) -> Response:
     about = await describe(desk)
     navigation = [(address, name) for address, (_, name) in PAGES.items()]
     values = {"here": path, "title": title, "navigation": navigation, "about": about}
+    values["guarded"] = desk.guarded
     return render(template, {**values, "result": None, **more})
 
 
@@ -46,16 +47,24 @@ for _path in PAGES:
 @router.get("/login")
 async def login_page() -> Response:
     """The form that asks for the token."""
-    return render("login.html", {"wrong": False})
+    return render("login.html", {"wrong": False, "wanted": "/"})
 
 
 @router.post("/login")
-async def login(request: Request, token: Annotated[str, Form(max_length=500)] = "") -> Response:
-    """Take the token, and leave a cookie that proves it: this browser's, this server's."""
+async def login(
+    request: Request,
+    token: Annotated[str, Form(max_length=500)] = "",
+    wanted: Annotated[str, Form(max_length=500)] = "/",
+) -> Response:
+    """Take the token, and leave a cookie that proves it: this browser's, this server's.
+
+    It goes on with the page that was ``wanted``.
+    """
     known = request.app.state.token
+    wanted = wanted if wanted in PAGES else "/"
     if known is not None and not await check_token(token, known):
-        return render("login.html", {"wrong": True}, 401)
-    answer = RedirectResponse("/", 303)
+        return render("login.html", {"wrong": True, "wanted": wanted}, 401)
+    answer = RedirectResponse(wanted, 303)
     if known is not None:
         answer.set_cookie(
             COOKIE,
@@ -64,4 +73,12 @@ async def login(request: Request, token: Annotated[str, Form(max_length=500)] = 
             samesite="strict",
             secure=request.url.scheme == "https",
         )
+    return answer
+
+
+@router.post("/logout")
+async def logout() -> Response:
+    """Forget the token in this browser."""
+    answer = RedirectResponse("/login", 303)
+    answer.delete_cookie(COOKIE, httponly=True, samesite="strict")
     return answer

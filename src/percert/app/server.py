@@ -27,12 +27,14 @@ from percert.app.body_limit import BodyLimit
 from percert.app.child import Child, Defect
 from percert.app.desk import Desk
 from percert.app.guard import SHORTEST_TOKEN, Guard, is_loopback
+from percert.app.head import Head
 from percert.app.limits import Limits
 from percert.app.loaded import DEFAULT, Loaded
 from percert.app.patience import impatient
 from percert.app.refusal import Refused
 from percert.app.secure_headers import SecureHeaders
 from percert.app.streams import Streams
+from percert.app.unfailing import Unfailing
 from percert.app.work_folder import work_folder
 
 #: Seconds that requests and worker processes are given to end when the server stops.
@@ -69,7 +71,7 @@ def create_app(
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        desk = Desk(Setting(limits, loaded, folder))
+        desk = Desk(Setting(limits, loaded, folder), guarded=token is not None)
         app.state.desk = desk
         keeper = asyncio.create_task(_keep_tidy(desk, stopping))
         first = asyncio.create_task(api_about.describe(desk))  # nobody waits for what it imports
@@ -98,8 +100,10 @@ def create_app(
             app.include_router(page.router, include_in_schema=False)
         app.mount("/static", StaticFiles(directory=STATIC), name="static")
     # The last one added sees a request first.
+    app.add_middleware(Head)
     app.add_middleware(BodyLimit, limits=limits)
     app.add_middleware(Guard, token=token)
+    app.add_middleware(Unfailing)
     app.add_middleware(SecureHeaders)
     return app
 

@@ -1,0 +1,107 @@
+"""A running server shows its store as it is: added to, removed from, replaced, damaged, deleted."""
+
+import shutil
+import time
+
+import pytest
+from tests.app.conftest import png
+
+from percert.app.loaded import Loaded
+from percert.images.load import decode_image
+
+pytest.importorskip("lancedb", reason="the store needs the extra 'search'")
+
+HTMX = {"HX-Request": "true"}
+
+
+@pytest.fixture
+def place(tmp_path):
+    return tmp_path / "photos.store"
+
+
+def opened(place):
+    from percert.metrics.catalog import create_metric
+    from percert.search import open_store
+
+    return open_store(place, create_metric("thumbnail", device="cpu"))
+
+
+def add(place, *seeds):
+    images = [decode_image(png(seed=seed), "image") for seed in seeds]
+    opened(place).add(images, [f"image-{seed}" for seed in seeds])
+
+
+def found(client, seed=1):
+    files = {"image": ("q.png", png(seed=seed))}
+    answer = client.post("/api/v1/search", files=files, data={"k": "9"})
+    assert answer.status_code == 200, answer.text
+    return {one["id"] for one in answer.json()["results"]}
+
+
+def about(client):
+    until = time.monotonic() + 60
+    while True:
+        said = client.get("/api/v1/about").json()
+        if said["store_problem"] != "The store does not answer.":
+            return said
+        assert time.monotonic() < until
+
+
+def test_what_others_add_remove_and_replace_is_seen(serve, place):
+    add(place, 1, 2)
+    client = serve(Loaded(store=str(place)))
+    assert found(client) == {"image-1", "image-2"}
+    add(place, 3)
+    assert found(client) == {"image-1", "image-2", "image-3"}
+    assert about(client)["store"]["images"] == 3
+    opened(place).remove(["image-1"])
+    assert found(client) == {"image-2", "image-3"}
+    assert about(client)["store"]["images"] == 2
+    shutil.rmtree(place)
+    add(place, 7, 8)
+    assert found(client) == {"image-7", "image-8"}
+
+
+def halve(place):
+    for file in place.rglob("*"):
+        if file.is_file():
+            file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+
+
+def overwrite_the_data(place):
+    for file in place.rglob("*.lance"):
+        if file.is_file():
+            file.write_bytes(b"nothing")
+
+
+@pytest.mark.parametrize("harm", [shutil.rmtree, halve, overwrite_the_data])
+def test_a_store_that_is_gone_or_damaged_is_said_in_the_usual_form(serve, place, harm):
+    add(place, 1, 2)
+    client = serve(Loaded(store=str(place)))
+    assert about(client)["store"]["images"] == 2
+    harm(place)
+    query = {"image": ("q.png", png(seed=5))}
+    for path in ("/api/v1/search", "/api/v1/copies"):
+        answer = client.post(path, files=query, data={"threshold": "0.2"})
+        assert answer.status_code == 503, answer.text
+        assert "store cannot be read" in answer.json()["reason"]
+        assert str(place) not in answer.text
+    picture = client.get("/api/v1/store/picture", params={"id": "image-1"})
+    assert (picture.status_code, set(picture.json())) == (503, {"reason"})
+    shown = client.post("/ui/search", files=query, headers=HTMX)
+    assert (shown.status_code, 'role="alert"' in shown.text) == (503, True)
+    for page in ("/", "/search"):
+        assert client.get(page).status_code == 200
+
+
+def test_a_store_that_was_deleted_is_said_on_its_page_until_there_is_one_again(serve, place):
+    add(place, 1)
+    client = serve(Loaded(store=str(place)))
+    assert found(client) == {"image-1"}
+    shutil.rmtree(place)
+    said = about(client)
+    assert (said["store"], said["store_problem"]) == (None, "The store cannot be read now.")
+    assert "The store cannot be read now." in client.get("/search").text
+    add(place, 4)
+    assert found(client) == {"image-4"}
+    assert about(client)["store"]["images"] == 1
