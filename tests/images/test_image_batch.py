@@ -67,7 +67,7 @@ def test_a_batch_goes_on_after_a_bad_file(folder: Path) -> None:
     assert [path.name for path in loaded.paths] == ["a.PNG", "b.png", "d.tif", "c.webp"]
     assert all(image.shape == (3, 2, 3) for image in loaded.images)
     assert [(bad.path.name, bad.reason) for bad in loaded.bad] == [
-        ("bad.jpg", "not an image of an accepted format (JPEG, PNG, WebP, BMP and TIFF)"),
+        ("bad.jpg", "not an image of an accepted format (JPEG, PNG, WebP, BMP, TIFF and AVIF)"),
         ("none.png", "no such file"),
     ]
 
@@ -84,5 +84,5 @@ def test_reading_is_lazy_and_in_order(folder: Path) -> None:
     assert next(paths).name == "a.PNG"  # not yet taken
 
 
-def test_max_pixels_holds_for_each(folder: Path) -> None:
-    assert len(load_images(find_images(folder), max_pixels=5).bad) == 5
+def test_max_memory_holds_for_each(folder: Path) -> None:
+    assert len(load_images(find_images(folder), max_memory=5).bad) == 5

@@ -2,6 +2,7 @@
 
 import io
 import struct
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -193,6 +194,19 @@ def test_integer_tiff_beyond_sixteen_bits_is_refused(tmp_path: Path) -> None:
             load(tmp_path, data(*values))
 
 
+@pytest.mark.parametrize("values", [(0, 255), (7, 1), (0, 1)])
+def test_integer_tiff_that_may_be_of_eight_bits_is_refused(
+    tmp_path: Path, values: tuple[int, ...]
+) -> None:
+    data = tiff(struct.pack("<2i", *values), 2, 1, [32], 1, 2)
+    with pytest.raises(ImageError, match="of 8 bits, or dark ones of 16"):
+        load(tmp_path, data)
+    assert levels(load(tmp_path, tiff(bytes(8), 2, 1, [32], 1, 2))) == [[0] * 3] * 2
+    deep = struct.pack("<2H", *values)
+    exact = [[round(255 * value / 65535, 3)] * 3 for value in values]
+    assert levels(load(tmp_path, tiff(deep, 2, 1, [16], 1))) == exact
+
+
 def test_float_tiff(tmp_path: Path) -> None:
     values = np.array([[0, 0.1, 1]], dtype=np.float32)
     image = load(tmp_path, encode(Image.fromarray(values), "TIFF"))
@@ -305,6 +319,47 @@ def test_unusable_profile_is_ignored(tmp_path: Path, mode: str, profile: str) ->
     picture = Image.fromarray(smooth()).convert(mode)
     image = load(tmp_path, encode(picture, "PNG", icc_profile=icc))
     assert torch.equal(image, expected(np.asarray(picture.convert("RGB"))))
+
+
+def test_avif(tmp_path: Path) -> None:
+    picture = Image.fromarray(smooth())
+    try:
+        data = encode(picture, "AVIF", quality=100, subsampling="4:4:4", exif=oriented(6))
+    except (KeyError, OSError):
+        pytest.skip("this pillow does not write AVIF")
+    image = load(tmp_path, data)
+    assert image.shape == (3, 30, 24)
+    assert (image - expected(smooth()).rot90(-1, (1, 2))).abs().mean() <= 0.01
+
+
+def test_heic(tmp_path: Path) -> None:
+    heif = pytest.importorskip("pillow_heif")
+    heif.register_heif_opener()
+    picture = Image.fromarray(smooth())
+    try:
+        data = encode(picture, "HEIF", quality=100)
+    except (KeyError, OSError, RuntimeError):
+        pytest.skip("this pillow-heif does not write HEIC")
+    image = load(tmp_path, data)
+    assert image.shape == (3, 24, 30)
+    assert (image - expected(smooth())).abs().mean() <= 0.03
+    assert "damaged" in _reason(tmp_path, data[: len(data) // 2])
+
+
+def test_heic_without_its_reader_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from percert.images import formats
+
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    formats.why_not_readable.cache_clear()
+    start = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"
+    assert _reason(tmp_path, start) == "a HEIC file, which needs pillow-heif (the extra heic)"
+    formats.why_not_readable.cache_clear()
+
+
+def _reason(tmp_path: Path, data: bytes) -> str:
+    with pytest.raises(ImageError) as caught:
+        load(tmp_path, data)
+    return caught.value.reason
 
 
 def test_suffix_does_not_matter(tmp_path: Path) -> None:

@@ -134,8 +134,13 @@ def test_bad_files_are_listed_and_the_others_added(store, photos):
     assert store.verify().sound
 
 
-def test_images_above_the_limit_of_pixels_are_bad(store, photos):
-    assert told(add_files(store, [photos], Settings(max_pixels=600))) == {"added": 6, "bad": 2}
+def test_images_that_take_more_memory_than_allowed_are_bad(store, photos):
+    save_image(torch.zeros(3, 900, 900), photos / "large.png")
+    outcomes = add_files(store, [photos], Settings(max_memory=40 << 20))
+    assert told(outcomes) == {"added": 8, "bad": 1}
+    [bad] = [one for one in outcomes if one.what == "bad"]
+    assert bad.path.endswith("large.png")
+    assert "more than max_memory = 40.0 MiB" in bad.reason
 
 
 @pytest.mark.parametrize(

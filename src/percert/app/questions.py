@@ -9,7 +9,7 @@ from percert.app.triplet_answer import TripletQuestion
 from percert.app.uploads import upload_of
 from percert.certify.distance import PerturbedPair
 
-ImageFile = Annotated[UploadFile, File(description="A JPEG, PNG, WebP, BMP or TIFF image.")]
+ImageFile = Annotated[UploadFile, File(description="A JPEG, PNG, WebP, BMP, TIFF or AVIF image.")]
 MetricName = Annotated[
     str, Form(description="A metric of /api/v1/about; by default the first.", max_length=300)
 ]

@@ -9,13 +9,14 @@ from percert.images.batch import (
 )
 from percert.images.error import ImageError
 from percert.images.formats import SUFFIXES
-from percert.images.load import MAX_PIXELS, load_image
+from percert.images.load import load_image
+from percert.images.memory import MAX_MEMORY
 from percert.images.resize import Resize
 from percert.images.rounding import round_to_8bit
 from percert.images.save import save_image
 
 __all__ = [
-    "MAX_PIXELS",
+    "MAX_MEMORY",
     "SUFFIXES",
     "BadImage",
     "ImageError",

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from percert.images.error import ImageError
 from percert.images.formats import SUFFIXES
-from percert.images.load import MAX_PIXELS, load_image
+from percert.images.load import load_image
 
 _Path = str | os.PathLike[str]
 
@@ -63,7 +63,7 @@ def _walk(directory: Path) -> Iterator[Path]:
 
 
 def iter_images(
-    paths: Iterable[_Path], *, max_pixels: int = MAX_PIXELS
+    paths: Iterable[_Path], *, max_memory: int | None = None
 ) -> Iterator[tuple[Path, Tensor | ImageError]]:
     """Read the files one by one, as they are asked for: each path with its image or its error.
 
@@ -72,20 +72,20 @@ def iter_images(
     """
     for path in map(Path, paths):
         try:
-            image: Tensor | ImageError = load_image(path, max_pixels=max_pixels)
+            image: Tensor | ImageError = load_image(path, max_memory=max_memory)
         except ImageError as error:
             image = error
         yield path, image
 
 
-def load_images(paths: Iterable[_Path], *, max_pixels: int = MAX_PIXELS) -> LoadedImages:
+def load_images(paths: Iterable[_Path], *, max_memory: int | None = None) -> LoadedImages:
     """Read all the files, going on after bad ones; see :func:`percert.images.load_image`.
 
     >>> load_images(["missing.png"]).bad
     [BadImage(path=...Path('missing.png'), reason='no such file')]
     """
     loaded = LoadedImages([], [], [])
-    for path, image in iter_images(paths, max_pixels=max_pixels):
+    for path, image in iter_images(paths, max_memory=max_memory):
         if isinstance(image, ImageError):
             loaded.bad.append(BadImage(path, image.reason))
         else:

@@ -21,3 +21,7 @@ class ImageError(ValueError):
 
     def __str__(self) -> str:
         return f"{self.path}: {self.reason}"
+
+
+class Refused(Exception):
+    """Bytes that are not decoded, and why; becomes an :class:`ImageError` with the file's name."""

@@ -4,46 +4,50 @@ import io
 import os
 import stat
 import struct
+import sys
 from typing import BinaryIO
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 from torch import Tensor
 
 from percert.check import one_line
-from percert.images.error import ImageError
-from percert.images.formats import FORMATS, why_unidentified
+from percert.images.error import ImageError, Refused
+from percert.images.formats import START, format_of, why_not_readable, why_unidentified
+from percert.images.memory import decoding_memory, memory_limit, size_words
 from percert.images.pixels import to_tensor
+from percert.images.png_chunks import PngChunks
+from percert.images.png_colour import png_colour
 from percert.images.quiet import without_libtiff_errors, without_pillow_warnings
-
-#: Above this many pixels a file is taken for a decompression bomb: pillow's own limit.
-MAX_PIXELS = 178_956_970
+from percert.images.structure import look_at
+from percert.images.tiff_tags import check_exif
 
 _ORIENTATION = 274
-_UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
+_PLANAR_CONFIGURATION, _BITS_PER_SAMPLE = 284, 258
 #: 2- and 4-bit grey PNG: pillow stretches the pixels to 8 bits, but not the transparent level.
 _KEY_SCALE = {"L;2": 85, "L;4": 17}
 
 
-def load_image(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> Tensor:
-    """The image in a JPEG, PNG, WebP, BMP or TIFF file, as ``(3, h, w)`` float32 sRGB in [0, 1].
+def load_image(
+    path: str | os.PathLike[str],
+    *,
+    max_memory: int | None = None,
+    max_pixels: int | None = None,
+) -> Tensor:
+    """The image in a JPEG, PNG, WebP, BMP, TIFF or AVIF file: ``(3, h, w)`` float32 sRGB in [0, 1].
 
-    The format is known by content, never by suffix. The EXIF orientation is applied. Transparency
-    is composited on white. Grey, palette, 1-bit, YCbCr and CMYK become RGB; an embedded ICC
-    profile that is not sRGB in effect is converted to sRGB as browsers do (8-bit files only).
-    16-bit grey keeps its 16 bits; of 16-bit colour pillow keeps the high byte, so such values
-    come out up to 1/257 too dark. Float TIFF must be grey in [0, 1]. Of a JPEG with several
-    pictures (MPO, as phones write) the first is taken.
+    HEIC is read as well where pillow-heif is installed (the extra ``heic``). The format is known by
+    content, never by suffix. The EXIF orientation is applied. Transparency is composited on white.
+    Grey, palette, 1-bit, YCbCr and CMYK become RGB; an embedded ICC profile that is not sRGB in
+    effect is converted to sRGB as browsers do (8-bit files only), and so are the colours that a PNG
+    declares by cICP, or by gAMA and cHRM. 16-bit grey keeps its 16 bits; of 16-bit colour pillow
+    keeps the high byte, so such values come out up to 1/257 too dark. Float TIFF must be grey in
+    [0, 1]. Of a JPEG with several pictures (MPO, as phones write) the first is taken.
 
-    The size in the header is held against ``max_pixels`` (width * height) before anything is
-    decoded. Pillow's own limit holds besides: to go above it, raise ``PIL.Image.MAX_IMAGE_PIXELS``.
+    Before anything is decoded, the file's parts are counted (scans of a JPEG, chunks of a PNG, tags
+    of a TIFF), and what decoding takes is estimated from size and mode and held against
+    ``max_memory`` in bytes: 2 GiB where nothing is said, or the environment's
+    ``PERCERT_MAX_MEMORY``. ``max_pixels`` limits width * height besides. Pillow's own limit holds
+    too: to go above 178,956,970 pixels, raise ``PIL.Image.MAX_IMAGE_PIXELS``.
 
     Raises :class:`ImageError` (path, then reason) for a file that is missing, unreadable, no
     regular file, empty, of another format, truncated, damaged, animated, of several pages, too
@@ -57,39 +61,63 @@ def load_image(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) ->
     ...     load_image(Path(folder, "white.png")).shape
     torch.Size([3, 4, 5])
     """
-    _check_limit(max_pixels)
+    limits = _limits(max_memory, max_pixels)
     with open_file(path) as stream:
-        return _load(stream, path, max_pixels)
+        size = os.fstat(stream.fileno()).st_size
+        if size > limits[0]:
+            raise ImageError(
+                path,
+                f"a file of {size_words(size)}, more than max_memory = {size_words(limits[0])}",
+            )
+        try:
+            encoded = stream.read()
+        except OSError as error:
+            raise ImageError(path, f"cannot be read ({error.strerror})") from error
+        except MemoryError as error:
+            raise ImageError(path, "needs more memory than there is") from error
+    return _load(encoded, path, *limits)
 
 
 def decode_image(
-    encoded: bytes, name: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS
+    encoded: bytes,
+    name: str | os.PathLike[str],
+    *,
+    max_memory: int | None = None,
+    max_pixels: int | None = None,
 ) -> Tensor:
     """The image in the bytes of a file, as :func:`load_image` reads it; errors say ``name``.
 
     >>> decode_image(b"GIF89a", "row 7")
     Traceback (most recent call last):
-    percert.images.error.ImageError: row 7: a GIF file, but only JPEG, PNG, WebP, BMP and TIFF ...
+    percert.images.error.ImageError: row 7: a GIF file, but only JPEG, PNG, WebP, BMP, TIFF and ...
     """
-    _check_limit(max_pixels)
-    return _load(io.BytesIO(encoded), name, max_pixels)
+    return _load(encoded, name, *_limits(max_memory, max_pixels))
 
 
-def _check_limit(max_pixels: int) -> None:
-    if max_pixels < 1:
-        raise ValueError(f"max_pixels: expected at least 1, found {max_pixels}")
+def _limits(max_memory: int | None, max_pixels: int | None) -> tuple[int, int | None]:
+    for name, value in (("max_memory", max_memory), ("max_pixels", max_pixels)):
+        if value is not None and value < 1:
+            raise ValueError(f"{name}: expected at least 1, found {value}")
+    return memory_limit() if max_memory is None else max_memory, max_pixels
 
 
-def _load(stream: BinaryIO, path: str | os.PathLike[str], max_pixels: int) -> Tensor:
-    start = stream.read(16)
-    if not start:
+def _load(
+    encoded: bytes, path: str | os.PathLike[str], max_memory: int, max_pixels: int | None
+) -> Tensor:
+    if not encoded:
         raise ImageError(path, "an empty file (0 bytes)")
+    start = encoded[:START]
+    format = format_of(start)
     try:
+        if format is None:
+            raise Refused(why_unidentified(start))
+        if (reason := why_not_readable(format)) is not None:
+            raise Refused(reason)
         with without_pillow_warnings():
-            return _decode(stream, max_pixels)
+            return _decode(encoded, format, max_memory, max_pixels)
     except UnidentifiedImageError as error:
         raise ImageError(path, why_unidentified(start)) from error
-    except _Refused as error:
+    except Refused as error:
         raise ImageError(path, str(error)) from error
     except Image.DecompressionBombError as error:
         raise ImageError(path, f"refused by pillow, {one_line(error)}") from error
@@ -97,10 +125,6 @@ def _load(stream: BinaryIO, path: str | os.PathLike[str], max_pixels: int) -> Te
         raise ImageError(path, "needs more memory than there is") from error
     except Exception as error:  # pillow lets many kinds through when a file is damaged
         raise ImageError(path, f"a damaged or truncated file ({one_line(error)})") from error
-
-
-class _Refused(Exception):
-    """A sound file that is not accepted."""
 
 
 def open_file(path: str | os.PathLike[str]) -> BinaryIO:
@@ -126,18 +150,28 @@ def open_file(path: str | os.PathLike[str]) -> BinaryIO:
         raise ImageError(path, f"not a valid path ({error})") from error
 
 
-def _decode(stream: BinaryIO, max_pixels: int) -> Tensor:
+def _decode(encoded: bytes, format: str, max_memory: int, max_pixels: int | None) -> Tensor:
+    facts = look_at(encoded, format)
     image: Image.Image
-    with Image.open(stream, formats=FORMATS) as image:
+    with Image.open(io.BytesIO(encoded), formats=(format,)) as image:
         width, height = image.size
-        if width * height > max_pixels:
-            raise _Refused(
+        if max_pixels is not None and width * height > max_pixels:
+            raise Refused(
                 f"declares {width} x {height} = {width * height} pixels, more than max_pixels = "
                 f"{max_pixels} (a decompression bomb?)"
             )
-        if image.format in ("PNG", "WEBP", "TIFF") and getattr(image, "is_animated", False):
-            raise _Refused("animated or of several pages, but only single images are accepted")
-        raw_mode = image.tile[0][3] if image.format == "PNG" and image.tile else None
+        needed = decoding_memory(image, len(encoded))
+        if needed > max_memory:
+            raise Refused(
+                f"declares {width} x {height} pixels, which take {size_words(needed)} to decode, "
+                f"more than max_memory = {size_words(max_memory)} (a decompression bomb?)"
+            )
+        if image.format != "MPO" and getattr(image, "is_animated", False):
+            raise Refused("animated or of several pages, but only single images are accepted")
+        if isinstance(image, TiffImagePlugin.TiffImageFile):
+            _check_tiff(image)
+        colour = png_colour(facts.colours) if isinstance(facts, PngChunks) else None
+        raw_mode = image.tile[0][3] if format == "PNG" and image.tile else None
         if image.tile and image.tile[0][0] == "libtiff":
             with without_libtiff_errors():
                 image.load()
@@ -146,15 +180,39 @@ def _decode(stream: BinaryIO, max_pixels: int) -> Tensor:
         if isinstance(raw_mode, str) and isinstance(image.info.get("transparency"), int):
             image.info["transparency"] *= _KEY_SCALE.get(raw_mode, 1)
         try:
-            return to_tensor(_upright(image))
+            return to_tensor(image, _orientation(image), colour)
         except ValueError as error:
-            raise _Refused(str(error)) from error
+            raise Refused(str(error)) from error
 
 
-def _upright(image: Image.Image) -> Image.Image:
+def _check_tiff(image: TiffImagePlugin.TiffImageFile) -> None:
+    """Refuse what pillow decodes wrongly.
+
+    Separate planes, but for those of 8 bits of RGB and CMYK; and compressed samples of 32 bits in
+    the other byte order than this machine's, which libtiff has turned round already.
+    """
+    bits = image.tag_v2.get(_BITS_PER_SAMPLE, (1,))
+    if image.tag_v2.get(_PLANAR_CONFIGURATION, 1) == 2 and len(bits) > 1:
+        sound = image.mode in ("RGB", "RGBX", "RGBA", "CMYK")
+        if set(bits) != {8} or not sound:
+            raise Refused(
+                f"a TIFF file of {len(bits)} separate planes of {bits[0]} bits, which pillow "
+                "decodes wrongly; save it with its samples interleaved"
+            )
+    foreign = image.tag_v2.prefix != (b"II" if sys.byteorder == "little" else b"MM")
+    if foreign and image.mode in ("I", "F") and image.tile and image.tile[0][0] == "libtiff":
+        raise Refused(
+            "a compressed TIFF file of 32-bit samples in foreign byte order, which pillow decodes "
+            "wrongly; save it uncompressed"
+        )
+
+
+def _orientation(image: Image.Image) -> int:
     try:
-        orientation = image.getexif().get(_ORIENTATION)
+        # PNG may hide EXIF as text, in hexadecimal.
+        hidden = str(image.info.get("Raw profile type exif", "")).split("\n")[3:]
+        check_exif(bytes.fromhex("".join(hidden)))
+        found = image.getexif().get(_ORIENTATION)
     except (SyntaxError, ValueError, TypeError, KeyError, OSError, struct.error):
-        return image  # a broken EXIF block is no reason to refuse the picture
-    method = _UPRIGHT.get(orientation) if isinstance(orientation, int) else None
-    return image if method is None else image.transpose(method)
+        return 1  # a broken EXIF block is no reason to refuse the picture
+    return found if isinstance(found, int) and 1 <= found <= 8 else 1

@@ -55,12 +55,12 @@ def read_source(source: Source) -> Encoded | ImageError:
 
 
 def decode_source(
-    data: bytes, name: str, id: str, how: Preparation, max_pixels: int
+    data: bytes, name: str, id: str, how: Preparation, max_memory: int | None
 ) -> Decoded | ImageError:
     """Decode and prepare one image; an image that is bad comes back as its error."""
     started = time.perf_counter()
     try:
-        image = decode_image(data, name, max_pixels=max_pixels)
+        image = decode_image(data, name, max_memory=max_memory)
     except ImageError as error:
         return error
     decoded = time.perf_counter()
@@ -78,11 +78,13 @@ class Decoders:
     gain little beyond a few. Used in a ``with`` block.
     """
 
-    def __init__(self, how: Preparation, count: int, kind: DecodeIn, max_pixels: int) -> None:
+    def __init__(
+        self, how: Preparation, count: int, kind: DecodeIn, max_memory: int | None
+    ) -> None:
         if count < 1:
             raise ValueError(f"decoders: expected at least 1, found {count}")
         self.kind = kind
-        self.work = partial(decode_source, how=how, max_pixels=max_pixels)
+        self.work = partial(decode_source, how=how, max_memory=max_memory)
         # torch keeps the number of its threads for each thread of Python, and begins with the one
         # set last. Decoders are many already, so each gets one; the caller keeps its own.
         self.threads = torch.get_num_threads()

@@ -37,7 +37,7 @@ def local_steps(
     with ExitStack() as stack:
         readers = ThreadPoolExecutor(READERS)
         stack.callback(readers.shutdown, wait=True, cancel_futures=True)
-        decoders = stack.enter_context(Decoders(how, count, kind, settings.max_pixels))
+        decoders = stack.enter_context(Decoders(how, count, kind, settings.max_memory))
 
         def read(source: Source | ImageError) -> "Future[Encoded | ImageError | None]":
             if isinstance(source, ImageError):

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from percert.images import MAX_PIXELS
 from percert.search.embed_views import Prepared
 from percert.search.rows import FileRow, ImageRow
 
@@ -33,7 +32,8 @@ class Settings:
 
     ``decoders`` (by default one a core) in ``decode_in`` (by default threads up to 4, processes
     beyond); ``batch`` images go through the network at once; they are committed after
-    ``commit_images`` of them or ``commit_seconds``. An image of more than ``max_pixels`` is bad.
+    ``commit_images`` of them or ``commit_seconds``. An image that takes more than
+    ``max_memory`` bytes to decode is bad (:func:`percert.images.load_image` says what is usual).
     """
 
     decoders: int | None = None
@@ -41,7 +41,7 @@ class Settings:
     batch: int = 64
     commit_images: int = 1024
     commit_seconds: float = 10.0
-    max_pixels: int = MAX_PIXELS
+    max_memory: int | None = None
 
 
 @dataclass

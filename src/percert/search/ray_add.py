@@ -18,6 +18,7 @@ import torch
 from percert.device import resolve_device
 from percert.extras import install_extra
 from percert.images import ImageError
+from percert.images.memory import memory_limit
 from percert.search.add import tidy
 from percert.search.decode import decode_source, read_source
 from percert.search.embed_views import Preparation, Prepared, embed_prepared, preparation
@@ -157,7 +158,7 @@ def _embedded(
         fn_kwargs={
             "known": ray.put(known.ids),
             "how": how,
-            "max_pixels": settings.max_pixels,
+            "max_memory": settings.max_memory or memory_limit(),
             "at_once": max(1, settings.batch // len(how.views)),
         },
         batch_size=None,
@@ -187,19 +188,19 @@ def _number(unit: Unit) -> int:
 
 
 def _decode(
-    batch: dict[str, Any], known: Any, how: Preparation, max_pixels: int, at_once: int
+    batch: dict[str, Any], known: Any, how: Preparation, max_memory: int | None, at_once: int
 ) -> Iterator[dict[str, Any]]:
     """What a worker does first: read, hash and decode, ``at_once`` images a batch."""
     import ray
 
     torch.set_num_threads(1)
     ids: set[str] = ray.get(known) if not isinstance(known, set) else known
-    for part in in_parts(_rows_of(batch, ids, how, max_pixels), at_once):
+    for part in in_parts(_rows_of(batch, ids, how, max_memory), at_once):
         yield {name: _column([row[name] for row in part]) for name in part[0]}
 
 
 def _rows_of(
-    batch: dict[str, Any], known: set[str], how: Preparation, max_pixels: int
+    batch: dict[str, Any], known: set[str], how: Preparation, max_memory: int | None
 ) -> Iterator[dict[str, Any]]:
     empty = Prepared(
         "",
@@ -230,7 +231,7 @@ def _rows_of(
             if read.id in known:
                 yield _row(key, read.id, length, unit.mtime_ns, empty, "")
                 continue
-            found = decode_source(read.data, key, read.id, how, max_pixels)
+            found = decode_source(read.data, key, read.id, how, max_memory)
             if isinstance(found, ImageError):
                 yield _row(key, "", 0, 0, empty, found.reason)
             else:
