@@ -87,49 +87,110 @@ def compare(page, files):
     page.goto("/")
     page.set_input_files("#reference", files / "one.png")
     page.set_input_files("#candidate", files / "two.png")
-    page.locator("details summary").click()
+    page.locator("#compare-form details summary").click()
     page.select_option("#metric", "thumbnail")
-    page.click("button.main")
+    page.click("#compare-form button.main")
     page.wait_for_selector("#eps-slider")
 
 
 def test_compare_slides_and_attacks(page, files, shots):
     compare(page, files)
     assert page.locator("#reference-preview").is_visible()
-    width = float(page.get_attribute("#span", "width"))
-    upper, eps = page.inner_text("#upper"), page.input_value("#attack-eps")
+    width = float(page.get_attribute("#bar .span", "width"))
+    upper, eps = page.inner_text("#upper"), page.input_value("#exact-eps")
     page.focus("#eps-slider")
     for _ in range(4):
         page.keyboard.press("ArrowRight")
-    assert float(page.get_attribute("#span", "width")) > width
+    assert float(page.get_attribute("#bar .span", "width")) > width
     assert float(page.inner_text("#upper")) > float(upper)
-    chosen = page.input_value("#attack-eps")
+    chosen = page.input_value("#exact-eps")
     assert float(chosen) > float(eps)
-    page.click("text=Attack within this eps")
+    page.click("text=Attack within this")
     page.wait_for_selector("#attack-answer .verdict")
     assert page.inner_text("#attack-answer .verdict") == "Within the proven interval"
-    assert f"{float(chosen):.4g}" in page.inner_text("#attack-answer h2")
+    page.click("#attack-answer summary")
+    assert f"within l2 {chosen}." in page.inner_text("#attack-answer details")
     wait_until(
         page, "[...document.querySelectorAll('.pictures img')].every((i) => i.naturalWidth > 0)"
     )
     page.screenshot(path=shots / "compare.png", full_page=True)
 
 
+def test_an_exact_eps_is_answered_exactly_and_survives_a_reload(page, files):
+    compare(page, files)
+    for eps in ("0.5", "5"):
+        page.fill("#exact-eps", eps)
+        page.click("text=Prove for this")
+        wait_until(page, f"location.search == '?eps={float(eps)}'")
+        page.reload()
+        assert float(page.input_value("#exact-eps")) == float(eps)
+        page.click("text=The numbers")
+        assert float(page.inner_text("#asked-eps")) == float(eps)
+        lower, upper = (float(page.inner_text(f"#{name}")) for name in ("lower", "upper"))
+        sent = {
+            name: {"name": f"{name}.png", "mimeType": "image/png", "buffer": content}
+            for name, content in (
+                ("reference", (files / "one.png").read_bytes()),
+                ("candidate", (files / "two.png").read_bytes()),
+            )
+        }
+        form = {**sent, "metric": "thumbnail", "eps": eps}
+        plain = page.request.post("/api/v1/compare", multipart=form).json()
+        assert plain["eps"] == float(eps)
+        assert lower == pytest.approx(plain["lower"], abs=1e-4)
+        assert upper == pytest.approx(plain["upper"], abs=1e-4)
+
+
+def test_an_attack_is_on_what_was_answered_not_on_what_the_form_holds_now(page, files):
+    compare(page, files)
+    before = f"{float(page.text_content('#distance')):.4f}"
+    page.set_input_files("#candidate", files / "one.png")
+    page.click("text=Attack within this")
+    page.wait_for_selector("#attack-answer .verdict")
+    assert f"moved the distance from {before} up to" in page.inner_text("#attack-answer")
+
+
+def test_a_newcomer_sees_an_example_with_one_click(page, shots):
+    page.goto("/")
+    assert "percert says how alike two images are" in page.inner_text(".lead")
+    page.click("text=See an example")
+    page.wait_for_selector("#answer .verdict")
+    assert page.inner_text("#answer .verdict") == "A copy"
+    wait_until(page, "[...document.querySelectorAll('.pair img')].every((i) => i.naturalWidth > 0)")
+    page.click("text=And one that is no copy")
+    page.wait_for_selector("text=Not a copy")
+    page.screenshot(path=shots / "example.png", full_page=True)
+
+
 def test_an_attack_shows_progress_and_is_cancelled(page, files, shots):
     page.goto("/attack")
     page.set_input_files("#image", files / "grey.png")
     page.select_option("#model", "stubborn")
-    page.fill("#settings", "steps=100000")
-    page.click("button.main")
+    page.click("#attack-settings summary")
+    page.fill("#set-steps", "100000")
+    page.click("#attack-form button.main")
     wait_until(
         page, "Number(document.querySelector('#job progress[value]')?.getAttribute('value')) > 5"
     )
+    assert "s of at most 120 s" in page.inner_text("#job .progress")
     page.screenshot(path=shots / "progress.png", full_page=True)
+    address = page.evaluate("location.pathname")
+    assert address.startswith("/ui/jobs/")
+    page.reload()  # it is still there, and goes on
+    before = int(page.get_attribute("#job progress[value]", "value"))
+    wait_until(
+        page,
+        f"Number(document.querySelector('#job progress[value]')?.getAttribute('value')) > {before}",
+    )
+    assert page.evaluate("location.pathname") == address
     page.click("#job button")
     page.wait_for_selector("text=Cancelled")
     page.select_option("#model", "brightness")
-    page.fill("#settings", "step=1.0,steps=50")
-    page.click("button.main")
+    page.set_input_files("#image", files / "grey.png")
+    page.click("#attack-settings summary")
+    page.fill("#set-step", "1.0")
+    page.fill("#set-steps", "50")
+    page.click("#attack-form button.main")
     page.wait_for_selector("#answer .verdict")
     assert page.inner_text("#answer .verdict") == "Fooled"
     page.screenshot(path=shots / "attack.png", full_page=True)
@@ -139,12 +200,12 @@ def test_a_wrong_file_is_refused_in_place_and_the_page_goes_on(page, files, shot
     page.goto("/")
     page.set_input_files("#reference", files / "picture.gif")
     page.set_input_files("#candidate", files / "two.png")
-    page.click("button.main")
+    page.click("#compare-form button.main")
     page.wait_for_selector("#answer .refused")
     assert "picture.gif: a GIF file" in page.inner_text("#answer .refused")
     page.screenshot(path=shots / "refused.png", full_page=True)
     page.set_input_files("#reference", files / "one.png")
-    page.click("button.main")
+    page.click("#compare-form button.main")
     page.wait_for_selector("#eps-slider")
     assert page.locator(".refused").count() == 0
 
@@ -171,6 +232,8 @@ def test_the_keyboard_alone_suffices(page, files):
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.textContent") == "Skip to the content"
     page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "See an example"
     for name in ("reference", "left", "right"):
         page.keyboard.press("Tab")
         assert page.evaluate("document.activeElement.id") == name
@@ -180,6 +243,7 @@ def test_the_keyboard_alone_suffices(page, files):
     assert page.evaluate("document.activeElement.textContent") == "Judge"
     page.keyboard.press("Enter")
     page.wait_for_selector("#times")
+    wait_until(page, "document.activeElement.id == 'answer'")
     assert page.evaluate("document.activeElement.id") == "answer"
     assert "one.png is closer to one.png" in page.inner_text("#answer h2")
     for _ in range(2):
@@ -190,7 +254,7 @@ def test_the_keyboard_alone_suffices(page, files):
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_a_phone_shows_every_page_without_scrolling_sideways(browser, address, scheme, shots):
     context = browser.new_context(
-        base_url=address, color_scheme=scheme, viewport={"width": 360, "height": 740}
+        base_url=address, color_scheme=scheme, viewport={"width": 320, "height": 740}
     )
     page = context.new_page()
     page.set_default_timeout(PATIENCE)
@@ -198,7 +262,7 @@ def test_a_phone_shows_every_page_without_scrolling_sideways(browser, address, s
     for path in ("/", "/judge", "/attack", "/search", "/audit", "/interface"):
         page.goto(path)
         wide = page.evaluate("document.documentElement.scrollWidth")
-        assert wide <= 360, path
+        assert wide <= 320, path
         grounds.add(page.evaluate("getComputedStyle(document.body).backgroundColor"))
         name = path.strip("/") or "compare"
         page.screenshot(path=shots / f"phone-{scheme}-{name}.png", full_page=True)
@@ -213,6 +277,6 @@ def test_the_page_says_when_the_server_is_gone(page, files):
     page.set_input_files("#reference", files / "one.png")
     page.set_input_files("#candidate", files / "two.png")
     page.route("**/ui/compare", lambda route: route.abort())
-    page.click("button.main")
+    page.click("#compare-form button.main")
     page.wait_for_selector("text=The server cannot be reached.")
     page.wrong = [one for one in page.wrong if "/ui/compare" not in one]

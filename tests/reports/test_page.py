@@ -3,7 +3,7 @@
 import pytest
 
 from percert.reports.page import Figure, Paragraph, Section, Table, render_page, write_page
-from percert.reports.plots import figure_png, new_figure, scatter_with_line, shares_pie
+from percert.reports.plots import figure_png, new_figure, scatter_with_line, share_bars
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -76,6 +76,6 @@ def test_figures_are_pngs_and_take_any_name():
         names=["$a_", "", ""],
     )
     assert png.startswith(PNG)
-    assert shares_pie({"$": 5, "b": 0.001, "c": 0.002}).startswith(PNG)
+    assert share_bars({"$": 5, "b": 0.001, "c": 0.002}).startswith(PNG)
     with pytest.raises(ValueError, match="positive sum"):
-        shares_pie({"a": 0})
+        share_bars({"a": 0})

@@ -9,12 +9,14 @@ from torch import Tensor, nn
 
 from percert.app.bench import Bench
 from percert.app.loaded import Loaded
-from percert.app.pictures import WHITE, fit, magnified, magnified_words, visible
+from percert.app.pictures import WHITE, fit, magnified, magnified_words, seen_share, visible
 from percert.app.run import Run
 from percert.attacks import Targeted, Untargeted, parse_attack, run_attack
 from percert.attacks.attack import Attack
 from percert.attacks.catalog import CATALOG
+from percert.check import did_you_mean
 from percert.metrics.metric import MetricCard
+from percert.reports.lengths import peak_db
 
 #: Classes that are listed, of before and after together.
 LISTED = 5
@@ -48,7 +50,9 @@ class ClassifierAttackAnswer:
     """Whether the attack reached its goal, as returned and in 8 bits, and how far it went.
 
     ``resolution`` (height, width) is what was attacked, ``reduced_from`` the size of the upload
-    where that was larger.
+    where that was larger. Of the 8-bit image: ``psnr`` in dB (``None``: unchanged), and
+    ``seen_share``, the share of its pixels that differ by more than CIEDE2000 1, about what is just
+    seen.
     """
 
     model: str
@@ -61,6 +65,8 @@ class ClassifierAttackAnswer:
     prediction_after: int
     probabilities: list[Probability]
     distances: list[Distance]
+    psnr: float | None
+    seen_share: float
     resolution: tuple[int, int]
     reduced_from: tuple[int, int] | None
     model_calls: int
@@ -156,6 +162,7 @@ def attack_classifier(
     distances = _distances(run, batch, moved)
     _draw(run, image, moved[0].cpu())
     size = image.shape[1], image.shape[2]
+    length = float((moved[0].cpu() - image).norm())
     names: Sequence[str] = getattr(model, "class_names", ())
     return ClassifierAttackAnswer(
         model=name,
@@ -168,6 +175,8 @@ def attack_classifier(
         prediction_after=int(after.argmax()),
         probabilities=_listed(before, after, names),
         distances=distances,
+        psnr=peak_db(length, size) if length > 0 else None,
+        seen_share=seen_share(image, moved[0].cpu()),
         resolution=size,
         reduced_from=None if size == given else given,
         model_calls=result.model_calls,
@@ -238,6 +247,37 @@ def _says(
             f"instead of {_called(label, names)}."
         ]
     return [f"The attack did not reach its goal ({wanted}) with a file of 8 bits."]
+
+
+def class_of(text: str, names: Sequence[str]) -> int | None:
+    """The class that a number or a name means; ``None`` for nothing. ``ValueError`` for neither.
+
+    >>> class_of("1", ()), class_of("Bright", ("dark", "bright")), class_of(" ", ())
+    (1, 1, None)
+    >>> class_of("bight", ("dark", "bright"))
+    Traceback (most recent call last):
+    ValueError: target: expected a class's number or name, found 'bight', did you mean 'bright'?
+    """
+    text = text.strip()
+    if not text:
+        return None
+    if text.isascii() and text.isdigit():
+        return int(text)
+    known = [name.lower() for name in names]
+    if text.lower() in known:
+        return known.index(text.lower())
+    hint = did_you_mean(text.lower(), known)
+    raise ValueError(f"target: expected a class's number or name, found {text!r}{hint}")
+
+
+def class_names(bench: Bench, name: str) -> tuple[str, ...]:
+    """What the classifier ``name`` calls its classes; none where it does not say."""
+    return tuple(getattr(bench.loaded.classifier(name), "class_names", ()))
+
+
+def wanted_class(bench: Bench, name: str, text: str) -> int | None:
+    """:func:`class_of` the classifier ``name``."""
+    return class_of(text, class_names(bench, name))
 
 
 def settings_of(values: Mapping[str, Any]) -> str:

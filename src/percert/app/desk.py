@@ -13,6 +13,7 @@ from percert.app.bench import Bench, Cancelled, Setting
 from percert.app.child import Child, Defect, TookTooLong
 from percert.app.job import Job
 from percert.app.jobs import Jobs
+from percert.app.kept_answers import KeptAnswers
 from percert.app.limits import Limits
 from percert.app.loaded import Loaded
 from percert.app.refusal import DEFECT, Refused
@@ -40,6 +41,7 @@ class Desk:
         self.guarded = guarded
         limits = setting.limits
         self.jobs = Jobs(setting)
+        self.answers = KeptAnswers(limits, setting.folder)
         self.questions = Workers(limits.questions, limits.waiting_questions, "question", setting)
         self._stores = (
             None

@@ -17,7 +17,8 @@ ENDED: tuple[State, ...] = ("done", "failed", "cancelled")
 class Job:
     """A computation under way. Its thread writes it, everybody else reads or cancels it.
 
-    ``folder`` is its own, for uploads and pictures; ``seconds`` is its time.
+    ``folder`` is its own, for uploads and pictures; ``seconds`` is its time. ``answer`` names the
+    page's answer that it attacks, ``question`` what that answered.
     """
 
     id: str
@@ -30,6 +31,8 @@ class Job:
     doing: str = "waiting"
     reason: str | None = None
     result: Any = None
+    answer: str | None = None
+    question: Any = None
     pictures: dict[str, str] = field(default_factory=dict)
     began: float = 0.0
     ended: float = 0.0

@@ -30,7 +30,10 @@ class Picture:
 
 @dataclass(frozen=True)
 class JobView:
-    """How far a job is. ``done`` of ``total`` iterations; ``result`` when ``state`` is done."""
+    """How far a job is. ``done`` of ``total`` iterations; ``result`` when ``state`` is done.
+
+    It has run for ``seconds``, and may for ``most_seconds``.
+    """
 
     id: str
     kind: Literal["compare", "judge", "attack"]
@@ -39,6 +42,7 @@ class JobView:
     done: int
     total: int
     seconds: float
+    most_seconds: float
     reason: str | None
     result: Result | None
     pictures: list[Picture]
@@ -59,6 +63,7 @@ def view(job: Job) -> dict[str, Any]:
         "done": job.done,
         "total": job.total,
         "seconds": job.took,
+        "most_seconds": job.seconds,
         "reason": job.reason,
         "result": finite(asdict(job.result)) if over else None,
         "pictures": pictures if over else [],

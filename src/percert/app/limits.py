@@ -13,9 +13,9 @@ class Limits:
     classifier is attacked on are first reduced to ``attack_side`` pixels on their longer side.
     ``jobs`` attacks run at once, for at most ``job_seconds`` each, and ``waiting_jobs`` wait; what
     is asked otherwise is answered ``questions`` at a time within ``answer_seconds``, while
-    ``waiting_questions`` wait. The last ``kept_jobs`` results are kept, for ``kept_seconds``. Of
-    tables: ``rows``, ``columns``, ``groups`` and ``models``. ``streams`` progress streams are open
-    at once.
+    ``waiting_questions`` wait. The last ``kept_jobs`` results are kept, for ``kept_seconds``, and
+    so are the files that answers of the pages were made of, ``kept_bytes`` of them. Of tables:
+    ``rows``, ``columns``, ``groups`` and ``models``. ``streams`` progress streams are open at once.
 
     >>> Limits(jobs=0)
     Traceback (most recent call last):
@@ -36,6 +36,7 @@ class Limits:
     job_seconds: float = 120.0
     kept_jobs: int = 32
     kept_seconds: float = 1800.0
+    kept_bytes: int = 256 * 2**20
     streams: int = 64
     rows: int = 200_000
     columns: int = 64

@@ -6,12 +6,17 @@ from fastapi import APIRouter, Form, Request
 from fastapi.responses import RedirectResponse, Response
 
 from percert.app.api_about import describe
+from percert.app.attack_fields import setting_fields
+from percert.app.classifier_attack import attacks_offered
 from percert.app.desk import AtDesk, Desk
 from percert.app.guard import COOKIE, check_token, session_of
 from percert.app.templates import render
+from percert.attacks.catalog import CATALOG
 
 router = APIRouter()
 
+#: The attack that a form starts with.
+USUAL_ATTACK = "ascent"
 #: Address, template, and what the navigation calls it.
 PAGES = {
     "/": ("compare.html", "Compare"),
@@ -23,19 +28,35 @@ PAGES = {
 }
 
 
-async def page(desk: Desk, path: str, **more: Any) -> Response:
-    """The page at ``path``, with ``more`` for its template."""
+async def page(request: Request, desk: Desk, path: str, **more: Any) -> Response:
+    """The page at ``path``, with ``more`` for its template.
+
+    ``again`` is after how many seconds a browser without scripts should ask once more.
+    """
     template, title = PAGES[path]
     about = await describe(desk)
     navigation = [(address, name) for address, (_, name) in PAGES.items()]
     values = {"here": path, "title": title, "navigation": navigation, "about": about}
-    values["guarded"] = desk.guarded
-    return render(template, {**values, "result": None, **more})
+    if path == "/attack":
+        values |= attack_values(desk, request.query_params.get("attack", ""))
+    values |= {"result": None, "again": None, "guarded": desk.guarded}
+    return render(template, {**values, **more})
+
+
+def attack_values(desk: Desk, name: str) -> dict[str, Any]:
+    """The attack whose settings are shown, and its fields."""
+    chosen = name if name in attacks_offered() else USUAL_ATTACK
+    metrics = (*(card.name for card in desk.loaded.cards()), "features", "squared-l2")
+    return {
+        "chosen": chosen,
+        "summary": CATALOG[chosen].summary,
+        "fields": setting_fields(chosen, metrics),
+    }
 
 
 def _route(path: str) -> None:
-    async def show(desk: AtDesk) -> Response:
-        return await page(desk, path)
+    async def show(request: Request, desk: AtDesk) -> Response:
+        return await page(request, desk, path)
 
     router.add_api_route(path, show, methods=["GET"], name=PAGES[path][1])
 

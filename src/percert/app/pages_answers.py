@@ -1,23 +1,43 @@
-"""What the forms of the pages answer at once: fragments for htmx, whole pages without it."""
+"""What the forms of the pages answer at once: fragments for htmx, whole pages without it.
 
+Answers to compare and judge are kept with their images, and have an address: a reload finds them,
+and what is asked of an answer next is asked of the images that it was made of.
+"""
+
+import asyncio
+import secrets
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from fastapi import APIRouter, Request
-from fastapi.responses import Response
+from fastapi.responses import FileResponse, RedirectResponse, Response
 
 from percert.app.api_questions import Many
 from percert.app.audit_answer import AskedAudit, AuditQuestion, audit
 from percert.app.bench import Bench
 from percert.app.desk import AtDesk, Desk
-from percert.app.interval_bar import bar_of
+from percert.app.examples import COFFEE, COPY, example_image, example_pair, example_triplet
+from percert.app.page_words import (
+    pair_title,
+    pair_words,
+    scale_words,
+    triplet_title,
+    triplet_words,
+    whose,
+)
 from percert.app.pages import page
-from percert.app.pair_answer import answer_pair
-from percert.app.questions import AskedPair, AskedTriplet, Eps, ImageFile, Threshold
+from percert.app.pair_answer import PairAnswer, PairQuestion, answer_pair
+from percert.app.pictures import write_picture
+from percert.app.questions import AskedPair, AskedTriplet, Eps, EpsInQuery, ImageFile, Threshold
+from percert.app.scale import scale_of
 from percert.app.search_answer import answer_copies, answer_nearest
 from percert.app.templates import environment
-from percert.app.triplet_answer import answer_triplet
+from percert.app.triplet_answer import TripletAnswer, TripletQuestion, answer_triplet
 from percert.app.uploads import Upload, upload_of
+from percert.metrics.usual import usual
 from percert.reports.page import Section
+from percert.reports.visible import tampering
 
 router = APIRouter(prefix="/ui")
 
@@ -29,24 +49,141 @@ async def shown(
     fragment = environment().get_template(template).render(values)
     if "hx-request" in request.headers:
         return Response(fragment, media_type="text/html")
-    return await page(desk, path, result=fragment)
+    return await page(request, desk, path, result=fragment)
 
 
 @router.post("/compare")
 async def compare(request: Request, desk: AtDesk, asked: AskedPair) -> Response:
     """Distance, interval, verdict and slider."""
+    return await _pair_asked(request, desk, asked)
+
+
+@router.post("/compare/example")
+async def compare_example(request: Request, desk: AtDesk) -> Response:
+    """The same for a photograph and its copy, which come with percert."""
+    return await _pair_asked(request, desk, example_pair(COPY))
+
+
+@router.post("/compare/strangers")
+async def compare_strangers(request: Request, desk: AtDesk) -> Response:
+    """The same for two photographs of different things, which come with percert."""
+    return await _pair_asked(request, desk, example_pair(COFFEE))
+
+
+@router.get("/compare/{kept_id}")
+async def kept_comparison(
+    request: Request, desk: AtDesk, kept_id: str, eps: EpsInQuery = None
+) -> Response:
+    """An answer that was given before, for another eps where that is asked."""
+    asked = desk.answers.find(kept_id, PairQuestion)
+    asked = asked if eps is None else replace(asked, eps=eps)
     answer = await desk.ask(answer_pair, asked)
-    values = {"answer": answer, "bar": bar_of(answer)}
-    return await shown(request, desk, "/", "compare_answer.html", values)
+    fragment = pair_fragment(desk, kept_id, answer, again="" if eps is None else f"?eps={eps}")
+    return await _whole(request, desk, "/", fragment)
 
 
 @router.post("/judge")
 async def judge(request: Request, desk: AtDesk, asked: AskedTriplet) -> Response:
     """The closer one, and how far that stands."""
+    return await _triplet_asked(request, desk, asked)
+
+
+@router.post("/judge/example")
+async def judge_example(request: Request, desk: AtDesk) -> Response:
+    """The same for photographs that come with percert."""
+    return await _triplet_asked(request, desk, example_triplet())
+
+
+@router.get("/judge/{kept_id}")
+async def kept_judgement(request: Request, desk: AtDesk, kept_id: str) -> Response:
+    """An answer that was given before."""
+    asked = desk.answers.find(kept_id, TripletQuestion)
     answer = await desk.ask(answer_triplet, asked)
-    proven = any(one.radius is not None for one in answer.standings)
-    values = {"answer": answer, "proven": proven}
-    return await shown(request, desk, "/judge", "judge_answer.html", values)
+    return await _whole(request, desk, "/judge", triplet_fragment(desk, kept_id, answer))
+
+
+@router.get("/kept/{kept_id}/{role}")
+async def kept_picture(desk: AtDesk, kept_id: str, role: str) -> Response:
+    """One of the images that an answer was made of, reduced for showing."""
+    upload, path = desk.answers.picture(kept_id, role)
+    if not path.exists():
+        await desk.ask(_draw, upload, path)
+    return FileResponse(
+        path, media_type="image/png", headers={"Cache-Control": "private, max-age=600"}
+    )
+
+
+def _draw(bench: Bench, upload: Upload, path: Path) -> None:
+    waiting = path.with_name(f"{secrets.token_hex(8)}.png")  # nobody reads half a picture
+    write_picture(upload.image(bench.limits.pixels), waiting)
+    waiting.replace(path)
+
+
+async def _pair_asked(request: Request, desk: Desk, asked: PairQuestion) -> Response:
+    answer = await desk.ask(answer_pair, asked)
+    kept = await asyncio.to_thread(desk.answers.keep, asked)
+    return _first(request, f"/ui/compare/{kept.id}", pair_fragment(desk, kept.id, answer))
+
+
+async def _triplet_asked(request: Request, desk: Desk, asked: TripletQuestion) -> Response:
+    answer = await desk.ask(answer_triplet, asked)
+    kept = await asyncio.to_thread(desk.answers.keep, asked)
+    return _first(request, f"/ui/judge/{kept.id}", triplet_fragment(desk, kept.id, answer))
+
+
+def _first(request: Request, address: str, fragment: str) -> Response:
+    """An answer just given: alone for htmx; a browser without scripts is sent to its address."""
+    if "hx-request" in request.headers:
+        return Response(fragment, media_type="text/html")
+    return RedirectResponse(address, 303)
+
+
+async def _whole(request: Request, desk: Desk, path: str, fragment: str) -> Response:
+    if "hx-request" in request.headers:
+        return Response(fragment, media_type="text/html")
+    return await page(request, desk, path, result=fragment)
+
+
+def pair_fragment(
+    desk: Desk, kept_id: str, answer: PairAnswer, attack: str = "", again: str = ""
+) -> str:
+    """The answer to a comparison as a piece of a page, with that of an ``attack`` below it.
+
+    ``again`` is what its address ends in for the same eps.
+    """
+    scale = scale_of(desk.loaded.card(answer.metric), answer.threshold)
+    spans = [] if scale is None else [scale.span(one.lower, one.upper) for one in answer.intervals]
+    values = {
+        "kept": kept_id,
+        "answer": answer,
+        "title": pair_title(answer),
+        "words": pair_words(answer),
+        "again": again,
+        "whose": whose(answer),
+        "scale": scale,
+        "scale_words": scale and scale_words(scale, answer.metric),
+        "spans": spans,
+        "now": [one.eps for one in answer.intervals].index(answer.eps) if answer.intervals else 0,
+        "spoken": [tampering(one.eps, answer.resolution) for one in answer.intervals],
+        "attack": attack,
+    }
+    return environment().get_template("compare_answer.html").render(values)
+
+
+def triplet_fragment(desk: Desk, kept_id: str, answer: TripletAnswer, attack: str = "") -> str:
+    """The answer to a judgement as a piece of a page, with that of an ``attack`` below it."""
+    scale = scale_of(desk.loaded.card(answer.metric))
+    values = {
+        "kept": kept_id,
+        "answer": answer,
+        "title": triplet_title(answer),
+        "words": triplet_words(answer),
+        "scale": scale,
+        "scale_words": scale and scale_words(scale, answer.metric),
+        "proven": any(one.radius is not None for one in answer.standings),
+        "attack": attack,
+    }
+    return environment().get_template("judge_answer.html").render(values)
 
 
 @router.post("/search")
@@ -59,8 +196,25 @@ async def search(
     threshold: Threshold = None,
 ) -> Response:
     """The nearest stored images, and the copies among all."""
-    upload = upload_of(image, "query")
+    return await _searched(request, desk, upload_of(image, "query"), k, eps, threshold)
+
+
+@router.post("/search/example")
+async def search_example(request: Request, desk: AtDesk) -> Response:
+    """The same for a photograph that comes with percert."""
+    return await _searched(request, desk, example_image(COPY), 10, None, None)
+
+
+async def _searched(
+    request: Request,
+    desk: Desk,
+    upload: Upload,
+    k: int,
+    eps: float | None,
+    threshold: float | None,
+) -> Response:
     values = await desk.ask(_search, upload, k, eps, threshold)
+    values["usual"] = usual(values["nearest"]["metric"])
     return await shown(request, desk, "/search", "search_answer.html", values)
 
 

@@ -1,44 +1,68 @@
-"""Attacks on the pages: started by a form, watched through a stream of events, cancelled."""
+"""Attacks on the pages: started by a form, watched through a stream of events, cancelled.
 
-from fastapi import APIRouter, Request
-from fastapi.responses import Response
+Every job has an address: a reload there finds it, running or done.
+"""
+
+from dataclasses import replace
+from typing import Annotated
+
+from fastapi import APIRouter, Form, Request
+from fastapi.responses import RedirectResponse, Response
 
 from percert.app.api_jobs import (
     AttackText,
     ModelName,
-    Target,
     Times,
     start_classifier,
     start_pair,
     start_triplet,
     stream,
 )
+from percert.app.attack_fields import attack_text
+from percert.app.classifier_attack import class_names, wanted_class
 from percert.app.desk import AtDesk, Desk
+from percert.app.examples import CAT, example_image
 from percert.app.job import Job
 from percert.app.job_view import view
-from percert.app.pages import page
-from percert.app.questions import AskedPair, AskedTriplet, ImageFile
-from percert.app.templates import environment
-from percert.app.uploads import upload_of
+from percert.app.page_words import scale_words
+from percert.app.pages import attack_values, page
+from percert.app.pages_answers import pair_fragment, triplet_fragment
+from percert.app.pair_answer import PairQuestion, answer_pair
+from percert.app.questions import Eps, ImageFile
+from percert.app.refusal import Refused
+from percert.app.scale import scale_of
+from percert.app.templates import environment, render
+from percert.app.triplet_answer import TripletQuestion, answer_triplet
+from percert.app.uploads import Upload, upload_of
+from percert.metrics.usual import usual
 
 router = APIRouter(prefix="/ui")
 
 #: The page that a kind of job belongs to.
 HOME = {"compare": "/", "judge": "/judge", "attack": "/attack"}
+#: A class by its number or name.
+ClassText = Annotated[str, Form(max_length=200)]
 
 
-@router.post("/compare/attack")
-async def attack_compare(request: Request, desk: AtDesk, asked: AskedPair) -> Response:
-    """Attack the comparison at the eps of the slider."""
-    return await _shown(request, desk, await start_pair(desk, asked))
+@router.post("/compare/{kept_id}/attack")
+async def attack_compare(request: Request, desk: AtDesk, kept_id: str, eps: Eps = None) -> Response:
+    """Attack the comparison that was answered, with its own images, within ``eps``."""
+    asked = desk.answers.find(kept_id, PairQuestion)
+    asked = asked if eps is None else replace(asked, eps=eps)
+    job = await start_pair(desk, asked)
+    job.answer, job.question = kept_id, asked
+    return _started(request, job, desk)
 
 
-@router.post("/judge/attack")
+@router.post("/judge/{kept_id}/attack")
 async def attack_judge(
-    request: Request, desk: AtDesk, asked: AskedTriplet, times: Times = 2.0
+    request: Request, desk: AtDesk, kept_id: str, times: Times = 2.0
 ) -> Response:
-    """Attack the judgement inside and outside of its radius."""
-    return await _shown(request, desk, await start_triplet(desk, asked, times))
+    """Attack the judgement that was answered inside and outside of its radius."""
+    asked = desk.answers.find(kept_id, TripletQuestion)
+    job = await start_triplet(desk, asked, times)
+    job.answer, job.question = kept_id, asked
+    return _started(request, job, desk)
 
 
 @router.post("/attack")
@@ -47,20 +71,57 @@ async def attack(
     desk: AtDesk,
     image: ImageFile,
     attack: AttackText = "ascent",
-    settings: AttackText = "",
     model: ModelName = "",
-    target: Target = None,
+    target: ClassText = "",
 ) -> Response:
-    """Attack a classifier."""
-    text = f"{attack}:{settings}" if settings.strip() else attack
-    job = await start_classifier(desk, upload_of(image, "image"), model, text, target)
-    return await _shown(request, desk, job)
+    """Attack a classifier, with the settings in the form's other fields."""
+    form = await request.form()
+    given = {name: value for name, value in form.items() if isinstance(value, str)}
+    try:
+        text = attack_text(attack, given)
+    except ValueError as error:
+        raise Refused(422, str(error)) from None
+    return await _attack(request, desk, upload_of(image, "image"), model, text, target)
+
+
+@router.post("/attack/example")
+async def attack_example(request: Request, desk: AtDesk) -> Response:
+    """Attack the first classifier on a photograph that comes with percert."""
+    return await _attack(request, desk, example_image(CAT), "", "ascent", "")
+
+
+@router.get("/attack/settings")
+async def attack_settings(desk: AtDesk, attack: str = "") -> Response:
+    """The fields of an attack."""
+    return render("attack_settings.html", attack_values(desk, attack))
+
+
+@router.get("/attack/classes")
+async def attack_classes(desk: AtDesk, model: str = "") -> Response:
+    """The names of a classifier's classes, to choose from."""
+    names = await desk.ask(class_names, desk.loaded.classifier_name(model))
+    return render("attack_classes.html", {"class_names": names})
+
+
+async def _attack(
+    request: Request, desk: Desk, image: Upload, model: str, text: str, target: str
+) -> Response:
+    name = desk.loaded.classifier_name(model)
+    wanted = await desk.ask(wanted_class, name, target) if target.strip() else None
+    job = await start_classifier(desk, image, name, text, wanted)
+    return _started(request, job, desk)
 
 
 @router.get("/jobs/{job_id}")
 async def job(request: Request, desk: AtDesk, job_id: str) -> Response:
-    """A job as it is now."""
-    return await _shown(request, desk, desk.jobs.find(job_id))
+    """A job as it is now; in its page, below the answer that it attacks."""
+    found = desk.jobs.find(job_id)
+    if "hx-request" in request.headers:
+        return Response(_fragment(desk, found), media_type="text/html")
+    fragment = await _with_answer(desk, found)
+    return await page(
+        request, desk, HOME[found.kind], result=fragment, again=None if found.over else 3
+    )
 
 
 @router.post("/jobs/{job_id}/cancel")
@@ -68,7 +129,7 @@ async def cancel(request: Request, desk: AtDesk, job_id: str) -> Response:
     """Cancel a job, and show that."""
     found = desk.jobs.find(job_id)
     found.cancel()
-    return await _shown(request, desk, found)
+    return _started(request, found, desk)
 
 
 @router.get("/jobs/{job_id}/events")
@@ -81,8 +142,37 @@ def _progress(job: Job) -> str:
     return environment().get_template("progress.html").render({"job": view(job)})
 
 
-async def _shown(request: Request, desk: Desk, found: Job) -> Response:
-    fragment = environment().get_template("job.html").render({"job": view(found)})
+def _started(request: Request, job: Job, desk: Desk) -> Response:
+    """The job alone for htmx; a browser without scripts is sent to its address."""
     if "hx-request" in request.headers:
-        return Response(fragment, media_type="text/html")
-    return await page(desk, HOME[found.kind], result=fragment)
+        return Response(_fragment(desk, job), media_type="text/html")
+    return RedirectResponse(f"/ui/jobs/{job.id}", 303)
+
+
+def _fragment(desk: Desk, job: Job) -> str:
+    seen = view(job)
+    values = {"job": seen, "usual": usual, "scale": None, "scale_words": ""}
+    if job.state == "done" and job.kind == "compare":
+        scale = scale_of(desk.loaded.card(seen["result"]["metric"]), seen["result"]["threshold"])
+        values |= {
+            "scale": scale,
+            "scale_words": scale and scale_words(scale, seen["result"]["metric"]),
+        }
+    return environment().get_template("job.html").render(values)
+
+
+async def _with_answer(desk: Desk, job: Job) -> str:
+    """The job below the answer that it attacks, where that is still kept."""
+    fragment = _fragment(desk, job)
+    if job.answer is None:
+        return fragment
+    try:
+        if job.kind == "compare":
+            desk.answers.find(job.answer, PairQuestion)
+            answer = await desk.ask(answer_pair, job.question)
+            return pair_fragment(desk, job.answer, answer, fragment)
+        desk.answers.find(job.answer, TripletQuestion)
+        judged = await desk.ask(answer_triplet, job.question)
+        return triplet_fragment(desk, job.answer, judged, fragment)
+    except Refused:
+        return fragment

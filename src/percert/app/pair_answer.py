@@ -15,7 +15,7 @@ from percert.certify.words import comparison_words, outward
 from percert.metrics.embedding import EmbeddingMetric
 from percert.reports.lengths import describe, levels, one_level, peak_db
 
-#: Positions of the slider, 0 included.
+#: Positions of the slider, 0 included; the eps that was asked for is one more.
 POSITIONS = 41
 
 
@@ -49,7 +49,8 @@ class PairAnswer:
 
     ``eps`` and ``radius`` are l2 lengths in the pixels of an image of size ``resolution`` (height,
     width). ``None`` is what the metric cannot prove; the radius of a verdict that no change can
-    turn round is infinite, which is ``radius`` None and ``stands_always``.
+    turn round is infinite, which is ``radius`` None and ``stands_always``. ``intervals`` hold one
+    of exactly ``eps`` among others.
     """
 
     metric: str
@@ -106,7 +107,12 @@ def answer_pair(bench: Bench, question: PairQuestion) -> PairAnswer:
         radius = 0.0 if found.radius is None or always else found.radius
         least = max(8 * one_level(found.resolution), found.eps, 1.25 * radius)
         intervals = _intervals(
-            metric, reference, candidate, least, question.perturbed, found.resolution
+            metric,
+            (reference, candidate),
+            question.perturbed,
+            found.resolution,
+            asked=found.eps,
+            most=least,
         )
     else:
         said = said[:1]
@@ -134,17 +140,21 @@ def answer_pair(bench: Bench, question: PairQuestion) -> PairAnswer:
 @torch.no_grad()
 def _intervals(
     metric: EmbeddingMetric,
-    reference: Tensor,
-    candidate: Tensor,
-    most: float,
+    pair: tuple[Tensor, Tensor],
     perturbed: PerturbedPair,
     size: tuple[int, int],
+    *,
+    asked: float,
+    most: float,
 ) -> list[Bounds]:
-    """The interval for each position of the slider, from eps = 0 to ``most``."""
-    first, second = embed(metric, reference[None]), embed(metric, candidate[None])
+    """The interval for each position of the slider, from eps = 0 to ``most``, and for ``asked``.
+
+    What was asked is answered as asked, not at the position next to it.
+    """
+    first, second = (embed(metric, image[None]) for image in pair)
     made = []
-    for position in range(POSITIONS):
-        eps = most * position / (POSITIONS - 1)
+    places = {most * position / (POSITIONS - 1) for position in range(POSITIONS)}
+    for eps in sorted(places | {asked}):
         interval = distance_of_features(first, second, eps, perturbed=perturbed)
         lower, upper = interval.lower.item(), interval.upper.item()
         shown = outward(lower, upper)

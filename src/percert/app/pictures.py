@@ -10,8 +10,8 @@ from percert.images import Resize, save_image
 
 #: Pictures are shown with at most so many pixels on the longer side.
 SHOWN = 640
-#: The CIEDE2000 difference that the map shows as white.
-WHITE = 5.0
+#: The CIEDE2000 difference that the map shows as white, and about what is just seen.
+WHITE, JUST_SEEN = 5.0, 1.0
 
 
 def fit(image: Tensor, side: int) -> Tensor:
@@ -64,5 +64,19 @@ def visible(before: Tensor, after: Tensor) -> Tensor:
     >>> visible(torch.zeros(3, 1, 1), torch.ones(3, 1, 1)).flatten()
     tensor([1., 1., 1.])
     """
-    difference = ciede2000(srgb_to_lab(before[None]), srgb_to_lab(after[None]))
-    return (difference / WHITE).clamp(0, 1).expand(3, -1, -1)
+    return (_differences(before, after) / WHITE).clamp(0, 1).expand(3, -1, -1)
+
+
+@torch.no_grad()
+def seen_share(before: Tensor, after: Tensor) -> float:
+    """The share of pixels of two ``(3, h, w)`` images that differ by more than is just seen.
+
+    >>> grey = torch.full((3, 2, 2), 0.5)
+    >>> seen_share(grey, grey + 0.001), seen_share(grey, grey + 0.1)
+    (0.0, 1.0)
+    """
+    return float((_differences(before, after) > JUST_SEEN).double().mean())
+
+
+def _differences(before: Tensor, after: Tensor) -> Tensor:
+    return ciede2000(srgb_to_lab(before[None]), srgb_to_lab(after[None]))

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import Depends, File, Form, UploadFile
+from fastapi import Depends, File, Form, Query, UploadFile
 
 from percert.app.pair_answer import PairQuestion
 from percert.app.triplet_answer import TripletQuestion
@@ -23,6 +23,8 @@ Eps = Annotated[
         "as given. By default one 8-bit level on every value, sqrt(3 h w) / 255.",
     ),
 ]
+#: The same, of a kept answer's address.
+EpsInQuery = Annotated[float | None, Query(ge=0, le=1e5, allow_inf_nan=False)]
 Threshold = Annotated[
     float | None,
     Form(

@@ -82,7 +82,7 @@ def refusal(scope: Scope, status: int, reason: str) -> Response:
         return JSONResponse({"reason": reason}, status, headers)
     asked = Headers(scope=scope)
     if "hx-request" in asked:
-        return render("refused.html", {"reason": reason}, status, headers)
+        return render("refused.html", {"reason": reason, "status": status}, status, headers)
     if "text/html" in asked.get("accept", ""):
         return render("refused_page.html", {"reason": reason, "status": status}, status, headers)
     return PlainTextResponse(reason + "\n", status, headers)

@@ -24,7 +24,7 @@ SMALL = 192
 class StoredImage:
     """One stored image and the query; see ``percert index search``.
 
-    ``radius`` is ``None`` where it is infinite.
+    ``path`` is the file's name in its folder. ``radius`` is ``None`` where it is infinite.
     """
 
     id: str
@@ -73,8 +73,7 @@ def answer_nearest(bench: Bench, upload: Upload, k: int, eps: float | None) -> d
     store, image = bench.loaded.opened_store(), upload.image(bench.limits.pixels)
     with readable_store():
         (answer,) = queries.search(store, [image], k, eps, names=[upload.name])
-    found: dict[str, Any] = finite(answer.to_json())
-    return found
+    return _for_clients(answer.to_json())
 
 
 def answer_copies(
@@ -85,7 +84,22 @@ def answer_copies(
     limit = recommended_threshold(store).threshold if threshold is None else threshold
     with readable_store():
         (answer,) = queries.copies(store, [image], limit, eps, names=[upload.name])
-    found: dict[str, Any] = finite(answer.to_json())
+    return _for_clients(answer.to_json())
+
+
+def shown_path(path: str) -> str:
+    """The file's name and folder: where a server keeps its folders is nobody's business.
+
+    >>> shown_path("/srv/data/photos/3.png"), shown_path("s3://bucket/3.png"), shown_path("3.png")
+    ('photos/3.png', 'bucket/3.png', '3.png')
+    """
+    return "/".join(path.replace("\\", "/").rstrip("/").split("/")[-2:])
+
+
+def _for_clients(answer: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = finite(answer)
+    for one in [*found["results"], *(found.get("candidates") or ())]:
+        one["path"] = None if one["path"] is None else shown_path(one["path"])
     return found
 
 

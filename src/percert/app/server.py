@@ -240,5 +240,6 @@ async def _keep_tidy(desk: Desk, stopping: Callable[[], bool]) -> None:
     while True:
         await asyncio.sleep(0.2)
         desk.jobs.tidy()
+        desk.answers.tidy()
         if stopping():
             desk.stop()

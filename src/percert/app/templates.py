@@ -9,7 +9,9 @@ import jinja2
 from starlette.responses import HTMLResponse
 
 import percert
-from percert.reports.lengths import describe, levels, peak_db, rounded_down
+from percert.app.scale import closeness
+from percert.reports.lengths import rounded_down
+from percert.reports.visible import seen_words, tampering
 
 #: Beside this module; a package of that name would hide it.
 FOLDER = Path(__file__).parent / "html"
@@ -27,9 +29,28 @@ def environment() -> jinja2.Environment:
     )
     made.globals.update(version=percert.__version__)
     made.filters.update(
-        describe=describe, levels=levels, peak_db=peak_db, rounded_down=rounded_down
+        closeness=closeness,
+        plain=plain,
+        rounded_down=rounded_down,
+        seen_words=seen_words,
+        tampering=tampering,
     )
     return made
+
+
+def plain(value: float) -> str:
+    """A number without an exponent, to three digits, and no more than four after the point.
+
+    >>> plain(0.20951), plain(7.234e-08), plain(58380.0), plain(0.0)
+    ('0.21', 'under 0.0001', '58,380', '0')
+    """
+    if value == 0:
+        return "0"
+    if abs(value) < 1e-4:
+        return "under 0.0001"
+    if abs(value) >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.4f}" if abs(value) < 0.01 else f"{value:.3g}"
 
 
 def render(

@@ -126,7 +126,7 @@ def _write(dataset: "GeoDataset", out: Path, seed: int, seconds: float) -> None:
 
     from percert.reports import write_records, write_run
     from percert.reports.page import write_whole
-    from percert.reports.plots import shares_pie
+    from percert.reports.plots import share_bars
 
     images = [asdict(row) for row in dataset.images]
     kinds = {"image": str, "photo": str, "country": str, "latitude": float, "longitude": float}
@@ -147,7 +147,7 @@ def _write(dataset: "GeoDataset", out: Path, seed: int, seconds: float) -> None:
         write_whole(out / name, text.getvalue().encode())
     if dataset.countries:
         shares = {country.group: float(country.images) for country in dataset.countries}
-        write_whole(out / "images-by-country.png", shares_pie(shares))
+        write_whole(out / "images-by-country.png", share_bars(shares))
     write_run(
         out,
         command=["percert", *sys.argv[1:]],

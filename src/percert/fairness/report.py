@@ -18,7 +18,7 @@ from percert.fairness.report_tables import (
 )
 from percert.fairness.result import TestResult
 from percert.reports.page import Block, Paragraph, Section, Table, kept_figure, write_page
-from percert.reports.plots import boxes, scatter_with_line, shares_pie
+from percert.reports.plots import boxes, scatter_with_line, share_bars
 from percert.reports.report_how import how_made
 
 #: Groups with a larger Cook's distance are called influential: the usual 4 / groups.
@@ -216,10 +216,10 @@ def _groups(audit: GroupAudit, folder: Path | None) -> Section:
         kept_figure(
             folder,
             "share-of-images.png",
-            shares_pie(counts),
+            share_bars(counts),
             "Share of the images by group, those left out below included; groups under 1 % are "
             "drawn together.",
-            "Pie of the share of images by group",
+            "Bars of the share of images by group",
         ),
         Table(
             (

@@ -21,7 +21,8 @@ class ClassifierCard:
     ``architecture`` is ``"squeezenet1_0"``, ``"timm:NAME"``, ``"torchvision:NAME"`` or
     ``"package.module:factory"``; ``weights`` a file. For the rest see
     :class:`~percert.models.preparation.Preparation`; ``size`` is (height, width), or ``None`` for
-    the images' own. ``classes`` is the number of logits, where the architecture has a choice.
+    the images' own. ``classes`` is the number of logits, where the architecture has a choice. In
+    the file, ``class_names`` is a list, or ``"imagenet-1k"`` for the names that come with percert.
     """
 
     architecture: str
@@ -101,7 +102,7 @@ def _card(entries: dict[str, Any], name: str, folder: Path) -> ClassifierCard:
     if "weights" in made:
         made["weights"] = folder / str(made["weights"])
     if "class_names" in made:
-        made["class_names"] = tuple(map(str, made["class_names"]))
+        made["class_names"] = _class_names(made["class_names"], f"{name}: class_names")
     card = ClassifierCard(**made)
     try:
         card.preparation()
@@ -112,6 +113,24 @@ def _card(entries: dict[str, Any], name: str, folder: Path) -> ClassifierCard:
             f"{name}: expected {card.classes} class_names, found {len(card.class_names)}"
         )
     return card
+
+
+def imagenet_classes() -> tuple[str, ...]:
+    """The names of ImageNet's 1,000 classes (ILSVRC-2012), in the order of its models' logits.
+
+    >>> imagenet_classes()[0], imagenet_classes()[285], len(imagenet_classes())
+    ('tench', 'Egyptian cat', 1000)
+    """
+    text = (files("percert.models") / "classes" / "imagenet-1k.txt").read_text(encoding="utf-8")
+    return tuple(text.splitlines())
+
+
+def _class_names(value: Any, what: str) -> tuple[str, ...]:
+    if value == "imagenet-1k":
+        return imagenet_classes()
+    if isinstance(value, list):
+        return tuple(map(str, value))
+    raise ValueError(f'{what}: expected a list of names or "imagenet-1k", found {value!r}')
 
 
 def _numbers(value: Any, what: str) -> tuple[float, ...]:

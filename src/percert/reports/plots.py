@@ -133,34 +133,40 @@ def _name_rows(axis: "Axes", names: list[str]) -> None:
     axis.set_ylim(0.4, len(names) + 0.6)
 
 
-def shares_pie(counts: Mapping[str, float], *, smallest_share: float = 0.01) -> bytes:
-    """A pie of ``counts``, the largest first; slices below ``smallest_share`` join into one."""
-    ordered = sorted(counts.items(), key=lambda entry: -entry[1])
+#: So many groups have a bar of their own at most.
+BARS = 40
+
+
+def share_bars(counts: Mapping[str, float], *, smallest_share: float = 0.01) -> bytes:
+    """Horizontal bars of the shares of ``counts``, the largest on top.
+
+    Those below ``smallest_share``, and those beyond :data:`BARS`, are one grey bar together. Raises
+    ``ValueError`` for counts without a positive sum.
+    """
     total = sum(counts.values())
     if total <= 0:
-        raise ValueError("pie: expected counts with a positive sum")
-    named = [(name, count) for name, count in ordered if count >= smallest_share * total]
-    rest = [count for _, count in ordered if count < smallest_share * total]
+        raise ValueError("shares: expected counts with a positive sum")
+    ordered = sorted(counts.items(), key=lambda entry: -entry[1])
+    named = [entry for entry in ordered if entry[1] >= smallest_share * total][:BARS]
+    rest = [count for _, count in ordered[len(named) :]]
     if len(rest) == 1:
         named, rest = ordered, []
-    if rest:
-        named.append((f"{len(rest)} others", sum(rest)))
-    figure, axis = new_figure(7.0, 5.6)
-    from matplotlib import colormaps
-
-    palette = [colormaps["tab20"](place % 20) for place in range(len(named))]
-    if rest:
-        palette[-1] = (0.8, 0.8, 0.8, 1.0)
-    # The small slices at the end lie about nine o'clock, where their labels have room.
-    small = sum(count for _, count in named if count < 0.025 * total) / total
-    axis.pie(
-        [count for _, count in named],
-        labels=[f"{name}  {count / total:.1%}" for name, count in named],
-        startangle=180 - 180 * small,
-        counterclock=False,
-        colors=palette,
-        wedgeprops={"edgecolor": "white", "linewidth": 0.8},
-        textprops={"fontsize": 9, "parse_math": False},
-    )
-    axis.set_aspect("equal")
+    bars = [*named, *([(f"{len(rest)} others together", sum(rest))] if rest else [])]
+    figure, axis = new_figure(height=0.9 + 0.24 * len(bars))
+    places = range(len(bars), 0, -1)
+    colours = [COLOURS[0]] * len(named) + [COLOURS[7]] * bool(rest)
+    axis.barh(places, [100 * count / total for _, count in bars], color=colours, height=0.75)
+    for place, (_, count) in zip(places, bars, strict=True):
+        axis.annotate(
+            f"{count / total:.1%}",
+            (100 * count / total, place),
+            xytext=(4, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=8,
+        )
+    _name_rows(axis, [name for name, _ in bars])
+    axis.set(xlabel="share of the images, %")
+    axis.margins(x=0.12)
+    axis.set_xlim(left=0)
     return figure_png(figure)

@@ -5,7 +5,7 @@ from collections import Counter
 from pathlib import Path
 
 from percert.reports.page import Figure
-from percert.reports.plots import shares_pie
+from percert.reports.plots import share_bars
 from percert.reproduce.item import Compared, Findings, MissingDataError, Setting
 
 #: What ``percert data geo`` writes, in DATA or in DATA/geo.
@@ -31,9 +31,9 @@ def figure_13(setting: Setting) -> Findings:
         ),
     ]
     figure = Figure(
-        shares_pie({name: float(count) for name, count in counts.most_common()}),
+        share_bars({name: float(count) for name, count in counts.most_common()}),
         f"Shares of {total} images by country; those of less than 1 % together.",
-        f"A pie of images by country, the largest {counts.most_common(1)[0][0]}",
+        f"Bars of images by country, the longest {counts.most_common(1)[0][0]}",
     )
     words = (
         f"Counted in {path.name}, as percert data geo writes it: photographs that are gone from "

@@ -1,5 +1,5 @@
-// What the page does by itself: previews, the slider, and the words of a chosen attack. Everything that
-// is computed comes from the server; the slider only chooses among the intervals that it sent.
+// What the page does by itself: previews, the slider, and the address of an answer. Everything that is
+// computed comes from the server; the slider only chooses among the intervals that it sent.
 "use strict";
 
 const byId = (id) => document.getElementById(id);
@@ -18,21 +18,21 @@ function slide(slider) {
   const at = Number(slider.value);
   const of = (name) => JSON.parse(slider.dataset[name])[at];
   const [start, length] = of("spans");
-  byId("span").setAttribute("x", start);
-  byId("span").setAttribute("width", length);
+  const span = document.querySelector("#bar .span");
+  span.setAttribute("x", start);
+  span.setAttribute("width", Math.max(length, 3));
   byId("lower").textContent = of("lower");
   byId("upper").textContent = of("upper");
-  byId("shown-eps").textContent = of("intervals");
-  slider.setAttribute("aria-valuetext", of("intervals"));
-  const attack = byId("attack-eps");
-  if (attack) attack.value = of("eps");
+  byId("shown-eps").textContent = of("spoken");
+  slider.setAttribute("aria-valuetext", of("spoken"));
+  byId("exact-eps").value = of("eps");
 }
 
-function choose(select) {
-  const chosen = select.selectedOptions[0];
-  byId(select.dataset.settings).placeholder = chosen.dataset.settings;
-  byId(select.dataset.summary).textContent = chosen.dataset.summary;
+// The slider does nothing without this script, and so is shown by it.
+function showSliders() {
+  for (const one of document.querySelectorAll(".slider[hidden]")) one.hidden = false;
 }
+showSliders();
 
 document.addEventListener("input", (event) => {
   if (event.target.id === "eps-slider") slide(event.target);
@@ -40,7 +40,6 @@ document.addEventListener("input", (event) => {
 
 document.addEventListener("change", (event) => {
   if (event.target.dataset.preview) preview(event.target);
-  if (event.target.dataset.summary) choose(event.target);
 });
 
 // A picture that this browser cannot show (TIFF) has no preview, and is sent all the same.
@@ -76,16 +75,17 @@ document.addEventListener("htmx:sendError", (event) => {
   complain(event.detail.target, "The server cannot be reached.");
 });
 
-// The eps of the slider counts for an attack, not the one that the form was sent with.
-document.addEventListener("htmx:configRequest", (event) => {
-  if (!event.detail.path.endsWith("/compare/attack")) return;
-  event.detail.parameters.delete("eps");
-  event.detail.parameters.append("eps", byId("attack-eps").value);
-});
+// An answer and a job have an address; with it in the browser's bar a reload finds them again.
+function remember() {
+  const known = [...document.querySelectorAll("[data-address]")].pop();
+  if (known) history.replaceState(null, "", known.dataset.address);
+}
 
 // Where an answer has come, the keyboard goes to it.
 document.addEventListener("htmx:afterSwap", (event) => {
   const target = event.detail.target;
+  showSliders();
+  remember();
   if (target && target.classList.contains("answer")) {
     target.focus({ preventScroll: true });
     target.scrollIntoView({ block: "nearest" });
