@@ -1,6 +1,7 @@
 """Search and audit: what the functions below answer, over the interface and on the page."""
 
 import json
+import re
 import time
 
 import numpy as np
@@ -53,7 +54,9 @@ def test_search_answers_what_the_store_says(client, store):
     (expected,) = store.search([image], 3, 0.2)
     assert [one["id"] for one in answer["results"]] == [one.id for one in expected.results]
     assert answer["results"][0]["distance"] == pytest.approx(0, abs=1e-12)
-    assert answer["results"][0]["path"].endswith("3.png")
+    assert answer["results"][0]["path"].endswith("/3.png")
+    assert answer["results"][0]["paths"] == [answer["results"][0]["path"]]
+    assert all(one["path"].count("/") == 1 for one in answer["results"] + answer["candidates"])
     assert answer["radius_first"] == pytest.approx(expected.radius_first)
     assert (answer["certain"], answer["query"]) == (expected.certain, "query.png")
 
@@ -70,6 +73,7 @@ def test_the_page_shows_neighbours_with_pictures_of_files_of_the_store_alone(cli
     shown = client.post("/ui/search", files={"image": ("q.png", png(seed=3))}, headers=HTMX).text
     assert "certain" in shown
     assert "3.png" in shown
+    assert not re.search(r"/\w+/[^ \"<]*\.png", shown)  # where the files lie is the server's
     known = store.rows(["id"])["id"].to_pylist()[0]
     picture = client.get("/api/v1/store/picture", params={"id": known})
     assert picture.content.startswith(b"\x89PNG")

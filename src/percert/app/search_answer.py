@@ -24,7 +24,8 @@ SMALL = 192
 class StoredImage:
     """One stored image and the query; see ``percert index search``.
 
-    ``path`` is the file's name in its folder. ``radius`` is ``None`` where it is infinite.
+    Files are given by name and folder: ``path`` is the first that holds it, ``paths`` are all.
+    ``radius`` is ``None`` where it is infinite.
     """
 
     id: str
@@ -100,6 +101,7 @@ def _for_clients(answer: dict[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = finite(answer)
     for one in [*found["results"], *(found.get("candidates") or ())]:
         one["path"] = None if one["path"] is None else shown_path(one["path"])
+        one["paths"] = [shown_path(path) for path in one["paths"]]
     return found
 
 
