@@ -98,6 +98,8 @@ def test_the_fields_of_an_attack_are_its_settings(client, name):
     page = client.get("/ui/attack/settings", params={"attack": name}).text
     for one in fields:
         assert f'name="set-{one.name}"' in page
+        if one.kind == "integer":
+            assert re.search(rf'name="set-{one.name}" min="0" max="100000"', page)
     chosen = {
         f"set-{one.name}": {"integer": "3", "number": "0.25"}.get(one.kind, one.default)
         for one in fields
@@ -136,7 +138,7 @@ def test_a_psnr_is_in_decibels_and_what_is_seen_is_counted(client):
 
 
 def test_a_running_job_says_how_long_it_may_take_and_is_found_again(client):
-    form = {"model": "stubborn", "set-steps": "100000000"}
+    form = {"model": "stubborn", "set-steps": "100000"}
     files = {"image": ("a.png", png(level=90))}
     started = client.post("/ui/attack", files=files, data=form, follow_redirects=False)
     address = started.headers["location"]

@@ -7,7 +7,7 @@ from fastapi.responses import RedirectResponse, Response
 
 from percert.app.api_about import describe
 from percert.app.attack_fields import setting_fields
-from percert.app.classifier_attack import attacks_offered
+from percert.app.classifier_attack import LARGEST_COUNT, LARGEST_LENGTH, attacks_offered
 from percert.app.desk import AtDesk, Desk
 from percert.app.guard import COOKIE, check_token, session_of
 from percert.app.templates import render
@@ -51,6 +51,7 @@ def attack_values(desk: Desk, name: str) -> dict[str, Any]:
         "chosen": chosen,
         "summary": CATALOG[chosen].summary,
         "fields": setting_fields(chosen, metrics),
+        "most": {"integer": LARGEST_COUNT, "number": LARGEST_LENGTH},
     }
 
 
