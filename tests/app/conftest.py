@@ -29,10 +29,20 @@ def loaded() -> Loaded:
 @pytest.fixture
 def serve(loaded, tmp_path) -> Iterator:
     """``serve(...)`` gives a client of a new server with those settings."""
+    yield from _serving(loaded, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def serving(loaded, tmp_path_factory) -> Iterator:
+    """The same, for a server that all tests of a file share."""
+    yield from _serving(loaded, tmp_path_factory.mktemp("serving"))
+
+
+def _serving(loaded, place):
     opened = []
 
     def start(given=loaded, limits=None, base_url="http://localhost", **more):
-        folder = tmp_path / f"work-{len(opened)}"
+        folder = place / f"work-{len(opened)}"
         folder.mkdir()
         app = create_app(given, folder, limits=limits or Limits(), **more)
         client = TestClient(app, base_url=base_url)

@@ -1,5 +1,6 @@
 """The verb in a process of its own: what it listens to, what it writes, and how it stops."""
 
+import contextlib
 import os
 import re
 import signal
@@ -19,21 +20,27 @@ from percert.app.server import address_of, check_host, serve
 TOKEN = "correct-horse-battery"
 
 
-@pytest.fixture(scope="module")
-def home(tmp_path_factory):
-    return tmp_path_factory.mktemp("home")
+MODELS = """
+import torch
+class Model(torch.nn.Module):
+    def forward(self, x):
+        return x.mean((1, 2, 3))[:, None] * 0 + torch.tensor([[1.0, 0.0]])
+class Deaf(torch.nn.Module):
+    def forward(self, x):
+        while True: pass
+"""
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
+def home(tmp_path):
+    return tmp_path
+
+
+@pytest.fixture
 def server(home):
-    """A running ``percert app`` with an endless attack to give, its address, and its folders."""
+    """A running ``percert app`` with endless attacks to give, its address, and its folders."""
     (home / "tmp").mkdir()
-    Path(home / "endless.py").write_text(
-        "import torch\n"
-        "class Model(torch.nn.Module):\n"
-        "    def forward(self, x):\n"
-        "        return x.mean((1, 2, 3))[:, None] * 0 + torch.tensor([[1.0, 0.0]])\n"
-    )
+    Path(home / "endless.py").write_text(MODELS)
     environment = {
         **os.environ,
         "TMPDIR": str(home / "tmp"),
@@ -42,8 +49,9 @@ def server(home):
         "OMP_NUM_THREADS": "1",
     }
     (home / "empty").mkdir()
+    models = ("--model", "endless:Model", "--model", "endless:Deaf")
     process = subprocess.Popen(
-        [sys.executable, "-m", "percert", "app", "--port", "0", "--model", "endless:Model"],
+        [sys.executable, "-m", "percert", "app", "--port", "0", "--jobs", "2", *models],
         cwd=home,
         env=environment,
         stdout=subprocess.PIPE,
@@ -60,6 +68,59 @@ def server(home):
         process.communicate()
 
 
+def start_deaf(address):
+    """Two attacks that never look at any clock, under way."""
+    with httpx.Client(base_url=address, timeout=60) as client:
+        jobs = []
+        for _ in range(2):
+            form = {"model": "endless:Deaf"}
+            files = {"image": ("a.png", png())}
+            jobs.append(client.post("/api/v1/attack", files=files, data=form).json()["id"])
+        until = time.monotonic() + 60
+        while {client.get(f"/api/v1/jobs/{job}").json()["state"] for job in jobs} != {"running"}:
+            assert time.monotonic() < until
+            time.sleep(0.05)
+
+
+def below(process):
+    """The numbers of all processes below this one."""
+    parents = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
+    found, new = set(), {process}
+    while new:
+        new = {child for child, parent in parents.items() if parent in new}
+        found |= new
+    return found
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="no /proc to look into")
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+def test_nothing_is_left_of_a_server_with_computations_that_do_not_end(server, home, sent):
+    process, address = server
+    start_deaf(address)
+    workers = below(process.pid)
+    assert len(workers) >= 5  # the nursery, two for questions, two for jobs
+    host, _, port = address.removeprefix("http://").partition(":")
+    with socket.create_connection((host, int(port))) as stalled:
+        stalled.sendall(
+            b"POST /api/v1/compare HTTP/1.1\r\nHost: localhost\r\nContent-Length: 90\r\n"
+            b"Content-Type: multipart/form-data; boundary=x\r\n\r\n--x"
+        )
+        began = time.monotonic()
+        process.send_signal(sent)
+        assert process.wait(30) == (-sent if sent == signal.SIGKILL else 0)
+    assert time.monotonic() - began < 15
+    until = time.monotonic() + 10
+    while [one for one in workers if Path(f"/proc/{one}").exists()]:
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    if sent != signal.SIGKILL:
+        assert list((home / "tmp").iterdir()) == []
+        assert "Traceback" not in process.stderr.read()
+
+
 def test_it_runs_attacks_and_stops_gently_with_an_empty_folder(server, home):
     process, address = server
     with httpx.Client(base_url=address, timeout=60) as client:
@@ -69,7 +130,7 @@ def test_it_runs_attacks_and_stops_gently_with_an_empty_folder(server, home):
         large = png(1200, 1200, kind="BMP")  # above the size that stays in memory
         files = {"reference": ("a.bmp", large), "candidate": ("b.png", png(seed=1))}
         assert client.post("/api/v1/compare", files=files).status_code == 200
-        form = {"attack": "ascent:steps=100000"}
+        form = {"model": "endless:Model", "attack": "ascent:steps=100000"}
         job = client.post("/api/v1/attack", files={"image": ("a.png", png())}, data=form).json()
         assert len(list((home / "tmp").iterdir())) == 1
         with client.stream("GET", f"/api/v1/jobs/{job['id']}/events") as stream:

@@ -2,17 +2,20 @@
 
 import asyncio
 import time
+from collections.abc import Callable
 
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from percert.app.limits import Limits
-from percert.app.refusal import refusal
+from percert.app.refusal import STOPPING, refusal
 
 #: Bodies up to so many times the limit are read to their end before they are refused: a browser
 #: that still sends does not look at the answer.
 DRAINED = 4
+#: Seconds between two looks at whether the server stops.
+LOOK = 0.5
 TOO_MUCH = "Too much is being sent to this server at once: try again later."
 
 
@@ -22,9 +25,12 @@ class BodyLimit:
     What has arrived counts until its request is answered: it lies in memory or on disk until then.
     """
 
-    def __init__(self, app: ASGIApp, limits: Limits) -> None:
+    def __init__(
+        self, app: ASGIApp, limits: Limits, stopping: Callable[[], bool] = lambda: False
+    ) -> None:
         self.app = app
         self.limits = limits
+        self.stopping = stopping
         self._held = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -39,14 +45,7 @@ class BodyLimit:
             nonlocal arrived, held
             if arrived < 0:  # the body has arrived: what comes now is the end of the connection
                 return await receive()
-            left = until - time.monotonic()
-            try:
-                message = await asyncio.wait_for(
-                    receive(), max(0.0, min(left, self.limits.stall_seconds))
-                )
-            except (asyncio.TimeoutError, TimeoutError):
-                stalled = left > self.limits.stall_seconds
-                raise HTTPException(408, self._late(stalled), {"Connection": "close"}) from None
+            message = await self._next(receive, until)
             if message["type"] == "http.request":
                 size = len(message.get("body", b""))
                 arrived, held, self._held = arrived + size, held + size, self._held + size
@@ -71,10 +70,18 @@ class BodyLimit:
         finally:
             self._held -= held
 
-    def _late(self, stalled: bool) -> str:
-        if stalled:
-            return f"Nothing of the request arrived for {self.limits.stall_seconds:g} seconds."
-        return f"The request did not arrive within {self.limits.receive_seconds:g} seconds."
+    async def _next(self, receive: Receive, until: float) -> Message:
+        stall = time.monotonic() + self.limits.stall_seconds
+        while (left := min(until, stall) - time.monotonic()) > 0:
+            try:
+                return await asyncio.wait_for(receive(), min(left, LOOK))
+            except (asyncio.TimeoutError, TimeoutError):
+                if self.stopping():
+                    raise HTTPException(429, STOPPING, {"Connection": "close"}) from None
+        reason = f"The request did not arrive within {self.limits.receive_seconds:g} seconds."
+        if stall < until:
+            reason = f"Nothing of the request arrived for {self.limits.stall_seconds:g} seconds."
+        raise HTTPException(408, reason, {"Connection": "close"})
 
 
 def too_large(most: int) -> str:

@@ -16,7 +16,7 @@ from percert.app.jobs import Jobs
 from percert.app.kept_answers import KeptAnswers
 from percert.app.limits import Limits
 from percert.app.loaded import Loaded
-from percert.app.refusal import DEFECT, Refused
+from percert.app.refusal import DEFECT, STOPPING, Refused
 from percert.app.store_about import StoreAbout, look_at_store
 from percert.app.uploads import Upload
 from percert.app.workers import Workers
@@ -133,7 +133,11 @@ async def _ask(
     except (asyncio.TimeoutError, TimeoutError, TookTooLong):
         raise Refused(408, f"There was no answer within {seconds:g} seconds.") from None
     except Cancelled:
-        raise Refused(429, "The server is stopping.") from None
+        raise Refused(429, STOPPING) from None
+    except asyncio.CancelledError:
+        if not workers.closing.is_set():
+            raise  # whoever asked is gone
+        raise Refused(429, STOPPING) from None
     except Defect as error:
         _log.error("a question failed: %s", error)
         raise Refused(500, DEFECT) from None

@@ -12,7 +12,7 @@ from typing import Any
 from percert.app.bench import Cancelled, Setting
 from percert.app.child import Child, TookTooLong
 from percert.app.job import Job
-from percert.app.refusal import DEFECT, Refused
+from percert.app.refusal import DEFECT, STOPPING, Refused
 from percert.app.run import compute
 from percert.app.uploads import Upload
 from percert.app.workers import Workers
@@ -49,7 +49,7 @@ class Jobs:
         """
         try:
             if self.stopping:
-                raise Refused(429, "The server is stopping.")
+                raise Refused(429, STOPPING)
             with self._lock:
                 self._jobs[job.id] = job
             self._workers.submit(partial(_run, job, work, uploads, self._workers.closing))

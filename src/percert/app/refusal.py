@@ -12,6 +12,7 @@ from percert.app.templates import render
 from percert.arguments import ArgumentError
 
 API = "/api/"
+STOPPING = "The server is stopping."
 #: What is said of a fault of percert's.
 DEFECT = "It failed by a fault of percert's; the server's log says more."
 

@@ -103,7 +103,7 @@ def create_app(
         app.mount("/static", StaticFiles(directory=STATIC), name="static")
     # The last one added sees a request first.
     app.add_middleware(Head)
-    app.add_middleware(BodyLimit, limits=limits)
+    app.add_middleware(BodyLimit, limits=limits, stopping=stopping)
     app.add_middleware(Guard, token=token)
     app.add_middleware(Unfailing)
     app.add_middleware(SecureHeaders)

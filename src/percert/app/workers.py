@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from percert.app.bench import Setting
 from percert.app.child import Child
-from percert.app.refusal import Refused
+from percert.app.refusal import STOPPING, Refused
 
 T = TypeVar("T")
 
@@ -47,7 +47,7 @@ class Workers:
         """The future result of ``work``. :class:`Refused` (429) where the line is full."""
         with self._lock:
             if self.closing.is_set():
-                raise Refused(429, "The server is stopping.")
+                raise Refused(429, STOPPING)
             if self._held >= self._most:
                 raise Refused(
                     429, f"{self._held} requests are being worked on already: try again later."

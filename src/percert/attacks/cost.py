@@ -94,7 +94,7 @@ def _features_of(model: Model | None) -> Metric:
     """The cost of the features that ``model.layers`` gives, counted model calls not included."""
     layers = getattr(getattr(model, "model", model), "layers", None)
     if layers is None:
-        found = type(model).__name__
+        found = type(getattr(model, "model", model)).__name__
         raise ValueError(f"cost features: expected a classifier with layers(images), found {found}")
     return FeatureDistance(layers)
 
