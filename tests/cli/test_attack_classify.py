@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import save_file
-from tests.attacks.collection.folder import fill
+from tests.attacks.collection.folder import fill, picture
 from tests.models.tiny_factory import linear
 
-from percert.images import load_image, round_to_8bit
+from percert.attacks import create_attack
+from percert.images import load_image, round_to_8bit, save_image
 from percert.models.squeezenet import SqueezeNet
 from percert.reports import read_records
 
@@ -143,6 +144,41 @@ def test_attacks_can_be_added_but_other_settings_need_another_folder(folder, per
     assert sorted({row["attack"] for row in rows}) == ["ascent", "pgd:eps=0.5,steps=2"]
     said = percert(*arguments(folder, "--attack", "ascent", "--seed", 1), exit_code=1)
     assert "holds a run with seed 0, this one has 1; give another --out" in said.stderr
+
+
+def nearly_another_class() -> torch.Tensor:
+    """An 8-bit picture that the linear model changes its mind about at less than a level more."""
+    model, start = linear().eval(), picture(0, (16, 24))
+    label = model(start[None]).argmax(1)
+    end = create_attack("pgd", norm="linf", eps=0.3)(model, start[None], label)[0]
+    path = [round_to_8bit(start + t * (end - start)) for t in torch.linspace(0, 1, 2000)]
+    classes = model(torch.stack(path)).argmax(1)
+    last = int((classes[:-1] != classes[1:]).nonzero()[0, 0])
+    return path[last]
+
+
+def test_what_rounding_cost_is_said_wherever_the_run_is_shown(tmp_path, percert, percert_json):
+    """Within 0.7 levels the original is the only 8-bit image: no success, and it says why."""
+    (tmp_path / "my pictures").mkdir()
+    for number in range(3):
+        save_image(nearly_another_class(), tmp_path / f"my pictures/{number}.png")
+    small, wide = f"pgd:norm=linf,eps={0.7 / 255}", "pgd:norm=linf,eps=0.03"
+    attacks = ("--attack", small, "--attack", wide)  # at 7.65 levels plain rounding leads outside
+    said = percert(*arguments(tmp_path, *attacks))
+    out = tmp_path / "out 1"
+    rows = [row for row in read_records(out / "records.parquet") if row["attack"] == small]
+    assert all(row["success"] and row["outside_8bit"] for row in rows)
+    assert all(row["linf"] == 0 and row["within_threat_8bit"] for row in rows)
+    compared = percert("eval", "attacks", out, "--out", tmp_path / "compared")
+    words = "3 of 3 reach the goal as files of 8 bits only outside of what was allowed"
+    pages = [(folder / "report.html").read_text() for folder in (out, tmp_path / "compared")]
+    for text in (said.stdout, compared.stdout, *pages):
+        assert words in " ".join(text.split())
+    answer = percert_json("eval", "attacks", out, "--out", tmp_path / "again")
+    first, second = answer["attacks"]
+    assert (first["success"], first["success_8bit"], first["outside_8bit"]) == (1.0, 0.0, 1.0)
+    assert (second["success"], second["success_8bit"], second["undone_8bit"]) == (1.0, 1.0, 0.0)
+    assert second["distances"]["linf"]["most"] <= 0.03
 
 
 def test_targets_limit_threat_and_confidence(folder, percert):

@@ -3,6 +3,7 @@
 import pytest
 
 from percert.reports import summarise_attacks
+from percert.reports.attack_summary import rounding_words
 
 ROW = {
     "attack": "a",
@@ -37,3 +38,22 @@ def test_rates_are_of_the_attacked_and_distances_of_the_successful() -> None:
 def test_nothing_attacked_has_no_rates() -> None:
     (found,) = summarise_attacks([{**ROW, "attacked": False}], ["l2"])
     assert (found.success, found.success_8bit, found.seconds, found.model_calls) == (None,) * 4
+
+
+def test_what_rounding_costs_is_told_apart() -> None:
+    failed = {**ROW, "success_8bit": False}
+    rows = [
+        ROW,
+        {**failed, "outside_8bit": True},
+        {**failed, "outside_8bit": True, "success": False},
+        {**failed, "outside_8bit": False},
+        {**failed, "success": False},
+    ]
+    (found,) = summarise_attacks(rows, ["l2"])
+    assert (found.outside_8bit, found.undone_8bit) == (0.4, 0.2)
+    assert rounding_words("a", 5, 0.4, 0.2) == (
+        "a: 2 of 5 reach the goal as files of 8 bits only outside of what was allowed; "
+        "rounding undoes 1"
+    )
+    assert rounding_words("a", 5, 0.0, 0.2) == "a: rounding undoes 1 of 5"
+    assert rounding_words("a", 5, 0.0, 0.0) is None

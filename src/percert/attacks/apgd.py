@@ -10,7 +10,7 @@ from percert.attacks.attack import Watch, generators, go_on, gradient
 from percert.attacks.goal import LOSSES, Goal, LossName, Model
 from percert.attacks.prepare import prepared
 from percert.attacks.steps import BALL_NORMS, BallNorm, Found, random_point, steepest
-from percert.attacks.threat import LpBall
+from percert.attacks.threat import LpBall, Threat
 from percert.check import check_budget, check_choice
 from percert.norms import per_sample
 from percert.tensors import Images, Vector
@@ -39,6 +39,9 @@ class AutoPGD:
         check_choice(self.norm, BALL_NORMS, "norm")
         check_choice(self.loss, LOSSES, "loss")
         check_budget(self.eps)
+
+    def threat(self, model: Model, images: Images) -> Threat:
+        return LpBall(self.norm, self.eps)
 
     @prepared
     def __call__(

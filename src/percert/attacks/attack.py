@@ -21,6 +21,9 @@ class Attack(Protocol):
     reaches the goal is for :func:`~percert.attacks.judge.judge` alone to say. ``seeds`` (``(n,)``
     integers, zeros where ``None``) start each image's own random numbers, so that no result depends
     on the batch that an image is in. The caller's gradient mode does not matter and is not changed.
+
+    An attack with a budget of its own may say what that allows, by a method ``threat(model,
+    images)`` that gives a :class:`~percert.attacks.threat.Threat`: it is judged by that.
     """
 
     def __call__(

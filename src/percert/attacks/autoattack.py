@@ -15,7 +15,7 @@ from percert.attacks.goal import Goal, LossName, Model, Targeted, Untargeted
 from percert.attacks.prepare import prepared
 from percert.attacks.square import square
 from percert.attacks.steps import BALL_NORMS, BallNorm, Found
-from percert.attacks.threat import LpBall
+from percert.attacks.threat import LpBall, Threat
 from percert.attacks.towards import through_classes
 from percert.check import check_budget, check_choice
 from percert.tensors import Images
@@ -47,6 +47,9 @@ class AutoAttack:
         check_choice(self.norm, BALL_NORMS, "norm")
         check_choice(self.version, ("standard", "lipsim"), "version")
         check_budget(self.eps)
+
+    def threat(self, model: Model, images: Images) -> Threat:
+        return LpBall(self.norm, self.eps)
 
     @prepared
     def __call__(

@@ -10,9 +10,9 @@ from percert.attacks.goal import Goal, Model
 from percert.attacks.hyperplane import to_hyperplane
 from percert.attacks.prepare import prepared
 from percert.attacks.steps import BALL_NORMS, BallNorm, random_point
-from percert.attacks.threat import length
+from percert.attacks.threat import LpBall, Threat, Unbounded, length
 from percert.attacks.towards import gap, through_classes
-from percert.check import check_choice
+from percert.check import check_budget, check_choice
 from percert.norms import per_sample
 from percert.tensors import Images, Vector
 
@@ -24,7 +24,8 @@ class FastAdaptiveBoundary:
     Untargeted among three classes and more, it runs ``steps`` steps towards each of the ``targets``
     classes that come next (FAB-T); otherwise it follows the goal's own margin. ``restarts`` counts
     runs a class; the first starts at the image. Each run ends with ``search`` interpolations on the
-    segment from the image. With ``eps`` an image is done once it is broken within eps.
+    segment from the image. With ``eps`` an image is done once it is broken within eps,
+    and only within eps is it a success.
     ``alpha_max`` (how far a step leans to the image), ``eta`` (overshoot) and ``beta`` (the way
     back after a success) are the paper's.
     """
@@ -41,6 +42,11 @@ class FastAdaptiveBoundary:
 
     def __post_init__(self) -> None:
         check_choice(self.norm, BALL_NORMS, "norm")
+        if self.eps is not None:
+            check_budget(self.eps)
+
+    def threat(self, model: Model, images: Images) -> Threat:
+        return Unbounded() if self.eps is None else LpBall(self.norm, self.eps)
 
     @prepared
     def __call__(

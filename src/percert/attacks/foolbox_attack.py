@@ -14,8 +14,12 @@ from torch import Tensor, nn
 from percert.attacks.attack import Watch, go_on
 from percert.attacks.goal import FlipTriplet, Goal, Model, Targeted, Untargeted
 from percert.attacks.prepare import prepared
+from percert.attacks.threat import LpBall, Norm, Threat, Unbounded
 from percert.extras import install_extra
 from percert.tensors import Images
+
+#: How the norms in which foolbox measures are called here.
+NORMS: dict[float | None, Norm] = {1: "l1", 2: "l2", float("inf"): "linf"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +34,13 @@ class Foolbox:
     attack: str = "DDNAttack"
     eps: float | None = None
     steps: int | None = None
+
+    def threat(self, model: Model, images: Images) -> Threat:
+        if self.eps is None:
+            return Unbounded()
+        power = getattr(getattr(foolbox_attack(self.attack), "distance", None), "p", None)
+        norm = NORMS.get(power)
+        return Unbounded() if norm is None else LpBall(norm, self.eps)
 
     @prepared
     def __call__(

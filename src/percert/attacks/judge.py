@@ -8,6 +8,7 @@ from torch import Tensor
 
 from percert.attacks.goal import Goal, Model
 from percert.attacks.prepare import check_attack, evaluating
+from percert.attacks.round_inside import round_inside
 from percert.attacks.threat import Threat, Unbounded, length
 from percert.check import check_images, check_same_shape
 from percert.images import round_to_8bit
@@ -19,10 +20,12 @@ from percert.tensors import Images, Vector
 class Verdict:
     """What became of each of n images.
 
-    ``images`` as the attack returned them, ``images_8bit`` as a file holds them. ``achieved`` and
-    ``achieved_8bit``: the goal is reached by an image that differs from the original;
-    ``within_threat`` and ``within_threat_8bit``: it was allowed. ``distances``: by name, ``(n,)``
-    each, of the **8-bit** images from the originals.
+    ``images`` as the attack returned them, ``images_8bit`` as a file holds them: rounded to stay
+    within the threat where there is such an image (:mod:`percert.attacks.round_inside`).
+    ``achieved`` and ``achieved_8bit``: the goal is reached by an image that differs from the
+    original; ``within_threat`` and ``within_threat_8bit``: it was allowed. ``outside_8bit``: no
+    success as a file, but the nearest 8-bit image would reach the goal; it lies outside the threat.
+    ``distances``: by name, ``(n,)`` each, of the **8-bit** images from the originals.
     """
 
     images: Images
@@ -31,6 +34,7 @@ class Verdict:
     achieved_8bit: Tensor
     within_threat: Tensor
     within_threat_8bit: Tensor
+    outside_8bit: Tensor
     margin: Vector
     margin_8bit: Vector
     distances: dict[str, Vector]
@@ -72,10 +76,11 @@ def judge(
 ) -> Verdict:
     """Judge ``adversarial`` images of ``images``, both ``(n, 3, h, w)`` in [0, 1].
 
-    Success is decided before and after rounding to 8 bits. ``threat`` is what was allowed (anything
-    where ``None``). ``metrics`` are further distances by name; l1, l2 and linf are always there.
-    An unchanged image is no adversarial image, even where the model was wrong to begin with. Raises
-    ``ValueError`` for batches that do not fit, and for pixels that are NaN or outside [0, 1].
+    Success is decided before and after rounding to 8 bits, which does not lead out of the
+    ``threat``: what was allowed (anything where ``None``). ``metrics`` are further distances by
+    name; l1, l2 and linf are always there. An unchanged image is no adversarial image, even where
+    the model was wrong to begin with. Raises ``ValueError`` for batches that do not fit, for pixels
+    that are NaN or outside [0, 1], and for scores that are NaN or infinite.
 
     >>> from percert.attacks.goal import Untargeted
     >>> model = lambda images: torch.stack([1 - images.mean((1, 2, 3)), images.mean((1, 2, 3))], 1)
@@ -88,11 +93,18 @@ def judge(
     check_images(adversarial, "adversarial")
     check_same_shape(images, adversarial, "adversarial")
     threat = threat or Unbounded()
-    files = round_to_8bit(adversarial)
-    change = files - images
+    nearest = round_to_8bit(adversarial)
     with evaluating(model):
+        files = round_inside(threat, images, adversarial)
         margin = _margin(model, adversarial, goal)
         margin_8bit = _margin(model, files, goal)
+        within_8bit = threat.within(images, files)
+        achieved_8bit = (margin_8bit > 0) & _differs(images, files)
+        reached_outside = achieved_8bit & ~within_8bit
+        moved = _differs(nearest, files).nonzero()[:, 0]
+        margin_outside = _margin(model, nearest[moved], goal.select(moved))
+        reached_outside[moved] = margin_outside > 0
+    change = files - images
     distances = {
         "l1": length(change, "l1"),
         "l2": length(change, "l2"),
@@ -104,9 +116,10 @@ def judge(
         images=adversarial,
         images_8bit=files,
         achieved=(margin > 0) & _differs(images, adversarial),
-        achieved_8bit=(margin_8bit > 0) & _differs(images, files),
+        achieved_8bit=achieved_8bit,
         within_threat=threat.within(images, adversarial),
-        within_threat_8bit=threat.within(images, files),
+        within_threat_8bit=within_8bit,
+        outside_8bit=reached_outside & ~(achieved_8bit & within_8bit),
         margin=margin,
         margin_8bit=margin_8bit,
         distances=distances,

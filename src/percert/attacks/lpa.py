@@ -18,6 +18,7 @@ from percert.attacks.perceptual_ball import (
 from percert.attacks.prepare import prepared
 from percert.attacks.steps import Found, steepest
 from percert.attacks.surrogate import nudged
+from percert.attacks.threat import Threat
 from percert.check import check_budget, check_choice
 from percert.norms import per_sample
 from percert.tensors import Images, Vector
@@ -47,6 +48,9 @@ class LagrangianPerceptual:
     def __post_init__(self) -> None:
         check_budget(self.bound, "bound")
         check_choice(self.projection, PROJECTIONS, "projection")
+
+    def threat(self, model: Model, images: Images) -> Threat:
+        return perceptual_ball(self.metric, self.bound, self.root, images, model)
 
     @prepared
     def __call__(

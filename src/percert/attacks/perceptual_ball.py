@@ -17,6 +17,8 @@ from percert.tensors import Images, Vector
 
 Projection: TypeAlias = Literal["newton", "bisection"]
 PROJECTIONS: tuple[Projection, ...] = ("newton", "bisection")
+#: By what share the distance, a network's, may differ between batches: its sums are rounded there.
+ROUNDING = 1e-4
 #: By what share a Newton step goes beyond the edge of the ball that it foresees.
 OVERSHOOT = 0.1
 
@@ -35,6 +37,10 @@ class PerceptualBall:
 
     def __post_init__(self) -> None:
         check_budget(self.bound, "bound")
+
+    def within(self, reference: Images, candidate: Images) -> Tensor:
+        """Whether each candidate is in the ball, ``(n,)``: the threat of an attack with a bound."""
+        return self._measured(reference, candidate) <= self.bound * (1 + ROUNDING)
 
     def distance(self, reference: Images, candidate: Images) -> Vector:
         """The distance, ``(n,)``, with a gradient of 0 where it is 0."""

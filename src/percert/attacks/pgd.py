@@ -8,7 +8,7 @@ from percert.attacks.attack import Watch, generators, go_on, gradient
 from percert.attacks.goal import LOSSES, Goal, LossName, Model
 from percert.attacks.prepare import prepared
 from percert.attacks.steps import BALL_NORMS, BallNorm, Found, random_point, steepest
-from percert.attacks.threat import LpBall
+from percert.attacks.threat import LpBall, Threat
 from percert.check import check_budget, check_choice
 from percert.tensors import Images
 
@@ -37,6 +37,9 @@ class ProjectedGradient:
         check_choice(self.norm, BALL_NORMS, "norm")
         check_choice(self.loss, LOSSES, "loss")
         check_budget(self.eps)
+
+    def threat(self, model: Model, images: Images) -> Threat:
+        return LpBall(self.norm, self.eps)
 
     @prepared
     def __call__(

@@ -20,6 +20,7 @@ from percert.attacks.perceptual_ball import (
 from percert.attacks.prepare import prepared
 from percert.attacks.steps import Found, steepest
 from percert.attacks.surrogate import nudged
+from percert.attacks.threat import Threat
 from percert.check import check_budget, check_choice
 from percert.metrics.conjugate_gradients import conjugate_gradients
 from percert.norms import per_sample
@@ -51,6 +52,9 @@ class PerceptualPGD:
     def __post_init__(self) -> None:
         check_budget(self.bound, "bound")
         check_choice(self.projection, PROJECTIONS, "projection")
+
+    def threat(self, model: Model, images: Images) -> Threat:
+        return perceptual_ball(self.metric, self.bound, self.root, images, model)
 
     @prepared
     def __call__(

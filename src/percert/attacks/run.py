@@ -11,7 +11,7 @@ from percert.attacks.attack import Attack, Watch
 from percert.attacks.goal import Goal, Model
 from percert.attacks.judge import Verdict, join_verdicts, judge
 from percert.attacks.prepare import check_attack, evaluating
-from percert.attacks.threat import Threat
+from percert.attacks.threat import Threat, threat_of
 from percert.metrics.metric import Metric
 from percert.tensors import Embeddings, Images
 
@@ -118,6 +118,7 @@ def iter_attack(
     """Attack ``images`` batch by batch; yields a judged :class:`AttackResult` for each batch.
 
     Where a batch does not fit into memory it is halved and done again, down to single images.
+    ``threat`` is what counts as allowed; where ``None``, the attack's own budget, if it has one.
     ``seeds`` (``(n,)``, default 0, 1, 2, ...) belong to images, so a result does not depend on
     ``batch_size``. ``seconds`` is a time budget for each batch, looked at between iterations. No
     images are one result of none.
@@ -200,5 +201,6 @@ def _one_batch(
     if batch.is_cuda:
         torch.cuda.synchronize(batch.device)
     took, cpu_took = time.perf_counter() - began, time.process_time() - cpu_began
-    verdict = judge(model, batch, moved, some, threat=threat, metrics=metrics)
+    allowed = threat_of(attack, model, batch) if threat is None else threat
+    verdict = judge(model, batch, moved, some, threat=allowed, metrics=metrics)
     return AttackResult(index, verdict, counted.calls, took, cpu_took)

@@ -10,6 +10,7 @@ from percert.attacks.goal import LOSSES, Goal, LossName, Model
 from percert.attacks.prepare import prepared
 from percert.attacks.square_moves import DRAWS, move_l2, move_linf, start_l2, start_linf
 from percert.attacks.steps import BALL_NORMS, BallNorm, Found
+from percert.attacks.threat import LpBall, Threat
 from percert.check import check_budget, check_choice
 from percert.tensors import Images
 
@@ -37,6 +38,9 @@ class Square:
         check_choice(self.norm, BALL_NORMS, "norm")
         check_choice(self.loss, LOSSES, "loss")
         check_budget(self.eps)
+
+    def threat(self, model: Model, images: Images) -> Threat:
+        return LpBall(self.norm, self.eps)
 
     @prepared
     def __call__(

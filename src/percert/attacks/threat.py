@@ -80,6 +80,21 @@ class Unbounded:
         return torch.ones(len(candidate), dtype=torch.bool, device=candidate.device)
 
 
+def threat_of(attack: object, model: object, images: Images) -> Threat:
+    """What the ``attack`` allows itself: its budget, or anything where it says nothing of it.
+
+    >>> from percert.attacks import create_attack
+    >>> image = torch.zeros(1, 3, 4, 4)
+    >>> threat_of(create_attack("pgd", eps=0.5), None, image)
+    LpBall(norm='l2', eps=0.5)
+    >>> threat_of(create_attack("ddn"), None, image)
+    Unbounded()
+    """
+    own = getattr(attack, "threat", None)
+    found: Threat = own(model, images) if callable(own) else Unbounded()
+    return found
+
+
 def length(change: Tensor, norm: Norm) -> Vector:
     """The norm of each sample of ``(n, ...)``, shape ``(n,)``."""
     if norm == "l1":

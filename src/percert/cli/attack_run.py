@@ -154,6 +154,8 @@ def _complain(bad: Sequence[tuple[str, str]], failed: Sequence[tuple[str, str]],
 def _show(
     summaries: "Sequence[AttackSummary]", distances: Sequence[str], out: Path, which: str
 ) -> None:
+    from percert.reports.attack_summary import rounding_words
+
     if not summaries:
         say("Nothing was attacked.")
         return
@@ -181,6 +183,10 @@ def _show(
         ],
     )
     say("")
+    for summary in summaries:
+        shares = summary.outside_8bit or 0.0, summary.undone_8bit or 0.0
+        if said := rounding_words(summary.attack, summary.attacked, *shares):
+            say(f"{said}.")
     say(f"Distances are medians over the images that {which}.")
     say(f"Images, records.parquet and report.html are in {out}")
 

@@ -136,6 +136,9 @@ def _show(evaluation: "AttackEvaluation", out: Path) -> None:
         ],
     )
     say("")
+    for entry in evaluation.own:
+        if entry.rounding is not None:
+            say(f"{entry.rounding}.")
     say("Distances are medians over each attack's own successes as files of 8 bits.")
     if evaluation.baseline is not None and len(evaluation.own) > 1:
         _show_ratios(evaluation)

@@ -80,9 +80,16 @@ def _success(evaluation: AttackEvaluation) -> Section:
                 "them and after rounding to 8 bits. Distances are means over each attack's own "
                 f"{moved}; the least of a column is marked *.",
             ),
+            *rounding_notes(evaluation.own),
             medians_table(evaluation.own, evaluation.distances),
         ),
     )
+
+
+def rounding_notes(entries: Sequence[AttackNumbers]) -> list[Paragraph]:
+    """What rounding to 8 bits cost which attack, where it cost anything."""
+    said = [entry.rounding for entry in entries if entry.rounding is not None]
+    return [Paragraph(f"{'. '.join(said)}.", "note")] if said else []
 
 
 def medians_table(entries: Sequence[AttackNumbers], distances: Sequence[str]) -> Table:

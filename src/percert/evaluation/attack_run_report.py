@@ -7,7 +7,7 @@ import numpy as np
 
 from percert.evaluation.attack_evaluation import AttackEvaluation, evaluate_attacks
 from percert.evaluation.attack_pictures import attacked_pictures
-from percert.evaluation.attack_report import distances_table, medians_table
+from percert.evaluation.attack_report import distances_table, medians_table, rounding_notes
 from percert.evaluation.attack_runs import AttackRuns, read_attack_runs
 from percert.evaluation.attack_tables import EFFORT
 from percert.evaluation.attack_words import number, percent, title
@@ -80,6 +80,7 @@ def _numbers(evaluation: AttackEvaluation) -> Section:
                 "them and after rounding to 8 bits. Distances are means over an attack's own "
                 "successes; the least of a column is marked *.",
             ),
+            *rounding_notes(evaluation.own),
             medians_table(evaluation.own, evaluation.distances),
             effort,
             Paragraph(

@@ -6,6 +6,7 @@ from statistics import fmean, quantiles
 from typing import Any
 
 from percert.evaluation.attacked_files import Row
+from percert.reports.attack_summary import outside_8bit, rounding_words, undone_8bit
 from percert.reports.records import column
 
 #: What an attack costs, means an attacked image.
@@ -30,18 +31,26 @@ class AttackNumbers:
     """What became of one attack.
 
     ``attacked`` images (misclassified ones are left alone) of which the shares ``success`` and
-    ``success_8bit`` succeeded, as returned and as a file. ``distances`` by name, over the images
-    that succeeded as files; ``None`` where none has one. ``effort`` by name, a mean an attacked
-    image, and ``seconds`` for all of them.
+    ``success_8bit`` succeeded, as returned and as a file; of the others ``outside_8bit`` would as
+    files outside of what was allowed, and ``undone_8bit`` did before rounding. ``distances`` by
+    name, over the images that succeeded as files; ``None`` where none has one. ``effort`` by name,
+    a mean an attacked image, and ``seconds`` for all of them.
     """
 
     attack: str
     attacked: int
     success: float
     success_8bit: float
+    outside_8bit: float
+    undone_8bit: float
     distances: dict[str, Spread | None]
     effort: dict[str, float | None]
     seconds: float
+
+    @property
+    def rounding(self) -> str | None:
+        """What rounding to 8 bits cost, in words, where it cost anything."""
+        return rounding_words(self.attack, self.attacked, self.outside_8bit, self.undone_8bit)
 
     def mean(self, name: str) -> float | None:
         """The mean distance, where there is one."""
@@ -94,6 +103,8 @@ def number_attacks(
             attacked=len(tried),
             success=fmean(bool(row["success"]) for row in tried),
             success_8bit=fmean(bool(row["success_8bit"]) for row in tried),
+            outside_8bit=outside_8bit(tried) or 0.0,
+            undone_8bit=undone_8bit(tried) or 0.0,
             distances={
                 name: spread(column([row for row in tried if row[over]], name))
                 for name in distances

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from percert.attacks.collection.batch import seed_of
 from percert.attacks.flip_together import ROLES, flip_together, interleave, take_apart
+from percert.attacks.round_inside import round_inside
 from percert.attacks.run import CountedModel
-from percert.attacks.threat import length
+from percert.attacks.threat import length, threat_of
 from percert.certify.embed import embed
 from percert.certify.twoafc import PerturbedTriplet, twoafc_of_features
 from percert.data.triplet import Triplet, load_triplet
@@ -198,7 +199,7 @@ class TripletBatch:
             torch.cuda.synchronize(batch.device)
         seconds = (time.perf_counter() - began) / len(worth)
         moved = take_apart(batch.detach(), images, run.perturbed)
-        outcome = _outcome(run, images, moved, label)
+        outcome = _outcome(run, planned, images, moved, label)
         for place, i in enumerate(worth):
             check_attack(self.triplets[i].name, planned.name, self.radius[i], outcome[place])
             outcome[place].update(
@@ -209,13 +210,20 @@ class TripletBatch:
 
 @torch.no_grad()
 def _outcome(
-    run: TwoAFCRun, images: dict[str, Images], moved: dict[str, Images], label: Tensor
+    run: TwoAFCRun,
+    planned: PlannedAttack,
+    images: dict[str, Images],
+    moved: dict[str, Images],
+    label: Tensor,
 ) -> list[dict[str, Any]]:
     """What the metric says of the moved images, and how far each moved; of several the most."""
     left, right = distances(run.metric, moved)
-    files = {role: round_to_8bit(batch) for role, batch in moved.items()}
-    file_left, file_right = distances(run.metric, files)
     roles = ROLES[run.perturbed]
+    files = {role: round_to_8bit(batch) for role, batch in moved.items()}
+    for role in roles:  # as files, too, they stay within the attack's budget
+        allowed = threat_of(planned.attack, run.metric, images[role])
+        files[role] = round_inside(allowed, images[role], moved[role])
+    file_left, file_right = distances(run.metric, files)
     changes = [moved[role].double() - images[role].double() for role in roles]
     lengths = {
         norm: torch.stack([length(change, norm) for change in changes]).amax(0).tolist()

@@ -13,9 +13,11 @@ class AttackSummary:
     """What became of one attack.
 
     ``images`` were given, ``attacked`` of them (the rest was misclassified to begin with); the
-    rates are shares of ``attacked``. ``mean`` and ``median`` hold distances by name, over the
-    images that succeed as files of 8 bits (or what else was asked for). ``seconds`` and
-    ``model_calls`` are means an attacked image. What has no image to rest on is ``None``.
+    rates are shares of ``attacked``. Of those that do not succeed as files, ``outside_8bit`` would
+    outside of what was allowed, and ``undone_8bit`` did before they were rounded. ``mean`` and
+    ``median`` hold distances by name, over the images that succeed as files of 8 bits (or what else
+    was asked for). ``seconds`` and ``model_calls`` are means an attacked image. What has no image
+    to rest on is ``None``.
     """
 
     attack: str
@@ -23,6 +25,8 @@ class AttackSummary:
     attacked: int
     success: float | None
     success_8bit: float | None
+    outside_8bit: float | None
+    undone_8bit: float | None
     mean: dict[str, float | None]
     median: dict[str, float | None]
     seconds: float | None
@@ -59,11 +63,50 @@ def _summary(attack: str, rows: list[Row], distances: Sequence[str], over: str) 
         attacked=len(tried),
         success=_share(tried, "success"),
         success_8bit=_share(tried, "success_8bit"),
+        outside_8bit=outside_8bit(tried),
+        undone_8bit=undone_8bit(tried),
         mean={name: fmean(found) if found else None for name, found in values.items()},
         median={name: median(found) if found else None for name, found in values.items()},
         seconds=_mean(tried, "seconds"),
         model_calls=_mean(tried, "model_calls"),
     )
+
+
+def outside_8bit(rows: Sequence[Row]) -> float | None:
+    """The share whose goal an 8-bit image reaches, but only outside of what was allowed."""
+    outside = [bool(row.get("outside_8bit")) for row in rows]  # older records do not have it
+    return sum(outside) / len(rows) if rows else None
+
+
+def undone_8bit(rows: Sequence[Row]) -> float | None:
+    """The share that succeeded as returned, and as a file neither inside nor outside.
+
+    >>> undone_8bit([{"success": True, "success_8bit": False, "outside_8bit": False}])
+    1.0
+    """
+    undone = [
+        bool(row["success"] and not row["success_8bit"] and not row.get("outside_8bit"))
+        for row in rows
+    ]
+    return sum(undone) / len(rows) if rows else None
+
+
+def rounding_words(attack: str, attacked: int, outside: float, undone: float) -> str | None:
+    """What rounding to 8 bits cost an ``attack``, from shares of the ``attacked``; or nothing.
+
+    >>> rounding_words("pgd", 10, 0.3, 0.1)
+    'pgd: 3 of 10 reach the goal as files of 8 bits only outside of what was allowed; rounding undoes 1'
+    """  # noqa: E501
+    count, lost = round(outside * attacked), round(undone * attacked)
+    said = []
+    if count:
+        said.append(
+            f"{count} of {attacked} reach the goal as files of 8 bits only outside of what was "
+            "allowed"
+        )
+    if lost:
+        said.append(f"rounding undoes {lost}" + ("" if said else f" of {attacked}"))
+    return f"{attack}: {'; '.join(said)}" if said else None
 
 
 def _share(rows: list[Row], name: str) -> float | None:

@@ -68,9 +68,10 @@ class Outcome:
 def record_columns(task_columns: Columns, measures: Sequence[str]) -> dict[str, type]:
     """The columns of the records: one row an image and attack.
 
-    ``prediction`` and the distances are those of the 8-bit image. ``seconds`` of wall-clock time,
-    ``cpu_seconds`` of this process and ``model_calls`` are an image's share of its batch. ``file``
-    is the path of the PNG from the output folder. What does not exist is null.
+    ``prediction`` and the distances are those of the 8-bit image; ``outside_8bit`` says that the
+    goal is reached by an 8-bit image, but only outside of what was allowed. ``seconds`` of
+    wall-clock time, ``cpu_seconds`` of this process and ``model_calls`` are an image's share of its
+    batch. ``file`` is the path of the PNG from the output folder. What does not exist is null.
     """
     return {
         "image": str,
@@ -83,6 +84,7 @@ def record_columns(task_columns: Columns, measures: Sequence[str]) -> dict[str, 
         "success_8bit": bool,
         "within_threat": bool,
         "within_threat_8bit": bool,
+        "outside_8bit": bool,
         "margin": float,
         "margin_8bit": float,
         **dict.fromkeys((*DISTANCES, *measures), float),
@@ -154,6 +156,7 @@ def unmoved(task: Task, plan: Plan, attack: str, subject: Subject, clean: Clean)
         attacked=False,
         success=False,
         success_8bit=False,
+        outside_8bit=False,
         seconds=0.0,
         cpu_seconds=0.0,
         model_calls=0.0,
@@ -189,6 +192,7 @@ def _rows(
         "success_8bit": verdict.success_8bit.tolist(),
         "within_threat": verdict.within_threat.tolist(),
         "within_threat_8bit": verdict.within_threat_8bit.tolist(),
+        "outside_8bit": verdict.outside_8bit.tolist(),
         "margin": verdict.margin.tolist(),
         "margin_8bit": verdict.margin_8bit.tolist(),
         **{name: values.tolist() for name, values in verdict.distances.items()},
