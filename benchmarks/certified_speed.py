@@ -140,10 +140,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "model.pth"
         torch.save(published_state(plain), file)
-        metric = lipsim("small", file).eval()
+        metric = lipsim("small", file)
+    # Both in the metric's precision, which certificates need.
+    plain.double()
     found = []
     for batch in options.batches:
         images = [_smooth_images(batch) for _ in range(3)]
+        exact = [one.double() for one in images]
         if "certify" in options.tasks:
             plain.requires_grad_(False)
             metric.requires_grad_(False)
@@ -152,13 +155,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
                     "certify",
                     batch,
                     options.rounds,
-                    lambda images=images: plain_certified(plain, *images),
+                    lambda exact=exact: plain_certified(plain, *exact),
                     lambda images=images: twoafc(metric, *images).radius_paper,
                 )
             )
         if "distil" in options.tasks:
-            plain.train().requires_grad_(True)
-            metric.network.train().requires_grad_(True)
+            plain.float().train().requires_grad_(True)
+            metric.network.float().train().requires_grad_(True)
             asked = F.normalize(torch.randn(batch, 1792), dim=1)
             found.append(
                 compare(
@@ -169,8 +172,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
                     lambda i=images, a=asked: our_distilled(metric.network, i[0], i[1], a),
                 )
             )
-            plain.eval()
-            metric.eval()
+            plain.double().eval()
+            metric.double().eval()
         for one in found[-len(options.tasks) :]:
             print(
                 f"{one.task:8} batch {one.batch:2}: plain {one.plain_items:.3g}/s, ours "

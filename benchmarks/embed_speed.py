@@ -41,7 +41,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "model.pth"
         torch.save(published_state(recomputed), file)
-        cached = lipsim("small", file).eval().requires_grad_(False)
+        cached = lipsim("small", file).float().requires_grad_(False)  # as the other
 
     results = []
     with torch.inference_mode():

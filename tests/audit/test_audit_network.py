@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from percert.audit import AuditReport, audit_network
+from percert.images import Resize
 from percert.lipschitz.activations import Abs, MaxMin
 from percert.lipschitz.haar import MirrorHaar
 from percert.lipschitz.half_abs import HalfAbs
@@ -26,6 +27,7 @@ from percert.lipschitz.reshape import (
     ZeroChannelPad,
 )
 from percert.lipschitz.sll import SLLConv, SLLDense
+from percert.metrics.embedding import EmbeddingMetric
 from percert.metrics.lipsim import lipsim
 from percert.metrics.thumbnail import thumbnail
 
@@ -75,7 +77,9 @@ def test_sound_networks_pass(make: Callable[[], LipschitzNetwork]) -> None:
     assert 0.1 < report.pair_slope <= 1 + 1e-6
     assert report.attack.tried > 0
     assert report.attack.flipped == 0
-    assert 0 < report.float_error <= report.feature_error
+    assert report.float_error > 0
+    assert 0 < report.float_used <= 1
+    assert report.resize == pytest.approx(1, abs=1e-9)
     # Every layer but drops and rectifiers has singular values of 1: power iteration finds them.
     assert max(audit.lower for audit in report.layers) > 0.999
 
@@ -153,12 +157,29 @@ def test_a_dropped_absolute_value(
     assert max(a.lower for a in broken) > 1.01  # power iteration sees it by itself
 
 
-@pytest.mark.parametrize("method", ["scale", "back"])
-def test_an_sll_scaled_by_five_percent(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    original = getattr(SLLConv, method)
-    monkeypatch.setattr(SLLConv, method, lambda self: 1.05 * original(self))
-    report = audit_network(sll_network())
-    assert failed(report, "(SLLConv)")
+def test_an_sll_scaled_by_five_percent(monkeypatch: pytest.MonkeyPatch) -> None:
+    original = SLLConv.scale
+    monkeypatch.setattr(SLLConv, "scale", lambda self: 1.05 * original(self))
+    assert failed(audit_network(sll_network()), "(SLLConv): scale * t / 2 <= 1.04")
+
+
+@pytest.mark.parametrize("family", [SLLDense, SLLConv])
+@pytest.mark.parametrize("what", ["effective", "forward"])
+def test_an_sll_that_does_not_compute_what_it_says(
+    family: type[SLLDense | SLLConv], what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its scale is right, but nobody reads it, or forward adds something of its own."""
+    if what == "effective":
+
+        def effective(self: SLLDense | SLLConv) -> tuple[Tensor, Tensor]:
+            weight, bias = self._compute()
+            return 1.05 * weight, bias
+
+        monkeypatch.setattr(family, "effective", effective)
+    else:
+        original = family.forward
+        monkeypatch.setattr(family, "forward", lambda self, x: original(self, x) * 1.01)
+    assert failed(audit_network(sll_network()), "away from x - K^T S relu(K x + b)")
 
 
 def test_an_orthogonal_matrix_scaled_by_five_percent(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -244,17 +265,42 @@ def test_a_stale_cache_is_not_what_is_audited_but_its_embedding_is() -> None:
     assert audit_network(network).passed
 
 
-def test_a_promise_of_less_error_than_float32_has_fails() -> None:
-    metric = lipsim_metric_with(feature_error=1e-12)
-    assert failed(audit_network(metric), "embeddings differ from float64's")
+def test_weights_that_are_no_numbers_fail_without_a_traceback() -> None:
+    for position in (1, 6):  # a convolution, a dense layer
+        network = sll_network()
+        with torch.no_grad():
+            network.layers[position].weight.view(-1)[0] = math.nan
+        report = audit_network(network)
+        assert failed(report, f"weights are not finite: network.layers.{position}.weight")
+        assert report.to_dict()["upper"] is None
 
 
-def lipsim_metric_with(feature_error: float) -> nn.Module:
-    from percert.images import Resize
-    from percert.metrics.embedding import EmbeddingMetric
+def test_a_promise_of_less_error_than_float32_has_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(EmbeddingMetric, "float_error", lambda self, size: 1e-12)
+    assert failed(audit_network(sll_network()), "float32 embeddings differ from float64's by")
 
-    network = sll_network()
-    return EmbeddingMetric(network, Resize((32, 32)), name="careless", feature_error=feature_error)
+
+@pytest.mark.parametrize("share", [0.9, 0.97])
+@pytest.mark.parametrize("mode", ["bicubic", "box"])
+def test_a_resize_that_claims_too_small_a_norm_fails(
+    share: float, mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    metric = EmbeddingMetric(sll_network(), Resize((32, 32), mode), name="short")
+    assert audit_network(metric).resize == pytest.approx(1, abs=1e-9)
+    honest = Resize.norm
+    monkeypatch.setattr(Resize, "norm", lambda self, size: share * honest(self, size))
+    report = audit_network(metric)
+    assert failed(report, "the resize has a norm of 1.")
+    assert report.resize == pytest.approx(1 / share, rel=1e-6)
+
+
+def test_a_resize_that_is_more_than_its_matrices_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    original = Resize.__call__
+    metric = EmbeddingMetric(sll_network(), Resize((32, 32)), name="more")
+    monkeypatch.setattr(
+        Resize, "__call__", lambda self, images, **how: original(self, images, **how) ** 2
+    )
+    assert failed(audit_network(metric), "the resize has a norm of inf")
 
 
 def test_a_network_that_claims_too_little_fails(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -139,6 +139,27 @@ def test_box_has_the_least_norm_of_all(
         assert Resize(size, mode, antialias).norm(resolution) >= box * (1 - 1e-12)
 
 
+@pytest.mark.parametrize("mode", ["bicubic", "bilinear", "area", "box"])
+@pytest.mark.parametrize("antialias", [True, False])
+def test_rounding_and_largest_values_are_bounds(mode: str, antialias: bool) -> None:
+    torch.manual_seed(0)
+    for outside in (1, 2, 7, 16):
+        resize = Resize((outside, 9), mode, antialias)
+        for size in ((1, 1), (5, 40), (16, 17), (3, 64), (300, 11)):
+            images = torch.rand(4, 3, *size).round()  # black and white reach farthest
+            exact, single = resize(images.double()), resize(images)
+            assert exact.abs().max() <= resize.largest + 1e-12
+            error = (single.double() - exact).flatten(1).norm(dim=1).max().item()
+            assert error <= resize.rounding(size, 2.0**-24)
+            # In float64 whatever the images have.
+            assert torch.equal(resize(images, dtype=torch.float64), exact)
+    # The steepest rows of all sizes up to 60.
+    for inside in range(1, 60):
+        for outside in range(1, 40):
+            rows = np.abs(resize_matrix(inside, outside, mode, antialias)).sum(1).max()
+            assert rows**2 <= resize.largest + 1e-12
+
+
 @pytest.mark.parametrize(("mode", "antialias"), ALL)
 @settings(deadline=None, max_examples=40)
 @given(inside=LENGTHS, outside=LENGTHS)

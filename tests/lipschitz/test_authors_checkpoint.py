@@ -47,10 +47,10 @@ def test_embeddings_equal_the_authors(authors: torch.nn.Module, tmp_path: Path) 
     metric = lipsim("small", save(authors, tmp_path / "model.ckpt-1.pth")).eval()
     x = torch.rand(4, 3, 32, 32)
     with torch.no_grad():
-        expected = authors(x)
+        expected = authors.double()(x.double())
         assert (metric.embed(x) - expected).abs().max() <= 1e-5
         # Their distance: cosine of [h; 1].
-        one = torch.cat((expected, torch.ones(4, 1)), 1)
+        one = torch.cat((expected, torch.ones(4, 1, dtype=torch.float64)), 1)
         cosine = torch.nn.functional.cosine_similarity(one[:2], one[2:])
         assert torch.allclose(metric(x[:2], x[2:]), 1 - cosine, atol=1e-5)
     assert metric.constant == 1.0
@@ -65,7 +65,8 @@ def test_a_bare_state_dict_and_half_precision_are_fine(
     metric = lipsim("small", path).eval()
     x = torch.rand(1, 3, 32, 32)
     assert (metric.embed(x) - authors(x)).abs().max() < 1e-2
-    assert all(p.dtype == torch.float32 for p in metric.network.parameters())
+    # Computed in float64, as all metrics with certificates are.
+    assert all(p.dtype == torch.float64 for p in metric.network.parameters())
 
 
 def test_our_own_safetensors(tmp_path: Path) -> None:
@@ -73,7 +74,7 @@ def test_our_own_safetensors(tmp_path: Path) -> None:
     save_file(network.state_dict(), tmp_path / "own.safetensors")
     x = torch.rand(1, 3, 32, 32)
     loaded = lipsim("small", str(tmp_path / "own.safetensors")).eval()
-    assert torch.allclose(loaded.embed(x), network(x), atol=1e-6)
+    assert torch.allclose(loaded.embed(x), network.double()(x.double()), atol=1e-12)
 
 
 def test_random_weights_are_seeded() -> None:
@@ -84,7 +85,7 @@ def test_random_weights_are_seeded() -> None:
     assert torch.equal(first.eval().embed(x), second.eval().embed(x))
     # Antialiased bicubic from 40 x 30.
     expected = torch.nn.functional.interpolate(x, (32, 32), mode="bicubic", antialias=True)
-    assert torch.allclose(first.embed(x), first.network(expected), atol=1e-4)
+    assert torch.allclose(first.embed(x), first.network(expected.double()), atol=1e-4)
 
 
 def broken(state: dict, how: str) -> object:

@@ -106,6 +106,23 @@ def test_a_hidden_edit_is_seen_after_train_and_eval(
     assert_changed_and_fresh(layer, x, before)
 
 
+def test_a_hidden_edit_changes_all_of_a_layer_or_nothing(
+    layer_and_input: tuple[nn.Module, Tensor],
+) -> None:
+    """A scale that was proven for other weights proves nothing: none is ever used with them."""
+    layer, x = layer_and_input
+    before, sizes = layer(x), layer.sizes()
+    for parameter in layer.parameters():
+        parameter.data.mul_(30).add_(1)  # hidden from the version counter
+    assert torch.equal(layer(x), before)
+    assert layer.sizes() == sizes
+    y = x + 0.1 * torch.randn_like(x)
+    rise = (layer(x) - layer(y)).flatten(1).norm(dim=1)
+    assert (rise <= (x - y).flatten(1).norm(dim=1) * (1 + 1e-5)).all()
+    layer.eval()
+    assert layer.sizes() != sizes
+
+
 def test_a_replaced_parameter_at_the_same_address(
     layer_and_input: tuple[nn.Module, Tensor],
 ) -> None:
@@ -177,7 +194,7 @@ def test_transforms_of_torch_func_leave_no_wrapper_behind(
 
 def test_autocast_does_not_round_the_scale() -> None:
     layer = SLLDense(64, 64).eval().requires_grad_(False)
-    expected = layer.scale()
+    expected, _ = copy.deepcopy(layer).effective()
     with torch.autocast("cpu", dtype=torch.bfloat16):
         layer(torch.randn(1, 64))
     assert torch.equal(layer._effective._value[0], expected)

@@ -62,7 +62,12 @@ def test_the_hash_depends_on_names_shapes_dtypes_and_bytes() -> None:
         layer.bias[0] += 1
     seen.add(weights_hash(layer))
     seen.add(weights_hash(torch.nn.Sequential(layer)))
+    # float32 weights that are computed with in float64 are the same numbers.
     seen.add(weights_hash(layer.double()))
+    assert len(seen) == 3
+    with torch.no_grad():
+        layer.bias[0] += 1e-12
+    seen.add(weights_hash(layer))
     layer.weight = torch.nn.Parameter(layer.weight.reshape(2, 3))
     seen.add(weights_hash(layer))
     assert len(seen) == 5

@@ -1,6 +1,8 @@
 """SLL layers: their Jacobian's worst case, wild weights, sizes, the published pitfalls."""
 
+import math
 from collections.abc import Callable
+from fractions import Fraction
 
 import pytest
 import torch
@@ -65,6 +67,45 @@ def test_no_weights_break_the_bound(
     y = x + torch.randn_like(x)
     slope = (layer(x) - layer(y)).flatten(1).norm(dim=1) / (x - y).flatten(1).norm(dim=1)
     assert slope.max() <= 1 + 1e-9
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("spread", [200.0, 1e4, 1e30])
+@pytest.mark.parametrize(("make", "shape"), LAYERS)
+def test_no_q_is_too_extreme(
+    make: Callable[[], nn.Module], shape: tuple[int, ...], spread: float, dtype: torch.dtype
+) -> None:
+    """exp(log q) and its ratios overflow and underflow far below these."""
+    layer = wild(make(), 0).to(dtype)
+    layer.log_q.copy_(spread * torch.linspace(-1, 1, len(layer.log_q)))
+    layer.bias.zero_()  # a long one costs float32 more digits than the slope may
+    norm = worst_case(layer.double(), shape)
+    assert norm <= 1 + 1e-9
+    layer.to(dtype)
+    x = torch.randn(100, *shape, dtype=dtype)
+    y = x + torch.randn_like(x)
+    rise = (layer(x) - layer(y)).flatten(1).norm(dim=1)
+    assert (rise <= (x - y).flatten(1).norm(dim=1) * (1 + 1e-5)).all()
+    # Only ratios of q count.
+    layer.log_q.copy_(torch.linspace(-1, 1, len(layer.log_q)))
+    expected = layer(x)
+    layer.log_q.add_(1e4 if dtype == torch.float64 else 100)
+    assert torch.allclose(layer(x), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_q_may_weigh_the_last_digit_as_it_likes() -> None:
+    """Rows that are orthogonal in float64, and not quite in the numbers that they are."""
+    layer = SLLDense(3, 2).double().eval().requires_grad_(False)
+    a = 1 / 3
+    layer.weight.copy_(torch.tensor([[1.0, a, 0.0], [-a, 1.0, 0.0]]))
+    layer.weight[1, 0].nextafter_(torch.tensor(-1.0, dtype=torch.float64))
+    layer.log_q.copy_(torch.tensor([0.0, 60.0]))
+    first, second = ([Fraction(v) for v in row] for row in layer.weight.tolist())
+    product = abs(sum(x * y for x, y in zip(first, second, strict=True)))
+    q = Fraction(math.exp(60))
+    least = [sum(v * v for v in first) + product * q, sum(v * v for v in second) + product / q]
+    for t, scale in zip(least, layer.scale().tolist(), strict=True):
+        assert Fraction(scale) * t <= 2
 
 
 def test_conv_is_equation_12_of_its_own_matrix() -> None:

@@ -38,7 +38,7 @@ def test_blocks_hold_every_embedding_once_in_an_order_that_stays(store, metric, 
         expected[store.find_path(path)] = (
             metric.embed(image)[0].float(),
             metric.bound(image.shape[2:]).value,
-            2.0**-22 * image.double().norm().item(),
+            metric.float_error(image.shape[2:]),
         )
     assert sorted(expected) == sorted(ids)
     norms = torch.cat([block.norms for block in blocks])
@@ -46,10 +46,10 @@ def test_blocks_hold_every_embedding_once_in_an_order_that_stays(store, metric, 
     errors = torch.cat([block.pixel_errors for block in blocks])
     torch.testing.assert_close(norms, h.double().norm(dim=1), rtol=1e-14, atol=0)
     for row, id in enumerate(ids):
-        embedding, bound, pixel_error = expected[id]
+        embedding, bound, float_error = expected[id]
         torch.testing.assert_close(h[row], embedding, rtol=0, atol=1e-6)
         assert bounds[row].item() == bound
-        assert errors[row].item() == pytest.approx(pixel_error + 1e-6 / bound, rel=1e-6)
+        assert errors[row].item() == pytest.approx((float_error + 1e-6) / bound, rel=1e-9)
 
 
 def test_reading_goes_on_undisturbed_while_rows_come_and_go(store, tmp_path, metric):
@@ -130,10 +130,12 @@ def test_metrics_without_weights_are_told_apart_too(tmp_path):
         open_store(tmp_path / "store", thumbnail(16))
 
 
-def test_the_same_weights_in_another_precision_are_another_metric(tmp_path, weighted):
-    open_store(tmp_path / "store", weighted(0))
-    with pytest.raises(ValueError, match="weights"):
-        open_store(tmp_path / "store", weighted(0).double())
+def test_the_same_weights_may_be_computed_more_exactly_not_less(tmp_path, weighted):
+    open_store(tmp_path / "single", weighted(0))
+    open_store(tmp_path / "single", weighted(0).double())
+    open_store(tmp_path / "double", weighted(0).double())
+    with pytest.raises(ValueError, match="with precision float64, found float32"):
+        open_store(tmp_path / "double", weighted(0))
 
 
 def test_the_identity_survives_its_text(metric):

@@ -51,8 +51,8 @@ class _WithoutNorm:
     size = (16, 16)
     mode = "box"
 
-    def __call__(self, images: Tensor) -> Tensor:
-        return Resize(self.size, "box")(images)
+    def __call__(self, images: Tensor, *, dtype: torch.dtype | None = None) -> Tensor:
+        return Resize(self.size, "box")(images, dtype=dtype)
 
     def norm(self, resolution: tuple[int, int]) -> float:
         return 1.0

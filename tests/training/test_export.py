@@ -115,7 +115,7 @@ def test_onnx_gives_the_embeddings_for_any_number_of_images(tmp_path: Path) -> N
     for count in (1, 3):
         images = torch.rand(count, 3, 64, 64)
         (found,) = session.run(["embeddings"], {"images": images.numpy()})
-        assert torch.allclose(torch.from_numpy(found), metric.embed(images), atol=1e-5)
+        assert torch.allclose(torch.from_numpy(found).double(), metric.embed(images), atol=1e-5)
 
 
 def test_what_was_exported_can_be_trained_on(run: Path) -> None:

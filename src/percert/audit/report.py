@@ -22,10 +22,12 @@ class AuditReport:
 
     ``layers`` in the order of computation. ``upper`` is the product of their upper bounds and
     ``bound`` what the network claims. ``pair_slope`` is the steepest |h(x) - h(x')| / |x - x'|
-    found through the whole pipeline, in units of the bound proven for that image size: at most 1.
-    ``float_error`` is how far the embedding lies from float64's, in units of |h|, and
-    ``feature_error`` what certificates subtract for it. ``hash`` is SHA-256 of the weights.
-    ``reasons`` says why it did not pass; empty where it did.
+    found through the whole pipeline, in units of the bound proven for that image size, and
+    ``resize`` the largest norm of the resize in units of the norm that it claims: both at most 1.
+    ``float_error`` is how far rounding can move an embedding (of an image of the network's size, in
+    embedding units, as :meth:`~percert.metrics.embedding.EmbeddingMetric.float_error`), and
+    ``float_used`` the largest part of such a bound that float32 was seen to use: at most 1.
+    ``hash`` is SHA-256 of the weights. ``reasons`` says why it did not pass; empty where it did.
     """
 
     name: str
@@ -33,9 +35,10 @@ class AuditReport:
     upper: float
     bound: float
     pair_slope: float
+    resize: float
     attack: AttackAudit
     float_error: float
-    feature_error: float
+    float_used: float
     hash: str
     reasons: tuple[str, ...]
 

@@ -18,8 +18,6 @@ from percert.tensors import Vector
 
 #: Halvings of the bracket of the multiplier. Any multiplier gives a sound bound; more are tighter.
 HALVINGS = 32
-#: Cancellation in the squared distance, relative to |v|^2. It is subtracted.
-CANCELLATION = 1e-14
 
 
 def cone_distance(v: Tensor, g0: Tensor, g1: Tensor, half: Vector, s: Vector) -> Vector:
@@ -56,7 +54,9 @@ def cone_distance(v: Tensor, g0: Tensor, g1: Tensor, half: Vector, s: Vector) ->
         low, high = torch.where(slope > 0, middle, low), torch.where(slope > 0, high, middle)
     m = low.square()
     dual = m * (b * y.square() / (1 + m * b) - a * x.square() / (1 - m * a) - z / (1 - m))
-    distance = (dual - CANCELLATION * square).clamp_min(0).sqrt()
+    # Each term is off by a few units times the length of its sums, in proportion to |v|^2.
+    cancelled = 8 * (v.shape[1] + 8) * 2.0**-53
+    distance = (dual - cancelled * square).clamp_min(0).sqrt()
     return torch.where(inside, distance, 0.0)
 
 

@@ -7,7 +7,7 @@ import torch
 from percert.certify.certificate import Certificate
 from percert.certify.distance import PAIR, PerturbedPair, pair_distance
 from percert.certify.embed import embed
-from percert.certify.features import ROUNDING, PixelFeatures
+from percert.certify.features import PixelFeatures
 from percert.certify.paper import proposition_1, reported
 from percert.certify.turning import angle, joint_reach, reach, threshold_angle, turn
 from percert.check import check_choice, check_same_count
@@ -59,7 +59,14 @@ def copies_of_features(
         raise ValueError(f"threshold: expected a cosine distance in [0, 2], found {threshold}")
     theta = angle(reference.directions, candidate.directions)
     now = pair_distance(reference, candidate)
-    gap = (threshold_angle(threshold) - theta).abs() - ROUNDING
+    always = threshold >= 2
+    decision = (now <= threshold) | (always & now.isfinite())
+    gap = torch.where(
+        decision,
+        threshold_angle(threshold, -reference.rounding) - theta,
+        theta - threshold_angle(threshold, reference.rounding),
+    )
+    gap = gap - reference.rounding
     if perturbed == "both":
         length = joint_reach(reference, candidate, gap)
         radius = torch.minimum(reference.budget(length), candidate.budget(length))
@@ -74,9 +81,12 @@ def copies_of_features(
     # A comparison with NaN is False: what is not known is not certified.
     known = reference.valid & candidate.valid & (radius > 0)
     radius = torch.where(known, radius, 0.0)
+    if always:  # No two directions are farther apart.
+        radius = torch.where(decision, math.inf, radius)
+        known = known | decision
     paper = proposition_1((threshold - now).abs(), *moving.values())
     return Certificate(
-        decision=now <= threshold,
+        decision=decision,
         radius=radius,
         radius_paper=torch.where(known, reported(paper, radius), math.nan),
         perturbed=perturbed,

@@ -7,7 +7,7 @@ import torch
 
 from percert.certify.certificate import Interval
 from percert.certify.embed import embed
-from percert.certify.features import ROUNDING, PixelFeatures
+from percert.certify.features import PixelFeatures
 from percert.certify.paper import proposition_1_holds
 from percert.certify.turning import angle, cosine_distance, turn
 from percert.check import check_budget, check_choice, check_same_count
@@ -65,10 +65,12 @@ def distance_of_features(
     theta = angle(reference.directions, candidate.directions)
     turned = sum(
         (turn(features, features.moved(budget)) for features, budget in moves.values()),
-        torch.full_like(theta, ROUNDING),
+        torch.full_like(theta, reference.rounding),
     )
-    lower = cosine_distance((theta - turned).clamp_min(0))
-    upper = cosine_distance((theta + turned).clamp_max(math.pi))
+    # Near 2, rounding a distance weighs more than rounding its angle.
+    lower = cosine_distance((theta - turned).clamp_min(0)) * (1 - 4 * reference.rounding)
+    upper = cosine_distance((theta + turned).clamp_max(math.pi)) * (1 + 4 * reference.rounding)
+    upper = upper.clamp_max(2)
     known = reference.valid & candidate.valid
     lower, upper = torch.where(known, lower, 0.0), torch.where(known, upper, 2.0)
 

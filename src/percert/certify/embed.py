@@ -9,11 +9,6 @@ from percert.metrics.embedding import SHORTEST, EmbeddingMetric
 from percert.metrics.metric import Metric
 from percert.tensors import Images
 
-#: Rounding of the pixels themselves on their way through resize and first layers, relative to the
-#: l2 norm of the image: 4 units in the last place of float32. It matters for images of almost no
-#: contrast, whose embedding is the small difference of large numbers.
-PIXEL_ROUNDING = 2.0**-22
-
 
 def certifiable(metric: Metric) -> EmbeddingMetric:
     """``metric`` if certificates can be made for it; ``ValueError`` with those that can, if not.
@@ -35,31 +30,38 @@ def certifiable(metric: Metric) -> EmbeddingMetric:
 def embed(metric: Metric, images: Images) -> PixelFeatures:
     """The embeddings of ``images`` ``(n, 3, h, w)`` in pixel units, without gradients.
 
-    Raises ``ValueError`` for a metric without a proven bound, for images that are not images and
-    for embeddings of less than float32 precision; ``TypeError`` for a metric with an estimate.
+    Raises ``ValueError`` for a metric without a proven bound or in training mode, for images that
+    are not images and for embeddings of less than float32 precision; ``TypeError`` for a metric
+    with an estimate.
     """
     metric = certifiable(metric)
     with torch.no_grad():
         embeddings = metric.embed(images)
-    if embeddings.dtype not in (torch.float32, torch.float64):
-        raise ValueError(
-            f"{metric.name}: certificates need float32 or float64 embeddings, "
-            f"found {embeddings.dtype}"
-        )
-    bound: object = metric.bound((images.shape[2], images.shape[3]))
+    size = (images.shape[2], images.shape[3])
+    bound: object = metric.bound(size)
     if not isinstance(bound, LipschitzBound):
         raise TypeError(
             f"{metric.name}: expected a proven LipschitzBound, found {type(bound).__name__}: "
             "an estimate can be too small and cannot certify anything"
         )
-    # Below SHORTEST the metric itself gives an embedding no direction.
-    length = images.detach().flatten(1).to(embeddings.device, torch.float64).norm(dim=1)
+    if any(module.training for module in metric.network.modules()):
+        raise ValueError(
+            f"{metric.name}: is in training mode, in which nothing is proven: call metric.eval() "
+            "before certifying"
+        )
+    if embeddings.dtype not in (torch.float32, torch.float64):
+        raise ValueError(
+            f"{metric.name}: certificates need float32 or float64 embeddings, "
+            f"found {embeddings.dtype}"
+        )
     return pixel_features(
         embeddings,
         bound,
         constant=metric.constant,
         feature_error=metric.feature_error,
-        pixel_error=PIXEL_ROUNDING * length + SHORTEST / bound.value,
+        # Below SHORTEST the metric itself gives an embedding no direction.
+        pixel_error=(metric.float_error(size) + SHORTEST) / bound.value,
+        growth=metric.float_growth(size),
     )
 
 

@@ -9,9 +9,19 @@ from torch import Tensor
 from percert.lipschitz.bound import LipschitzBound
 from percert.tensors import Embeddings, Vector
 
-#: Relative error of the float64 arithmetic of a certificate itself. The sums have a few thousand
-#: terms of rounding 1.1e-16 each, whose errors mostly cancel; it also keeps divisions by 0 away.
-ROUNDING = 1e-13
+#: The least relative error that is allowed for; it also keeps divisions by 0 away.
+LEAST_ROUNDING = 1e-13
+
+
+def arithmetic(width: int) -> float:
+    """The relative error of a certificate's own float64 arithmetic on embeddings of ``width``.
+
+    Four times what sums of so many terms and some operations more can be off, in any order.
+
+    >>> f"{arithmetic(1024):.1e}"
+    '4.6e-13'
+    """
+    return max(4 * (width + 8) * 2.0**-53, LEAST_ROUNDING)
 
 
 @dataclass(frozen=True)
@@ -32,6 +42,11 @@ class PixelFeatures:
     error: Vector
     relative: float
     bound: LipschitzBound
+
+    @property
+    def rounding(self) -> float:
+        """The relative error of the certificate's own arithmetic (:func:`arithmetic`)."""
+        return arithmetic(self.h.shape[1])
 
     @cached_property
     def norm_h(self) -> Vector:
@@ -83,14 +98,16 @@ def pixel_features(
     constant: float = 0.0,
     feature_error: float = 1e-5,
     pixel_error: Vector | float = 0.0,
+    growth: float = 0.0,
 ) -> PixelFeatures:
     """Embeddings ``(n, k)`` in pixel units, ready for the certificates.
 
     ``bound`` is the proven Lipschitz bound of the whole map from the image's pixels to the
     embedding, ``constant`` the coordinate c >= 0 appended before normalising. ``feature_error`` is
     the float error of an embedding relative to its norm, ``pixel_error`` a further error in pixel
-    units, one for all or ``(n,)``. Raises ``TypeError`` for anything but a ``LipschitzBound``,
-    ``ValueError`` for a wrong shape or range. LipSim, section 4.1.
+    units, one for all or ``(n,)``, and ``growth`` how much that grows per pixel that the image
+    moves. Raises ``TypeError`` for anything but a ``LipschitzBound``, ``ValueError`` for a wrong
+    shape or range and for less than float32. LipSim, section 4.1.
 
     >>> bound = LipschitzBound(0.5, "thumbnail")
     >>> pixel_features(torch.tensor([[3.0, 4.0]]), bound).norm
@@ -102,9 +119,9 @@ def pixel_features(
             f"bound: expected a proven LipschitzBound, found {type(bound).__name__}: "
             "an estimate can be too small and cannot certify anything"
         )
-    if embeddings.ndim != 2 or not embeddings.is_floating_point():
+    if embeddings.ndim != 2 or embeddings.dtype not in (torch.float32, torch.float64):
         raise ValueError(
-            f"embeddings: expected a float tensor of shape (n, k), "
+            f"embeddings: expected a float32 or float64 tensor of shape (n, k), "
             f"found {embeddings.dtype} of shape {tuple(embeddings.shape)}"
         )
     if not (0 <= constant < float("inf")):
@@ -112,6 +129,7 @@ def pixel_features(
     if not (0 <= feature_error < 0.1):
         raise ValueError(f"feature_error: expected a number in [0, 0.1), found {feature_error}")
     h = embeddings.detach().to(torch.float64) / bound.value
-    relative = feature_error + ROUNDING
+    relative = feature_error + arithmetic(h.shape[1])
     norm = torch.hypot(h.norm(dim=1), h.new_full((len(h),), constant / bound.value))
-    return PixelFeatures(h, constant / bound.value, relative * norm + pixel_error, relative, bound)
+    error = relative * norm + pixel_error
+    return PixelFeatures(h, constant / bound.value, error, relative + growth, bound)

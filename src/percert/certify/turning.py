@@ -31,9 +31,14 @@ def cosine_distance(theta: Tensor) -> Tensor:
     return 2 * (theta / 2).sin().square()
 
 
-def threshold_angle(threshold: float) -> float:
-    """The angle whose cosine distance is ``threshold``, without cancellation at small ones."""
-    return 2 * math.asin(math.sqrt(threshold / 2))
+def threshold_angle(threshold: float, shift: float = 0.0) -> float:
+    """The angle whose cosine distance is ``threshold``, without cancellation at small ones.
+
+    ``shift`` is added to the chord, the distance of two such directions: what rounding a distance
+    near 2 does to its angle is much more than the same near 0.
+    """
+    chord = math.sqrt(2 * threshold) + shift
+    return 2 * math.asin(min(max(chord / 2, 0.0), 1.0))
 
 
 def turn(features: PixelFeatures, length: Tensor) -> Vector:

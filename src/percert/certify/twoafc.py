@@ -11,7 +11,7 @@ from percert.certify.certificate import Certificate
 from percert.certify.cone import cone_distance
 from percert.certify.distance import pair_distance
 from percert.certify.embed import embed
-from percert.certify.features import ROUNDING, PixelFeatures
+from percert.certify.features import PixelFeatures
 from percert.certify.paper import equation_8, proposition_1, reported
 from percert.certify.turning import angle, joint_reach, turn
 from percert.check import check_choice, check_same_count
@@ -60,7 +60,10 @@ def twoafc_of_features(
     """:func:`twoafc` of embeddings, ``(n, k)`` each."""
     check_choice(perturbed, ("reference", "candidates", "all"), "perturbed")
     d_left, d_right = pair_distance(reference, left), pair_distance(reference, right)
-    decision = (d_right < d_left).long()
+    # By the angles: near 2, distances no longer tell two angles apart.
+    directions = reference.directions
+    right_closer = angle(directions, right.directions) < angle(directions, left.directions)
+    decision = right_closer.long()
     margin = (d_right - d_left).abs()
     difference = (left.directions - right.directions).norm(dim=1)
     moving = {"reference": reference, "left": left, "right": right}
@@ -118,7 +121,7 @@ def candidates_radius(
     """
     v, g0, g1 = reference.directions, left.directions, right.directions
     gap = (angle(v, g0) - angle(v, g1)).abs()
-    slack = 2 * turn(reference, reference.moved(0.0)) + ROUNDING
+    slack = 2 * turn(reference, reference.moved(0.0)) + reference.rounding
     length = joint_reach(left, right, gap - slack)
     return torch.minimum(left.budget(length), right.budget(length))
 
@@ -131,13 +134,13 @@ def all_radius(reference: PixelFeatures, left: PixelFeatures, right: PixelFeatur
     2 phi + phi_0 + phi_1 < |theta_1 - theta_0| certifies.
     """
     v, g0, g1 = reference.directions, left.directions, right.directions
-    gap = (angle(v, g0) - angle(v, g1)).abs() - ROUNDING
+    gap = (angle(v, g0) - angle(v, g1)).abs() - reference.rounding
     closer = (angle(v, g0) <= angle(v, g1))[:, None]
     near, far = torch.where(closer, g0, g1), torch.where(closer, g1, g0)
-    half = angle(g0, g1) / 2 - ROUNDING
+    half = angle(g0, g1) / 2 - reference.rounding
 
     def certified(eps: Vector) -> Tensor:
-        turned = turn(left, left.moved(eps)) + turn(right, right.moved(eps)) + ROUNDING
+        turned = turn(left, left.moved(eps)) + turn(right, right.moved(eps)) + reference.rounding
         length = reference.moved(eps)
         by_cone = cone_distance(reference.vectors, near, far, half, turned) > length
         return by_cone | (2 * turn(reference, length) + turned < gap)

@@ -107,7 +107,9 @@ def _show(report: "AuditReport") -> None:
     say(
         f"Certified decisions flipped from inside 0.999 of their radius: "
         f"{report.attack.flipped} of {report.attack.tried}. "
-        f"Float error: {report.float_error:.1e} |h|, {report.feature_error:.1e} allowed for."
+        f"The resize has {report.resize:.7f} of the norm that it claims. Rounding moves an "
+        f"embedding by at most {report.float_error:.1e}; float32 used {report.float_used:.2g} of "
+        "its own bound."
     )
     if report.passed:
         say(f"{report.name}: PASSED", style="bold green")

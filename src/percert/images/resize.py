@@ -1,5 +1,6 @@
 """Resizing as an explicit linear map, with its exact operator norm."""
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal, NamedTuple
@@ -8,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from percert.check import check_choice
+from percert.check import PIXEL_TOLERANCE, check_choice
 from percert.images.weights import resize_matrix
 
 #: Output lines that are computed together on a CPU: each strip reads only the input lines it needs.
@@ -44,20 +45,21 @@ class Resize:
         check_choice(self.mode, ("bicubic", "bilinear", "area", "box"), "mode")
         object.__setattr__(self, "size", _check_size(self.size))
 
-    def __call__(self, images: Tensor) -> Tensor:
-        """``(n, c, *size)`` of ``(n, c, h, w)``, in its dtype; differentiable."""
+    def __call__(self, images: Tensor, *, dtype: torch.dtype | None = None) -> Tensor:
+        """``(n, c, *size)`` of ``(n, c, h, w)``, computed in ``dtype`` (theirs); differentiable."""
         if images.ndim != 4 or not images.is_floating_point():
             raise ValueError(
                 f"images: expected a float tensor (n, c, h, w), "
                 f"found {images.dtype} {tuple(images.shape)}"
             )
         height, width = _check_size((images.shape[2], images.shape[3]))
+        dtype = dtype or images.dtype
         if (height, width) == self.size:
-            return images
+            return images.to(dtype)
         if torch.compiler.is_compiling():
-            return self._traced(images, height, width)
-        rows = _line(height, self.size[0], self.mode, self.antialias, images.dtype, images.device)
-        columns = _line(width, self.size[1], self.mode, self.antialias, images.dtype, images.device)
+            return self._traced(images.to(dtype), height, width)
+        rows = _line(height, self.size[0], self.mode, self.antialias, dtype, images.device)
+        columns = _line(width, self.size[1], self.mode, self.antialias, dtype, images.device)
         # Whichever direction first makes the two together cheaper.
         rows_first = rows.price * width + self.size[0] * columns.price
         columns_first = height * columns.price + rows.price * self.size[1]
@@ -91,6 +93,38 @@ class Resize:
         return _line_norm(height, self.size[0], self.mode, self.antialias) * _line_norm(
             width, self.size[1], self.mode, self.antialias
         )
+
+    @property
+    def largest(self) -> float:
+        """A bound of the absolute values of resized images in [0, 1], whatever their size.
+
+        Weights are at least 0 and sum to 1, but for bicubic ones: their absolute values sum to at
+        most 1.375 along each direction.
+
+        >>> Resize((2, 2), "box").largest, Resize((2, 2), "bicubic").largest
+        (1.0, 2.0)
+        """
+        return 2.0 if self.mode == "bicubic" else 1.0
+
+    def rounding(self, resolution: tuple[int, int], unit: float) -> float:
+        """A bound of the l2 error of a resized image in [0, 1], computed with roundoff ``unit``.
+
+        An output is a sum of products, along one direction and then the other, of weights and
+        pixels that are rounded once themselves: it is off by at most gamma_n times the sum of the
+        absolute values, for n the number of weights that are not 0 in both directions and 4.
+        """
+        (tall, rows), (wide, columns) = self._lines(resolution)
+        share = (rows + columns + 4) * unit
+        if share >= 1:
+            return math.inf
+        largest = (1 + PIXEL_TOLERANCE) * tall * wide
+        return share / (1 - share) * largest * math.sqrt(3 * self.size[0] * self.size[1])
+
+    def _lines(self, resolution: tuple[int, int]) -> list[tuple[float, int]]:
+        return [
+            _line_sizes(inside, outside, self.mode, self.antialias)
+            for inside, outside in zip(_check_size(resolution), self.size, strict=True)
+        ]
 
 
 class _Strip(NamedTuple):
@@ -139,8 +173,13 @@ _constant._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 def _apply_rows(line: _Line, images: Tensor) -> Tensor:
+    # A strip at a time is brought to the weights' precision: a copy of it all would be slow.
     return torch.cat(
-        [strip.weights @ images[..., strip.start : strip.stop, :] for strip in line.strips], dim=-2
+        [
+            strip.weights @ images[..., strip.start : strip.stop, :].to(strip.weights.dtype)
+            for strip in line.strips
+        ],
+        dim=-2,
     )
 
 
@@ -148,7 +187,9 @@ def _apply_columns(line: _Line, images: Tensor) -> Tensor:
     planes = images.flatten(0, 1)
     # bmm reads the slices where they lie; a plain product would copy each first.
     parts = [
-        planes[..., strip.start : strip.stop].bmm(strip.weights.T.expand(len(planes), -1, -1))
+        planes[..., strip.start : strip.stop]
+        .to(strip.weights.dtype)
+        .bmm(strip.weights.T.expand(len(planes), -1, -1))
         for strip in line.strips
     ]
     outside = sum(len(strip.weights) for strip in line.strips)
@@ -157,12 +198,25 @@ def _apply_columns(line: _Line, images: Tensor) -> Tensor:
 
 @lru_cache(maxsize=4096)
 def _line_norm(inside: int, outside: int, mode: str, antialias: bool) -> float:
-    """The largest singular value, as the root of that of the smaller Gram matrix's eigenvalues."""
+    """The largest singular value, as the root of that of the smaller Gram matrix's eigenvalues.
+
+    Rounded up by what the eigenvalues of a matrix of that size may be off.
+    """
     if inside == outside:
         return 1.0
     matrix = resize_matrix(inside, outside, mode, antialias)
     gram = matrix @ matrix.T if outside <= inside else matrix.T @ matrix
-    return float(np.sqrt(np.linalg.eigvalsh(gram)[-1]))
+    return float(np.sqrt(np.linalg.eigvalsh(gram)[-1])) * (1 + max(inside, outside) * 2.0**-52)
+
+
+@lru_cache(maxsize=4096)
+def _line_sizes(inside: int, outside: int, mode: str, antialias: bool) -> tuple[float, int]:
+    """The largest row sum of absolute values, and the most weights in a row that are not 0."""
+    if inside == outside:
+        return 1.0, 1
+    matrix = resize_matrix(inside, outside, mode, antialias)
+    sums = np.abs(matrix).sum(axis=1).max()
+    return float(sums), int(np.count_nonzero(matrix, axis=1).max())
 
 
 def _check_size(size: tuple[int, int]) -> tuple[int, int]:

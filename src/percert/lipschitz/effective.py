@@ -7,19 +7,21 @@ from torch import Tensor, nn
 
 
 class EffectiveWeights:
-    """Caches what a layer derives from its parameters, in evaluation only.
+    """Caches what a layer computes with, in evaluation only: all of it together, or none.
 
     What is cached is dropped when a parameter is replaced, moved, changes its dtype or is edited in
     place (an optimiser step, ``load_state_dict``), and when the layer changes between training and
     evaluation. Nothing is cached in training mode, nor while a gradient towards the parameters is
     wanted. Copies and pickles of a layer start empty. The one change it cannot see is an in-place
     edit through ``parameter.data`` in evaluation mode, which hides from autograd's version counter:
-    call :meth:`forget`, or ``layer.eval()``.
+    call :meth:`forget`, or ``layer.eval()``. Until then the layer is the one that it was, whole,
+    and as proven: forward reads nothing but what is cached here.
     """
 
     def __init__(self) -> None:
         self._seen: tuple[tuple[Tensor, int], ...] | None = None
         self._value: tuple[Tensor, ...] = ()
+        self._sizes: tuple[float, ...] | None = None
 
     def get(
         self, layer: nn.Module, compute: Callable[[], tuple[Tensor, ...]]
@@ -47,15 +49,32 @@ class EffectiveWeights:
                 torch.autocast(device, enabled=False),
             ):
                 self._value = tuple(value.detach() for value in compute())
+                self._sizes = None
                 # The alias shares memory and version counter, and keeps the memory from being
                 # given to another parameter at the same address.
                 self._seen = tuple((p.detach(), p._version) for p in parameters)
         return self._value
 
+    def sizes(
+        self,
+        layer: nn.Module,
+        compute: Callable[[], tuple[Tensor, ...]],
+        measure: Callable[..., tuple[float, ...]],
+    ) -> tuple[float, ...]:
+        """``measure(*get(layer, compute))``, kept as long as these are."""
+        with torch.no_grad():
+            value = self.get(layer, compute)
+            if value is not self._value:
+                return measure(*value)
+            if self._sizes is None:
+                self._sizes = measure(*value)
+        return self._sizes
+
     def forget(self) -> None:
         """Drop what is cached."""
         self._seen = None
         self._value = ()
+        self._sizes = None
 
     def _unchanged(self, parameters: tuple[nn.Parameter, ...]) -> bool:
         return self._seen is not None and all(

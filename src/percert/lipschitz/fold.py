@@ -11,9 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from percert.lipschitz.amplification import weight_sizes
 from percert.lipschitz.bound import LipschitzBound
 from percert.lipschitz.orthogonal import OrthogonalMix
-from percert.lipschitz.sll import SLLConv, SLLDense
+from percert.lipschitz.sll import SLLConv, SLLDense, transposed
 
 
 class FoldedMix(nn.Module):
@@ -24,8 +25,8 @@ class FoldedMix(nn.Module):
 
     def __init__(self, layer: OrthogonalMix) -> None:
         super().__init__()
-        weight, bias = layer.matrix()
-        self.register_buffer("weight", weight)
+        weight, bias = layer.effective()
+        self.register_buffer("weight", weight.clone())
         self.register_buffer("bias", bias.clone())
         self.bound = layer.lipschitz_bound()
 
@@ -33,6 +34,14 @@ class FoldedMix(nn.Module):
         if x.ndim == 2:
             return F.linear(x, self.weight, self.bias)
         return F.conv2d(x, self.weight[:, :, None, None], self.bias)
+
+    def effective(self) -> tuple[Tensor, Tensor]:
+        """The weight and the bias that forward computes with."""
+        return self.weight, self.bias
+
+    def sizes(self) -> tuple[float, ...]:
+        """Of what is effective: the amplification of the weight, and the length of the bias."""
+        return weight_sizes(self.weight, self.bias)
 
     def lipschitz_bound(self) -> LipschitzBound:
         return self.bound
@@ -47,14 +56,12 @@ class FoldedSLL(nn.Module):
 
     def __init__(self, layer: SLLDense | SLLConv) -> None:
         super().__init__()
-        self.padding: int | None = None
-        if isinstance(layer, SLLDense):
-            back = -(layer.weight * layer.scale()[:, None]).T
-        else:
-            back, self.padding = layer.back(), layer.padding
-        self.register_buffer("weight", layer.weight.detach().clone())
-        self.register_buffer("bias", layer.bias.detach().clone())
-        self.register_buffer("back", back)
+        self.padding = layer.padding if isinstance(layer, SLLConv) else None
+        weight, bias = layer.effective()
+        back = -(weight.T if self.padding is None else transposed(weight))
+        self.register_buffer("weight", weight.clone())
+        self.register_buffer("bias", bias.clone())
+        self.register_buffer("back", back.contiguous())
         self.bound = layer.lipschitz_bound()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -62,6 +69,14 @@ class FoldedSLL(nn.Module):
             return x + F.linear(F.relu(F.linear(x, self.weight, self.bias)), self.back)
         hidden = F.relu(F.conv2d(x, self.weight, self.bias, padding=self.padding))
         return x + F.conv2d(hidden, self.back, padding=self.padding)
+
+    def effective(self) -> tuple[Tensor, Tensor]:
+        """The weight and the bias that forward computes with."""
+        return self.weight, self.bias
+
+    def sizes(self) -> tuple[float, ...]:
+        """Of what is effective: the amplification of the weight, and the length of the bias."""
+        return weight_sizes(self.weight, self.bias)
 
     def lipschitz_bound(self) -> LipschitzBound:
         return self.bound

@@ -204,7 +204,7 @@ def _sll(
 ) -> tuple[float, str]:
     assert isinstance(layer, SLLDense | SLLConv)
     assert isinstance(exact, SLLDense | SLLConv)
-    return sll_upper(layer, exact, shape)
+    return sll_upper(layer, exact, shape, generator)
 
 
 UpperBound = Callable[[nn.Module, nn.Module, Shape, torch.Generator], tuple[float, str]]

@@ -55,7 +55,8 @@ class LipschitzNetwork(nn.Module):
         # By shape, here and in the layers: len() would fix the size of the batch in an export.
         if images.shape[0] == 0:  # torch's pixel_unshuffle leaves an empty batch unfolded
             return self(images.new_zeros(1, *images.shape[1:]))[:0]  # type: ignore[no-any-return]  # nn.Module's call is untyped
-        if self.channels_last and not self.training:
+        # Kernels that profit are those of float32.
+        if self.channels_last and not self.training and images.dtype != torch.float64:
             images = images.contiguous(memory_format=torch.channels_last)
         features: Tensor = self.layers(images)
         return features

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from percert.lipschitz.amplification import weight_sizes
 from percert.lipschitz.bound import LipschitzBound
 from percert.lipschitz.effective import EffectiveWeights
 
@@ -62,11 +63,12 @@ class OrthogonalMix(nn.Module):
         self._effective = EffectiveWeights()
 
     def matrix(self) -> tuple[Tensor, Tensor]:
-        """The matrix ``(out, in)`` and the bias ``(out,)``."""
+        """The matrix ``(out, in)``, of norm at most 1 as it is rounded, and the bias ``(out,)``."""
         # float64 in evaluation: rounded once, it is orthogonal to float32's last digit.
         square = self.square if self.training else self.square.double()
         weight: Tensor
-        bias: Tensor = self.bias
+        # A copy: what is cached stands, though the parameter be edited behind autograd's back.
+        bias: Tensor = self.bias.clone()
         if not self.mirror:
             weight = cayley(square[0])[: self.out_channels]
         else:
@@ -76,10 +78,24 @@ class OrthogonalMix(nn.Module):
             same, other = (even + odd) / 2, (even - odd) / 2
             weight = torch.cat((torch.cat((same, other), 1), torch.cat((other, same), 1)))
             bias = torch.cat((self.bias, self.bias))
-        return (weight * (1 - ROUNDING)).to(self.square.dtype), bias
+        weight = weight * (1 - ROUNDING)
+        rounded = weight.to(self.square.dtype)
+        if not self.training:
+            excess = _excess(rounded.detach())
+            rounded = torch.where(excess > 0, (weight * (1 - 2 * excess)).to(rounded), rounded)
+        return rounded, bias
+
+    def effective(self) -> tuple[Tensor, Tensor]:
+        """The matrix and the bias that forward computes with."""
+        weight, bias = self._effective.get(self, self.matrix)
+        return weight, bias
+
+    def sizes(self) -> tuple[float, ...]:
+        """Of what is effective: the amplification of the matrix, and the length of the bias."""
+        return self._effective.sizes(self, self.matrix, weight_sizes)
 
     def forward(self, x: Tensor) -> Tensor:
-        weight, bias = self._effective.get(self, self.matrix)
+        weight, bias = self.effective()
         if x.ndim == 2:
             return F.linear(x, weight, bias)
         return F.conv2d(x, weight[:, :, None, None], bias)
@@ -90,6 +106,21 @@ class OrthogonalMix(nn.Module):
 
     def lipschitz_bound(self) -> LipschitzBound:
         return LipschitzBound(1.0, "rows of an orthogonal matrix (Cayley), scaled below 1")
+
+
+def _excess(weight: Tensor) -> Tensor:
+    """An upper bound of |W|^2 - 1 for a nearly orthogonal W, 0 or more: from W W^T in float64.
+
+    |W W^T| <= s + |W W^T - s I|_F for every s; s is what W is scaled to.
+    """
+    exact = weight.double()
+    gram = exact @ exact.T
+    target = (1 - ROUNDING) ** 2
+    stray = (gram - target * torch.eye(len(gram), dtype=gram.dtype, device=gram.device)).norm()
+    # The float64 product itself is off by less than n u |W|_F^2.
+    slack = 2.0**-52 * weight.shape[1] * exact.square().sum()
+    excess: Tensor = (target + stray + slack - 1).clamp_min(0)
+    return excess
 
 
 class Shift(nn.Module):

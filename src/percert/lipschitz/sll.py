@@ -6,19 +6,33 @@ Equation 12 of LipSim (Ghazanfari et al., 2023), from Araujo et al. (2023), Theo
 
 which is 1-Lipschitz for every W, b and every q > 0. The absolute value is essential: a published
 variant drops it and reaches norms near 2. Here ``weight`` holds K = W^T, so |W^T W| is |K K^T|.
+
+Since relu(a z) = a relu(z) for a >= 0, the scale 2/t is split evenly: with R = diag(2/t)^1/2 K,
+
+    phi(x) = x - R^T relu(R x + diag(2/t)^1/2 b),
+
+which is 1-Lipschitz because R^T R <= 2 I. One tensor does both products, so there are no two that
+could come to disagree.
 """
+
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from percert.lipschitz.amplification import UNIT, weight_sizes
 from percert.lipschitz.bound import LipschitzBound
+from percert.lipschitz.convolution import same_convolution
 from percert.lipschitz.effective import EffectiveWeights
 
 #: Rounding may push a computed scale above its exact value; shrinking it by this keeps the proof.
 ROUNDING = 1e-6
-#: A row of zeros has t = 0 and does nothing; this keeps 2 / t finite there.
+#: A row of zeros has t = 0 and does nothing: below this its scale is 0.
 TINY = 1e-30
+#: log q reaches this far below its maximum. Any positive q proves the layer, so one that is nearer
+#: to the others does as well, and its ratios are far from overflow.
+FARTHEST = 60.0
 
 
 class SLLDense(nn.Module):
@@ -39,14 +53,22 @@ class SLLDense(nn.Module):
         self._effective = EffectiveWeights()
 
     def scale(self) -> Tensor:
-        """2 / t, shape ``(inner,)``."""
-        gram = (self.weight @ self.weight.T).abs()
-        return _scale(gram, self.log_q)
+        """2 / t, shape ``(inner,)``; float64 in evaluation."""
+        weight, log_q = _precise(self, self.weight, self.log_q)
+        return _scale((weight @ weight.T).abs() + _doubt(self, weight), log_q)
+
+    def effective(self) -> tuple[Tensor, Tensor]:
+        """R ``(inner, features)`` and its bias ``(inner,)``: all that forward computes with."""
+        weight, bias = self._effective.get(self, self._compute)
+        return weight, bias
+
+    def sizes(self) -> tuple[float, ...]:
+        """Of what is effective: the amplification of R, and the length of the bias."""
+        return self._effective.sizes(self, self._compute, weight_sizes)
 
     def forward(self, x: Tensor) -> Tensor:
-        (scale,) = self._effective.get(self, lambda: (self.scale(),))
-        hidden = F.relu(F.linear(x, self.weight, self.bias))
-        return x - (hidden * scale) @ self.weight
+        weight, bias = self.effective()
+        return x - F.relu(F.linear(x, weight, bias)) @ weight
 
     def train(self, mode: bool = True) -> "SLLDense":
         self._effective.forget()
@@ -54,6 +76,9 @@ class SLLDense(nn.Module):
 
     def lipschitz_bound(self) -> LipschitzBound:
         return LipschitzBound(1.0, "SLL (Araujo et al. 2023, Theorem 3)")
+
+    def _compute(self) -> tuple[Tensor, Tensor]:
+        return _split(self, self.weight, self.bias, self.scale)
 
 
 class SLLConv(nn.Module):
@@ -83,21 +108,27 @@ class SLLConv(nn.Module):
         return int(self.weight.shape[-1]) // 2
 
     def scale(self) -> Tensor:
-        """2 / t, shape ``(inner,)``."""
-        reach = self.weight.shape[-1] - 1
-        gram = F.conv2d(self.weight, self.weight, padding=reach).abs().sum((2, 3))
-        return _scale(gram, self.log_q)
+        """2 / t, shape ``(inner,)``; float64 in evaluation."""
+        weight, log_q = _precise(self, self.weight, self.log_q)
+        reach = weight.shape[-1] - 1
+        gram = F.conv2d(weight, weight, padding=reach).abs().sum((2, 3))
+        return _scale(gram + (2 * reach + 1) ** 2 * _doubt(self, weight), log_q)
 
-    def back(self) -> Tensor:
-        """-2 W diag(t)^-1 as the kernel of a plain convolution: the transpose is a flip."""
-        scaled = self.weight * self.scale()[:, None, None, None]
-        return -scaled.flip(2, 3).transpose(0, 1).contiguous()
+    def effective(self) -> tuple[Tensor, Tensor]:
+        """The kernel R and its bias ``(inner,)``: all that forward computes with."""
+        weight, bias = self._effective.get(self, self._compute)
+        return weight, bias
+
+    def sizes(self) -> tuple[float, ...]:
+        """Of what is effective: the amplification of R, and the length of the bias."""
+        return self._effective.sizes(self, self._compute, weight_sizes)
 
     def forward(self, x: Tensor) -> Tensor:
-        (back,) = self._effective.get(self, lambda: (self.back(),))
-        hidden = F.conv2d(x, self.weight, self.bias, padding=self.padding)
+        weight, bias = self.effective()
+        hidden = same_convolution(x, weight, bias)
         # In place: a convolution's gradient needs neither of its outputs.
-        return F.conv2d(F.relu(hidden, inplace=True), back, padding=self.padding).add_(x)
+        back = -transposed(weight).contiguous()
+        return same_convolution(F.relu(hidden, inplace=True), back).add_(x)
 
     def train(self, mode: bool = True) -> "SLLConv":
         self._effective.forget()
@@ -106,9 +137,61 @@ class SLLConv(nn.Module):
     def lipschitz_bound(self) -> LipschitzBound:
         return LipschitzBound(1.0, "SLL (Araujo et al. 2023, Theorem 3)")
 
+    def _compute(self) -> tuple[Tensor, Tensor]:
+        return _split(self, self.weight, self.bias, self.scale)
+
+
+def transposed(kernel: Tensor) -> Tensor:
+    """The kernel of a stride-1 convolution's transpose: flipped, inputs and outputs exchanged."""
+    return kernel.flip(2, 3).transpose(0, 1)
+
+
+def _precise(layer: nn.Module, *parameters: Tensor) -> tuple[Tensor, ...]:
+    """In evaluation in float64, which neither overflows nor is ever rounded to TF32."""
+    return parameters if layer.training else tuple(value.double() for value in parameters)
+
+
+def _doubt(layer: nn.Module, weight: Tensor) -> Tensor | float:
+    """What rounding may hide in an entry of K K^T: gamma |K_i| |K_j|, ``(inner, inner)``.
+
+    Rows that are orthogonal but for the last digit would otherwise count as orthogonal, and q may
+    weigh that digit as it likes. Nothing is proven in training.
+    """
+    if layer.training:
+        return 0.0
+    rows = weight.flatten(1)
+    norms: Tensor = rows.norm(dim=1)
+    return torch.finfo(weight.dtype).eps * rows.shape[1] * torch.outer(norms, norms)
+
 
 def _scale(gram: Tensor, log_q: Tensor) -> Tensor:
     """2 / t with t_i = sum_j gram_ij q_j / q_i, less what rounding can add to it."""
-    q = log_q.exp()
+    q = (log_q - log_q.detach().max()).clamp_min(-FARTHEST).exp()
     t = (gram @ q) / q
-    return (2 * (1 - ROUNDING)) / t.clamp_min(TINY)
+    scale = (2 * (1 - ROUNDING)) / t.clamp_min(TINY)
+    return torch.where(t > TINY, scale, 0.0)
+
+
+def _split(
+    layer: nn.Module, weight: Tensor, bias: Tensor, scale: Callable[[], Tensor]
+) -> tuple[Tensor, Tensor]:
+    """R and its bias, in the precision of ``weight``.
+
+    Rounding R moves it by at most u |R| in every entry, by the unit roundoff times the
+    amplification in norm: it is made that much shorter before.
+    """
+    exact, shift = _precise(layer, weight, bias)
+    squared = scale()
+    used = squared > 0
+    root = torch.where(used, torch.where(used, squared, 1.0).sqrt(), 0.0)
+    scaled = root.view(-1, *[1] * (weight.ndim - 1)) * exact
+    if not layer.training and weight.dtype != torch.float64:
+        scaled = scaled * (1 - UNIT.get(weight.dtype, 0.01) * _schur(scaled))
+    return scaled.to(weight.dtype), (root * shift).to(weight.dtype)
+
+
+def _schur(weight: Tensor) -> Tensor:
+    """:func:`amplification` as a tensor, for compilers."""
+    size = weight.detach().abs()
+    rows, columns = size.flatten(1).sum(1).max(), size.transpose(0, 1).flatten(1).sum(1).max()
+    return (rows * columns).sqrt()

@@ -1,17 +1,26 @@
 """The metric that certificates are made for: an angle between two proven-Lipschitz embeddings."""
 
+import math
 from typing import TYPE_CHECKING, final
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from percert.check import check_images, check_same_count
+from percert.check import PIXEL_TOLERANCE, check_images, check_same_count
 from percert.images import Resize
+from percert.lipschitz.amplification import UNIT
 from percert.lipschitz.bound import LipschitzBound
+from percert.lipschitz.rounding import Signal, has_rounding, rounding
 from percert.metrics.precision import full_precision
 from percert.tensors import Embeddings, Images, Vector
 
+#: What is assumed of a network whose layers' rounding is not bounded by percert, where it does not
+#: say: the error of an embedding relative to its length, and to that of the image.
+ASSUMED_ERROR = 1e-5
+ASSUMED_PIXEL_ERROR = 2.0**-22
+#: The network's own error is that for inputs so much longer than exact ones: room for the resize's.
+SPARE = 1.01
 #: Embeddings shorter than this have no direction that float rounding leaves standing.
 SHORTEST = 1e-6
 
@@ -47,11 +56,14 @@ class EmbeddingMetric(nn.Module):
     ``network`` maps images of size ``resize.size`` to ``(n, k)`` and has ``lipschitz_bound()``, the
     bound of the network alone. ``constant`` (at least 0) is the c that is appended to embeddings
     before normalising: the authors of LipSim use 1, which alone makes normalising 1-Lipschitz;
-    our certificates need none. ``feature_error`` is how far float arithmetic moves an embedding h,
-    in units of |h|; certificates subtract it. Raises ``ValueError`` where these do not fit.
+    our certificates need none. Raises ``ValueError`` where these do not fit.
 
-    It computes in its own precision and on its own device, whatever the images have: float32
-    until ``metric.double()``. See Ghazanfari et al. (LipSim), section 4.
+    It computes in its own precision and on its own device, whatever the images have: that of the
+    network as it is given, until ``metric.double()`` or ``metric.float()``. How far rounding moves
+    an embedding is proven for percert's layers (:meth:`float_error`), and subtracted from every
+    radius. It is next to nothing in float64, and far from that in float32, so the metrics that come
+    with percert compute in float64. For other layers it is ``feature_error``, which you vouch for:
+    in units of |h|, 1e-5 if not given. See Ghazanfari et al. (LipSim), section 4.
 
     >>> from percert.metrics.thumbnail import thumbnail
     >>> metric, photo = thumbnail(8), torch.rand(1, 3, 48, 64)
@@ -72,7 +84,7 @@ class EmbeddingMetric(nn.Module):
         *,
         constant: float = 0.0,
         name: str,
-        feature_error: float = 1e-5,
+        feature_error: float | None = None,
     ) -> None:
         super().__init__()
         if not callable(getattr(network, "lipschitz_bound", None)):
@@ -85,7 +97,7 @@ class EmbeddingMetric(nn.Module):
                 f"{name}: the network works at {tuple(resolution)}, "
                 f"but images are resized to {tuple(resize.size)}"
             )
-        if constant < 0 or feature_error < 0:
+        if constant < 0 or (feature_error or 0) < 0:
             raise ValueError(
                 f"{name}: expected constant and feature_error of at least 0, "
                 f"found {constant} and {feature_error}"
@@ -94,14 +106,74 @@ class EmbeddingMetric(nn.Module):
         self.resize = resize
         self.constant = float(constant)
         self.name = name
-        self.feature_error = float(feature_error)
-        self.register_buffer("_like", torch.empty(0), persistent=False)
+        self._feature_error = feature_error
+        precision = next((p.dtype for p in network.parameters()), torch.float32)
+        self.register_buffer("_like", torch.empty(0, dtype=precision), persistent=False)
 
     @property
     def resolution(self) -> tuple[int, int]:
         """The (height, width) at which the network sees images."""
         height, width = self.resize.size
         return height, width
+
+    @property
+    def precision(self) -> torch.dtype:
+        """What it computes in, whatever the images have."""
+        return self._like.dtype
+
+    @property
+    def proven(self) -> bool:
+        """Whether percert bounds the rounding of every step from pixels to embedding."""
+        return type(self.resize) is Resize and has_rounding(self.network)
+
+    @property
+    def feature_error(self) -> float:
+        """What is assumed of the float error of h, in units of |h|; 0 where all of it is proven."""
+        if self._feature_error is not None:
+            return self._feature_error
+        return 0.0 if self.proven else ASSUMED_ERROR
+
+    def float_error(self, size: tuple[int, int]) -> float:
+        """How far rounding can move :meth:`embed` of any image of ``size``, in embedding units.
+
+        A bound of |h computed - h exact|, besides :attr:`feature_error`, for images in [0, 1] and
+        in the metric's present precision: the resize's own, and that of every layer (see
+        :mod:`percert.lipschitz.rounding`). What is assumed for other layers, where there are any.
+
+        >>> from percert.metrics.thumbnail import thumbnail
+        >>> metric = thumbnail(8)
+        >>> f"{metric.float_error((64, 64)):.0e}", f"{metric.float().float_error((64, 64)):.0e}"
+        ('2e-13', '1e-04')
+        """
+        if not self.proven:
+            height, width = size
+            assumed = ASSUMED_PIXEL_ERROR * math.sqrt(3 * height * width)
+            return assumed * self.bound(size).value
+        own = self.resize.rounding(size, UNIT.get(self._like.dtype, math.inf))
+        return own + self.network_error() if own <= (SPARE - 1) * self._reach else math.inf
+
+    def float_growth(self, size: tuple[int, int]) -> float:
+        """How much :meth:`float_error` grows per unit of l2 by which an image leaves [0, 1].
+
+        In the units of :meth:`float_error` over those of an embedding. The error is at most linear
+        in the length of what the network is given.
+        """
+        if not self.proven:
+            return 0.0
+        height, width = self.resolution
+        return 4 * self.float_error(size) / math.sqrt(3 * height * width)
+
+    def network_error(self) -> float:
+        """The part of :meth:`float_error` that is the network's, whatever the size of the image."""
+        height, width = self.resolution
+        given = Signal(SPARE * self._reach, 0.0, height * width)
+        return rounding(self.network, given, self._like.dtype).error
+
+    @property
+    def _reach(self) -> float:
+        """The length of a resized image in [0, 1], at most."""
+        height, width = self.resolution
+        return (1 + PIXEL_TOLERANCE) * self.resize.largest * math.sqrt(3 * height * width)
 
     def embed(self, images: Images) -> Embeddings:
         """The raw embedding h of each image of a ``(n, 3, h, w)`` batch in [0, 1]: ``(n, k)``.
@@ -141,7 +213,7 @@ class EmbeddingMetric(nn.Module):
         return cosine_distance(self._embed(reference), self._embed(candidate), self.constant)
 
     def _embed(self, images: Images) -> Embeddings:
-        images = images.to(self._like)
+        images = images.to(self._like.device)
         with full_precision(images.device):
-            embeddings: Embeddings = self.network(self.resize(images))
+            embeddings: Embeddings = self.network(self.resize(images, dtype=self._like.dtype))
         return embeddings

@@ -72,7 +72,7 @@ class ModelCard:
     name: str
     shape: NetworkShape
     weights: str
-    feature_error: float = 1e-5
+    feature_error: float | None = None
     copy_threshold: float | None = None
     trained: dict[str, Any] = field(default_factory=dict)
 
@@ -94,14 +94,17 @@ def build_network(shape: NetworkShape, name: str) -> LipschitzNetwork:
 
 
 def metric_of(card: ModelCard, network: nn.Module) -> EmbeddingMetric:
-    """The metric of a network of ``card``'s shape."""
+    """The metric of a network of ``card``'s shape, in evaluation mode and float64, as it makes it.
+
+    float64, because what float32 may lose is far more than what certificates should.
+    """
     return EmbeddingMetric(
-        network,
+        network.double(),
         Resize(card.shape.resolution, card.shape.resize),
         constant=card.shape.constant,
         name=card.name,
         feature_error=card.feature_error,
-    )
+    ).eval()
 
 
 def write_config(card: ModelCard, folder: Path) -> None:

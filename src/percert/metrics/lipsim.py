@@ -47,7 +47,8 @@ def lipsim(size: str, checkpoint: Path | str | None) -> EmbeddingMetric:
         else:
             network.load_state_dict(read_authors_checkpoint(path, shape))
     resize = Resize((shape.side, shape.side), "bicubic")
-    return EmbeddingMetric(network, resize, constant=1.0, name=name)
+    # float64: what float32 may lose is more than the radii of this network.
+    return EmbeddingMetric(network.double().eval(), resize, constant=1.0, name=name).eval()
 
 
 def load_own(network: LipschitzNetwork, path: Path) -> None:

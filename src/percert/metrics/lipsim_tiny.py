@@ -35,11 +35,12 @@ def lipsim_tiny(checkpoint: Path | str | None = None) -> EmbeddingMetric:
     else:
         network = _load(Path(checkpoint))
     return EmbeddingMetric(
-        network.eval().requires_grad_(False),
+        # float64: what float32 may lose is far more than what certificates should.
+        network.double().eval().requires_grad_(False),
         # Exact area averages: of all resizes the one that keeps the most signal for its norm.
         Resize(RESOLUTION, "box"),
         name="lipsim-tiny",
-    )
+    ).eval()
 
 
 def _load(path: Path) -> LipschitzNetwork:
@@ -60,5 +61,7 @@ def _load(path: Path) -> LipschitzNetwork:
                 f"{path}: not weights of lipsim-tiny: {name} has shape "
                 f"{tuple(weights[name].shape)}, expected {tuple(value.shape)}"
             )
+        if not bool(weights[name].isfinite().all()):
+            raise ValueError(f"{path}: {name} holds NaN or infinite values")
     network.load_state_dict(weights)
     return network

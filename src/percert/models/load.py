@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from percert.arguments import Argument, ArgumentError
 from percert.check import did_you_mean
 from percert.device import resolve_device
 from percert.models.card import ClassifierCard, read_card, shipped_card, shipped_cards
@@ -77,9 +76,7 @@ def _build(spec: str, weights: Path | None) -> nn.Module:
 def _from_card(card: ClassifierCard, name: str, weights: Path | None) -> nn.Module:
     weights = weights or card.weights
     if weights is None:
-        raise ArgumentError(
-            f"{name}: the card names no weights; give a file with ", Argument("weights")
-        )
+        raise ValueError(f"{name}: the card names no weights; give a file with --weights")
     preparation = card.preparation()
     model, holder = _architecture(card, preparation, name)
     load_weights(holder, weights)

@@ -1,5 +1,6 @@
 """From decoded images to rows: the views of each, resized, embedded in batches of one size."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -9,9 +10,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from percert.certify.embed import PIXEL_ROUNDING
 from percert.images import Resize
-from percert.metrics.embedding import SHORTEST, EmbeddingMetric
+from percert.lipschitz.amplification import UNIT
+from percert.metrics.embedding import ASSUMED_PIXEL_ERROR, SHORTEST, EmbeddingMetric
 from percert.metrics.precision import full_precision
 from percert.search.rows import ImageRow, StoreHeader
 from percert.search.views import find_view
@@ -38,39 +39,43 @@ class Prepared:
 class Preparation:
     """What preparing an image for a store takes: little, so that workers need no network.
 
-    ``bound`` is that of the network alone; ``precision`` ``"float32"`` or ``"float64"``.
+    ``bound`` is that of the network alone, and ``network_error`` its own float error, ``None``
+    where that is not proven; ``precision`` ``"float32"`` or ``"float64"``.
     """
 
     views: tuple[str, ...]
     resize: Resize
     bound: float
     precision: str
+    network_error: float | None = None
 
 
 def preparation(header: StoreHeader, metric: EmbeddingMetric) -> Preparation:
     """How images are prepared for a store with ``header``."""
-    return Preparation(header.views, metric.resize, header.metric.bound, header.metric.precision)
+    return Preparation(
+        header.views,
+        metric.resize,
+        header.metric.bound,
+        str(metric.precision).removeprefix("torch."),
+        metric.network_error() if metric.proven else None,
+    )
 
 
 def prepare_image(image: Tensor, id: str, bytes: int | None, how: Preparation) -> Prepared:
     """Cut the views of ``image`` ``(3, h, w)`` and resize each: all that is done per image."""
-    batch = image[None].to(getattr(torch, how.precision))
+    precision: torch.dtype = getattr(torch, how.precision)
     size = (int(image.shape[-2]), int(image.shape[-1]))
-    inputs, lengths = [], []
-    for name in how.views:
-        part = find_view(name)(batch)
-        lengths.append(float(torch.linalg.vector_norm(part)))
-        inputs.append(how.resize(part))
-    bound = np.array(view_bounds(how, size))
-    error = PIXEL_ROUNDING * np.array(lengths) + SHORTEST / bound
-    return Prepared(id, bytes, size, torch.cat(inputs).numpy(), bound, error)
+    parts = [find_view(name)(image[None]) for name in how.views]
+    inputs = torch.cat([how.resize(part, dtype=precision) for part in parts]).numpy()
+    bound, error = np.array(view_bounds(how, size)), np.array(view_errors(how, size))
+    return Prepared(id, bytes, size, inputs, bound, error)
 
 
 def embed_prepared(metric: EmbeddingMetric, prepared: Sequence[Prepared]) -> list[ImageRow]:
     """The rows of ``prepared``, which go through the network in one batch.
 
     The same embeddings as ``metric.embed`` of each view, up to float rounding, which
-    ``metric.feature_error`` covers: a network rounds otherwise in a batch of another size.
+    ``metric.float_error`` covers: a network rounds otherwise in a batch of another size.
     """
     if not prepared:
         return []
@@ -93,3 +98,21 @@ def view_bounds(how: Preparation, size: tuple[int, int]) -> tuple[float, ...]:
     so the metric's bound at the size of the view holds for the image.
     """
     return tuple(how.bound * how.resize.norm(find_view(name).size(size)) for name in how.views)
+
+
+@lru_cache(maxsize=4096)
+def view_errors(how: Preparation, size: tuple[int, int]) -> tuple[float, ...]:
+    """What rounding can do to each view's embedding, and :data:`SHORTEST`, in pixel units.
+
+    As :func:`percert.certify.embed.embed` has it; a view takes pixels as they are.
+    """
+    sizes = [find_view(name).size(size) for name in how.views]
+    bounds = view_bounds(how, size)
+    if how.network_error is None:
+        assumed = [ASSUMED_PIXEL_ERROR * math.sqrt(3 * height * width) for height, width in sizes]
+        return tuple(error + SHORTEST / bound for error, bound in zip(assumed, bounds, strict=True))
+    unit = UNIT[getattr(torch, how.precision)]
+    return tuple(
+        (how.resize.rounding(view, unit) + how.network_error + SHORTEST) / bound
+        for view, bound in zip(sizes, bounds, strict=True)
+    )

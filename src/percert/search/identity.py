@@ -1,7 +1,7 @@
 """Which metric a store's embeddings are from: they mean nothing under another."""
 
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -77,7 +77,14 @@ def parse_metric_id(text: str) -> MetricId:
 
 
 def check_same_metric(stored: MetricId, given: MetricId, store: str) -> None:
-    """Raise ``ValueError``, with both hashes, unless the two are the same."""
+    """Raise ``ValueError``, with both hashes, unless the two are the same.
+
+    The one given may be more exact, for embeddings are taken as they are stored: float64 where a
+    store was made in float32, with less error to allow for.
+    """
+    exact = given.precision in (stored.precision, "float64")
+    if exact and given.feature_error <= stored.feature_error:
+        given = replace(given, precision=stored.precision, feature_error=stored.feature_error)
     if stored == given:
         return
     if (stored.name, stored.weights) != (given.name, given.weights):

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from percert.certify.copies import copies_of_features
-from percert.certify.features import ROUNDING, PixelFeatures
+from percert.certify.features import PixelFeatures, arithmetic
 from percert.lipschitz.bound import LipschitzBound
 from percert.metrics.embedding import SHORTEST
 from percert.search.exact import Block, Queries, row_norms
@@ -148,7 +148,7 @@ def radii_of_both(first: Moving, second: Moving, threshold: float, stored: Store
 def _features(moving: Moving, index: Tensor, stored: Stored) -> PixelFeatures:
     """Rows in pixel units, each divided by its own bound (see ``certify.pixel_features``)."""
     bound = moving.bound[index].double()
-    relative = stored.feature_error + STORED_ROUNDING + ROUNDING
+    relative = stored.feature_error + STORED_ROUNDING + arithmetic(moving.h.shape[1])
     largest = float(bound.max())
     h = moving.h[index].double() / bound[:, None]
     constant = stored.constant / largest

@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
-from percert.certify.features import ROUNDING, PixelFeatures
+from percert.certify.features import PixelFeatures
 from percert.certify.nearest import least_radius
 from percert.certify.turning import angle, cosine_distance, turn
 from percert.certify.twoafc import plane_radius
@@ -85,7 +85,7 @@ def pair_radii(query: PixelFeatures, first: PixelFeatures, rival: PixelFeatures)
     """
     u = first.directions - rival.directions
     margin = (query.vectors * u).sum(1)
-    u_k = (u[:, : query.h.shape[1]].square().sum(1) + GRAM).sqrt()
+    u_k = (u[:, : query.h.shape[1]].square().sum(1) + max(GRAM, 4 * query.rounding)).sqrt()
     return plane_radius(query, margin, u_k, u_k.new_tensor(2 * tilt(rival)))
 
 
@@ -128,9 +128,11 @@ def _together(
         far = torch.hypot((rows + g[:, None]).norm(dim=2), g_last[:, None] + last)
     theta = 2 * torch.atan2((2 * distance).sqrt(), far)
     slack = 2 * tilt(stored_features(near.h[0, :1], stored.constant, stored.feature_error))
-    turned = (turn(query, query.moved(eps)) + slack / 2 + ROUNDING)[:, None]
-    lower = cosine_distance((theta - turned).clamp_min(0))
-    upper = cosine_distance((theta + turned).clamp_max(torch.pi))
+    turned = (turn(query, query.moved(eps)) + slack / 2 + query.rounding)[:, None]
+    # As certify.distance has it.
+    lower = cosine_distance((theta - turned).clamp_min(0)) * (1 - 4 * query.rounding)
+    upper = cosine_distance((theta + turned).clamp_max(torch.pi)) * (1 + 4 * query.rounding)
+    upper = upper.clamp_max(2)
 
     leads = torch.from_numpy(near.leads)[index, :lead]
     first = rows.gather(1, leads[:, :, None].expand(-1, -1, width))
@@ -138,12 +140,12 @@ def _together(
     margin = s.gather(1, leads)[:, :, None] - s[:, None]
     length = 1 - last.square()
     square = length.gather(1, leads)[:, :, None] + length[:, None] - 2 * first @ rows.mT
-    u_k = (square.clamp_min(0) + GRAM).sqrt()
+    u_k = (square.clamp_min(0) + max(GRAM, 4 * query.rounding)).sqrt()
     # The queries come last where certificates take one radius for each.
     xi = u_k.new_tensor(slack)
     radii = plane_radius(query, margin.movedim(0, 2), u_k.movedim(0, 2), xi).movedim(2, 0)
     end = torch.from_numpy(near.count)[index] - 1
-    gap = theta.gather(1, end[:, None]) - theta.gather(1, leads) - ROUNDING
+    gap = theta.gather(1, end[:, None]) - theta.gather(1, leads) - query.rounding
     ends = least_radius(query, gap.T, slack).T
     complete = torch.from_numpy(near.complete)[index]
     return _Rows(

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from percert.certify.distance import distance_of_features
-from percert.certify.features import ROUNDING, PixelFeatures, pixel_features
+from percert.certify.features import PixelFeatures, pixel_features
 from percert.certify.nearest import least_radius
 from percert.certify.turning import angle, reach
 from percert.certify.twoafc import plane_radius
@@ -65,12 +65,12 @@ def rival_radii(query: PixelFeatures, rows: PixelFeatures, rivals: PixelFeatures
         + others[:, :width].square().sum(1)
         - 2 * g[:, :width] @ others[:, :width].T
     )
-    u_k = (square.clamp_min(0) + GRAM).sqrt()
+    u_k = (square.clamp_min(0) + max(GRAM, 4 * query.rounding)).sqrt()
     between = plane_radius(query, margin.flatten(), u_k.flatten(), u_k.new_tensor(xi)).view(shape)
     upright, rival_upright = has_direction(rows)[:, None], has_direction(rivals)
     if bool(upright.all()) and bool(rival_upright.all()):
         return between
-    slack = xi + ROUNDING
+    slack = xi + query.rounding
     nearer = query.budget(reach(query, FLAT_ANGLE - angle(query.directions, g) - slack))
     farther = query.budget(reach(query, angle(query.directions, others) - FLAT_ANGLE - slack))
     against_flat = torch.where(upright, nearer[:, None], 0.0)
@@ -93,11 +93,11 @@ def least_beyond(query: PixelFeatures, rows: PixelFeatures, theta: float) -> Vec
         return torch.zeros(len(rows.h), dtype=torch.float64)
     xi = 2 * tilt(rows)
     gap = theta - angle(query.directions, rows.directions)
-    apart = least_radius(query, gap - ROUNDING, xi)
+    apart = least_radius(query, gap - query.rounding, xi)
     upright = has_direction(rows)
     if bool(upright.all()):
         return apart
-    from_flat = torch.full_like(gap, theta - FLAT_ANGLE - xi - ROUNDING)
+    from_flat = torch.full_like(gap, theta - FLAT_ANGLE - xi - query.rounding)
     return torch.where(upright, apart, query.budget(reach(query, from_flat)))
 
 

@@ -13,6 +13,7 @@ from percert.images import ImageError
 from percert.search.decode import Encoded, read_source
 from percert.search.embed_views import embed_prepared, preparation, prepare_image, view_bounds
 from percert.search.prune import find_missing
+from percert.search.rivals import STORED_ROUNDING
 from percert.search.rows import files_schema, images_schema
 from percert.search.sources import Source, key_path
 
@@ -162,10 +163,9 @@ def _again(store: "Store", count: int) -> tuple[int, list[str]]:
         stored = stored.reshape(fresh.h.shape)
         gap = np.linalg.norm(fresh.h.astype(np.float64) - stored, axis=1)
         embedded += 1
-        # Either may be off by the metric's feature error, and by the rounding of the pixels.
-        room = 2 * (
-            metric.feature_error * np.linalg.norm(stored, axis=1) + fresh.pixel_error * fresh.bound
-        )
+        # Either may be off by the metric's float error, and was stored as float32.
+        share = metric.feature_error + STORED_ROUNDING
+        room = 2 * (share * np.linalg.norm(stored, axis=1) + fresh.pixel_error * fresh.bound)
         if (gap > room).any():
             moved.append(row["path"])
     return embedded, list(_named("{} has another embedding than the one stored", moved))

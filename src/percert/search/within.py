@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from percert.certify.copies import copies_of_features
-from percert.certify.features import ROUNDING, PixelFeatures
+from percert.certify.features import PixelFeatures
 from percert.certify.turning import cosine_distance, threshold_angle, turn
 from percert.check import check_budget
 from percert.search.exact import make_queries
@@ -101,7 +101,7 @@ def _farthest(query: PixelFeatures, threshold: float, eps: float, stored: Stored
     if not bool(has_direction(query)):
         return 2.0
     rows = stored_features(query.h[:1] * 0 + 1, stored.constant, stored.feature_error)
-    turned = float(turn(query, query.moved(eps))) + 2 * tilt(rows) + 2 * ROUNDING
+    turned = float(turn(query, query.moved(eps))) + 2 * tilt(rows) + 2 * query.rounding
     theta = threshold_angle(threshold) + turned
     if theta >= math.pi:
         return 2.0

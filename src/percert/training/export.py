@@ -1,5 +1,6 @@
 """``percert export``: a metric of one's own as files that others can use."""
 
+import copy
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -56,7 +57,6 @@ metric = percert.create_metric("hf-hub:OWNER/NAME")  # or the path of this folde
 | weights | `{weights_file}`, {parameters:,} values, float32 |
 | sha256 over the weights | `{weights}` |
 | resize to the network | {resize}; its exact norm is part of every radius |
-| float error allowed for | {feature_error:g} of an embedding's length |
 {trained}
 Check it before you trust it: `percert audit network .` computes every layer's bound anew.
 """
@@ -114,7 +114,6 @@ def _read(model: str) -> tuple[EmbeddingMetric, ModelCard]:
         name=model,
         shape=shape,
         weights=weights_hash(metric.network),
-        feature_error=metric.feature_error,
         copy_threshold=metric_card(model).copy_threshold,
     )
     return metric, card
@@ -125,7 +124,8 @@ class _Embed(nn.Module):
 
     def __init__(self, metric: EmbeddingMetric) -> None:
         super().__init__()
-        folded: Any = fold(metric)
+        # In float32, as other tools expect it.
+        folded: Any = fold(copy.deepcopy(metric).float())
         self.network = folded.network
 
     def forward(self, images: Tensor) -> Tensor:
@@ -171,6 +171,5 @@ def _readme(card: ModelCard, network: nn.Module, licence: str) -> str:
         parameters=sum(value.numel() for value in network.state_dict().values()),
         weights=card.weights,
         resize=card.shape.resize,
-        feature_error=card.feature_error,
         trained="".join(f"| {key} | {value} |\n" for key, value in card.trained.items()),
     )

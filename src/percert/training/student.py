@@ -56,7 +56,7 @@ def student_from(folder: Path, name: str) -> tuple[Student, NetworkShape]:
 
     metric = load_exported(folder)
     shape = read_config(folder).shape
-    network = metric.network.requires_grad_(True)
+    network = metric.network.float().requires_grad_(True)
     assert isinstance(network, LipschitzNetwork)  # what build_network gives
     network.name = name
     return Student(network, shape), shape
