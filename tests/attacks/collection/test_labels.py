@@ -44,8 +44,8 @@ def test_columns_can_be_named_and_targets_come_along(tmp_path: Path) -> None:
     [
         ("", "expected a CSV file with a header and rows"),
         ("image,label\n", "found no rows"),
-        ("a,b\n1,2\n", "no column 'image' or 'imageid'; name yours with --image-column"),
-        ("image,b\nx.png,2\n", "no column 'label' or 'truelabel'; name yours with --label-column"),
+        ("a,b\n1,2\n", "no column 'image' or 'imageid'; name yours with image_column"),
+        ("image,b\nx.png,2\n", "no column 'label' or 'truelabel'; name yours with label_column"),
         ("image,label\nx.png,cat\n", "x.png: expected a label that is an integer, found 'cat'"),
         ("image,label\nx.png,1\nx.png,2\n", "two rows for the image 'x.png'"),
         ("image,label\nq.png,1\n", "'q.png' in the column 'image', the images such as 'x.png'"),
@@ -88,7 +88,7 @@ def test_labels_are_found_to_count_from_0_or_1(labels, probe: Probe, base: int) 
 
 
 def test_a_base_that_is_a_guess_is_said_and_one_given_is_taken() -> None:
-    assert "--labels-from decides" in number_labels(labelled(2, 3), seen(5, 0, 0)).warnings[0]
+    assert "labels_from decides" in number_labels(labelled(2, 3), seen(5, 0, 0)).warnings[0]
     given = number_labels(labelled(2, 3), seen(5, 0, 0), "1")
     assert [item.label for item in given.items] == [1, 2]
     assert given.warnings == []
