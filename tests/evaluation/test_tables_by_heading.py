@@ -4,23 +4,20 @@ All values differ, so that no two columns, rows or names can change places unsee
 """
 
 import pytest
+from tests.evaluation import distinct
+from tests.evaluation.distinct import detector, scores, spread
 from tests.reports.tables import said, tables_of
 
-from percert.evaluation.attack_evaluation import AttackEvaluation
 from percert.evaluation.attack_report import attack_sections
 from percert.evaluation.attack_run_report import _numbers
-from percert.evaluation.attack_settings import Ablation
-from percert.evaluation.attack_tables import AttackNumbers, Spread
-from percert.evaluation.copies_attacked import AttackedRate, AttackedRates
-from percert.evaluation.copies_rates import CertifiedRate
+from percert.evaluation.attack_tables import AttackNumbers
 from percert.evaluation.copies_report import copies_sections
-from percert.evaluation.copies_result import CopiesPlan, DetectorResult, EditResult
+from percert.evaluation.copies_result import CopiesPlan
 from percert.evaluation.defence_report import defence_sections
 from percert.evaluation.defence_survival import Point, Survival
 from percert.evaluation.proposition import Violations, violations_table
 from percert.evaluation.retrieval import RetrievalScore
 from percert.evaluation.retrieval_report import scores_table
-from percert.evaluation.copies_point import OperatingPoint
 from percert.evaluation.saliency_report import saliency_section
 from percert.evaluation.stability_report import Moved, moved_table
 from percert.evaluation.transfer import Transfer
@@ -32,43 +29,13 @@ from percert.evaluation.twoafc_report import (
     groups_table,
     natural_table,
 )
-from percert.evaluation.twoafc_scores import AttackedScore, CertifiedScore, TwoAFCScores
 
 PNG = b"\x89PNG"
 
 
-def spread(start):
-    """Numbers that all differ: count, mean, least, lower, median, upper, most."""
-    return Spread(9, start + 2, start, start + 1, start + 3, start + 5, start + 8)
-
-
-def attack(name, start):
-    return AttackNumbers(
-        attack=name,
-        attacked=int(start),
-        success=start / 1000,
-        success_8bit=start / 2000,
-        distances={"l2": spread(start), "dists": spread(start + 100)},
-        effort={"seconds": start + 10, "cpu_seconds": start + 20, "model_calls": start + 30},
-        seconds=start + 400,
-    )
-
-
 @pytest.fixture(scope="module")
 def evaluation():
-    ours, theirs = attack("ours", 210.0), attack("theirs", 620.0)
-    ratios = {"images": 7.0, "l2": 0.11, "dists": 0.22}
-    return AttackEvaluation(
-        rows=[],
-        distances=("l2", "dists"),
-        over="success_8bit",
-        own=[ours, theirs],
-        shared_on=["a.png"],
-        shared=[attack("ours", 30.0)],
-        baseline="theirs",
-        ratios={"ours": ratios | {"seconds": 0.33, "cpu_seconds": 0.44, "model_calls": 0.55}},
-        ablations=[Ablation("pgd", "steps", ((10, "ours"), (40, "theirs")))],
-    )
+    return distinct.evaluation()
 
 
 OWN = {"attack": "ours", "images": "210", "success": "21.0 %", "8-bit success": "10.5 %"}
@@ -140,8 +107,8 @@ def _saliency_distances():
 
 
 def test_copies():
-    first = _detector("ours", 0.0, proven=True)
-    second = _detector("phash", 0.04, proven=False)
+    first = detector("ours", 0.0, proven=True)
+    second = detector("phash", 0.04, proven=False)
     plan = CopiesPlan(edits=())
     rates, proven, evasion, collision, edits = map(
         said, tables_of(copies_sections([first, second], plan, PNG, PNG))
@@ -165,49 +132,6 @@ def test_copies():
         {"edit": "crop", "ours": "0.151", "phash": "0.191"},
         {"edit": "swirl (hard)", "ours": "0.251", "phash": "0.291"},
     ]
-
-
-def _detector(name, more, *, proven):
-    certified = [CertifiedRate(1.0, 48.2, 0.301), CertifiedRate(2.0, None, 0.201)]
-    return DetectorResult(
-        name=name,
-        certifiable=proven,
-        threshold=0.401 + more,
-        auto=None,
-        fpr_found=0.0021,
-        natural=0.501 + more,
-        certified=certified if proven else [],
-        points=[
-            OperatingPoint(fpr=0.001, threshold=0.1, fpr_found=0.0005, tpr=0.701),
-            OperatingPoint(fpr=0.01, threshold=0.2, fpr_found=0.005, tpr=0.801),
-        ],
-        micro_average_precision=0.601,
-        edits=[
-            EditResult("crop", "geometry", False, 0.151 + more, []),
-            EditResult("swirl", "geometry", True, 0.251 + more, []),
-        ],
-        evasion=_attacked(0.01),
-        collision=_attacked(0.02),
-        roc=[(0.0, 0.0), (1.0, 1.0)],
-        copies=40,
-        negatives=50,
-        seconds=1.0,
-    )
-
-
-def _attacked(more):
-    return AttackedRates(
-        photographs=3,
-        pairs=4,
-        edits=["crop"],
-        steps=5,
-        threshold=0.4,
-        natural=0.901 + more,
-        budgets=[
-            AttackedRate(1.0, 48.2, 0.801 + more, 0.601 + more, 1.1, 0.701 + more),
-            AttackedRate(2.0, None, 0.501 + more, 0.301 + more, 2.1, 0.401 + more),
-        ],
-    )
 
 
 def test_defences():
@@ -281,24 +205,6 @@ def test_stability():
     ]  # fmt: skip
 
 
-def scores(name, start):
-    return TwoAFCScores(
-        name=name,
-        triplets=int(start),
-        natural=start / 100,
-        ties=3,
-        radius_median=start + 0.5,
-        certified=[
-            CertifiedScore(0.5, start / 101, start / 102),
-            CertifiedScore(1.0, start / 103, start / 104),
-        ],
-        attacked=[
-            AttackedScore("l2", 1.0, {"pgd": start / 105, "apgd": start / 106}, start / 107, 0.01),
-            AttackedScore("linf", 8 / 255, {"pgd": start / 108}, start / 109, 0.02),
-        ],
-    )
-
-
 def test_twoafc():
     whole, group = scores("all", 60.0), scores("blur", 30.0)
     assert said(natural_table([whole, group]))[0] == {
@@ -318,9 +224,7 @@ def test_twoafc():
         {"triplets": "blur", "l2 1": "28.04", "linf 8/255": "27.52"},
     ]
     row = {"attack": "pgd", "attacked": True, "seconds": 2.0, "model_calls": 30.0}
-    assert said(effort_table([row])) == [
-        {"attack": "pgd", "s/triplet": "2", "calls/triplet": "30"}
-    ]
+    assert said(effort_table([row])) == [{"attack": "pgd", "s/triplet": "2", "calls/triplet": "30"}]
 
 
 def test_twoafc_of_several_metrics():

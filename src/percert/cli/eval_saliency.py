@@ -1,6 +1,8 @@
 """``percert eval saliency``: how far attacks move what people look at."""
 
-from typing import Annotated
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -17,6 +19,9 @@ from percert.cli.failure import one_line_errors
 from percert.cli.needs import needs
 from percert.cli.options import DeviceOption, JsonOption
 from percert.cli.output import say, show_table
+
+if TYPE_CHECKING:
+    from percert.evaluation.attack_tables import AttackNumbers
 
 
 @one_line_errors
@@ -54,7 +59,6 @@ def eval_saliency(
     from percert.device import resolve_device
     from percert.evaluation.attack_tables import as_json as plain
     from percert.evaluation.attack_tables import number_attacks
-    from percert.evaluation.attack_words import number, title
     from percert.evaluation.saliency import DISTANCES, saliency_distances
     from percert.evaluation.saliency_maps import create_saliency
     from percert.evaluation.saliency_report import lead, saliency_pictures, saliency_section
@@ -92,6 +96,13 @@ def eval_saliency(
     evaluation.finish("saliency", answer, as_json=as_json)
     if as_json:
         return
+    _show(entries, out)
+
+
+def _show(entries: "Mapping[str, Sequence[AttackNumbers]]", out: Path) -> None:
+    from percert.evaluation.attack_words import number, title
+    from percert.evaluation.saliency import DISTANCES
+
     for name, some in entries.items():
         say(f"{name}:")
         show_table(

@@ -1,6 +1,8 @@
 """``percert eval transfer``: whether attacked images fool other classifiers too."""
 
-from typing import Annotated
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -17,6 +19,9 @@ from percert.cli.failure import complain, one_line_errors
 from percert.cli.needs import needs
 from percert.cli.options import DeviceOption, JsonOption
 from percert.cli.output import say, show_table
+
+if TYPE_CHECKING:
+    from percert.evaluation.transfer import Transfer
 
 
 @one_line_errors
@@ -98,16 +103,21 @@ def eval_transfer(
     evaluation.finish("transfer", answer, as_json=as_json)
     if as_json:
         return
+    _show(entries, models, out)
+
+
+def _show(entries: "list[Transfer]", models: Iterable[str], out: Path) -> None:
+    names = list(models)
+    by_key = {(entry.attack, entry.model): entry for entry in entries}
     show_table(
-        [("attack", "left"), ("made against", "left"), *((name, "right") for name in models)],
+        [("attack", "left"), ("made against", "left"), *((name, "right") for name in names)],
         [
             [
                 attack,
-                next(e.source for e in entries if e.attack == attack),
+                by_key[attack, names[0]].source,
                 *(
-                    "-" if e.share is None else f"{e.share:.2f} of {e.right}"
-                    for e in entries
-                    if e.attack == attack
+                    "-" if entry.share is None else f"{entry.share:.2f} of {entry.right}"
+                    for entry in (by_key[attack, name] for name in names)
                 ),
             ]
             for attack in dict.fromkeys(entry.attack for entry in entries)

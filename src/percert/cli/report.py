@@ -1,7 +1,8 @@
 """``percert report``: several runs side by side, in one file."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -9,6 +10,9 @@ from percert.cli.failure import one_line_errors
 from percert.cli.needs import needs
 from percert.cli.options import JsonOption
 from percert.cli.output import emit_json, say, show_table
+
+if TYPE_CHECKING:
+    from percert.reports.report_runs import Run
 
 
 @one_line_errors
@@ -48,9 +52,13 @@ def report(
     if as_json:
         emit_json({"out": str(out), **joined.answer})
         return
+    _show(joined.runs, out)
+
+
+def _show(runs: "Sequence[Run]", out: Path) -> None:
     show_table(
         [("run", "left"), ("command", "left"), ("records", "right")],
-        [[run.name, run.verb, str(len(run.rows))] for run in joined.runs],
+        [[run.name, run.verb, str(len(run.rows))] for run in runs],
     )
     say("")
     say(f"Written to {out}")

@@ -168,6 +168,10 @@ def dro(
             }
         )
         return
+    _show(rows, out)
+
+
+def _show(rows: list[dict[str, Any]], out: Path) -> None:
     show_table(
         [("model", "right"), ("loss", "right"), ("clean accuracy", "right"), ("s", "right")],
         [

@@ -1,0 +1,168 @@
+"""Every table of the audit of groups says under each heading what was computed of that name.
+
+All values differ, so that no two columns, rows or names can change places unseen.
+"""
+
+import numpy as np
+import pandas as pd
+import pytest
+from tests.reports.tables import rows_by_heading, said, tables_of
+
+from percert.cli import audit_groups_show
+from percert.fairness.audit import AuditSettings, GroupAudit, ModelLine
+from percert.fairness.compare import Power, SlopeComparison
+from percert.fairness.covariance import COVARIANCES
+from percert.fairness.groups import GroupTable, LeftOut
+from percert.fairness.line import GroupLine
+from percert.fairness.measures import Measure
+from percert.fairness.report import _groups
+from percert.fairness.report_tables import (
+    comparison_table,
+    covariances_section,
+    lines_table,
+    measures_section,
+    slopes_table,
+)
+from percert.fairness.result import TestResult as Result  # pytest collects what begins with Test
+
+FIRST, SECOND = list(COVARIANCES)[:2]
+
+
+def result(name, start, interval=(-0.25, 0.35)):
+    return Result(
+        name=name, statistic=start + 0.1, df=(1, start + 30), p_value=start / 100,
+        effect=start + 0.4, effect_name="slope", interval=interval, null="null", may="may",
+        may_not="may not",
+    )  # fmt: skip
+
+
+def line(model, slope, covariance=FIRST, p_holm=0.77):
+    fitted = GroupLine(
+        covariance=covariance, slope=slope, intercept=0.9, interval=(slope - 1, slope + 2),
+        r2=0.66, test=result("F", 3.0), cooks=np.array([0.125, 0.5]), between=0.0444,
+    )  # fmt: skip
+    return ModelLine(model, "ours", "gdp", fitted, p_holm)
+
+
+@pytest.fixture(scope="module")
+def audit():
+    groups = pd.Index(["DEU", "FRA"], name="group")
+    table = GroupTable(
+        n=pd.Series([1200, 34], groups),
+        accuracy=pd.DataFrame({"a": [0.81, 0.62], "b": [0.71, 0.52]}, groups),
+        attributes=pd.DataFrame({"gdp": [9.5, 8.25]}, groups),
+        left_out=(LeftOut("ITA", 7, "fewer than 10 images"),),
+    )
+    measure = Measure("worst_group_accuracy", 0.62, (0.51, 0.73), 0.0, "FRA", "the lowest")
+    return GroupAudit(
+        table=table,
+        sets=("ours",),
+        lines=(line("a", 0.1), line("b", 0.3, p_holm=0.01)),
+        comparisons={},
+        measures={"a": [measure]},
+        notes=(),
+        settings=AuditSettings(covariances=(FIRST,)),
+    )
+
+
+@pytest.fixture(scope="module")
+def comparison():
+    return SlopeComparison(
+        name="ours", other="theirs", models=(5, 6), mean=(0.1, 0.2), sd=(0.3, 0.4),
+        magnitude=False, paired=result("paired t", 1.0), welch=result("Welch", 2.0, (0.5, 0.75)),
+        permutation=result("permutation", 3.0, None),
+        power=Power(**dict.fromkeys(Power.__dataclass_fields__, 0.5)),
+    )  # fmt: skip
+
+
+LINE = {
+    "model": "a", "covariance": FIRST, "slope": "+0.1000", "F": "3.100", "df": "1, 33",
+    "p": "0.03", "p, Holm": "0.77",
+}  # fmt: skip
+
+
+def test_lines(audit):
+    first, second = said(lines_table(audit.lines, 0.95))
+    assert first == LINE | {"95% interval": "-0.9000 to +2.1000", "R²": "0.660", "τ": "0.0444"}
+    assert (second["model"], second["slope"], second["p, Holm"]) == ("b", "+0.3000", "0.01")
+
+
+def test_slopes(audit):
+    assert said(slopes_table(audit, "gdp")) == [
+        {"set": "ours", "covariance": FIRST, "models": "2", "mean slope": "+0.2000",
+         "sd": "0.1414", "min": "+0.1000", "median": "+0.2000", "max": "+0.3000",
+         "p < 0.05": "50%"}
+    ]  # fmt: skip
+
+
+TESTS = [
+    {"test": "paired t", "statistic": "1.1", "df": "1, 31", "p": "0.01"},
+    {"test": "Welch", "statistic": "2.1", "df": "1, 32", "p": "0.02"},
+    {"test": "permutation", "statistic": "3.1", "df": "1, 33", "p": "0.03"},
+]
+
+
+def test_comparison(comparison):
+    table = comparison_table(comparison)
+    effects = ["1.400", "2.400", "3.400"]
+    intervals = ["-0.2500 to +0.3500", "+0.5000 to +0.7500", ""]
+    assert said(table) == [
+        test | {"effect": effect, "interval of the difference": interval}
+        for test, effect, interval in zip(TESTS, effects, intervals, strict=True)
+    ]
+    assert "Means +0.1000 (ours, sd 0.3000, 5 models) and +0.2000 (theirs" in table.caption
+
+
+def test_measures(audit):
+    assert said(tables_of([measures_section(audit)])[0]) == [
+        {"model": "a", "measure": "worst group accuracy (FRA)", "value": "0.6200",
+         "95% bootstrap interval": "0.5100 to 0.7300", "if all were alike": "0",
+         "what it is": "the lowest"}
+    ]  # fmt: skip
+
+
+def test_covariances(audit):
+    known = COVARIANCES[FIRST]
+    assert said(tables_of([covariances_section(audit)])[0]) == [
+        {"covariance": FIRST, "formula": known.formula, "assumes that": known.assumes,
+         "else": known.caution}
+    ]  # fmt: skip
+
+
+def test_groups(audit):
+    groups, left_out = map(said, tables_of([_groups(audit, None)]))
+    assert groups == [  # by the attribute
+        {"group": "FRA", "images": "34", "mean accuracy, 2 models": "0.5700", "gdp": "8.25",
+         "Cook's distance": "0.500"},
+        {"group": "DEU", "images": "1,200", "mean accuracy, 2 models": "0.7600", "gdp": "9.5",
+         "Cook's distance": "0.125"},
+    ]  # fmt: skip
+    assert left_out == [{"group": "ITA", "images": "7", "left out because": "fewer than 10 images"}]
+
+
+def test_the_terminal(audit, comparison, monkeypatch):
+    tables = []
+    monkeypatch.setattr(
+        audit_groups_show,
+        "show_table",
+        lambda columns, rows: tables.append(rows_by_heading(columns, rows)),
+    )
+    shown = GroupAudit(**{**vars(audit), "comparisons": {"gdp": comparison}})
+    audit_groups_show.show_audit(shown)
+    groups, lines, slopes, tests, measures = tables
+    assert groups == [
+        {"group": "DEU", "n": "1200", "gdp": "9.5", "a": "0.8100", "b": "0.7100"},
+        {"group": "FRA", "n": "34", "gdp": "8.25", "a": "0.6200", "b": "0.5200"},
+    ]
+    assert lines[0] == LINE | {"interval": "-0.9000 to +2.1000", "R2": "0.660"}
+    assert slopes == [
+        {"set": "ours", "covariance": FIRST, "models": "2", "mean slope": "+0.2000",
+         "sd": "0.1414", "p < 0.05": "50%"}
+    ]  # fmt: skip
+    assert tests == [
+        test | {"effect": effect} for test, effect in zip(TESTS, ["1.4", "2.4", "3.4"], strict=True)
+    ]
+    assert measures == [
+        {"model": "a", "measure": "worst_group_accuracy (FRA)", "value": "0.6200",
+         "interval": "0.5100 to 0.7300"}
+    ]  # fmt: skip
