@@ -314,7 +314,7 @@ def test_the_login_leaves_a_cookie_that_does_not_hold_the_token(serve):
 
 
 def test_a_short_token_is_refused(serve):
-    with pytest.raises(ValueError, match=r"--token: expected at least 12 characters, found 5"):
+    with pytest.raises(ValueError, match=r"^token: expected at least 12 characters, found 5"):
         serve(token="short")
 
 

@@ -159,7 +159,7 @@ def test_only_loopback_needs_no_token():
     for host in ("127.0.0.1", "localhost", "::1"):
         check_host(host, None)
     for host in ("0.0.0.0", "::", "192.168.1.5", "example.org"):
-        with pytest.raises(ValueError, match=f"--host {re.escape(host)}: others can reach it"):
+        with pytest.raises(ValueError, match=f"host {re.escape(host)}: others can reach it"):
             check_host(host, None)
         check_host(host, TOKEN)
 

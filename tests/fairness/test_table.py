@@ -127,7 +127,9 @@ def test_small_groups_are_left_out_and_listed():
 
 def test_a_group_without_attribute_is_an_error_unless_told_otherwise():
     frame = predictions({"x": 60, "y": 55})
-    with pytest.raises(ValueError, match=r"1 groups have no attribute: 'y'.*--drop-missing"):
+    with pytest.raises(
+        ValueError, match=r"1 groups have no attribute: 'y'.*leave them out with drop_missing"
+    ):
         group_table(frame, attributes(x=1.0))
     with pytest.raises(ValueError, match="have no attribute: 'y'"):
         group_table(frame, attributes(x=1.0, y=float("nan")))

@@ -11,6 +11,7 @@ from fastapi import Depends, File, Form, UploadFile
 
 from percert.app.bench import Bench
 from percert.app.limits import Limits
+from percert.app.refusal import in_fields
 from percert.app.uploads import Upload, upload_of
 from percert.extras import install_extra
 from percert.fairness.covariance import COVARIANCES
@@ -114,7 +115,7 @@ def audit(bench: Bench, question: AuditQuestion) -> "GroupAudit":
                 _table(question.attributes, folder, "b", limits), question.attribute
             )
         except ValueError as error:
-            raise ValueError(_without(str(error), folder, question)) from None
+            raise ValueError(_without(in_fields(error), folder, question)) from None
     for what, most in (("group", limits.groups), ("model", limits.models)):
         found = predictions[what].nunique()
         if found > most:
@@ -175,4 +176,4 @@ def _without(message: str, folder: Path, question: AuditQuestion) -> str:
     """The message with the client's names in place of the server's paths."""
     for place, upload in (("a", question.predictions), ("b", question.attributes)):
         message = message.replace(str(folder / place / "predictions.csv"), upload.name)
-    return message.replace("--attribute to", "an attribute to")
+    return message

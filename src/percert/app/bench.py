@@ -15,7 +15,7 @@ import torch
 
 from percert.app.limits import Limits
 from percert.app.loaded import Loaded
-from percert.app.refusal import Refused
+from percert.app.refusal import Refused, in_fields
 
 #: What ends a computation that goes on; where nothing does, it is passed over.
 STOP = "stop"
@@ -79,7 +79,7 @@ def _compute(bench: Bench, function: Callable[..., Any], arguments: tuple[Any, .
     except Refused as error:
         bench.tell(REFUSED, error.status, error.reason)
     except ValueError as error:
-        bench.tell(REFUSED, 422, str(error))
+        bench.tell(REFUSED, 422, in_fields(error))
     except Exception as error:  # noqa: BLE001  # a defect: the server logs it, and the worker stays
         if _is_memory(error):
             bench.tell(REFUSED, 413, TOO_LARGE)

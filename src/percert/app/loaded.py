@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from torch import nn
 
 from percert.app.refusal import Refused
+from percert.arguments import Argument, ArgumentError
 from percert.metrics.catalog import CATALOG, create_metric, metric_card, unknown_metric
 from percert.metrics.embedding import EmbeddingMetric
 from percert.metrics.metric import Metric, MetricCard
@@ -171,7 +172,7 @@ def readable_store() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if isinstance(error, Refused) or type(error) is ValueError:
+        if isinstance(error, Refused) or type(error) in (ValueError, ArgumentError):
             raise
         _log.warning("the store cannot be read: %s", error)
         raise Refused(503, "The store cannot be read now; the server's log says why.") from error
@@ -194,12 +195,14 @@ def name_classifiers(specs: Sequence[str], weights: Sequence[Path]) -> dict[str,
     {'mine': Classifier(spec='cards/mine.toml', weights=None)}
     """
     if len(weights) > len(specs):
-        raise ValueError(f"--weights: {len(weights)} files for {len(specs)} classifiers")
+        raise ArgumentError(
+            Argument("weights"), f": {len(weights)} files for {len(specs)} classifiers"
+        )
     files: list[Path | None] = [*weights, *[None] * (len(specs) - len(weights))]
     found: dict[str, Classifier] = {}
     for spec, file in zip(specs, files, strict=True):
         name = Path(spec).stem if spec.endswith(".toml") else spec
         if name in found:
-            raise ValueError(f"--model: {name} is given twice")
+            raise ArgumentError(Argument("model"), f": {name} is given twice")
         found[name] = Classifier(spec, file)
     return found

@@ -9,6 +9,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import Scope
 
 from percert.app.templates import render
+from percert.arguments import ArgumentError
 
 API = "/api/"
 STOPPING = "The server is stopping."
@@ -23,6 +24,25 @@ class Refused(Exception):
         super().__init__(status, reason)
         self.status = status
         self.reason = reason
+
+
+#: What the page calls arguments of the library, and programs that fill in its fields.
+FIELDS = {
+    "attribute": "an attribute",
+    "drop_missing": '"Leave out groups without an attribute" (drop_missing)',
+}
+
+
+def in_fields(error: ValueError) -> str:
+    """What ``error`` says, arguments of the library by what a form calls them.
+
+    >>> from percert.arguments import Argument
+    >>> in_fields(ArgumentError("expected ", Argument("attribute"), " to name a column"))
+    'expected an attribute to name a column'
+    """
+    if isinstance(error, ArgumentError):
+        return error.wording.said(lambda name: FIELDS.get(name, name))
+    return str(error)
 
 
 class Problem(BaseModel):

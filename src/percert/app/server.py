@@ -36,6 +36,7 @@ from percert.app.secure_headers import SecureHeaders
 from percert.app.streams import Streams
 from percert.app.unfailing import Unfailing
 from percert.app.work_folder import work_folder
+from percert.arguments import Argument, ArgumentError
 
 #: Seconds that requests and worker processes are given to end when the server stops.
 STOPPING = 3.0
@@ -64,8 +65,9 @@ def create_app(
     ``ValueError`` for a token that is too short.
     """
     if token is not None and len(token) < SHORTEST_TOKEN:
-        raise ValueError(
-            f"--token: expected at least {SHORTEST_TOKEN} characters, found {len(token)}"
+        raise ArgumentError(
+            Argument("token"),
+            f": expected at least {SHORTEST_TOKEN} characters, found {len(token)}",
         )
     limits = limits or Limits()
 
@@ -113,10 +115,15 @@ def check_host(host: str, token: str | None) -> None:
 
     >>> check_host("0.0.0.0", None)
     Traceback (most recent call last):
-    ValueError: --host 0.0.0.0: others can reach it there, so --token is needed
+    percert.arguments.ArgumentError: host 0.0.0.0: others can reach it there, so token is needed
     """
     if token is None and not is_loopback(host):
-        raise ValueError(f"--host {host}: others can reach it there, so --token is needed")
+        raise ArgumentError(
+            Argument("host"),
+            f" {host}: others can reach it there, so ",
+            Argument("token"),
+            " is needed",
+        )
 
 
 def serve(

@@ -29,6 +29,7 @@ from percert.cli.attack_options import (
 )
 from percert.cli.failure import complain, one_line_errors
 from percert.cli.needs import needs
+from percert.cli.option_names import option_names
 from percert.cli.options import DeviceOption, JsonOption
 
 
@@ -152,7 +153,7 @@ def classify(
         str(labels or images),
     )
     for warning in numbered.warnings:
-        complain(f"warning: {warning}")
+        complain(f"warning: {warning.said(option_names(classify))}")
     task = ClassifierTask(network, targets is not None, confidence, attack_misclassified)
     plan = Plan(
         attacks=attacks,

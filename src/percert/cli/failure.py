@@ -6,6 +6,9 @@ from typing import NoReturn, ParamSpec, TypeVar
 
 import typer
 
+from percert.arguments import ArgumentError
+from percert.cli.option_names import option_names
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -22,6 +25,8 @@ def one_line_errors(verb: Callable[P, R]) -> Callable[P, R]:
             return verb(*args, **kwargs)
         except BrokenPipeError:
             raise
+        except ArgumentError as error:
+            fail(error.wording.said(option_names(verb)))
         except (ValueError, OSError, MemoryError) as error:
             fail(str(error) or type(error).__name__)
 

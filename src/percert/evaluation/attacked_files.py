@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
+from percert.arguments import Argument, ArgumentError
 from percert.attacks.collection import find_items, read_subject
 from percert.images import load_image
 from percert.reports.records import RecordStore
@@ -110,8 +111,9 @@ def _other(path: str | None, original: Tensor) -> Tensor:
 
 def _print(row: Row) -> str:
     if row["path"] is None:
-        raise ValueError(
-            f"{row['run']}: keeps no images of {row['attack']}; attack again, without --no-save"
+        raise ArgumentError(
+            f"{row['run']}: keeps no images of {row['attack']}; attack again with ",
+            Argument("save"),
         )
     return _file_print(Path(row["path"]))
 

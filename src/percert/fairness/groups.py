@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from percert.arguments import Argument, ArgumentError
+
 if TYPE_CHECKING:
     import pandas as pd  # type: ignore[import-untyped]  # it ships no types
 
@@ -62,10 +64,11 @@ def group_table(
     without = known.isna().any(axis=1) & ~small
     if without.any() and not drop_missing:
         names = ", ".join(map(repr, without[without].index[:5]))
-        raise ValueError(
+        raise ArgumentError(
             f"{int(without.sum())} groups have no attribute: {names}"
             f"{', ...' if without.sum() > 5 else ''}; complete the table of attributes, or leave "
-            "them out with --drop-missing"
+            "them out with ",
+            Argument("drop_missing"),
         )
     left_out = [
         LeftOut(str(group), int(n), f"fewer than {smallest} images")

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from percert.arguments import Argument, ArgumentError
+
 if TYPE_CHECKING:
     import pandas as pd  # type: ignore[import-untyped]  # it ships no types
 
@@ -118,13 +120,14 @@ def _truth(column: "pd.Series", name: str) -> "pd.Series":
 
 
 def read_attributes(
-    path: Path, names: tuple[str, ...] = (), group: str = "group"
+    path: Path, attribute: tuple[str, ...] = (), group: str = "group"
 ) -> "pd.DataFrame":
     """The attributes in ``path``, one row a group: an index of groups, one float column each.
 
-    Without ``names`` the file must have just one column of numbers beside ``group``. Raises
-    ``ValueError`` for a missing column, a group that is there twice, or text for a number. Groups
-    may lack an attribute here: whether that is an error is known when they are needed.
+    ``attribute`` names their columns; without, the file must have just one column of numbers
+    beside ``group``. Raises ``ValueError`` for a missing column, a group that is there twice, or
+    text for a number. Groups may lack an attribute here: whether that is an error is known when
+    they are needed.
     """
     import pandas as pd
 
@@ -141,15 +144,17 @@ def read_attributes(
         raise ValueError(f"{path}: group {frame[group][twice].iloc[0]!r} occurs more than once")
     table = frame.set_index(group)
     numeric = {column: pd.to_numeric(table[column], errors="coerce") for column in table}
-    if not names:
+    if not attribute:
         found = [c for c, values in numeric.items() if (values.isna() == table[c].isna()).all()]
         if len(found) != 1:
-            raise ValueError(
-                f"{path}: expected --attribute to name a column of numbers, one of "
-                f"{', '.join(map(str, found)) or 'none there are'}"
+            raise ArgumentError(
+                f"{path}: expected ",
+                Argument("attribute"),
+                " to name a column of numbers, one of "
+                f"{', '.join(map(str, found)) or 'none there are'}",
             )
-        names = (str(found[0]),)
-    for name in names:
+        attribute = (str(found[0]),)
+    for name in attribute:
         if name not in numeric:
             raise ValueError(
                 f"{path}: no attribute {name!r}; it has {', '.join(map(str, table.columns))}"
@@ -160,4 +165,4 @@ def read_attributes(
                 f"{path}: {name} of group {text[text].index[0]!r}: expected a number, "
                 f"found {str(table[name][text].iloc[0])!r}"
             )
-    return pd.DataFrame({name: numeric[name].astype(float) for name in names})
+    return pd.DataFrame({name: numeric[name].astype(float) for name in attribute})

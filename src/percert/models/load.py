@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from percert.arguments import Argument, ArgumentError
 from percert.check import did_you_mean
 from percert.device import resolve_device
 from percert.models.card import ClassifierCard, read_card, shipped_card, shipped_cards
@@ -76,7 +77,9 @@ def _build(spec: str, weights: Path | None) -> nn.Module:
 def _from_card(card: ClassifierCard, name: str, weights: Path | None) -> nn.Module:
     weights = weights or card.weights
     if weights is None:
-        raise ValueError(f"{name}: the card names no weights; give a file with --weights")
+        raise ArgumentError(
+            f"{name}: the card names no weights; give a file with ", Argument("weights")
+        )
     preparation = card.preparation()
     model, holder = _architecture(card, preparation, name)
     load_weights(holder, weights)

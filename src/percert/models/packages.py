@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import nn
 
+from percert.arguments import Argument, ArgumentError
 from percert.check import one_line
 from percert.extras import install_extra, install_package
 from percert.models.preparation import Preparation
@@ -81,8 +82,13 @@ def _build(package: str, name: str, pretrained: bool, create: Any) -> nn.Module:
     try:
         network: nn.Module = create(pretrained)
     except Exception as error:  # a download fails in as many ways as there are clients
-        wanted = "weights cannot be had; give a file with --weights" if pretrained else "refused"
-        raise ValueError(f"{package}:{name}: {wanted} ({one_line(error)})") from error
+        said = one_line(error)
+        if not pretrained:
+            raise ValueError(f"{package}:{name}: refused ({said})") from error
+        raise ArgumentError(
+            f"{package}:{name}: weights cannot be had ({said}); give a file with ",
+            Argument("weights"),
+        ) from error
     return network
 
 

@@ -42,8 +42,8 @@ def audits_section(runs: Sequence[Run]) -> Section:
     blocks.append(
         Paragraph(
             "Slopes of different models on the same images share those images: that one is smaller "
-            "is tested with --against, which compares sets of models, and not by looking at two "
-            "p-values.",
+            "is tested by comparing sets of models (percert audit groups --against), and not by "
+            "looking at two p-values.",
             "warning",
         )
     )

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from percert.arguments import Argument, ArgumentError
 from percert.metrics.catalog import CATALOG
 from percert.metrics.exported import exported_folder, read_config
 from percert.search.store import stored_metric
@@ -24,6 +25,7 @@ def metric_name(path: str, trained: Iterable[str] = ()) -> str | None:
     for folder in trained:
         if read_config(exported_folder(folder)).name == stored.name:
             return folder
-    raise ValueError(
-        f"{path}: is of a trained metric called {stored.name}: name its folder with --metric"
+    raise ArgumentError(
+        f"{path}: is of a trained metric called {stored.name}: name its folder with ",
+        Argument("metric"),
     )

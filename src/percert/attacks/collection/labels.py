@@ -6,6 +6,7 @@ from dataclasses import replace
 from math import sqrt
 from pathlib import Path, PurePosixPath
 
+from percert.arguments import Argument, ArgumentError, Wording
 from percert.attacks.collection.items import Item
 from percert.check import did_you_mean
 from percert.data.triplets_csv import find_column as first_column
@@ -40,9 +41,12 @@ def find_column(
     wanted: str | None,
     usual: Sequence[str],
     path: Path,
-    option: str,
+    argument: str,
 ) -> str:
-    """The column called ``wanted``, or else the first of the ``usual`` names that is there."""
+    """The column called ``wanted``, or else the first of the ``usual`` names that is there.
+
+    ``argument`` is what names another one, for the message of the ``ValueError`` where none is.
+    """
     names = list(rows[0])
     if wanted is not None:
         if wanted in names:
@@ -51,9 +55,10 @@ def find_column(
         raise ValueError(f"{path}: no column {wanted!r}{hint} Found: {', '.join(names)}")
     if found := first_column(names, usual):
         return found
-    raise ValueError(
-        f"{path}: no column {' or '.join(map(repr, usual[:2]))}; name yours with {option}. "
-        f"Found: {', '.join(names)}"
+    raise ArgumentError(
+        f"{path}: no column {' or '.join(map(repr, usual[:2]))}; name yours with ",
+        argument,
+        f". Found: {', '.join(names)}",
     )
 
 
@@ -71,10 +76,12 @@ def with_labels(
     ``ValueError`` where no item has a label, one has two, or one is not an integer.
     """
     rows = read_table(path)
-    image = find_column(rows, image_column, IMAGE_COLUMNS, path, "--image-column")
-    label = find_column(rows, label_column, LABEL_COLUMNS, path, "--label-column")
+    image = find_column(rows, image_column, IMAGE_COLUMNS, path, Argument("image_column"))
+    label = find_column(rows, label_column, LABEL_COLUMNS, path, Argument("label_column"))
     target = (
-        None if target_column is None else find_column(rows, target_column, (), path, "--targets")
+        None
+        if target_column is None
+        else find_column(rows, target_column, (), path, Argument("target_column"))
     )
     by_name: dict[str, dict[str, str]] = {}
     for row in rows:
@@ -119,7 +126,7 @@ def _class(text: str, what: str) -> int:
 
 def label_base(
     labels: Sequence[int], predictions: Sequence[int], classes: int, path: str
-) -> tuple[int, str | None]:
+) -> tuple[int, Wording | None]:
     """Whether labels count from 0 or from 1, and a warning where that is a guess.
 
     A 0 decides, and so does a label of ``classes``; else the base that agrees with more of the
@@ -143,14 +150,16 @@ def label_base(
     right = [sum(label - base == prediction for label, prediction in pairs) for base in (0, 1)]
     base = int(right[1] > right[0])
     if right[0] == right[1]:
-        return base, (
+        return base, Wording(
             f"{path}: cannot tell whether labels count from 0 or from 1, taken to count from "
-            f"{base}; --labels-from decides"
+            f"{base}; ",
+            Argument("labels_from"),
+            " decides",
         )
     return base, None
 
 
-def chance_warning(right: int, total: int, classes: int) -> str | None:
+def chance_warning(right: int, total: int, classes: int) -> Wording | None:
     """A warning where ``right`` of ``total`` clean images is no better than guessing.
 
     No better: within three standard deviations of 1 / ``classes``. Silent below 10 images.
@@ -161,8 +170,10 @@ def chance_warning(right: int, total: int, classes: int) -> str | None:
     chance = 1 / classes
     if total < 10 or right > total * chance + 3 * sqrt(total * chance * (1 - chance)):
         return None
-    return (
+    return Wording(
         f"the model classifies {right} of the first {total} clean images correctly, which is near "
         f"chance ({classes} classes): are the labels those of this model, do they count from 0 or "
-        "1 (--labels-from), are channel order, mean, std and scale right?"
+        "1 (",
+        Argument("labels_from"),
+        "), are channel order, mean, std and scale right?",
     )

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from percert.arguments import Argument, ArgumentError
 from percert.attacks.collection.batch import Outcome
 from percert.attacks.collection.items import Item, output_name
 from percert.images import save_image
@@ -49,9 +50,10 @@ def open_output(folder: Path, columns: Columns, settings: Mapping[str, Any]) -> 
         before = found.get("settings", {})
         for key in {**before, **settings}:
             if before.get(key) != settings.get(key):
-                raise ValueError(
+                raise ArgumentError(
                     f"{folder}: holds a run with {key} {before.get(key)!r}, this one has "
-                    f"{settings.get(key)!r}; give another --out"
+                    f"{settings.get(key)!r}; give another ",
+                    Argument("out"),
                 )
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"{folder}: a file, expected a folder to write to")

@@ -7,6 +7,7 @@ from typing import Literal, cast
 import torch
 from torch import nn
 
+from percert.arguments import Wording
 from percert.attacks.collection.items import Item, Subject, read_subject
 from percert.attacks.collection.labels import chance_warning, label_base
 from percert.attacks.collection.tasks import stack
@@ -82,7 +83,7 @@ class Numbered:
 
     items: list[Item]
     base: int | None
-    warnings: list[str]
+    warnings: list[Wording]
 
 
 def number_labels(
@@ -103,7 +104,7 @@ def number_labels(
     2
     """
     labels = [item.label for item in items if item.label is not None]
-    warnings: list[str] = []
+    warnings: list[Wording] = []
     if labels_from != "auto":
         base = int(labels_from)
     elif labels:
@@ -136,7 +137,7 @@ def number_labels(
     return Numbered(moved, base, warnings)
 
 
-def _find_base(items: Sequence[Item], seen: Probe, path: str) -> tuple[int, str | None]:
+def _find_base(items: Sequence[Item], seen: Probe, path: str) -> tuple[int, Wording | None]:
     """Labels of what was looked at come first, in the order of their predictions."""
     known = [item for item in items if item.label is not None and item.name in seen.predictions]
     others = [item.label for item in items if item.name not in seen.predictions]

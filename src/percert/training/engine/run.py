@@ -9,6 +9,7 @@ from typing import Any, Generic, Literal, Protocol, TypeVar
 import torch
 from torch import Tensor, nn
 
+from percert.arguments import Argument, ArgumentError
 from percert.training.engine.average import WeightAverage
 from percert.training.engine.checkpoint import (
     Checkpoint,
@@ -138,9 +139,10 @@ def run(
     recipe = f"{recipe}\nglobal batch {loader.batch * loader.world}"
     if found is not None:
         if found.numbers["recipe"] != recipe:
-            raise ValueError(
-                f"{out}: holds a run of another recipe or global batch; give another --out or "
-                "delete it"
+            raise ArgumentError(
+                f"{out}: holds a run of another recipe or global batch; give another ",
+                Argument("out"),
+                " or delete it",
             )
         network.load_state_dict(found.model)
     network.train()
