@@ -154,7 +154,7 @@ def test_moving_an_embedding_is_equation_14():
 
 
 def test_a_metric_without_an_embedding_is_moved_by_its_distance():
-    metric = create_metric("psnr", device="cpu")
+    metric = create_metric("mse", device="cpu")
     images, moved = grey_images(2), grey_images(2, seed=5)
     z = MoveEmbedding(images).scores(metric, moved)
     torch.testing.assert_close(z[:, 0], metric(images, moved))

@@ -58,13 +58,13 @@ def test_distances_are_those_of_the_file():
     moved = images.clone()
     moved[0, 0, 0, 0] += 1.4 / 255
     moved[0, 1, 0, 0] += 0.4 / 255
-    metric = create_metric("psnr", device="cpu")
+    metric = create_metric("mse", device="cpu")
     goal = Untargeted(torch.zeros(1, dtype=torch.long))
-    verdict = judge(bright, images, moved, goal, metrics={"psnr": metric})
-    assert set(verdict.distances) == {"l1", "l2", "linf", "psnr"}
+    verdict = judge(bright, images, moved, goal, metrics={"mse": metric})
+    assert set(verdict.distances) == {"l1", "l2", "linf", "mse"}
     for norm in ("l1", "l2", "linf"):
         assert verdict.distances[norm].item() == pytest.approx(1 / 255, rel=1e-4)
-    assert torch.equal(verdict.distances["psnr"], metric(images, verdict.images_8bit))
+    assert torch.equal(verdict.distances["mse"], metric(images, verdict.images_8bit))
 
 
 @pytest.mark.parametrize("score", [torch.nan, torch.inf])

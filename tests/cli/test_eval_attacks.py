@@ -1,6 +1,7 @@
 """``percert eval attacks``: its answer against the records, its files, going on, and misuse."""
 
 import json
+import math
 import re
 
 import pytest
@@ -30,9 +31,9 @@ def run(tmp_path):
 def test_the_answer_is_what_the_files_say(run, tmp_path, percert_json):
     out = tmp_path / "out"
     answer = percert_json(
-        "eval", "attacks", run, "--metrics", "gmsd,psnr", "--pictures", 0, "--out", out
+        "eval", "attacks", run, "--metrics", "gmsd,mse,psnr", "--pictures", 0, "--out", out
     )
-    assert answer["distances"] == ["l1", "l2", "linf", "ssim", "gmsd", "psnr"]
+    assert answer["distances"] == ["l1", "l2", "linf", "ssim", "gmsd", "mse", "psnr"]
     ascent, steps, pgd = answer["attacks"]
     assert (ascent["attacked"], ascent["success_8bit"], ascent["seconds"]) == (4, 1.0, 4.0)
     assert (pgd["attacked"], pgd["success"]) == (3, 1.0)
@@ -41,7 +42,9 @@ def test_the_answer_is_what_the_files_say(run, tmp_path, percert_json):
         float((load_image(run / "1" / n) - load_image(tmp_path / "my images" / n)).square().mean())
         for n in NAMES
     ]
-    assert ascent["distances"]["psnr"]["mean"] == pytest.approx(sum(squares) / 4, rel=1e-5)
+    assert ascent["distances"]["mse"]["mean"] == pytest.approx(sum(squares) / 4, rel=1e-5)
+    decibels = [-10 * math.log10(square) for square in squares]
+    assert ascent["distances"]["psnr"]["mean"] == pytest.approx(sum(decibels) / 4, rel=1e-5)
     assert steps["distances"]["linf"]["most"] == pytest.approx(60 / 255)
     assert answer["shared"]["images"] == 2
     assert [entry["attacked"] for entry in answer["shared"]["attacks"]] == [2, 2, 2]
@@ -49,6 +52,7 @@ def test_the_answer_is_what_the_files_say(run, tmp_path, percert_json):
     # a and c alone: (100 + 108) grey levels over (40 + 38)
     assert answer["ratios"]["pgd"]["l1"] == pytest.approx(208 / 78)
     assert answer["ratios"]["pgd"]["seconds"] == 3.0
+    assert answer["ratios"]["pgd"]["psnr"] is None
     assert [entry["option"] for entry in answer["ablations"]] == ["steps"]
     assert json.loads((out / "attacks.json").read_text()) == answer
     rows = read_records(out / "records.parquet")

@@ -80,18 +80,18 @@ def test_night_is_scored_reported_and_taken_up_again(nights, tmp_path, percert_j
 
 def test_several_metrics_stand_side_by_side(nights, tmp_path, percert_json, percert):
     out = tmp_path / "out"
-    words = command(nights, out, "--metric", "psnr", "--eps", "0.1")
+    words = command(nights, out, "--metric", "mse", "--eps", "0.1")
     answer = percert_json(*words)
-    ours, psnr = answer["metrics"]
-    assert (ours["metric"], psnr["metric"]) == ("thumbnail", "psnr")
+    ours, mse = answer["metrics"]
+    assert (ours["metric"], mse["metric"]) == ("thumbnail", "mse")
     (alone,) = percert_json(*command(nights, tmp_path / "alone", "--eps", "0.1"))["metrics"]
     assert ours == {**alone, "out": str(out / "thumbnail")}
     assert json.loads((out / "scores.json").read_text()) == answer
-    for name in ("thumbnail", "psnr"):
+    for name in ("thumbnail", "mse"):
         assert read_run(out / name)["finished"] is True
         assert (out / name / "report.html").is_file()
     page = (out / "report.html").read_text()
-    for said in ("imagenet", "Certified scores in percent", "worst of all", "psnr"):
+    for said in ("imagenet", "Certified scores in percent", "worst of all", "mse"):
         assert said in page
     assert "Scores in percent under attack" in percert(*words).stdout
 
@@ -137,7 +137,7 @@ def test_triplets_are_made_of_photographs_and_bad_ones_are_told(tmp_path, percer
     save_image(picture(0, 24), tmp_path / "photos" / "a.png")
     (tmp_path / "photos" / "b.png").write_text("no image")
     said = percert(
-        *("eval", "twoafc", tmp_path / "photos", "--metric", "psnr", "--distortion", "noise"),
+        *("eval", "twoafc", tmp_path / "photos", "--metric", "mse", "--distortion", "noise"),
         *("--out", tmp_path / "o", "--device", "cpu"),
         exit_code=1,
     )

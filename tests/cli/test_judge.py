@@ -53,7 +53,7 @@ def test_a_tie_is_not_certified(triplet, percert, percert_json):
 
 def test_a_metric_without_a_bound_judges_without_a_radius(files, percert_json):
     paths = (files / "cat.png", files / "inside/deeper/coffee.png", files / "inside/noisy.png")
-    answer = percert_json("judge", *paths, "--metric", "psnr")
+    answer = percert_json("judge", *paths, "--metric", "mse")
     assert answer["closer"] == "right"
     assert answer["distance_right"] < answer["distance_left"]
     assert answer["radius"] is answer["radius_paper"] is None

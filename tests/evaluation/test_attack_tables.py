@@ -110,3 +110,8 @@ def test_small_columns_are_in_thousandths_and_the_least_is_marked():
     )
     assert scaled_column("gmsd", [0.4, 0.01]) == ("GMSD", ["0.4", "0.01 *"])
     assert scaled_column("linf", [0.008]) == ("L∞", ["0.008"])  # of pixels: as they are
+
+
+def test_the_closest_is_marked_and_in_decibels_that_is_the_most():
+    assert scaled_column("psnr", [31.2, 44.5, None]) == ("PSNR (dB)", ["31.2", "44.5 *", "-"])
+    assert scaled_column("mse", [0.2, 0.1]) == ("MSE", ["0.2", "0.1 *"])

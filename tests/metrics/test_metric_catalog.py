@@ -55,13 +55,13 @@ def test_a_checkpoint_is_asked_for_where_none_come_with_percert():
 
 def test_an_unknown_device_is_an_error():
     with pytest.raises(ValueError, match=r"device: expected .* found 'tpu'"):
-        create_metric("psnr", device="tpu")
+        create_metric("mse", device="tpu")
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
 def test_a_gpu_that_is_not_there_is_an_error():
     with pytest.raises(ValueError, match="device: 'cuda' is not available"):
-        create_metric("psnr", device="cuda")
+        create_metric("mse", device="cuda")
 
 
 def test_thumbnail_is_the_one_of_eight_pixels():
@@ -73,13 +73,13 @@ def test_thumbnail_is_the_one_of_eight_pixels():
 
 def test_naming_a_metric_loads_no_other():
     script = (
-        "import sys, json; from percert import create_metric; create_metric('psnr'); "
+        "import sys, json; from percert import create_metric; create_metric('mse'); "
         "print(json.dumps([m for m in sys.modules if m.startswith('percert.metrics.')]))"
     )
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )
     loaded = json.loads(done.stdout)
-    assert "percert.metrics.psnr" in loaded
+    assert "percert.metrics.mse" in loaded
     assert "percert.metrics.ssim" not in loaded
     assert "percert.metrics.thumbnail" not in loaded

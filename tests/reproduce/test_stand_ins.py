@@ -24,7 +24,7 @@ def test_an_angle_is_attacked_as_the_distance_it_is(setting):
 def test_a_stand_in_says_whose_place_it_takes(setting):
     assert lipsim_there(setting).name == "LipSim, here lipsim-tiny"
     assert dreamsim_there(setting).name == "DreamSim, here SqueezeNet's features"
-    assert catalog_judge("psnr", "PSNR", setting).name == "PSNR"
+    assert catalog_judge("mse", "PSNR", setting).name == "PSNR"
     assert catalog_judge("gmsd", "", setting).name == "gmsd"
 
 

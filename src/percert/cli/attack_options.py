@@ -52,8 +52,8 @@ MetricsOption = Annotated[
     typer.Option(
         "--metrics",
         metavar="NAME,...",
-        help="Further distances to record, of [bold]percert metrics[/bold]; NAME=FILE gives one "
-        "its weights. l1, l2, linf and ssim are always there.",
+        help="Further distances to record, of [bold]percert metrics[/bold] or psnr, which is in "
+        "dB; NAME=FILE gives one its weights. l1, l2, linf and ssim are always there.",
     ),
 ]
 ThreatOption = Annotated[
@@ -133,14 +133,18 @@ def parse_attacks(texts: list[str], kind: str) -> "dict[str, Attack]":
 
 
 def parse_measures(text: str, device: str) -> "dict[str, Measure]":
-    """The metrics to record, by name; SSIM always."""
+    """The metrics to record, by name, and ``psnr`` in dB; SSIM always."""
     from percert.attacks.collection import DISTANCES, Measure
     from percert.metrics.catalog import create_metric, metric_card
+    from percert.metrics.mse import PSNR
 
     names = dict.fromkeys(["ssim", *filter(None, (part.strip() for part in text.split(",")))])
     found: dict[str, Measure] = {}
     for entry in names:
         if entry in DISTANCES and entry != "ssim":
+            continue
+        if entry == "psnr":  # in dB, which is no metric
+            found[entry] = Measure(PSNR())
             continue
         name, file = metric_and_file(entry)
         if name in found:

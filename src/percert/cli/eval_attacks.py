@@ -36,7 +36,7 @@ def eval_attacks(
             "--metrics",
             metavar="NAME,...",
             help="Distances to measure beside those that the runs have, of [bold]percert "
-            "metrics[/bold]; NAME=FILE gives one its weights.",
+            "metrics[/bold] or psnr, which is in dB; NAME=FILE gives one its weights.",
         ),
     ] = "",
     baseline: Annotated[

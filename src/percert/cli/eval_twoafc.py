@@ -120,7 +120,7 @@ def eval_twoafc(
 
     percert eval twoafc photos/ --distortion blur --metric ssim --attack apgd-margin --out out/blur
 
-    percert eval twoafc nights/ --metric psnr --metric ssim --metric dreamsim --metric lipsim-tiny
+    percert eval twoafc nights/ --metric mse --metric ssim --metric dreamsim --metric lipsim-tiny
     --attack aa --size 224 --out out/table1
     """
     from itertools import islice

@@ -78,7 +78,7 @@ def _success(evaluation: AttackEvaluation) -> Section:
                 evaluation.distances,
                 "Success is the share of the images that were right before, as the attack returned "
                 "them and after rounding to 8 bits. Distances are means over each attack's own "
-                f"{moved}; the least of a column is marked *.",
+                f"{moved}; the closest of a column is marked *.",
             ),
             *rounding_notes(evaluation.own),
             medians_table(evaluation.own, evaluation.distances),

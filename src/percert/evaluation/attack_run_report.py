@@ -78,7 +78,7 @@ def _numbers(evaluation: AttackEvaluation) -> Section:
                 evaluation.distances,
                 "Success is the share of the images that were right before, as the attack returned "
                 "them and after rounding to 8 bits. Distances are means over an attack's own "
-                "successes; the least of a column is marked *.",
+                "successes; the closest of a column is marked *.",
             ),
             *rounding_notes(evaluation.own),
             medians_table(evaluation.own, evaluation.distances),

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from statistics import fmean, quantiles
 from typing import Any
 
+from percert.evaluation.attack_words import HIGHER
 from percert.evaluation.attacked_files import Row
 from percert.reports.attack_summary import outside_8bit, rounding_words, undone_8bit
 from percert.reports.records import column
@@ -143,7 +144,8 @@ def ratios_to(
     """Each attack's mean over the ``baseline``'s, on the same images; below 1 is better.
 
     Distances are compared on the images on which both succeeded (``images`` in the result), effort
-    on those on which both were tried. Raises ``ValueError`` where the baseline was not run.
+    on those on which both were tried; decibels have no ratio. Raises ``ValueError`` where the
+    baseline was not run.
 
     >>> row = {"attack": "a", "image": "x", "attacked": True, "success": True, "success_8bit": True,
     ...        "seconds": 1.0, "cpu_seconds": 0.5, "model_calls": 2.0, "l2": 0.5}
@@ -164,7 +166,7 @@ def ratios_to(
         won = [(row, other) for row, other in both if row[over] and other[over]]
         found[attack] = {
             "images": float(len(won)),
-            **{name: _ratio(won, name) for name in distances},
+            **{n: None if n in HIGHER else _ratio(won, n) for n in distances},
             **{name: _ratio(both, name) for name in EFFORT},
         }
     return found

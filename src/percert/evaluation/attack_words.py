@@ -6,6 +6,8 @@ TITLES = {
     "l1": "L1",
     "l2": "L2",
     "linf": "L∞",
+    "psnr": "PSNR (dB)",
+    "mse": "MSE",
     "ssim": "1-SSIM",
     "ms-ssim": "1-MS-SSIM",
     "gmsd": "GMSD",
@@ -24,6 +26,8 @@ TITLES = {
 #: Below this a whole column is written in thousandths, but for distances of pixels.
 SMALL = 0.1
 PIXELS = ("l1", "l2", "linf")
+#: What is larger for images that are closer.
+HIGHER = ("psnr",)
 
 
 def title(name: str) -> str:
@@ -57,7 +61,9 @@ def number(value: float | None) -> str:
 
 
 def scaled_column(name: str, values: Sequence[float | None]) -> tuple[str, list[str]]:
-    """A heading and its cells: in thousandths where all are small, the least one marked *.
+    """A heading and its cells: in thousandths where all are small, the closest one marked *.
+
+    That is the least distance, and the greatest PSNR.
 
     >>> scaled_column("dists", [0.008, 0.034])
     ('DISTS (x1000)', ['8 *', '34'])
@@ -65,11 +71,11 @@ def scaled_column(name: str, values: Sequence[float | None]) -> tuple[str, list[
     there = [value for value in values if value is not None]
     small = name not in PIXELS and bool(there) and max(map(abs, there)) < SMALL
     factor = 1000.0 if small else 1.0
-    least = min(there, default=None)
+    best = (max if name in HIGHER else min)(there, default=None)
     cells = []
     for value in values:
         cell = number(None if value is None else factor * value)
         cells.append(
-            f"{cell} *" if value is not None and value == least and len(there) > 1 else cell
+            f"{cell} *" if value is not None and value == best and len(there) > 1 else cell
         )
     return f"{title(name)} (x1000)" if factor > 1 else title(name), cells

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from percert.attacks.collection import Measure
+from percert.attacks.collection.batch import finite_or_none
 from percert.attacks.collection.tasks import device_of
 from percert.evaluation.attack_runs import RECORDS, read_attack_runs
 from percert.evaluation.attacked_files import Progress, Row, open_store, settle
@@ -85,7 +86,7 @@ def measure_distances(
         device = device_of(one.metric)
         reference = original.to(device).expand_as(others)
         distances = cast(Metric, one.metric)(reference, others.to(device))
-        return [{"distance": value} for value in distances.tolist()]
+        return [{"distance": finite_or_none(value)} for value in distances.tolist()]
 
     found = settle(
         [row for row in rows if row["attacked"] and row[over]],

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from percert.metrics.catalog import create_metric, list_metrics, metric_card
     from percert.metrics.embedding import EmbeddingMetric
     from percert.metrics.metric import Metric, MetricCard
+    from percert.metrics.mse import psnr
 
 __all__ = [
     "EmbeddingMetric",
@@ -19,6 +20,7 @@ __all__ = [
     "create_metric",
     "list_metrics",
     "metric_card",
+    "psnr",
 ]
 
 __getattr__, __dir__ = lazy_names(
@@ -30,5 +32,6 @@ __getattr__, __dir__ = lazy_names(
         "create_metric": "percert.metrics.catalog",
         "list_metrics": "percert.metrics.catalog",
         "metric_card": "percert.metrics.catalog",
+        "psnr": "percert.metrics.mse",
     },
 )

@@ -140,6 +140,11 @@ def metric_card(name: str) -> MetricCard:
 
 def unknown_metric(name: str, known: Collection[str]) -> str:
     """What is said of a metric's ``name`` that is not among those ``known``."""
+    if str(name).lower() == "psnr":
+        return (
+            "metric: 'psnr' is in decibels and no distance (higher is closer, infinite at "
+            "identity); the metric of the same order is 'mse', and percert.metrics.psnr gives dB"
+        )
     hint = did_you_mean(str(name).lower(), known, otherwise=".")
     return f"metric: unknown name {name!r}{hint} Known: {', '.join(known)}"
 

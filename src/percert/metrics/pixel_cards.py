@@ -23,10 +23,10 @@ def _ms_ssim(checkpoint: str | None) -> "nn.Module":
     return MSSSIM()
 
 
-def _psnr(checkpoint: str | None) -> "nn.Module":
-    from percert.metrics.psnr import PSNR
+def _mse(checkpoint: str | None) -> "nn.Module":
+    from percert.metrics.mse import MSE
 
-    return PSNR()
+    return MSE()
 
 
 def _lp(norm: Literal["l1", "l2", "linf"], checkpoint: str | None) -> "nn.Module":
@@ -85,9 +85,9 @@ CARDS = (
         "assessment, Asilomar 2003",
     ),
     MetricCard(
-        name="psnr",
-        factory=_psnr,
-        summary="10^(-PSNR / 10), the mean squared error",
+        name="mse",
+        factory=_mse,
+        summary="Mean squared error, 10^(-PSNR / 10)",
         range=(0.0, 1.0),
     ),
     MetricCard(

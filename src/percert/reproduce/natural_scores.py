@@ -12,7 +12,7 @@ from percert.reproduce.triplet_runs import find_triplets, judged_rows
 from percert.reproduce.twoafc import attack_words, autoattack, under_attack
 
 #: The paper's metrics that percert has, by its names.
-KNOWN = {"PSNR": "psnr", "SSIM": "ssim", "LPIPS": "lpips-alex", "DISTS": "dists"}
+KNOWN = {"PSNR": "mse", "SSIM": "ssim", "LPIPS": "lpips-alex", "DISTS": "dists"}
 #: Metrics of percert that the paper does not have, and that take no weights.
 MORE = ("ms-ssim", "gmsd", "haarpsi", "fsim", "ciede2000", "thumbnail")
 #: What Figure 3a attacks, and how far.

@@ -1,6 +1,7 @@
 """One attack on one batch, as rows of records."""
 
 import hashlib
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias, cast
@@ -26,7 +27,7 @@ DISTANCES = ("l1", "l2", "linf", "ssim")
 
 @dataclass(frozen=True)
 class Measure:
-    """A metric to record, and the least side in pixels for which it means something."""
+    """A metric (or PSNR) to record, and the least side in pixels for which it means something."""
 
     metric: nn.Module
     smallest_side: int = 1
@@ -147,6 +148,11 @@ def attack_batch(
     return Outcome(rows, list(result.verdict.images_8bit.cpu()))
 
 
+def finite_or_none(value: float) -> float | None:
+    """``value``, or nothing for the infinite PSNR of an image that is as it was."""
+    return value if math.isfinite(value) else None
+
+
 def unmoved(task: Task, plan: Plan, attack: str, subject: Subject, clean: Clean) -> dict[str, Any]:
     """The row of a subject that was not attacked."""
     columns = record_columns(task.columns, list(plan.measures))
@@ -195,7 +201,10 @@ def _rows(
         "outside_8bit": verdict.outside_8bit.tolist(),
         "margin": verdict.margin.tolist(),
         "margin_8bit": verdict.margin_8bit.tolist(),
-        **{name: values.tolist() for name, values in verdict.distances.items()},
+        **{
+            name: [finite_or_none(value) for value in values.tolist()]
+            for name, values in verdict.distances.items()
+        },
     }
     columns = record_columns(task.columns, list(plan.measures))
     rows = []
