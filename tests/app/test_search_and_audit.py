@@ -137,6 +137,8 @@ def test_audit_answers_what_the_functions_answer(shared, tmp_path):
 def test_the_page_shows_the_report_with_its_figures(shared):
     shown = audit(shared, *tables(slope=0.4), path="/ui/audit", headers=HTMX, attribute="wealth")
     assert shown.status_code == 200
+    first = shown.text.index("the accuracy of m0 is associated with wealth: slope +0.")
+    assert first < shown.text.index("Null hypothesis")
     for words in ("Does accuracy depend on wealth?", "What may not:", "data:image/png;base64,"):
         assert words in shown.text
     assert "style=" not in shown.text

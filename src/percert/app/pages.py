@@ -49,6 +49,7 @@ def attack_values(desk: Desk, name: str) -> dict[str, Any]:
     metrics = (*(card.name for card in desk.loaded.cards()), "features", "squared-l2")
     return {
         "chosen": chosen,
+        "opened": name == chosen,
         "summary": CATALOG[chosen].summary,
         "fields": setting_fields(chosen, metrics),
         "most": {"integer": LARGEST_COUNT, "number": LARGEST_LENGTH},

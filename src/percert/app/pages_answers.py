@@ -36,7 +36,6 @@ from percert.app.templates import environment
 from percert.app.triplet_answer import TripletAnswer, TripletQuestion, answer_triplet
 from percert.app.uploads import Upload, upload_of
 from percert.metrics.usual import usual
-from percert.reports.page import Section
 from percert.reports.visible import tampering
 
 router = APIRouter(prefix="/ui")
@@ -239,13 +238,13 @@ def _copies(
 @router.post("/audit")
 async def audit_page(request: Request, desk: AtDesk, asked: AskedAudit) -> Response:
     """The fairness report."""
-    sections = await desk.ask(_sections, asked)
-    return await shown(request, desk, "/audit", "audit_answer.html", {"sections": sections})
+    values = await desk.ask(_audit, asked)
+    return await shown(request, desk, "/audit", "audit_answer.html", values)
 
 
-def _sections(bench: Bench, asked: AuditQuestion) -> list[Section]:
+def _audit(bench: Bench, asked: AuditQuestion) -> dict[str, Any]:
     found = audit(bench, asked)
     # Imported here: it draws with matplotlib, which servers without an audit may do without.
-    from percert.fairness.report import report_sections
+    from percert.fairness.report import lead, report_sections
 
-    return report_sections(found)
+    return {"lead": lead(found), "sections": report_sections(found)}

@@ -39,7 +39,7 @@ def write_report(
     sections = report_sections(audit, folder)
     if run is not None:
         sections.append(how_made(run))
-    write_page(folder / "report.html", title, sections, lead=_lead(audit))
+    write_page(folder / "report.html", title, sections, lead=lead(audit))
 
 
 def report_sections(audit: GroupAudit, folder: Path | None = None) -> list[Section]:
@@ -52,7 +52,8 @@ def report_sections(audit: GroupAudit, folder: Path | None = None) -> list[Secti
     return sections
 
 
-def _lead(audit: GroupAudit) -> str:
+def lead(audit: GroupAudit) -> str:
+    """The audit's answer in one sentence."""
     members = audit.sets[0]
     attribute = str(audit.table.attributes.columns[0])
     lines = audit.headline(members, attribute)
