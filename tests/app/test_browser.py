@@ -150,6 +150,40 @@ def test_an_attack_is_on_what_was_answered_not_on_what_the_form_holds_now(page, 
     assert f"moved the distance from {before} up to" in page.inner_text("#attack-answer")
 
 
+def test_without_scripts_an_answer_leads_on_all_the_same(browser, address, files, shots):
+    context = browser.new_context(base_url=address, java_script_enabled=False)
+    page = context.new_page()
+    page.set_default_timeout(PATIENCE)
+    page.goto("/")
+    page.set_input_files("#reference", files / "one.png")
+    page.set_input_files("#candidate", files / "two.png")
+    page.click("#compare-form details summary")
+    page.select_option("#metric", "thumbnail")
+    page.click("#compare-form button.main")
+    page.wait_for_selector("#exact-eps")
+    assert page.locator("#eps-slider").is_hidden()
+    page.fill("#exact-eps", "0.5")
+    page.click("text=Prove for this")
+    page.wait_for_url("**/ui/compare/*?eps=0.5")
+    page.click("text=Attack within this")
+    page.wait_for_url("**/ui/jobs/*")
+    page.wait_for_selector("#attack-answer .verdict")  # the page asks again by itself
+    page.click("#attack-answer summary")
+    assert "within l2 0.5." in page.inner_text("#attack-answer details")
+    page.screenshot(path=shots / "no-scripts.png", full_page=True)
+    page.goto("/attack")
+    page.select_option("#attack", "pgd")
+    page.click("noscript button")
+    page.wait_for_selector("#set-restarts")
+    page.set_input_files("#image", files / "grey.png")
+    page.fill("#set-steps", "3")
+    page.click("#attack-form button.main")
+    page.wait_for_selector("#answer .verdict")
+    page.click("#answer summary")
+    assert "pgd:steps=3, at 64 x 48" in page.inner_text("#answer details")
+    context.close()
+
+
 def test_a_newcomer_sees_an_example_with_one_click(page, shots):
     page.goto("/")
     assert "percert says how alike two images are" in page.inner_text(".lead")
