@@ -20,6 +20,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     ),
     "foolbox": ("foolbox",),
     "geo": ("httpx", "matplotlib", "pandas", "pyarrow", "reverse_geocode"),
+    "heic": ("pillow_heif",),
     "hub": ("huggingface_hub",),
     "onnx": ("onnx", "onnxruntime", "onnxscript"),
     "ray": ("pandas", "pyarrow", "ray"),

@@ -3,7 +3,6 @@
 from percert.images.batch import (
     BadImage,
     LoadedImages,
-    find_images,
     iter_images,
     load_images,
 )
@@ -14,12 +13,15 @@ from percert.images.memory import MAX_MEMORY
 from percert.images.resize import Resize
 from percert.images.rounding import round_to_8bit
 from percert.images.save import save_image
+from percert.images.walk import FoundImages, LeftOut, find_images, search_images
 
 __all__ = [
     "MAX_MEMORY",
     "SUFFIXES",
     "BadImage",
+    "FoundImages",
     "ImageError",
+    "LeftOut",
     "LoadedImages",
     "Resize",
     "find_images",
@@ -28,4 +30,5 @@ __all__ = [
     "load_images",
     "round_to_8bit",
     "save_image",
+    "search_images",
 ]

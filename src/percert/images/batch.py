@@ -1,4 +1,4 @@
-"""Many image files: finding them, and reading on after a bad one."""
+"""Many image files: reading on after a bad one."""
 
 import os
 from collections.abc import Iterable, Iterator
@@ -8,7 +8,6 @@ from pathlib import Path
 from torch import Tensor
 
 from percert.images.error import ImageError
-from percert.images.formats import SUFFIXES
 from percert.images.load import load_image
 
 _Path = str | os.PathLike[str]
@@ -29,37 +28,6 @@ class LoadedImages:
     images: list[Tensor]
     paths: list[Path]
     bad: list[BadImage]
-
-
-def find_images(paths: Iterable[_Path] | _Path) -> list[Path]:
-    """The files among ``paths``, in their order, each directory replaced by the images within.
-
-    Directories are searched recursively by suffix (:data:`percert.images.SUFFIXES`), sorted,
-    without hidden files and hidden directories, and without following links to directories. A
-    path that is no directory is kept as it is, whatever its suffix and even if it is missing, and
-    so is a directory that cannot be read: loading it says what is wrong.
-
-    >>> [str(path) for path in find_images(["b.jpg", "a.txt"])]
-    ['b.jpg', 'a.txt']
-    """
-    if isinstance(paths, (str, os.PathLike)):
-        paths = [paths]
-    found: list[Path] = []
-    for path in map(Path, paths):
-        found += sorted(_walk(path)) if path.is_dir() else [path]
-    return found
-
-
-def _walk(directory: Path) -> Iterator[Path]:
-    unreadable: list[Path] = []
-    for folder, subfolders, names in os.walk(
-        directory, onerror=lambda error: unreadable.append(Path(error.filename))
-    ):
-        subfolders[:] = [name for name in subfolders if not name.startswith(".")]
-        for name in names:
-            if not name.startswith(".") and os.path.splitext(name)[1].lower() in SUFFIXES:
-                yield Path(folder, name)
-    yield from unreadable
 
 
 def iter_images(

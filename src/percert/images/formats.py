@@ -5,6 +5,8 @@ from importlib import import_module
 
 from PIL import features
 
+from percert.extras import install_extra
+
 #: The formats that are read, for people; HEIC is besides where pillow-heif is installed.
 ACCEPTED = "JPEG, PNG, WebP, BMP, TIFF and AVIF"
 
@@ -136,7 +138,7 @@ def why_not_readable(format: str) -> str | None:
     try:
         plugin = import_module(module)
     except ImportError:
-        return "a HEIC file, which needs pillow-heif (the extra heic)"
+        return f"a HEIC file, which needs pillow-heif: {install_extra('heic')}"
     if format == "HEIF":
         plugin.register_heif_opener(thumbnails=False)
     return None

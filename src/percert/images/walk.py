@@ -1,0 +1,161 @@
+"""The one walk by which folders of images are searched, and what it leaves out."""
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from percert.images.formats import OTHER_SUFFIXES, START, SUFFIXES, format_of, other_kind
+from percert.images.names import printable_path
+
+_Path = str | os.PathLike[str]
+
+#: A link to a folder that was searched already, or to one that holds the folder searched.
+CIRCLE = "link to a folder seen already"
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """Something in a folder that is no image that can be read: ``kind`` says what."""
+
+    path: Path
+    kind: str
+
+
+@dataclass(frozen=True)
+class FoundImages:
+    """The images that a search found, in order, and what it left out."""
+
+    paths: list[Path] = field(default_factory=list)
+    left_out: list[LeftOut] = field(default_factory=list)
+
+    def summary(self) -> str:
+        """What was left out, counted by kind, most first; empty where nothing was.
+
+        >>> FoundImages([], [LeftOut(Path("a.gif"), "GIF")] * 2).summary()
+        '2 GIF'
+        """
+        kinds = Counter(one.kind for one in self.left_out)
+        return ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
+
+    def listed(self) -> list[dict[str, str]]:
+        """What was left out, for JSON."""
+        return [{"path": printable_path(one.path), "kind": one.kind} for one in self.left_out]
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A folder that was searched: the images in it, by name, and what else is in it."""
+
+    path: Path
+    images: list[str]
+    left_out: list[LeftOut]
+    readable: bool = True
+
+
+def search_images(paths: Iterable[_Path] | _Path) -> FoundImages:
+    """The files among ``paths``, in their order, each directory replaced by the images within.
+
+    Directories are searched recursively, sorted. An image is known by its suffix
+    (:data:`percert.images.SUFFIXES`), one without a suffix by its content. Hidden files and
+    directories are not looked at. Links to directories are followed, each directory once: what is
+    linked comes after what is there, and circles are noticed. A path that is no directory is kept
+    as it is, whatever its suffix and even if it is missing, and so is a directory that cannot be
+    read: loading it says what is wrong.
+
+    >>> search_images(["b.jpg", "a.txt"]).paths == [Path("b.jpg"), Path("a.txt")]
+    True
+    """
+    found = FoundImages()
+    for path in map(Path, [paths] if isinstance(paths, (str, os.PathLike)) else paths):
+        if not path.is_dir():
+            found.paths.append(path)
+            continue
+        within: list[Path] = []
+        for folder in walk(path):
+            within += [folder.path / name for name in folder.images]
+            found.left_out.extend(folder.left_out)
+            if not folder.readable:
+                within.append(folder.path)
+        found.paths.extend(sorted(within))
+    return found
+
+
+def find_images(paths: Iterable[_Path] | _Path) -> list[Path]:
+    """The images of :func:`search_images` alone.
+
+    >>> [str(path) for path in find_images(["b.jpg", "a.txt"])]
+    ['b.jpg', 'a.txt']
+    """
+    return search_images(paths).paths
+
+
+def walk(root: Path) -> Iterator[Folder]:
+    """Every folder from ``root`` down that is not hidden, sorted, each once; linked ones last."""
+    real = root.resolve()
+    above = {_identity(folder) for folder in real.parents}
+    seen: set[object] = set()
+    waiting = [root]
+    while waiting:
+        unreadable: list[Path] = []
+        start = waiting.pop(0)
+        for path, folders, names in os.walk(
+            start, onerror=lambda error, bad=unreadable: bad.append(Path(error.filename))
+        ):
+            identity = _identity(Path(path))
+            if identity in seen or identity in above:
+                folders[:] = []
+                yield Folder(Path(path), [], [LeftOut(Path(path), CIRCLE)])
+                continue
+            seen.add(identity)
+            shown = sorted(name for name in folders if not name.startswith("."))
+            linked = [name for name in shown if os.path.islink(os.path.join(path, name))]
+            waiting += [Path(path, name) for name in linked]
+            folders[:] = [name for name in shown if name not in set(linked)]
+            yield _sorted_out(Path(path), names)
+        yield from (Folder(path, [], [], readable=False) for path in unreadable)
+
+
+def list_folder(path: Path) -> Folder:
+    """The images directly in a folder."""
+    with os.scandir(path) as entries:
+        return _sorted_out(path, [entry.name for entry in entries if not entry.is_dir()])
+
+
+def _sorted_out(folder: Path, names: Iterable[str]) -> Folder:
+    images, left_out = [], []
+    for name in sorted(name for name in names if not name.startswith(".")):
+        kind = _kind_left_out(folder / name)
+        if kind is None:
+            images.append(name)
+        else:
+            left_out.append(LeftOut(folder / name, kind))
+    return Folder(folder, images, left_out)
+
+
+def _kind_left_out(path: Path) -> str | None:
+    """What a file is that is no image; ``None`` for an image."""
+    suffix = path.suffix.lower()
+    if suffix in SUFFIXES:
+        return None
+    if suffix:
+        return OTHER_SUFFIXES.get(suffix, suffix)
+    try:
+        if not path.is_file():
+            return "no regular file"
+        with path.open("rb") as stream:
+            start = stream.read(START)
+    except OSError:
+        return "unreadable file without a suffix"
+    if format_of(start) is not None:
+        return None
+    return other_kind(start) or "file without a suffix"
+
+
+def _identity(path: Path) -> object:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return os.fspath(path)
+    return found.st_dev, found.st_ino
