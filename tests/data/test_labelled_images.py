@@ -5,9 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from tests.images.pictures import encode, every_kind, oriented, smooth
 
 from percert.data.labelled_images import read_labelled_images, semantic_triplets
+from percert.images import ImageError, load_image
 
 
 def test_reads_images_and_labels(tmp_path: Path) -> None:
@@ -49,3 +52,21 @@ def test_classes_that_allow_no_triplet_are_named() -> None:
         semantic_triplets(np.array([4, 4, 4]), 2, 0)
     with pytest.raises(ValueError, match="found 2 and 1"):
         semantic_triplets(np.array([4, 4, 3]), 2, 0)
+
+
+def test_pixels_are_those_of_every_other_reader(tmp_path: Path) -> None:
+    """Orientation, transparency and 16 bits, as load_image reads them."""
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    encoded = [every_kind()[name] for name in ("alpha.png", "palette.png", "grey16.png")]
+    turned = Image.fromarray(smooth()).rotate(90, expand=True)
+    encoded.append(encode(turned, "PNG", exif=oriented(6)))
+    rows = [{"image": {"bytes": data}, "label": 0} for data in [*encoded, b"no image"]]
+    parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "some.parquet")
+    found = read_labelled_images(tmp_path / "some.parquet")
+    for row, data in enumerate(encoded):
+        (tmp_path / "one").write_bytes(data)
+        assert torch.equal(found.decode(np.array([row]))[0], load_image(tmp_path / "one"))
+    with pytest.raises(ImageError, match=r"some\.parquet: row 4: not an image"):
+        found.decode(np.array([4]))

@@ -7,7 +7,7 @@ import typer
 
 from percert.cli.failure import complain, one_line_errors
 from percert.cli.needs import needs
-from percert.cli.options import DeviceOption, metric_and_file
+from percert.cli.options import DeviceOption, MaxMemoryOption, metric_and_file
 
 
 @one_line_errors
@@ -69,6 +69,7 @@ def serve_app(
     megapixels: Annotated[float, typer.Option(min=0.01, max=178, help="One image.")] = 16.0,
     jobs: Annotated[int, typer.Option(min=1, max=64, help="Attacks at once.")] = 1,
     seconds: Annotated[float, typer.Option(min=1, help="One attack at most.")] = 120.0,
+    max_memory: MaxMemoryOption = None,
     device: DeviceOption = "auto",
 ) -> None:
     """A page for comparing, judging, attacking, searching and auditing, and the same as REST.

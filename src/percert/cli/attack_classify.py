@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -30,7 +30,10 @@ from percert.cli.attack_options import (
 from percert.cli.failure import complain, one_line_errors
 from percert.cli.needs import needs
 from percert.cli.option_names import option_names
-from percert.cli.options import DeviceOption, JsonOption
+from percert.cli.options import DeviceOption, JsonOption, MaxMemoryOption
+
+if TYPE_CHECKING:
+    from percert.images import LeftOut
 
 
 @one_line_errors
@@ -89,6 +92,7 @@ def classify(
     engine: EngineOption = Engine.LOCAL,
     address: AddressOption = None,
     workers: WorkersOption = None,
+    max_memory: MaxMemoryOption = None,
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
@@ -126,7 +130,8 @@ def classify(
     attacks = parse_attacks(attack, "classifier")
     ball = parse_threat(threat)
     target_class = int(targets) if targets is not None and targets.isdigit() else None
-    items = find_items(images)
+    left_out: list[LeftOut] = []
+    items = find_items(images, left_out)
     if labels is not None:
         found = len(items)
         column = targets if target_class is None else None
@@ -191,4 +196,5 @@ def classify(
         workers=workers,
         save=save,
         as_json=as_json,
+        left_out=left_out,
     )

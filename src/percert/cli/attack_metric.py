@@ -28,10 +28,17 @@ from percert.cli.attack_options import (
 )
 from percert.cli.failure import one_line_errors
 from percert.cli.needs import needs
-from percert.cli.options import CheckpointOption, DeviceOption, JsonOption, MetricOption
+from percert.cli.options import (
+    CheckpointOption,
+    DeviceOption,
+    JsonOption,
+    MaxMemoryOption,
+    MetricOption,
+)
 
 if TYPE_CHECKING:
     from percert.attacks.collection import Item
+    from percert.images import LeftOut
 
 
 class AttackGoal(str, Enum):
@@ -89,6 +96,7 @@ def attack_metric(
     engine: EngineOption = Engine.LOCAL,
     address: AddressOption = None,
     workers: WorkersOption = None,
+    max_memory: MaxMemoryOption = None,
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
@@ -112,7 +120,8 @@ def attack_metric(
 
     attacks = parse_attacks(attack, goal.value)
     ball = parse_threat(threat)
-    items = _items(goal, triplets, images)[:limit]
+    left_out: list[LeftOut] = []
+    items = _items(goal, triplets, images, left_out)[:limit]
     place = str(resolve_device("cpu" if engine is Engine.RAY else device))
     metric = create_metric(metric_name, checkpoint=checkpoint, device=place)
     task: TripletTask | EmbeddingTask
@@ -155,10 +164,13 @@ def attack_metric(
         workers=workers,
         save=save,
         as_json=as_json,
+        left_out=left_out,
     )
 
 
-def _items(goal: AttackGoal, triplets: Path | None, images: Path | None) -> "list[Item]":
+def _items(
+    goal: AttackGoal, triplets: Path | None, images: Path | None, left_out: "list[LeftOut]"
+) -> "list[Item]":
     from percert.attacks.collection import find_items, read_triplets
 
     if goal is AttackGoal.TRIPLET:
@@ -169,4 +181,4 @@ def _items(goal: AttackGoal, triplets: Path | None, images: Path | None) -> "lis
         raise typer.BadParameter("only for --goal triplet", param_hint="--triplets")
     if images is None:
         raise typer.BadParameter("embeddings need images", param_hint="--images")
-    return find_items(images)
+    return find_items(images, left_out)

@@ -11,6 +11,7 @@ import typer
 
 from percert.cli.attack_options import Engine
 from percert.cli.failure import complain
+from percert.cli.left_out import note_left_out, with_left_out
 from percert.cli.output import emit_json, say, show_table
 from percert.cli.progress import counting_bar
 from percert.evaluation.attack_words import percent
@@ -18,6 +19,7 @@ from percert.evaluation.attack_words import percent
 if TYPE_CHECKING:
     from percert.attacks.collection import Item, Outcome, Plan
     from percert.attacks.collection.tasks import AnyTask
+    from percert.images import LeftOut
     from percert.reports import AttackSummary
 
 #: Without a terminal, how often a line says how far it is, in seconds.
@@ -37,6 +39,7 @@ def run(
     workers: int | None,
     save: bool,
     as_json: bool,
+    left_out: "Sequence[LeftOut]" = (),
 ) -> None:
     """Attack ``items`` into ``out``, show the outcome, and exit with 1 where something failed."""
     from percert.attacks.collection import (
@@ -109,12 +112,14 @@ def run(
                 "attacks": [asdict(summary) for summary in summaries],
                 "bad": _listed(tally.bad),
                 "failed": _listed(tally.failed),
+                **with_left_out(left_out),
             }
         )
     else:
         _show(
             summaries, distances, out, "are attacked" if endless else "succeed as files of 8 bits"
         )
+    note_left_out(left_out)
     _complain(tally.bad, tally.failed, out)
     if tally.bad or tally.failed:
         raise typer.Exit(1)

@@ -9,7 +9,7 @@ import typer
 
 from percert.cli.failure import one_line_errors
 from percert.cli.needs import needs
-from percert.cli.options import DeviceOption, JsonOption
+from percert.cli.options import DeviceOption, JsonOption, MaxMemoryOption
 from percert.cli.output import emit_json
 
 if TYPE_CHECKING:
@@ -131,6 +131,7 @@ def groups(
             help="Write report.html, its figures, audit.json, records.parquet and run.json here.",
         ),
     ] = None,
+    max_memory: MaxMemoryOption = None,
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:

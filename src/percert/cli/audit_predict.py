@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -158,5 +159,5 @@ def _fingerprint(spec: str, weights: Path | None, rows: "pd.DataFrame", folder: 
     digest.update(json.dumps([spec, rows.to_numpy().tolist()], default=str).encode())
     for path in [*files, *([weights] if weights else [])]:
         found = path.stat()
-        digest.update(f"{path.name} {found.st_size} {found.st_mtime_ns}\n".encode())
+        digest.update(os.fsencode(f"{path.name} {found.st_size} {found.st_mtime_ns}\n"))
     return digest.hexdigest()[:16]

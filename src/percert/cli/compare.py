@@ -8,11 +8,13 @@ from typing import Annotated
 import typer
 
 from percert.cli.failure import complain, one_line_errors
+from percert.cli.left_out import note_left_out, with_left_out
 from percert.cli.options import (
     CheckpointOption,
     DeviceOption,
     EpsOption,
     JsonOption,
+    MaxMemoryOption,
     MetricOption,
     ThresholdOption,
 )
@@ -42,6 +44,7 @@ def compare(
         Perturbed, typer.Option(help="Which image is tampered with.")
     ] = Perturbed.CANDIDATE,
     checkpoint: CheckpointOption = None,
+    max_memory: MaxMemoryOption = None,
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
@@ -62,7 +65,7 @@ def compare(
     """
     from percert.certify.pair import Comparison, compare_pair, prepare
     from percert.cli.explain import explain
-    from percert.images import ImageError, find_images, iter_images, load_image
+    from percert.images import ImageError, iter_images, load_image, search_images
     from percert.metrics.catalog import create_metric, metric_card
 
     card = metric_card(metric_name)
@@ -74,7 +77,8 @@ def compare(
             param_hint="--threshold",
         )
     image = load_image(reference)
-    paths = find_images(candidates)
+    searched = search_images(candidates)
+    paths = searched.paths
     if not paths:
         raise ValueError(f"{', '.join(map(str, candidates))}: no images found")
     metric = create_metric(metric_name, checkpoint=checkpoint, device=device)
@@ -106,9 +110,10 @@ def compare(
             "results": [asdict(result) for result in results],
             "bad": listed(bad),
         }
-        emit_json(answer)
+        emit_json(answer | with_left_out(searched.left_out))
     elif results:
         explain(str(reference), results, metric_name, threshold, perturbed.value)
+    note_left_out(searched.left_out)
     if bad:
         complain(f"{len(bad)} of {len(paths)} candidates could not be compared:")
         for name, reason in bad:

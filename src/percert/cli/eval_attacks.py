@@ -17,7 +17,7 @@ from percert.cli.eval_runs import (
 )
 from percert.cli.failure import one_line_errors
 from percert.cli.needs import needs
-from percert.cli.options import DeviceOption, JsonOption
+from percert.cli.options import DeviceOption, JsonOption, MaxMemoryOption
 from percert.cli.output import say, show_table
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ def eval_attacks(
         ),
     ] = None,
     pictures: PicturesOption = 3,
+    max_memory: MaxMemoryOption = None,
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:

@@ -19,12 +19,20 @@ from percert.cli.eval_copies_inputs import (
 )
 from percert.cli.eval_runs import Evaluation
 from percert.cli.failure import complain, one_line_errors
+from percert.cli.left_out import note_left_out, with_left_out
 from percert.cli.needs import needs
-from percert.cli.options import CheckpointOption, DeviceOption, JsonOption, MetricOption
+from percert.cli.options import (
+    CheckpointOption,
+    DeviceOption,
+    JsonOption,
+    MaxMemoryOption,
+    MetricOption,
+)
 from percert.cli.output import say, show_table
 
 if TYPE_CHECKING:
     from percert.evaluation.copies_result import DetectorResult
+    from percert.images import LeftOut
 
 #: Where a run keeps what it has computed until it is done.
 PARTS = "parts"
@@ -117,6 +125,7 @@ def eval_copies(
     ] = 300,
     checkpoint: CheckpointOption = None,
     seed: SeedOption = 0,
+    max_memory: MaxMemoryOption = None,
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
@@ -147,6 +156,7 @@ def eval_copies(
     from percert.evaluation.copies_result import COLUMNS, CopiesPlan, QueryRow
     from percert.evaluation.copies_threshold import parse_threshold
     from percert.evaluation.copies_twins import find_twins, twins_sections
+    from percert.images.names import printable_path
     from percert.reports import read_run, write_records
     from percert.reports.page import write_page, write_whole
     from percert.reports.report_how import how_made
@@ -164,8 +174,9 @@ def eval_copies(
     )
     place = str(resolve_device(device))
     detectors = make_detectors(metric_name, checkpoint, rival or [], place)
-    own, bad = readable(images)
-    others, more = readable(distractors or [])
+    left_out: list[LeftOut] = []
+    own, bad = readable(images, left_out)
+    others, more = readable(distractors or [], left_out)
     paths = list(own | others)
     if not own or len(paths) < 2:
         raise ValueError(
@@ -206,13 +217,13 @@ def eval_copies(
         )
     write_records(
         out / "records.parquet",
-        [{**asdict(row), "query": str(paths[row.query])} for row in rows],
+        [{**asdict(row), "query": printable_path(paths[row.query])} for row in rows],
         COLUMNS,
     )
     figures = {"roc.png": roc_figure(results), "eps.png": attack_figure(results)}
     for name, png in figures.items():
         write_whole(out / name, png)
-    unread = [{"path": str(path), "reason": reason} for path, reason in (*bad, *more)]
+    unread = [{"path": printable_path(path), "reason": reason} for path, reason in (*bad, *more)]
     evaluation.finish(
         "copies",
         {
@@ -223,8 +234,9 @@ def eval_copies(
             "side": side,
             "checked": "certified <= attacked <= natural for every pair",
             "detectors": [asdict(one) for one in results],
-            "twins": [[str(path) for path in group] for group in twins],
+            "twins": [[printable_path(path) for path in group] for group in twins],
             "bad": unread,
+            **with_left_out(left_out),
         },
         as_json=as_json,
     )
@@ -242,6 +254,7 @@ def eval_copies(
     shutil.rmtree(out / PARTS, ignore_errors=True)
     if not as_json:
         _show(results, out)
+    note_left_out(left_out)
     if unread:
         complain(f"{len(unread)} images could not be read:")
         for entry in unread:

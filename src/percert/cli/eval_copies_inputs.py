@@ -17,6 +17,7 @@ from percert.cli.progress import counting_bar, with_progress
 if TYPE_CHECKING:
     from percert.data.copy_edits import Edit
     from percert.evaluation.copies_detector import Detector
+    from percert.images import LeftOut
 
 
 def parse_edits(text: str) -> "tuple[Edit, ...]":
@@ -67,14 +68,18 @@ def make_detectors(
     return found
 
 
-def readable(paths: Sequence[Path]) -> tuple[dict[Path, str], list[tuple[Path, str]]]:
+def readable(
+    paths: Sequence[Path], left_out: "list[LeftOut]"
+) -> tuple[dict[Path, str], list[tuple[Path, str]]]:
     """The images among ``paths`` that can be read, each once and with a hash of its pixels, and
-    those that cannot, and why.
+    those that cannot, and why. What the search leaves out is added to ``left_out``.
     """
     from percert.evaluation.copies_twins import pixels_hash
-    from percert.images import ImageError, find_images, iter_images
+    from percert.images import ImageError, iter_images, search_images
 
-    files = list(dict.fromkeys(find_images(paths)))
+    searched = search_images(paths)
+    left_out += searched.left_out
+    files = list(dict.fromkeys(searched.paths))
     good: dict[Path, str] = {}
     bad: list[tuple[Path, str]] = []
     for path, found in with_progress(iter_images(files), len(files), "reading"):
@@ -90,7 +95,7 @@ def fingerprint(paths: Sequence[Path]) -> dict[str, Any]:
     digest = hashlib.sha256()
     for path in paths:
         stat = os.stat(path)
-        digest.update(f"{path.resolve()}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
+        digest.update(os.fsencode(f"{path.resolve()}\0{stat.st_size}\0{stat.st_mtime_ns}\n"))
     return {"count": len(paths), "sha256": digest.hexdigest()}
 
 

@@ -18,7 +18,7 @@ from percert.cli.eval_runs import (
 )
 from percert.cli.failure import complain, one_line_errors
 from percert.cli.needs import needs
-from percert.cli.options import DeviceOption, JsonOption
+from percert.cli.options import DeviceOption, JsonOption, MaxMemoryOption
 from percert.cli.output import say, show_table
 
 if TYPE_CHECKING:
@@ -56,6 +56,7 @@ def eval_defences(
             "gives a metric its weights.",
         ),
     ] = "ssim",
+    max_memory: MaxMemoryOption = None,
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:

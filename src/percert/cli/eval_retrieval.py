@@ -10,13 +10,21 @@ from percert.cli.attack_options import SeedOption, parse_attacks
 from percert.cli.eval_copies_inputs import make_detectors, weights_of
 from percert.cli.eval_runs import Evaluation, counting
 from percert.cli.failure import complain, one_line_errors
+from percert.cli.left_out import note_left_out, with_left_out
 from percert.cli.needs import needs
-from percert.cli.options import CheckpointOption, DeviceOption, JsonOption, MetricOption
+from percert.cli.options import (
+    CheckpointOption,
+    DeviceOption,
+    JsonOption,
+    MaxMemoryOption,
+    MetricOption,
+)
 from percert.cli.output import listed, say, show_table
 
 if TYPE_CHECKING:
     from percert.attacks import Attack
     from percert.evaluation.retrieval import RetrievalScore
+    from percert.images import LeftOut
 
 #: LipSim's section 5.3: l2-PGD of eps 2 on the embedding.
 DEFAULT_ATTACK = "pgd:norm=l2,eps=2,steps=40"
@@ -73,6 +81,7 @@ def eval_retrieval(
     ] = 6,
     checkpoint: CheckpointOption = None,
     seed: SeedOption = 0,
+    max_memory: MaxMemoryOption = None,
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
@@ -113,7 +122,8 @@ def eval_retrieval(
     ((_, chosen),) = parse_attacks([attack], "embedding").items()
     place = str(resolve_device(device))
     detectors = make_detectors(metric_name, checkpoint, against or [], place)
-    items, bad = readable_items(find_items(images))
+    left_out: list[LeftOut] = []
+    items, bad = readable_items(find_items(images, left_out))
     items = folders_as_labels(items) if labels is None else with_labels(items, labels)
     check_names(items)
     settings = {
@@ -155,6 +165,7 @@ def eval_retrieval(
             "checked": "no query left its first image within its certificate",
             "scores": [asdict(entry) for entry in scores],
             "bad": listed(bad),
+            **with_left_out(left_out),
         },
         as_json=as_json,
     )
@@ -166,6 +177,7 @@ def eval_retrieval(
     )
     if not as_json:
         _show(scores, out)
+    note_left_out(left_out)
     if bad:
         complain(f"{len(bad)} images could not be read:")
         for name, reason in bad:

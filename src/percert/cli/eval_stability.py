@@ -9,8 +9,15 @@ import typer
 from percert.cli.attack_options import OutOption, SeedOption
 from percert.cli.eval_input import Bar, read_budgets, read_size
 from percert.cli.failure import complain, one_line_errors
+from percert.cli.left_out import note_left_out, with_left_out
 from percert.cli.needs import needs
-from percert.cli.options import DeviceOption, JsonOption, MetricsOption, metric_and_file
+from percert.cli.options import (
+    DeviceOption,
+    JsonOption,
+    MaxMemoryOption,
+    MetricsOption,
+    metric_and_file,
+)
 from percert.cli.output import emit_json, listed, say, show_table
 
 
@@ -41,6 +48,7 @@ def eval_stability(
     ] = None,
     batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Images at once.")] = 16,
     seed: SeedOption = 0,
+    max_memory: MaxMemoryOption = None,
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
@@ -68,7 +76,8 @@ def eval_stability(
     )
     from percert.evaluation.twoafc_attacks import Budget
     from percert.evaluation.twoafc_store import keep_rows
-    from percert.images import find_images
+    from percert.images import search_images
+    from percert.images.names import printable_path
     from percert.lipschitz.weights_hash import weights_hash
 
     budgets = tuple(
@@ -83,7 +92,11 @@ def eval_stability(
     if not images.exists():
         raise ValueError(f"{images}: no such file or folder")
     folder = images if images.is_dir() else images.parent
-    paths = [(path.relative_to(folder).as_posix(), path) for path in find_images(images)[:limit]]
+    searched = search_images(images)
+    paths = [
+        (printable_path(path.relative_to(folder).as_posix()), path)
+        for path in searched.paths[:limit]
+    ]
     if not paths:
         raise ValueError(f"{images}: no images found")
     run = StabilityRun(
@@ -127,6 +140,7 @@ def eval_stability(
         "source": str(images),
         **stability_answer(rows),
         "bad": listed(bad),
+        **with_left_out(searched.left_out),
     }
     write_stability_report(out, rows, answer, settings)
     if as_json:
@@ -139,6 +153,7 @@ def eval_stability(
             show_table(table.columns, table.rows)
             say("")
         say(f"report.html, stability.json and records.parquet are in {out}")
+    note_left_out(searched.left_out)
     if bad:
         complain(f"{len(bad)} images could not be read:")
         for _, reason in bad:

@@ -17,7 +17,7 @@ from percert.cli.eval_runs import (
 )
 from percert.cli.failure import complain, one_line_errors
 from percert.cli.needs import needs
-from percert.cli.options import DeviceOption, JsonOption
+from percert.cli.options import DeviceOption, JsonOption, MaxMemoryOption
 from percert.cli.output import say, show_table
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ def eval_transfer(
         ),
     ],
     images: ImagesOption = None,
+    max_memory: MaxMemoryOption = None,
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:

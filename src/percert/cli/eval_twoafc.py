@@ -15,6 +15,7 @@ from percert.cli.options import (
     CheckpointOption,
     DeviceOption,
     JsonOption,
+    MaxMemoryOption,
     MetricsOption,
     metric_and_file,
 )
@@ -101,6 +102,7 @@ def eval_twoafc(
     ] = None,
     batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Triplets at once.")] = 16,
     seed: SeedOption = 0,
+    max_memory: MaxMemoryOption = None,
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:

@@ -10,8 +10,9 @@ from percert.cli.failure import complain, one_line_errors
 from percert.cli.index_progress import counted_progress
 from percert.cli.index_show import show_copies, show_duplicates, show_nearest, write_duplicates
 from percert.cli.index_threshold import AutoThresholdOption, find_threshold
+from percert.cli.left_out import note_left_out, with_left_out
 from percert.cli.needs import needs
-from percert.cli.options import CheckpointOption, DeviceOption, JsonOption, _finite
+from percert.cli.options import CheckpointOption, DeviceOption, JsonOption, MaxMemoryOption, _finite
 from percert.cli.output import emit_json, listed, say
 from percert.cli.progress import with_progress
 from percert.cli.store_metric import StoreMetricOption, StoreOption, metric_for_store
@@ -19,6 +20,7 @@ from percert.cli.store_metric import StoreMetricOption, StoreOption, metric_for_
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from percert.images import LeftOut
     from percert.search import Store
     from percert.search.results import Copies, Nearest
 
@@ -51,6 +53,7 @@ def search(
     eps: TamperOption = None,
     metric_name: StoreMetricOption = None,
     checkpoint: CheckpointOption = None,
+    max_memory: MaxMemoryOption = None,
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
@@ -72,14 +75,15 @@ def search(
     opened = _open(store, metric_name, checkpoint, device)
     answers: list[Nearest] = []
     bad: list[tuple[str, str]] = []
-    for names, pixels, unread in _groups(images):
+    left_out: list[LeftOut] = []
+    for names, pixels, unread in _groups(images, left_out):
         bad += unread
         answers += queries.search(opened, pixels, k, eps, names=names) if pixels else ()
-    _tell([answer.to_json() for answer in answers], bad, as_json)
+    _tell([answer.to_json() for answer in answers], bad, left_out, as_json)
     if not as_json:
         for answer in answers:
             show_nearest(answer)
-    _end(bad)
+    _end(bad, left_out)
 
 
 @one_line_errors
@@ -91,6 +95,7 @@ def copies(
     eps: TamperOption = None,
     metric_name: StoreMetricOption = None,
     checkpoint: CheckpointOption = None,
+    max_memory: MaxMemoryOption = None,
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
@@ -112,14 +117,15 @@ def copies(
     limit, said = find_threshold(opened, threshold)
     answers: list[Copies] = []
     bad: list[tuple[str, str]] = []
-    for names, pixels, unread in _groups(images):
+    left_out: list[LeftOut] = []
+    for names, pixels, unread in _groups(images, left_out):
         bad += unread
         answers += queries.copies(opened, pixels, limit, eps, names=names) if pixels else ()
-    _tell([{**answer.to_json(), **said} for answer in answers], bad, as_json)
+    _tell([{**answer.to_json(), **said} for answer in answers], bad, left_out, as_json)
     if not as_json:
         for answer in answers:
             show_copies(answer)
-    _end(bad)
+    _end(bad, left_out)
 
 
 @one_line_errors
@@ -177,12 +183,14 @@ def _open(store: str, name: str | None, checkpoint: Path | None, device: str) ->
 
 
 def _groups(
-    images: list[Path],
+    images: list[Path], left_out: "list[LeftOut]"
 ) -> "Iterator[tuple[list[str], list[Tensor], list[tuple[str, str]]]]":
     """Names and pixels of images that fit into one pass, and those that could not be read."""
-    from percert.images import ImageError, find_images, iter_images
+    from percert.images import ImageError, iter_images, search_images
 
-    paths = find_images(images)
+    searched = search_images(images)
+    paths = searched.paths
+    left_out += searched.left_out
     if not paths:
         raise ValueError(f"{', '.join(map(str, images))}: no images found")
     names: list[str] = []
@@ -200,15 +208,21 @@ def _groups(
     yield names, pixels, bad
 
 
-def _tell(answers: list[dict[str, Any]], bad: list[tuple[str, str]], as_json: bool) -> None:
+def _tell(
+    answers: list[dict[str, Any]],
+    bad: list[tuple[str, str]],
+    left_out: "list[LeftOut]",
+    as_json: bool,
+) -> None:
     """The JSON answer: a list, of one query as of many, and what could not be read."""
     if as_json:
-        emit_json({"answers": answers, "bad": listed(bad)})
+        emit_json({"answers": answers, "bad": listed(bad), **with_left_out(left_out)})
     elif not answers and not bad:
         say("No images.")
 
 
-def _end(bad: list[tuple[str, str]]) -> None:
+def _end(bad: list[tuple[str, str]], left_out: "list[LeftOut]") -> None:
+    note_left_out(left_out)
     if bad:
         complain(f"{len(bad)} images could not be read:")
         for name, reason in bad:

@@ -10,13 +10,15 @@ import typer
 
 from percert.cli.failure import complain, fail, one_line_errors
 from percert.cli.index_prune import pruned_json, show_pruned, warn_unreachable
+from percert.cli.left_out import note_left_out, with_left_out
 from percert.cli.needs import needs
-from percert.cli.options import CheckpointOption, DeviceOption, JsonOption
+from percert.cli.options import CheckpointOption, DeviceOption, JsonOption, MaxMemoryOption
 from percert.cli.output import emit_json, listed, say
 from percert.cli.progress import with_progress
 from percert.cli.store_metric import StoreMetricOption, StoreOption, metric_for_store
 
 if TYPE_CHECKING:
+    from percert.images import LeftOut
     from percert.search import Store
     from percert.search.outcome import Outcome
     from percert.search.prune import Pruned
@@ -47,6 +49,7 @@ def add(
     store: StoreOption,
     metric_name: StoreMetricOption = None,
     checkpoint: CheckpointOption = None,
+    max_memory: MaxMemoryOption = None,
     device: DeviceOption = "auto",
     views: Annotated[
         str | None,
@@ -124,7 +127,8 @@ def add(
         raise typer.BadParameter("prints lines, which --json does not", param_hint="--each")
     if address is not None and engine is not Engine.RAY:
         raise typer.BadParameter("is for --engine ray", param_hint="--address")
-    total = count_images(inputs)
+    left_out: list[LeftOut] = []
+    total = count_images(inputs, left_out)
     if not total:
         raise ValueError(f"{', '.join(map(str, inputs))}: no images found")
     # Ray's workers move it to their own devices.
@@ -158,7 +162,7 @@ def add(
             f"{len(opened.views)} views an image, each an embedding and {_kib(opened):.1f} KiB: "
             f"{', '.join(opened.views)}."
         )
-    _report(opened, dict(counts), bad, pruned, total, as_json, each)
+    _report(opened, dict(counts), bad, left_out, pruned, total, as_json, each)
 
 
 def _kib(store: "Store") -> float:
@@ -170,6 +174,7 @@ def _report(
     store: "Store",
     counts: dict[str, int],
     bad: "list[Outcome]",
+    left_out: "list[LeftOut]",
     pruned: "Pruned | None",
     total: int,
     as_json: bool,
@@ -179,7 +184,7 @@ def _report(
         answer: dict[str, Any] = {"store": store.path, **counts, "images": store.count}
         answer["views"] = list(store.views)
         answer["bad"] = listed((one.path, one.reason or "") for one in bad)
-        emit_json({**answer, **pruned_json(pruned)})
+        emit_json({**answer, **with_left_out(left_out), **pruned_json(pruned)})
     elif each:
         for path in pruned.files if pruned else ():
             typer.echo(json.dumps({"what": "forgotten", "path": path}))
@@ -190,6 +195,7 @@ def _report(
         say(f"{said}; the store holds {store.count} images.")
     if pruned is not None:
         warn_unreachable(pruned.unreachable)
+    note_left_out(left_out)
     if bad:
         complain(f"{len(bad)} of {total} images could not be added:")
         for one in bad:

@@ -8,7 +8,13 @@ from typing import Annotated
 import typer
 
 from percert.cli.failure import one_line_errors
-from percert.cli.options import CheckpointOption, DeviceOption, JsonOption, MetricOption
+from percert.cli.options import (
+    CheckpointOption,
+    DeviceOption,
+    JsonOption,
+    MaxMemoryOption,
+    MetricOption,
+)
 from percert.cli.output import emit_json, say
 
 
@@ -30,6 +36,7 @@ def judge(
     ] = Perturbed.REFERENCE,
     metric_name: MetricOption = "lipsim-tiny",
     checkpoint: CheckpointOption = None,
+    max_memory: MaxMemoryOption = None,
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:

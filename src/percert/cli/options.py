@@ -1,6 +1,7 @@
 """The options that several verbs share."""
 
 import math
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -22,6 +23,29 @@ def _finite(value: float | None) -> float | None:
     if value is not None and not math.isfinite(value):
         raise typer.BadParameter("expected a finite number")
     return value
+
+
+def _max_memory(context: typer.Context, size: str | None) -> str | None:
+    """The limit is that of the process and of those it starts, until the command ends."""
+    if size is None:
+        return None
+    from percert.images.memory import VARIABLE, parse_size
+
+    try:
+        parse_size(size)
+    except ValueError as error:
+        raise typer.BadParameter(str(error).removeprefix("max_memory: ")) from None
+    before = os.environ.get(VARIABLE)
+    os.environ[VARIABLE] = size
+
+    def restore() -> None:
+        if before is None:
+            os.environ.pop(VARIABLE, None)
+        else:
+            os.environ[VARIABLE] = before
+
+    context.call_on_close(restore)
+    return size
 
 
 MetricOption = Annotated[
@@ -52,6 +76,17 @@ CheckpointOption = Annotated[
 ]
 DeviceOption = Annotated[
     str, typer.Option("--device", metavar="auto|cpu|cuda", help="Where to compute.")
+]
+MaxMemoryOption = Annotated[
+    str | None,
+    typer.Option(
+        "--max-memory",
+        metavar="SIZE",
+        callback=_max_memory,
+        help="What decoding one image may take, such as 4GiB; more is refused unread. 2GiB if "
+        "neither this nor PERCERT_MAX_MEMORY says.",
+        show_default=False,
+    ),
 ]
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Print one JSON object to stdout, and nothing else there.")

@@ -45,10 +45,16 @@ def show_table(
 def listed(bad: Iterable[tuple[str, str]]) -> list[dict[str, str]]:
     """What could not be read, (path, reason) each, as JSON has it under ``bad``: always a list.
 
+    Names that are no UTF-8 have escapes.
+
     >>> listed([("a.png", "no such file")])
     [{'path': 'a.png', 'reason': 'no such file'}]
     """
-    return [{"path": path, "reason": reason} for path, reason in bad]
+    from percert.images.names import printable_path
+
+    return [
+        {"path": printable_path(path), "reason": printable_path(reason)} for path, reason in bad
+    ]
 
 
 def emit_json(answer: Mapping[str, Any]) -> None:

@@ -10,7 +10,7 @@ import typer
 
 from percert.cli.failure import complain, one_line_errors
 from percert.cli.needs import needs
-from percert.cli.options import DeviceOption, JsonOption
+from percert.cli.options import DeviceOption, JsonOption, MaxMemoryOption
 from percert.cli.output import emit_json, say, show_table
 
 if TYPE_CHECKING:
@@ -81,6 +81,7 @@ def reproduce(
             "the paper: hours on a CPU.",
         ),
     ] = False,
+    max_memory: MaxMemoryOption = None,
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:

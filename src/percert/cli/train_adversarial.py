@@ -10,7 +10,7 @@ from rich.console import Console
 
 from percert.cli.failure import one_line_errors
 from percert.cli.needs import needs
-from percert.cli.options import DeviceOption, JsonOption
+from percert.cli.options import DeviceOption, JsonOption, MaxMemoryOption
 from percert.cli.output import emit_json, say, show_table
 
 if TYPE_CHECKING:
@@ -106,6 +106,7 @@ def adversarial_dataset(
         int | None, typer.Option(min=1, metavar="N", help="N images, drawn by the seed.")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Where random numbers start.")] = 0,
+    max_memory: MaxMemoryOption = None,
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:

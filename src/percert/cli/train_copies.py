@@ -4,7 +4,7 @@ import time
 
 from percert.cli.failure import one_line_errors
 from percert.cli.needs import needs
-from percert.cli.options import DeviceOption, JsonOption
+from percert.cli.options import DeviceOption, JsonOption, MaxMemoryOption
 from percert.cli.train_distill import (
     DataOption,
     ModelOption,
@@ -22,6 +22,7 @@ def copies(
     data: DataOption,
     out: OutOption,
     model: ModelOption = None,
+    max_memory: MaxMemoryOption = None,
     device: DeviceOption = "auto",
     tensorboard: TensorboardOption = True,
     as_json: JsonOption = False,

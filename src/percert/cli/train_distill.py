@@ -9,7 +9,7 @@ import typer
 
 from percert.cli.failure import one_line_errors
 from percert.cli.needs import needs
-from percert.cli.options import DeviceOption, JsonOption
+from percert.cli.options import DeviceOption, JsonOption, MaxMemoryOption
 from percert.cli.output import emit_json, say
 
 RecipeArgument = Annotated[
@@ -60,6 +60,7 @@ def distill(
     recipe: RecipeArgument,
     data: DataOption,
     out: OutOption,
+    max_memory: MaxMemoryOption = None,
     device: DeviceOption = "auto",
     devices: DevicesOption = None,
     nodes: NodesOption = None,

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from percert.cli.failure import one_line_errors
 from percert.cli.needs import needs
-from percert.cli.options import DeviceOption, JsonOption
+from percert.cli.options import DeviceOption, JsonOption, MaxMemoryOption
 from percert.cli.output import emit_json, say, show_table
 
 
@@ -75,6 +75,7 @@ def dro(
     devices: Annotated[int, typer.Option(min=1, help="Devices a machine.")] = 1,
     nodes: Annotated[int, typer.Option(min=1, help="Machines, under Slurm or torchrun.")] = 1,
     seed: Annotated[int, typer.Option(min=0, help="Model i has seed SEED + i.")] = 0,
+    max_memory: MaxMemoryOption = None,
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:

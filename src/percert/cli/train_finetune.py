@@ -4,7 +4,7 @@ import time
 
 from percert.cli.failure import one_line_errors
 from percert.cli.needs import needs
-from percert.cli.options import DeviceOption, JsonOption
+from percert.cli.options import DeviceOption, JsonOption, MaxMemoryOption
 from percert.cli.train_distill import (
     DataOption,
     DevicesOption,
@@ -24,6 +24,7 @@ def finetune(
     data: DataOption,
     out: OutOption,
     model: ModelOption = None,
+    max_memory: MaxMemoryOption = None,
     device: DeviceOption = "auto",
     devices: DevicesOption = None,
     nodes: NodesOption = None,

@@ -13,7 +13,7 @@ import numpy as np
 
 from percert.check import check_choice
 from percert.data.triplet import Triplet
-from percert.images import SUFFIXES
+from percert.images.walk import list_folder, walk
 
 Split: TypeAlias = Literal["train", "val", "all"]
 SPLITS: tuple[Split, ...] = ("train", "val", "all")
@@ -31,8 +31,8 @@ def bapps_folders(folder: Path, split: Split = "val") -> list[tuple[str, Path]]:
     if (folder / "2afc").is_dir():
         folder = folder / "2afc"
     found = []
-    for judge in sorted(folder.glob("judge")) or sorted(folder.glob("**/judge")):
-        place = judge.parent
+    places = [folder] if (folder / "judge").is_dir() else _judged(folder)
+    for place in places:
         if not all((place / part).is_dir() for part in PARTS):
             continue
         of = next((part for part in reversed(place.parts) if part in ("train", "val")), "")
@@ -73,8 +73,15 @@ def bapps_triplets(folder: Path, split: Split = "val") -> Iterator[Triplet]:
             )
 
 
+def _judged(folder: Path) -> list[Path]:
+    """The folders below ``folder`` that have a folder ``judge``, links followed."""
+    if not folder.is_dir():
+        return []
+    return sorted(one.path for one in walk(folder) if (one.path / "judge").is_dir())
+
+
 def _by_stem(folder: Path) -> dict[str, Path]:
-    return {path.stem: path for path in sorted(folder.iterdir()) if path.suffix.lower() in SUFFIXES}
+    return {Path(name).stem: folder / name for name in list_folder(folder).images}
 
 
 def _judgement(path: Path) -> float:

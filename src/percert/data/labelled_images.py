@@ -1,30 +1,32 @@
 """Labelled images in a parquet file, in the convention of Hugging Face ``datasets``."""
 
-import io
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image
 from torch import Tensor
+
+from percert.images.load import decode_image
 
 
 @dataclass(frozen=True)
 class LabelledImages:
-    """Encoded images and their labels ``(n,)``; decoded when asked for."""
+    """Encoded images of a file and their labels ``(n,)``; decoded when asked for."""
 
     encoded: list[bytes]
     labels: npt.NDArray[np.int64]
+    source: str = "images"
 
     def decode(self, indices: npt.NDArray[np.int64]) -> Tensor:
-        """``(n, 3, h, w)`` float32 in [0, 1] of the images at ``indices``, which have one size."""
-        pixels = []
-        for index in indices:
-            with Image.open(io.BytesIO(self.encoded[index])) as file:
-                pixels.append(np.asarray(file.convert("RGB")))
-        return torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).float() / 255
+        """``(n, 3, h, w)`` float32 in [0, 1] of the images at ``indices``, which have one size.
+
+        Read as by :func:`percert.images.load_image`, whose error names the row of a bad one.
+        """
+        return torch.stack(
+            [decode_image(self.encoded[index], f"{self.source}: row {index}") for index in indices]
+        )
 
 
 def read_labelled_images(path: Path) -> LabelledImages:
@@ -40,7 +42,8 @@ def read_labelled_images(path: Path) -> LabelledImages:
     if missing:
         raise ValueError(f"{path}: expected columns image and label, found {table.column_names}")
     encoded = [row["bytes"] for row in table.column("image").to_pylist()]
-    return LabelledImages(encoded, np.asarray(table.column("label").to_pylist(), dtype=np.int64))
+    labels = np.asarray(table.column("label").to_pylist(), dtype=np.int64)
+    return LabelledImages(encoded, labels, str(path))
 
 
 def semantic_triplets(

@@ -1,13 +1,11 @@
 """The one walk by which folders of images are searched, and what it leaves out."""
 
 import os
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from percert.images.formats import OTHER_SUFFIXES, START, SUFFIXES, format_of, other_kind
-from percert.images.names import printable_path
 
 _Path = str | os.PathLike[str]
 
@@ -29,19 +27,6 @@ class FoundImages:
 
     paths: list[Path] = field(default_factory=list)
     left_out: list[LeftOut] = field(default_factory=list)
-
-    def summary(self) -> str:
-        """What was left out, counted by kind, most first; empty where nothing was.
-
-        >>> FoundImages([], [LeftOut(Path("a.gif"), "GIF")] * 2).summary()
-        '2 GIF'
-        """
-        kinds = Counter(one.kind for one in self.left_out)
-        return ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
-
-    def listed(self) -> list[dict[str, str]]:
-        """What was left out, for JSON."""
-        return [{"path": printable_path(one.path), "kind": one.kind} for one in self.left_out]
 
 
 @dataclass(frozen=True)
@@ -98,11 +83,9 @@ def walk(root: Path) -> Iterator[Folder]:
     seen: set[object] = set()
     waiting = [root]
     while waiting:
-        unreadable: list[Path] = []
+        unreadable: list[OSError] = []
         start = waiting.pop(0)
-        for path, folders, names in os.walk(
-            start, onerror=lambda error, bad=unreadable: bad.append(Path(error.filename))
-        ):
+        for path, folders, names in os.walk(start, onerror=unreadable.append):
             identity = _identity(Path(path))
             if identity in seen or identity in above:
                 folders[:] = []
@@ -114,7 +97,8 @@ def walk(root: Path) -> Iterator[Folder]:
             waiting += [Path(path, name) for name in linked]
             folders[:] = [name for name in shown if name not in set(linked)]
             yield _sorted_out(Path(path), names)
-        yield from (Folder(path, [], [], readable=False) for path in unreadable)
+        for error in unreadable:
+            yield Folder(Path(error.filename), [], [], readable=False)
 
 
 def list_folder(path: Path) -> Folder:

@@ -103,7 +103,9 @@ def write_page(
     path: Path, title: str, sections: Sequence[Section], *, lead: str = "", made: str = ""
 ) -> None:
     """Write the page to ``path``, whole or not at all."""
-    write_whole(path, render_page(title, sections, lead=lead, made=made).encode())
+    write_whole(
+        path, render_page(title, sections, lead=lead, made=made).encode("utf-8", "backslashreplace")
+    )
 
 
 def kept_figure(folder: Path | None, name: str, png: bytes, caption: str, alt: str) -> Figure:

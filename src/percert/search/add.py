@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from percert.check import check_images
+from percert.images import LeftOut
 from percert.search.commit import commit, maintain
 from percert.search.embed_views import embed_prepared, preparation, prepare_image
 from percert.search.known import Known
@@ -81,9 +82,14 @@ def add_files(
     return list(iter_add(store, inputs, settings))
 
 
-def count_images(inputs: Iterable[str | os.PathLike[str]]) -> int:
-    """How many images ``inputs`` may hold: files, those in folders, and rows of parquet files."""
-    return count_sources(map(Path, inputs))[1]
+def count_images(
+    inputs: Iterable[str | os.PathLike[str]], left_out: list[LeftOut] | None = None
+) -> int:
+    """How many images ``inputs`` may hold: files, those in folders, and rows of parquet files.
+
+    What the search of folders leaves out is added to ``left_out``.
+    """
+    return count_sources(map(Path, inputs), left_out)[1]
 
 
 def tidy(store: "Store") -> None:

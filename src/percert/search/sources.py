@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from percert.check import one_line
-from percert.images import ImageError, find_images
+from percert.images import ImageError, LeftOut, search_images
 from percert.images.load import open_file
 
 #: A larger file is no photograph; it would be read into memory whole.
@@ -46,9 +46,17 @@ class Source:
 IsKnown = Callable[[str, "int | None", int], bool]
 
 
-def count_sources(inputs: Iterable[Path]) -> tuple[list[Path], int]:
-    """The files that ``inputs`` stand for, folders searched, and how many images they may hold."""
-    files = find_images(inputs)
+def count_sources(
+    inputs: Iterable[Path], left_out: list[LeftOut] | None = None
+) -> tuple[list[Path], int]:
+    """The files that ``inputs`` stand for, folders searched, and how many images they may hold.
+
+    What the search leaves out is added to ``left_out``.
+    """
+    found = search_images(inputs)
+    files = found.paths
+    if left_out is not None:
+        left_out += found.left_out
     return files, sum(_rows(path) if is_parquet(path) else 1 for path in files)
 
 

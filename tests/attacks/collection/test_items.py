@@ -104,9 +104,9 @@ def test_triplets_name_three_images_and_perhaps_a_choice(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("reference,left\na,b\n", "no column 'right'"),
+        ("reference,left\na,b\n", "expected a column right"),
         ("reference,left,right\na,,c\n", "row 1 does not name three images"),
-        ("reference,left,right,choice\na,b,c,2\n", "expected a choice of 0, 1, left or right"),
+        ("reference,left,right,choice\na,b,c,2\n", "expected a choice of left, right or 0 to 1"),
     ],
 )
 def test_triplets_that_are_none_are_refused(tmp_path: Path, text: str, message: str) -> None:

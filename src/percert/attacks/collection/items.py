@@ -8,8 +8,9 @@ from typing import Any
 from torch import Tensor
 
 from percert.extras import install_extra
-from percert.images import ImageError, find_images, load_image
+from percert.images import ImageError, LeftOut, load_image, search_images
 from percert.images.load import decode_image
+from percert.images.names import fitting_name, printable_path
 
 
 @dataclass(frozen=True)
@@ -43,10 +44,11 @@ class Subject:
         return tuple(tuple(image.shape) for image in (self.image, *self.others))
 
 
-def find_items(images: Path) -> list[Item]:
+def find_items(images: Path, left_out: list[LeftOut] | None = None) -> list[Item]:
     """The images in a folder (searched recursively), in a parquet file, or a single image file.
 
-    Names are paths from the folder. A parquet file has a column ``image`` (a struct with ``bytes``,
+    Names are paths from the folder, where they are no UTF-8 with escapes. What the search leaves
+    out is added to ``left_out``. A parquet file has a column ``image`` (a struct with ``bytes``,
     and ``path``, which gives the name where all are there and differ), and perhaps integers
     ``label``. Raises ``ValueError`` where there is nothing to attack.
 
@@ -58,11 +60,13 @@ def find_items(images: Path) -> list[Item]:
         raise ValueError(f"{images}: no such file or folder")
     if images.suffix == ".parquet":
         return _parquet_items(images)
-    paths = find_images(images)
-    if not paths:
+    found = search_images(images)
+    if not found.paths:
         raise ValueError(f"{images}: no images found")
+    if left_out is not None:
+        left_out += found.left_out
     folder = images if images.is_dir() else images.parent
-    return [Item(path.relative_to(folder).as_posix(), path) for path in paths]
+    return [Item(printable_path(path.relative_to(folder).as_posix()), path) for path in found.paths]
 
 
 def read_subject(item: Item) -> Subject:
@@ -79,6 +83,8 @@ def read_subject(item: Item) -> Subject:
 def output_name(name: str) -> str:
     """The PNG's path below an attack's folder: ``name`` with ``.png`` behind, never outside of it.
 
+    A name that is too long for a file is shortened.
+
     >>> output_name("a/b.png"), output_name("photo.jpg"), output_name("../../etc/x.png")
     ('a/b.png', 'photo.jpg.png', 'etc/x.png')
     """
@@ -87,8 +93,9 @@ def output_name(name: str) -> str:
         for part in PurePosixPath(name).parts
         if part not in ("/", "//", "..", ".")
     ]
-    path = "/".join(parts) or "unnamed"
-    return path if path.lower().endswith(".png") else f"{path}.png"
+    *folders, last = parts or ["unnamed"]
+    stem, suffix = (last[:-4], last[-4:]) if last.lower().endswith(".png") else (last, ".png")
+    return "/".join([*map(fitting_name, folders), fitting_name(stem, suffix)])
 
 
 def _parquet_items(path: Path) -> list[Item]:

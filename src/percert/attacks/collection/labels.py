@@ -1,6 +1,5 @@
 """Labels in a CSV file, and whether they count from 0 or from 1."""
 
-import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from math import sqrt
@@ -9,31 +8,12 @@ from pathlib import Path, PurePosixPath
 from percert.arguments import Argument, ArgumentError, Wording
 from percert.attacks.collection.items import Item
 from percert.check import did_you_mean
+from percert.data.triplets_csv import csv_rows
 from percert.data.triplets_csv import find_column as first_column
 
 #: What columns are called, lower case, where no option names them.
 IMAGE_COLUMNS = ("image", "imageid", "image_id", "filename", "file", "path", "name", "id")
 LABEL_COLUMNS = ("label", "truelabel", "true_label", "class", "y")
-
-
-def read_table(path: Path) -> list[dict[str, str]]:
-    """The rows of a CSV file with a header. Raises ``ValueError`` for anything else."""
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
-            header = [name.strip() for name in reader.fieldnames or []]
-            reader.fieldnames = header
-            rows = [
-                {key: (value or "").strip() for key, value in row.items() if key is not None}
-                for row in reader
-            ]
-    except FileNotFoundError:
-        raise ValueError(f"{path}: no such file") from None
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{path}: not a CSV file that can be read ({error})") from None
-    if not rows:
-        raise ValueError(f"{path}: expected a CSV file with a header and rows, found no rows")
-    return rows
 
 
 def find_column(
@@ -75,7 +55,7 @@ def with_labels(
     A row belongs to the item whose name it gives, with or without folder and suffix. Raises
     ``ValueError`` where no item has a label, one has two, or one is not an integer.
     """
-    rows = read_table(path)
+    rows = list(csv_rows(path))
     image = find_column(rows, image_column, IMAGE_COLUMNS, path, Argument("image_column"))
     label = find_column(rows, label_column, LABEL_COLUMNS, path, Argument("label_column"))
     target = (

@@ -4,26 +4,28 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from percert.images import SUFFIXES
+from percert.images.walk import LeftOut, list_folder, walk
 from percert.training.sources.source import Entry
 
 
 class FolderSource:
     """The image files below ``root``, such as ImageNet's ``train/CLASS/NAME.JPEG``.
 
-    Only the folders' names are kept; files are listed a folder at a time. Hidden files and folders
-    are left out, links to folders are not followed. Raises ``ValueError`` where there is no image.
+    Searched as by :func:`percert.images.search_images`. Only the folders' names are kept, and what
+    was ``left_out``; files are listed a folder at a time. Raises ``ValueError`` where there is no
+    image.
     """
 
     def __init__(self, root: Path) -> None:
         if not root.is_dir():
             raise ValueError(f"{root}: no such folder")
         self.root = root
+        self.left_out: list[LeftOut] = []
         self._shards: list[str] = []
-        for folder, inside, names in os.walk(root):
-            inside[:] = sorted(name for name in inside if not name.startswith("."))
-            if any(_is_image(name) for name in names):
-                self._shards.append(folder)
+        for folder in walk(root):
+            self.left_out += folder.left_out
+            if folder.images:
+                self._shards.append(str(folder.path))
         if not self._shards:
             raise ValueError(f"{root}: no images found")
 
@@ -31,15 +33,10 @@ class FolderSource:
         return self._shards
 
     def entries(self, shard: str, /) -> Sequence[Entry]:
-        names = sorted(entry.name for entry in os.scandir(shard) if _is_image(entry.name))
-        return [Entry(os.path.join(shard, name)) for name in names]
+        return [Entry(os.path.join(shard, name)) for name in list_folder(Path(shard)).images]
 
     def read(self, entry: Entry, /) -> bytes:
         try:
             return Path(entry.path).read_bytes()
         except OSError as error:
             raise ValueError(f"{entry.path}: cannot be read ({error.strerror})") from None
-
-
-def _is_image(name: str) -> bool:
-    return not name.startswith(".") and os.path.splitext(name)[1].lower() in SUFFIXES
