@@ -66,7 +66,7 @@ def test_compare_shows_the_answer_and_escapes_what_a_client_calls_its_files(clie
     plain = client.post("/api/v1/compare", files=files, data=form).json()
     assert f"{plain['distance']:.4f}" in fragment.text
     assert "<b>" not in fragment.text
-    assert "&lt;b&gt;one&lt;" in fragment.text or "b&gt;.png" in fragment.text
+    assert "b&gt;.png" in fragment.text
     assert "<html" not in fragment.text
     slider = next(one for one in Elements(fragment.text).all("input") if one["type"] == "range")
     assert int(slider["max"]) == len(plain["intervals"]) - 1
