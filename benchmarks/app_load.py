@@ -4,11 +4,12 @@
 
 Starts the server as a process of its own. For so many rounds every client compares, judges, asks
 what there is and sends something broken; some start an attack and cancel it. Says how often each
-status came, how long answers took, and what memory the server held after each round; writes
-``app-load.json``.
+status came, how long answers took, and what memory the server and its workers held after each
+round; writes ``app-load.json``.
 """
 
 import argparse
+import contextlib
 import io
 import re
 import signal
@@ -58,9 +59,21 @@ def one_round(address: str, seed: int, statuses: Counter, times: list[float]) ->
 
 
 def memory(pid: int) -> float:
-    """Resident MiB of a process."""
-    status = Path(f"/proc/{pid}/status").read_text()
-    return int(re.search(r"VmRSS:\s+(\d+)", status).group(1)) / 1024
+    """MiB of a process and all below it; what several share counts once."""
+    parents = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
+    found, new = set(), {pid}
+    while new:
+        found |= new
+        new = {child for child, parent in parents.items() if parent in new}
+    held = 0
+    for one in found:
+        with contextlib.suppress(OSError):  # one that has just ended
+            text = Path(f"/proc/{one}/smaps_rollup").read_text()
+            held += int(re.search(r"Pss:\s+(\d+)", text).group(1))
+    return held / 1024
 
 
 def start() -> tuple[subprocess.Popen, str]:

@@ -1,16 +1,23 @@
 """What never comes to an end stops neither the pages, nor what is asked next, nor the server."""
 
 import asyncio
+import os
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from tests.app.conftest import png
 
 from percert.app.limits import Limits
+from percert.app.nursery import nursery
 from percert.app.refusal import Refused
 
 HTMX = {"HX-Request": "true"}
+
+
+def number(bench):
+    return os.getpid()
 
 
 def forever(bench):
@@ -45,6 +52,32 @@ def test_questions_that_do_not_end_hold_up_no_page_and_are_ended(serve):
     until = time.monotonic() + 30
     while client.post("/api/v1/compare", **ask).status_code != 200:
         assert time.monotonic() < until
+
+
+def ended(process):
+    """Whether it is gone, or only waits for somebody to ask how it ended."""
+    try:
+        return (Path("/proc") / str(process) / "stat").read_text().rpartition(")")[2].split()[
+            0
+        ] == "Z"
+    except OSError:
+        return True
+
+
+def test_without_the_process_that_forks_them_workers_are_ended_and_replaced(serve):
+    client = serve(limits=Limits(questions=1, answer_seconds=30.0))
+    desk = client.app.state.desk
+    first = client.portal.call(desk.ask, number)
+    nursery()._process.kill()
+    nursery()._process.wait()
+    assert client.portal.call(desk.ask, number) == first  # it goes on with what it has
+    object.__setattr__(desk.limits, "answer_seconds", 1.0)
+    with pytest.raises(Refused, match="no answer within 1 seconds"):
+        client.portal.call(desk.ask, forever)
+    object.__setattr__(desk.limits, "answer_seconds", 60.0)
+    second = client.portal.call(desk.ask, number)
+    assert second != first
+    assert ended(first)
 
 
 def test_who_waits_is_told_when_the_server_stops(serve):

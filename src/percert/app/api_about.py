@@ -76,12 +76,15 @@ async def about(desk: AtDesk) -> dict[str, Any]:
     return asdict(await describe(desk))
 
 
-async def describe(desk: Desk) -> About:
-    """What the server was started with, and what its store holds now. It waits for no question."""
+async def describe(desk: Desk, *, ask_store: bool = True) -> About:
+    """What the server was started with, and what its store holds now, which waits for no question.
+
+    ``ask_store`` False leaves the store out.
+    """
     loaded = desk.loaded
     store, problem = None, None
     try:
-        store = await desk.store_about()
+        store = await desk.store_about() if ask_store else None
     except Refused as error:
         problem = error.reason
     return About(

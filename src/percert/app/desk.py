@@ -124,6 +124,8 @@ async def _ask(
 
     def call(child: Child) -> T:
         left = until - time.monotonic()
+        if left <= 0:  # it was in line for so long, and nobody waits for the answer
+            raise TookTooLong
         found: T = child.call(function, *arguments, seconds=left, closing=workers.closing)
         return found
 

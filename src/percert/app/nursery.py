@@ -116,8 +116,8 @@ def run(number: int) -> None:
             if what == b"fork":
                 process = _fork(link, given[0], work)
                 workers.add(process)
-            elif process in workers:
-                workers.remove(process)
+            else:  # also one that a nursery before this one forked
+                workers.discard(process)
                 _end(process)
             link.sendall(_MESSAGE.pack(what, process))
     for process in workers:
@@ -142,4 +142,5 @@ def _fork(link: socket.socket, channel: int, work: Callable[[int], None]) -> int
 def _end(process: int) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.kill(process, signal.SIGKILL)
-    os.waitpid(process, 0)
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(process, 0)

@@ -34,7 +34,7 @@ async def page(request: Request, desk: Desk, path: str, **more: Any) -> Response
     ``again`` is after how many seconds a browser without scripts should ask once more.
     """
     template, title = PAGES[path]
-    about = await describe(desk)
+    about = await describe(desk, ask_store=path == "/search")
     navigation = [(address, name) for address, (_, name) in PAGES.items()]
     values = {"here": path, "title": title, "navigation": navigation, "about": about}
     if path == "/attack":
