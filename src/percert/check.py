@@ -102,9 +102,11 @@ def one_line(error: BaseException, most: int = 200) -> str:
 
     >>> one_line(ValueError("not\n  this\x1b[2J"))
     'not this\\x1b[2J'
-    >>> one_line(TimeoutError())
-    'TimeoutError'
+    >>> one_line(TimeoutError()), one_line(FileNotFoundError(2, "No such file", "a.png"))
+    ('TimeoutError', 'No such file')
     """
-    line = " ".join(str(error).split())
+    # What the system says comes with a number and the path, which the message has already.
+    said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    line = " ".join(said.split())
     shown = (c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in line)
     return "".join(shown)[:most] or type(error).__name__

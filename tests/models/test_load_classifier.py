@@ -118,6 +118,11 @@ def test_what_is_not_there_is_named(spec: str, message: str) -> None:
         ('architecture = "x"\nsize = 0', "expected a side"),
         ('architecture = "x"\nclasses = 3\nclass_names = ["a"]', "expected 3 class_names"),
         ("architecture = ", "not a TOML file"),
+        ('architecture = "x"\nclasses = "many"', "classes: expected a whole number"),
+        ('architecture = "x"\nclasses = 0', "classes: expected a whole number above 0"),
+        ('architecture = "x"\nscale = "byte"', "scale: expected a number"),
+        ('architecture = "x"\nweights = 3', "weights: expected a file, found 3"),
+        ('architecture = "x"\nclass_names = "cats"', "class_names: expected a list"),
     ],
 )
 def test_a_card_that_means_nothing_is_refused(tmp_path: Path, text: str, message: str) -> None:

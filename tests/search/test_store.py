@@ -244,3 +244,29 @@ def test_what_lancedb_reads_ahead_is_bounded_unless_the_user_says_otherwise(
     monkeypatch.setenv(size, "7000000")
     open_store(tmp_path / "store", metric)
     assert os.environ[size] == "7000000"
+
+
+@pytest.mark.parametrize("name", ["photos:2024.store", "a b.store", "ünï.store"])
+def test_a_store_may_have_any_name(tmp_path, metric, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    open_store(name, metric).add([torch.rand(3, 8, 8)], ["a"])
+    assert open_store(name).count == 1
+
+
+def test_what_is_damaged_below_a_store_says_so_in_one_line(tmp_path, metric):
+    store = open_store(tmp_path / "store", metric)
+    store.add([torch.rand(3, 8, 8)], ["a"])
+    for path in (tmp_path / "store" / "images.lance").rglob("*.lance"):
+        path.write_bytes(path.read_bytes()[:100])
+    opened = open_store(tmp_path / "store", metric)
+    for ask in (
+        lambda: opened.search([torch.rand(3, 8, 8)]),
+        lambda: opened.copies([torch.rand(3, 8, 8)], 0.1),
+        lambda: opened.duplicates(0.1),
+        lambda: opened.rows(["h"]),
+        opened.verify,
+    ):
+        with pytest.raises(ValueError, match=r"store: the store cannot be read or written \(") as e:
+            ask()
+        assert "\n" not in str(e.value)
+        assert ".rs:" not in str(e.value)

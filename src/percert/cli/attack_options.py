@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from percert.cli.options import metric_and_file
+from percert.cli.writable import writable_folder
 
 if TYPE_CHECKING:
     from percert.attacks import Attack
@@ -43,6 +44,7 @@ OutOption = Annotated[
     Path,
     typer.Option(
         "--out",
+        callback=writable_folder,
         metavar="DIR",
         help="Where images and records go. A run that was stopped goes on where it stood.",
     ),

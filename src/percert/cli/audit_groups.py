@@ -11,6 +11,7 @@ from percert.cli.failure import one_line_errors
 from percert.cli.needs import needs
 from percert.cli.options import DeviceOption, JsonOption, MaxMemoryOption
 from percert.cli.output import emit_json
+from percert.cli.writable import writable_folder
 
 if TYPE_CHECKING:
     from percert.fairness.audit import GroupAudit
@@ -127,6 +128,7 @@ def groups(
         Path | None,
         typer.Option(
             "--out",
+            callback=writable_folder,
             metavar="DIR",
             help="Write report.html, its figures, audit.json, records.parquet and run.json here.",
         ),

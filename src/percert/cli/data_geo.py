@@ -14,6 +14,7 @@ from percert.cli.needs import needs
 from percert.cli.options import JsonOption
 from percert.cli.output import emit_json, say, show_table
 from percert.cli.progress import with_progress
+from percert.cli.writable import writable_folder
 
 if TYPE_CHECKING:
     from percert.fairness.geo import GeoDataset
@@ -32,7 +33,12 @@ def geo(
     ],
     out: Annotated[
         Path,
-        typer.Option("--out", metavar="DIR", help="Where the tables and Flickr's answers go."),
+        typer.Option(
+            "--out",
+            callback=writable_folder,
+            metavar="DIR",
+            help="Where the tables and Flickr's answers go.",
+        ),
     ],
     gdp: Annotated[
         Path | None,

@@ -29,6 +29,7 @@ from percert.cli.options import (
     MetricOption,
 )
 from percert.cli.output import say, show_table
+from percert.cli.writable import writable_folder
 
 if TYPE_CHECKING:
     from percert.evaluation.copies_result import DetectorResult
@@ -51,6 +52,7 @@ def eval_copies(
         Path,
         typer.Option(
             "--out",
+            callback=writable_folder,
             metavar="DIR",
             help="Where report.html, copies.json, records.parquet, two figures and run.json go. A "
             "run that was stopped goes on there.",
@@ -177,6 +179,8 @@ def eval_copies(
     left_out: list[LeftOut] = []
     own, bad = readable(images, left_out)
     others, more = readable(distractors or [], left_out)
+    if distractors and not (others or more):
+        raise ValueError(f"{', '.join(map(str, distractors))}: no images found")
     paths = list(own | others)
     if not own or len(paths) < 2:
         raise ValueError(

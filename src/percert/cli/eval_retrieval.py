@@ -20,6 +20,7 @@ from percert.cli.options import (
     MetricOption,
 )
 from percert.cli.output import listed, say, show_table
+from percert.cli.writable import writable_folder
 
 if TYPE_CHECKING:
     from percert.attacks import Attack
@@ -41,6 +42,7 @@ def eval_retrieval(
         Path,
         typer.Option(
             "--out",
+            callback=writable_folder,
             metavar="DIR",
             help="Where report.html, retrieval.json, records.parquet, the attacked queries and "
             "run.json go. A run that was stopped goes on there.",

@@ -14,6 +14,7 @@ from percert.cli.attack_options import parse_measures
 from percert.cli.failure import complain
 from percert.cli.output import emit_json
 from percert.cli.progress import counting_bar
+from percert.cli.writable import writable_folder
 
 if TYPE_CHECKING:
     from percert.attacks.collection import Measure
@@ -35,6 +36,7 @@ OutOption = Annotated[
     Path,
     typer.Option(
         "--out",
+        callback=writable_folder,
         metavar="DIR",
         help="Where report.html, its figures, records.parquet and run.json go. What was measured "
         "there before is not measured again.",

@@ -10,6 +10,7 @@ from percert.cli.failure import one_line_errors
 from percert.cli.needs import needs
 from percert.cli.options import JsonOption
 from percert.cli.output import emit_json, say
+from percert.cli.writable import writable_folder
 
 
 class ExportFormat(str, Enum):
@@ -30,7 +31,10 @@ def export(
             help="The folder of a finished run or an export, hf-hub:OWNER/NAME, or lipsim-tiny.",
         ),
     ],
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the files go.")],
+    out: Annotated[
+        Path,
+        typer.Option("--out", callback=writable_folder, metavar="DIR", help="Where the files go."),
+    ],
     format: Annotated[
         ExportFormat,
         typer.Option(

@@ -16,6 +16,7 @@ from percert.cli.options import CheckpointOption, DeviceOption, JsonOption, MaxM
 from percert.cli.output import emit_json, listed, say
 from percert.cli.progress import with_progress
 from percert.cli.store_metric import StoreMetricOption, StoreOption, metric_for_store
+from percert.cli.writable import writable_folder
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -136,6 +137,9 @@ def duplicates(
     out: Annotated[
         Path | None,
         typer.Option(
+            "--out",
+            callback=writable_folder,
+            metavar="DIR",
             help="A folder for the links and clusters, as parquet. A run that was stopped goes on "
             "there.",
             show_default=False,

@@ -10,6 +10,7 @@ from percert.cli.failure import one_line_errors
 from percert.cli.needs import needs
 from percert.cli.options import JsonOption
 from percert.cli.output import emit_json, say, show_table
+from percert.cli.writable import writable_file
 
 if TYPE_CHECKING:
     from percert.reports.report_runs import Run
@@ -27,7 +28,10 @@ def report(
         ),
     ],
     out: Annotated[
-        Path, typer.Option("--out", metavar="FILE", help="The page that is written.")
+        Path,
+        typer.Option(
+            "--out", callback=writable_file, metavar="FILE", help="The page that is written."
+        ),
     ] = Path("report.html"),
     as_json: JsonOption = False,
 ) -> None:

@@ -12,6 +12,7 @@ from percert.cli.failure import complain, one_line_errors
 from percert.cli.needs import needs
 from percert.cli.options import DeviceOption, JsonOption, MaxMemoryOption
 from percert.cli.output import emit_json, say, show_table
+from percert.cli.writable import writable_folder
 
 if TYPE_CHECKING:
     from percert.reproduce import Item, Outcome, Setting
@@ -67,6 +68,7 @@ def reproduce(
         Path,
         typer.Option(
             "--out",
+            callback=writable_folder,
             metavar="DIR",
             help="Where report.html, reproduce.md, reproduce.json, records.parquet, run.json and a "
             "folder for each item go. What is there already is not made again.",

@@ -12,6 +12,7 @@ from percert.cli.failure import one_line_errors
 from percert.cli.needs import needs
 from percert.cli.options import DeviceOption, JsonOption, MaxMemoryOption
 from percert.cli.output import emit_json, say, show_table
+from percert.cli.writable import writable_folder
 
 if TYPE_CHECKING:
     from percert.training.adversarial_batch import Tally
@@ -36,7 +37,10 @@ def adversarial_dataset(
     out: Annotated[
         Path,
         typer.Option(
-            "--out", metavar="DIR", help="The data set. A run that was stopped goes on there."
+            "--out",
+            callback=writable_folder,
+            metavar="DIR",
+            help="The data set. A run that was stopped goes on there.",
         ),
     ],
     attack: Annotated[

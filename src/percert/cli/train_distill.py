@@ -11,6 +11,7 @@ from percert.cli.failure import one_line_errors
 from percert.cli.needs import needs
 from percert.cli.options import DeviceOption, JsonOption, MaxMemoryOption
 from percert.cli.output import emit_json, say
+from percert.cli.writable import writable_folder
 
 RecipeArgument = Annotated[
     Path,
@@ -23,7 +24,13 @@ DataOption = Annotated[
     Path, typer.Option("--data", metavar="DIR", help="The folder that the recipe's paths lie in.")
 ]
 OutOption = Annotated[
-    Path, typer.Option("--out", metavar="DIR", help="Where checkpoints, logs and the model go.")
+    Path,
+    typer.Option(
+        "--out",
+        callback=writable_folder,
+        metavar="DIR",
+        help="Where checkpoints, logs and the model go.",
+    ),
 ]
 ModelOption = Annotated[
     Path | None,

@@ -12,6 +12,7 @@ from percert.cli.failure import one_line_errors
 from percert.cli.needs import needs
 from percert.cli.options import DeviceOption, JsonOption, MaxMemoryOption
 from percert.cli.output import emit_json, say, show_table
+from percert.cli.writable import writable_folder
 
 
 @one_line_errors
@@ -26,7 +27,10 @@ def dro(
     out: Annotated[
         Path,
         typer.Option(
-            "--out", metavar="DIR", help="The models. Those that are there are not trained again."
+            "--out",
+            callback=writable_folder,
+            metavar="DIR",
+            help="The models. Those that are there are not trained again.",
         ),
     ],
     models: Annotated[int, typer.Option(min=1, help="How many, each with its own seed.")] = 50,

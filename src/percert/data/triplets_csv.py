@@ -5,6 +5,7 @@ import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from percert.check import one_line
 from percert.data.triplet import Triplet
 
 #: What the columns may be called, in lower case.
@@ -85,7 +86,7 @@ def csv_rows(path: Path) -> Iterator[dict[str, str]]:
     except FileNotFoundError:
         raise ValueError(f"{path}: no such file") from None
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{path}: not a CSV file that can be read ({error})") from None
+        raise ValueError(f"{path}: not a CSV file that can be read ({one_line(error)})") from None
     if not count:
         raise ValueError(f"{path}: expected a CSV file with a header and rows, found no rows")
 

@@ -6,6 +6,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from percert.check import one_line
 from percert.models.preparation import Channels, Preparation
 
 if sys.version_info >= (3, 11):
@@ -81,8 +82,8 @@ def read_card(path: str | Path) -> ClassifierCard:
         entries = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ValueError(f"{path}: no such file") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: not a TOML file ({error})") from None
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: not a TOML file ({one_line(error)})") from None
     return _card(entries, str(path), path.parent)
 
 
@@ -99,8 +100,15 @@ def _card(entries: dict[str, Any], name: str, folder: Path) -> ClassifierCard:
             made[key] = _numbers(made[key], f"{name}: {key}")
     if "size" in made:
         made["size"] = _size(made["size"], f"{name}: size")
+    classes = made.get("classes", 1)
+    if type(classes) is not int or classes < 1:
+        raise ValueError(f"{name}: classes: expected a whole number above 0, found {classes!r}")
+    if not isinstance(made.get("scale", 1), (int, float)):
+        raise ValueError(f"{name}: scale: expected a number, found {made['scale']!r}")
     if "weights" in made:
-        made["weights"] = folder / str(made["weights"])
+        if not isinstance(made["weights"], str):
+            raise ValueError(f"{name}: weights: expected a file, found {made['weights']!r}")
+        made["weights"] = folder / made["weights"]
     if "class_names" in made:
         made["class_names"] = _class_names(made["class_names"], f"{name}: class_names")
     card = ClassifierCard(**made)

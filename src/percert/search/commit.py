@@ -93,7 +93,7 @@ def persist(write: Callable[[], T]) -> T:
 
 
 def _overtaken(error: Exception) -> bool:
-    text = str(error).lower()
+    text = str(error.__cause__ or error).lower()
     return "conflict" in text or "concurrent" in text or "too much contention" in text
 
 

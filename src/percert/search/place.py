@@ -7,8 +7,8 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from percert.check import one_line
 from percert.extras import install_extra
+from percert.search.guarded import Guarded, StoreError, store_errors
 from percert.search.rows import (
     StoreHeader,
     files_schema,
@@ -66,23 +66,20 @@ def open_tables(path: str, new: StoreHeader | None) -> tuple[Any, Any, StoreHead
     """
     if not is_remote(path):
         _check_folder(Path(path), create=new is not None)
-    try:
-        connection = _connect(path)
-        images = _open(connection, "images")
-        if images is None:
-            if new is None:
-                raise ValueError(f"{path}: no store here; `percert index add` makes one")
-            with writing(path):  # the folder is there by now: connecting makes it
-                # The header comes last: a store that has one has all.
-                files = connection.create_table("files", schema=files_schema(), exist_ok=True)
-                images = connection.create_table("images", schema=images_schema(new), exist_ok=True)
-        else:
-            files = _open(connection, "files")
-    except (OSError, RuntimeError) as error:
-        raise ValueError(f"{path}: cannot be opened as a store ({one_line(error)})") from error
+    connection = _connect(path)
+    images = _open(connection, "images")
+    if images is None:
+        if new is None:
+            raise ValueError(f"{path}: no store here; `percert index add` makes one")
+        with writing(path):  # the folder is there by now: connecting makes it
+            # The header comes last: a store that has one has all.
+            files = connection.create_table("files", schema=files_schema(), exist_ok=True)
+            images = connection.create_table("images", schema=images_schema(new), exist_ok=True)
+    else:
+        files = _open(connection, "files")
     header = read_header(images.schema.metadata, path)
     if files is None:
-        raise ValueError(f"{path}: a damaged store, its table of files is missing")
+        raise StoreError(f"{path}: a damaged store, its table of files is missing")
     return images, files, header
 
 
@@ -92,13 +89,10 @@ def open_roots(path: str, *, create: bool = False) -> Any:
     It is made where it is missing and ``create`` is given, and otherwise ``None``: stores that were
     made before there was one work as they are.
     """
-    try:
-        connection = _connect(path)
-        if create:
-            return connection.create_table("roots", schema=roots_schema(), exist_ok=True)
-        return _open(connection, "roots")
-    except (OSError, RuntimeError) as error:
-        raise ValueError(f"{path}: its table of folders is damaged ({one_line(error)})") from error
+    connection = _connect(path)
+    if create:
+        return connection.create_table("roots", schema=roots_schema(), exist_ok=True)
+    return _open(connection, "roots")
 
 
 def writing(path: str) -> AbstractContextManager[Any]:
@@ -130,13 +124,16 @@ def _connect(path: str) -> Any:
         import lancedb
     except ImportError as error:
         raise ValueError(f"the index needs LanceDB: {install_extra('search')}") from error
-    return lancedb.connect(path)
+    with store_errors(path):
+        # Absolute, since LanceDB takes what stands before a colon for the scheme of an address.
+        place = path if is_remote(path) else os.path.abspath(path)
+        return Guarded(lancedb.connect(place), path)
 
 
 def _open(connection: Any, name: str) -> Any:
     try:
         return connection.open_table(name)
-    except (ValueError, FileNotFoundError) as error:
+    except ValueError as error:
         if "not found" in str(error).lower():
             return None
         raise

@@ -151,7 +151,7 @@ def _again(store: "Store", count: int) -> tuple[int, list[str]]:
     files = store.files.search().select(["path", "id", "mtime_ns"]).to_arrow()
     step = max(1, len(files) // count)
     embedded, moved = 0, []
-    for row in files.take(list(range(0, len(files), step))[:count]).to_pylist():
+    for row in files.to_pylist()[::step][:count]:
         path, parquet_row = key_path(row["path"])
         if parquet_row is not None:
             continue

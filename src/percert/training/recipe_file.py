@@ -6,7 +6,7 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
-from percert.check import did_you_mean
+from percert.check import did_you_mean, one_line
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -51,7 +51,7 @@ def read_recipe_file(kind: type[T], recipe: str | os.PathLike[str]) -> T:
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ValueError(f"{path}: not a readable TOML recipe: {error}") from error
+        raise ValueError(f"{path}: not a readable TOML recipe: {one_line(error)}") from error
     return from_table(kind, table, str(path))
 
 
