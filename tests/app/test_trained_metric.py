@@ -1,5 +1,7 @@
 """A trained metric is offered where the operator names its folder, and to nobody else."""
 
+import shutil
+
 import pytest
 from starlette.testclient import TestClient
 from tests.app.conftest import png
@@ -27,12 +29,28 @@ def ask(client: TestClient, metric: str):
     return client.post("/api/v1/compare", files=files, data={"metric": metric})
 
 
-def test_the_operators_metric_is_asked_by_its_folder(serve, folder):
+def test_the_operators_metric_is_asked_by_its_folders_name_alone(serve, folder, tmp_path):
     client = serve(Loaded(checkpoints={folder: None}))
-    answer = ask(client, folder)
+    answer = ask(client, "mine")
     assert answer.status_code == 200, answer.text
-    assert answer.json()["metric"] == folder
-    assert folder in client.get("/api/v1/about").text
+    assert answer.json()["metric"] == "mine"
+    assert ask(client, folder).status_code == 422
+    for address in ("/api/v1/about", "/", "/attack", "/interface"):
+        assert str(tmp_path) not in client.get(address).text
+    assert "mine" in client.get("/api/v1/about").text
+    shown = client.post(
+        "/ui/compare",
+        files={"reference": ("a.png", png(seed=1)), "candidate": ("b.png", png(seed=2))},
+        data={"metric": "mine"},
+        headers={"HX-Request": "true"},
+    )
+    assert "Distance by mine: 0 is the same, 2 the far end" in shown.text
+
+
+def test_two_metrics_of_one_name_are_refused(folder, tmp_path):
+    shutil.copytree(folder, tmp_path / "other" / "mine")
+    with pytest.raises(ValueError, match="two are called mine"):
+        Loaded(checkpoints={folder: None, str(tmp_path / "other" / "mine"): None})
 
 
 @pytest.mark.parametrize("name", ["hf-hub:somebody/something", "folder"])

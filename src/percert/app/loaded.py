@@ -4,7 +4,7 @@ import contextlib
 import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,8 +37,9 @@ class Loaded:
     """What may be asked for is fixed at the start; each worker process loads what it is asked for.
 
     Metrics are all that need no weights from elsewhere, and those of ``checkpoints`` (by name, with
-    their files; the folder of a trained metric is its name). ``classifiers`` are by the name that
-    clients give, ``store`` is the address of a store.
+    their files; a trained metric by its folder, which clients call by its last name alone: see
+    :meth:`called`). ``classifiers`` are by the name that clients give, ``store`` is the address of
+    a store.
     """
 
     device: str = "cpu"
@@ -51,10 +52,23 @@ class Loaded:
     _opened: "tuple[object, Store] | None" = field(init=False, default=None)
 
     def __post_init__(self) -> None:
-        self._trained = [metric_card(name) for name in self.checkpoints if name not in CATALOG]
+        trained = [name for name in self.checkpoints if name not in CATALOG]
+        self._trained = [replace(metric_card(name), name=self.called(name)) for name in trained]
+        names = [*CATALOG, *(card.name for card in self._trained)]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"--metric: two are called {name}; name their folders apart")
 
     def __reduce__(self) -> tuple[type["Loaded"], tuple[object, ...]]:
         return Loaded, (self.device, self.checkpoints, self.classifiers, self.store)
+
+    def called(self, name: str) -> str:
+        """What clients call a metric of ``checkpoints``: where a folder lies is the server's own.
+
+        >>> Loaded().called("/srv/models/mine/"), Loaded().called("hf-hub:somebody/something")
+        ('mine', 'hf-hub:somebody/something')
+        """
+        return name if name in CATALOG or name.startswith("hf-hub:") else Path(name).resolve().name
 
     def cards(self) -> list[MetricCard]:
         """The cards of all metrics that may be asked for, the default first."""
@@ -87,8 +101,10 @@ class Loaded:
         """The metric, ready to use."""
         card = self.card(name)
         if card.name not in self._metrics:
-            checkpoint = self.checkpoints.get(card.name)
-            made = create_metric(card.name, checkpoint=checkpoint, device=self.device)
+            folders = {self.called(given): given for given in self.checkpoints}
+            given = folders.get(card.name, card.name)
+            checkpoint = self.checkpoints.get(given)
+            made = create_metric(given, checkpoint=checkpoint, device=self.device)
             self._metrics[card.name] = made
         return self._metrics[card.name]
 
@@ -156,10 +172,10 @@ class Loaded:
         name = metric_name(path, (name for name in self.checkpoints if name not in CATALOG))
         if name is None:
             raise ValueError(f"{path}: no store of percert")
-        metric = self._metrics.get(name) or create_metric(
+        metric = self._metrics.get(self.called(name)) or create_metric(
             name, checkpoint=self.checkpoints.get(name), device=self.device
         )
-        self._metrics[name] = metric
+        self._metrics[self.called(name)] = metric
         return open_store(path, metric, create=False)
 
 

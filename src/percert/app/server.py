@@ -189,7 +189,7 @@ def _load_all(bench: Bench) -> None:
     loaded = bench.loaded
     try:
         for name in loaded.checkpoints or (DEFAULT,):
-            loaded.metric(name)
+            loaded.metric(loaded.called(name))
         for name in loaded.classifiers:
             loaded.classifier(name)
         if loaded.store is not None:
