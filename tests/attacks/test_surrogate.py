@@ -56,7 +56,7 @@ def test_the_loop_is_algorithm_1(lam: float) -> None:
         only = slice(row, row + 1)
         expected = algorithm_1(model, images[only], goal.labels[row], SSIM(), lam, 0.1, 40)
         torch.testing.assert_close(moved[only], expected, rtol=0, atol=1e-6)
-    assert (goal.margin(model(moved)) > 0).all() or lam == 30
+    assert (goal.margin(model(moved)) > 0).all()
 
 
 @pytest.mark.parametrize("loss", ["cross-entropy", "margin"])
