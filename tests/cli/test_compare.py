@@ -42,6 +42,24 @@ def test_the_json_is_what_the_certificates_say(files, percert_json, perturbed):
     assert result["resolution"] == ([48, 72] if perturbed == "reference" else [30, 44])
 
 
+@pytest.mark.parametrize(
+    ("eps", "length"),
+    [
+        ("36/255", lambda values: 36 / 255),
+        ("l2:2", lambda values: 2.0),
+        ("linf:8/255", lambda values: 8 / 255 * math.sqrt(values)),
+        ("30dB", lambda values: math.sqrt(values) * 10**-1.5),
+    ],
+)
+def test_eps_is_taken_in_the_measure_it_is_asked_for(files, percert_json, eps, length):
+    candidates = files / "inside" / "small.png", files / "inside" / "noisy.png"
+    answer = percert_json("compare", files / "cat.png", *candidates, *THUMBNAIL, "--eps", eps)
+    for result in answer["results"]:
+        height, width = result["resolution"]
+        expected = length(3 * height * width)
+        assert expected <= result["eps"] <= expected * (1 + 1e-14)
+
+
 def test_the_default_eps_is_one_level_on_every_value_of_the_image_tampered_with(
     files, percert_json
 ):
@@ -128,6 +146,9 @@ def test_a_folder_without_images_is_an_error(files, percert):
     ("options", "said"),
     [
         (("--eps", "-1"), "--eps"),
+        (("--eps", "linf:x"), "--eps"),
+        (("--eps", "l1:2"), "--eps"),
+        (("--eps", "linf:30dB"), "--eps"),
         (("--eps", "nan"), "--eps"),
         (("--eps", "much"), "--eps"),
         (("--threshold", "3"), "--threshold"),
@@ -157,8 +178,9 @@ def test_the_sentences_say_what_is_proven(files, percert):
     noisy = files / "inside" / "noisy.png"
     assert f"{noisy} is a copy of {files / 'cat.png'}: distance 0.00" in said
     assert "<= 0.22 (thumbnail)." in said
-    # 20 log10(sqrt(3 * 48 * 72) / 1.5) dB, and 255 * 1.5 / sqrt(3 * 48 * 72).
-    budget = f"for every change of {noisy} up to l2 1.5 (PSNR 36.6 dB, or 3.8/255 on every value)"
+    # 20 log10(sqrt(3 * 48 * 72) / 1.5) = 36.63 dB, and 255 * 1.5 / sqrt(3 * 48 * 72) = 3.757:
+    # what is covered is said to the safe side.
+    budget = f"for every change of {noisy} up to l2 1.5 (PSNR 36.7 dB, or 3.7/255 on every value)"
     assert f"Proven: {budget} the distance stays between" in said
 
 

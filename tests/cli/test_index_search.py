@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 from percert import create_metric
-from percert.images import load_image
+from percert.images import find_images, load_image
 from percert.reports import read_records
 from percert.search import open_store
 from percert.search.add import add_files
@@ -72,6 +72,20 @@ def test_eps_lists_all_that_could_be_first(store, folder, percert, answer_of):
     assert len(beyond["candidates"]) == 2
     assert "Certain" in percert(*arguments, "--eps", 0.99 * radius).stdout
     assert "one of 2 images is the first" in percert(*arguments, "--eps", 1.01 * radius).stdout
+
+
+def test_eps_is_a_length_of_each_querys_own_size(store, files, percert_json):
+    arguments = ("index", "search", files, "--store", store, "-k", 1)
+    found = percert_json(*arguments, "--eps", "linf:1/255", exit_code=1)["answers"]
+    sizes = {str(path): load_image(path).shape[-2:] for path in find_images([files / "inside"])}
+    asked = {one["query"]: one["eps"] for one in found if one["query"] in sizes}
+    assert len(set(asked.values())) > 1
+    for query, eps in asked.items():
+        height, width = sizes[query]
+        assert eps == pytest.approx((3 * height * width) ** 0.5 / 255)
+    # In the order of the queries, whatever their sizes.
+    plain = percert_json(*arguments, exit_code=1)["answers"]
+    assert [one["query"] for one in found] == [one["query"] for one in plain]
 
 
 def test_several_queries_are_a_list_and_bad_ones_named(store, files, percert, percert_json):

@@ -120,11 +120,11 @@ def test_copies():
     assert rates[1]["threshold"] == "0.441"
     assert rates[1]["found there"] == "0.541"
     assert proven == [
-        {"detector": "ours", "found": "0.501", "l2 1 (48 dB)": "0.301", "l2 2": "0.201"}
+        {"detector": "ours", "found": "0.501", "l2 1 (48.2 dB)": "0.301", "l2 2": "0.201"}
     ]
     assert evasion[0] == {
-        "detector": "ours", "no attack": "0.911", "l2 1 (48 dB)": "0.811 (0.711)",
-        "l2 1 (48 dB), 8 bit": "0.611", "l2 2": "0.511 (0.411)", "l2 2, 8 bit": "0.311",
+        "detector": "ours", "no attack": "0.911", "l2 1 (48.2 dB)": "0.811 (0.711)",
+        "l2 1 (48.2 dB), 8 bit": "0.611", "l2 2": "0.511 (0.411)", "l2 2, 8 bit": "0.311",
     }  # fmt: skip
     assert collision[0]["no attack"] == "0.921"
     assert collision[0]["l2 2, 8 bit"] == "0.321"

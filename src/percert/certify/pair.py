@@ -11,7 +11,7 @@ from percert.certify.embed import embed
 from percert.certify.features import PixelFeatures
 from percert.metrics.embedding import EmbeddingMetric
 from percert.metrics.metric import Metric
-from percert.reports.lengths import one_level
+from percert.reports.budgets import ONE_LEVEL, Budget
 
 
 @dataclass(frozen=True)
@@ -53,20 +53,24 @@ def compare_pair(
     candidate: Tensor,
     name: str,
     *,
-    eps: float | None,
+    eps: Budget | float | None,
     threshold: float | None,
     perturbed: PerturbedPair,
 ) -> Comparison:
     """Distance, interval and verdict of the ``(3, h, w)`` candidate called ``name``.
 
-    ``eps = None`` stands for one 8-bit level on every value of the image that is tampered with, of
-    the smaller one where both are. Raises ``ValueError`` where the metric cannot compare the two.
+    ``eps`` is an l2 length, or a budget of the image that is tampered with, of the smaller one
+    where both are; ``None`` stands for one 8-bit level on every value. Raises ``ValueError`` where
+    the metric cannot compare the two.
     """
     batch = candidate[None]
     sizes = {"reference": _size(reference.image), "candidate": _size(batch)}
-    if eps is None:
-        budgets = {role: one_level(size) for role, size in sizes.items()}
-        eps = min(budgets.values()) if perturbed == "both" else budgets[perturbed]
+    budget = ONE_LEVEL if eps is None else eps
+    if isinstance(budget, Budget):
+        lengths = {role: budget.length(size) for role, size in sizes.items()}
+        eps = min(lengths.values()) if perturbed == "both" else lengths[perturbed]
+    else:
+        eps = float(budget)
     resolution = sizes["reference" if perturbed == "reference" else "candidate"]
     if reference.features is None:
         if sizes["candidate"] != sizes["reference"]:

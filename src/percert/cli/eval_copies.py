@@ -86,7 +86,12 @@ def eval_copies(
         ),
     ] = "whole",
     eps: Annotated[
-        str, typer.Option("--eps", metavar="E,...", help="l2 budgets; fractions do.")
+        str,
+        typer.Option(
+            "--eps",
+            metavar="E,...",
+            help="l2 budgets; fractions do, and at a --side linf:8/255 and 30dB.",
+        ),
     ] = "1,2,4,8,16",
     side: Annotated[
         int,
@@ -167,7 +172,7 @@ def eval_copies(
     plan = CopiesPlan(
         edits=parse_edits(edits),
         views=parse_views(views),
-        budgets=parse_budgets(eps),
+        budgets=parse_budgets(eps, side),
         side=side,
         threshold=parse_threshold(threshold),
         attacked=attacked if attack else 0,

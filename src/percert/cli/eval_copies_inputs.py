@@ -5,7 +5,6 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ import typer
 
 from percert.cli.failure import complain
 from percert.cli.progress import counting_bar, with_progress
+from percert.reports.budgets import parse_budget
 
 if TYPE_CHECKING:
     from percert.data.copy_edits import Edit
@@ -37,19 +37,26 @@ def parse_edits(text: str) -> "tuple[Edit, ...]":
     return tuple(find_edit(name) for name in names)
 
 
-def parse_budgets(text: str) -> tuple[float, ...]:
-    """Lengths above 0, rising.
+def parse_budgets(text: str, side: int) -> tuple[float, ...]:
+    """Lengths above 0, rising; of linf changes and decibels in pictures of ``side`` x ``side``.
 
-    >>> parse_budgets("16,1/2")
-    (0.5, 16.0)
+    >>> parse_budgets("16,1/2,linf:8/255", 299)
+    (0.5, 16.0, 16.247...)
     """
     try:
-        found = sorted({float(Fraction(part.strip())) for part in text.split(",")})
-    except (ValueError, ZeroDivisionError, OverflowError):
-        found = []
+        budgets = [parse_budget(part) for part in text.split(",")]
+    except ValueError:
+        budgets = []
+    if side == 0 and any(budget.kind != "l2" for budget in budgets):
+        raise typer.BadParameter(
+            "linf and dB are lengths of pictures of one size, and --side 0 names none",
+            param_hint="--eps",
+        )
+    found = sorted({budget.length((side, side)) for budget in budgets})
     if not found or found[0] <= 0:
         raise typer.BadParameter(
-            f"expected lengths above 0 such as 1,4,36/255, found {text!r}", param_hint="--eps"
+            f"expected lengths above 0 such as 1,4,36/255, or linf:8/255, or 30dB, found {text!r}",
+            param_hint="--eps",
         )
     return tuple(found)
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from percert.reports.budgets import parse_budget
+
 if TYPE_CHECKING:
     from percert.data.triplet import Triplet
 
@@ -23,10 +25,34 @@ class Kind(str, Enum):
     DISTORTIONS = "distortions"
 
 
+def read_eps(text: str, size: tuple[int, int] | None) -> tuple[float, ...]:
+    """l2 lengths of a list such as ``36/255,linf:1/255,48dB`` in images of ``size``, in order.
+
+    >>> read_eps("1/4, linf:1/255", (299, 299))
+    (0.25, 2.0309...)
+    """
+    budgets = []
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        try:
+            budgets.append(parse_budget(part))
+        except ValueError as error:
+            raise ValueError(f"--eps: {error}") from None
+    if size is None and any(budget.kind != "l2" for budget in budgets):
+        raise ValueError(
+            "--eps: linf and dB are lengths of images of one size: name it with --size"
+        )
+    # Ten digits, as attacks are told it; no shorter than what it is to cover.
+    lengths = (
+        budget.value if budget.kind == "l2" else budget.length(size or (1, 1)) * (1 + 1e-9)
+        for budget in budgets
+    )
+    return tuple(dict.fromkeys(float(f"{length:.10g}") for length in lengths))
+
+
 def read_budgets(text: str, option: str) -> tuple[float, ...]:
     """The numbers of a list such as ``36/255,0.5``, each once, in order.
 
-    >>> read_budgets("1/4, 1", "--eps")
+    >>> read_budgets("1/4, 1", "--l2")
     (0.25, 1.0)
     """
     found = []

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from percert.cli.attack_options import OutOption, SeedOption
-from percert.cli.eval_input import Bar, Kind, read_budgets, read_size, triplets_of
+from percert.cli.eval_input import Bar, Kind, read_budgets, read_eps, read_size, triplets_of
 from percert.cli.failure import complain, one_line_errors
 from percert.cli.needs import needs
 from percert.cli.options import (
@@ -51,7 +51,12 @@ def eval_twoafc(
     metric: MetricsOption = None,
     checkpoint: CheckpointOption = None,
     eps: Annotated[
-        str, typer.Option("--eps", metavar="E,...", help="l2 budgets to certify; fractions do.")
+        str,
+        typer.Option(
+            "--eps",
+            metavar="E,...",
+            help="l2 budgets to certify; fractions do, and at a --size linf:1/255 and 48dB.",
+        ),
     ] = "36/255,72/255,108/255",
     attack: Annotated[
         list[str] | None,
@@ -135,7 +140,7 @@ def eval_twoafc(
     asked = AskedTwoAFC(
         source=str(source),
         triplets=list(islice(triplets_of(source, kind, split, images, chosen, seed), limit)),
-        eps=read_budgets(eps, "--eps"),
+        eps=read_eps(eps, read_size(size)),
         attacks=tuple(attack or ()),
         l2=read_budgets(l2, "--l2"),
         linf=read_budgets(linf, "--linf"),

@@ -1,6 +1,7 @@
 """``percert index search``, ``copies`` and ``duplicates``: what a store is asked."""
 
 from collections.abc import Iterator
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,11 +13,18 @@ from percert.cli.index_show import show_copies, show_duplicates, show_nearest, w
 from percert.cli.index_threshold import AutoThresholdOption, find_threshold
 from percert.cli.left_out import note_left_out, with_left_out
 from percert.cli.needs import needs
-from percert.cli.options import CheckpointOption, DeviceOption, JsonOption, MaxMemoryOption, _finite
+from percert.cli.options import (
+    CheckpointOption,
+    DeviceOption,
+    JsonOption,
+    MaxMemoryOption,
+    budget_of,
+)
 from percert.cli.output import emit_json, listed, say
 from percert.cli.progress import with_progress
 from percert.cli.store_metric import StoreMetricOption, StoreOption, metric_for_store
 from percert.cli.writable import writable_folder
+from percert.reports.budgets import Budget
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -32,14 +40,13 @@ QueriesArgument = Annotated[
     list[Path], typer.Argument(metavar="IMAGE", help="Image files, and folders of them.")
 ]
 TamperOption = Annotated[
-    float | None,
+    Budget | None,
     typer.Option(
         "--eps",
         metavar="E",
-        min=0,
-        callback=_finite,
-        help="The tampering to allow for: an l2 length in the query's pixels (0 to 1). "
-        "sqrt(3 h w) / 255 is one 8-bit level on every value.",
+        parser=budget_of,
+        help="The tampering to allow for: an l2 length in the query's pixels (0 to 1), such as 4; "
+        "or linf:1/255, one 8-bit level on every value; or 30dB, every change of that PSNR.",
         show_default=False,
     ),
 ]
@@ -79,7 +86,9 @@ def search(
     left_out: list[LeftOut] = []
     for names, pixels, unread in _groups(images, left_out):
         bad += unread
-        answers += queries.search(opened, pixels, k, eps, names=names) if pixels else ()
+        for length, at in _lengths(eps, pixels):
+            some, called = [pixels[i] for i in at], [names[i] for i in at]
+            answers += queries.search(opened, some, k, length, names=called)
     _tell([answer.to_json() for answer in answers], bad, left_out, as_json)
     if not as_json:
         for answer in answers:
@@ -121,7 +130,9 @@ def copies(
     left_out: list[LeftOut] = []
     for names, pixels, unread in _groups(images, left_out):
         bad += unread
-        answers += queries.copies(opened, pixels, limit, eps, names=names) if pixels else ()
+        for length, at in _lengths(eps, pixels):
+            some, called = [pixels[i] for i in at], [names[i] for i in at]
+            answers += queries.copies(opened, some, limit, length, names=called)
     _tell([{**answer.to_json(), **said} for answer in answers], bad, left_out, as_json)
     if not as_json:
         for answer in answers:
@@ -210,6 +221,18 @@ def _groups(
             yield names, pixels, bad
             names, pixels, bad = [], [], []
     yield names, pixels, bad
+
+
+def _lengths(
+    eps: Budget | None, pixels: "list[Tensor]"
+) -> "Iterator[tuple[float | None, list[int]]]":
+    """The l2 length that ``eps`` is in each image, and the images in a row that share it."""
+
+    def length(at: int) -> float | None:
+        return None if eps is None else eps.length((pixels[at].shape[-2], pixels[at].shape[-1]))
+
+    for shared, group in groupby(range(len(pixels)), length):
+        yield shared, list(group)
 
 
 def _tell(

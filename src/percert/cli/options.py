@@ -7,6 +7,16 @@ from typing import Annotated
 
 import typer
 
+from percert.reports.budgets import Budget, parse_budget
+
+
+def budget_of(text: str) -> Budget:
+    """What ``--eps`` says, or one line on what it may say."""
+    try:
+        return parse_budget(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+
 
 def _known_metric(name: str) -> str:
     # Imported here: --help must not wait for torch.
@@ -92,15 +102,15 @@ JsonOption = Annotated[
     bool, typer.Option("--json", help="Print one JSON object to stdout, and nothing else there.")
 ]
 EpsOption = Annotated[
-    float | None,
+    Budget | None,
     typer.Option(
         "--eps",
         metavar="E",
-        min=0,
-        callback=_finite,
+        parser=budget_of,
         help="The tampering to allow for: an l2 length in the pixels (0 to 1) of the image as "
-        "given. The default stands for one 8-bit level on every value: sqrt(3 h w) / 255, a PSNR "
-        "of 48.1 dB at every size.",
+        "given, such as 4 or 36/255; or linf:8/255, every value by so much; or 30dB, every change "
+        "of at least that PSNR. By default one 8-bit level on every value: sqrt(3 h w) / 255, a "
+        "PSNR of 48.2 dB at every size.",
         show_default=False,
     ),
 ]

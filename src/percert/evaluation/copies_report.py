@@ -6,6 +6,7 @@ from typing import Any
 from percert.evaluation.copies_attacked import AttackedRate, AttackedRates
 from percert.evaluation.copies_rates import CertifiedRate
 from percert.evaluation.copies_result import CopiesPlan, DetectorResult
+from percert.reports.lengths import decibels_up
 from percert.reports.page import Block, Figure, Paragraph, Section, Table
 from percert.reports.plots import COLOURS, as_written, figure_png, new_figure
 
@@ -248,7 +249,7 @@ def _side(side: int) -> str:
 
 
 def _budget(eps: float, psnr: float | None) -> str:
-    return f"l2 {eps:g}" + ("" if psnr is None else f" ({psnr:.0f} dB)")
+    return f"l2 {eps:g}" + ("" if psnr is None else f" ({decibels_up(psnr)} dB)")
 
 
 def share(value: float) -> str:

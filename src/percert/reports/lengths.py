@@ -35,14 +35,15 @@ def one_level(size: tuple[int, int]) -> float:
 
 
 def describe(length: float, size: tuple[int, int]) -> str:
-    """A budget three ways, rounded to the nearest.
+    """A budget three ways, each rounded to the safe side: all that is named lies within it.
 
-    >>> describe(16.25, (299, 299))
-    'l2 16.25 (PSNR 30.1 dB, or 8/255 on every value)'
+    >>> describe(16.25, (299, 299)), describe(16, (299, 299))
+    ('l2 16.25 (PSNR 30.1 dB, or 8/255 on every value)',
+     'l2 16 (PSNR 30.3 dB, or 7.8/255 on every value)')
     """
     return (
-        f"l2 {length:.4g} (PSNR {peak_db(length, size):.1f} dB, "
-        f"or {levels(length, size):.2g}/255 on every value)"
+        f"l2 {_plain(rounded_down(length, 4))} (PSNR {rounded_up_db(length, size)} dB, "
+        f"or {_plain(rounded_down(levels(length, size), 2))}/255 on every value)"
     )
 
 
@@ -78,4 +79,18 @@ def rounded_up_db(radius: float, size: tuple[int, int]) -> str:
     >>> peak_db(16.0, (299, 299)), rounded_up_db(16.0, (299, 299))
     (30.202..., '30.3')
     """
-    return f"{math.ceil(round(10 * peak_db(radius, size), 6)) / 10:.1f}"
+    return decibels_up(peak_db(radius, size))
+
+
+def decibels_up(decibels: float) -> str:
+    """Decibels to a tenth, never fewer than they are: what is covered from there on.
+
+    >>> decibels_up(30.202), decibels_up(30.2)
+    ('30.3', '30.2')
+    """
+    return f"{math.ceil(round(10 * decibels, 6)) / 10:.1f}"
+
+
+def _plain(number: str) -> str:
+    """Without the zeros that a fraction ends in."""
+    return number.rstrip("0").rstrip(".") if "." in number else number
