@@ -20,7 +20,7 @@ def answer_of(percert_json):
 
     def run(*arguments):
         said = percert_json(*arguments)
-        assert list(said) == ["answers", "bad"]
+        assert list(said) == ["answers", "bad", "left_out"]
         (answer,) = said["answers"]
         assert said["bad"] == []
         return answer

@@ -118,7 +118,8 @@ def why_unidentified(start: bytes) -> str:
     found = format_of(start)
     if found is not None:
         name = _MODULES[found][1]
-        return f"a {name} file whose header is damaged or of a kind that cannot be decoded"
+        article = "an" if name == "AVIF" else "a"
+        return f"{article} {name} file whose header is damaged or of a kind that cannot be decoded"
     kind = other_kind(start)
     if kind is not None:
         article = "an" if kind in ("SVG", "XML") else "a"
