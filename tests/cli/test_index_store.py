@@ -43,6 +43,7 @@ def test_adding_counts_what_is_new_known_and_doubled(store, photos, percert_json
         "images": 4,
         "views": list(VIEW_SETS["standard"]),
         "bad": [],
+        "left_out": [],
         "forgotten": [],
         "unreachable": [],
     }
