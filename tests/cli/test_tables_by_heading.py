@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 from tests.evaluation import distinct
-from tests.reports.tables import rows_by_heading
+from tests.reports.tables import made, rows_by_heading
 
 from percert.audit.report import AttackAudit, AuditReport
 from percert.certify.pair import Comparison
@@ -100,7 +100,7 @@ def test_index_copies(shown):
 
 
 def test_attack(shown, tmp_path):
-    summary = AttackSummary(
+    summary = made(AttackSummary,
         attack="ours", images=9, attacked=8, success=0.75, success_8bit=0.5,
         mean={"l2": 1.1, "ssim": 2.2}, median={"l2": 3.3, "ssim": 4.4}, seconds=5.5,
         model_calls=66.0,
@@ -144,7 +144,7 @@ def test_eval_transfer(shown, tmp_path):
 
 def test_eval_saliency(shown, tmp_path):
     spreads = {name: distinct.spread(10.0 * place) for place, name in enumerate(DISTANCES, 1)}
-    numbers = AttackNumbers("ours", 8, 0.75, 0.5, spreads, {}, 3.0)
+    numbers = made(AttackNumbers, attack="ours", attacked=8, distances=spreads)
     medians = {title(name): str(10 * place + 3) for place, name in enumerate(DISTANCES, 1)}
     assert shown("eval_saliency:_show", {"sr": [numbers]}, tmp_path) == [
         [{"attack": "ours", "images": "8"} | medians]
@@ -205,8 +205,8 @@ def test_data_geo(shown, tmp_path):
 
 def test_audit_network(shown):
     layer = SimpleNamespace(name="0", type="Conv", lower=0.25, upper=0.75, passed=True, note="")
-    report = AuditReport(
-        "ours", (layer,), 0.8, 0.9, 0.6, AttackAudit(5, 0, 1.0), 1e-7, 2e-7, "abc", ()
+    report = made(
+        AuditReport, name="ours", layers=(layer,), attack=AttackAudit(5, 0, 1.0), reasons=()
     )
     assert shown("audit:_show", report) == [
         [{"layer": "0", "type": "Conv", "lower": "0.250000", "upper": "0.750000", "": "ok"}]

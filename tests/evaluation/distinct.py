@@ -1,5 +1,7 @@
 """Results of evaluations in which no two numbers are the same: what changes places, shows."""
 
+from tests.reports.tables import made
+
 from percert.evaluation.attack_evaluation import AttackEvaluation
 from percert.evaluation.attack_settings import Ablation
 from percert.evaluation.attack_tables import AttackNumbers, Spread
@@ -16,7 +18,8 @@ def spread(start):
 
 
 def attack(name, start):
-    return AttackNumbers(
+    return made(
+        AttackNumbers,
         attack=name,
         attacked=int(start),
         success=start / 1000,

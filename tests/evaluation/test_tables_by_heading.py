@@ -6,7 +6,7 @@ All values differ, so that no two columns, rows or names can change places unsee
 import pytest
 from tests.evaluation import distinct
 from tests.evaluation.distinct import detector, scores, spread
-from tests.reports.tables import said, tables_of
+from tests.reports.tables import made, said, tables_of
 
 from percert.evaluation.attack_report import attack_sections
 from percert.evaluation.attack_run_report import _numbers
@@ -86,7 +86,14 @@ def test_the_page_of_an_attack_run(evaluation):
 
 
 def test_saliency():
-    numbers = AttackNumbers("ours", 8, 0.75, 0.5, _saliency_distances(), {}, 3.0)
+    numbers = made(
+        AttackNumbers,
+        attack="ours",
+        attacked=8,
+        success=0.75,
+        success_8bit=0.5,
+        distances=_saliency_distances(),
+    )
     means, medians = map(said, tables_of([saliency_section("sr", 1, [numbers], [], [])]))
     assert means[0]["attack"] == medians[0]["attack"] == "ours"
     assert (means[0]["images"], means[0]["success"]) == ("8", "75.0 %")
