@@ -47,6 +47,13 @@ def test_words_stand_before_numbers(client):
     assert words < shown.index("<details>") < shown.index("PSNR")
 
 
+def test_where_nothing_is_proven_that_is_said(client):
+    files = {"reference": ("a", png(level=90)), "candidate": ("b", png(level=200))}
+    shown = client.post("/ui/compare", files=files, data={"metric": "thumbnail"}, headers=HTMX).text
+    assert "Nothing is proven" in shown
+    assert "Proven: nobody" not in shown
+
+
 @pytest.mark.parametrize("name", ["lipsim-tiny", "thumbnail", "ssim"])
 def test_the_scale_is_the_same_in_every_answer(client, name):
     def drawn(*seeds):

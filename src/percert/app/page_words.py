@@ -10,6 +10,8 @@ from percert.reports.visible import visibility, whole_pixels
 
 def pair_title(answer: PairAnswer) -> str:
     """One line that answers the question that was asked."""
+    if answer.copy is None and answer.radius is not None:
+        return f"Whether {answer.candidate} is a copy of {answer.reference} cannot be said"
     if answer.copy is None:
         return f"{answer.candidate} beside {answer.reference}"
     return f"{answer.candidate} is {'' if answer.copy else 'not '}a copy of {answer.reference}"
@@ -20,8 +22,8 @@ def pair_words(answer: PairAnswer) -> list[str]:
     said = [_close(answer.metric, answer.distance)]
     if answer.radius == 0:
         said.append(
-            "Nothing is proven: the two are too close to the threshold, or too plain, and a change "
-            "that nobody sees may turn this round."
+            "Nothing is proven: the two are too close to the threshold, or one is too plain (one "
+            "colour, a page of text), and a change that nobody sees may turn this round."
         )
     elif answer.stands_always:
         said.append(f"Proven: no change of {whose(answer)} turns this round.")

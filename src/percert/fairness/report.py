@@ -63,12 +63,16 @@ def lead(audit: GroupAudit) -> str:
         verdict = "is" if rejected else "is not shown to be"
         return (
             f"Over {groups} groups, the accuracy of {lines[0].model} {verdict} associated with "
-            f"{attribute}: slope {lines[0].line.slope:+.4g}, p = {lines[0].p_holm:.4g}."
+            f"{attribute}: slope {lines[0].line.slope:+.4g}, p {_p(lines[0].p_holm)}."
         )
     return (
         f"Over {groups} groups, accuracy is associated with {attribute} for {rejected} of "
         f"{len(lines)} models of {members} (level 0.05)."
     )
+
+
+def _p(value: float) -> str:
+    return "< 0.0001" if value < 1e-4 else f"= {value:.4g}"
 
 
 def _result(audit: GroupAudit, attribute: str, folder: Path | None) -> Section:
