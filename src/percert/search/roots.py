@@ -47,6 +47,7 @@ class Roots:
 
     def __init__(self, added: Sequence[str], files: Iterable[str]) -> None:
         self._added = {str(key_path(name)[0]) for name in added}
+        self._root: dict[str, str] = {}
         self._below: dict[str, list[str]] = {}
         self._reachable: dict[str, bool] = {}
         # The rows of a parquet file have one path.
@@ -61,10 +62,11 @@ class Roots:
         >>> Roots(["/photos"], []).of("/elsewhere/a.png")
         '/elsewhere'
         """
-        for folder in Path(path).parents:
-            if str(folder) in self._added:
-                return str(folder)
-        return str(Path(path).parent)
+        folder = os.path.dirname(path)
+        if folder not in self._root:
+            around = (folder, *map(str, Path(folder).parents))
+            self._root[folder] = next((each for each in around if each in self._added), folder)
+        return self._root[folder]
 
     def is_reachable(self, root: str) -> bool:
         """Whether anything is there now: a file of the store, or any image.
