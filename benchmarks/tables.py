@@ -102,8 +102,9 @@ def triplets_table(results: Sequence[Result], key: str) -> str:
 
 
 def speed_table(result: Result) -> str:
-    """Median images a second with quartiles, and the certificate's share of embedding."""
+    """Median images a second with quartiles, and what a certificate takes beside the distance."""
     found = {(one["name"], one["task"], one["batch"]): one for one in result["timings"]}
+    costs = {(one["name"], one["batch"]): one["median"] for one in result.get("costs", ())}
     names = list(dict.fromkeys(one["name"] for one in result["timings"]))
     batches = sorted({one["batch"] for one in result["timings"]})
     header = ["metric"]
@@ -116,8 +117,8 @@ def speed_table(result: Result) -> str:
             one = found[name, "embed", batch]
             slow, fast = (batch / one[f"{which}_quartile"] for which in ("upper", "lower"))
             row.append(f"{one['images_per_second']:.0f} ({slow:.0f} to {fast:.0f})")
-            proof = found.get((name, "certify copies", batch))
-            row.append(f"+{100 * proof['median'] / one['median']:.0f} %" if proof else "none")
+            cost = costs.get((name, batch))
+            row.append("none" if cost is None else f"{cost:.2f} times its distance")
         rows.append(row)
     return markdown(header, rows)
 
