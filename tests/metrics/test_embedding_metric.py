@@ -9,6 +9,7 @@ from torch import nn
 from percert.images import Resize
 from percert.lipschitz.bound import LipschitzBound, LipschitzEstimate
 from percert.metrics.embedding import EmbeddingMetric, cosine_distance, direction
+from percert.metrics.thumbnail import thumbnail
 
 
 class Gain(nn.Module):
@@ -171,3 +172,36 @@ def test_a_lower_precision_on_the_cpu_is_not_taken_up(asked: str):
         assert (products and products.fp32_precision) == before
     finally:
         torch.set_float32_matmul_precision(default)
+
+
+def test_a_compiled_metric_computes_products_in_full_precision_whatever_is_allowed() -> None:
+    """The compiler cannot follow the switches: it has to leave the call to be run with them."""
+    onednn = torch.backends.mkldnn
+    if not hasattr(onednn, "matmul"):
+        pytest.skip("this torch has no switch to look at")
+    metric, images = thumbnail(8).float(), torch.rand(1, 3, 32, 32)
+    seen: list[str] = []
+
+    def looking(graph: torch.fx.GraphModule, _: object) -> object:
+        products = any("mm" in str(node.target) for node in graph.graph.nodes)
+
+        def run(*arguments: object) -> object:
+            if products:
+                seen.append(onednn.matmul.fp32_precision)
+            return graph.forward(*arguments)
+
+        return run
+
+    expected = metric.embed(images)
+    asked = torch.get_float32_matmul_precision()
+    try:
+        for allowed in ("highest", "medium"):
+            torch.set_float32_matmul_precision(allowed)
+            torch.compiler.reset()
+            compiled = torch.compile(metric.embed, backend=looking)
+            assert torch.equal(compiled(images), expected)
+            # Either nothing was left to the graph, or it ran as if nothing lower were allowed.
+            assert set(seen) <= {"ieee", "none"}
+    finally:
+        torch.set_float32_matmul_precision(asked)
+        torch.compiler.reset()

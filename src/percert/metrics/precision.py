@@ -15,12 +15,17 @@ def full_precision(device: torch.device) -> Iterator[None]:
     convolutions on a GPU, rounds to 10 bits instead, and autocast to 7 or 10. So do CPUs with units
     for it once the caller has asked torch for a lower precision of float32 products.
 
+    A compiler cannot follow these switches: while a lower precision is allowed, ``ValueError`` is
+    raised in what it traces, upon which it leaves the call to be run as it is, with the switches.
+
     >>> with torch.autocast("cpu", dtype=torch.bfloat16), full_precision(torch.device("cpu")):
     ...     (torch.ones(2, 2) @ torch.ones(2, 2)).dtype
     torch.float32
     """
     with torch.autocast(device.type, enabled=False):
         if torch.compiler.is_compiling():
+            if _rounds(device.type):
+                raise ValueError("TF32 or bfloat16 is allowed for products of float32")
             yield
         elif device.type == "cuda":
             with without_tf32():
@@ -30,6 +35,26 @@ def full_precision(device: torch.device) -> Iterator[None]:
                 yield
         else:
             yield
+
+
+def _rounds(device: str) -> bool:
+    """Whether the caller allows products of float32 of less than its precision."""
+    if device == "cuda":
+        cudnn: Any = torch.backends.cudnn
+        matmul: Any = torch.backends.cuda.matmul
+        if hasattr(cudnn, "conv"):
+            return any(switch.fp32_precision != "ieee" for switch in (cudnn.conv, matmul))
+        return bool(cudnn.allow_tf32 or matmul.allow_tf32)
+    onednn: Any = torch.backends.mkldnn
+    if hasattr(onednn, "matmul"):
+        return any(
+            switch.fp32_precision not in ("ieee", "none") for switch in (onednn.conv, onednn.matmul)
+        )
+    return torch.get_float32_matmul_precision() != "highest"
+
+
+# Asked once, while it is traced (torch.compiler.assume_constant_result, which loads the compiler).
+_rounds._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 @contextmanager
