@@ -97,11 +97,11 @@ def time_cases(
         Timing(case.name, case.task, case.batch, repeats, median, lower, upper, case.batch / median)
         for case, (lower, median, upper) in zip(cases, quartiles, strict=True)
     ]
-    place = {(case.name, case.task, case.batch): i for i, case in enumerate(cases)}
+    column = {(case.name, case.task, case.batch): i for i, case in enumerate(cases)}
     costs = []
-    for (name, task, batch), i in place.items():
+    for (name, task, batch), i in column.items():
         if task == COPIES:
-            ratios = seconds[:, i] / seconds[:, place[name, DISTANCE, batch]]
+            ratios = seconds[:, i] / seconds[:, column[name, DISTANCE, batch]]
             lower, median, upper = np.quantile(ratios, (0.25, 0.5, 0.75)).tolist()
             costs.append(Cost(name, task, DISTANCE, batch, median, lower, upper))
     return timings, costs
