@@ -43,6 +43,22 @@ def test_a_metric_without_a_bound(name: str) -> None:
             call()
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_features_of_less_than_float32(dtype: torch.dtype) -> None:
+    with pytest.raises(ValueError, match="expected a float32 or float64 tensor"):
+        certify.pixel_features(torch.ones(1, 2, dtype=dtype), LipschitzBound(1.0, "given"))
+
+
+def test_a_metric_in_training_mode() -> None:
+    metric = thumbnail(8)
+    metric.network.layers[0].train()
+    for call in calls(metric, torch.rand(1, 3, 16, 16)).values():
+        with pytest.raises(ValueError, match=r"thumbnail-8: is in training mode.*metric.eval\(\)"):
+            call()
+    for call in calls(metric.eval(), torch.rand(1, 3, 16, 16)).values():
+        call()
+
+
 def test_an_estimate_at_run_time() -> None:
     with pytest.raises(TypeError, match="expected a proven LipschitzBound, found LipschitzEst"):
         certify.pixel_features(torch.ones(1, 2), LipschitzEstimate(1.0, "power iteration"))

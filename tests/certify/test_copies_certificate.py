@@ -156,3 +156,15 @@ def test_float_error_of_the_embeddings_is_subtracted(
             pair = [noisy(h) for h in moved]
             room = slack(*pair, c, threshold, certificate.decision)
             assert (room >= 0)[certificate.radius > 0].all()
+
+
+@pytest.mark.parametrize("perturbed", MOVERS)
+@pytest.mark.parametrize("c", [0.0, 1.0])
+def test_at_threshold_2_every_pair_is_a_copy_for_good(c: float, perturbed: str) -> None:
+    (h,) = random_embeddings(0, 1, 5)
+    for other in (h, -h, torch.zeros_like(h)):
+        made = certify([h, other], c, 2.0, perturbed)
+        assert made.decision.all()
+        assert made.radius.isinf().all()
+    # A little less is another matter: what is opposite is none.
+    assert not certify([h, -h], 0.0, 2 - 1e-9, perturbed).decision.any()
