@@ -75,6 +75,8 @@ class Nursery:
 
     def _opened(self) -> socket.socket:
         if self._link is None:
+            if not hasattr(os, "fork"):
+                raise ValueError("the app runs where processes can fork: on Linux and macOS")
             mine, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
             with its:
                 started = _START.format(path=sys.path, number=its.fileno())
