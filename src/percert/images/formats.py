@@ -134,7 +134,7 @@ def why_not_readable(format: str) -> str | None:
     >>> why_not_readable("PNG")
     """
     module = _MODULES[format][0]
-    if format == "AVIF" and not features.check("avif"):
+    if format == "AVIF" and not ("avif" in features.modules and features.check("avif")):
         return "an AVIF file, which this pillow cannot decode (11.3 and newer can)"
     try:
         plugin = import_module(module)
