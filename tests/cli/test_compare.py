@@ -8,7 +8,9 @@ from percert import certify, create_metric
 from percert.images import load_image
 
 THUMBNAIL = ("--metric", "thumbnail")
-KEYS = ["candidate", "distance", "eps", "lower", "upper", "copy", "radius", "resolution"]
+KEYS = [
+    *("candidate", "distance", "eps", "lower", "upper", "copy", "radius", "resolution", "plain"),
+]
 
 
 @pytest.mark.parametrize("perturbed", ["candidate", "reference", "both"])

@@ -101,7 +101,7 @@ def test_several_queries_are_a_list_and_bad_ones_named(store, files, percert, pe
 def test_copies_are_certain_or_possible_and_no_other_could_be(store, folder, percert, answer_of):
     arguments = ("index", "copies", folder / "inside" / "noisy.png", "--store", store)
     plain = answer_of(*arguments, "--threshold", THRESHOLD)
-    assert list(plain) == ["query", "threshold", "eps", "results", "metric"]
+    assert list(plain) == ["query", "threshold", "eps", "results", "metric", "stranger_rate"]
     assert [list(one) for one in plain["results"]] == [MATCH] * 3
     assert all(one["certain"] and one["distance"] <= THRESHOLD for one in plain["results"])
     far = answer_of(*arguments, "--threshold", THRESHOLD, "--eps", 30)
@@ -113,7 +113,14 @@ def test_copies_are_certain_or_possible_and_no_other_could_be(store, folder, per
 
 def test_the_threshold_may_be_the_metrics_own_or_chosen_by_the_images(store, folder, answer_of):
     arguments = ("index", "copies", folder / "cat.png", "--store", store)
-    assert answer_of(*arguments)["threshold"] == 0.22
+    own = answer_of(*arguments)
+    assert 0 < own["threshold"] < 0.1  # that of one wrong answer in a million queries
+    assert own["threshold_choice"]["rate"] * 4e6 == pytest.approx(1)
+    assert own["stranger_rate"] == pytest.approx(own["threshold_choice"]["rate"])
+    assert answer_of(*arguments, "--threshold", "auto")["threshold"] == own["threshold"]
+    named = answer_of(*arguments, "--threshold", "auto:1e-3")
+    assert named["threshold_choice"]["rate"] == 1e-3
+    assert own["threshold"] < named["threshold"] < 0.3
     chosen = answer_of(*arguments, "--threshold", "auto:0.3")
     choice = chosen["threshold_choice"]
     assert chosen["threshold"] == choice["threshold"]

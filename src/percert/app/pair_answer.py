@@ -127,7 +127,7 @@ def answer_pair(bench: Bench, question: PairQuestion) -> PairAnswer:
         levels=levels(found.eps, found.resolution),
         lower=found.lower,
         upper=found.upper,
-        threshold=threshold if found.copy is not None else None,
+        threshold=threshold if found.radius is not None else None,
         copy=found.copy,
         radius=None if always else found.radius,
         stands_always=always,

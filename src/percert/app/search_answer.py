@@ -60,13 +60,19 @@ class NearestAnswer:
 
 @dataclass(frozen=True)
 class CopiesAnswer:
-    """Certain and possible copies among the stored images: proven that there is none besides."""
+    """Certain and possible copies among the stored images: proven that there is none besides.
+
+    Certain ones stay within ``threshold`` under any tamper of up to ``eps``; of pairs that have
+    nothing to do with each other the share ``stranger_rate`` is within it, too (``None`` where that
+    is not known).
+    """
 
     query: str
     threshold: float
     eps: float
     metric: str
     results: list[StoredImage]
+    stranger_rate: float | None = None
 
 
 def answer_nearest(bench: Bench, upload: Upload, k: int, eps: float | None) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 """Attacks on certified decisions, from inside the certified radius: none may succeed."""
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import torch
 
@@ -93,7 +92,7 @@ def ascend(
 
 def _next(features: PixelFeatures, places: int) -> PixelFeatures:
     """The features of the images ``places`` further on in the batch."""
-    return replace(features, h=features.h.roll(places, 0), error=features.error.roll(places, 0))
+    return features.rows(torch.arange(len(features.h)).roll(places))
 
 
 def _distance(metric: EmbeddingMetric, first: Embeddings, second: Embeddings) -> Vector:

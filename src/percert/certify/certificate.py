@@ -18,7 +18,8 @@ class Certificate:
     units. A radius of 0 abstains: nothing is certified. An infinite one means that no perturbation
     of these images changes the decision. ``radius_paper`` is the smaller radius that LipSim's
     theorem gives, NaN where its proof does not hold (see ``docs/certificates.md``). ``bounds`` are
-    the Lipschitz bounds of the images that move, by role.
+    the Lipschitz bounds of the images that move, by role. ``plain`` ``(n,)``, of copies, is True
+    where one of the images holds too little for "copy" to mean anything: the radius of that is 0.
     """
 
     decision: Tensor
@@ -26,6 +27,7 @@ class Certificate:
     radius_paper: Vector
     perturbed: str
     bounds: Mapping[str, LipschitzBound]
+    plain: Tensor | None = None
 
     @property
     def bound(self) -> LipschitzBound:

@@ -1,6 +1,7 @@
 """Whether two images count as copies, and how far either may be perturbed without changing that."""
 
 import math
+from collections.abc import Collection
 
 import torch
 
@@ -12,7 +13,7 @@ from percert.certify.paper import proposition_1, reported
 from percert.certify.turning import angle, joint_reach, reach, threshold_angle, turn
 from percert.check import check_choice, check_same_count
 from percert.metrics.metric import Metric
-from percert.tensors import Images
+from percert.tensors import Images, Vector
 
 
 def copies(
@@ -27,7 +28,9 @@ def copies(
 
     ``reference`` and ``candidate`` are ``(n, 3, h, w)``, perhaps of different sizes; ``threshold``
     is a cosine distance in [0, 2]. The decision ``(n,)`` is a bool; True stays True, and False
-    False, while the images that move each do so by less than the radius (pixel l2). Raises
+    False, while the images that move each do so by less than the radius (pixel l2). Of two images
+    of which one holds too little to be told from others (``plain``: one colour, and for a centred
+    metric a page of text), "copy" is never certified, nor farther than both hold enough. Raises
     ``ValueError`` for a metric without a proven bound and for invalid input.
 
     >>> from percert.metrics.catalog import create_metric
@@ -78,6 +81,9 @@ def copies_of_features(
         slack = turn(fixed, fixed.moved(0.0))
         radius = mover.budget(reach(mover, gap - slack))
         moving = {perturbed: mover}
+    # Pictures that hold too little are near one another, whatever they show: no copies are made.
+    held = _held(reference, candidate, moving.values())
+    radius = torch.where(decision, torch.minimum(radius, held), radius)
     # A comparison with NaN is False: what is not known is not certified.
     known = reference.valid & candidate.valid & (radius > 0)
     radius = torch.where(known, radius, 0.0)
@@ -91,4 +97,22 @@ def copies_of_features(
         radius_paper=torch.where(known, reported(paper, radius), math.nan),
         perturbed=perturbed,
         bounds={role: features.bound for role, features in moving.items()},
+        plain=held == 0,
     )
+
+
+def _held(
+    reference: PixelFeatures, candidate: PixelFeatures, moving: Collection[PixelFeatures]
+) -> Vector:
+    """How far the ``moving`` images may move while both of each pair hold enough; 0 for too little.
+
+    What an image holds is 1-Lipschitz in its pixels (:class:`~percert.lipschitz.centre.Content`).
+    """
+    far = torch.full_like(reference.norm_h + candidate.norm_h, math.inf)
+    for features in (reference, candidate):
+        if features.content is not None:
+            some = features.budget(features.content)
+            if not any(features is one for one in moving):
+                some = torch.where(some > 0, math.inf, 0.0)
+            far = torch.minimum(far, some)
+    return far

@@ -62,6 +62,7 @@ def embed(metric: Metric, images: Images) -> PixelFeatures:
         # Below SHORTEST the metric itself gives an embedding no direction.
         pixel_error=(metric.float_error(size) + SHORTEST) / bound.value,
         growth=metric.float_growth(size),
+        content=metric.content,
     )
 
 

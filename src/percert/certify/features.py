@@ -1,12 +1,13 @@
 """Embeddings in pixel units: what every certificate is computed from."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from percert.lipschitz.bound import LipschitzBound
+from percert.lipschitz.centre import Content
 from percert.tensors import Embeddings, Vector
 
 #: The least relative error that is allowed for; it also keeps divisions by 0 away.
@@ -33,8 +34,10 @@ class PixelFeatures:
 
     ``h`` is ``(n, k)``, ``constant`` the appended coordinate c / L, ``error`` ``(n,)`` the float
     error of the embedding of the image as given, and ``relative`` how much that error may grow per
-    pixel that the image moves. Make it with :func:`pixel_features`. What is derived from them is
-    computed once, so none of it is to be changed in place.
+    pixel that the image moves. ``content`` ``(n,)`` is by how much each image holds more than the
+    metric needs to tell it from others, where it knows
+    (:class:`~percert.lipschitz.centre.Content`). Make it with :func:`pixel_features`. What is
+    derived from them is computed once, so none of it is to be changed in place.
     """
 
     h: Embeddings
@@ -42,6 +45,17 @@ class PixelFeatures:
     error: Vector
     relative: float
     bound: LipschitzBound
+    content: Vector | None = None
+
+    def rows(self, index: Tensor | slice) -> "PixelFeatures":
+        """Some of the images, in the order of ``index``."""
+        content = None if self.content is None else self.content[index]
+        return replace(self, h=self.h[index], error=self.error[index], content=content)
+
+    def cpu(self) -> "PixelFeatures":
+        """The same on the CPU."""
+        content = None if self.content is None else self.content.cpu()
+        return replace(self, h=self.h.cpu(), error=self.error.cpu(), content=content)
 
     @property
     def rounding(self) -> float:
@@ -99,6 +113,7 @@ def pixel_features(
     feature_error: float = 1e-5,
     pixel_error: Vector | float = 0.0,
     growth: float = 0.0,
+    content: Content | None = None,
 ) -> PixelFeatures:
     """Embeddings ``(n, k)`` in pixel units, ready for the certificates.
 
@@ -106,8 +121,9 @@ def pixel_features(
     embedding, ``constant`` the coordinate c >= 0 appended before normalising. ``feature_error`` is
     the float error of an embedding relative to its norm, ``pixel_error`` a further error in pixel
     units, one for all or ``(n,)``, and ``growth`` how much that grows per pixel that the image
-    moves. Raises ``TypeError`` for anything but a ``LipschitzBound``, ``ValueError`` for a wrong
-    shape or range and for less than float32. LipSim, section 4.1.
+    moves; ``content`` is the metric's rule of what an image must hold. Raises ``TypeError`` for
+    anything but a ``LipschitzBound``, ``ValueError`` for a wrong shape or range and for less than
+    float32. LipSim, section 4.1.
 
     >>> bound = LipschitzBound(0.5, "thumbnail")
     >>> pixel_features(torch.tensor([[3.0, 4.0]]), bound).norm
@@ -132,4 +148,5 @@ def pixel_features(
     relative = feature_error + arithmetic(h.shape[1])
     norm = torch.hypot(h.norm(dim=1), h.new_full((len(h),), constant / bound.value))
     error = relative * norm + pixel_error
-    return PixelFeatures(h, constant / bound.value, error, relative + growth, bound)
+    held = None if content is None else content.margin(h * bound.value) / bound.value
+    return PixelFeatures(h, constant / bound.value, error, relative + growth, bound, held)

@@ -79,7 +79,8 @@ def nearest_of_features(
     if ids is not None and len(ids) != len(gallery.h):
         raise ValueError(f"ids: expected {len(gallery.h)}, one per embedding, found {len(ids)}")
     directions, xi = gallery.directions, stray(gallery)
-    found = [_search(_row(query, row), directions, xi, k) for row in range(len(query.h))]
+    each = (query.rows(slice(row, row + 1)) for row in range(len(query.h)))
+    found = [_search(one, directions, xi, k) for one in each]
     index = torch.tensor([one[0] for one in found], dtype=torch.long, device=query.h.device)
     columns = query.h.new_tensor([one[1:5] for one in found]).reshape(-1, 4)
     return NearestCertificate(
@@ -139,13 +140,3 @@ def least_radius(query: PixelFeatures, gap: Tensor, xi: float) -> Tensor:
     """
     s = (gap.clamp(0, math.pi) / 2).sin()
     return query.budget(query.norm * (2 * s * s - xi).clamp_min(0) / (2 * s + xi))
-
-
-def _row(features: PixelFeatures, row: int) -> PixelFeatures:
-    return PixelFeatures(
-        features.h[row : row + 1],
-        features.constant,
-        features.error[row : row + 1],
-        features.relative,
-        features.bound,
-    )

@@ -20,7 +20,8 @@ class Comparison:
 
     ``eps`` and ``radius`` are l2 lengths in the pixels of an image of size ``resolution``, the one
     that is tampered with (the candidate, where both are). What a metric without a proven bound
-    cannot say is ``None``.
+    cannot say is ``None``; ``copy`` is ``None`` as well where the two are ``plain``: one of them
+    holds too little (one colour, a page of text) for their distance to say whether they are copies.
     """
 
     candidate: str
@@ -31,6 +32,7 @@ class Comparison:
     copy: bool | None
     radius: float | None
     resolution: tuple[int, int]
+    plain: bool = False
 
 
 @dataclass(frozen=True)
@@ -83,12 +85,15 @@ def compare_pair(
         return Comparison(name, distance, eps, None, None, None, None, resolution)
     features = embed(metric, batch)
     interval = distance_of_features(reference.features, features, eps, perturbed=perturbed)
-    copy, radius = None, None
+    copy, radius, plain = None, None, False
     if threshold is not None:
         certificate = copies_of_features(
             reference.features, features, threshold, perturbed=perturbed
         )
         copy, radius = bool(certificate.decision.item()), certificate.radius.item()
+        one = certificate.plain is not None and bool(certificate.plain.item())
+        if one and (copy or radius == 0):
+            copy, plain = None, True
     return Comparison(
         name,
         interval.distance.item(),
@@ -98,6 +103,7 @@ def compare_pair(
         copy,
         radius,
         resolution,
+        plain,
     )
 
 

@@ -52,6 +52,15 @@ def _verdict(
                 f"{result.distance:.4f} (0: equal)."
             )
         ]
+    if result.plain:
+        return [
+            Said(
+                f"Undecided: the distance of {result.candidate} from {reference} is "
+                f"{result.distance:.4f} ({metric}), but one of the two holds too little to be told "
+                "from other images (one colour, a page of text, a night sky): neither a copy nor "
+                "none, and nothing is proven."
+            )
+        ]
     verdict = Said(
         f"{result.candidate} is {'' if result.copy else 'not '}a copy of {reference}: distance "
         f"{result.distance:.4f} {'<=' if result.copy else '>'} {threshold:g} ({metric}).",

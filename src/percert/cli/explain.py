@@ -26,7 +26,7 @@ def explain(
     ]
     if results[0].lower is not None:
         columns.append(("stays within", "right"))
-    if results[0].copy is not None:
+    if results[0].radius is not None:
         columns += [("copy", "left"), ("radius l2", "right"), ("PSNR", "right")]
     show_table(columns, [_row(result) for result in results])
     say("")
@@ -48,8 +48,12 @@ def _row(result: Comparison) -> list[str]:
     if result.lower is not None and result.upper is not None:
         row.append(" - ".join(outward(result.lower, result.upper)))
     if result.radius is not None:
-        row += ["yes" if result.copy else "no", rounded_down(result.radius, 3), _least_db(result)]
+        row += [_VERDICTS[result.copy], rounded_down(result.radius, 3), _least_db(result)]
     return row
+
+
+#: What is said of a pair; ``None`` where one of the two is plain.
+_VERDICTS = {True: "yes", False: "no", None: "undecided"}
 
 
 def _least_db(result: Comparison) -> str:
@@ -67,7 +71,7 @@ def _many(
     threshold: float | None,
     whose: str,
 ) -> None:
-    if results[0].copy is None:
+    if results[0].radius is None:
         say(f"Distances from {reference} by {metric}; 0: equal.", style="bold")
     else:
         copies = sum(bool(result.copy) for result in results)

@@ -47,13 +47,22 @@ def show_copies(answer: "Copies") -> None:
     """The copies of one query."""
     certain, possible = len(answer.certain), len(answer.possible)
     say(
-        f"{answer.query}: {certain} certain and {possible} possible copies "
-        f"(distance <= {answer.threshold:g}, changes of up to l2 {answer.eps:g}); "
-        "proven: there is none besides.",
+        f"{answer.query}: {certain} certain and {possible} possible copies (distance <= "
+        f"{answer.threshold:.4g}); proven: there is none besides, and the certain ones stay copies "
+        f"under any tamper of up to l2 {answer.eps:g}.{_strangers(answer.stranger_rate)}",
         style="bold green" if certain else "bold",
     )
     if answer.results:
         _table(answer.results, "radius l2", "certain")
+
+
+def _strangers(rate: float | None) -> str:
+    """That nothing proves two pictures to be the same one, with how often it is not so."""
+    from percert.search.strangers import one_in
+
+    if rate is None:
+        return " How many strangers lie as close is not known."
+    return f" That close lies {one_in(rate)} as well."
 
 
 def show_duplicates(found: "Duplicates") -> None:
@@ -62,7 +71,8 @@ def show_duplicates(found: "Duplicates") -> None:
     same = f", {twins} of them of files with the same bytes," if twins else ""
     say(
         f"{len(found.links)} links{same} in {len(found.clusters)} clusters among {found.compared} "
-        f"pairs of images (distance <= {found.threshold:g}, {found.metric}).",
+        f"pairs of images (distance <= {found.threshold:.4g}, {found.metric})."
+        f"{_strangers(found.stranger_rate)}",
         style="bold",
     )
     for cluster in found.clusters[:SHOWN]:

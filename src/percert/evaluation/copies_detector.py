@@ -27,7 +27,7 @@ class Described:
         """Those of the batch at ``index``."""
         features = self.features
         if features is not None:
-            features = replace(features, h=features.h[index], error=features.error[index])
+            features = features.rows(index)
         return Described(self.vectors[index], features)
 
 
@@ -36,10 +36,12 @@ def join(parts: Sequence[Described]) -> Described:
     features = [part.features for part in parts if part.features is not None]
     joined = None
     if features:
+        held = [part.content for part in features if part.content is not None]
         joined = replace(
             features[0],
             h=torch.cat([part.h for part in features]),
             error=torch.cat([part.error for part in features]),
+            content=torch.cat(held) if held else None,
         )
     return Described(torch.cat([part.vectors for part in parts]), joined)
 
@@ -104,8 +106,7 @@ class MetricDetector:
         self.name = name or metric.name
 
     def describe(self, images: Images) -> Described:
-        features = embed(self.metric, images)
-        features = replace(features, h=features.h.cpu(), error=features.error.cpu())
+        features = embed(self.metric, images).cpu()
         return Described(features.directions, features)
 
     def distances(self, queries: Tensor, references: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ radius of all. What is stored does not move (CERTIFICATES, "Several views").
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import perf_counter
 
 import numpy as np
@@ -31,14 +31,16 @@ class Gallery:
     """``m`` images in ``v`` views by one detector.
 
     ``vectors`` is ``(m, v, ...)``. Where the detector has certificates, ``h`` ``(m, v, k)`` are the
-    raw embeddings as an index stores them (float32), ``constant`` the metric's c and
-    ``feature_error`` its float error.
+    raw embeddings as an index stores them (float32), ``constant`` the metric's c,
+    ``feature_error`` its float error, and ``content`` ``(m, v)``, where it has a rule, by how much
+    each holds more than it must (:class:`~percert.lipschitz.centre.Content`).
     """
 
     vectors: Tensor
     h: Tensor | None = None
     constant: float = 0.0
     feature_error: float = 0.0
+    content: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.vectors)
@@ -48,7 +50,10 @@ class Gallery:
         if self.h is None:
             raise ValueError("gallery: expected embeddings with a proven bound, found none")
         rows = self.h[list(places), view].double()
-        return stored_features(rows, self.constant, self.feature_error)
+        features = stored_features(rows, self.constant, self.feature_error)
+        if self.content is None:
+            return features
+        return replace(features, content=self.content[list(places), view])
 
 
 def describe_views(
@@ -72,11 +77,13 @@ def join_galleries(parts: Sequence[Gallery]) -> Gallery:
     if not parts:
         raise ValueError("gallery: expected at least one image, found none")
     h = [part.h for part in parts if part.h is not None]
+    content = [part.content for part in parts if part.content is not None]
     return Gallery(
         torch.cat([part.vectors for part in parts]),
         torch.cat(h) if h else None,
         parts[0].constant,
         max(part.feature_error for part in parts),
+        torch.cat(content) if content else None,
     )
 
 
@@ -120,5 +127,7 @@ def gallery_of(views: Sequence[Described]) -> Gallery:
     # Back in the network's own units: of stored vectors only the directions count.
     h = torch.stack([(one.h * one.bound.value).float() for one in features], 1)
     first = features[0]
+    held = [one.content * one.bound.value for one in features if one.content is not None]
+    content = torch.stack(held, 1) if held else None
     # ``relative`` is the metric's float error and a rounding of float64 besides.
-    return Gallery(vectors, h, first.constant * first.bound.value, first.relative)
+    return Gallery(vectors, h, first.constant * first.bound.value, first.relative, content)

@@ -79,6 +79,7 @@ def pack_gallery(gallery: Gallery) -> dict[str, Any]:
         "h": gallery.h,
         "constant": gallery.constant,
         "feature_error": gallery.feature_error,
+        "content": gallery.content,
     }
 
 
@@ -106,6 +107,7 @@ def _pack_features(features: PixelFeatures | None) -> dict[str, Any] | None:
         "h": features.h,
         "constant": features.constant,
         "error": features.error,
+        "content": features.content,
         "relative": features.relative,
         "bound": bound.value,
         "proof": bound.proof,
@@ -120,4 +122,6 @@ def _unpack_features(kept: dict[str, Any] | None) -> PixelFeatures | None:
     bound = LipschitzBound(
         kept["bound"], kept["proof"], None if resolution is None else tuple(resolution)
     )
-    return PixelFeatures(kept["h"], kept["constant"], kept["error"], kept["relative"], bound)
+    return PixelFeatures(
+        kept["h"], kept["constant"], kept["error"], kept["relative"], bound, kept["content"]
+    )

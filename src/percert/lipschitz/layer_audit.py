@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from percert.lipschitz.activations import Abs, MaxMin
 from percert.lipschitz.bound import LipschitzBound
+from percert.lipschitz.centre import Centre
 from percert.lipschitz.exact import jacobian, operator_matrix, singular_values
 from percert.lipschitz.haar import MirrorHaar
 from percert.lipschitz.half_abs import HalfAbs
@@ -207,6 +208,17 @@ def _sll(
     return sll_upper(layer, exact, shape, generator)
 
 
+def _translation(
+    layer: nn.Module, exact: nn.Module, shape: Shape, generator: torch.Generator
+) -> tuple[float, str]:
+    """Norm 1 if any two inputs come out as far apart, coordinate by coordinate, as they go in."""
+    here, there = torch.randn(2, 1, *shape, generator=generator, dtype=torch.float64)
+    moved = exact(there) - exact(here)
+    if not bool(((moved - (there - here)).abs() <= 1e-9 * (1 + exact(here).abs())).all()):
+        return math.inf, "it does more than add a constant"
+    return 1.0, "the difference of two inputs, unchanged"
+
+
 UpperBound = Callable[[nn.Module, nn.Module, Shape, torch.Generator], tuple[float, str]]
 
 CONTAINERS: tuple[type[nn.Module], ...] = (LipschitzNetwork, nn.Sequential, FlipConcat)
@@ -218,6 +230,7 @@ KNOWN: dict[type[nn.Module], UpperBound] = {
     SubtractMean: _small(lambda layer, shape: (2, min(shape[1], 8), min(shape[2], 8))),
     MirrorHaar: _small(lambda layer, shape: (4, 4, 6)),
     MirrorFold: _fold,
+    Centre: _translation,
     OrthogonalMix: _mix,
     SLLDense: _sll,
     SLLConv: _sll,

@@ -20,6 +20,7 @@ from torch import nn
 
 from percert.lipschitz.activations import Abs, MaxMin
 from percert.lipschitz.amplification import UNIT, gamma
+from percert.lipschitz.centre import Centre
 from percert.lipschitz.fold import FoldedMix, FoldedSLL
 from percert.lipschitz.haar import MirrorHaar
 from percert.lipschitz.half_abs import HalfAbs
@@ -165,6 +166,13 @@ def _sll(layer: nn.Module, signal: Signal, unit: float) -> Signal:
     return signal.then(back + unit * result, grown=norm * bias)
 
 
+def _centre(layer: nn.Module, signal: Signal, unit: float) -> Signal:
+    """x - c: one subtraction, and 0 goes to -c."""
+    assert isinstance(layer, Centre)
+    shift = float(layer.centre.double().norm()) * (1 + 1e-9)
+    return signal.then(unit * (signal.reach + shift), grown=shift)
+
+
 #: Exact types, as in the auditor: a subclass may compute anything.
 RULES: dict[type[nn.Module], Rule] = {
     **dict.fromkeys((ZeroChannelPad, Truncate, Shift, MaxMin, MirrorZeroPad, Abs, HalfAbs), _moves),
@@ -173,6 +181,7 @@ RULES: dict[type[nn.Module], Rule] = {
     MirrorHaar: _haar,
     MirrorFold: _mirror_fold,
     SubtractMean: _mean,
+    Centre: _centre,
     NormOnePool: _pool,
     **dict.fromkeys((OrthogonalMix, FoldedMix), _mix),
     **dict.fromkeys((SLLDense, SLLConv, FoldedSLL), _sll),

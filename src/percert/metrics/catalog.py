@@ -20,6 +20,7 @@ EmbeddingName: TypeAlias = Literal[
     "thumbnail",
     "thumbnail-8",
     "thumbnail-16",
+    "lipsim-tiny-uncentred",
     "lipsim-small",
     "lipsim-medium",
     "lipsim-large",
@@ -35,6 +36,12 @@ def _lipsim_tiny(checkpoint: str | None) -> "nn.Module":
     from percert.metrics.lipsim_tiny import lipsim_tiny
 
     return lipsim_tiny(checkpoint)
+
+
+def _lipsim_tiny_uncentred(checkpoint: str | None) -> "nn.Module":
+    from percert.metrics.lipsim_tiny import lipsim_tiny_uncentred
+
+    return lipsim_tiny_uncentred()
 
 
 def _lipsim(size: str, checkpoint: str | None) -> "nn.Module":
@@ -60,7 +67,7 @@ CATALOG: dict[str, MetricCard] = {
             range=(0.0, 2.0),
             embedding=True,
             resolution=(64, 64),
-            copy_threshold=0.49,
+            copy_threshold=0.31,
             checkpoint="optional",
             paper=LIPSIM_PAPER,
             weights_licence="Apache-2.0",
@@ -91,6 +98,17 @@ CATALOG: dict[str, MetricCard] = {
             embedding=True,
             resolution=(16, 16),
             copy_threshold=0.28,
+        ),
+        MetricCard(
+            name="lipsim-tiny-uncentred",
+            factory=_lipsim_tiny_uncentred,
+            summary="lipsim-tiny before its embeddings had a centre; for stores made with it",
+            range=(0.0, 2.0),
+            embedding=True,
+            resolution=(64, 64),
+            copy_threshold=0.49,
+            paper=LIPSIM_PAPER,
+            weights_licence="Apache-2.0",
         ),
         *(
             MetricCard(

@@ -11,6 +11,7 @@ from percert.check import PIXEL_TOLERANCE, check_images, check_same_count
 from percert.images import Resize
 from percert.lipschitz.amplification import UNIT
 from percert.lipschitz.bound import LipschitzBound
+from percert.lipschitz.centre import Content, centre_of
 from percert.lipschitz.rounding import Signal, has_rounding, rounding
 from percert.metrics.precision import full_precision
 from percert.tensors import Embeddings, Images, Vector
@@ -174,6 +175,12 @@ class EmbeddingMetric(nn.Module):
         """The length of a resized image in [0, 1], at most."""
         height, width = self.resolution
         return (1 + PIXEL_TOLERANCE) * self.resize.largest * math.sqrt(3 * height * width)
+
+    @property
+    def content(self) -> Content | None:
+        """What a picture must hold to be told from others; ``None`` where no rule is known."""
+        centre = centre_of(self.network)
+        return None if centre is None else centre.content()
 
     def embed(self, images: Images) -> Embeddings:
         """The raw embedding h of each image of a ``(n, 3, h, w)`` batch in [0, 1]: ``(n, k)``.

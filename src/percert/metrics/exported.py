@@ -12,6 +12,7 @@ from torch import nn
 from percert.check import check_choice
 from percert.extras import install_extra
 from percert.images import Resize
+from percert.lipschitz.centre import Centre
 from percert.lipschitz.lipsim import LipSimSize, lipsim_network
 from percert.lipschitz.network import LipschitzNetwork
 from percert.lipschitz.reshape import FlipConcat
@@ -32,7 +33,8 @@ class NetworkShape:
     ``family`` is ``"lipsim"`` (the paper's SLL network of shape ``lipsim``) or ``"tiny"`` (the
     orthogonal one of shape ``tiny``). ``flip_concat`` joins the embeddings of an image and its
     mirror image. ``constant`` is the c that is appended to embeddings (the paper's: 1), ``resize``
-    how images are brought to the network's size.
+    how images are brought to the network's size. ``centre_axes`` is the number of axes of the
+    :class:`~percert.lipschitz.centre.Centre` that the network ends in; ``None`` for none.
 
     >>> NetworkShape(family="tiny").resolution
     (64, 64)
@@ -46,12 +48,17 @@ class NetworkShape:
     flip_concat: bool = False
     constant: float = 1.0
     resize: ResizeMode = "bicubic"
+    centre_axes: int | None = None
 
     def __post_init__(self) -> None:
         check_choice(self.family, ("lipsim", "tiny"), "family")
         check_choice(self.resize, ("bicubic", "bilinear", "area", "box"), "resize")
         if not self.constant >= 0:
             raise ValueError(f"constant: expected at least 0, found {self.constant}")
+        if self.centre_axes is not None and not 0 <= self.centre_axes < self.width:
+            raise ValueError(
+                f"centre_axes: expected 0 to {self.width - 1}, found {self.centre_axes}"
+            )
 
     @property
     def resolution(self) -> tuple[int, int]:
@@ -88,9 +95,11 @@ def build_network(shape: NetworkShape, name: str) -> LipschitzNetwork:
         network.name = name
     else:
         network = lipsim_network(shape.lipsim, name)
-    if not shape.flip_concat:
-        return network
-    return LipschitzNetwork([FlipConcat(network)], resolution=shape.resolution, name=name)
+    if shape.flip_concat:
+        network = LipschitzNetwork([FlipConcat(network)], resolution=shape.resolution, name=name)
+    if shape.centre_axes is not None:
+        network.layers.append(Centre(shape.width, shape.centre_axes))
+    return network
 
 
 def metric_of(card: ModelCard, network: nn.Module) -> EmbeddingMetric:

@@ -155,7 +155,9 @@ def _features(moving: Moving, index: Tensor, stored: Stored) -> PixelFeatures:
     norm = torch.hypot(h.norm(dim=1), torch.full_like(bound, constant))
     error = relative * norm + moving.error[index].double()
     named = LipschitzBound(largest, "the largest of the rows', each divided by its own")
-    return PixelFeatures(h, constant, error, relative, named)
+    content = stored.content
+    held = None if content is None else content.margin(moving.h[index].double()) / bound
+    return PixelFeatures(h, constant, error, relative, named, held)
 
 
 def _directions(h: Embeddings, constant: float) -> Queries:

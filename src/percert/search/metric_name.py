@@ -7,12 +7,18 @@ from percert.metrics.catalog import CATALOG
 from percert.metrics.exported import exported_folder, read_config
 from percert.search.store import stored_metric
 
+#: The names that stores of weights which percert shipped before are opened with, by their hash.
+EARLIER = {
+    "70bbe92471bd3654062aefc854bb1da74d5fc2730dda96c599d4f6aa7d02e27e": "lipsim-tiny-uncentred",
+}
+
 
 def metric_name(path: str, trained: Iterable[str] = ()) -> str | None:
     """What ``create_metric`` makes the metric of the store at ``path`` from; ``None`` for no store.
 
-    That is a name of the catalog, or the one of the ``trained`` metrics' folders whose metric has
-    the store's name. Raises ``ValueError`` where neither is there.
+    That is a name of the catalog, of earlier weights where the store is of these, or the one of the
+    ``trained`` metrics' folders whose metric has the store's name. Raises ``ValueError`` where
+    neither is there.
 
     >>> metric_name("/no/such/folder") is None
     True
@@ -21,7 +27,7 @@ def metric_name(path: str, trained: Iterable[str] = ()) -> str | None:
     if stored is None:
         return None
     if stored.name in CATALOG:
-        return stored.name
+        return EARLIER.get(stored.weights, stored.name)
     for folder in trained:
         if read_config(exported_folder(folder)).name == stored.name:
             return folder

@@ -13,9 +13,10 @@ from percert.certify.features import PixelFeatures
 from percert.search.duplicates import Progress, Work, clusters, find_pairs
 from percert.search.exact import distances, make_queries
 from percert.search.nearest import Item, nearest_images
+from percert.search.recommended import stranger_rate
 from percert.search.results import Answers, Copies, Duplicates, Link, Match, Nearest
 from percert.search.rivals import row_of, stored_features
-from percert.search.stored import Stored
+from percert.search.stored import stored_as
 from percert.search.threshold import ALL_PAIRS_OF, AutoThreshold, auto_threshold, disjoint_pairs
 from percert.search.twins import shared_files, twin_pairs
 from percert.search.within import copies_within
@@ -86,6 +87,7 @@ def copies(
         store.blocks, features, threshold, eps or 0.0, stored_as(store), device=_device(store)
     )
     paths = files_of(store, {copy.item.id for one in found for copy in one})
+    rate = stranger_rate(store, threshold)
     return Answers(
         Copies(
             query=name,
@@ -93,6 +95,7 @@ def copies(
             eps=eps or 0.0,
             results=tuple(_match(store, copy.item, copy.certain, paths) for copy in one),
             metric=store.metric_id.name,
+            stranger_rate=rate,
         )
         for name, one in zip(_names(names, len(features)), found, strict=True)
     )
@@ -158,6 +161,7 @@ def duplicates(
         clusters=tuple(clusters([*pairs, *twins], paths)),
         compared=work.images * (work.images - 1) // 2,
         metric=store.metric_id.name,
+        stranger_rate=stranger_rate(store, threshold),
     )
 
 
@@ -201,16 +205,8 @@ def query_features(store: "Store", images: Tensor | Sequence[Tensor]) -> list[Pi
             some = places[start : start + 32]
             together = embed(metric, torch.stack([images[at] for at in some]))
             for row, at in enumerate(some):
-                one = row_of(together, row)
-                found[at] = PixelFeatures(
-                    one.h.cpu(), one.constant, one.error.cpu(), one.relative, one.bound
-                )
+                found[at] = row_of(together, row).cpu()
     return [one for one in found if one is not None]
-
-
-def stored_as(store: "Store") -> Stored:
-    """What the store's embeddings are."""
-    return Stored(store.metric_id.constant, store.metric_id.feature_error, len(store.views))
 
 
 def _least_distances(store: "Store", h: Tensor, pairs: Tensor) -> Tensor:

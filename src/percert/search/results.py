@@ -66,7 +66,9 @@ class Copies:
 
     A copy is within ``threshold``. Nearest first. ``certain`` are those that stay copies for every
     move of up to ``eps``; the others are possible copies: no stored image that is not listed could
-    be one.
+    be one. Certain is what a tamper changes, not that it is the same picture: of pairs that have
+    nothing to do with each other the share ``stranger_rate`` lies within the threshold as well
+    (``None`` where that is not known, see :mod:`percert.search.strangers`).
     """
 
     query: str
@@ -74,6 +76,7 @@ class Copies:
     eps: float
     results: tuple[Match, ...]
     metric: str
+    stranger_rate: float | None = None
 
     @property
     def certain(self) -> tuple[Match, ...]:
@@ -149,6 +152,7 @@ class Duplicates:
     clusters: tuple[Cluster, ...]
     compared: int
     metric: str
+    stranger_rate: float | None = None
 
     @property
     def twins(self) -> tuple[Link, ...]:

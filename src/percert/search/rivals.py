@@ -16,6 +16,7 @@ from percert.certify.nearest import least_radius
 from percert.certify.turning import angle, reach
 from percert.certify.twoafc import plane_radius
 from percert.lipschitz.bound import LipschitzBound
+from percert.lipschitz.centre import Content
 from percert.metrics.embedding import SHORTEST
 from percert.tensors import Embeddings, Vector
 
@@ -28,16 +29,22 @@ FLAT_ANGLE = math.pi / 3
 GRAM = 1e-12
 
 
-def stored_features(h: Embeddings, constant: float, feature_error: float) -> PixelFeatures:
+def stored_features(
+    h: Embeddings, constant: float, feature_error: float, content: Content | None = None
+) -> PixelFeatures:
     """Rows of a collection, which do not move, as the certificates take them."""
     return pixel_features(
-        h, _FIXED, constant=constant, feature_error=feature_error + STORED_ROUNDING
+        h,
+        _FIXED,
+        constant=constant,
+        feature_error=feature_error + STORED_ROUNDING,
+        content=content,
     )
 
 
 def row_of(features: PixelFeatures, row: int) -> PixelFeatures:
     """The features of one image of a batch, as a batch of one."""
-    return replace(features, h=features.h[row : row + 1], error=features.error[row : row + 1])
+    return features.rows(slice(row, row + 1))
 
 
 def has_direction(features: PixelFeatures) -> Tensor:
@@ -81,7 +88,9 @@ def rival_radii(query: PixelFeatures, rows: PixelFeatures, rivals: PixelFeatures
 
 def flat_radius(query: PixelFeatures, rows: PixelFeatures) -> Vector:
     """The radius ``(p,)`` of ``rows`` against a stored row without a direction."""
-    flat = replace(rows, h=torch.zeros_like(rows.h[:1]), error=torch.zeros_like(rows.error[:1]))
+    flat = replace(
+        rows, h=torch.zeros_like(rows.h[:1]), error=torch.zeros_like(rows.error[:1]), content=None
+    )
     return rival_radii(query, rows, flat)[:, 0]
 
 

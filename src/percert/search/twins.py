@@ -6,7 +6,7 @@ import torch
 
 from percert.search.links import Moving, Pair, radii_of_both
 from percert.search.rows import in_parts
-from percert.search.stored import Stored
+from percert.search.stored import stored_as
 from percert.search.within import check_threshold
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def twin_pairs(store: "Store", ids: list[str], threshold: float) -> list[Pair]:
     """Each image of ``ids`` as a pair with itself: distance 0, and how far both files may move."""
     check_threshold(threshold)
     views = len(store.views)
-    stored = Stored(store.metric_id.constant, store.metric_id.feature_error, views)
+    stored = stored_as(store)
     found: list[Pair] = []
     for some in in_parts(ids, AT_ONCE):
         rows = store.rows(["id", "h", "bound", "pixel_error"], some)

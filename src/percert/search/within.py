@@ -55,7 +55,7 @@ def copies_within(
     for rows in hits(collection(), queries, limit, device=device) if features else ():
         for at in torch.unique(rows.query).tolist():
             mine = rows.of(at)
-            of_rows = stored_features(mine.h, stored.constant, stored.feature_error)
+            of_rows = stored_features(mine.h, stored.constant, stored.feature_error, stored.content)
             copy, radius = verdicts(features[at], of_rows, threshold)
             bounds = [one.tolist() for one in stays_within(features[at], of_rows, eps)]
             for name, place, is_copy, r, d, low, up in zip(

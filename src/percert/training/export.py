@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from percert.check import check_choice
 from percert.extras import install_extra
+from percert.lipschitz.centre import centre_of
 from percert.lipschitz.fold import fold
 from percert.lipschitz.network import LipschitzNetwork
 from percert.lipschitz.weights_hash import weights_hash
@@ -109,7 +110,13 @@ def _read(model: str) -> tuple[EmbeddingMetric, ModelCard]:
         )
     from percert.metrics.catalog import metric_card
 
-    shape = NetworkShape(family="tiny", constant=metric.constant, resize=metric.resize.mode)
+    centre = centre_of(metric.network)
+    shape = NetworkShape(
+        family="tiny",
+        constant=metric.constant,
+        resize=metric.resize.mode,
+        centre_axes=None if centre is None else len(centre.axes),
+    )
     card = ModelCard(
         name=model,
         shape=shape,

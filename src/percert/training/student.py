@@ -7,6 +7,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from percert.images import Resize
+from percert.lipschitz.centre import centre_of
 from percert.lipschitz.network import LipschitzNetwork
 from percert.lipschitz.weights_hash import weights_hash
 from percert.metrics.exported import (
@@ -19,10 +20,14 @@ from percert.metrics.exported import (
     write_config,
 )
 from percert.tensors import Embeddings, Images
+from percert.training.centre import fit_centre
 
 
 class Student(nn.Module):
     """Images of any size to raw embeddings ``(n, k)``: never normalised, no c appended.
+
+    While it is trained, embeddings count from that of a plain picture as it is now, where
+    ``centred``; the network's own centre is set when training ends (:func:`finished`).
 
     >>> from percert.lipschitz.tiny import TinyShape
     >>> shape = NetworkShape(family="tiny", tiny=TinyShape(48, (1, 1, 1), 64))
@@ -34,10 +39,16 @@ class Student(nn.Module):
         super().__init__()
         self.network = network
         self.resize = Resize(shape.resolution, shape.resize)
+        self.centred = centre_of(network) is not None
 
     def forward(self, images: Images) -> Embeddings:
-        embeddings: Tensor = self.network(self.resize(images))
-        return embeddings
+        seen = self.resize(images)
+        if not (self.centred and self.training):
+            embeddings: Tensor = self.network(seen)
+            return embeddings
+        plain = seen.new_full((1, *seen.shape[1:]), 0.5)
+        embeddings = self.network(torch.cat((seen, plain)))
+        return embeddings[:-1] - embeddings[-1:]
 
 
 def new_student(shape: NetworkShape, name: str, seed: int) -> Student:
@@ -60,6 +71,14 @@ def student_from(folder: Path, name: str) -> tuple[Student, NetworkShape]:
     assert isinstance(network, LipschitzNetwork)  # what build_network gives
     network.name = name
     return Student(network, shape), shape
+
+
+def finished(student: Student) -> LipschitzNetwork:
+    """The network of a trained student, on the CPU, its centre set where it has one."""
+    network = student.network.cpu()
+    if centre_of(network) is not None:
+        fit_centre(network, student.resize)
+    return network
 
 
 def save_model(

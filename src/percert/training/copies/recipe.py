@@ -108,12 +108,14 @@ class CopiesRecipe:
     """One training run, whole.
 
     ``blend`` is the share that the weights which the run began with have in those it ends with: the
-    mean of two networks often does better than either.
+    mean of two networks often does better than either. ``centred`` trains embeddings that count
+    from that of a plain picture; either way they do when training has ended.
     """
 
     name: str = "lipsim-tiny"
     seed: int = 0
     blend: float = 0.0
+    centred: bool = True
     data: Data = field(default_factory=Data)
     network: TinyShape = field(default_factory=TinyShape)
     schedule: Schedule = field(default_factory=Schedule)

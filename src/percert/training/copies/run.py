@@ -2,23 +2,25 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from percert.lipschitz.centre import Centre
 from percert.lipschitz.weights_hash import weights_hash
 from percert.metrics.embedding import EmbeddingMetric
 from percert.metrics.exported import ModelCard, NetworkShape, metric_of
 from percert.tensors import Embeddings, Labels
+from percert.training.centre import AXES
 from percert.training.copies.draws import Drawn, Draws, read_corpus
 from percert.training.copies.recipe import CopiesRecipe, Triplets
 from percert.training.copies.teacher import teacher_targets
 from percert.training.engine import run
 from percert.training.losses import copy_loss, distillation_loss, twoafc_loss
-from percert.training.student import new_student, save_model, student_from
+from percert.training.student import finished, new_student, save_model, student_from
 
 
 @dataclass(frozen=True)
@@ -82,14 +84,22 @@ def train_copies(
     """
     if fabric.world_size > 1:
         raise ValueError(f"training copies: runs in one process, found {fabric.world_size}")
-    shape = NetworkShape(family="tiny", tiny=recipe.network, constant=0.0, resize="box")
+    shape = NetworkShape(
+        family="tiny", tiny=recipe.network, constant=0.0, resize="box", centre_axes=AXES
+    )
     if model is None:
         student = new_student(shape, recipe.name, recipe.seed)
+        begun = weights_hash(student.network)
     else:
         student, found = student_from(model, recipe.name)
-        if found != shape:
+        if replace(found, centre_axes=AXES) != shape:
             raise ValueError(f"{model}: a network of another shape than the recipe's [network]")
-    begun = weights_hash(student.network)
+        begun = weights_hash(student.network)
+        if found.centre_axes is None:
+            student.network.layers.append(Centre(shape.width, AXES))
+        else:
+            shape = found
+    student.centred = recipe.centred
     first = {name: value.clone() for name, value in student.network.state_dict().items()}
     corpus = read_corpus(recipe, data)
     targets = teacher_targets(recipe, data, corpus, out, fabric.device)
@@ -103,9 +113,9 @@ def train_copies(
         recipe=f"{recipe!r}\nfrom {begun}",
         tensorboard=tensorboard,
     )
-    network = student.network.cpu()
     if recipe.blend:
-        _blend(network, first, recipe.blend)
+        _blend(student.network.cpu(), first, recipe.blend)
+    network = finished(student)
     trained = {
         "by": "percert train copies",
         "from": begun,
@@ -114,8 +124,9 @@ def train_copies(
         "steps": recipe.schedule.steps,
         "batch": recipe.schedule.batch,
     }
-    # The angle that copies were pushed inside, and others outside.
-    threshold = round(1 - math.cos(math.radians(recipe.copies.threshold_degrees)), 6)
+    # The angle that copies were pushed inside, and others outside: about the point they count from.
+    angle = math.radians(recipe.copies.threshold_degrees)
+    threshold = round(1 - math.cos(angle), 6) if recipe.centred else None
     save_model(network, shape, recipe.name, out, trained, copy_threshold=threshold)
     return metric_of(ModelCard(recipe.name, shape, ""), network)
 

@@ -25,7 +25,7 @@ from percert.training.distillation.targets import (
 from percert.training.engine import run
 from percert.training.losses import rmse
 from percert.training.sources import Entry, ImageSource, Loader, ShuffledOrder, open_images
-from percert.training.student import new_student, save_model
+from percert.training.student import finished, new_student, save_model
 from percert.training.teachers import EmbeddingCache, Teacher, image_key, load_teacher
 from percert.training.views import draw_jitter, jittered, standard_view
 
@@ -112,7 +112,7 @@ def distill(
         "steps": recipe.schedule.steps,
         "global_batch": loader.batch * loader.world,
     }
-    network = student.network.cpu()
+    network = finished(student)
     if fabric.is_global_zero:
         save_model(network, recipe.student, recipe.name, out, trained)
     fabric.barrier()

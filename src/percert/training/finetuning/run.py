@@ -18,7 +18,7 @@ from percert.training.finetuning.recipe import FinetuneRecipe, TripletLoss
 from percert.training.finetuning.triplets import Sample, open_triplets
 from percert.training.sources import Loader, ShuffledOrder
 from percert.training.sources.mixed import MixedOrder
-from percert.training.student import new_student, save_model, student_from
+from percert.training.student import finished, new_student, save_model, student_from
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ def finetune(
         "steps": recipe.schedule.steps,
         "global_batch": loader.batch * loader.world,
     }
-    network = student.network.cpu()
+    network = finished(student)
     if fabric.is_global_zero:
         save_model(network, shape, recipe.name, out, trained)
     fabric.barrier()

@@ -1,0 +1,76 @@
+"""What holds too little to be told from others is never a certified copy, however it is changed."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from percert.certify.copies import copies_of_features
+from percert.certify.features import pixel_features
+from percert.certify.pair import compare_pair, prepare
+from percert.certify.words import comparison_words
+from percert.lipschitz.bound import LipschitzBound
+from percert.lipschitz.centre import Content
+from percert.metrics.lipsim_tiny import lipsim_tiny
+
+RULE = Content(torch.eye(6, dtype=torch.float64)[:2], 2.0)
+ROLES = ("reference", "candidate", "both")
+
+
+def features(h, bound=0.5):
+    return pixel_features(h, LipschitzBound(bound, "test"), content=RULE)
+
+
+def pair(seed):
+    generator = torch.Generator().manual_seed(seed)
+    first = 4 * torch.randn(64, 6, generator=generator, dtype=torch.float64)
+    return first, first + torch.randn(64, 6, generator=generator, dtype=torch.float64)
+
+
+@given(st.integers(0, 2**31), st.sampled_from(ROLES))
+def test_within_its_radius_a_copy_goes_on_to_hold_enough(seed, perturbed):
+    first, second = pair(seed)
+    found = copies_of_features(features(first), features(second), 0.4, perturbed=perturbed)
+    for role, h in (("reference", first), ("candidate", second)):
+        certified = found.decision & (found.radius > 0)
+        held = RULE.margin(h)
+        assert bool((held[certified] > 0).all())
+        if perturbed in (role, "both"):
+            # The worst move takes away what lies outside the axes; 0.5 of an embedding a pixel.
+            assert bool((held[certified] >= 0.5 * found.radius[certified]).all())
+
+
+@given(st.integers(0, 2**31))
+def test_the_rule_only_ever_takes_from_a_radius_and_from_copies_alone(seed):
+    first, second = pair(seed)
+    bound = LipschitzBound(0.5, "test")
+    free = copies_of_features(pixel_features(first, bound), pixel_features(second, bound), 0.4)
+    held = copies_of_features(features(first), features(second), 0.4)
+    assert torch.equal(free.decision, held.decision)
+    assert bool((held.radius <= free.radius).all())
+    assert torch.equal(held.radius[~held.decision], free.radius[~held.decision])
+    assert free.plain is not None
+    assert not bool(free.plain.any())
+
+
+def test_a_picture_that_holds_too_little_says_so():
+    hollow = torch.tensor([[9.0, 9.0, 1.0, 0.0, 0.0, 0.0]], dtype=torch.float64)
+    found = copies_of_features(features(hollow), features(hollow), 0.4)
+    assert found.decision.item()
+    assert found.radius.item() == 0
+    assert found.plain is not None
+    assert found.plain.item()
+
+
+@pytest.mark.parametrize("perturbed", ROLES)
+def test_a_comparison_of_plain_pictures_is_undecided_and_says_why(perturbed):
+    metric = lipsim_tiny()
+    black, white = torch.zeros(3, 70, 90), torch.ones(3, 70, 90)
+    found = compare_pair(
+        metric, prepare(metric, black), white, "w.png", eps=1, threshold=0.31, perturbed=perturbed
+    )
+    assert (found.copy, found.plain, found.radius) == (None, True, 0.0)
+    said = comparison_words("b.png", found, "lipsim-tiny", 0.31, "w.png")[0]
+    assert said.tone == "plain"
+    assert said.text.startswith("Undecided")
+    assert "too little" in said.text
