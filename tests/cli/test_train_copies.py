@@ -29,7 +29,7 @@ def test_the_command_trains_a_metric(tmp_path, percert, percert_json):
     store = ("--store", tmp_path / "store")
     percert("index", "add", photo.parent, *store, "--metric", out, "--views", "whole")
     found = percert_json("index", "search", photo, *store, "--metric", out)
-    assert found["results"][0]["path"].endswith("0.png")
+    assert found["answers"][0]["results"][0]["path"].endswith("0.png")
     said = percert("index", "search", photo, *store, exit_code=1).stderr
     assert "is of a trained metric called mine: name its folder with --metric" in said
 
