@@ -50,6 +50,7 @@ def write_metrics() -> None:
             "optional": "in the package",
             "required": "a file of yours",
             "fetched": "published, fetched",
+            "packaged": "extra `networks`",
         }
         row = (
             f"`{card.name}`",

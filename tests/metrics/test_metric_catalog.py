@@ -21,7 +21,7 @@ def test_every_card_is_complete():
     for card in CATALOG.values():
         assert card.summary
         assert card.range[0] <= 0 < card.range[1]
-        assert card.checkpoint in ("none", "optional", "required", "fetched")
+        assert card.checkpoint in ("none", "optional", "required", "fetched", "packaged")
         assert card.copy_threshold is None or 0 < card.copy_threshold < card.range[1]
 
 

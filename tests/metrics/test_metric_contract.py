@@ -20,7 +20,7 @@ def card(request):
 
 @pytest.fixture(scope="module")
 def metric(card):
-    untrained = card.checkpoint in ("required", "fetched")
+    untrained = card.checkpoint in ("required", "fetched", "packaged")
     return create_metric(card.name, "random" if untrained else None, device="cpu")
 
 
@@ -109,7 +109,7 @@ def test_gradients_are_finite_at_identity_and_beside_it_on_hard_images(card, met
     level = (reference + 1 / 255).clamp(0, 1)
     hair = (reference + 1e-6 * torch.rand_like(reference)).clamp(0, 1)
     candidates = [reference.clone(), one_pixel, level, hair, reference.flip(0)]
-    if card.checkpoint == "fetched":  # networks of a second an image
+    if card.checkpoint in ("fetched", "packaged"):  # networks of a second an image
         few = [0, 3, 4]
         reference, candidates = reference[few], [batch[few] for batch in candidates[:2]]
     for candidate in candidates:

@@ -90,8 +90,10 @@ class Loaded:
         if (name or DEFAULT) in cards:
             return cards[name or DEFAULT]
         if name in CATALOG:
+            packaged = CATALOG[name].checkpoint == "packaged"
+            given = name if packaged else f"{name}=FILE"
             raise Refused(
-                422, f"metric {name}: needs weights, start the server with --metric {name}=FILE"
+                422, f"metric {name}: needs weights, start the server with --metric {given}"
             )
         # Not metric_card: to it a folder or hf-hub:OWNER/NAME is a name, and no client may have the
         # server look at its disk or fetch anything.

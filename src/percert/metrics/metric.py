@@ -31,7 +31,8 @@ class MetricCard:
     ``copy_threshold`` is the distance up to which a pair is best called copies, where recommended.
     ``checkpoint`` says where weights come from: ``"none"`` are needed, ``"optional"`` for such as
     come with percert, ``"required"`` for a file of yours, ``"fetched"`` for published ones that are
-    looked for and downloaded, unless a file or folder is given.
+    looked for and downloaded, unless a file or folder is given, ``"packaged"`` for those that come
+    with the packages of the extra ``networks``, unless a file is given.
     """
 
     name: str

@@ -34,6 +34,18 @@ def _lpips(name: Literal["alex", "vgg", "squeeze"], checkpoint: str | None) -> "
     return lpips(name, checkpoint)
 
 
+def _st_lpips(name: Literal["alex", "vgg"], checkpoint: str | None) -> "nn.Module":
+    from percert.metrics.shift_tolerant import st_lpips
+
+    return st_lpips(name, checkpoint)
+
+
+def _efficientnet(size: str, layered: bool, checkpoint: str | None) -> "nn.Module":
+    from percert.metrics.efficientnet import efficientnet_features
+
+    return efficientnet_features(size, layered=layered, checkpoint=checkpoint)
+
+
 def _dists(checkpoint: str | None) -> "nn.Module":
     from percert.metrics.dists import dists
 
@@ -52,6 +64,16 @@ def _dreamsim(part: str, checkpoint: str | None) -> "nn.Module":
     return dreamsim(checkpoint, part)
 
 
+#: Name, network and least side.
+ST_LPIPS_NETWORKS: tuple[tuple[Literal["alex", "vgg"], str, int], ...] = (
+    ("alex", "AlexNet", 21),
+    ("vgg", "VGG-16", 18),
+)
+#: Name's end, whether several layers are compared, what they are, and the greatest distance.
+EFFICIENTNET_FEATURES = (
+    ("pooled", False, "its last features, averaged over the image (1 - cos, times 2)", 2.0),
+    ("layers", True, "its features at five scales, LPIPS without calibration", 20.0),
+)
 DREAMSIM_PARTS = (
     ("dreamsim", "ensemble", "ensemble"),
     ("dreamsim-dino", "dino_vitb16", "DINO ViT-B/16, fine-tuned on NIGHT"),
@@ -81,6 +103,33 @@ CARDS = (
             weights_licence="BSD-2-Clause (heads), torchvision's BSD-3-Clause (network)",
         )
         for name, network, side in LPIPS_NETWORKS
+    ),
+    *(
+        MetricCard(
+            name=f"st-lpips-{name}",
+            factory=partial(_st_lpips, name),
+            summary=f"ShiftTolerant-LPIPS with an anti-aliased {network}",
+            range=(0.0, math.inf),
+            smallest_side=side,
+            checkpoint="packaged",
+            paper="Ghildyal, Liu, Shift-tolerant Perceptual Similarity Metric, ECCV 2022",
+            weights_licence="BSD-2-Clause",
+        )
+        for name, network, side in ST_LPIPS_NETWORKS
+    ),
+    *(
+        MetricCard(
+            name=f"efficientnet-{size}-{part}",
+            factory=partial(_efficientnet, size, layered),
+            summary=f"EfficientNet-{size.capitalize()}: {what}",
+            range=(0.0, most),
+            checkpoint="packaged",
+            paper="Tan, Le, EfficientNet: Rethinking Model Scaling for Convolutional Neural "
+            "Networks, ICML 2019; compared as in " + LPIPS_PAPER,
+            weights_licence="Apache-2.0",
+        )
+        for size in ("lite0", "lite1", "lite2")
+        for part, layered, what, most in EFFICIENTNET_FEATURES
     ),
     MetricCard(
         name="dists",

@@ -17,6 +17,8 @@ FOLDER_VARIABLE = "PERCERT_WEIGHTS"
 #: Set to anything, nothing is fetched.
 OFFLINE_VARIABLE = "PERCERT_OFFLINE"
 TIMEOUT = 20.0
+#: Modules whose packages carry heads, and the folder inside; they are looked into, never imported.
+PACKAGES = {"lpips": "weights", "DISTS_pytorch": "."}
 
 
 class UnavailableError(ValueError):
@@ -42,9 +44,10 @@ def find_weights(file: WeightFile, metric: str, given: Path | None = None) -> Pa
 
     ``given`` is the file itself or a folder that has it, and the only place then. Otherwise it is
     looked for in the folder that ``PERCERT_WEIGHTS`` names, in percert's cache, among torch hub's
-    checkpoints and in an installed ``lpips`` package; then fetched into the cache, where its hash
-    is known and ``PERCERT_OFFLINE`` is not set. Raises :class:`UnavailableError`, a ``ValueError``,
-    that says what to fetch, and where to put it, where that does not work.
+    checkpoints and in the installed packages ``lpips`` and ``DISTS-pytorch``; then fetched into the
+    cache, where its hash is known and ``PERCERT_OFFLINE`` is not set. Raises
+    :class:`UnavailableError`, a ``ValueError``, that says what to fetch, and where to put it, where
+    that does not work.
     """
     if given is not None and given.is_file():
         return given
@@ -78,9 +81,10 @@ def search_path() -> list[Path]:
     named = os.environ.get(FOLDER_VARIABLE)
     places = [Path(named)] if named else []
     places += [cache_folder(), Path(torch.hub.get_dir()) / "checkpoints"]
-    package = importlib.util.find_spec("lpips")
-    if package is not None and package.origin is not None:
-        places.append(Path(package.origin).parent / "weights")
+    for module, inside in PACKAGES.items():
+        package = importlib.util.find_spec(module)
+        if package is not None and package.origin is not None:
+            places.append(Path(package.origin).parent / inside)
     return places
 
 

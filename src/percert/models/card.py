@@ -1,5 +1,6 @@
 """Cards: a TOML file that says what a classifier is, so that it takes images in [0, 1]."""
 
+import re
 import sys
 from dataclasses import dataclass, fields
 from importlib.resources import files
@@ -19,15 +20,19 @@ else:
 class ClassifierCard:
     """One classifier: its network, its weights, and what is done to images before.
 
-    ``architecture`` is ``"squeezenet1_0"``, ``"timm:NAME"``, ``"torchvision:NAME"`` or
-    ``"package.module:factory"``; ``weights`` a file. For the rest see
-    :class:`~percert.models.preparation.Preparation`; ``size`` is (height, width), or ``None`` for
-    the images' own. ``classes`` is the number of logits, where the architecture has a choice. In
-    the file, ``class_names`` is a list, or ``"imagenet-1k"`` for the names that come with percert.
+    ``architecture`` is ``"squeezenet1_0"``, ``"efficientnet-lite0"`` (1, 2), ``"timm:NAME"``,
+    ``"torchvision:NAME"`` or ``"package.module:factory"``; ``weights`` a file, or else
+    ``weights_package`` one inside an installed Python package, ``"module/path"``, of which
+    ``sha256`` is the digest. For the rest see :class:`~percert.models.preparation.Preparation`;
+    ``size`` is (height, width), or ``None`` for the images' own. ``classes`` is the number of
+    logits, where the architecture has a choice. In the file, ``class_names`` is a list, or
+    ``"imagenet-1k"`` for the names that come with percert.
     """
 
     architecture: str
     weights: Path | None = None
+    weights_package: str | None = None
+    sha256: str | None = None
     classes: int | None = None
     mean: tuple[float, ...] = (0.0, 0.0, 0.0)
     std: tuple[float, ...] = (1.0, 1.0, 1.0)
@@ -51,7 +56,7 @@ def shipped_cards() -> list[str]:
     """The names of the cards that come with percert.
 
     >>> shipped_cards()
-    ['squeezenet1_0']
+    ['efficientnet-lite0', 'efficientnet-lite1', 'efficientnet-lite2', 'squeezenet1_0']
     """
     folder = files("percert.models") / "cards"
     return sorted(
@@ -109,6 +114,7 @@ def _card(entries: dict[str, Any], name: str, folder: Path) -> ClassifierCard:
         if not isinstance(made["weights"], str):
             raise ValueError(f"{name}: weights: expected a file, found {made['weights']!r}")
         made["weights"] = folder / made["weights"]
+    _check_package(made, name)
     if "class_names" in made:
         made["class_names"] = _class_names(made["class_names"], f"{name}: class_names")
     card = ClassifierCard(**made)
@@ -131,6 +137,20 @@ def imagenet_classes() -> tuple[str, ...]:
     """
     text = (files("percert.models") / "classes" / "imagenet-1k.txt").read_text(encoding="utf-8")
     return tuple(text.splitlines())
+
+
+def _check_package(entries: dict[str, Any], name: str) -> None:
+    place, digest = entries.get("weights_package"), entries.get("sha256")
+    if place is None and digest is None:
+        return
+    if "weights" in entries:
+        raise ValueError(f"{name}: expected weights or weights_package, found both")
+    if not isinstance(place, str) or not re.fullmatch(r"[A-Za-z_]\w*(/[\w-][\w.-]*)+", place):
+        raise ValueError(f'{name}: weights_package: expected "module/path/inside", found {place!r}')
+    if not isinstance(digest, str) or not re.fullmatch("[0-9a-f]{64}", digest):
+        raise ValueError(
+            f"{name}: sha256: expected the 64 hexadecimal digits of {place}, found {digest!r}"
+        )
 
 
 def _class_names(value: Any, what: str) -> tuple[str, ...]:

@@ -13,6 +13,8 @@ from percert.arguments import Argument, ArgumentError
 from percert.check import did_you_mean
 from percert.device import resolve_device
 from percert.models.card import ClassifierCard, read_card, shipped_card, shipped_cards
+from percert.models.efficientnet_lite import SCALING, EfficientNetLite
+from percert.models.packaged import is_packaged, packaged_file
 from percert.models.packages import timm_network, torchvision_network
 from percert.models.preparation import Preparation, PreparedClassifier
 from percert.models.squeezenet import SqueezeNet
@@ -51,6 +53,16 @@ def load_classifier(
     return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]  # torch types a module's memory format as missing
 
 
+def default_classifiers() -> list[str]:
+    """The classifiers that need no file of weights, because their package is installed; by name.
+
+    >>> set(default_classifiers()) <= set(shipped_cards())
+    True
+    """
+    places = {name: shipped_card(name).weights_package for name in shipped_cards()}
+    return [name for name, place in places.items() if place is not None and is_packaged(place)]
+
+
 def _build(spec: str, weights: Path | None) -> nn.Module:
     if spec.endswith(".toml"):
         return _from_card(read_card(spec), spec, weights)
@@ -76,6 +88,8 @@ def _build(spec: str, weights: Path | None) -> nn.Module:
 
 def _from_card(card: ClassifierCard, name: str, weights: Path | None) -> nn.Module:
     weights = weights or card.weights
+    if weights is None and card.weights_package and card.sha256:
+        weights = packaged_file(card.weights_package, card.sha256, name)
     if weights is None:
         raise ArgumentError(
             f"{name}: the card names no weights; give a file with ", Argument("weights")
@@ -92,17 +106,22 @@ def _architecture(
 ) -> tuple[nn.Module, nn.Module]:
     """The classifier of a card, and the part of it that has the weights."""
     package, colon, rest = card.architecture.partition(":")
+    family, _, size = card.architecture.rpartition("-")
     if card.architecture == "squeezenet1_0":
         own = SqueezeNet(card.classes or 1000, preparation)
         return own, own
-    if package in PACKAGES:
+    network: nn.Module
+    if family == "efficientnet" and size in SCALING:
+        network = EfficientNetLite(size, card.classes or 1000)
+    elif package in PACKAGES:
         network, _ = PACKAGES[package](rest, pretrained=False, classes=card.classes)
     elif colon:
         network = _call(card.architecture)
     else:
         raise ValueError(
-            f"{name}: architecture: expected 'squeezenet1_0', 'timm:NAME', 'torchvision:NAME' or "
-            f"'package.module:factory', found {card.architecture!r}"
+            f"{name}: architecture: expected 'squeezenet1_0', 'efficientnet-lite0' (1, 2), "
+            "'timm:NAME', 'torchvision:NAME' or 'package.module:factory', "
+            f"found {card.architecture!r}"
         )
     return PreparedClassifier(preparation, network), network
 

