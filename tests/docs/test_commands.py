@@ -30,7 +30,14 @@ from percert.cli import app
 
 for package in ("pyarrow", "matplotlib", "jinja2", "cv2", "lancedb", "lightning_fabric", "sklearn"):
     pytest.importorskip(package, reason="the pages show verbs of every extra")
-for package in ("imagehash", "pdqhash", "statsmodels", "fairlearn", "reverse_geocode"):
+for package in (
+    "imagehash",
+    "pdqhash",
+    "statsmodels",
+    "fairlearn",
+    "reverse_geocode",
+    "stlpips_pytorch",
+):
     pytest.importorskip(package, reason="the pages show verbs of every extra")
 
 # What is not run, by what its text holds, and why. Each must be found somewhere.

@@ -92,7 +92,7 @@ def test_a_factory_is_called_and_its_module_taken_as_it_is() -> None:
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ("squeezenet1_0", "names no weights; give a file with --weights"),
+        ("squeezenet1_0", "names no weights; give a file with weights"),
         ("resnet50", "expected a TOML card, timm:NAME"),
         ("nowhere.toml", r"nowhere\.toml: no such file"),
         (f"{FACTORY}:missing", "has no function 'missing'"),
