@@ -36,10 +36,11 @@ def images(count):
 
 def test_radii_are_those_of_the_paper(networks):
     plain, ours = networks
-    metric = EmbeddingMetric(ours, Resize((32, 32)), constant=1.0, name="small")
-    expected = plain_certified(plain, *images(4))
-    found = twoafc(metric, *images(4)).radius_paper
-    assert torch.allclose(found, expected.double(), rtol=2e-2, atol=2e-4)
+    metric = EmbeddingMetric(ours, Resize((32, 32)), constant=1.0, name="small").double()
+    given = [one.double() for one in images(4)]
+    expected = plain_certified(plain.double(), *given)
+    found = twoafc(metric, *given).radius_paper
+    assert torch.allclose(found, expected, rtol=2e-2, atol=2e-4)
 
 
 def test_one_pass_for_both_pipelines_gives_the_same_gradients(networks):

@@ -85,9 +85,11 @@ def rounded_up_db(radius: float, size: tuple[int, int]) -> str:
 def decibels_up(decibels: float) -> str:
     """Decibels to a tenth, never fewer than they are: what is covered from there on.
 
-    >>> decibels_up(30.202), decibels_up(30.2)
-    ('30.3', '30.2')
+    >>> decibels_up(30.202), decibels_up(30.2), decibels_up(math.inf)  # of no change at all
+    ('30.3', '30.2', 'inf')
     """
+    if math.isinf(decibels):
+        return "inf"
     return f"{math.ceil(round(10 * decibels, 6)) / 10:.1f}"
 
 
