@@ -19,7 +19,8 @@ class Certificate:
     of these images changes the decision. ``radius_paper`` is the smaller radius that LipSim's
     theorem gives, NaN where its proof does not hold (see ``docs/certificates.md``). ``bounds`` are
     the Lipschitz bounds of the images that move, by role. ``plain`` ``(n,)``, of copies, is True
-    where one of the images holds too little for "copy" to mean anything: the radius of that is 0.
+    where one of the images, as given, holds too little for "copy" to mean anything: the radius of
+    that is 0.
     """
 
     decision: Tensor

@@ -1,9 +1,9 @@
 """Whether two images count as copies, and how far either may be perturbed without changing that."""
 
 import math
-from collections.abc import Collection
 
 import torch
+from torch import Tensor
 
 from percert.certify.certificate import Certificate
 from percert.certify.distance import PAIR, PerturbedPair, pair_distance
@@ -13,7 +13,7 @@ from percert.certify.paper import proposition_1, reported
 from percert.certify.turning import angle, joint_reach, reach, threshold_angle, turn
 from percert.check import check_choice, check_same_count
 from percert.metrics.metric import Metric
-from percert.tensors import Images, Vector
+from percert.tensors import Images
 
 
 def copies(
@@ -28,10 +28,10 @@ def copies(
 
     ``reference`` and ``candidate`` are ``(n, 3, h, w)``, perhaps of different sizes; ``threshold``
     is a cosine distance in [0, 2]. The decision ``(n,)`` is a bool; True stays True, and False
-    False, while the images that move each do so by less than the radius (pixel l2). Of two images
-    of which one holds too little to be told from others (``plain``: one colour, and for a centred
-    metric a page of text), "copy" is never certified, nor farther than both hold enough. Raises
-    ``ValueError`` for a metric without a proven bound and for invalid input.
+    False, while the images that move each do so by less than the radius (pixel l2). Where one of
+    the two, as given, holds too little to be told from others (``plain``: one colour, and for a
+    centred metric a page of text), "copy" is not certified at all. Raises ``ValueError`` for a
+    metric without a proven bound and for invalid input.
 
     >>> from percert.metrics.catalog import create_metric
     >>> metric, photo = create_metric("thumbnail", device="cpu"), torch.eye(32).expand(1, 3, 32, 32)
@@ -81,9 +81,11 @@ def copies_of_features(
         slack = turn(fixed, fixed.moved(0.0))
         radius = mover.budget(reach(mover, gap - slack))
         moving = {perturbed: mover}
-    # Pictures that hold too little are near one another, whatever they show: no copies are made.
-    held = _held(reference, candidate, moving.values())
-    radius = torch.where(decision, torch.minimum(radius, held), radius)
+    # Pictures that hold too little are near one another, whatever they show: no copies are made. It
+    # is a rule on the pictures as given: that the distance stays within the threshold is proven
+    # all the same where tampering takes what they hold.
+    plain = _plain(reference, candidate)
+    radius = torch.where(decision & plain, 0.0, radius)
     # A comparison with NaN is False: what is not known is not certified.
     known = reference.valid & candidate.valid & (radius > 0)
     radius = torch.where(known, radius, 0.0)
@@ -97,22 +99,14 @@ def copies_of_features(
         radius_paper=torch.where(known, reported(paper, radius), math.nan),
         perturbed=perturbed,
         bounds={role: features.bound for role, features in moving.items()},
-        plain=held == 0,
+        plain=plain,
     )
 
 
-def _held(
-    reference: PixelFeatures, candidate: PixelFeatures, moving: Collection[PixelFeatures]
-) -> Vector:
-    """How far the ``moving`` images may move while both of each pair hold enough; 0 for too little.
-
-    What an image holds is 1-Lipschitz in its pixels (:class:`~percert.lipschitz.centre.Content`).
-    """
-    far = torch.full_like(reference.norm_h + candidate.norm_h, math.inf)
+def _plain(reference: PixelFeatures, candidate: PixelFeatures) -> Tensor:
+    """Whether one of each pair holds too little (:class:`~percert.lipschitz.centre.Content`)."""
+    plain = torch.zeros_like(reference.norm_h + candidate.norm_h, dtype=torch.bool)
     for features in (reference, candidate):
         if features.content is not None:
-            some = features.budget(features.content)
-            if not any(features is one for one in moving):
-                some = torch.where(some > 0, math.inf, 0.0)
-            far = torch.minimum(far, some)
-    return far
+            plain = plain | ~(features.budget(features.content) > 0)
+    return plain
