@@ -161,6 +161,12 @@ def test_the_inputs_are_left_as_they_were(metric, pairs):
     assert torch.equal(candidate, pairs[1])
 
 
+def test_the_precision_of_the_images_is_no_matter(metric, pairs):
+    reference, candidate = pairs
+    found = metric(reference.double(), candidate.double())
+    assert torch.allclose(found.float(), metric(reference, candidate).float(), rtol=1e-3, atol=1e-6)
+
+
 def test_an_empty_batch_gives_no_distances(metric, pairs):
     reference, candidate = pairs
     assert metric(reference[:0], candidate[:0]).shape == (0,)

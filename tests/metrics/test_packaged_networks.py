@@ -11,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
+from percert.attacks.cost import cost_of
 from percert.metrics.catalog import CATALOG, create_metric
 from percert.metrics.dists import FILE as DISTS_FILE
 from percert.metrics.lpips import heads_file
@@ -18,6 +19,7 @@ from percert.metrics.shift_tolerant import FILES, BlurPool, st_lpips
 from percert.metrics.weight_files import find_weights
 from percert.models.efficientnet_lite import scale_ends
 from percert.models.packaged import is_packaged
+from percert.models.preparation import Preparation, PreparedClassifier
 
 PACKAGED = [name for name, card in CATALOG.items() if card.checkpoint == "packaged"]
 needs_stlpips = pytest.mark.skipif(
@@ -196,3 +198,13 @@ def test_heads_are_found_in_installed_packages_that_are_not_imported(tmp_path, m
         tmp_path / "lpips" / "weights" / "v0.1" / "vgg.pth",
         tmp_path / "DISTS_pytorch" / "weights.pt",
     )
+
+
+def test_the_cost_of_a_classifiers_own_features_is_the_layered_metric():
+    metric = create_metric("efficientnet-lite1-layers", "random", "cpu")
+    a, b = torch.rand(2, 2, 3, 40, 50)
+    cost = cost_of("features", a, model=metric.network)
+    assert torch.allclose(cost(a, b), metric(a, b), rtol=1e-4)
+    bare = PreparedClassifier(Preparation(), torch.nn.Flatten())
+    with pytest.raises(ValueError, match=r"a classifier with layers\(images\), found Flatten"):
+        cost_of("features", a, model=bare)

@@ -52,6 +52,15 @@ def test_a_card_prepares_images_as_it_says(tmp_path: Path, eye: Path) -> None:
     assert not any(parameter.requires_grad for parameter in model.parameters())
 
 
+def test_images_of_another_precision_are_taken(tmp_path: Path, eye: Path) -> None:
+    text = f'architecture = "{FACTORY}:head"\nweights = "eye.safetensors"\nsize = 8\n'
+    model = load_classifier(card(tmp_path, text), "cpu")
+    images = torch.rand(2, 3, 20, 30)
+    expected = model(images)
+    assert torch.allclose(model(images.double()), expected, atol=1e-6)
+    assert model.double()(images.double()).dtype == torch.float64
+
+
 def test_the_size_is_what_reaches_the_network(tmp_path: Path, eye: Path) -> None:
     for written, expected in (("8", (8, 8)), ("[6, 10]", (6, 10)), ('"own"', (20, 30))):
         text = f'architecture = "{FACTORY}:head"\nweights = "eye.safetensors"\nsize = {written}\n'

@@ -5,11 +5,12 @@ from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from percert.attacks.goal import Model
 from percert.metrics.catalog import create_metric, metric_card
 from percert.metrics.metric import Metric
+from percert.models.preparation import PreparedClassifier
 from percert.tensors import Images, Vector
 
 
@@ -92,9 +93,14 @@ class FeatureDistance:
 
 def _features_of(model: Model | None) -> Metric:
     """The cost of the features that ``model.layers`` gives, counted model calls not included."""
-    layers = getattr(getattr(model, "model", model), "layers", None)
+    attacked = getattr(model, "model", model)
+    layers = getattr(attacked, "layers", None)
+    if isinstance(attacked, PreparedClassifier):
+        inner = getattr(attacked.network, "layers", None)
+        if callable(inner) and not isinstance(inner, nn.Module):  # some call a part of theirs so
+            return FeatureDistance(lambda images: inner(attacked.preparation(images)))
     if layers is None:
-        found = type(getattr(model, "model", model)).__name__
+        found = type(getattr(attacked, "network", attacked)).__name__
         raise ValueError(f"cost features: expected a classifier with layers(images), found {found}")
     return FeatureDistance(layers)
 

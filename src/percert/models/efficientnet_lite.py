@@ -5,6 +5,7 @@ small devices in 2020: no squeeze-and-excitation, ReLU6 for swish, a stem and a 
 """
 
 import math
+from typing import TypeAlias
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -24,6 +25,8 @@ STAGES = (
 #: By how much channels and numbers of blocks are scaled.
 SCALING = {"lite0": (1.0, 1.0), "lite1": (1.0, 1.1), "lite2": (1.1, 1.2)}
 STEM, HEAD = 32, 1280
+#: Channels, channels behind it, expansion, kernel and stride.
+Block: TypeAlias = tuple[int, int, int, int, int]
 EPS = 1e-3
 
 
@@ -87,12 +90,28 @@ class EfficientNetLite(nn.Module):
         self._conv_stem = SamePadded(3, STEM, 3, 2)
         self._bn0 = nn.BatchNorm2d(STEM, eps=EPS)
         plan = _plan(size)
+        self.ends = _ends(plan)
         self._blocks = nn.Sequential(*(InvertedBottleneck(*block) for block in plan))
         channels = plan[-1][1]
         self._conv_head = SamePadded(channels, HEAD, 1)
         self._bn1 = nn.BatchNorm2d(HEAD, eps=EPS)
         self._avg_pooling = nn.AdaptiveAvgPool2d(1)
         self._fc = nn.Linear(HEAD, classes)
+
+    def layers(self, images: Features) -> list[Features]:
+        """What the last blocks at a half, a quarter, ... and a 32nd of the side give, finest first.
+
+        >>> import torch
+        >>> [layer.shape[1] for layer in EfficientNetLite("lite0").layers(torch.rand(1, 3, 64, 64))]
+        [16, 24, 40, 112, 320]
+        """
+        found = []
+        features = F.relu6(self._bn0(self._conv_stem(images)))
+        for index, block in enumerate(self._blocks):
+            features = block(features)
+            if index in self.ends:
+                found.append(features)
+        return found
 
     def forward(self, images: Features) -> Tensor:
         """The logits, ``(n, classes)``."""
@@ -103,17 +122,20 @@ class EfficientNetLite(nn.Module):
 
 
 def scale_ends(size: str) -> list[str]:
-    """The names of the last blocks at a half, a quarter, ... and a 32nd of the side.
+    """The names of the blocks whose outputs :meth:`EfficientNetLite.layers` gives.
 
     >>> scale_ends("lite0")
     ['_blocks.0', '_blocks.2', '_blocks.4', '_blocks.10', '_blocks.15']
     """
-    strides = [stride for *_, stride in _plan(size)]
-    ends = [index - 1 for index, stride in enumerate(strides) if stride == 2]
-    return [f"_blocks.{index}" for index in (*ends, len(strides) - 1)]
+    return [f"_blocks.{index}" for index in _ends(_plan(size))]
 
 
-def _plan(size: str) -> list[tuple[int, int, int, int, int]]:
+def _ends(plan: list[Block]) -> list[int]:
+    """The last blocks before the side is halved, and the last of all."""
+    return [k - 1 for k, (*_, stride) in enumerate(plan) if stride == 2] + [len(plan) - 1]
+
+
+def _plan(size: str) -> list[Block]:
     """Channels, channels behind it, expansion, kernel and stride of every block."""
     width, depth = SCALING[size]
     plan = []

@@ -51,12 +51,13 @@ class Preparation(nn.Module):
         self.register_buffer("std", torch.tensor(std).float().view(1, 3, 1, 1), persistent=False)
 
     def forward(self, images: Images) -> Tensor:
-        """``(n, 3, h, w)``, or of the ``size``."""
+        """``(n, 3, h, w)``, or of the ``size``; in the module's precision, whatever the images'."""
         check_images(images)
         shown = images if self.resize is None else self.resize(images)
         if self.channels == "bgr":
             shown = shown.flip(1)
-        shown = shown * self.scale - self.mean
+        # In the precision of the network behind it, which moves and changes together with mean.
+        shown = shown.to(self.mean.dtype) * self.scale - self.mean
         return shown if self.plain else shown / self.std
 
 
