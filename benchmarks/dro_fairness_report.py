@@ -123,9 +123,10 @@ def _audit(
             np.array(slopes[theirs]["slopes"]),
             name=ours,
             other=theirs,
+            paired=True,  # model i of every set has seed i
             magnitude=True,
         )
-        primary = comparison.paired or comparison.welch
+        primary = comparison.deciding
         tests[f"{ours} < {theirs}"] = {
             "null": primary.null,
             "t": primary.statistic,

@@ -39,7 +39,7 @@ def tables(tmp_path_factory):
 def arguments(tables, name="one.csv", *more):
     return (
         "audit", "groups", tables / name, "--attributes", tables / "attributes.csv",
-        "--attribute", "log_gdp", "--bootstrap", "20", *more,
+        "--attribute", "log_gdp", "--draws", "20", *more,
     )  # fmt: skip
 
 
@@ -49,7 +49,7 @@ def test_the_json_has_what_it_says(tables, percert_json):
     assert found["groups"][3]["attribute"] == 11.0
     assert found["left_out"] == [{"group": "DD", "n": 20, "reason": "fewer than 50 images"}]
     first = found["models"][0]
-    assert (first["model"], first["covariance"], first["df"]) == ("one", "paper", [1.0, 2.0])
+    assert (first["model"], first["covariance"], first["df"]) == ("one", "between", [1.0, 2.0])
     assert first["null"].startswith("Across the groups")
     assert first["interval"][0] < first["slope"] < first["interval"][1]
     assert found["comparison"] == {}
@@ -85,7 +85,7 @@ def test_sets_are_compared_and_reported(tables, percert, tmp_path):
 @pytest.mark.parametrize(
     ("more", "said"),
     [
-        (["--covariance", "papers"], "expected one of paper, binomial"),
+        (["--covariance", "papers"], "expected one of between, paper"),
         (["--attribute", "gdp"], "no attribute 'gdp'"),
         (["--min-size", "1000"], "no group is left"),
         (["--column", "group=land"], "no column 'land'"),
@@ -144,7 +144,7 @@ def photographs(tmp_path, tables, monkeypatch):
     return (
         "audit", "groups", "--images", tmp_path, "--groups", tmp_path / "groups.csv",
         "--attributes", tables / "attributes.csv", "--attribute", "log_gdp", "--min-size", "5",
-        "--bootstrap", "0", "--model", "brightness:make",
+        "--draws", "0", "--model", "brightness:make",
     )  # fmt: skip
 
 

@@ -61,7 +61,7 @@ PARSED_ONLY = {
 SMALLER = {
     ("attack", "classify"): {"--limit": "1"},
     ("attack", "metric"): {"--limit": "1", "--metric": "thumbnail"},
-    ("audit", "groups"): {"--bootstrap": "20", "--min-size": "1"},
+    ("audit", "groups"): {"--draws": "20", "--min-size": "1"},
     ("eval", "copies"): {
         "--queries": "1",
         "--attacked": "1",

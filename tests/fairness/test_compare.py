@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from percert.fairness.compare import compare_slopes
+from percert.fairness.compare import adjust_comparison, compare_slopes
+from percert.fairness.pairs import pair_models
 
 
 def slopes(seed=0, models=50, mean=0.5, sd=0.2):
@@ -17,7 +18,8 @@ def test_the_paired_test_is_the_formula_with_one_less_than_the_models():
     ours, theirs = slopes(0), slopes(1, mean=0.62)
     gaps = theirs - ours
     t = gaps.mean() / (gaps.std(ddof=1) / np.sqrt(50))
-    result = compare_slopes(ours, theirs, name="ours", other="pgd")
+    result = compare_slopes(ours, theirs, name="ours", other="pgd", paired=True)
+    assert result.deciding is result.paired
     assert result.paired.statistic == pytest.approx(t)
     assert result.paired.df == (49,)
     assert result.paired.p_value == pytest.approx(stats.t.sf(t, 49))
@@ -34,6 +36,7 @@ def test_welch_is_the_formula():
     t = (theirs.mean() - ours.mean()) / np.sqrt(sum(parts))
     result = compare_slopes(ours, theirs)
     assert result.paired is None
+    assert result.deciding is result.welch
     assert result.welch.statistic == pytest.approx(t)
     assert result.welch.df == pytest.approx((df,))
     assert result.welch.p_value == pytest.approx(stats.t.sf(t, df))
@@ -44,7 +47,8 @@ def test_the_permutation_of_few_pairs_is_every_choice_of_signs():
     gaps = theirs - ours
     signs = np.array(list(itertools.product([1, -1], repeat=8)))
     expected = ((signs * gaps).mean(1) >= gaps.mean() - 1e-12).mean()
-    assert compare_slopes(ours, theirs).permutation.p_value == pytest.approx(expected)
+    permutation = compare_slopes(ours, theirs, paired=True).permutation
+    assert permutation.p_value == pytest.approx(expected)
 
 
 def test_the_permutation_of_few_models_is_every_choice_of_labels():
@@ -59,7 +63,7 @@ def test_the_permutation_of_few_models_is_every_choice_of_labels():
 
 
 def test_the_three_tests_agree_on_normal_slopes():
-    result = compare_slopes(slopes(0), slopes(1, mean=0.55))
+    result = compare_slopes(slopes(0), slopes(1, mean=0.55), paired=True)
     p_values = [result.paired.p_value, result.welch.p_value, result.permutation.p_value]
     # 9,999 permutations know a p-value of 0.1 within 0.003; the tests differ by little more.
     assert max(p_values) - min(p_values) < 0.03
@@ -67,7 +71,8 @@ def test_the_three_tests_agree_on_normal_slopes():
 
 def test_the_side_matters():
     low, high = slopes(0), slopes(1, mean=0.8)
-    smaller, larger = compare_slopes(low, high), compare_slopes(high, low)
+    smaller = compare_slopes(low, high, paired=True)
+    larger = compare_slopes(high, low, paired=True)
     for name in ("paired", "welch"):
         ours, theirs = getattr(smaller, name), getattr(larger, name)
         assert ours.statistic == pytest.approx(-theirs.statistic)
@@ -79,7 +84,7 @@ def test_the_side_matters():
 
 def test_power_is_the_share_of_samples_that_reject():
     ours, theirs = slopes(5, models=20), slopes(6, models=20, mean=0.6)
-    result = compare_slopes(ours, theirs)
+    result = compare_slopes(ours, theirs, paired=True)
     rng = np.random.default_rng(0)
     samples = rng.normal(result.paired.effect, 1.0, (4000, 20))
     share = (stats.ttest_1samp(samples, 0, axis=1, alternative="greater").pvalue < 0.05).mean()
@@ -94,10 +99,10 @@ def test_power_is_the_share_of_samples_that_reject():
 
 def test_sizes_of_slopes_are_compared_where_asked():
     ours, theirs = slopes(0, mean=-0.9, sd=0.1), slopes(1, mean=0.1, sd=0.1)
-    plain = compare_slopes(ours, theirs)
+    plain = compare_slopes(ours, theirs, paired=True)
     assert plain.paired.significant  # -0.9 is smaller than 0.1, but less fair
     assert "Some slopes are negative" in plain.paired.may_not
-    sized = compare_slopes(ours, theirs, magnitude=True)
+    sized = compare_slopes(ours, theirs, paired=True, magnitude=True)
     assert not sized.paired.significant
     assert "negative" not in sized.paired.may_not
     assert "size" in sized.paired.null
@@ -124,6 +129,60 @@ def test_what_makes_no_sense_is_one_clear_error(ours, theirs, said):
 
 def test_a_constant_shift_leaves_no_pairs_to_test():
     ours = slopes(0, models=6)
-    result = compare_slopes(ours, ours)
+    result = compare_slopes(ours, ours, paired=True)
     assert result.paired is None
+    assert result.deciding is result.welch
     assert result.welch.p_value == pytest.approx(0.5)
+
+
+def test_models_are_paired_only_where_they_are_said_to_be():
+    ours, theirs = slopes(0), slopes(1)
+    assert compare_slopes(ours, theirs).paired is None
+    shuffled = np.random.default_rng(2).permutation(theirs)
+    straight, turned = (compare_slopes(ours, others).welch for others in (theirs, shuffled))
+    assert turned.p_value == pytest.approx(straight.p_value, rel=1e-9)
+    assert turned.may == straight.may
+    with pytest.raises(ValueError, match="expected pairs of models, found 50 and 49"):
+        compare_slopes(ours, theirs[1:], paired=True)
+
+
+def test_what_the_sets_do_show_is_said():
+    """t = -34 between two sets of 50, and it said that nothing was shown."""
+    low, high = slopes(0, sd=0.02), slopes(1, mean=0.7, sd=0.02)
+    opposite = compare_slopes(high, low, name="ours", other="pgd").deciding
+    assert opposite.statistic < -30
+    assert opposite.interval[1] < 0
+    assert "They show the opposite: it is larger, here by 0.1967" in opposite.may
+    near = compare_slopes(slopes(0), slopes(3), name="ours", other="pgd").deciding
+    assert near.interval[0] < 0 < near.interval[1]
+    assert "nor that it is not" in near.may
+    assert "opposite" not in near.may
+    found = compare_slopes(low, high).deciding
+    assert found.may.startswith("Rejected")
+    assert f"between {found.interval[0]:.4g} and {found.interval[1]:.4g}" in found.may
+
+
+def test_of_several_attributes_the_adjusted_p_value_decides_and_is_said():
+    alone = compare_slopes(slopes(0), slopes(1, mean=0.62), name="ours", other="pgd")
+    assert alone.deciding.significant
+    beside = adjust_comparison(alone, 0.3, 4, 0.95)
+    assert not beside.deciding.significant
+    assert beside.deciding.may.startswith("Not rejected")
+    assert "p = 0.3 by Holm's method for 4 tests" in beside.deciding.may
+    assert beside.to_dict()["welch"]["p_adjusted"] == 0.3
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "pairs", "expected"),
+    [
+        (["a/m1", "a/m2"], ["b/m2", "b/m1"], "name", (["b/m1", "b/m2"], True)),
+        (["a/a-1", "a/a-2"], ["b/b-2", "b/b-1"], "name", (["b/b-1", "b/b-2"], True)),
+        (["a/m1", "a/m2"], ["b/m2", "b/m1"], "order", (["b/m2", "b/m1"], True)),
+        (["a/m1", "a/m2"], ["b/m2", "b/m1"], "none", (["b/m2", "b/m1"], False)),
+        (["a/m1", "a/m2"], ["b/m2", "b/m3"], "name", (["b/m2", "b/m3"], False)),
+        (["a/m1", "a/m2"], ["b/m2"], "order", (["b/m2"], False)),
+        (["a/m1", "a/a-m1"], ["b/m1", "b/m2"], "name", (["b/m1", "b/m2"], False)),
+    ],
+)
+def test_models_are_paired_by_name_whatever_their_order(ours, theirs, pairs, expected):
+    assert pair_models(ours, theirs, ("a", "b"), pairs) == (ours, *expected)

@@ -156,3 +156,33 @@ def test_models_must_have_been_judged_on_the_same_images():
     moved.loc[70, "group"] = "y"
     with pytest.raises(ValueError, match="image 'x10'"):
         group_table(moved, attributes(x=1.0, y=1.0))
+
+
+def test_correct_must_agree_with_label_and_prediction():
+    rows = pd.DataFrame(
+        {
+            "model": "m",
+            "image": ["a", "b", "c"],
+            "group": "g",
+            "label": ["1", "2", "3"],
+            "prediction": ["1", "2.0", "4"],
+            "correct": [1, 1, 0],
+        }
+    )
+    assert check_predictions(rows)["correct"].tolist() == [1, 1, 0]
+    with pytest.raises(ValueError, match=r"contradicts label and prediction in 2 of 3 rows.*'a'"):
+        check_predictions(rows.assign(correct=[0, 1, 1]))
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"), [("007", "7"), ("1.0", "1"), ("fr", "FR"), ("a ", "a")]
+)
+def test_a_group_that_is_written_otherwise_gets_a_hint(ours, theirs):
+    rows = check_predictions(
+        pd.DataFrame({"model": "m", "image": ["x"], "group": [ours], "correct": [1]})
+    )
+    known = pd.DataFrame({"gdp": [1.0, 2.0]}, index=[theirs, "other"])
+    with pytest.raises(ValueError, match=f"the attributes have {theirs!r}, which is not {ours!r}"):
+        group_table(rows, known, smallest=1)
+    with pytest.raises(ValueError, match="have no attribute: '9'; complete"):
+        group_table(rows.assign(group="9"), known, smallest=1)

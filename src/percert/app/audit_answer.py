@@ -21,7 +21,7 @@ from percert.reports.finite import finite
 if TYPE_CHECKING:
     from percert.fairness.audit import GroupAudit
 
-#: Bootstrap draws that a client may ask for.
+#: Simulated draws that a client may ask for.
 DRAWS = 2000
 
 
@@ -74,15 +74,20 @@ def _audit(
         str,
         Form(
             max_length=40,
-            description=f"Of the groups' errors, one of {', '.join(COVARIANCES)}; by default the "
-            "paper's first, with others beside it.",
+            description=f"Of the groups' errors, one of {', '.join(COVARIANCES)}; by default "
+            "between first, which holds its level, with others beside it.",
         ),
     ] = "",
     drop_missing: Annotated[
         bool, Form(description="Leave groups without an attribute out.")
     ] = False,
     draws: Annotated[
-        int, Form(ge=0, le=DRAWS, description="Bootstrap draws for the usual measures.")
+        int,
+        Form(
+            ge=0,
+            le=DRAWS,
+            description="Simulated draws, of false alarms and of what measures show by chance.",
+        ),
     ] = 500,
 ) -> AuditQuestion:
     names = tuple(dict.fromkeys(name.strip() for name in attribute.split(",") if name.strip()))

@@ -12,6 +12,7 @@ from percert.cli.needs import needs
 from percert.cli.options import DeviceOption, JsonOption, MaxMemoryOption
 from percert.cli.output import emit_json
 from percert.cli.writable import writable_folder
+from percert.fairness.pairs import Pairing
 
 if TYPE_CHECKING:
     from percert.fairness.audit import GroupAudit
@@ -108,8 +109,8 @@ def groups(
         typer.Option(
             "--covariance",
             metavar="NAME",
-            help="Of the groups' errors: paper, binomial, between, equal, robust. Repeat it; the "
-            "first decides. The default is all but equal, the paper's first.",
+            help="Of the groups' errors: between, paper, binomial, equal, robust. Repeat it; the "
+            "first decides. The default is all but equal, between first, which holds its level.",
         ),
     ] = None,
     magnitude: Annotated[
@@ -117,9 +118,22 @@ def groups(
         typer.Option("--magnitude", help="Compare sets by the size of slopes, whatever the sign."),
     ] = False,
     confidence: Annotated[float, typer.Option(help="Of all intervals.")] = 0.95,
-    bootstrap: Annotated[
-        int, typer.Option(min=0, help="Draws for the usual measures' intervals; 0: none.")
+    draws: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            help="Simulated draws: of each test's false alarms on groups like these, and of what "
+            "the usual measures show by chance; 0: none.",
+        ),
     ] = 2000,
+    pair: Annotated[
+        str,
+        typer.Option(
+            metavar="HOW",
+            help="Which models of both sets belong together: those of one [bold]name[/bold], those "
+            "in the same [bold]order[/bold] of the files (as in the paper), or [bold]none[/bold].",
+        ),
+    ] = "name",
     column: Annotated[
         list[str] | None,
         typer.Option(
@@ -129,7 +143,7 @@ def groups(
             "and correct: --column group=country.",
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of bootstrap and permutations.")] = 0,
+    seed: Annotated[int, typer.Option(help="Of simulations and permutations.")] = 0,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -182,10 +196,11 @@ def groups(
         smallest=min_size,
         covariances=tuple(dict.fromkeys(covariance)) if covariance else AuditSettings.covariances,
         confidence=confidence,
-        draws=bootstrap,
+        draws=draws,
         seed=seed,
         drop_missing=drop_missing,
         magnitude=magnitude,
+        pairs=_pairing(pair),
     )
     if running and (not model or images is None or group_file is None):
         raise typer.BadParameter(
@@ -217,11 +232,21 @@ def groups(
         settings=settings,
     )
     if out is not None:
-        _write(audit, out, started, device if running else "cpu")
+        inputs = [predictions, attributes, against, pretrained, group_file, *(weights or [])]
+        given = [path for path in inputs if path is not None]
+        _write(audit, out, started, device if running else "cpu", given)
     if as_json:
         emit_json(audit.to_dict())
     else:
         show_audit(audit)
+
+
+def _pairing(given: str) -> Pairing:
+    known: Pairing
+    for known in ("name", "order", "none"):
+        if given == known:
+            return known
+    raise typer.BadParameter(f"expected name, order or none, found {given!r}", param_hint="--pair")
 
 
 def _column_names(given: list[str], known: tuple[str, ...]) -> dict[str, str]:
@@ -237,10 +262,11 @@ def _column_names(given: list[str], known: tuple[str, ...]) -> dict[str, str]:
     return columns
 
 
-def _write(audit: "GroupAudit", out: Path, started: float, device: str) -> None:
+def _write(audit: "GroupAudit", out: Path, started: float, device: str, inputs: list[Path]) -> None:
     """The records, how they came about, and last of all the report, which says so."""
     import json
 
+    from percert.digest import file_sha256
     from percert.fairness.report import group_rows, write_report
     from percert.reports import read_run, write_records, write_run
     from percert.reports.page import write_whole
@@ -260,5 +286,6 @@ def _write(audit: "GroupAudit", out: Path, started: float, device: str) -> None:
         device=device,
         seconds=time.perf_counter() - started,
         settings=found["details"]["settings"],
+        inputs={str(path): f"sha256:{file_sha256(path)}" for path in inputs},
     )
     write_report(audit, out, run=read_run(out))

@@ -24,6 +24,7 @@ def show_audit(audit: "GroupAudit") -> None:
         if len({line.model for line in lines}) <= _LISTED:
             _show_lines(lines)
         _show_slopes(audit, attribute)
+        _show_levels(audit, attribute)
         first = audit.headline(audit.sets[0], attribute)
         if len(first) == 1:
             _show_words(first[0].line.test)
@@ -35,7 +36,9 @@ def show_audit(audit: "GroupAudit") -> None:
         say(f"{comparison.name} against {comparison.other}: slopes on {attribute}", style="bold")
         tests = [comparison.paired, comparison.welch, comparison.permutation]
         columns: _Columns = [("test", "left")]
-        columns += [(name, "right") for name in ("statistic", "df", "p", "effect")]
+        columns += [
+            (name, "right") for name in ("statistic", "df", "p alone", "p that decides", "effect")
+        ]
         show_table(
             columns,
             [
@@ -44,13 +47,14 @@ def show_audit(audit: "GroupAudit") -> None:
                     f"{test.statistic:.4g}",
                     ", ".join(f"{value:.4g}" for value in test.df),
                     f"{test.p_value:.4g}",
+                    f"{test.p_adjusted:.4g}" if test is comparison.deciding else "",
                     f"{test.effect:.4g}",
                 ]
                 for test in tests
                 if test is not None
             ],
         )
-        _show_words(comparison.paired or comparison.welch)
+        _show_words(comparison.deciding)
     _show_measures(audit)
 
 
@@ -61,14 +65,25 @@ def _show_groups(audit: "GroupAudit") -> None:
     columns: _Columns = [("group", "left"), ("n", "right")]
     columns += [(str(name), "right") for name in table.attributes.columns]
     columns += [(str(name), "right") for name in shown or ["mean accuracy"]]
+    single = audit.estimates[models[0]] if len(models) == 1 else None
+    columns += [("interval", "right"), ("shrunken", "right")] if single else []
     mean = table.accuracy.mean(axis=1)
     rows = []
-    for group in table.n.index:
+    for place, group in enumerate(table.n.index):
         row = [str(group), str(int(table.n[group]))]
         row += [f"{table.attributes[name][group]:.4g}" for name in table.attributes.columns]
         row += [f"{table.accuracy[name][group]:.4f}" for name in shown] or [f"{mean[group]:.4f}"]
+        if single:
+            row += [f"{single.lower[place]:.4f} to {single.upper[place]:.4f}"]
+            row += [f"{single.shrunken[place]:.4f}"]
         rows.append(row)
     show_table(columns, rows)
+    if single and single.heterogeneity:
+        found = single.heterogeneity
+        say(
+            f"Do the groups differ at all? Chi-square {found.statistic:.4g}, df {found.df}, "
+            f"p = {found.p_value:.4g}{' (simulated)' if found.by_simulation else ''}."
+        )
     if table.left_out:
         say("")
         left = ", ".join(f"{entry.group} ({entry.n}: {entry.reason})" for entry in table.left_out)
@@ -77,16 +92,20 @@ def _show_groups(audit: "GroupAudit") -> None:
 
 def _show_lines(lines: list["ModelLine"]) -> None:
     columns: _Columns = [("model", "left"), ("covariance", "left")]
-    columns += [(name, "right") for name in ("slope", "interval", "F", "df", "p", "p, Holm", "R2")]
+    columns += [
+        (name, "right")
+        for name in ("slope", "interval", "slope a sd", "F", "df", "p alone", "p, Holm", "R2")
+    ]
     show_table(
         columns,
         [
             [
                 entry.model,
                 entry.line.covariance,
-                f"{entry.line.slope:+.4f}",
-                f"{entry.line.interval[0]:+.4f} to {entry.line.interval[1]:+.4f}",
-                f"{entry.line.test.statistic:.3f}",
+                f"{entry.line.slope:+.4g}",
+                f"{entry.line.interval[0]:+.4g} to {entry.line.interval[1]:+.4g}",
+                f"{entry.line.per_sd:+.4g}",
+                f"{entry.line.test.statistic:.4g}",
                 ", ".join(f"{value:g}" for value in entry.line.test.df),
                 f"{entry.line.test.p_value:.4g}",
                 f"{entry.p_holm:.4g}",
@@ -105,8 +124,8 @@ def _show_slopes(audit: "GroupAudit", attribute: str) -> None:
             row["set"],
             row["covariance"],
             str(row["models"]),
-            f"{row['mean']:+.4f}",
-            f"{row['sd']:.4f}",
+            f"{row['mean']:+.4g}",
+            f"{row['sd']:.4g}",
             f"{row['significant']:.0%}",
         ]
         for row in slope_summaries(audit)
@@ -115,7 +134,7 @@ def _show_slopes(audit: "GroupAudit", attribute: str) -> None:
     if rows:
         say("")
         columns: _Columns = [("set", "left"), ("covariance", "left")]
-        columns += [(name, "right") for name in ("models", "mean slope", "sd", "p < 0.05")]
+        columns += [(name, "right") for name in ("models", "mean slope", "sd", "p, Holm < 0.05")]
         show_table(columns, rows)
 
 
@@ -126,15 +145,28 @@ def _show_words(test: "TestResult") -> None:
     say(f"What may not: {test.may_not}")
 
 
+def _show_levels(audit: "GroupAudit", attribute: str) -> None:
+    levels = audit.levels.get(attribute, [])
+    if levels:
+        say("")
+        say(
+            "False alarms of each test on groups like these, where 5 % are meant: "
+            + ", ".join(
+                f"{level.covariance} {level.alike:.1%} (groups alike) and {level.differing:.1%} "
+                "(differing)"
+                for level in levels
+            )
+        )
+
+
 def _show_measures(audit: "GroupAudit") -> None:
     rows = [
         [
             model,
             measure.name + (f" ({measure.group})" if measure.group else ""),
             f"{measure.value:.4f}",
-            ""
-            if measure.interval is None
-            else f"{measure.interval[0]:.4f} to {measure.interval[1]:.4f}",
+            f"{measure.interval[0]:.4f} to {measure.interval[1]:.4f}",
+            "" if measure.by_chance is None else f"{measure.by_chance:.4f}",
         ]
         for model, found in audit.measures.items()
         for measure in found
@@ -142,10 +174,10 @@ def _show_measures(audit: "GroupAudit") -> None:
     if len(audit.measures) > _LISTED:
         return
     say("")
-    show_table(
-        [("model", "left"), ("measure", "left"), ("value", "right"), ("interval", "right")], rows
-    )
+    columns: _Columns = [("model", "left"), ("measure", "left")]
+    columns += [(name, "right") for name in ("value", "interval", "by chance, if all were alike")]
+    show_table(columns, rows)
     say(
-        "Gaps between many small groups are above 0 by chance alone, and resampling widens them: "
-        "compare models by them."
+        "Gaps between many small groups are above 0 by chance alone: compare them with the last "
+        "column, not with 0."
     )

@@ -5,17 +5,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from percert.fairness.compare import SlopeComparison, compare_slopes
+from percert.fairness.compare import SlopeComparison, adjust_comparison, compare_slopes
 from percert.fairness.covariance import DEFAULT
 from percert.fairness.groups import SMALLEST, GroupTable, group_table
-from percert.fairness.line import GroupLine, as_row, fit_line
+from percert.fairness.intervals import Heterogeneity, heterogeneity, shrunken, wilson
+from percert.fairness.levels import Level, simulated_levels
+from percert.fairness.line import CannotEstimate, GroupLine, adjust_line, as_row, fit_line
 from percert.fairness.measures import Measure, group_measures
+from percert.fairness.pairs import Pairing, pair_models
+from percert.fairness.regression import Array
 from percert.fairness.result import LEVEL
-from percert.fairness.words import holm_note, measures_note, models_note
+from percert.fairness.words import holm_note, models_note, pairs_note, skipped_note
 from percert.reports.finite import finite
-
-#: With more models, bootstrap intervals of the usual measures are not drawn: they take minutes.
-MEASURED = 4
 
 if TYPE_CHECKING:
     import pandas as pd  # type: ignore[import-untyped]  # it ships no types
@@ -25,8 +26,10 @@ if TYPE_CHECKING:
 class AuditSettings:
     """How the audit is done. The first covariance is the headline, and what sets are compared by.
 
-    ``draws`` are the bootstrap samples of the usual measures. ``magnitude`` compares sets of models
-    by the size of their slopes.
+    ``draws`` are those of every simulation: the level of each test on these groups, and what the
+    usual measures show by chance; 0 leaves both out. ``pairs`` says which models of two sets belong
+    together: those of one name, those in one place of their files (``"order"``), or none.
+    ``magnitude`` compares sets by the size of their slopes.
     """
 
     smallest: int = SMALLEST
@@ -36,6 +39,7 @@ class AuditSettings:
     seed: int = 0
     drop_missing: bool = False
     magnitude: bool = False
+    pairs: Pairing = "name"
 
     def __post_init__(self) -> None:
         if self.smallest < 1:
@@ -44,20 +48,42 @@ class AuditSettings:
             raise ValueError(f"confidence: expected a share in (0, 1), found {self.confidence}")
         if not self.covariances:
             raise ValueError("covariances: expected at least one")
+        if self.pairs not in ("name", "order", "none"):
+            raise ValueError(f"pairs: expected name, order or none, found {self.pairs!r}")
 
 
 @dataclass(frozen=True)
 class ModelLine:
     """One model's line for one attribute and covariance.
 
-    ``p_holm`` is its p-value adjusted for the number of attributes: the same where there is one.
+    The adjusted p-value of its test is Holm's, for the number of attributes.
     """
 
     model: str
     members: str
     attribute: str
     line: GroupLine
-    p_holm: float
+
+    @property
+    def p_holm(self) -> float:
+        """The p-value that decides: the raw one where there is one attribute."""
+        return self.line.test.p_adjusted
+
+
+@dataclass(frozen=True)
+class GroupEstimates:
+    """One model's groups one by one, ``(groups,)`` each, and whether they differ at all.
+
+    ``lower`` and ``upper`` are Wilson's interval of each group's accuracy, ``shrunken`` the
+    accuracy drawn towards the mean by how little its images know, ``spread`` the estimated standard
+    deviation of the true accuracies.
+    """
+
+    lower: Array
+    upper: Array
+    shrunken: Array
+    spread: float
+    heterogeneity: Heterogeneity | None
 
 
 @dataclass(frozen=True)
@@ -65,7 +91,8 @@ class GroupAudit:
     """Everything that the audit found. ``sets`` are the names of the sets of models, in order.
 
     ``lines`` has every model, attribute and covariance. ``comparisons`` has one entry an attribute
-    where a second set was given. ``measures`` is by model.
+    where a second set was given. ``measures`` and ``estimates`` are by model. ``levels`` are those
+    of the tests on these groups, by attribute, at the mean accuracy of the first set.
     """
 
     table: GroupTable
@@ -73,6 +100,8 @@ class GroupAudit:
     lines: tuple[ModelLine, ...]
     comparisons: dict[str, SlopeComparison]
     measures: dict[str, list[Measure]]
+    estimates: dict[str, GroupEstimates]
+    levels: dict[str, list[Level]]
     notes: tuple[str, ...]
     settings: AuditSettings = field(default_factory=AuditSettings)
 
@@ -116,17 +145,14 @@ class GroupAudit:
         return answer
 
     def _comparisons(self) -> dict[str, dict[str, Any]]:
-        primary = [(entry.paired or entry.welch).p_value for entry in self.comparisons.values()]
         return {
             attribute: {
                 "attribute": attribute,
                 "covariance": self.settings.covariances[0],
-                "p_holm": p_holm,
+                "p_holm": entry.deciding.p_adjusted,
             }
             | entry.to_dict()
-            for (attribute, entry), p_holm in zip(
-                self.comparisons.items(), holm(primary), strict=True
-            )
+            for attribute, entry in self.comparisons.items()
         }
 
     def _details(self) -> dict[str, Any]:
@@ -152,6 +178,26 @@ class GroupAudit:
             "comparisons": self._comparisons(),
             "measures": {
                 model: [asdict(entry) for entry in found] for model, found in self.measures.items()
+            },
+            "estimates": {
+                model: {
+                    "interval": {
+                        group: [low, high]
+                        for group, low, high in zip(
+                            groups, found.lower.tolist(), found.upper.tolist(), strict=True
+                        )
+                    },
+                    "shrunken": dict(zip(groups, found.shrunken.tolist(), strict=True)),
+                    "spread": found.spread,
+                    "heterogeneity": None
+                    if found.heterogeneity is None
+                    else asdict(found.heterogeneity),
+                }
+                for model, found in self.estimates.items()
+            },
+            "levels": {
+                attribute: [asdict(entry) for entry in found]
+                for attribute, found in self.levels.items()
             },
             "notes": list(self.notes),
         }
@@ -193,35 +239,88 @@ def audit_groups(
     )
     models = {name: frame["model"].drop_duplicates().tolist() for name, frame in frames}
     lines: list[ModelLine] = []
+    skipped: dict[str, str] = {}
     for members, found in models.items():
         for model in found:
-            lines += _lines(table, members, model, settings)
-    notes = _notes(table, models, settings.draws)
-    audit = GroupAudit(table, labels, tuple(lines), {}, {}, notes, settings)
-    comparisons = {}
+            lines += _lines(table, members, model, settings, skipped)
+    notes = _notes(table, models)
+    notes += [skipped_note(name, why) for name, why in skipped.items()]
+    comparisons: dict[str, SlopeComparison] = {}
     if against is not None:
-        for attribute in table.attributes:
-            slopes = [
-                np.array([m.line.slope for m in audit.headline(members, attribute)])
-                for members in labels[:2]
-            ]
-            comparisons[str(attribute)] = compare_slopes(
-                *slopes,
+        ours, theirs, paired = pair_models(
+            models[labels[0]], models[labels[1]], labels[:2], settings.pairs
+        )
+        notes.append(pairs_note(settings.pairs, paired, len(ours), len(theirs)))
+        slopes = {
+            (entry.model, entry.attribute): entry.line.slope
+            for entry in lines
+            if entry.line.covariance == settings.covariances[0]
+        }
+        for attribute in map(str, table.attributes):
+            comparisons[attribute] = compare_slopes(
+                np.array([slopes[model, attribute] for model in ours]),
+                np.array([slopes[model, attribute] for model in theirs]),
                 name=labels[0],
                 other=labels[1],
+                paired=paired,
                 magnitude=settings.magnitude,
                 confidence=settings.confidence,
                 seed=settings.seed,
             )
-    draws = settings.draws if len(table.accuracy.columns) <= MEASURED else 0
+        adjusted = holm([entry.deciding.p_value for entry in comparisons.values()])
+        comparisons = {
+            attribute: adjust_comparison(entry, p_value, len(adjusted), settings.confidence)
+            for (attribute, entry), p_value in zip(comparisons.items(), adjusted, strict=True)
+        }
     kept = everything[everything["group"].isin(table.n.index)]
     measures = {
         str(model): group_measures(
-            rows, draws=draws, confidence=settings.confidence, seed=settings.seed
+            rows, draws=settings.draws, confidence=settings.confidence, seed=settings.seed
         )
         for model, rows in kept.groupby("model", sort=False)
     }
-    return GroupAudit(table, labels, audit.lines, comparisons, measures, audit.notes, settings)
+    return GroupAudit(
+        table,
+        labels,
+        tuple(lines),
+        comparisons,
+        measures,
+        {str(model): _estimates(table, model, settings) for model in table.accuracy},
+        _levels(table, models[labels[0]], settings),
+        tuple(notes),
+        settings,
+    )
+
+
+def _estimates(table: GroupTable, model: str, settings: AuditSettings) -> GroupEstimates:
+    accuracy, n = table.accuracy[model].to_numpy(float), table.n.to_numpy(float)
+    lower, upper = wilson(accuracy, n, settings.confidence)
+    nearer, spread = shrunken(accuracy, n)
+    return GroupEstimates(
+        lower,
+        upper,
+        nearer,
+        spread,
+        heterogeneity(accuracy, n, draws=settings.draws, seed=settings.seed),
+    )
+
+
+def _levels(
+    table: GroupTable, models: list[str], settings: AuditSettings
+) -> dict[str, list[Level]]:
+    if not settings.draws:
+        return {}
+    return {
+        str(attribute): simulated_levels(
+            table.accuracy[models].mean(axis=1).to_numpy(float),
+            table.attributes[attribute].to_numpy(float),
+            table.n.to_numpy(float),
+            settings.covariances,
+            draws=settings.draws,
+            seed=settings.seed,
+        )
+        for attribute in table.attributes
+    }
 
 
 def _of_set(name: str, frame: "pd.DataFrame") -> "pd.DataFrame":
@@ -229,15 +328,21 @@ def _of_set(name: str, frame: "pd.DataFrame") -> "pd.DataFrame":
     return frame.assign(model=models.where(models == name, f"{name}/" + models))
 
 
-def _lines(table: GroupTable, members: str, model: str, settings: AuditSettings) -> list[ModelLine]:
-    """Every attribute and covariance of one model, with Holm's correction over the attributes."""
+def _lines(
+    table: GroupTable, members: str, model: str, settings: AuditSettings, skipped: dict[str, str]
+) -> list[ModelLine]:
+    """Every attribute and covariance of one model, with Holm's correction over the attributes.
+
+    A covariance beside the first that cannot be had with these groups stops nothing else: it goes
+    into ``skipped`` with the reason.
+    """
     found: list[ModelLine] = []
     attributes = [str(name) for name in table.attributes]
     for covariance in settings.covariances:
-        lines = []
+        lines = {}
         for attribute in attributes:
             try:
-                line = fit_line(
+                lines[attribute] = fit_line(
                     table.accuracy[model].to_numpy(float),
                     table.attributes[attribute].to_numpy(float),
                     table.n.to_numpy(float),
@@ -245,13 +350,21 @@ def _lines(table: GroupTable, members: str, model: str, settings: AuditSettings)
                     confidence=settings.confidence,
                     attribute_name=attribute,
                 )
+            except CannotEstimate as error:
+                if covariance == settings.covariances[0]:
+                    raise ValueError(f"model {model!r}, {attribute}: {error}") from None
+                skipped[attribute] = str(error)
             except ValueError as error:
                 raise ValueError(f"model {model!r}, {attribute}: {error}") from None
-            lines.append(line)
-        adjusted = holm([line.test.p_value for line in lines])
+        adjusted = holm([line.test.p_value for line in lines.values()])
         found += [
-            ModelLine(model, members, attribute, line, p_value)
-            for attribute, line, p_value in zip(attributes, lines, adjusted, strict=True)
+            ModelLine(
+                model,
+                members,
+                attribute,
+                adjust_line(line, p_value, len(lines), attribute, settings.confidence),
+            )
+            for (attribute, line), p_value in zip(lines.items(), adjusted, strict=True)
         ]
     return found
 
@@ -282,6 +395,8 @@ def slope_summaries(audit: GroupAudit) -> list[dict[str, Any]]:
                     if (entry.members, entry.attribute, entry.line.covariance)
                     == (members, attribute, covariance)
                 ]
+                if not lines:
+                    continue
                 slopes = np.array([entry.line.slope for entry in lines])
                 low, middle, high = np.percentile(slopes, [25, 50, 75])
                 summaries.append(
@@ -301,13 +416,11 @@ def slope_summaries(audit: GroupAudit) -> list[dict[str, Any]]:
     return summaries
 
 
-def _notes(table: GroupTable, models: dict[str, list[str]], draws: int) -> tuple[str, ...]:
+def _notes(table: GroupTable, models: dict[str, list[str]]) -> list[str]:
     notes = []
     if table.attributes.shape[1] > 1:
         notes.append(holm_note(table.attributes.shape[1]))
     most = max(len(found) for found in models.values())
     if most > 1:
         notes.append(models_note(most))
-    if draws and sum(map(len, models.values())) > MEASURED:
-        notes.append(measures_note(MEASURED))
-    return tuple(notes)
+    return notes

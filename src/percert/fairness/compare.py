@@ -1,6 +1,6 @@
 """Tests between the slopes of two sets of models, such as two ways of training."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ from statsmodels.stats.power import (  # type: ignore[import-untyped]  # it ship
     TTestPower,
 )
 
-from percert.fairness.covariance import Array
+from percert.fairness.regression import Array
 from percert.fairness.result import LEVEL, TestResult
 from percert.fairness.words import comparison_may, comparison_may_not, comparison_null
 from percert.reports.finite import finite
@@ -40,8 +40,7 @@ class SlopeComparison:
     """Set ``name`` against set ``other``: is its mean slope smaller?
 
     The statistics are positive where the slopes of ``name`` are the smaller ones. ``paired`` is
-    ``None`` where the sets have different numbers of models. ``power`` belongs to the paired test,
-    or to Welch's where there is none.
+    ``None`` where models were not paired. ``power`` belongs to the test that decides.
     """
 
     name: str
@@ -54,6 +53,11 @@ class SlopeComparison:
     welch: TestResult
     permutation: TestResult
     power: Power
+
+    @property
+    def deciding(self) -> TestResult:
+        """The paired test, or Welch's where there are no pairs."""
+        return self.paired or self.welch
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -85,27 +89,33 @@ def compare_slopes(
     *,
     name: str = "ours",
     other: str = "theirs",
+    paired: bool = False,
     magnitude: bool = False,
     confidence: float = 0.95,
     seed: int = 0,
 ) -> SlopeComparison:
     """One-sided tests of H0: the mean of ``slopes`` is at least that of ``others``.
 
-    ``slopes`` ``(m,)`` and ``others`` ``(k,)`` are one slope a model. With m = k model i of one set
-    is paired with model i of the other (m - 1 degrees of freedom, as in section 4 of Human
-    Imperceptible Attacks): right where they share a seed or a start, and harmless where they do
-    not. Welch's test does without pairs and without equal variances; the permutation test without
+    ``slopes`` ``(m,)`` and ``others`` ``(k,)`` are one slope a model. With ``paired`` model i of
+    one set belongs to model i of the other (m - 1 degrees of freedom, as the number printed in
+    section 4 of Human Imperceptible Attacks was computed): right where they share a seed or a
+    start. Welch's test does without pairs and without equal variances; the permutation test without
     normality: it flips the signs of paired differences, or shuffles who belongs where.
     ``magnitude`` compares sizes, |slope|: 0 is the fair value.
 
-    Raises ``ValueError`` for fewer than 2 models a set, or no spread at all.
+    Raises ``ValueError`` for fewer than 2 models a set, pairs of sets of different sizes, or no
+    spread at all.
 
     >>> rng = np.random.default_rng(0)
-    >>> result = compare_slopes(rng.normal(0.5, 0.2, 50), rng.normal(0.7, 0.2, 50))
+    >>> result = compare_slopes(rng.normal(0.5, 0.2, 50), rng.normal(0.7, 0.2, 50), paired=True)
     >>> result.paired.df, result.paired.p_value < 0.001, result.paired.null
     ((49.0,), True, 'The mean slope of ours is at least that of theirs.')
     """
     ours, theirs = _checked(slopes, name), _checked(others, other)
+    if paired and len(ours) != len(theirs):
+        raise ValueError(
+            f"{name}, {other}: expected pairs of models, found {len(ours)} and {len(theirs)}"
+        )
     any_negative = bool(min(ours.min(), theirs.min()) < 0)
     if magnitude:
         ours, theirs = np.abs(ours), np.abs(theirs)
@@ -124,19 +134,21 @@ def compare_slopes(
         effect_name: str,
         interval: tuple[float, float] | None,
     ) -> TestResult:
-        may = comparison_may(p_value, name, other, difference, magnitude)
+        may = comparison_may(
+            p_value, p_value, name, other, difference, interval, magnitude, confidence
+        )
         return TestResult(
-            test, statistic, df, p_value, effect, effect_name, interval, null, may, may_not
+            test, statistic, df, p_value, p_value, effect, effect_name, interval, null, may, may_not
         )
 
-    paired = None
-    gaps = theirs - ours if len(ours) == len(theirs) else None
+    pairs = None
+    gaps = theirs - ours if paired else None
     if gaps is not None and np.ptp(gaps) == 0:
         gaps = None  # the same difference in every pair leaves no error to test it with
     if gaps is not None:
         found = stats.ttest_rel(theirs, ours, alternative="greater")
         ends = stats.ttest_rel(theirs, ours).confidence_interval(confidence)
-        paired = result(
+        pairs = result(
             "paired t-test, one-sided",
             float(found.statistic),
             (float(found.df),),
@@ -167,8 +179,8 @@ def compare_slopes(
         "difference of mean slopes",
         None,
     )
-    if gaps is not None and paired is not None:
-        power = _power(TTestPower(), {"nobs": len(gaps)}, paired.effect, float(gaps.std(ddof=1)))
+    if gaps is not None and pairs is not None:
+        power = _power(TTestPower(), {"nobs": len(gaps)}, pairs.effect, float(gaps.std(ddof=1)))
     else:
         sizes = {"nobs1": len(theirs), "ratio": len(ours) / len(theirs)}
         power = _power(TTestIndPower(), sizes, welch.effect, pooled)
@@ -179,11 +191,26 @@ def compare_slopes(
         mean=(float(ours.mean()), float(theirs.mean())),
         sd=(float(ours.std(ddof=1)), float(theirs.std(ddof=1))),
         magnitude=magnitude,
-        paired=paired,
+        paired=pairs,
         welch=welch,
         permutation=permutation,
         power=power,
     )
+
+
+def adjust_comparison(
+    found: SlopeComparison, p_adjusted: float, tests: int, confidence: float
+) -> SlopeComparison:
+    """The comparison as one of several ``tests``: what decides, and is said, is the adjusted p."""
+    decides = found.deciding
+    may = comparison_may(
+        decides.p_value, p_adjusted, found.name, found.other, found.mean[1] - found.mean[0],
+        decides.interval, found.magnitude, confidence, tests,
+    )  # fmt: skip
+    decided = decides.adjusted(p_adjusted, may)
+    if found.paired is None:
+        return replace(found, welch=decided)
+    return replace(found, paired=decided)
 
 
 def _checked(slopes: Array, name: str) -> Array:

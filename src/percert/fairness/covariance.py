@@ -7,17 +7,16 @@ factor that the regression estimates from the residuals.
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-Array = npt.NDArray[np.float64]
+from percert.fairness.regression import Array
 
 
 @dataclass(frozen=True)
 class Covariance:
     """One choice: ``formula`` in words, ``assumes`` what must hold, ``caution`` where it does not.
 
-    The shares in ``caution`` are those of ``docs/results/audit-simulation.json``: how often the
-    F-test at the level 5 % rejects where there is no slope, over 2,000 draws of 41 groups.
+    How often each rejects where there is no slope depends on the groups: every audit simulates it
+    on its own (``percert.fairness.levels``), ``docs/results/audit-level.md`` on a grid.
     """
 
     name: str
@@ -30,43 +29,41 @@ COVARIANCES = {
     entry.name: entry
     for entry in (
         Covariance(
+            "between",
+            "diag(tau^2 + p (1 - p) / n), p the share of all images",
+            "groups differ from the line by a spread tau of their own and the luck of the draw",
+            "holds its level by simulation of these very groups: trust it over the others",
+        ),
+        Covariance(
             "paper",
             "diag(1 / sqrt(n))",
             "the variance of a group's accuracy falls with the square root of its images",
-            "too careful where only the luck of the draw is at work (2.4 % false alarms), too "
-            "quick where groups differ of their own (7.6 %)",
+            "gives large groups too little weight where only the luck of the draw is at work, and "
+            "too much where groups differ of their own",
         ),
         Covariance(
             "binomial",
-            "diag(p (1 - p) / n)",
+            "diag(p (1 - p) / n), p the share of all images",
             "groups differ from the line by the luck of the draw of their images alone",
-            "cries wolf where groups differ of their own, as they usually do: 17.6 % false alarms",
-        ),
-        Covariance(
-            "between",
-            "diag(tau^2 + p (1 - p) / n)",
-            "groups differ from the line by a spread tau of their own and the luck of the draw",
-            "held the level wherever it was tried (3.9 % to 5.5 %); trust it over the others",
+            "cries wolf where groups differ of their own, as they usually do",
         ),
         Covariance(
             "equal",
             "the identity: ordinary least squares",
             "every group's accuracy is equally uncertain",
-            "held the level (4.8 % to 5.5 %), and sees less where sizes differ: a group of 50 "
-            "images counts as much as one of 2,000",
+            "sees less where sizes differ: a group of 50 images counts as much as one of 2,000",
         ),
         Covariance(
             "robust",
             "the identity, with heteroskedasticity-robust (HC3) errors",
             "nothing about the variances, but many groups",
-            "held the level or stayed below it (3.6 % to 5.9 %), and sees less where sizes differ; "
-            "not for a handful of groups",
+            "sees less where sizes differ; not for a handful of groups",
         ),
     )
 }
 
-#: What the audit shows unless told otherwise; the first is the paper's, and the headline.
-DEFAULT = ("paper", "binomial", "between", "robust")
+#: What the audit shows unless told otherwise. The first decides: the one that holds its level.
+DEFAULT = ("between", "paper", "binomial", "robust")
 
 
 def check_covariance(name: str) -> str:
@@ -89,15 +86,24 @@ def paper_variances(n: Array) -> Array:
 
 
 def binomial_variances(accuracy: Array, n: Array) -> Array:
-    """``p (1 - p) / n``: how much the share of n independent images varies.
+    """``p (1 - p) / n`` with the share p of all images: how much the share of n images varies.
 
-    Where all images or none are classified rightly that would be 0, and the group would fix the
-    line alone; there p is taken as (right + 1/2) / (n + 1), Jeffreys' estimate.
+    Not each group's own share: a group that happens to be all right would then seem the most
+    certain of all, and where sizes go with the attribute that alone makes a slope.
 
-    >>> binomial_variances(np.array([0.5, 1.0]), np.array([100.0, 49.0])).round(6)
-    array([0.0025  , 0.000202])
+    >>> binomial_variances(np.array([0.5, 1.0]), np.array([100.0, 100.0])).round(6)
+    array([0.001875, 0.001875])
     """
-    at_end = (accuracy <= 0) | (accuracy >= 1)
-    share = np.where(at_end, (accuracy * n + 0.5) / (n + 1), accuracy)
+    share = pooled(accuracy[None], n)
     variances: Array = share * (1 - share) / n
     return variances
+
+
+def pooled(accuracy: Array, n: Array) -> Array:
+    """The share of all images that are right, a number for each row of ``(draws, groups)``.
+
+    It is kept away from 0 and 1 by half an image, where its variance would be 0.
+    """
+    total = float(n.sum())
+    share: Array = np.clip(accuracy @ n / total, 0.5 / total, 1 - 0.5 / total)
+    return share

@@ -66,8 +66,9 @@ def group_table(
         names = ", ".join(map(repr, without[without].index[:5]))
         raise ArgumentError(
             f"{int(without.sum())} groups have no attribute: {names}"
-            f"{', ...' if without.sum() > 5 else ''}; complete the table of attributes, or leave "
-            "them out with ",
+            f"{', ...' if without.sum() > 5 else ''}"
+            f"{_otherwise_written(list(without[without].index), list(attributes.index))}; complete "
+            "the table of attributes, or leave them out with ",
             Argument("drop_missing"),
         )
     left_out = [
@@ -82,6 +83,28 @@ def group_table(
             f"images and {int(without.sum())} no attribute"
         )
     return GroupTable(sizes[keep], accuracy[keep], known[keep], tuple(left_out))
+
+
+def _otherwise_written(missing: list[str], known: list[str]) -> str:
+    """A hint where a group is there but for zeros, a decimal point, case or blanks."""
+    by_form: dict[str, str] = {}
+    for group in known:
+        by_form.setdefault(_form(str(group)), str(group))
+    for group in missing:
+        other = by_form.get(_form(str(group)))
+        if other is not None and other != str(group):
+            return (
+                f" (the attributes have {other!r}, which is not {str(group)!r}: write both alike)"
+            )
+    return ""
+
+
+def _form(group: str) -> str:
+    text = group.strip().casefold()
+    try:
+        return f"{float(text):g}" if text not in ("nan", "inf", "infinity") else text
+    except ValueError:
+        return text
 
 
 def check_same_images(predictions: "pd.DataFrame") -> None:

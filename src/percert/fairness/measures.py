@@ -1,13 +1,17 @@
-"""The measures that auditors already use, beside the regression: worst group, gap, ratio, odds."""
+"""The measures that auditors already use, beside the regression: worst group, gap, ratio, odds.
 
-from collections.abc import Callable
+The values are those of ``fairlearn.metrics.MetricFrame``; the intervals are not its bootstrap's,
+which for a maximum of noisy estimates covers the truth in a quarter of all samples or less.
+"""
+
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from percert.fairness.covariance import Array
+from percert.fairness.intervals import extremes
+from percert.fairness.regression import Array
 
 if TYPE_CHECKING:
     import pandas as pd  # type: ignore[import-untyped]  # it ships no types
@@ -17,18 +21,38 @@ Codes = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Measure:
-    """One number of all groups together, with its bootstrap interval where one was drawn.
+    """One number of all groups together, with an interval of the true one.
 
     ``fair`` is the value of a classifier that treats all groups alike, ``None`` where there is
-    none. ``group`` is the group that attains it, where there is one such.
+    none. ``by_chance`` is what groups of these sizes show on average where all are alike: gaps are
+    never negative, so it is not ``fair``. ``group`` is the group that attains it, ``candidates``
+    how many groups may be the one, where there is one such.
     """
 
     name: str
     value: float
-    interval: tuple[float, float] | None
+    interval: tuple[float, float]
     fair: float | None
+    by_chance: float | None
     group: str | None
+    candidates: int | None
     meaning: str
+
+
+@dataclass(frozen=True)
+class Rate:
+    """A share by group, ``value`` and ``n`` ``(groups,)``: NaN and 0 where it has no such image.
+
+    ``n`` is the number of independent images that would know the share as well as the group does.
+    """
+
+    value: Array
+    n: Array
+
+    def defined(self) -> "Rate":
+        """The groups that have a share."""
+        there = self.n > 0
+        return Rate(self.value[there], self.n[there])
 
 
 _MEANINGS: dict[str, tuple[float | None, str]] = {
@@ -41,77 +65,139 @@ _MEANINGS: dict[str, tuple[float | None, str]] = {
 }
 
 
-@dataclass(frozen=True)
-class _Outcomes:
-    """Rows sorted by group: codes of groups, labels and predictions."""
-
-    group: Codes
-    label: Codes
-    prediction: Codes
-    classes: int
-
-    @property
-    def classes_counted(self) -> slice:
-        # Of two classes the second is "positive"; of more, each in turn, averaged.
-        return slice(1, 2) if self.classes == 2 else slice(0, self.classes)
-
-
 def group_measures(
     rows: "pd.DataFrame", *, draws: int = 2000, confidence: float = 0.95, seed: int = 0
 ) -> list[Measure]:
-    """The measures of one model's checked predictions, as ``fairlearn.metrics.MetricFrame`` does.
+    """The measures of one model's checked predictions.
 
-    With intervals the values are fairlearn's own. Without (``draws`` = 0) they are the same numbers
-    counted as the samples are: fairlearn takes seconds a model, this some thousandths of one.
     With labels and predictions also equalised odds: with two classes the second in order counts as
-    positive; with more, each class against the rest, rates averaged over classes. Intervals are
-    percentiles of ``draws`` bootstrap samples, drawn within each group so that none runs empty; 0
-    draws none. Gaps are never negative and grow with the number of small groups even where nothing
-    differs, and again with every resampling: an interval need hold neither 0 nor the value itself.
-    Compare models by them, not a model with 0.
+    positive; with more, each class against the rest, rates averaged over the classes that a group
+    has. Intervals come from exact ones of all groups at once (``intervals.extremes``); those of
+    averaged rates from as many images as would know the rate as well. ``draws`` binomial draws of
+    groups that are all alike give ``by_chance``; 0 gives none.
 
     >>> import pandas as pd
     >>> rows = pd.DataFrame({"group": ["a"] * 4 + ["b"] * 4, "correct": [1, 1, 1, 0, 1, 0, 0, 1]})
-    >>> [(m.name, m.value, m.group) for m in group_measures(rows, draws=0)][:2]
+    >>> [(m.name, m.value, m.group) for m in group_measures(rows)][:2]
     [('worst_group_accuracy', 0.5, 'b'), ('accuracy_gap', 0.25, None)]
     """
-    outcomes, names = _outcomes(rows)
-    values, worst = _point(outcomes, names) if draws else _counted(outcomes, names)
-    samples: list[dict[str, float]] = []
-    if draws:
-        rng = np.random.default_rng(seed)
-        sizes = np.bincount(outcomes.group)
-        starts = (np.cumsum(sizes) - sizes)[outcomes.group]
-        for _ in range(draws):
-            taken = starts + (rng.random(len(starts)) * sizes[outcomes.group]).astype(np.int64)
-            samples.append(_combined(_rates(outcomes, taken)))
-    tails = [100 * (1 - confidence) / 2, 100 * (1 + confidence) / 2]
-    measures = []
-    for name, value in values.items():
-        interval = None
-        if draws:
-            low, high = np.nanpercentile([sample[name] for sample in samples], tails)
-            interval = (float(low), float(high))
-        fair, meaning = _MEANINGS[name]
-        group = worst if name == "worst_group_accuracy" else None
-        measures.append(Measure(name, value, interval, fair, group, meaning))
+    group, names = rows["group"].factorize(sort=True)
+    rates = group_rates(rows, group, len(names))
+    rng = np.random.default_rng(seed)
+    accuracy = rates["accuracy"]
+    held = extremes(accuracy.value, accuracy.n, confidence)
+    lowest, highest = float(accuracy.value.min()), float(accuracy.value.max())
+    chance = _by_chance(accuracy, draws, rng)
+    measures = [
+        _measure(
+            "worst_group_accuracy", lowest, held.worst, chance.get("worst"),
+            str(names[int(accuracy.value.argmin())]), int(held.candidates.sum()),
+        ),
+        _measure("accuracy_gap", highest - lowest, held.gap, chance.get("gap")),
+        _measure(
+            "accuracy_ratio", lowest / highest if highest else np.nan, held.ratio,
+            chance.get("ratio"),
+        ),
+    ]  # fmt: skip
+    if "tpr" not in rates:
+        return measures
+    # The larger of two gaps is held by the larger ends of both, if both intervals hold at once.
+    both = []
+    for name, key in (("true_positive_rate_gap", "tpr"), ("false_positive_rate_gap", "fpr")):
+        rate = rates[key].defined()
+        gap = float(np.ptp(rate.value))
+        chance = _by_chance(rate, draws, rng) if _is_binomial(rate) else {}
+        measures.append(
+            _measure(name, gap, extremes(rate.value, rate.n, confidence).gap, chance.get("gap"))
+        )
+        both.append((gap, extremes(rate.value, rate.n, (1 + confidence) / 2).gap))
+    ends = (max(gap[0] for _, gap in both), max(gap[1] for _, gap in both))
+    measures.append(_measure("equalized_odds_difference", max(gap for gap, _ in both), ends, None))
     return measures
 
 
-def _outcomes(rows: "pd.DataFrame") -> tuple[_Outcomes, list[str]]:
-    group, names = rows["group"].factorize(sort=True)
-    order = np.argsort(group, kind="stable")
-    if "label" in rows:
-        classes = sorted({*rows["label"], *rows["prediction"]}, key=_numbers_first)
-        place = {name: code for code, name in enumerate(classes)}
-        label = rows["label"].map(place).to_numpy(np.int64)
-        prediction = rows["prediction"].map(place).to_numpy(np.int64)
-        count = len(classes)
-    else:
-        label = np.ones(len(rows), np.int64)
-        prediction = rows["correct"].to_numpy(np.int64)
-        count = 0
-    return _Outcomes(group[order], label[order], prediction[order], count), [str(n) for n in names]
+def _measure(
+    name: str,
+    value: float,
+    interval: tuple[float, float],
+    by_chance: float | None,
+    group: str | None = None,
+    candidates: int | None = None,
+) -> Measure:
+    fair, meaning = _MEANINGS[name]
+    return Measure(name, value, interval, fair, by_chance, group, candidates, meaning)
+
+
+def _is_binomial(rate: Rate) -> bool:
+    return bool((rate.n == np.round(rate.n)).all())
+
+
+def _by_chance(rate: Rate, draws: int, rng: np.random.Generator) -> dict[str, float]:
+    """The mean extremes of groups of these sizes that all have the pooled share."""
+    if not draws:
+        return {}
+    pool = float(rate.value @ rate.n / rate.n.sum())
+    drawn = rng.binomial(rate.n.astype(int), pool, (draws, len(rate.n))) / rate.n
+    lowest, highest = drawn.min(1), drawn.max(1)
+    ratio = np.divide(lowest, highest, out=np.ones_like(lowest), where=highest > 0)
+    return {
+        "worst": float(lowest.mean()),
+        "gap": float((highest - lowest).mean()),
+        "ratio": float(ratio.mean()),
+    }
+
+
+def group_rates(rows: "pd.DataFrame", group: Codes, groups: int) -> dict[str, Rate]:
+    """Accuracy of every group, and with labels and predictions its true- and false-positive rates.
+
+    ``group`` is each row's group as a number below ``groups``.
+    """
+    sizes = np.bincount(group, minlength=groups).astype(float)
+    if "label" not in rows:
+        right = np.bincount(group, rows["correct"].to_numpy(float), groups)
+        return {"accuracy": Rate(right / sizes, sizes)}
+    classes = sorted({*rows["label"].unique(), *rows["prediction"].unique()}, key=_numbers_first)
+    place = {name: code for code, name in enumerate(classes)}
+    label = rows["label"].map(place).to_numpy(np.int64)
+    prediction = rows["prediction"].map(place).to_numpy(np.int64)
+    right = (label == prediction).astype(float)
+    rates = {"accuracy": Rate(np.bincount(group, right, groups) / sizes, sizes)}
+    count = len(classes)
+    if count < 2:
+        return rates
+    # Of two classes the second is "positive"; of more, each in turn, averaged.
+    positive = slice(1, 2) if count == 2 else slice(0, count)
+
+    def by_class(codes: Codes, weights: Array | None = None) -> Array:
+        found = np.bincount(group * count + codes, weights, groups * count)
+        counted: Array = found.reshape(groups, count)[:, positive].astype(float)
+        return counted
+
+    positives = by_class(label)
+    rates["tpr"] = _mean_rate(by_class(label, right), positives)
+    rates["fpr"] = _mean_rate(by_class(prediction, 1 - right), sizes[:, None] - positives)
+    return rates
+
+
+def _mean_rate(part: Array, whole: Array) -> Rate:
+    """The mean over classes of part / whole, ``(groups, classes)`` each, and the images behind it.
+
+    Of one class these are its images. The mean of several rates p_c has the variance
+    sum(p_c (1 - p_c) / n_c) / C^2, which so many images of one rate have; where the rates are all 0
+    or 1 they are taken as alike, which no estimate of the variance can do better.
+    """
+    there = whole > 0
+    classes = there.sum(1)
+    counts = np.where(there, whole, 1.0)
+    rate = np.where(there, part / counts, 0.0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        mean = np.where(classes > 0, rate.sum(1) / classes, np.nan)
+        variance = np.where(there, rate * (1 - rate) / counts, 0.0).sum(1) / classes**2
+        alike = classes**2 / np.where(there, 1 / counts, 0.0).sum(1)
+        images = np.where(variance > 0, np.minimum(mean * (1 - mean) / variance, alike), alike)
+    if whole.shape[1] == 1:
+        images = whole[:, 0]
+    return Rate(mean, np.where(classes > 0, images, 0.0))
 
 
 def _numbers_first(name: str) -> tuple[int, float, str]:
@@ -119,95 +205,3 @@ def _numbers_first(name: str) -> tuple[int, float, str]:
         return (0, float(name), name)
     except ValueError:
         return (1, 0.0, name)
-
-
-def _point(outcomes: _Outcomes, names: list[str]) -> tuple[dict[str, float], str]:
-    """The values on the data themselves, by fairlearn, and the worst group's name."""
-    from fairlearn.metrics import MetricFrame  # type: ignore[import-untyped]  # it ships no types
-
-    metrics: dict[str, Callable[[Any, Any], float]] = {"accuracy": _accuracy}
-    if outcomes.classes > 1:
-        metrics["tpr"] = lambda label, prediction: _one_group(outcomes, label, prediction, "tpr")
-        metrics["fpr"] = lambda label, prediction: _one_group(outcomes, label, prediction, "fpr")
-    frame = MetricFrame(
-        metrics=metrics,
-        y_true=outcomes.label,
-        y_pred=outcomes.prediction,
-        sensitive_features=np.asarray(names, object)[outcomes.group],
-    )
-    lowest, gap, ratio = frame.group_min(), frame.difference(), frame.ratio()
-    values = {
-        "worst_group_accuracy": float(lowest["accuracy"]),
-        "accuracy_gap": float(gap["accuracy"]),
-        "accuracy_ratio": float(ratio["accuracy"]),
-    }
-    if outcomes.classes > 1:
-        values["true_positive_rate_gap"] = float(gap["tpr"])
-        values["false_positive_rate_gap"] = float(gap["fpr"])
-        values["equalized_odds_difference"] = float(max(gap["tpr"], gap["fpr"]))
-    return values, str(frame.by_group["accuracy"].idxmin())
-
-
-def _counted(outcomes: _Outcomes, names: list[str]) -> tuple[dict[str, float], str]:
-    """What :func:`_point` gives, without fairlearn."""
-    rates = _rates(outcomes, np.arange(len(outcomes.label)))
-    return _combined(rates), names[int(rates["accuracy"].argmin())]
-
-
-def _accuracy(label: Any, prediction: Any) -> float:
-    return float(np.mean(np.asarray(label) == np.asarray(prediction)))
-
-
-def _one_group(outcomes: _Outcomes, label: Any, prediction: Any, rate: str) -> float:
-    rows = _Outcomes(
-        np.zeros(len(label), np.int64), np.asarray(label), np.asarray(prediction), outcomes.classes
-    )
-    return float(_rates(rows, np.arange(len(rows.label)))[rate][0])
-
-
-def _rates(outcomes: _Outcomes, taken: Codes) -> dict[str, Array]:
-    """Accuracy and, with classes, both rates of every group, ``(groups,)`` each, on rows taken."""
-    group, label = outcomes.group[taken], outcomes.label[taken]
-    prediction = outcomes.prediction[taken]
-    groups = int(outcomes.group[-1]) + 1
-    right = (label == prediction).astype(float)
-    sizes = np.bincount(group, minlength=groups)
-    rates: dict[str, Array] = {"accuracy": np.bincount(group, right, groups) / sizes}
-    if outcomes.classes < 2:
-        return rates
-    shape = (groups, outcomes.classes)
-    cells = groups * outcomes.classes
-
-    def count(codes: Codes, weights: Array | None = None) -> Array:
-        found = np.bincount(group * outcomes.classes + codes, weights, cells)
-        counted: Array = found.reshape(shape)[:, outcomes.classes_counted].astype(float)
-        return counted
-
-    positives = count(label)
-    negatives = sizes[:, None] - positives
-    rates["tpr"] = _mean_ratio(count(label, right), positives)
-    rates["fpr"] = _mean_ratio(count(prediction, 1 - right), negatives)
-    return rates
-
-
-def _mean_ratio(part: Array, whole: Array) -> Array:
-    """The mean over the columns where ``whole`` is not 0; NaN where it is 0 in all."""
-    there = whole > 0
-    ratio = np.divide(part, whole, out=np.zeros_like(part), where=there)
-    columns = there.sum(axis=1)
-    mean: Array = np.where(columns > 0, ratio.sum(axis=1) / np.maximum(columns, 1), np.nan)
-    return mean
-
-
-def _combined(rates: dict[str, Array]) -> dict[str, float]:
-    accuracy = rates["accuracy"]
-    values = {
-        "worst_group_accuracy": float(accuracy.min()),
-        "accuracy_gap": float(np.ptp(accuracy)),
-        "accuracy_ratio": float(accuracy.min() / accuracy.max()) if accuracy.max() else np.nan,
-    }
-    if "tpr" in rates:
-        gaps = [float(np.nanmax(r) - np.nanmin(r)) for r in (rates["tpr"], rates["fpr"])]
-        values["true_positive_rate_gap"], values["false_positive_rate_gap"] = gaps
-        values["equalized_odds_difference"] = max(gaps)
-    return values

@@ -1,6 +1,6 @@
 """The audit as one self-contained HTML page, with its figures as PNG files beside it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,12 @@ from percert.fairness.report_tables import (
     LISTED,
     comparison_table,
     covariances_section,
+    differences_table,
     lines_table,
     measures_section,
     slopes_table,
 )
-from percert.fairness.result import TestResult
+from percert.fairness.result import LEVEL, TestResult
 from percert.reports.page import Block, Paragraph, Section, Table, kept_figure, write_page
 from percert.reports.plots import boxes, scatter_with_line, share_bars
 from percert.reports.report_how import how_made
@@ -53,22 +54,29 @@ def report_sections(audit: GroupAudit, folder: Path | None = None) -> list[Secti
 
 
 def lead(audit: GroupAudit) -> str:
-    """The audit's answer in one sentence."""
-    members = audit.sets[0]
-    attribute = str(audit.table.attributes.columns[0])
-    lines = audit.headline(members, attribute)
-    rejected = sum(line.p_holm < 0.05 for line in lines)
-    groups = len(audit.table.n)
-    if len(lines) == 1:
-        verdict = "is" if rejected else "is not shown to be"
-        return (
-            f"Over {groups} groups, the accuracy of {lines[0].model} {verdict} associated with "
-            f"{attribute}: slope {lines[0].line.slope:+.4g}, p {_p(lines[0].p_holm)}."
-        )
-    return (
-        f"Over {groups} groups, accuracy is associated with {attribute} for {rejected} of "
-        f"{len(lines)} models of {members} (level 0.05)."
-    )
+    """The audit's answer in a sentence for each attribute, and for each two sets."""
+    members, groups = audit.sets[0], len(audit.table.n)
+    said = []
+    for attribute in map(str, audit.table.attributes.columns):
+        lines = audit.headline(members, attribute)
+        rejected = sum(line.line.test.significant for line in lines)
+        if len(lines) == 1:
+            verdict = "is" if rejected else "is not shown to be"
+            said.append(
+                f"Over {groups} groups, the accuracy of {lines[0].model} {verdict} associated with "
+                f"{attribute}: slope {lines[0].line.slope:+.4g}, p {_p(lines[0].p_holm)}"
+                + (" by Holm's method." if audit.table.attributes.shape[1] > 1 else ".")
+            )
+        else:
+            said.append(
+                f"Over {groups} groups, accuracy is associated with {attribute} for {rejected} of "
+                f"{len(lines)} models of {members} (level {LEVEL:g})."
+            )
+    said += [
+        f"Between {audit.sets[0]} and {audit.sets[1]}, {attribute}: {found.deciding.may}"
+        for attribute, found in audit.comparisons.items()
+    ]
+    return " ".join(said)
 
 
 def _p(value: float) -> str:
@@ -77,6 +85,7 @@ def _p(value: float) -> str:
 
 def _result(audit: GroupAudit, attribute: str, folder: Path | None) -> Section:
     blocks: list[Block] = []
+    names = file_names([str(name) for name in audit.table.attributes.columns])
     shown = (
         audit.sets[-1]
         if len(audit.sets) > 1 and _is_single(audit, audit.sets[-1])
@@ -90,14 +99,6 @@ def _result(audit: GroupAudit, attribute: str, folder: Path | None) -> Section:
             Paragraph(f"The test and the figure are those of {entry.model}, one of several models.")
         )
     blocks += sentences(test)
-    if len(audit.table.attributes.columns) > 1:
-        blocks.append(
-            Paragraph(
-                f"Adjusted for {audit.table.attributes.shape[1]} attributes by Holm's method: "
-                f"p = {entry.p_holm:.4g}. {audit.notes[0]}",
-                "note",
-            )
-        )
     coloured = ", its colour the number of images" if audit.table.n.nunique() > 1 else ""
     png = scatter_with_line(
         audit.table.attributes[attribute].to_numpy(float),
@@ -112,7 +113,7 @@ def _result(audit: GroupAudit, attribute: str, folder: Path | None) -> Section:
     blocks.append(
         kept_figure(
             folder,
-            f"accuracy-by-{_file_name(attribute)}.png",
+            f"accuracy-by-{names[attribute]}.png",
             png,
             f"Accuracy of {entry.model} by {attribute}: one dot a group{coloured}; the line is "
             "generalised least squares with the covariance "
@@ -126,10 +127,7 @@ def _result(audit: GroupAudit, attribute: str, folder: Path | None) -> Section:
     if len(models) <= LISTED:
         blocks.append(lines_table(lines, audit.settings.confidence))
     blocks.append(slopes_table(audit, attribute))
-    blocks += [
-        Paragraph(note, "note")
-        for note in audit.notes[1 if len(audit.table.attributes.columns) > 1 else 0 :]
-    ]
+    blocks += [Paragraph(note, "note") for note in audit.notes]
     return Section(f"Does accuracy depend on {attribute}?", tuple(blocks))
 
 
@@ -144,7 +142,13 @@ def sentences(test: TestResult) -> list[Block]:
     return [
         Paragraph(f"Null hypothesis: {test.null}"),
         Paragraph(
-            f"{numbers}, p = {test.p_value:.4g}. Effect ({test.effect_name}): "
+            f"{numbers}, p = {test.p_value:.4g}"
+            + (
+                ""
+                if test.p_adjusted == test.p_value
+                else f" alone, {test.p_adjusted:.4g} adjusted: that decides"
+            )
+            + f". Effect ({test.effect_name}): "
             f"{test.effect:.4g}" + _interval_text(test.interval) + "."
         ),
         Paragraph(f"What may be concluded: {test.may}", "note"),
@@ -166,6 +170,7 @@ def _influential(audit: GroupAudit, entry: ModelLine) -> list[str]:
 
 def _sets(audit: GroupAudit, folder: Path | None) -> Section:
     blocks: list[Block] = []
+    names = file_names(list(audit.comparisons))
     for attribute, comparison in audit.comparisons.items():
         samples = {
             members: np.array([line.line.slope for line in audit.headline(members, attribute)])
@@ -179,7 +184,7 @@ def _sets(audit: GroupAudit, folder: Path | None) -> Section:
         blocks.append(
             kept_figure(
                 folder,
-                f"slopes-on-{_file_name(attribute)}.png",
+                f"slopes-on-{names[attribute]}.png",
                 png,
                 f"Slopes of all models on {attribute}, one dot a model: median, quartiles, and "
                 "whiskers to 1.5 times their distance."
@@ -191,8 +196,7 @@ def _sets(audit: GroupAudit, folder: Path | None) -> Section:
             )
         )
         blocks.append(comparison_table(comparison))
-        primary = comparison.paired or comparison.welch
-        blocks += sentences(primary)
+        blocks += sentences(comparison.deciding)
         power = comparison.power
         blocks.append(
             Paragraph(
@@ -214,6 +218,13 @@ def _groups(audit: GroupAudit, folder: Path | None) -> Section:
     cooks = dict(zip(table.n.index, entry.line.cooks, strict=True))
     models = [m.model for m in audit.headline(audit.sets[0], first)]
     mean = table.accuracy[models].mean(axis=1)
+    first_model = audit.estimates[entry.model]
+    ranges = {
+        group: (f"{low:.4f} to {high:.4f}", f"{nearer:.4f}")
+        for group, low, high, nearer in zip(
+            table.n.index, first_model.lower, first_model.upper, first_model.shrunken, strict=True
+        )
+    }
     counts = {str(group): float(n) for group, n in table.n.items()}
     counts |= {left.group: float(left.n) for left in audit.table.left_out}
     ordered = sorted(table.n.index, key=lambda group: float(table.attributes[first][group]))
@@ -234,6 +245,9 @@ def _groups(audit: GroupAudit, folder: Path | None) -> Section:
                     "accuracy" if len(models) == 1 else f"mean accuracy, {len(models)} models",
                     "right",
                 ),
+                *([(f"accuracy of {entry.model}", "right")] if len(models) > 1 else []),
+                (f"{audit.settings.confidence:.0%} interval", "right"),
+                ("shrunken", "right"),
                 *((str(name), "right") for name in table.attributes.columns),
                 ("Cook's distance", "right"),
             ),
@@ -242,16 +256,20 @@ def _groups(audit: GroupAudit, folder: Path | None) -> Section:
                     str(group),
                     f"{int(table.n[group]):,}",
                     f"{mean[group]:.4f}",
+                    *([f"{table.accuracy[entry.model][group]:.4f}"] if len(models) > 1 else []),
+                    *ranges[group],
                     *(f"{float(table.attributes[a][group]):.4g}" for a in table.attributes.columns),
                     f"{cooks[group]:.3f}"
                     + (" *" if cooks[group] > INFLUENTIAL / len(cooks) else ""),
                 )
                 for group in ordered
             ),
-            f"By {first}. * marks groups whose Cook's distance (of {entry.model}, first "
+            f"By {first}. Intervals (Wilson's) and estimates shrunken towards the mean are of "
+            f"{entry.model}. * marks groups whose Cook's distance (of {entry.model}, first "
             "covariance) exceeds 4 / groups: look whether the result hangs on them.",
         ),
     ]
+    blocks.append(differences_table(audit))
     if table.left_out:
         blocks.append(
             Table(
@@ -263,8 +281,21 @@ def _groups(audit: GroupAudit, folder: Path | None) -> Section:
     return Section("The groups", tuple(blocks))
 
 
-def _file_name(name: str) -> str:
-    return "".join(c if c.isalnum() else "-" for c in name.lower())[:60]
+def file_names(attributes: Sequence[str]) -> dict[str, str]:
+    """A file name for each attribute, each its own: ``log gdp`` and ``log-gdp`` read alike.
+
+    >>> file_names(["log gdp", "log-gdp"])
+    {'log gdp': 'log-gdp', 'log-gdp': 'log-gdp-2'}
+    """
+    names: dict[str, str] = {}
+    for attribute in attributes:
+        plain = "".join(c if c.isalnum() else "-" for c in attribute.lower())[:60]
+        name, place = plain, 1
+        while name in names.values():
+            place += 1
+            name = f"{plain}-{place}"
+        names[attribute] = name
+    return names
 
 
 def group_rows(audit: GroupAudit) -> list[dict[str, Any]]:

@@ -19,9 +19,10 @@ def lines_table(lines: Sequence[ModelLine], confidence: float) -> Table:
             ("covariance", "left"),
             ("slope", "right"),
             (f"{confidence:.0%} interval", "right"),
+            ("slope a standard deviation", "right"),
             ("F", "right"),
             ("df", "right"),
-            ("p", "right"),
+            ("p alone", "right"),
             ("p, Holm", "right"),
             ("R²", "right"),
             ("τ", "right"),
@@ -30,9 +31,10 @@ def lines_table(lines: Sequence[ModelLine], confidence: float) -> Table:
             (
                 entry.model,
                 entry.line.covariance,
-                f"{entry.line.slope:+.4f}",
-                f"{entry.line.interval[0]:+.4f} to {entry.line.interval[1]:+.4f}",
-                f"{entry.line.test.statistic:.3f}",
+                f"{entry.line.slope:+.4g}",
+                f"{entry.line.interval[0]:+.4g} to {entry.line.interval[1]:+.4g}",
+                f"{entry.line.per_sd:+.4g}",
+                f"{entry.line.test.statistic:.4g}",
                 ", ".join(f"{value:g}" for value in entry.line.test.df),
                 f"{entry.line.test.p_value:.4g}",
                 f"{entry.p_holm:.4g}",
@@ -58,18 +60,18 @@ def slopes_table(audit: GroupAudit, attribute: str) -> Table:
             ("min", "right"),
             ("median", "right"),
             ("max", "right"),
-            ("p < 0.05", "right"),
+            ("p, Holm < 0.05", "right"),
         ),
         tuple(
             (
                 row["set"],
                 row["covariance"],
                 str(row["models"]),
-                f"{row['mean']:+.4f}",
-                "" if row["sd"] is None else f"{row['sd']:.4f}",
-                f"{row['min']:+.4f}",
-                f"{row['quartiles'][1]:+.4f}",
-                f"{row['max']:+.4f}",
+                f"{row['mean']:+.4g}",
+                "" if row["sd"] is None else f"{row['sd']:.4g}",
+                f"{row['min']:+.4g}",
+                f"{row['quartiles'][1]:+.4g}",
+                f"{row['max']:+.4g}",
                 f"{row['significant']:.0%}",
             )
             for row in slope_summaries(audit)
@@ -87,7 +89,8 @@ def comparison_table(comparison: SlopeComparison) -> Table:
             ("test", "left"),
             ("statistic", "right"),
             ("df", "right"),
-            ("p", "right"),
+            ("p alone", "right"),
+            ("p that decides", "right"),
             ("effect", "right"),
             ("interval of the difference", "right"),
         ),
@@ -97,24 +100,25 @@ def comparison_table(comparison: SlopeComparison) -> Table:
                 f"{test.statistic:.4g}",
                 ", ".join(f"{value:.4g}" for value in test.df),
                 f"{test.p_value:.4g}",
-                f"{test.effect:.3f}",
+                f"{test.p_adjusted:.4g}" if test is comparison.deciding else "",
+                f"{test.effect:.4g}",
                 ""
                 if test.interval is None
-                else f"{test.interval[0]:+.4f} to {test.interval[1]:+.4f}",
+                else f"{test.interval[0]:+.4g} to {test.interval[1]:+.4g}",
             )
             for test in tests
             if test is not None
         ),
-        f"Means {comparison.mean[0]:+.4f} ({comparison.name}, sd {comparison.sd[0]:.4f}, "
-        f"{comparison.models[0]} models) and {comparison.mean[1]:+.4f} ({comparison.other}, sd "
-        f"{comparison.sd[1]:.4f}, {comparison.models[1]} models). Positive statistics: the slopes "
+        f"Means {comparison.mean[0]:+.4g} ({comparison.name}, sd {comparison.sd[0]:.4g}, "
+        f"{comparison.models[0]} models) and {comparison.mean[1]:+.4g} ({comparison.other}, sd "
+        f"{comparison.sd[1]:.4g}, {comparison.models[1]} models). Positive statistics: the slopes "
         f"of {comparison.name} are the smaller ones. Effects are Cohen's d, for the permutation "
         "test the difference itself.",
     )
 
 
 def measures_section(audit: GroupAudit) -> Section:
-    """fairlearn's measures, and how not to read them."""
+    """The measures of the extreme groups, with intervals of the true ones."""
     rows: list[tuple[str, ...]] = []
     for model, found in list(audit.measures.items())[:LISTED]:
         rows += [
@@ -122,11 +126,14 @@ def measures_section(audit: GroupAudit) -> Section:
                 model,
                 measure.name.replace("_", " ") + (f" ({measure.group})" if measure.group else ""),
                 f"{measure.value:.4f}",
-                ""
-                if measure.interval is None
-                else f"{measure.interval[0]:.4f} to {measure.interval[1]:.4f}",
-                "" if measure.fair is None else f"{measure.fair:g}",
-                measure.meaning,
+                f"{measure.interval[0]:.4f} to {measure.interval[1]:.4f}",
+                "" if measure.by_chance is None else f"{measure.by_chance:.4f}",
+                measure.meaning
+                + (
+                    f"; {measure.candidates} groups may be the one"
+                    if measure.candidates and measure.candidates > 1
+                    else ""
+                ),
             )
             for measure in found
         ]
@@ -136,34 +143,85 @@ def measures_section(audit: GroupAudit) -> Section:
             ("model", "left"),
             ("measure", "left"),
             ("value", "right"),
-            (f"{audit.settings.confidence:.0%} bootstrap interval", "right"),
-            ("if all were alike", "right"),
+            (f"{audit.settings.confidence:.0%} interval", "right"),
+            ("by chance, if all were alike", "right"),
             ("what it is", "left"),
         ),
         tuple(rows),
-        "By fairlearn's MetricFrame."
+        "Values as fairlearn's MetricFrame has them. Intervals hold the true value whichever group "
+        "attains it: exact ones of all groups at once."
         + (f" {more} more models are not listed." if more > 0 else ""),
     )
     caution = Paragraph(
         "These measures look at the extreme groups only. Of many small groups the best and the "
-        "worst lie far apart by chance alone, so that gaps are above 0 even where nothing differs; "
-        "drawing again widens them further, so that an interval may lie above the value itself. "
-        "Compare models by these measures, not a model with 0.",
+        "worst lie far apart by the luck of the draw alone: compare the value with the column "
+        "beside its interval, not with 0.",
         "note",
     )
     return Section("The usual group measures", (table, caution))
 
 
+def differences_table(audit: GroupAudit) -> Table:
+    """Do the groups of each model differ at all?"""
+    return Table(
+        (
+            ("model", "left"),
+            ("chi-square", "right"),
+            ("df", "right"),
+            ("p", "right"),
+            ("spread of true accuracies", "right"),
+        ),
+        tuple(
+            (
+                model,
+                f"{found.heterogeneity.statistic:.4g}",
+                str(found.heterogeneity.df),
+                f"{found.heterogeneity.p_value:.4g}"
+                + (" (simulated)" if found.heterogeneity.by_simulation else ""),
+                f"{found.spread:.4f}",
+            )
+            for model, found in list(audit.estimates.items())[:LISTED]
+            if found.heterogeneity is not None
+        ),
+        "Whether the groups differ at all, whatever their attribute: Pearson's chi-square of right "
+        "and wrong by group (Cochran's Q with the pooled variance). The spread is the estimated "
+        "standard deviation of the true accuracies.",
+    )
+
+
+def levels_table(audit: GroupAudit, attribute: str) -> Table:
+    """How often each test cries wolf on these groups."""
+    found = audit.levels[attribute]
+    return Table(
+        (
+            ("covariance", "left"),
+            ("false alarms, groups alike", "right"),
+            ("false alarms, groups differing", "right"),
+        ),
+        tuple(
+            (level.covariance, f"{level.alike:.1%}", f"{level.differing:.1%}") for level in found
+        ),
+        f"Of {found[0].draws:,} draws of groups with these sizes and this {attribute}, in which "
+        "accuracy does not depend on it, the share in which the test rejects at 0.05: it should "
+        "be 5 %. Alike: all groups have one true accuracy. Differing: their log odds have the "
+        f"standard deviation {found[0].spread:.3g} that was estimated here."
+        if found
+        else "",
+    )
+
+
 def covariances_section(audit: GroupAudit) -> Section:
-    """The covariances shown, what each assumes, and how it errs."""
+    """The covariances shown, what each assumes, and how often it errs on these groups."""
     table = Table(
-        (("covariance", "left"), ("formula", "left"), ("assumes that", "left"), ("else", "left")),
+        (("covariance", "left"), ("formula", "left"), ("assumes that", "left"), ("but", "left")),
         tuple(
             (name, entry.formula, entry.assumes, entry.caution)
             for name, entry in COVARIANCES.items()
             if name in audit.settings.covariances
         ),
-        "False-alarm rates at the level 0.05 were measured on 2,000 simulated draws of 41 groups "
-        "without slope (docs/results/audit-simulation.json).",
+        "The first one asked for decides; the others stand beside it.",
     )
-    return Section("What the errors are assumed to be", (table,))
+    levels = tuple(
+        levels_table(audit, attribute) for attribute, found in audit.levels.items() if found
+    )
+    return Section("What the errors are assumed to be", (table, *levels))

@@ -62,8 +62,8 @@ def check_predictions(frame: "pd.DataFrame", name: str = "predictions") -> "pd.D
     """``frame`` with text ``model``, ``image`` and ``group``, and ``correct`` as 0 or 1.
 
     ``correct`` is taken from the column of that name, or from ``label`` and ``prediction``. Raises
-    ``ValueError`` for a missing column or value, a ``correct`` that is neither true nor false, and
-    an image that one model has twice.
+    ``ValueError`` for a missing column or value, a ``correct`` that is neither true nor false or
+    contradicts label and prediction, and an image that one model has twice.
 
     >>> import pandas as pd
     >>> rows = {"model": "a", "image": ["x", "y"], "group": ["FR", "NA"], "correct": [1, 0]}
@@ -93,6 +93,8 @@ def check_predictions(frame: "pd.DataFrame", name: str = "predictions") -> "pd.D
             kept[column] = _as_written(kept[column])
     if "correct" in kept:
         kept["correct"] = _truth(kept["correct"], name)
+        if "label" in kept:
+            _check_agreement(kept, name)
     else:
         kept["correct"] = (kept["label"] == kept["prediction"]).astype(int)
     twice = kept.duplicated(["model", "image"])
@@ -103,6 +105,17 @@ def check_predictions(frame: "pd.DataFrame", name: str = "predictions") -> "pd.D
             f"{row['model']!r} ({int(twice.sum())} such rows)"
         )
     return kept.reset_index(drop=True)
+
+
+def _check_agreement(kept: "pd.DataFrame", name: str) -> None:
+    wrong = (kept["label"] == kept["prediction"]).astype(int) != kept["correct"]
+    if wrong.any():
+        row = kept[wrong].iloc[0]
+        raise ValueError(
+            f"{name}: correct contradicts label and prediction in {int(wrong.sum())} of "
+            f"{len(kept)} rows; the first is image {row['image']!r} with label {row['label']}, "
+            f"prediction {row['prediction']} and correct {row['correct']}: leave out one of them"
+        )
 
 
 def _as_written(column: "pd.Series") -> "pd.Series":

@@ -11,29 +11,48 @@ def slope_null(attribute: str) -> str:
     return f"Across the groups, accuracy does not depend linearly on {attribute}: the slope is 0."
 
 
+def p_words(p_value: float, p_adjusted: float, tests: int) -> str:
+    """The p-value that decides, and where it was adjusted the one that it came from.
+
+    >>> p_words(0.02, 0.04, 2)
+    "p = 0.04 by Holm's method for 2 tests, 0.02 alone"
+    """
+    if tests < 2:
+        return f"p = {p_value:.4g}"
+    return f"p = {p_adjusted:.4g} by Holm's method for {tests} tests, {p_value:.4g} alone"
+
+
 def slope_may(
     p_value: float,
+    p_adjusted: float,
     slope: float,
     interval: tuple[float, float],
     groups: int,
     attribute: str,
     confidence: float,
+    tests: int = 1,
 ) -> str:
-    """What the F-test of one model allows to say."""
+    """What the F-test of one model allows to say; ``p_adjusted`` decides."""
     between = (
         f"between {interval[0]:+.4g} and {interval[1]:+.4g} ({confidence:.0%} confidence interval)"
     )
-    if p_value < LEVEL:
+    p_said = p_words(p_value, p_adjusted, tests)
+    if p_adjusted < LEVEL:
         sign = "higher" if slope > 0 else "lower"
         return (
-            f"Rejected at the level {LEVEL:g} (p = {p_value:.4g}): over these {groups} groups, "
+            f"Rejected at the level {LEVEL:g} ({p_said}): over these {groups} groups, "
             f"accuracy is associated with {attribute}. It is {sign} where {attribute} is higher: "
             f"{slope:+.4g} for each unit, {between}."
         )
+    alone = (
+        " Alone it would count as found; beside the other tests it does not."
+        if p_value < LEVEL
+        else ""
+    )
     return (
-        f"Not rejected at the level {LEVEL:g} (p = {p_value:.4g}): these {groups} groups do not "
-        f"show that accuracy depends on {attribute}. They do not show that it does not, either: "
-        f"slopes {between} are compatible with them."
+        f"Not rejected at the level {LEVEL:g} ({p_said}): these {groups} groups do not "
+        f"show that accuracy depends on {attribute}.{alone} They do not show that it does not, "
+        f"either: slopes {between} are compatible with them."
     )
 
 
@@ -71,11 +90,24 @@ def models_note(models: int) -> str:
     )
 
 
-def measures_note(models: int) -> str:
-    """What is said where there are too many models to draw intervals for the usual measures."""
+def skipped_note(attribute: str, why: str) -> str:
+    """What is said of a covariance that these groups do not allow."""
+    return f"{attribute}: {why}."
+
+
+def pairs_note(pairs: str, paired: bool, ours: int, theirs: int) -> str:
+    """What is said of how the models of two sets were paired."""
+    if not paired:
+        return (
+            f"The {ours} and {theirs} models are not paired, so Welch's test decides."
+            if pairs == "none"
+            else f"The {ours} and {theirs} models cannot be paired by {pairs}, so Welch's test "
+            "decides."
+        )
+    by = "of the same name" if pairs == "name" else "in the same place of both files"
     return (
-        f"Bootstrap intervals of the usual measures are drawn for up to {models} models; audit one "
-        "alone for its own."
+        f"Models {by} are taken as a pair, {ours} of them, and the paired test decides. That is "
+        "right where the two share a seed or a start; otherwise ask for no pairs."
     )
 
 
@@ -86,20 +118,55 @@ def comparison_null(name: str, other: str, magnitude: bool) -> str:
 
 
 def comparison_may(
-    p_value: float, name: str, other: str, difference: float, magnitude: bool
+    p_value: float,
+    p_adjusted: float,
+    name: str,
+    other: str,
+    difference: float,
+    interval: tuple[float, float] | None,
+    magnitude: bool,
+    confidence: float,
+    tests: int = 1,
 ) -> str:
-    """What a test between two sets allows to say."""
+    """What a one-sided test between two sets allows to say: smaller, the opposite, or neither.
+
+    ``difference`` and ``interval`` are the mean of ``other`` less that of ``name``. Where the
+    interval lies wholly below 0 the sets do show something, though not what was asked.
+    """
     what = "slopes' size" if magnitude else "slope"
-    if p_value < LEVEL:
+    p_said = p_words(p_value, p_adjusted, tests)
+    if p_adjusted < LEVEL:
         return (
-            f"Rejected at the level {LEVEL:g} (p = {p_value:.4g}): trained again in the same way, "
+            f"Rejected at the level {LEVEL:g} ({p_said}): trained again in the same way, "
             f"on the same data, the mean {what} of {name} would be smaller than that of {other}; "
-            f"here by {difference:.4g}."
+            f"here by {difference:.4g}{_reach(interval, confidence)}."
         )
+    head = (
+        f"Not rejected at the level {LEVEL:g} ({p_said}): these models do not show that "
+        f"the mean {what} of {name} is smaller than that of {other}"
+    )
+    if interval is not None and interval[1] < 0:
+        turned = (-interval[1], -interval[0])
+        return (
+            f"{head}. They show the opposite: it is larger, here by {-difference:.4g}"
+            f"{_reach(turned, confidence)}."
+        )
+    compatible = (
+        ""
+        if interval is None
+        else f" ({confidence:.0%} confidence interval: {interval[0]:+.4g} to {interval[1]:+.4g})"
+    )
     return (
-        f"Not rejected at the level {LEVEL:g} (p = {p_value:.4g}): these models do not show that "
-        f"the mean {what} of {name} is smaller than that of {other} (here by {difference:.4g}). "
-        "They do not show that it is not, either."
+        f"{head} (here by {difference:.4g}), nor that it is not: both are compatible with "
+        f"them{compatible}."
+    )
+
+
+def _reach(interval: tuple[float, float] | None, confidence: float) -> str:
+    if interval is None:
+        return ""
+    return (
+        f", between {interval[0]:.4g} and {interval[1]:.4g} ({confidence:.0%} confidence interval)"
     )
 
 

@@ -14,7 +14,19 @@ from typing import Any
 import percert
 
 #: Packages whose versions say how numbers came about, where they are installed.
-PACKAGES = ("torch", "numpy", "pillow", "torchvision", "timm", "piq", "pyarrow", "ray")
+PACKAGES = (
+    "torch",
+    "numpy",
+    "pillow",
+    "torchvision",
+    "timm",
+    "piq",
+    "pyarrow",
+    "ray",
+    "pandas",
+    "scipy",
+    "statsmodels",
+)
 
 
 def write_run(

@@ -46,7 +46,12 @@ def figure_8(setting: Setting) -> Findings:
     audit = audit_groups(
         check_predictions(frame.astype({"correct": int})),
         attribute,
-        settings=AuditSettings(smallest=smallest, draws=0, seed=setting.seed),
+        settings=AuditSettings(
+            smallest=smallest,
+            covariances=("paper", "binomial", "between", "robust"),
+            draws=0,
+            seed=setting.seed,
+        ),
     )
     (first, *_) = audit.lines
     others = {entry.line.covariance: entry.line for entry in audit.lines}
