@@ -104,8 +104,6 @@ def test_bad_tables_are_one_line(tables, percert, tmp_path):
     cases = {"twice.csv": "duplicate images: 'AA0'", "absent.csv": "absent.csv"}
     frame.assign(correct="").to_csv(tmp_path / "empty.csv", index=False)
     cases["empty.csv"] = "have no correct"
-    frame[frame["group"] < "CC"].to_csv(tmp_path / "two.csv", index=False)
-    cases["two.csv"] = "at least 3"
     frame.assign(group=frame["group"] + "x").to_csv(tmp_path / "other.csv", index=False)
     cases["other.csv"] = "have no attribute"
     for name, said in cases.items():
@@ -115,10 +113,19 @@ def test_bad_tables_are_one_line(tables, percert, tmp_path):
         assert said in line
 
 
+def test_neither_attributes_nor_three_groups_are_needed(tables, percert, tmp_path):
+    frame = predictions(0.09)
+    frame[frame["group"] < "CC"].to_csv(tmp_path / "two.csv", index=False)
+    said = " ".join(percert("audit", "groups", tmp_path / "two.csv").stdout.split())
+    assert "BB less AA is" in said
+    said = " ".join(percert("audit", "groups", tables / "one.csv").stdout.split())
+    assert "The groups of one differ in accuracy: chi-square" in said
+
+
 def test_either_predictions_or_models(tables, percert):
     for words in (
         ["--attributes", tables / "attributes.csv"],
-        [tables / "one.csv"],
+        [tables / "one.csv", "--attribute", "log_gdp"],
         [tables / "one.csv", "--attributes", tables / "attributes.csv", "--model", "x"],
         ["--attributes", tables / "attributes.csv", "--model", "x"],
     ):

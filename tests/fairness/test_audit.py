@@ -6,7 +6,9 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import chi2_contingency
 from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.proportion import confint_proportions_2indep
 
 from percert.fairness.audit import AuditSettings, audit_groups, holm
 from percert.fairness.compare import compare_slopes
@@ -261,3 +263,41 @@ def test_the_report_is_one_page_with_everything_in_it(tmp_path):
         assert said in page
     for covariance in SETTINGS.covariances:
         assert covariance in page
+
+
+def test_without_attributes_the_question_is_whether_groups_differ(tmp_path):
+    frame = predictions(2)
+    audit = audit_groups(frame, settings=SETTINGS)
+    assert (audit.attributes, audit.lines, audit.levels) == ((), (), {})
+    found = audit.to_dict()
+    assert {row["attribute"] for row in found["groups"]} == {None}
+    test = audit.estimates["m0"].heterogeneity
+    table = pd.crosstab(frame[frame["model"] == "m0"]["group"], frame["correct"])
+    assert test.p_value == pytest.approx(chi2_contingency(table, correction=False).pvalue)
+    write_report(audit, tmp_path)
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "Do the groups differ?" in page
+    assert f"The groups of m0 differ in accuracy: chi-square {test.statistic:.4g}" in page
+    assert "Cook" not in page
+    with pytest.raises(ValueError, match="sets of models are compared by their slopes"):
+        audit_groups(frame, against=frame, settings=SETTINGS)
+
+
+def test_two_groups_are_compared_with_an_interval(tmp_path):
+    frame = predictions()
+    frame = frame[frame["group"].isin(["g0", "g8"])]
+    audit = audit_groups(frame, attributes(), settings=SETTINGS)
+    assert audit.attributes == ()
+    assert any("a line through two points has no error" in note for note in audit.notes)
+    gap = audit.estimates["m0"].difference
+    right = frame.groupby("group")["correct"].sum()
+    low, high = confint_proportions_2indep(
+        right["g8"], 60, right["g0"], 60, compare="diff", method="newcomb"
+    )
+    assert (gap.first, gap.second) == ("g0", "g8")
+    assert gap.value == pytest.approx((right["g8"] - right["g0"]) / 60)
+    assert gap.interval == pytest.approx((low, high), rel=1e-9)
+    write_report(audit, tmp_path)
+    assert f"g8 less g0 is {gap.value:+.4f}" in (tmp_path / "report.html").read_text()
+    with pytest.raises(ValueError, match="at least 2 to compare, found 1"):
+        audit_groups(frame[frame["group"] == "g0"], settings=SETTINGS)

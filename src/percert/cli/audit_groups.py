@@ -40,7 +40,8 @@ def groups(
         typer.Option(
             "--attributes",
             metavar="FILE",
-            help="CSV or parquet, one row a group: [bold]group[/bold] and columns of numbers.",
+            help="CSV or parquet, one row a group: [bold]group[/bold] and columns of numbers. "
+            "Without it the question is whether the groups differ at all.",
         ),
     ] = None,
     attribute: Annotated[
@@ -157,7 +158,7 @@ def groups(
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
-    """Does accuracy depend on an attribute of the groups that images come from?
+    """Does accuracy differ among the groups that images come from, or depend on their attribute?
 
     The accuracy of each group is regressed on its attribute (generalised least squares; F-test of
     slope 0), under several assumptions on the groups' errors. Beside it stand the usual measures:
@@ -189,8 +190,10 @@ def groups(
             "give either a file of predictions, or --model, --images and --groups",
             param_hint="PREDICTIONS",
         )
-    if attributes is None:
-        raise typer.BadParameter("expected a table of the groups", param_hint="--attributes")
+    if attributes is None and attribute:
+        raise typer.BadParameter(
+            "expected a table that has it: --attributes", param_hint="--attribute"
+        )
     columns = _column_names(column or [], PREDICTION_COLUMNS)
     settings = AuditSettings(
         smallest=min_size,
@@ -206,7 +209,9 @@ def groups(
         raise typer.BadParameter(
             "--model, --images and --groups belong together", param_hint="--model"
         )
-    table = read_attributes(attributes, tuple(dict.fromkeys(attribute or ())))
+    table = None
+    if attributes is not None:
+        table = read_attributes(attributes, tuple(dict.fromkeys(attribute or ())))
     if predictions is not None:
         first, name = read_predictions(predictions, columns), predictions.stem
     else:

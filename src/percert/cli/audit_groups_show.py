@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Literal
 
 from percert.cli.output import say, show_table
+from percert.fairness.report_tables import difference_words
 
 if TYPE_CHECKING:
     from percert.fairness.audit import GroupAudit, ModelLine
@@ -17,7 +18,7 @@ _Columns = list[tuple[str, Literal["left", "right"]]]
 def show_audit(audit: "GroupAudit") -> None:
     """The groups, the lines, the comparison, and what may be concluded from them."""
     _show_groups(audit)
-    for attribute in map(str, audit.table.attributes.columns):
+    for attribute in audit.attributes:
         say("")
         say(f"Accuracy and {attribute}", style="bold")
         lines = [line for line in audit.lines if line.attribute == attribute]
@@ -78,12 +79,9 @@ def _show_groups(audit: "GroupAudit") -> None:
             row += [f"{single.shrunken[place]:.4f}"]
         rows.append(row)
     show_table(columns, rows)
-    if single and single.heterogeneity:
-        found = single.heterogeneity
-        say(
-            f"Do the groups differ at all? Chi-square {found.statistic:.4g}, df {found.df}, "
-            f"p = {found.p_value:.4g}{' (simulated)' if found.by_simulation else ''}."
-        )
+    say("")
+    for model in models[:_LISTED]:
+        say(difference_words(model, audit.estimates[model]))
     if table.left_out:
         say("")
         left = ", ".join(f"{entry.group} ({entry.n}: {entry.reason})" for entry in table.left_out)

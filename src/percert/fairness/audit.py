@@ -8,14 +8,21 @@ import numpy as np
 from percert.fairness.compare import SlopeComparison, adjust_comparison, compare_slopes
 from percert.fairness.covariance import DEFAULT
 from percert.fairness.groups import SMALLEST, GroupTable, group_table
-from percert.fairness.intervals import Heterogeneity, heterogeneity, shrunken, wilson
+from percert.fairness.intervals import Heterogeneity, heterogeneity, newcombe, shrunken, wilson
 from percert.fairness.levels import Level, simulated_levels
-from percert.fairness.line import CannotEstimate, GroupLine, adjust_line, as_row, fit_line
+from percert.fairness.line import (
+    FEWEST_GROUPS,
+    CannotEstimate,
+    GroupLine,
+    adjust_line,
+    as_row,
+    fit_line,
+)
 from percert.fairness.measures import Measure, group_measures
 from percert.fairness.pairs import Pairing, pair_models
 from percert.fairness.regression import Array
 from percert.fairness.result import LEVEL
-from percert.fairness.words import holm_note, models_note, pairs_note, skipped_note
+from percert.fairness.words import holm_note, models_note, pairs_note, skipped_note, two_groups_note
 from percert.reports.finite import finite
 
 if TYPE_CHECKING:
@@ -71,12 +78,22 @@ class ModelLine:
 
 
 @dataclass(frozen=True)
+class Difference:
+    """The accuracy of group ``second`` less that of group ``first``, with Newcombe's interval."""
+
+    first: str
+    second: str
+    value: float
+    interval: tuple[float, float]
+
+
+@dataclass(frozen=True)
 class GroupEstimates:
     """One model's groups one by one, ``(groups,)`` each, and whether they differ at all.
 
     ``lower`` and ``upper`` are Wilson's interval of each group's accuracy, ``shrunken`` the
     accuracy drawn towards the mean by how little its images know, ``spread`` the estimated standard
-    deviation of the true accuracies.
+    deviation of the true accuracies. ``difference`` is there for two groups alone.
     """
 
     lower: Array
@@ -84,19 +101,23 @@ class GroupEstimates:
     shrunken: Array
     spread: float
     heterogeneity: Heterogeneity | None
+    difference: Difference | None
 
 
 @dataclass(frozen=True)
 class GroupAudit:
-    """Everything that the audit found. ``sets`` are the names of the sets of models, in order.
+    """Everything that the audit found.
 
-    ``lines`` has every model, attribute and covariance. ``comparisons`` has one entry an attribute
-    where a second set was given. ``measures`` and ``estimates`` are by model. ``levels`` are those
-    of the tests on these groups, by attribute, at the mean accuracy of the first set.
+    ``models`` has the models of each set, in order; ``attributes`` are those that lines were fitted
+    on, none where there are none or fewer than 3 groups. ``lines`` has every model, attribute and
+    covariance. ``comparisons`` has one entry an attribute where a second set was given.
+    ``measures`` and ``estimates`` are by model. ``levels`` are those of the tests on these groups,
+    by attribute, at the mean accuracy of the first set.
     """
 
     table: GroupTable
-    sets: tuple[str, ...]
+    models: dict[str, list[str]]
+    attributes: tuple[str, ...]
     lines: tuple[ModelLine, ...]
     comparisons: dict[str, SlopeComparison]
     measures: dict[str, list[Measure]]
@@ -104,6 +125,11 @@ class GroupAudit:
     levels: dict[str, list[Level]]
     notes: tuple[str, ...]
     settings: AuditSettings = field(default_factory=AuditSettings)
+
+    @property
+    def sets(self) -> tuple[str, ...]:
+        """The names of the sets of models, in order."""
+        return tuple(self.models)
 
     def headline(self, members: str, attribute: str) -> list[ModelLine]:
         """The lines of one set and attribute under the first covariance."""
@@ -122,9 +148,8 @@ class GroupAudit:
         The group's accuracy is the mean over the models of the first set, its attribute the first.
         """
         table = self.table
-        members = [m.model for m in self.headline(self.sets[0], table.attributes.columns[0])]
-        accuracy = table.accuracy[members].mean(axis=1)
-        first = table.attributes.iloc[:, 0]
+        accuracy = table.accuracy[self.models[self.sets[0]]].mean(axis=1)
+        first = table.attributes.iloc[:, 0] if len(table.attributes.columns) else None
         answer: dict[str, Any] = finite(
             {
                 "groups": [
@@ -132,7 +157,7 @@ class GroupAudit:
                         "group": str(group),
                         "n": int(table.n[group]),
                         "accuracy": float(accuracy[group]),
-                        "attribute": float(first[group]),
+                        "attribute": None if first is None else float(first[group]),
                     }
                     for group in table.n.index
                 ],
@@ -189,6 +214,7 @@ class GroupAudit:
                     },
                     "shrunken": dict(zip(groups, found.shrunken.tolist(), strict=True)),
                     "spread": found.spread,
+                    "difference": None if found.difference is None else asdict(found.difference),
                     "heterogeneity": None
                     if found.heterogeneity is None
                     else asdict(found.heterogeneity),
@@ -205,7 +231,7 @@ class GroupAudit:
 
 def audit_groups(
     predictions: "pd.DataFrame",
-    attributes: "pd.DataFrame",
+    attributes: "pd.DataFrame | None" = None,
     *,
     against: "pd.DataFrame | None" = None,
     pretrained: "pd.DataFrame | None" = None,
@@ -216,9 +242,10 @@ def audit_groups(
 
     ``predictions``, ``against`` and ``pretrained`` are checked tables (``percert.fairness.table``)
     of one or several models each; ``attributes`` has one row a group and one column an attribute.
-    With ``against`` the slopes of both sets are compared, one-sided: are those of ``predictions``
-    smaller? ``pretrained`` is tested and drawn, not compared. Section 4 of Human Imperceptible
-    Attacks.
+    Without it, or with two groups, there is no line: the question is then whether the groups differ
+    at all, and by how much. With ``against`` the slopes of both sets are compared, one-sided: are
+    those of ``predictions`` smaller? ``pretrained`` is tested and drawn, not compared. Section 4 of
+    Human Imperceptible Attacks.
 
     Raises ``ValueError`` for whatever makes the tests meaningless; see ``group_table``,
     ``fit_line`` and ``compare_slopes``.
@@ -238,12 +265,14 @@ def audit_groups(
         everything, attributes, smallest=settings.smallest, drop_missing=settings.drop_missing
     )
     models = {name: frame["model"].drop_duplicates().tolist() for name, frame in frames}
+    _check_groups(table, attributes is None, against is not None)
+    tested = tuple(map(str, table.attributes)) if len(table.n) >= FEWEST_GROUPS else ()
     lines: list[ModelLine] = []
     skipped: dict[str, str] = {}
     for members, found in models.items():
         for model in found:
-            lines += _lines(table, members, model, settings, skipped)
-    notes = _notes(table, models)
+            lines += _lines(table, members, model, tested, settings, skipped)
+    notes = _notes(table, models, tested)
     notes += [skipped_note(name, why) for name, why in skipped.items()]
     comparisons: dict[str, SlopeComparison] = {}
     if against is not None:
@@ -256,7 +285,7 @@ def audit_groups(
             for entry in lines
             if entry.line.covariance == settings.covariances[0]
         }
-        for attribute in map(str, table.attributes):
+        for attribute in tested:
             comparisons[attribute] = compare_slopes(
                 np.array([slopes[model, attribute] for model in ours]),
                 np.array([slopes[model, attribute] for model in theirs]),
@@ -281,12 +310,13 @@ def audit_groups(
     }
     return GroupAudit(
         table,
-        labels,
+        models,
+        tested,
         tuple(lines),
         comparisons,
         measures,
         {str(model): _estimates(table, model, settings) for model in table.accuracy},
-        _levels(table, models[labels[0]], settings),
+        _levels(table, models[labels[0]], tested, settings),
         tuple(notes),
         settings,
     )
@@ -302,16 +332,35 @@ def _estimates(table: GroupTable, model: str, settings: AuditSettings) -> GroupE
         nearer,
         spread,
         heterogeneity(accuracy, n, draws=settings.draws, seed=settings.seed),
+        _difference(table, accuracy, n, settings.confidence) if len(n) == 2 else None,
     )
 
 
+def _difference(table: GroupTable, accuracy: Array, n: Array, confidence: float) -> Difference:
+    names, shares, sizes = [str(name) for name in table.n.index], accuracy.tolist(), n.tolist()
+    interval = newcombe((shares[0], shares[1]), (sizes[0], sizes[1]), confidence)
+    return Difference(names[0], names[1], shares[1] - shares[0], interval)
+
+
+def _check_groups(table: GroupTable, without: bool, against: bool) -> None:
+    groups = len(table.n)
+    if groups < 2:
+        raise ValueError(f"groups: expected at least 2 to compare, found {groups}")
+    if against and (without or groups < FEWEST_GROUPS):
+        raise ValueError(
+            "against: sets of models are compared by their slopes on an attribute, which takes "
+            f"attributes and at least {FEWEST_GROUPS} groups, found "
+            + ("no attributes" if without else f"{groups} groups")
+        )
+
+
 def _levels(
-    table: GroupTable, models: list[str], settings: AuditSettings
+    table: GroupTable, models: list[str], tested: tuple[str, ...], settings: AuditSettings
 ) -> dict[str, list[Level]]:
     if not settings.draws:
         return {}
     return {
-        str(attribute): simulated_levels(
+        attribute: simulated_levels(
             table.accuracy[models].mean(axis=1).to_numpy(float),
             table.attributes[attribute].to_numpy(float),
             table.n.to_numpy(float),
@@ -319,7 +368,7 @@ def _levels(
             draws=settings.draws,
             seed=settings.seed,
         )
-        for attribute in table.attributes
+        for attribute in tested
     }
 
 
@@ -329,7 +378,12 @@ def _of_set(name: str, frame: "pd.DataFrame") -> "pd.DataFrame":
 
 
 def _lines(
-    table: GroupTable, members: str, model: str, settings: AuditSettings, skipped: dict[str, str]
+    table: GroupTable,
+    members: str,
+    model: str,
+    attributes: tuple[str, ...],
+    settings: AuditSettings,
+    skipped: dict[str, str],
 ) -> list[ModelLine]:
     """Every attribute and covariance of one model, with Holm's correction over the attributes.
 
@@ -337,7 +391,6 @@ def _lines(
     into ``skipped`` with the reason.
     """
     found: list[ModelLine] = []
-    attributes = [str(name) for name in table.attributes]
     for covariance in settings.covariances:
         lines = {}
         for attribute in attributes:
@@ -387,7 +440,7 @@ def slope_summaries(audit: GroupAudit) -> list[dict[str, Any]]:
     """The distribution of slopes of every set, attribute and covariance."""
     summaries = []
     for members in audit.sets:
-        for attribute in audit.table.attributes:
+        for attribute in audit.attributes:
             for covariance in audit.settings.covariances:
                 lines = [
                     entry
@@ -402,7 +455,7 @@ def slope_summaries(audit: GroupAudit) -> list[dict[str, Any]]:
                 summaries.append(
                     {
                         "set": members,
-                        "attribute": str(attribute),
+                        "attribute": attribute,
                         "covariance": covariance,
                         "models": len(slopes),
                         "mean": float(slopes.mean()),
@@ -416,10 +469,12 @@ def slope_summaries(audit: GroupAudit) -> list[dict[str, Any]]:
     return summaries
 
 
-def _notes(table: GroupTable, models: dict[str, list[str]]) -> list[str]:
+def _notes(table: GroupTable, models: dict[str, list[str]], tested: tuple[str, ...]) -> list[str]:
     notes = []
-    if table.attributes.shape[1] > 1:
-        notes.append(holm_note(table.attributes.shape[1]))
+    if len(tested) > 1:
+        notes.append(holm_note(len(tested)))
+    if len(table.attributes.columns) and not tested:
+        notes.append(two_groups_note())
     most = max(len(found) for found in models.values())
     if most > 1:
         notes.append(models_note(most))

@@ -39,16 +39,17 @@ class GroupTable:
 
 def group_table(
     predictions: "pd.DataFrame",
-    attributes: "pd.DataFrame",
+    attributes: "pd.DataFrame | None" = None,
     *,
     smallest: int = SMALLEST,
     drop_missing: bool = False,
 ) -> GroupTable:
     """Accuracies by group, of checked ``predictions`` (``percert.fairness.table``).
 
-    ``drop_missing`` leaves groups without an attribute out, and lists them, rather than refuse.
-    Raises ``ValueError`` where models were not judged on the same images in the same groups, a
-    group of the size asked for has no attribute, or no group is left.
+    Without ``attributes`` the table has none. ``drop_missing`` leaves groups without an attribute
+    out, and lists them, rather than refuse. Raises ``ValueError`` where models were not judged on
+    the same images in the same groups, a group of the size asked for has no attribute, or no group
+    is left.
     """
     check_same_images(predictions)
     by_model = predictions.groupby(["group", "model"], sort=True)["correct"]
@@ -56,6 +57,8 @@ def group_table(
     order = predictions["model"].drop_duplicates().tolist()
     sizes = by_model.size().unstack("model").iloc[:, 0].astype(int)
     accuracy = by_model.mean().unstack("model")[order]
+    if attributes is None:
+        attributes = accuracy[[]]  # the groups, and no column
     known = attributes.reindex(sizes.index)
     bad = np.isinf(known).any(axis=1)
     if bad.any():

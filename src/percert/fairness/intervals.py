@@ -74,6 +74,25 @@ def clopper_pearson(share: Array, n: Array, confidence: float) -> tuple[Array, A
     return lower, upper
 
 
+def newcombe(
+    share: tuple[float, float], n: tuple[float, float], confidence: float = 0.95
+) -> tuple[float, float]:
+    """The interval of ``share[1] - share[0]`` of two independent groups.
+
+    Newcombe's hybrid score interval (1998, method 10), from both of Wilson's.
+
+    >>> low, high = newcombe((0.5, 0.7), (100.0, 100.0))
+    >>> round(low, 3), round(high, 3)
+    (0.064, 0.326)
+    """
+    lower, upper = wilson(np.array(share), np.array(n), confidence)
+    first, second = share
+    gap = second - first
+    down = np.hypot(second - lower[1], upper[0] - first)
+    up = np.hypot(upper[1] - second, first - lower[0])
+    return float(gap - down), float(gap + up)
+
+
 def extremes(share: Array, n: Array, confidence: float = 0.95) -> Extremes:
     """Intervals of the extremes of independent groups; ``share`` and ``n`` are ``(groups,)``.
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from percert.fairness.report_tables import (
     LISTED,
     comparison_table,
     covariances_section,
+    difference_words,
     differences_table,
     lines_table,
     measures_section,
@@ -21,6 +22,8 @@ from percert.fairness.result import LEVEL, TestResult
 from percert.reports.page import Block, Paragraph, Section, Table, kept_figure, write_page
 from percert.reports.plots import boxes, scatter_with_line, share_bars
 from percert.reports.report_how import how_made
+
+Column = tuple[str, Literal["left", "right"]]
 
 #: Groups with a larger Cook's distance are called influential: the usual 4 / groups.
 INFLUENTIAL = 4.0
@@ -45,11 +48,19 @@ def write_report(
 
 def report_sections(audit: GroupAudit, folder: Path | None = None) -> list[Section]:
     """The report's sections; with ``folder`` the figures are written there as well."""
-    attributes = [str(name) for name in audit.table.attributes]
-    sections = [_result(audit, attribute, folder) for attribute in attributes]
+    sections = [_result(audit, attribute, folder) for attribute in audit.attributes]
+    if not audit.attributes:
+        notes = (Paragraph(note, "note") for note in audit.notes)
+        said = (
+            Paragraph(difference_words(model, found)) for model, found in audit.estimates.items()
+        )
+        table = differences_table(audit)
+        sections.append(Section("Do the groups differ?", (*said, table, *notes)))
     if audit.comparisons:
         sections.append(_sets(audit, folder))
-    sections += [_groups(audit, folder), measures_section(audit), covariances_section(audit)]
+    sections += [_groups(audit, folder), measures_section(audit)]
+    if audit.attributes:
+        sections.append(covariances_section(audit))
     return sections
 
 
@@ -57,7 +68,9 @@ def lead(audit: GroupAudit) -> str:
     """The audit's answer in a sentence for each attribute, and for each two sets."""
     members, groups = audit.sets[0], len(audit.table.n)
     said = []
-    for attribute in map(str, audit.table.attributes.columns):
+    if not audit.attributes:
+        said = [difference_words(model, audit.estimates[model]) for model in audit.models[members]]
+    for attribute in audit.attributes:
         lines = audit.headline(members, attribute)
         rejected = sum(line.line.test.significant for line in lines)
         if len(lines) == 1:
@@ -65,7 +78,7 @@ def lead(audit: GroupAudit) -> str:
             said.append(
                 f"Over {groups} groups, the accuracy of {lines[0].model} {verdict} associated with "
                 f"{attribute}: slope {lines[0].line.slope:+.4g}, p {_p(lines[0].p_holm)}"
-                + (" by Holm's method." if audit.table.attributes.shape[1] > 1 else ".")
+                + (" by Holm's method." if len(audit.attributes) > 1 else ".")
             )
         else:
             said.append(
@@ -85,7 +98,7 @@ def _p(value: float) -> str:
 
 def _result(audit: GroupAudit, attribute: str, folder: Path | None) -> Section:
     blocks: list[Block] = []
-    names = file_names([str(name) for name in audit.table.attributes.columns])
+    names = file_names(audit.attributes)
     shown = (
         audit.sets[-1]
         if len(audit.sets) > 1 and _is_single(audit, audit.sets[-1])
@@ -93,7 +106,7 @@ def _result(audit: GroupAudit, attribute: str, folder: Path | None) -> Section:
     )
     entry = audit.headline(shown, attribute)[0]
     test = entry.line.test
-    models = [line.model for line in audit.headline(shown, attribute)]
+    models = audit.models[shown]
     if len(models) > 1:
         blocks.append(
             Paragraph(f"The test and the figure are those of {entry.model}, one of several models.")
@@ -213,12 +226,14 @@ def _sets(audit: GroupAudit, folder: Path | None) -> Section:
 
 def _groups(audit: GroupAudit, folder: Path | None) -> Section:
     table = audit.table
-    first = str(table.attributes.columns[0])
-    entry = audit.headline(audit.sets[0], first)[0]
-    cooks = dict(zip(table.n.index, entry.line.cooks, strict=True))
-    models = [m.model for m in audit.headline(audit.sets[0], first)]
+    models = audit.models[audit.sets[0]]
+    cooks: dict[str, float] = {}
+    if audit.attributes:
+        first = audit.attributes[0]
+        found = audit.headline(audit.sets[0], first)[0].line.cooks
+        cooks = dict(zip(table.n.index, found.tolist(), strict=True))
     mean = table.accuracy[models].mean(axis=1)
-    first_model = audit.estimates[entry.model]
+    first_model = audit.estimates[models[0]]
     ranges = {
         group: (f"{low:.4f} to {high:.4f}", f"{nearer:.4f}")
         for group, low, high, nearer in zip(
@@ -227,7 +242,10 @@ def _groups(audit: GroupAudit, folder: Path | None) -> Section:
     }
     counts = {str(group): float(n) for group, n in table.n.items()}
     counts |= {left.group: float(left.n) for left in audit.table.left_out}
-    ordered = sorted(table.n.index, key=lambda group: float(table.attributes[first][group]))
+    by = table.attributes[first] if audit.attributes else mean
+    ordered = sorted(table.n.index, key=lambda group: float(by[group]))
+    single: list[Column] = [(f"accuracy of {models[0]}", "right")] if len(models) > 1 else []
+    influence: list[Column] = [("Cook's distance", "right")] if cooks else []
     blocks: list[Block] = [
         kept_figure(
             folder,
@@ -245,31 +263,36 @@ def _groups(audit: GroupAudit, folder: Path | None) -> Section:
                     "accuracy" if len(models) == 1 else f"mean accuracy, {len(models)} models",
                     "right",
                 ),
-                *([(f"accuracy of {entry.model}", "right")] if len(models) > 1 else []),
+                *single,
                 (f"{audit.settings.confidence:.0%} interval", "right"),
                 ("shrunken", "right"),
                 *((str(name), "right") for name in table.attributes.columns),
-                ("Cook's distance", "right"),
+                *influence,
             ),
             tuple(
                 (
                     str(group),
                     f"{int(table.n[group]):,}",
                     f"{mean[group]:.4f}",
-                    *([f"{table.accuracy[entry.model][group]:.4f}"] if len(models) > 1 else []),
+                    *([f"{table.accuracy[models[0]][group]:.4f}"] if len(models) > 1 else []),
                     *ranges[group],
                     *(f"{float(table.attributes[a][group]):.4g}" for a in table.attributes.columns),
-                    f"{cooks[group]:.3f}"
-                    + (" *" if cooks[group] > INFLUENTIAL / len(cooks) else ""),
+                    *([_cooks_text(cooks[group], len(cooks))] if cooks else []),
                 )
                 for group in ordered
             ),
-            f"By {first}. Intervals (Wilson's) and estimates shrunken towards the mean are of "
-            f"{entry.model}. * marks groups whose Cook's distance (of {entry.model}, first "
-            "covariance) exceeds 4 / groups: look whether the result hangs on them.",
+            f"By {first if audit.attributes else 'accuracy'}. Intervals (Wilson's) and estimates "
+            f"shrunken towards the mean are of {models[0]}."
+            + (
+                f" * marks groups whose Cook's distance (of {models[0]}, first covariance) exceeds "
+                "4 / groups: look whether the result hangs on them."
+                if cooks
+                else ""
+            ),
         ),
     ]
-    blocks.append(differences_table(audit))
+    if audit.attributes:
+        blocks.append(differences_table(audit))
     if table.left_out:
         blocks.append(
             Table(
@@ -279,6 +302,10 @@ def _groups(audit: GroupAudit, folder: Path | None) -> Section:
             )
         )
     return Section("The groups", tuple(blocks))
+
+
+def _cooks_text(distance: float, groups: int) -> str:
+    return f"{distance:.3f}" + (" *" if distance > INFLUENTIAL / groups else "")
 
 
 def file_names(attributes: Sequence[str]) -> dict[str, str]:

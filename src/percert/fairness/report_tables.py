@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 
-from percert.fairness.audit import GroupAudit, ModelLine, slope_summaries
+from percert.fairness.audit import GroupAudit, GroupEstimates, ModelLine, slope_summaries
 from percert.fairness.compare import SlopeComparison
 from percert.fairness.covariance import COVARIANCES
+from percert.fairness.result import LEVEL
 from percert.reports.page import Paragraph, Section, Table
 
 #: Models of which each line is listed; of more, the distribution of slopes says it all.
@@ -186,6 +187,25 @@ def differences_table(audit: GroupAudit) -> Table:
         "Whether the groups differ at all, whatever their attribute: Pearson's chi-square of right "
         "and wrong by group (Cochran's Q with the pooled variance). The spread is the estimated "
         "standard deviation of the true accuracies.",
+    )
+
+
+def difference_words(model: str, found: GroupEstimates) -> str:
+    """Whether one model's groups differ, in a sentence."""
+    test = found.heterogeneity
+    if test is None:
+        return f"{model} is right on every image of every group, or on none."
+    sure = test.p_value < LEVEL
+    said = (
+        f"The groups of {model} {'differ' if sure else 'are not shown to differ'} in accuracy: "
+        f"chi-square {test.statistic:.4g}, df {test.df}, p = {test.p_value:.4g}"
+    )
+    if found.difference is None:
+        return f"{said}."
+    gap = found.difference
+    return (
+        f"{said}; {gap.second} less {gap.first} is {gap.value:+.4f}, between "
+        f"{gap.interval[0]:+.4f} and {gap.interval[1]:+.4f}."
     )
 
 

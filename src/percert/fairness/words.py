@@ -90,6 +90,15 @@ def models_note(models: int) -> str:
     )
 
 
+def two_groups_note() -> str:
+    """What is said where there are attributes, but two groups."""
+    return (
+        "Two groups: a line through two points has no error to test it with. Whether the groups "
+        "differ, and by how much, is tested instead; whether that goes with their attribute, two "
+        "groups cannot tell."
+    )
+
+
 def skipped_note(attribute: str, why: str) -> str:
     """What is said of a covariance that these groups do not allow."""
     return f"{attribute}: {why}."
