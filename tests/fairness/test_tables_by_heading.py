@@ -9,16 +9,26 @@ import pytest
 from tests.reports.tables import rows_by_heading, said, tables_of
 
 from percert.cli import audit_groups_show
-from percert.fairness.audit import AuditSettings, GroupAudit, ModelLine
+from percert.fairness.audit import (
+    AuditSettings,
+    Difference,
+    GroupAudit,
+    GroupEstimates,
+    ModelLine,
+)
 from percert.fairness.compare import Power, SlopeComparison
 from percert.fairness.covariance import COVARIANCES
 from percert.fairness.groups import GroupTable, LeftOut
+from percert.fairness.intervals import Heterogeneity
+from percert.fairness.levels import Level
 from percert.fairness.line import GroupLine
 from percert.fairness.measures import Measure
 from percert.fairness.report import _groups
 from percert.fairness.report_tables import (
     comparison_table,
     covariances_section,
+    difference_words,
+    differences_table,
     lines_table,
     measures_section,
     slopes_table,
@@ -31,6 +41,7 @@ FIRST, SECOND = list(COVARIANCES)[:2]
 def result(name, start, interval=(-0.25, 0.35)):
     return Result(
         name=name, statistic=start + 0.1, df=(1, start + 30), p_value=start / 100,
+        p_adjusted=start / 10,
         effect=start + 0.4, effect_name="slope", interval=interval, null="null", may="may",
         may_not="may not",
     )  # fmt: skip
@@ -38,10 +49,11 @@ def result(name, start, interval=(-0.25, 0.35)):
 
 def line(model, slope, covariance=FIRST, p_holm=0.77):
     fitted = GroupLine(
-        covariance=covariance, slope=slope, intercept=0.9, interval=(slope - 1, slope + 2),
-        r2=0.66, test=result("F", 3.0), cooks=np.array([0.125, 0.5]), between=0.0444,
+        covariance=covariance, slope=slope, per_sd=slope + 5, intercept=0.9,
+        interval=(slope - 1, slope + 2), r2=0.66,
+        test=result("F", 3.0).adjusted(p_holm, "may"), cooks=np.array([0.125, 0.5]), between=0.0444,
     )  # fmt: skip
-    return ModelLine(model, "ours", "gdp", fitted, p_holm)
+    return ModelLine(model, "ours", "gdp", fitted)
 
 
 @pytest.fixture(scope="module")
@@ -53,13 +65,27 @@ def audit():
         attributes=pd.DataFrame({"gdp": [9.5, 8.25]}, groups),
         left_out=(LeftOut("ITA", 7, "fewer than 10 images"),),
     )
-    measure = Measure("worst_group_accuracy", 0.62, (0.51, 0.73), 0.0, "FRA", "the lowest")
+    measure = Measure(
+        "worst_group_accuracy", 0.62, (0.51, 0.73), None, 0.58, "FRA", 2, "the lowest"
+    )
+    estimates = {
+        model: GroupEstimates(
+            np.array([0.11, 0.22]) + start, np.array([0.33, 0.44]) + start,
+            np.array([0.55, 0.66]) + start, 0.077 + start,
+            Heterogeneity(12.5 + start, 1, 0.03 + start, False),
+            Difference("DEU", "FRA", -0.19 + start, (-0.25 + start, -0.05 + start)),
+        )
+        for model, start in (("a", 0.0), ("b", 0.001))
+    }  # fmt: skip
     return GroupAudit(
         table=table,
-        sets=("ours",),
+        models={"ours": ["a", "b"]},
+        attributes=("gdp",),
         lines=(line("a", 0.1), line("b", 0.3, p_holm=0.01)),
         comparisons={},
         measures={"a": [measure]},
+        estimates=estimates,
+        levels={"gdp": [Level(FIRST, 0.045, 0.055, 0.31, 2000)]},
         notes=(),
         settings=AuditSettings(covariances=(FIRST,)),
     )
@@ -76,66 +102,102 @@ def comparison():
 
 
 LINE = {
-    "model": "a", "covariance": FIRST, "slope": "+0.1000", "F": "3.100", "df": "1, 33",
-    "p": "0.03", "p, Holm": "0.77",
+    "model": "a", "covariance": FIRST, "slope": "+0.1", "F": "3.1", "df": "1, 33",
+    "p alone": "0.03", "p, Holm": "0.77",
 }  # fmt: skip
 
 
 def test_lines(audit):
     first, second = said(lines_table(audit.lines, 0.95))
-    assert first == LINE | {"95% interval": "-0.9000 to +2.1000", "R²": "0.660", "τ": "0.0444"}
-    assert (second["model"], second["slope"], second["p, Holm"]) == ("b", "+0.3000", "0.01")
+    assert first == LINE | {
+        "95% interval": "-0.9 to +2.1", "slope a standard deviation": "+5.1", "R²": "0.660",
+        "τ": "0.0444",
+    }  # fmt: skip
+    assert (second["model"], second["slope"], second["p, Holm"]) == ("b", "+0.3", "0.01")
 
 
 def test_slopes(audit):
     assert said(slopes_table(audit, "gdp")) == [
-        {"set": "ours", "covariance": FIRST, "models": "2", "mean slope": "+0.2000",
-         "sd": "0.1414", "min": "+0.1000", "median": "+0.2000", "max": "+0.3000",
-         "p < 0.05": "50%"}
+        {"set": "ours", "covariance": FIRST, "models": "2", "mean slope": "+0.2",
+         "sd": "0.1414", "min": "+0.1", "median": "+0.2", "max": "+0.3",
+         "p, Holm < 0.05": "50%"}
     ]  # fmt: skip
 
 
 TESTS = [
-    {"test": "paired t", "statistic": "1.1", "df": "1, 31", "p": "0.01"},
-    {"test": "Welch", "statistic": "2.1", "df": "1, 32", "p": "0.02"},
-    {"test": "permutation", "statistic": "3.1", "df": "1, 33", "p": "0.03"},
+    {
+        "test": "paired t",
+        "statistic": "1.1",
+        "df": "1, 31",
+        "p alone": "0.01",
+        "p that decides": "0.1",
+    },
+    {"test": "Welch", "statistic": "2.1", "df": "1, 32", "p alone": "0.02", "p that decides": ""},
+    {
+        "test": "permutation",
+        "statistic": "3.1",
+        "df": "1, 33",
+        "p alone": "0.03",
+        "p that decides": "",
+    },
 ]
 
 
 def test_comparison(comparison):
     table = comparison_table(comparison)
-    effects = ["1.400", "2.400", "3.400"]
-    intervals = ["-0.2500 to +0.3500", "+0.5000 to +0.7500", ""]
+    effects = ["1.4", "2.4", "3.4"]
+    intervals = ["-0.25 to +0.35", "+0.5 to +0.75", ""]
     assert said(table) == [
         test | {"effect": effect, "interval of the difference": interval}
         for test, effect, interval in zip(TESTS, effects, intervals, strict=True)
     ]
-    assert "Means +0.1000 (ours, sd 0.3000, 5 models) and +0.2000 (theirs" in table.caption
+    assert "Means +0.1 (ours, sd 0.3, 5 models) and +0.2 (theirs" in table.caption
 
 
 def test_measures(audit):
     assert said(tables_of([measures_section(audit)])[0]) == [
         {"model": "a", "measure": "worst group accuracy (FRA)", "value": "0.6200",
-         "95% bootstrap interval": "0.5100 to 0.7300", "if all were alike": "0",
-         "what it is": "the lowest"}
+         "95% interval": "0.5100 to 0.7300", "by chance, if all were alike": "0.5800",
+         "what it is": "the lowest; 2 groups may be the one"}
     ]  # fmt: skip
 
 
 def test_covariances(audit):
     known = COVARIANCES[FIRST]
-    assert said(tables_of([covariances_section(audit)])[0]) == [
+    choices, levels = map(said, tables_of([covariances_section(audit)]))
+    assert choices == [
         {"covariance": FIRST, "formula": known.formula, "assumes that": known.assumes,
-         "else": known.caution}
+         "but": known.caution}
+    ]  # fmt: skip
+    assert levels == [
+        {"covariance": FIRST, "false alarms, groups alike": "4.5%",
+         "false alarms, groups differing": "5.5%"}
     ]  # fmt: skip
 
 
+def test_differences(audit):
+    assert said(differences_table(audit)) == [
+        {"model": "a", "chi-square": "12.5", "df": "1", "p": "0.03",
+         "spread of true accuracies": "0.0770"},
+        {"model": "b", "chi-square": "12.5", "df": "1", "p": "0.031",
+         "spread of true accuracies": "0.0780"},
+    ]  # fmt: skip
+    assert difference_words("a", audit.estimates["a"]) == (
+        "The groups of a differ in accuracy: chi-square 12.5, df 1, p = 0.03; FRA less DEU is "
+        "-0.1900, between -0.2500 and -0.0500."
+    )
+
+
 def test_groups(audit):
-    groups, left_out = map(said, tables_of([_groups(audit, None)]))
+    groups, differ, left_out = map(said, tables_of([_groups(audit, None)]))
+    assert differ == said(differences_table(audit))
     assert groups == [  # by the attribute
-        {"group": "FRA", "images": "34", "mean accuracy, 2 models": "0.5700", "gdp": "8.25",
-         "Cook's distance": "0.500"},
-        {"group": "DEU", "images": "1,200", "mean accuracy, 2 models": "0.7600", "gdp": "9.5",
-         "Cook's distance": "0.125"},
+        {"group": "FRA", "images": "34", "mean accuracy, 2 models": "0.5700",
+         "accuracy of a": "0.6200", "95% interval": "0.2200 to 0.4400", "shrunken": "0.6600",
+         "gdp": "8.25", "Cook's distance": "0.500"},
+        {"group": "DEU", "images": "1,200", "mean accuracy, 2 models": "0.7600",
+         "accuracy of a": "0.8100", "95% interval": "0.1100 to 0.3300", "shrunken": "0.5500",
+         "gdp": "9.5", "Cook's distance": "0.125"},
     ]  # fmt: skip
     assert left_out == [{"group": "ITA", "images": "7", "left out because": "fewer than 10 images"}]
 
@@ -154,15 +216,17 @@ def test_the_terminal(audit, comparison, monkeypatch):
         {"group": "DEU", "n": "1200", "gdp": "9.5", "a": "0.8100", "b": "0.7100"},
         {"group": "FRA", "n": "34", "gdp": "8.25", "a": "0.6200", "b": "0.5200"},
     ]
-    assert lines[0] == LINE | {"interval": "-0.9000 to +2.1000", "R2": "0.660"}
+    assert lines[0] == LINE | {
+        "interval": "-0.9 to +2.1", "slope a sd": "+5.1", "R2": "0.660"
+    }  # fmt: skip
     assert slopes == [
-        {"set": "ours", "covariance": FIRST, "models": "2", "mean slope": "+0.2000",
-         "sd": "0.1414", "p < 0.05": "50%"}
+        {"set": "ours", "covariance": FIRST, "models": "2", "mean slope": "+0.2",
+         "sd": "0.1414", "p, Holm < 0.05": "50%"}
     ]  # fmt: skip
     assert tests == [
         test | {"effect": effect} for test, effect in zip(TESTS, ["1.4", "2.4", "3.4"], strict=True)
     ]
     assert measures == [
         {"model": "a", "measure": "worst_group_accuracy (FRA)", "value": "0.6200",
-         "interval": "0.5100 to 0.7300"}
+         "interval": "0.5100 to 0.7300", "by chance, if all were alike": "0.5800"}
     ]  # fmt: skip
