@@ -9,15 +9,7 @@ from pathlib import Path
 EXTRAS: dict[str, tuple[str, ...]] = {
     "app": ("fastapi", "jinja2", "multipart", "uvicorn"),
     "attacks": ("jinja2", "matplotlib", "pyarrow"),
-    "fairness": (
-        "fairlearn",
-        "jinja2",
-        "matplotlib",
-        "pandas",
-        "pyarrow",
-        "scipy",
-        "statsmodels",
-    ),
+    "fairness": ("jinja2", "matplotlib", "pandas", "pyarrow", "scipy", "statsmodels"),
     "foolbox": ("foolbox",),
     "geo": ("httpx", "matplotlib", "pandas", "pyarrow", "reverse_geocode"),
     "heic": ("pillow_heif",),
