@@ -116,6 +116,34 @@ def test_every_published_interval_covers(published):
             assert cell["coverage"][name] >= 0.94, (name, cell)
 
 
+def test_the_pages_say_what_was_measured(published):
+    cells = published["cells"]
+    shares = {name: [cell["alarms"][name] for cell in cells] for name in COVARIANCES}
+    page = (REPOSITORY / "docs" / "fairness.md").read_text(encoding="utf-8")
+    for name, pick in (("lowest", min), ("highest", max)):
+        row = " | ".join(
+            f"**{pick(found):.3f}**" if (name, covariance) == ("highest", "between")
+            else f"{pick(found):.3f}"
+            for covariance, found in shares.items()
+        )  # fmt: skip
+        assert f"| {name} | {row} |" in page
+    enough = [cell["alarms"]["between"] for cell in cells if cell["errors"] >= 5]
+    few = [cell["alarms"]["between"] for cell in cells if cell["errors"] < 5]
+    within = sum(0.04 <= share <= 0.06 for share in enough)
+    below = sum(share <= 0.06 for share in few)
+    said = " ".join(page.split())
+    assert f"in 4 to 6 % in {within} of {len(enough)} cells" in said
+    assert f"below 6 % in {below} of {len(few)}" in said
+    assert f"reach {max(enough):.1%}".replace("%", " %") in said
+    held = {name: min(cell["coverage"][name] for cell in cells) for name in cells[0]["coverage"]}
+    percent = [f"{100 * held[name]:.1f}" for name in ("worst", "gap", "ratio")]
+    assert f"at least {percent[0]}, {percent[1]} and {percent[2]} %" in said
+    assert f"at least {100 * held['wilson']:.1f} %" in said
+    readme = " ".join((REPOSITORY / "README.md").read_text(encoding="utf-8").split())
+    low, high = min(shares["between"]), max(shares["between"])
+    assert f"in {100 * low:.1f} to {100 * high:.1f} % of draws over {len(cells)} kinds" in readme
+
+
 def test_the_page_shows_what_was_measured(published):
     page = PUBLISHED.with_suffix(".md").read_text(encoding="utf-8")
     assert page == audit_level.describe(published)
