@@ -92,8 +92,9 @@ def test_index_search(shown):
 
 def test_index_copies(shown):
     answer = SimpleNamespace(
-        query="q.png", certain=(MATCH,), possible=(MATCH,), threshold=0.3, eps=1.0, results=(MATCH,)
-    )
+        query="q.png", certain=(MATCH,), possible=(MATCH,), threshold=0.3, eps=1.0,
+        results=(MATCH,), stranger_rate=1e-6,
+    )  # fmt: skip
     assert shown("index_show:show_copies", answer) == [
         [FOUND | {"radius l2": "3.50", "certain": "yes"}]
     ]
