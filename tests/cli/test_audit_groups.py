@@ -210,3 +210,31 @@ def test_help(percert):
     said = percert("audit", "groups", "--help").stdout
     for words in ("--attributes", "--against", "left_out", "correct", "--min-size"):
         assert words in said
+
+
+def test_another_outcome_is_asked_for(percert, percert_json, tmp_path):
+    rng = np.random.default_rng(0)
+    label = rng.integers(0, 2, 300)
+    pd.DataFrame(
+        {
+            "image": range(300),
+            "land": np.repeat(["AA", "BB", "CC"], 100),
+            "label": np.where(label, "Male", "Female"),
+            "p": np.clip(0.5 + 0.3 * (label - 0.5) + rng.normal(0, 0.2, 300), 0, 1),
+            "approved": label,
+        }
+    ).to_csv(tmp_path / "sure.csv", index=False)
+    words = ("audit", "groups", tmp_path / "sure.csv", "--column", "group=land")
+    words += ("--column", "probability=p", "--draws", "0", "--min-size", "1")
+    found = percert_json(*words, "--outcome", "true-positive-rate", "--positive", "Female")
+    assert found["details"]["outcome"]["positive"] == "Female"
+    assert sum(row["n"] for row in found["groups"]) == int((label == 0).sum())
+    assert 0 < found["groups"][0]["true_positive_rate"] < 1
+    said = percert(*words, "--outcome", "selection-rate", "--threshold", "0.4").stdout
+    assert "The class Male counts as positive" in " ".join(said.split())
+    found = percert_json(*words, "--outcome", "approved")
+    assert [row["approved"] for row in found["groups"]] == pytest.approx(
+        label.reshape(3, 100).mean(1).tolist()
+    )
+    (line,) = percert(*words, "--outcome", "recall", exit_code=1).stderr.splitlines()
+    assert "no column 'recall'" in line

@@ -150,6 +150,9 @@ def _predictions(folder: Path) -> None:
 
     for name in ("predictions.csv", "start.csv"):
         predictions(0.09, 1, 0).drop(columns="model").to_csv(folder / name, index=False)
+    decisions = predictions(0.09, 1, 3).assign(label=lambda rows: np.arange(len(rows)) % 2)
+    decisions["prediction"] = np.where(decisions["correct"], 1, 0) ^ (1 - decisions["label"])
+    decisions.drop(columns="model").to_csv(folder / "decisions.csv", index=False)
     predictions(0.05, 3, 1).to_parquet(folder / "ours.parquet")
     predictions(0.09, 3, 2).to_parquet(folder / "pgd.parquet")
     attributes = pd.DataFrame({"group": COUNTRIES, "log_gdp": [10.8, 7.6, 10.6, 9.1]})

@@ -178,9 +178,9 @@ def test_covariances(audit):
 def test_differences(audit):
     assert said(differences_table(audit)) == [
         {"model": "a", "chi-square": "12.5", "df": "1", "p": "0.03",
-         "spread of true accuracies": "0.0770"},
+         "spread of true shares": "0.0770"},
         {"model": "b", "chi-square": "12.5", "df": "1", "p": "0.031",
-         "spread of true accuracies": "0.0780"},
+         "spread of true shares": "0.0780"},
     ]  # fmt: skip
     assert difference_words("a", audit.estimates["a"]) == (
         "The groups of a differ in accuracy: chi-square 12.5, df 1, p = 0.03; FRA less DEU is "

@@ -15,6 +15,8 @@ from percert.cli.writable import writable_folder
 from percert.fairness.pairs import Pairing
 
 if TYPE_CHECKING:
+    import pandas as pd  # type: ignore[import-untyped]  # it ships no types
+
     from percert.fairness.audit import GroupAudit
 
 
@@ -31,8 +33,8 @@ def groups(
         Path | None,
         typer.Argument(
             help="CSV or parquet, one row an image: [bold]image[/bold], [bold]group[/bold], and "
-            "[bold]correct[/bold] (0 or 1) or [bold]label[/bold] and [bold]prediction[/bold]; "
-            "[bold]model[/bold] where it holds several models.",
+            "[bold]correct[/bold] (0 or 1) or [bold]label[/bold] and [bold]prediction[/bold] (or "
+            "[bold]probability[/bold]); [bold]model[/bold] where it holds several models.",
         ),
     ] = None,
     attributes: Annotated[
@@ -53,6 +55,29 @@ def groups(
             "method then adjusts for. The default is the file's one column of numbers.",
         ),
     ] = None,
+    outcome: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="What is asked of the images: accuracy, true-positive-rate, false-positive-rate, "
+            "selection-rate, or a column of 0 and 1.",
+        ),
+    ] = "accuracy",
+    positive: Annotated[
+        str | None,
+        typer.Option(
+            metavar="CLASS",
+            help="The class that counts as positive. The default is the second of two in order, "
+            "such as 1 of 0 and 1; of more it has to be named.",
+        ),
+    ] = None,
+    threshold: Annotated[
+        float,
+        typer.Option(
+            help="Of a column [bold]probability[/bold] (of the positive class) in place of "
+            "predictions: positive from here on."
+        ),
+    ] = 0.5,
     against: Annotated[
         Path | None,
         typer.Option(
@@ -140,8 +165,8 @@ def groups(
         typer.Option(
             "--column",
             metavar="NAME=COLUMN",
-            help="What the files of predictions call one of model, image, group, label, prediction "
-            "and correct: --column group=country.",
+            help="What the files of predictions call one of model, image, group, label, "
+            "prediction, probability and correct: --column group=country.",
         ),
     ] = None,
     seed: Annotated[int, typer.Option(help="Of simulations and permutations.")] = 0,
@@ -162,8 +187,9 @@ def groups(
 
     The accuracy of each group is regressed on its attribute (generalised least squares; F-test of
     slope 0), under several assumptions on the groups' errors. Beside it stand the usual measures:
-    worst group, gap, ratio, equalised odds. With --against two sets of models are compared: paired
-    and Welch's t-test and a permutation test, all one-sided. What is printed says what may be
+    worst group, gap, ratio, equalised odds. --outcome asks the same of another outcome, such as the
+    true-positive rate. With --against two sets of models are compared: paired and Welch's t-test
+    and a permutation test, all one-sided. What is printed says what may be
     concluded, and what may not.
 
     --json prints groups (group, n, accuracy, attribute), left_out, models (model, slope, intercept,
@@ -204,6 +230,8 @@ def groups(
         drop_missing=drop_missing,
         magnitude=magnitude,
         pairs=_pairing(pair),
+        outcome=outcome,
+        positive=positive,
     )
     if running and (not model or images is None or group_file is None):
         raise typer.BadParameter(
@@ -212,8 +240,14 @@ def groups(
     table = None
     if attributes is not None:
         table = read_attributes(attributes, tuple(dict.fromkeys(attribute or ())))
+
+    def read(path: Path) -> "pd.DataFrame":
+        return read_predictions(
+            path, columns, outcome=outcome, positive=positive, threshold=threshold
+        )
+
     if predictions is not None:
-        first, name = read_predictions(predictions, columns), predictions.stem
+        first, name = read(predictions), predictions.stem
     else:
         from percert.cli.audit_predict import predictions_of_models
 
@@ -227,8 +261,8 @@ def groups(
     audit = audit_groups(
         first,
         table,
-        against=None if against is None else read_predictions(against, columns),
-        pretrained=None if pretrained is None else read_predictions(pretrained, columns),
+        against=None if against is None else read(against),
+        pretrained=None if pretrained is None else read(pretrained),
         names=(
             name,
             against.stem if against is not None else "against",

@@ -17,10 +17,13 @@ _Columns = list[tuple[str, Literal["left", "right"]]]
 
 def show_audit(audit: "GroupAudit") -> None:
     """The groups, the lines, the comparison, and what may be concluded from them."""
+    if audit.outcome.name != "accuracy":
+        say(f"{audit.outcome.title}: {audit.outcome.meaning}.", style="bold")
+        say("")
     _show_groups(audit)
     for attribute in audit.attributes:
         say("")
-        say(f"Accuracy and {attribute}", style="bold")
+        say(f"{audit.outcome.title} and {attribute}", style="bold")
         lines = [line for line in audit.lines if line.attribute == attribute]
         if len({line.model for line in lines}) <= _LISTED:
             _show_lines(lines)
@@ -65,7 +68,7 @@ def _show_groups(audit: "GroupAudit") -> None:
     shown = models if len(models) <= 3 else []
     columns: _Columns = [("group", "left"), ("n", "right")]
     columns += [(str(name), "right") for name in table.attributes.columns]
-    columns += [(str(name), "right") for name in shown or ["mean accuracy"]]
+    columns += [(str(name), "right") for name in shown or [f"mean {audit.outcome.short}"]]
     single = audit.estimates[models[0]] if len(models) == 1 else None
     columns += [("interval", "right"), ("shrunken", "right")] if single else []
     mean = table.accuracy.mean(axis=1)
@@ -81,7 +84,7 @@ def _show_groups(audit: "GroupAudit") -> None:
     show_table(columns, rows)
     say("")
     for model in models[:_LISTED]:
-        say(difference_words(model, audit.estimates[model]))
+        say(difference_words(model, audit.estimates[model], audit.outcome))
     if table.left_out:
         say("")
         left = ", ".join(f"{entry.group} ({entry.n}: {entry.reason})" for entry in table.left_out)

@@ -1,13 +1,13 @@
 """The audit of group fairness: from tables of predictions to tests and sentences."""
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from percert.fairness.compare import SlopeComparison, adjust_comparison, compare_slopes
 from percert.fairness.covariance import DEFAULT
-from percert.fairness.groups import SMALLEST, GroupTable, group_table
+from percert.fairness.groups import SMALLEST, GroupTable, LeftOut, check_same_images, group_table
 from percert.fairness.intervals import Heterogeneity, heterogeneity, newcombe, shrunken, wilson
 from percert.fairness.levels import Level, simulated_levels
 from percert.fairness.line import (
@@ -19,10 +19,18 @@ from percert.fairness.line import (
     fit_line,
 )
 from percert.fairness.measures import Measure, group_measures
+from percert.fairness.outcome import Outcome, choose_outcome, with_outcome
 from percert.fairness.pairs import Pairing, pair_models
 from percert.fairness.regression import Array
 from percert.fairness.result import LEVEL
-from percert.fairness.words import holm_note, models_note, pairs_note, skipped_note, two_groups_note
+from percert.fairness.words import (
+    holm_note,
+    models_note,
+    outcome_note,
+    pairs_note,
+    skipped_note,
+    two_groups_note,
+)
 from percert.reports.finite import finite
 
 if TYPE_CHECKING:
@@ -36,7 +44,9 @@ class AuditSettings:
     ``draws`` are those of every simulation: the level of each test on these groups, and what the
     usual measures show by chance; 0 leaves both out. ``pairs`` says which models of two sets belong
     together: those of one name, those in one place of their files (``"order"``), or none.
-    ``magnitude`` compares sets by the size of their slopes.
+    ``magnitude`` compares sets by the size of their slopes. ``outcome`` is accuracy, a rate of
+    ``percert.fairness.outcome.RATES`` or a column of 0 and 1, ``positive`` the class that counts as
+    positive.
     """
 
     smallest: int = SMALLEST
@@ -47,6 +57,8 @@ class AuditSettings:
     drop_missing: bool = False
     magnitude: bool = False
     pairs: Pairing = "name"
+    outcome: str = "accuracy"
+    positive: str | None = None
 
     def __post_init__(self) -> None:
         if self.smallest < 1:
@@ -79,7 +91,7 @@ class ModelLine:
 
 @dataclass(frozen=True)
 class Difference:
-    """The accuracy of group ``second`` less that of group ``first``, with Newcombe's interval."""
+    """The share of group ``second`` less that of group ``first``, with Newcombe's interval."""
 
     first: str
     second: str
@@ -111,7 +123,8 @@ class GroupAudit:
     ``models`` has the models of each set, in order; ``attributes`` are those that lines were fitted
     on, none where there are none or fewer than 3 groups. ``lines`` has every model, attribute and
     covariance. ``comparisons`` has one entry an attribute where a second set was given.
-    ``measures`` and ``estimates`` are by model. ``levels`` are those of the tests on these groups,
+    ``measures`` and ``estimates`` are by model. ``outcome`` is what the shares are of: ``accuracy``
+    in the table's name is that of the outcome. ``levels`` are those of the tests on these groups,
     by attribute, at the mean accuracy of the first set.
     """
 
@@ -124,6 +137,7 @@ class GroupAudit:
     estimates: dict[str, GroupEstimates]
     levels: dict[str, list[Level]]
     notes: tuple[str, ...]
+    outcome: Outcome
     settings: AuditSettings = field(default_factory=AuditSettings)
 
     @property
@@ -146,6 +160,7 @@ class GroupAudit:
         """Plain values for JSON.
 
         The group's accuracy is the mean over the models of the first set, its attribute the first.
+        Another outcome stands under its own key, such as ``true_positive_rate``.
         """
         table = self.table
         accuracy = table.accuracy[self.models[self.sets[0]]].mean(axis=1)
@@ -156,7 +171,7 @@ class GroupAudit:
                     {
                         "group": str(group),
                         "n": int(table.n[group]),
-                        "accuracy": float(accuracy[group]),
+                        self.outcome.key: float(accuracy[group]),
                         "attribute": None if first is None else float(first[group]),
                     }
                     for group in table.n.index
@@ -184,6 +199,7 @@ class GroupAudit:
         groups = [str(group) for group in self.table.n.index]
         return {
             "settings": asdict(self.settings),
+            "outcome": asdict(self.outcome),
             "lines": [
                 {
                     "model": entry.model,
@@ -261,9 +277,8 @@ def audit_groups(
     if len(frames) > 1:  # models of two sets may bear one name
         frames = [(name, _of_set(name, frame)) for name, frame in frames]
     everything = pd.concat([frame for _, frame in frames], ignore_index=True, join="inner")
-    table = group_table(
-        everything, attributes, smallest=settings.smallest, drop_missing=settings.drop_missing
-    )
+    outcome = choose_outcome(everything, settings.outcome, settings.positive)
+    table = _outcome_table(everything, attributes, outcome, settings)
     models = {name: frame["model"].drop_duplicates().tolist() for name, frame in frames}
     _check_groups(table, attributes is None, against is not None)
     tested = tuple(map(str, table.attributes)) if len(table.n) >= FEWEST_GROUPS else ()
@@ -271,8 +286,10 @@ def audit_groups(
     skipped: dict[str, str] = {}
     for members, found in models.items():
         for model in found:
-            lines += _lines(table, members, model, tested, settings, skipped)
+            lines += _lines(table, members, model, tested, settings, skipped, outcome)
     notes = _notes(table, models, tested)
+    if outcome.name != "accuracy" or outcome.positive is not None:
+        notes.insert(0, outcome_note(outcome.name, outcome.meaning, outcome.positive))
     notes += [skipped_note(name, why) for name, why in skipped.items()]
     comparisons: dict[str, SlopeComparison] = {}
     if against is not None:
@@ -295,6 +312,7 @@ def audit_groups(
                 magnitude=settings.magnitude,
                 confidence=settings.confidence,
                 seed=settings.seed,
+                outcome=outcome.words,
             )
         adjusted = holm([entry.deciding.p_value for entry in comparisons.values()])
         comparisons = {
@@ -304,7 +322,11 @@ def audit_groups(
     kept = everything[everything["group"].isin(table.n.index)]
     measures = {
         str(model): group_measures(
-            rows, draws=settings.draws, confidence=settings.confidence, seed=settings.seed
+            rows,
+            outcome=outcome,
+            draws=settings.draws,
+            confidence=settings.confidence,
+            seed=settings.seed,
         )
         for model, rows in kept.groupby("model", sort=False)
     }
@@ -318,8 +340,27 @@ def audit_groups(
         {str(model): _estimates(table, model, settings) for model in table.accuracy},
         _levels(table, models[labels[0]], tested, settings),
         tuple(notes),
+        outcome,
         settings,
     )
+
+
+def _outcome_table(
+    everything: "pd.DataFrame",
+    attributes: "pd.DataFrame | None",
+    outcome: Outcome,
+    settings: AuditSettings,
+) -> GroupTable:
+    """The groups' shares of the outcome; a group that it is asked of nowhere is listed."""
+    check_same_images(everything)
+    asked = with_outcome(everything, outcome)
+    table = group_table(
+        asked, attributes, smallest=settings.smallest, drop_missing=settings.drop_missing
+    )
+    without = sorted(set(everything["group"]) - set(asked["group"]))
+    why = f"no image that the {outcome.short} is asked of"
+    left_out = (*table.left_out, *(LeftOut(str(group), 0, why) for group in without))
+    return replace(table, left_out=left_out)
 
 
 def _estimates(table: GroupTable, model: str, settings: AuditSettings) -> GroupEstimates:
@@ -384,6 +425,7 @@ def _lines(
     attributes: tuple[str, ...],
     settings: AuditSettings,
     skipped: dict[str, str],
+    outcome: Outcome,
 ) -> list[ModelLine]:
     """Every attribute and covariance of one model, with Holm's correction over the attributes.
 
@@ -402,6 +444,7 @@ def _lines(
                     covariance=covariance,
                     confidence=settings.confidence,
                     attribute_name=attribute,
+                    outcome=outcome.words,
                 )
             except CannotEstimate as error:
                 if covariance == settings.covariances[0]:
@@ -415,7 +458,9 @@ def _lines(
                 model,
                 members,
                 attribute,
-                adjust_line(line, p_value, len(lines), attribute, settings.confidence),
+                adjust_line(
+                    line, p_value, len(lines), attribute, settings.confidence, outcome.words
+                ),
             )
             for (attribute, line), p_value in zip(lines.items(), adjusted, strict=True)
         ]

@@ -93,6 +93,7 @@ def compare_slopes(
     magnitude: bool = False,
     confidence: float = 0.95,
     seed: int = 0,
+    outcome: str = "accuracy",
 ) -> SlopeComparison:
     """One-sided tests of H0: the mean of ``slopes`` is at least that of ``others``.
 
@@ -101,7 +102,8 @@ def compare_slopes(
     section 4 of Human Imperceptible Attacks was computed): right where they share a seed or a
     start. Welch's test does without pairs and without equal variances; the permutation test without
     normality: it flips the signs of paired differences, or shuffles who belongs where.
-    ``magnitude`` compares sizes, |slope|: 0 is the fair value.
+    ``magnitude`` compares sizes, |slope|: 0 is the fair value. ``outcome`` is what the slopes are
+    of, in words.
 
     Raises ``ValueError`` for fewer than 2 models a set, pairs of sets of different sizes, or no
     spread at all.
@@ -123,7 +125,7 @@ def compare_slopes(
         raise ValueError(f"{name}, {other}: no spread within either set, so nothing to test with")
     difference = float(theirs.mean() - ours.mean())
     null = comparison_null(name, other, magnitude)
-    may_not = comparison_may_not(name, any_negative, magnitude)
+    may_not = comparison_may_not(name, any_negative, magnitude, outcome)
 
     def result(
         test: str,

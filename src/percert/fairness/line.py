@@ -84,13 +84,15 @@ def fit_line(
     covariance: str | Array = "between",
     confidence: float = 0.95,
     attribute_name: str = "the attribute",
+    outcome: str = "accuracy",
 ) -> GroupLine:
     """Fit the line, with its interval, F-test and influences.
 
     ``accuracy`` in [0, 1], ``attribute`` and the numbers of images ``n`` are ``(groups,)``.
     ``covariance`` is a name in ``COVARIANCES``, or variances ``(groups,)`` of your own, of which
     only the ratios matter. Section 4 of Human Imperceptible Attacks has ``"paper"``. The attribute
-    may have any unit: an affine change of it changes the slope's unit and nothing else.
+    may have any unit: an affine change of it changes the slope's unit and nothing else. ``outcome``
+    is what sentences call the share that is given as ``accuracy``.
 
     Raises ``ValueError`` for fewer than 3 groups, a constant attribute, numbers that are not
     finite, and accuracies outside [0, 1].
@@ -127,6 +129,10 @@ def fit_line(
         limit = float(stats.f.ppf(confidence, *df))
     reach = float(np.sqrt(limit * lines.variance[0]))
     interval = (slope - reach, slope + reach)
+    may = slope_may(
+        p_value, p_value, slope, interval, len(accuracy), attribute_name, confidence,
+        outcome=outcome,
+    )  # fmt: skip
     test = TestResult(
         name=f"F-test of the slope, covariance {_formula(name)}",
         statistic=float(lines.f[0]),
@@ -134,10 +140,10 @@ def fit_line(
         p_value=p_value,
         p_adjusted=p_value,
         effect=slope,
-        effect_name=f"change of accuracy for one more of {attribute_name}",
+        effect_name=f"change of {outcome} for one more of {attribute_name}",
         interval=interval,
-        null=slope_null(attribute_name),
-        may=slope_may(p_value, p_value, slope, interval, len(accuracy), attribute_name, confidence),
+        null=slope_null(attribute_name, outcome),
+        may=may,
         may_not=slope_may_not(attribute_name, len(accuracy)),
     )
     weights, left = lines.weights[0], lines.fits.residuals[0]
@@ -169,7 +175,12 @@ def _cooks(design: Design, weights: Array, left: Array, inverse: Array) -> Array
 
 
 def adjust_line(
-    line: GroupLine, p_adjusted: float, tests: int, attribute_name: str, confidence: float
+    line: GroupLine,
+    p_adjusted: float,
+    tests: int,
+    attribute_name: str,
+    confidence: float,
+    outcome: str = "accuracy",
 ) -> GroupLine:
     """The line as one of several ``tests``: its sentence follows the adjusted p-value.
 
@@ -180,7 +191,7 @@ def adjust_line(
     """
     may = slope_may(
         line.test.p_value, p_adjusted, line.slope, line.interval, len(line.cooks), attribute_name,
-        confidence, tests,
+        confidence, tests, outcome,
     )  # fmt: skip
     return replace(line, test=line.test.adjusted(p_adjusted, may))
 

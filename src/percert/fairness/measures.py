@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from percert.fairness.intervals import extremes
+from percert.fairness.outcome import ACCURACY, Outcome, numbers_first, with_outcome
 from percert.fairness.regression import Array
 
 if TYPE_CHECKING:
@@ -56,9 +57,6 @@ class Rate:
 
 
 _MEANINGS: dict[str, tuple[float | None, str]] = {
-    "worst_group_accuracy": (None, "the lowest accuracy of any group"),
-    "accuracy_gap": (0.0, "the highest accuracy of any group less the lowest"),
-    "accuracy_ratio": (1.0, "the lowest accuracy of any group by the highest"),
     "true_positive_rate_gap": (0.0, "the largest less the smallest true-positive rate"),
     "false_positive_rate_gap": (0.0, "the largest less the smallest false-positive rate"),
     "equalized_odds_difference": (0.0, "the larger of the two gaps of rates"),
@@ -66,15 +64,21 @@ _MEANINGS: dict[str, tuple[float | None, str]] = {
 
 
 def group_measures(
-    rows: "pd.DataFrame", *, draws: int = 2000, confidence: float = 0.95, seed: int = 0
+    rows: "pd.DataFrame",
+    *,
+    outcome: Outcome = ACCURACY,
+    draws: int = 2000,
+    confidence: float = 0.95,
+    seed: int = 0,
 ) -> list[Measure]:
     """The measures of one model's checked predictions.
 
-    With labels and predictions also equalised odds: with two classes the second in order counts as
-    positive; with more, each class against the rest, rates averaged over the classes that a group
-    has. Intervals come from exact ones of all groups at once (``intervals.extremes``); those of
-    averaged rates from as many images as would know the rate as well. ``draws`` binomial draws of
-    groups that are all alike give ``by_chance``; 0 gives none.
+    Worst group, gap and ratio are of ``outcome``: of a selection rate, the gap is the difference of
+    demographic parity. With labels and predictions also equalised odds: of ``outcome.positive``, or
+    of the second of two classes in order; with more, each class against the rest, rates averaged
+    over the classes that a group has. Intervals come from exact ones of all groups at once
+    (``intervals.extremes``); those of averaged rates from as many images as would know the rate as
+    well. ``draws`` binomial draws of groups that are all alike give ``by_chance``; 0 gives none.
 
     >>> import pandas as pd
     >>> rows = pd.DataFrame({"group": ["a"] * 4 + ["b"] * 4, "correct": [1, 1, 1, 0, 1, 0, 0, 1]})
@@ -82,21 +86,32 @@ def group_measures(
     [('worst_group_accuracy', 0.5, 'b'), ('accuracy_gap', 0.25, None)]
     """
     group, names = rows["group"].factorize(sort=True)
-    rates = group_rates(rows, group, len(names))
+    rates = group_rates(rows, group, len(names), outcome.positive)
     rng = np.random.default_rng(seed)
     accuracy = rates["accuracy"]
+    if outcome.name != "accuracy":
+        asked = with_outcome(rows, outcome)
+        group, names = asked["group"].factorize(sort=True)
+        sizes = np.bincount(group).astype(float)
+        accuracy = Rate(np.bincount(group, asked["correct"].to_numpy(float)) / sizes, sizes)
     held = extremes(accuracy.value, accuracy.n, confidence)
     lowest, highest = float(accuracy.value.min()), float(accuracy.value.max())
     chance = _by_chance(accuracy, draws, rng)
+    key, words = outcome.key, outcome.words
+    first = f"worst_group_{key}" if outcome.name == "accuracy" else f"lowest_{key}"
     measures = [
-        _measure(
-            "worst_group_accuracy", lowest, held.worst, chance.get("worst"),
+        Measure(
+            first, lowest, held.worst, None, chance.get("worst"),
             str(names[int(accuracy.value.argmin())]), int(held.candidates.sum()),
+            f"{words} of the group that has the lowest",
         ),
-        _measure("accuracy_gap", highest - lowest, held.gap, chance.get("gap")),
-        _measure(
-            "accuracy_ratio", lowest / highest if highest else np.nan, held.ratio,
-            chance.get("ratio"),
+        Measure(
+            f"{key}_gap", highest - lowest, held.gap, 0.0, chance.get("gap"), None, None,
+            f"{words} of the highest group less that of the lowest",
+        ),
+        Measure(
+            f"{key}_ratio", lowest / highest if highest else np.nan, held.ratio, 1.0,
+            chance.get("ratio"), None, None, f"{words} of the lowest group by that of the highest",
         ),
     ]  # fmt: skip
     if "tpr" not in rates:
@@ -104,12 +119,15 @@ def group_measures(
     # The larger of two gaps is held by the larger ends of both, if both intervals hold at once.
     both = []
     for name, key in (("true_positive_rate_gap", "tpr"), ("false_positive_rate_gap", "fpr")):
+        if not (rates[key].n > 0).any():
+            return measures
         rate = rates[key].defined()
         gap = float(np.ptp(rate.value))
         chance = _by_chance(rate, draws, rng) if _is_binomial(rate) else {}
-        measures.append(
-            _measure(name, gap, extremes(rate.value, rate.n, confidence).gap, chance.get("gap"))
-        )
+        if name != measures[1].name:  # it is the outcome's own
+            measures.append(
+                _measure(name, gap, extremes(rate.value, rate.n, confidence).gap, chance.get("gap"))
+            )
         both.append((gap, extremes(rate.value, rate.n, (1 + confidence) / 2).gap))
     ends = (max(gap[0] for _, gap in both), max(gap[1] for _, gap in both))
     measures.append(_measure("equalized_odds_difference", max(gap for gap, _ in both), ends, None))
@@ -121,11 +139,9 @@ def _measure(
     value: float,
     interval: tuple[float, float],
     by_chance: float | None,
-    group: str | None = None,
-    candidates: int | None = None,
 ) -> Measure:
     fair, meaning = _MEANINGS[name]
-    return Measure(name, value, interval, fair, by_chance, group, candidates, meaning)
+    return Measure(name, value, interval, fair, by_chance, None, None, meaning)
 
 
 def _is_binomial(rate: Rate) -> bool:
@@ -147,16 +163,21 @@ def _by_chance(rate: Rate, draws: int, rng: np.random.Generator) -> dict[str, fl
     }
 
 
-def group_rates(rows: "pd.DataFrame", group: Codes, groups: int) -> dict[str, Rate]:
+def group_rates(
+    rows: "pd.DataFrame", group: Codes, groups: int, positive: str | None = None
+) -> dict[str, Rate]:
     """Accuracy of every group, and with labels and predictions its true- and false-positive rates.
 
-    ``group`` is each row's group as a number below ``groups``.
+    ``group`` is each row's group as a number below ``groups``. The rates are of the class
+    ``positive`` where it is given.
     """
     sizes = np.bincount(group, minlength=groups).astype(float)
     if "label" not in rows:
+        if "correct" not in rows:
+            return {"accuracy": Rate(np.full(groups, np.nan), sizes)}
         right = np.bincount(group, rows["correct"].to_numpy(float), groups)
         return {"accuracy": Rate(right / sizes, sizes)}
-    classes = sorted({*rows["label"].unique(), *rows["prediction"].unique()}, key=_numbers_first)
+    classes = sorted({*rows["label"].unique(), *rows["prediction"].unique()}, key=numbers_first)
     place = {name: code for code, name in enumerate(classes)}
     label = rows["label"].map(place).to_numpy(np.int64)
     prediction = rows["prediction"].map(place).to_numpy(np.int64)
@@ -166,11 +187,13 @@ def group_rates(rows: "pd.DataFrame", group: Codes, groups: int) -> dict[str, Ra
     if count < 2:
         return rates
     # Of two classes the second is "positive"; of more, each in turn, averaged.
-    positive = slice(1, 2) if count == 2 else slice(0, count)
+    taken = slice(1, 2) if count == 2 else slice(0, count)
+    if positive is not None:
+        taken = slice(place[positive], place[positive] + 1)
 
     def by_class(codes: Codes, weights: Array | None = None) -> Array:
         found = np.bincount(group * count + codes, weights, groups * count)
-        counted: Array = found.reshape(groups, count)[:, positive].astype(float)
+        counted: Array = found.reshape(groups, count)[:, taken].astype(float)
         return counted
 
     positives = by_class(label)
@@ -198,10 +221,3 @@ def _mean_rate(part: Array, whole: Array) -> Rate:
     if whole.shape[1] == 1:
         images = whole[:, 0]
     return Rate(mean, np.where(classes > 0, images, 0.0))
-
-
-def _numbers_first(name: str) -> tuple[int, float, str]:
-    try:
-        return (0, float(name), name)
-    except ValueError:
-        return (1, 0.0, name)

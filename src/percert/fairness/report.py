@@ -52,7 +52,8 @@ def report_sections(audit: GroupAudit, folder: Path | None = None) -> list[Secti
     if not audit.attributes:
         notes = (Paragraph(note, "note") for note in audit.notes)
         said = (
-            Paragraph(difference_words(model, found)) for model, found in audit.estimates.items()
+            Paragraph(difference_words(model, found, audit.outcome))
+            for model, found in audit.estimates.items()
         )
         table = differences_table(audit)
         sections.append(Section("Do the groups differ?", (*said, table, *notes)))
@@ -69,21 +70,24 @@ def lead(audit: GroupAudit) -> str:
     members, groups = audit.sets[0], len(audit.table.n)
     said = []
     if not audit.attributes:
-        said = [difference_words(model, audit.estimates[model]) for model in audit.models[members]]
+        said = [
+            difference_words(model, audit.estimates[model], audit.outcome)
+            for model in audit.models[members]
+        ]
     for attribute in audit.attributes:
         lines = audit.headline(members, attribute)
         rejected = sum(line.line.test.significant for line in lines)
         if len(lines) == 1:
             verdict = "is" if rejected else "is not shown to be"
             said.append(
-                f"Over {groups} groups, the accuracy of {lines[0].model} {verdict} associated with "
-                f"{attribute}: slope {lines[0].line.slope:+.4g}, p {_p(lines[0].p_holm)}"
+                f"Over {groups} groups, {_the(audit)} of {lines[0].model} {verdict} associated "
+                f"with {attribute}: slope {lines[0].line.slope:+.4g}, p {_p(lines[0].p_holm)}"
                 + (" by Holm's method." if len(audit.attributes) > 1 else ".")
             )
         else:
             said.append(
-                f"Over {groups} groups, accuracy is associated with {attribute} for {rejected} of "
-                f"{len(lines)} models of {members} (level {LEVEL:g})."
+                f"Over {groups} groups, {audit.outcome.words} is associated with {attribute} for "
+                f"{rejected} of {len(lines)} models of {members} (level {LEVEL:g})."
             )
     said += [
         f"Between {audit.sets[0]} and {audit.sets[1]}, {attribute}: {found.deciding.may}"
@@ -94,6 +98,11 @@ def lead(audit: GroupAudit) -> str:
 
 def _p(value: float) -> str:
     return "< 0.0001" if value < 1e-4 else f"= {value:.4g}"
+
+
+def _the(audit: GroupAudit) -> str:
+    words = audit.outcome.words
+    return words if words.startswith("the ") else f"the {words}"
 
 
 def _result(audit: GroupAudit, attribute: str, folder: Path | None) -> Section:
@@ -119,21 +128,21 @@ def _result(audit: GroupAudit, attribute: str, folder: Path | None) -> Section:
         audit.table.n.to_numpy(float),
         (entry.line.intercept, entry.line.slope),
         x_label=attribute,
-        y_label="accuracy",
+        y_label=audit.outcome.short,
         size_label="images in the group",
         names=_influential(audit, entry),
     )
     blocks.append(
         kept_figure(
             folder,
-            f"accuracy-by-{names[attribute]}.png",
+            f"{file_names([audit.outcome.name])[audit.outcome.name]}-by-{names[attribute]}.png",
             png,
-            f"Accuracy of {entry.model} by {attribute}: one dot a group{coloured}; the line is "
-            "generalised least squares with the covariance "
+            f"{audit.outcome.title} of {entry.model} by {attribute}: one dot a group{coloured}; "
+            "the line is generalised least squares with the covariance "
             f"{COVARIANCES[entry.line.covariance].formula}. Named are groups whose Cook's distance "
             "exceeds 4 / groups.",
-            f"Scatter of accuracy against {attribute} for {len(audit.table.n)} groups, with a line "
-            f"of slope {entry.line.slope:+.4g}",
+            f"Scatter of {audit.outcome.short} against {attribute} for {len(audit.table.n)} "
+            f"groups, with a line of slope {entry.line.slope:+.4g}",
         )
     )
     lines = [line for line in audit.lines if line.attribute == attribute and line.members == shown]
@@ -141,7 +150,7 @@ def _result(audit: GroupAudit, attribute: str, folder: Path | None) -> Section:
         blocks.append(lines_table(lines, audit.settings.confidence))
     blocks.append(slopes_table(audit, attribute))
     blocks += [Paragraph(note, "note") for note in audit.notes]
-    return Section(f"Does accuracy depend on {attribute}?", tuple(blocks))
+    return Section(f"Does {audit.outcome.words} depend on {attribute}?", tuple(blocks))
 
 
 def _is_single(audit: GroupAudit, members: str) -> bool:
@@ -193,7 +202,11 @@ def _sets(audit: GroupAudit, folder: Path | None) -> Section:
         if len(audit.sets) > 2:
             slopes = [line.line.slope for line in audit.headline(audit.sets[2], attribute)]
             reference = (audit.sets[2], float(np.mean(slopes)))
-        png = boxes(samples, value_label=f"slope of accuracy on {attribute}", reference=reference)
+        png = boxes(
+            samples,
+            value_label=f"slope of {audit.outcome.short} on {attribute}",
+            reference=reference,
+        )
         blocks.append(
             kept_figure(
                 folder,
@@ -244,7 +257,9 @@ def _groups(audit: GroupAudit, folder: Path | None) -> Section:
     counts |= {left.group: float(left.n) for left in audit.table.left_out}
     by = table.attributes[first] if audit.attributes else mean
     ordered = sorted(table.n.index, key=lambda group: float(by[group]))
-    single: list[Column] = [(f"accuracy of {models[0]}", "right")] if len(models) > 1 else []
+    single: list[Column] = (
+        [(f"{audit.outcome.short} of {models[0]}", "right")] if len(models) > 1 else []
+    )
     influence: list[Column] = [("Cook's distance", "right")] if cooks else []
     blocks: list[Block] = [
         kept_figure(
@@ -260,7 +275,9 @@ def _groups(audit: GroupAudit, folder: Path | None) -> Section:
                 ("group", "left"),
                 ("images", "right"),
                 (
-                    "accuracy" if len(models) == 1 else f"mean accuracy, {len(models)} models",
+                    audit.outcome.short
+                    if len(models) == 1
+                    else f"mean {audit.outcome.short}, {len(models)} models",
                     "right",
                 ),
                 *single,
@@ -281,8 +298,8 @@ def _groups(audit: GroupAudit, folder: Path | None) -> Section:
                 )
                 for group in ordered
             ),
-            f"By {first if audit.attributes else 'accuracy'}. Intervals (Wilson's) and estimates "
-            f"shrunken towards the mean are of {models[0]}."
+            f"By {first if audit.attributes else audit.outcome.short}. Intervals (Wilson's) and "
+            f"estimates shrunken towards the mean are of {models[0]}."
             + (
                 f" * marks groups whose Cook's distance (of {models[0]}, first covariance) exceeds "
                 "4 / groups: look whether the result hangs on them."
@@ -333,7 +350,7 @@ def group_rows(audit: GroupAudit) -> list[dict[str, Any]]:
             "model": str(model),
             "group": str(group),
             "n": int(table.n[group]),
-            "accuracy": float(table.accuracy[model][group]),
+            audit.outcome.key: float(table.accuracy[model][group]),
         }
         | {str(name): float(table.attributes[name][group]) for name in table.attributes}
         for model in table.accuracy

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from percert.fairness.audit import GroupAudit, GroupEstimates, ModelLine, slope_summaries
 from percert.fairness.compare import SlopeComparison
 from percert.fairness.covariance import COVARIANCES
+from percert.fairness.outcome import ACCURACY, Outcome
 from percert.fairness.result import LEVEL
 from percert.reports.page import Paragraph, Section, Table
 
@@ -170,7 +171,7 @@ def differences_table(audit: GroupAudit) -> Table:
             ("chi-square", "right"),
             ("df", "right"),
             ("p", "right"),
-            ("spread of true accuracies", "right"),
+            ("spread of true shares", "right"),
         ),
         tuple(
             (
@@ -186,18 +187,19 @@ def differences_table(audit: GroupAudit) -> Table:
         ),
         "Whether the groups differ at all, whatever their attribute: Pearson's chi-square of right "
         "and wrong by group (Cochran's Q with the pooled variance). The spread is the estimated "
-        "standard deviation of the true accuracies.",
+        "standard deviation of the true shares.",
     )
 
 
-def difference_words(model: str, found: GroupEstimates) -> str:
+def difference_words(model: str, found: GroupEstimates, outcome: Outcome = ACCURACY) -> str:
     """Whether one model's groups differ, in a sentence."""
     test = found.heterogeneity
     if test is None:
-        return f"{model} is right on every image of every group, or on none."
+        return f"{outcome.title} of {model} is 1 in every group, or 0 in every one."
     sure = test.p_value < LEVEL
     said = (
-        f"The groups of {model} {'differ' if sure else 'are not shown to differ'} in accuracy: "
+        f"The groups of {model} {'differ' if sure else 'are not shown to differ'} in "
+        f"{outcome.short}: "
         f"chi-square {test.statistic:.4g}, df {test.df}, p = {test.p_value:.4g}"
     )
     if found.difference is None:
@@ -222,9 +224,9 @@ def levels_table(audit: GroupAudit, attribute: str) -> Table:
             (level.covariance, f"{level.alike:.1%}", f"{level.differing:.1%}") for level in found
         ),
         f"Of {found[0].draws:,} draws of groups with these sizes and this {attribute}, in which "
-        "accuracy does not depend on it, the share in which the test rejects at 0.05: it should "
-        "be 5 %. Alike: all groups have one true accuracy. Differing: their log odds have the "
-        f"standard deviation {found[0].spread:.3g} that was estimated here."
+        f"{audit.outcome.words} does not depend on it, the share in which the test rejects at "
+        "0.05: it should be 5 %. Alike: all groups have one true share. Differing: their log odds "
+        f"have the standard deviation {found[0].spread:.3g} that was estimated here."
         if found
         else "",
     )

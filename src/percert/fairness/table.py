@@ -6,12 +6,21 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from percert.arguments import Argument, ArgumentError
+from percert.fairness.outcome import RATES, numbers_first
 
 if TYPE_CHECKING:
     import pandas as pd  # type: ignore[import-untyped]  # it ships no types
 
 #: What a table of predictions holds, one row an image and model.
-PREDICTION_COLUMNS = ("model", "image", "group", "label", "prediction", "correct")
+PREDICTION_COLUMNS = (
+    "model",
+    "image",
+    "group",
+    "label",
+    "prediction",
+    "probability",
+    "correct",
+)
 _TRUTH = {"1": 1, "0": 0, "true": 1, "false": 0, "1.0": 1, "0.0": 0}
 
 
@@ -40,7 +49,14 @@ def read_table(path: Path) -> "pd.DataFrame":
     return frame
 
 
-def read_predictions(path: Path, columns: dict[str, str] | None = None) -> "pd.DataFrame":
+def read_predictions(
+    path: Path,
+    columns: dict[str, str] | None = None,
+    *,
+    outcome: str = "accuracy",
+    positive: str | None = None,
+    threshold: float = 0.5,
+) -> "pd.DataFrame":
     """The predictions in ``path``, checked: see ``check_predictions``.
 
     ``columns`` maps a name of ``PREDICTION_COLUMNS`` to the file's own name for it. Without a
@@ -55,15 +71,27 @@ def read_predictions(path: Path, columns: dict[str, str] | None = None) -> "pd.D
     frame = frame.rename(columns=renamed)
     if "model" not in frame:
         frame["model"] = path.stem
-    return check_predictions(frame, str(path))
+    return check_predictions(
+        frame, str(path), outcome=outcome, positive=positive, threshold=threshold
+    )
 
 
-def check_predictions(frame: "pd.DataFrame", name: str = "predictions") -> "pd.DataFrame":
+def check_predictions(
+    frame: "pd.DataFrame",
+    name: str = "predictions",
+    *,
+    outcome: str = "accuracy",
+    positive: str | None = None,
+    threshold: float = 0.5,
+) -> "pd.DataFrame":
     """``frame`` with text ``model``, ``image`` and ``group``, and ``correct`` as 0 or 1.
 
-    ``correct`` is taken from the column of that name, or from ``label`` and ``prediction``. Raises
-    ``ValueError`` for a missing column or value, a ``correct`` that is neither true nor false or
-    contradicts label and prediction, and an image that one model has twice.
+    ``correct`` is taken from the column of that name, or from ``label`` and ``prediction``. Without
+    a ``prediction`` a ``probability`` in [0, 1] of the class ``positive`` (of two labels, the
+    second in order) makes one: that class from ``threshold`` on. An ``outcome`` that is a column of
+    its own needs neither, the selection rate no label. Raises ``ValueError`` for a missing column
+    or value, a ``correct`` that is neither true nor false or contradicts label and prediction, and
+    an image that one model has twice.
 
     >>> import pandas as pd
     >>> rows = {"model": "a", "image": ["x", "y"], "group": ["FR", "NA"], "correct": [1, 0]}
@@ -71,15 +99,21 @@ def check_predictions(frame: "pd.DataFrame", name: str = "predictions") -> "pd.D
     [1, 0]
     """
     needed = ["model", "image", "group"]
-    given = ["correct"] if "correct" in frame else ["label", "prediction"]
+    if "probability" in frame and "prediction" not in frame:
+        frame = _decided(frame, name, positive, threshold)
+    given = _made_of(frame, outcome)
     for column in needed + given:
         if column not in frame:
             raise ValueError(
-                f"{name}: no column {column!r}; expected image, group, and either correct or label "
-                f"and prediction (model is optional), found {', '.join(map(str, frame.columns))}"
+                f"{name}: no column {column!r}; expected image, group, and {_expected(outcome)} "
+                f"(model is optional), found {', '.join(map(str, frame.columns))}"
             )
     both = [column for column in ("label", "prediction") if column in frame]
-    kept = frame[[*needed, *dict.fromkeys(given + (both if len(both) == 2 else []))]].copy()
+    if outcome == "selection-rate":  # of which labels are often known in part
+        both = both if "label" in both and frame["label"].notna().all() else ["prediction"]
+    elif len(both) < 2 or given == [outcome]:
+        both = []
+    kept = frame[[*needed, *dict.fromkeys(given + both)]].copy()
     for column in kept:
         empty = np.flatnonzero(kept[column].isna())
         if len(empty):
@@ -88,14 +122,15 @@ def check_predictions(frame: "pd.DataFrame", name: str = "predictions") -> "pd.D
             )
     for column in needed:
         kept[column] = kept[column].astype(str)
-    if "label" in kept:
-        for column in both:
-            kept[column] = _as_written(kept[column])
+    for column in both:
+        kept[column] = _as_written(kept[column])
+    if outcome in kept and outcome not in needed:
+        kept[outcome] = _truth(kept[outcome], name, outcome)
     if "correct" in kept:
         kept["correct"] = _truth(kept["correct"], name)
         if "label" in kept:
             _check_agreement(kept, name)
-    else:
+    elif "label" in kept:
         kept["correct"] = (kept["label"] == kept["prediction"]).astype(int)
     twice = kept.duplicated(["model", "image"])
     if twice.any():
@@ -105,6 +140,55 @@ def check_predictions(frame: "pd.DataFrame", name: str = "predictions") -> "pd.D
             f"{row['model']!r} ({int(twice.sum())} such rows)"
         )
     return kept.reset_index(drop=True)
+
+
+def _made_of(frame: "pd.DataFrame", outcome: str) -> list[str]:
+    """The columns that the outcome is made of."""
+    if outcome == "accuracy":
+        return ["correct"] if "correct" in frame else ["label", "prediction"]
+    if outcome == "selection-rate":
+        return ["prediction"]
+    return ["label", "prediction"] if outcome in RATES else [outcome]
+
+
+def _expected(outcome: str) -> str:
+    if outcome == "accuracy":
+        return "either correct or label and prediction (or probability)"
+    if outcome == "selection-rate":
+        return "prediction (or probability)"
+    if outcome in RATES:
+        return "label and prediction (or probability)"
+    return f"the outcome (accuracy, {', '.join(RATES)}, or a column of 0 and 1)"
+
+
+def _decided(
+    frame: "pd.DataFrame", name: str, positive: str | None, threshold: float
+) -> "pd.DataFrame":
+    """With the predictions that the probabilities of the positive class make."""
+    import pandas as pd
+
+    if not 0 < threshold < 1:
+        raise ValueError(f"threshold: expected a probability in (0, 1), found {threshold}")
+    sure = pd.to_numeric(frame["probability"], errors="coerce")
+    bad = ~((sure >= 0) & (sure <= 1))
+    if bad.any():
+        raise ValueError(
+            f"{name}: probability: expected numbers in [0, 1], found "
+            f"{str(frame['probability'][bad].iloc[0])!r}"
+        )
+    classes = ["0", "1"]
+    if "label" in frame:
+        classes = sorted(_as_written(frame["label"].dropna()).unique(), key=numbers_first)
+        if len(classes) != 2:
+            raise ValueError(
+                f"{name}: a probability is of one of two classes, and label has {len(classes)}; "
+                "give the column prediction instead"
+            )
+    chosen = classes[1] if positive is None else positive
+    if chosen not in classes:
+        raise ValueError(f"positive: expected {' or '.join(classes)}, found {positive!r}")
+    other = next(entry for entry in classes if entry != chosen)
+    return frame.assign(prediction=np.where(sure >= threshold, chosen, other))
 
 
 def _check_agreement(kept: "pd.DataFrame", name: str) -> None:
@@ -124,11 +208,11 @@ def _as_written(column: "pd.Series") -> "pd.Series":
     return text.str.replace(r"^(-?\d+)\.0+$", r"\1", regex=True)
 
 
-def _truth(column: "pd.Series", name: str) -> "pd.Series":
+def _truth(column: "pd.Series", name: str, called: str = "correct") -> "pd.Series":
     values = column.astype(str).str.strip().str.lower().map(_TRUTH)
     if values.isna().any():
         bad = column[values.isna()].iloc[0]
-        raise ValueError(f"{name}: correct: expected 0 or 1, true or false, found {str(bad)!r}")
+        raise ValueError(f"{name}: {called}: expected 0 or 1, true or false, found {str(bad)!r}")
     return values.astype(int)
 
 

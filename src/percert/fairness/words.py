@@ -6,9 +6,9 @@ from percert.fairness.result import LEVEL
 FEW = 20
 
 
-def slope_null(attribute: str) -> str:
+def slope_null(attribute: str, outcome: str = "accuracy") -> str:
     """The null hypothesis of the F-test."""
-    return f"Across the groups, accuracy does not depend linearly on {attribute}: the slope is 0."
+    return f"Across the groups, {outcome} does not depend linearly on {attribute}: the slope is 0."
 
 
 def p_words(p_value: float, p_adjusted: float, tests: int) -> str:
@@ -31,6 +31,7 @@ def slope_may(
     attribute: str,
     confidence: float,
     tests: int = 1,
+    outcome: str = "accuracy",
 ) -> str:
     """What the F-test of one model allows to say; ``p_adjusted`` decides."""
     between = (
@@ -41,7 +42,7 @@ def slope_may(
         sign = "higher" if slope > 0 else "lower"
         return (
             f"Rejected at the level {LEVEL:g} ({p_said}): over these {groups} groups, "
-            f"accuracy is associated with {attribute}. It is {sign} where {attribute} is higher: "
+            f"{outcome} is associated with {attribute}. It is {sign} where {attribute} is higher: "
             f"{slope:+.4g} for each unit, {between}."
         )
     alone = (
@@ -51,7 +52,7 @@ def slope_may(
     )
     return (
         f"Not rejected at the level {LEVEL:g} ({p_said}): these {groups} groups do not "
-        f"show that accuracy depends on {attribute}.{alone} They do not show that it does not, "
+        f"show that {outcome} depends on {attribute}.{alone} They do not show that it does not, "
         f"either: slopes {between} are compatible with them."
     )
 
@@ -96,6 +97,21 @@ def two_groups_note() -> str:
         "Two groups: a line through two points has no error to test it with. Whether the groups "
         "differ, and by how much, is tested instead; whether that goes with their attribute, two "
         "groups cannot tell."
+    )
+
+
+def outcome_note(name: str, meaning: str, positive: str | None) -> str:
+    """What is said of another outcome than accuracy, and of the class that counts as positive.
+
+    >>> outcome_note("accuracy", "the share of images whose answer is right", "Female")
+    'The class Female counts as positive in rates and equalised odds.'
+    """
+    counts = f"The class {positive} counts as positive in rates and equalised odds."
+    if name == "accuracy":
+        return counts
+    return (
+        f"The outcome is {meaning}. Higher is not everywhere better: that depends on its use."
+        + ("" if positive is None else f" {counts}")
     )
 
 
@@ -179,7 +195,9 @@ def _reach(interval: tuple[float, float] | None, confidence: float) -> str:
     )
 
 
-def comparison_may_not(name: str, any_negative: bool, magnitude: bool) -> str:
+def comparison_may_not(
+    name: str, any_negative: bool, magnitude: bool, outcome: str = "accuracy"
+) -> str:
     """What a test between two sets does not allow to say."""
     sign = (
         " Some slopes are negative: a smaller slope is then not a fairer one, as only 0 means no "
@@ -192,5 +210,5 @@ def comparison_may_not(name: str, any_negative: bool, magnitude: bool) -> str:
         "images and the groups, so nothing follows for other data, images or groups. With enough "
         "models the smallest difference becomes significant: look at its size. Not that "
         f"{name} is fair: its slope may well differ from 0, and a slope can also fall because "
-        "accuracy falls for all." + sign
+        f"{outcome} falls for all." + sign
     )
