@@ -3,6 +3,8 @@
 All values differ, so that no two columns, rows or names can change places unseen.
 """
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -18,6 +20,7 @@ from percert.fairness.audit import (
 )
 from percert.fairness.compare import Power, SlopeComparison
 from percert.fairness.covariance import COVARIANCES
+from percert.fairness.equivalence import Resolution
 from percert.fairness.groups import GroupTable, LeftOut
 from percert.fairness.intervals import Heterogeneity
 from percert.fairness.levels import Level
@@ -31,6 +34,7 @@ from percert.fairness.report_tables import (
     differences_table,
     lines_table,
     measures_section,
+    resolutions_section,
     slopes_table,
 )
 from percert.fairness.result import TestResult as Result  # pytest collects what begins with Test
@@ -188,6 +192,24 @@ def test_differences(audit):
     )
 
 
+def test_resolutions(audit):
+    entries = (
+        Resolution("a", None, 0.19, 0.21, 0.28, result("pairs", 1.0)),
+        Resolution("a", "gdp", 0.12, 0.13, 0.14, result("slope", 2.0)),
+    )
+    settings = replace(audit.settings, margin=0.25)
+    shown = replace(audit, resolutions=entries, settings=settings)
+    (table,) = map(said, tables_of([resolutions_section(shown)]))
+    assert table == [
+        {"model": "a", "of": "all groups", "difference seen": "0.1900",
+         "shown to be within": "0.2800", "p, fair within 0.25": "0.1",
+         "least difference detectable": "0.2100"},
+        {"model": "a", "of": "the line on gdp", "difference seen": "0.1200",
+         "shown to be within": "0.1400", "p, fair within 0.25": "0.2",
+         "least difference detectable": "0.1300"},
+    ]  # fmt: skip
+
+
 def test_groups(audit):
     groups, differ, left_out = map(said, tables_of([_groups(audit, None)]))
     assert differ == said(differences_table(audit))
@@ -209,9 +231,14 @@ def test_the_terminal(audit, comparison, monkeypatch):
         "show_table",
         lambda columns, rows: tables.append(rows_by_heading(columns, rows)),
     )
-    shown = GroupAudit(**{**vars(audit), "comparisons": {"gdp": comparison}})
+    seen = (Resolution("a", None, 0.19, 0.21, 0.28, None),)
+    shown = replace(audit, comparisons={"gdp": comparison}, resolutions=seen)
     audit_groups_show.show_audit(shown)
-    groups, lines, slopes, tests, measures = tables
+    groups, lines, slopes, tests, measures, resolutions = tables
+    assert resolutions == [
+        {"model": "a", "of": "all groups", "difference seen": "0.1900",
+         "shown to be within": "0.2800", "least detectable": "0.2100"}
+    ]  # fmt: skip
     assert groups == [
         {"group": "DEU", "n": "1200", "gdp": "9.5", "a": "0.8100", "b": "0.7100"},
         {"group": "FRA", "n": "34", "gdp": "8.25", "a": "0.6200", "b": "0.5200"},

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from percert.cli.audit_groups import groups
+from percert.cli.audit_plan import plan
 from percert.cli.failure import complain, one_line_errors
 from percert.cli.flowing import flowing
 from percert.cli.options import CheckpointOption, DeviceOption, JsonOption, MetricOption
@@ -82,6 +83,7 @@ def network(
 
 audit.command("network", help=flowing(network.__doc__), no_args_is_help=True)(network)
 audit.command("groups", help=flowing(groups.__doc__), no_args_is_help=True)(groups)
+audit.command("plan", help=flowing(plan.__doc__), no_args_is_help=True)(plan)
 
 
 def _show(report: "AuditReport") -> None:

@@ -78,6 +78,14 @@ def groups(
             "predictions: positive from here on."
         ),
     ] = 0.5,
+    margin: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SHARE",
+            help="Are the groups fair within so much, such as 0.05? Two one-sided tests, of every "
+            "pair of groups and of the line over the attribute's range.",
+        ),
+    ] = None,
     against: Annotated[
         Path | None,
         typer.Option(
@@ -232,6 +240,7 @@ def groups(
         pairs=_pairing(pair),
         outcome=outcome,
         positive=positive,
+        margin=margin,
     )
     if running and (not model or images is None or group_file is None):
         raise typer.BadParameter(

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Literal
 
 from percert.cli.output import say, show_table
-from percert.fairness.report_tables import difference_words
+from percert.fairness.report_tables import difference_words, resolution_of
 
 if TYPE_CHECKING:
     from percert.fairness.audit import GroupAudit, ModelLine
@@ -60,6 +60,7 @@ def show_audit(audit: "GroupAudit") -> None:
         )
         _show_words(comparison.deciding)
     _show_measures(audit)
+    _show_resolutions(audit)
 
 
 def _show_groups(audit: "GroupAudit") -> None:
@@ -182,3 +183,35 @@ def _show_measures(audit: "GroupAudit") -> None:
         "Gaps between many small groups are above 0 by chance alone: compare them with the last "
         "column, not with 0."
     )
+
+
+def _show_resolutions(audit: "GroupAudit") -> None:
+    if len(audit.measures) > _LISTED:
+        return
+    margin = audit.settings.margin
+    say("")
+    columns: _Columns = [("model", "left"), ("of", "left"), ("difference seen", "right")]
+    columns += [("shown to be within", "right")]
+    columns += [] if margin is None else [(f"p, fair within {margin:g}", "right")]
+    columns += [("least detectable", "right")]
+    show_table(
+        columns,
+        [
+            [
+                entry.model,
+                resolution_of(entry),
+                f"{entry.difference:.4f}",
+                f"{entry.within:.4f}",
+                *([] if entry.test is None else [f"{entry.test.p_adjusted:.4g}"]),
+                f"{entry.detectable:.4f}",
+            ]
+            for entry in audit.resolutions
+        ],
+    )
+    say(
+        "Within: the smallest margin that these data show to be kept. Least detectable: the true "
+        "difference that a test of none finds four times in five."
+    )
+    for entry in audit.resolutions if len(audit.measures) == 1 else ():
+        if entry.test is not None:
+            _show_words(entry.test)

@@ -7,6 +7,12 @@ import numpy as np
 
 from percert.fairness.compare import SlopeComparison, adjust_comparison, compare_slopes
 from percert.fairness.covariance import DEFAULT
+from percert.fairness.equivalence import (
+    Resolution,
+    check_margin,
+    groups_within,
+    slope_within,
+)
 from percert.fairness.groups import SMALLEST, GroupTable, LeftOut, check_same_images, group_table
 from percert.fairness.intervals import Heterogeneity, heterogeneity, newcombe, shrunken, wilson
 from percert.fairness.levels import Level, simulated_levels
@@ -19,7 +25,7 @@ from percert.fairness.line import (
     fit_line,
 )
 from percert.fairness.measures import Measure, group_measures
-from percert.fairness.outcome import Outcome, choose_outcome, with_outcome
+from percert.fairness.outcome import ACCURACY, Outcome, choose_outcome, with_outcome
 from percert.fairness.pairs import Pairing, pair_models
 from percert.fairness.regression import Array
 from percert.fairness.result import LEVEL
@@ -46,7 +52,7 @@ class AuditSettings:
     together: those of one name, those in one place of their files (``"order"``), or none.
     ``magnitude`` compares sets by the size of their slopes. ``outcome`` is accuracy, a rate of
     ``percert.fairness.outcome.RATES`` or a column of 0 and 1, ``positive`` the class that counts as
-    positive.
+    positive. ``margin`` is the difference of shares within which groups count as fair.
     """
 
     smallest: int = SMALLEST
@@ -59,6 +65,7 @@ class AuditSettings:
     pairs: Pairing = "name"
     outcome: str = "accuracy"
     positive: str | None = None
+    margin: float | None = None
 
     def __post_init__(self) -> None:
         if self.smallest < 1:
@@ -67,6 +74,8 @@ class AuditSettings:
             raise ValueError(f"confidence: expected a share in (0, 1), found {self.confidence}")
         if not self.covariances:
             raise ValueError("covariances: expected at least one")
+        if self.margin is not None:
+            check_margin(self.margin)
         if self.pairs not in ("name", "order", "none"):
             raise ValueError(f"pairs: expected name, order or none, found {self.pairs!r}")
 
@@ -125,7 +134,8 @@ class GroupAudit:
     covariance. ``comparisons`` has one entry an attribute where a second set was given.
     ``measures`` and ``estimates`` are by model. ``outcome`` is what the shares are of: ``accuracy``
     in the table's name is that of the outcome. ``levels`` are those of the tests on these groups,
-    by attribute, at the mean accuracy of the first set.
+    by attribute, at the mean accuracy of the first set. ``resolutions`` say, for every model and
+    for its groups and lines, within which margin they are shown to be fair.
     """
 
     table: GroupTable
@@ -137,7 +147,8 @@ class GroupAudit:
     estimates: dict[str, GroupEstimates]
     levels: dict[str, list[Level]]
     notes: tuple[str, ...]
-    outcome: Outcome
+    resolutions: tuple[Resolution, ...] = ()
+    outcome: Outcome = ACCURACY
     settings: AuditSettings = field(default_factory=AuditSettings)
 
     @property
@@ -241,6 +252,7 @@ class GroupAudit:
                 attribute: [asdict(entry) for entry in found]
                 for attribute, found in self.levels.items()
             },
+            "resolutions": [entry.to_dict() for entry in self.resolutions],
             "notes": list(self.notes),
         }
 
@@ -340,6 +352,11 @@ def audit_groups(
         {str(model): _estimates(table, model, settings) for model in table.accuracy},
         _levels(table, models[labels[0]], tested, settings),
         tuple(notes),
+        tuple(
+            entry
+            for model in table.accuracy
+            for entry in _resolutions(table, model, tested, settings, outcome)
+        ),
         outcome,
         settings,
     )
@@ -375,6 +392,38 @@ def _estimates(table: GroupTable, model: str, settings: AuditSettings) -> GroupE
         heterogeneity(accuracy, n, draws=settings.draws, seed=settings.seed),
         _difference(table, accuracy, n, settings.confidence) if len(n) == 2 else None,
     )
+
+
+def _resolutions(
+    table: GroupTable,
+    model: str,
+    attributes: tuple[str, ...],
+    settings: AuditSettings,
+    outcome: Outcome,
+) -> list[Resolution]:
+    """Of the groups of one model, and of its lines under the first covariance, with Holm's."""
+    share, n = table.accuracy[model].to_numpy(float), table.n.to_numpy(float)
+    groups = groups_within(share, n, settings.margin, model=str(model), outcome=outcome.words)
+    lines = [
+        slope_within(
+            share,
+            table.attributes[attribute].to_numpy(float),
+            n,
+            settings.margin,
+            covariance=settings.covariances[0],
+            model=str(model),
+            attribute_name=attribute,
+            outcome=outcome.words,
+        )
+        for attribute in attributes
+    ]
+    adjusted = holm([entry.test.p_value for entry in lines if entry.test is not None])
+    if len(adjusted) > 1:
+        lines = [
+            entry.adjusted(p_value, len(adjusted), outcome.words)
+            for entry, p_value in zip(lines, adjusted, strict=True)
+        ]
+    return [groups, *lines]
 
 
 def _difference(table: GroupTable, accuracy: Array, n: Array, confidence: float) -> Difference:

@@ -87,6 +87,12 @@ def critical(accuracy: Array, n: Array, design: Design, level: float) -> float:
     return float(np.exp(brentq(excess, low, high, xtol=1e-12))) if low < high else guess
 
 
+def p_value_of(accuracy: Array, n: Array, design: Design, f: Array) -> Array:
+    """The p-value of each row's ``f``, of a slope against any value, as ``fit_between`` has it."""
+    scaled = accuracy / np.sqrt(_unit(accuracy, n))
+    return _Null(design, n).p_value(scaled, f, pooled(accuracy, n))
+
+
 def _unit(accuracy: Array, n: Array) -> Array:
     """p (1 - p) of every row, ``(draws, 1)``: in its units the luck of the draw is 1 / n."""
     share = pooled(accuracy, n)[:, None]

@@ -16,6 +16,7 @@ from percert.fairness.report_tables import (
     differences_table,
     lines_table,
     measures_section,
+    resolutions_section,
     slopes_table,
 )
 from percert.fairness.result import LEVEL, TestResult
@@ -59,7 +60,7 @@ def report_sections(audit: GroupAudit, folder: Path | None = None) -> list[Secti
         sections.append(Section("Do the groups differ?", (*said, table, *notes)))
     if audit.comparisons:
         sections.append(_sets(audit, folder))
-    sections += [_groups(audit, folder), measures_section(audit)]
+    sections += [_groups(audit, folder), measures_section(audit), resolutions_section(audit)]
     if audit.attributes:
         sections.append(covariances_section(audit))
     return sections

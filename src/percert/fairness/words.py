@@ -57,6 +57,48 @@ def slope_may(
     )
 
 
+def within_may(
+    p_value: float,
+    p_adjusted: float,
+    margin: float,
+    within: float,
+    attribute: str | None,
+    outcome: str = "accuracy",
+    tests: int = 1,
+) -> str:
+    """What a test of being fair within ``margin`` allows to say.
+
+    ``within`` is the smallest margin that these data would show to be kept.
+    """
+    what = outcome.removeprefix("the ")
+    least = f"{within:.4g}" + ("" if tests < 2 else " (alone)")
+    p_said = p_words(p_value, p_adjusted, tests)
+    if p_adjusted < LEVEL:
+        kept = (
+            f"no two groups differ in {what} by {margin:g}"
+            if attribute is None
+            else f"over the {attribute} of these groups {what} changes by less than {margin:g} "
+            "along the line"
+        )
+        return (
+            f"Rejected at the level {LEVEL:g} ({p_said}): fair within {margin:g}: {kept}. The "
+            f"smallest margin that these data show to be kept is {least}."
+        )
+    return (
+        f"Not rejected at the level {LEVEL:g} ({p_said}): not shown to be fair within {margin:g}. "
+        f"The smallest margin that these data show to be kept is {least}."
+    )
+
+
+def within_may_not() -> str:
+    """What a test of being fair within a margin does not allow to say."""
+    return (
+        "Not that there is no difference: within the margin there may be one, and it may be shown "
+        "as well. How much is acceptable is a judgement, no statistic: the margin counts if it was "
+        "chosen before looking. Not for other data, classes or models than those tested."
+    )
+
+
 def slope_may_not(attribute: str, groups: int) -> str:
     """What the F-test of one model does not allow to say."""
     few = (
