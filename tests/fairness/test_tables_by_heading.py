@@ -26,6 +26,7 @@ from percert.fairness.intervals import Heterogeneity
 from percert.fairness.levels import Level
 from percert.fairness.line import GroupLine
 from percert.fairness.measures import Measure
+from percert.fairness.mixed import MixedLogistic
 from percert.fairness.report import _groups
 from percert.fairness.report_tables import (
     comparison_table,
@@ -34,6 +35,7 @@ from percert.fairness.report_tables import (
     differences_table,
     lines_table,
     measures_section,
+    mixed_table,
     resolutions_section,
     slopes_table,
 )
@@ -190,6 +192,17 @@ def test_differences(audit):
         "The groups of a differ in accuracy: chi-square 12.5, df 1, p = 0.03; FRA less DEU is "
         "-0.1900, between -0.2500 and -0.0500."
     )
+
+
+def test_mixed(audit):
+    fit = MixedLogistic(
+        "a", "gdp", 0.31, 0.07, (0.11, 0.51), 1.45, -0.9, 0.222, -800.0, result("t", 3.0)
+    )
+    assert said(mixed_table(replace(audit, mixed=(fit,)), "gdp")) == [
+        {"model": "a", "slope of log odds": "+0.31", "95% interval": "+0.11 to +0.51",
+         "odds ratio a standard deviation": "1.45", "t": "3.1", "df": "1", "p alone": "0.03",
+         "p, Holm": "0.3", "spread of groups": "0.2220"}
+    ]  # fmt: skip
 
 
 def test_resolutions(audit):

@@ -27,6 +27,7 @@ def show_audit(audit: "GroupAudit") -> None:
         lines = [line for line in audit.lines if line.attribute == attribute]
         if len({line.model for line in lines}) <= _LISTED:
             _show_lines(lines)
+            _show_mixed(audit, attribute)
         _show_slopes(audit, attribute)
         _show_levels(audit, attribute)
         first = audit.headline(audit.sets[0], attribute)
@@ -116,6 +117,31 @@ def _show_lines(lines: list["ModelLine"]) -> None:
             for entry in lines
         ],
     )
+
+
+def _show_mixed(audit: "GroupAudit", attribute: str) -> None:
+    rows = [
+        [
+            entry.model,
+            f"{entry.slope:+.4g}",
+            f"{entry.interval[0]:+.4g} to {entry.interval[1]:+.4g}",
+            f"{entry.odds_ratio:.4g}",
+            f"{entry.test.statistic:.4g}",
+            f"{entry.test.df[0]:g}",
+            f"{entry.test.p_value:.4g}",
+            f"{entry.test.p_adjusted:.4g}",
+            f"{entry.spread:.4f}",
+        ]
+        for entry in audit.mixed
+        if entry.attribute == attribute
+    ]
+    if rows:
+        say("")
+        say("Beside it, mixed-effects logistic regression of the images by group:")
+        columns: _Columns = [("model", "left"), ("slope of log odds", "right")]
+        columns += [(name, "right") for name in ("interval", "odds ratio a sd", "t", "df")]
+        columns += [(name, "right") for name in ("p alone", "p, Holm", "spread of groups")]
+        show_table(columns, rows)
 
 
 def _show_slopes(audit: "GroupAudit", attribute: str) -> None:

@@ -25,6 +25,7 @@ from percert.fairness.line import (
     fit_line,
 )
 from percert.fairness.measures import Measure, group_measures
+from percert.fairness.mixed import MixedLogistic, fit_mixed
 from percert.fairness.outcome import ACCURACY, Outcome, choose_outcome, with_outcome
 from percert.fairness.pairs import Pairing, pair_models
 from percert.fairness.regression import Array
@@ -135,7 +136,8 @@ class GroupAudit:
     ``measures`` and ``estimates`` are by model. ``outcome`` is what the shares are of: ``accuracy``
     in the table's name is that of the outcome. ``levels`` are those of the tests on these groups,
     by attribute, at the mean accuracy of the first set. ``resolutions`` say, for every model and
-    for its groups and lines, within which margin they are shown to be fair.
+    for its groups and lines, within which margin they are shown to be fair. ``mixed`` has the
+    mixed-effects logistic regression of every model and attribute that allows one.
     """
 
     table: GroupTable
@@ -148,6 +150,7 @@ class GroupAudit:
     levels: dict[str, list[Level]]
     notes: tuple[str, ...]
     resolutions: tuple[Resolution, ...] = ()
+    mixed: tuple[MixedLogistic, ...] = ()
     outcome: Outcome = ACCURACY
     settings: AuditSettings = field(default_factory=AuditSettings)
 
@@ -252,6 +255,7 @@ class GroupAudit:
                 attribute: [asdict(entry) for entry in found]
                 for attribute, found in self.levels.items()
             },
+            "mixed": [entry.to_dict() for entry in self.mixed],
             "resolutions": [entry.to_dict() for entry in self.resolutions],
             "notes": list(self.notes),
         }
@@ -299,6 +303,11 @@ def audit_groups(
     for members, found in models.items():
         for model in found:
             lines += _lines(table, members, model, tested, settings, skipped, outcome)
+    mixed = tuple(
+        entry
+        for model in table.accuracy
+        for entry in _mixed(table, model, tested, settings, skipped, outcome)
+    )
     notes = _notes(table, models, tested)
     if outcome.name != "accuracy" or outcome.positive is not None:
         notes.insert(0, outcome_note(outcome.name, outcome.meaning, outcome.positive))
@@ -357,6 +366,7 @@ def audit_groups(
             for model in table.accuracy
             for entry in _resolutions(table, model, tested, settings, outcome)
         ),
+        mixed,
         outcome,
         settings,
     )
@@ -424,6 +434,38 @@ def _resolutions(
             for entry, p_value in zip(lines, adjusted, strict=True)
         ]
     return [groups, *lines]
+
+
+def _mixed(
+    table: GroupTable,
+    model: str,
+    attributes: tuple[str, ...],
+    settings: AuditSettings,
+    skipped: dict[str, str],
+    outcome: Outcome,
+) -> list[MixedLogistic]:
+    """Of one model on every attribute, with Holm's; one that has no bound goes to ``skipped``."""
+    found = []
+    for attribute in attributes:
+        try:
+            found.append(
+                fit_mixed(
+                    table.accuracy[model].to_numpy(float),
+                    table.attributes[attribute].to_numpy(float),
+                    table.n.to_numpy(float),
+                    model=str(model),
+                    attribute_name=attribute,
+                    outcome=outcome.words,
+                    confidence=settings.confidence,
+                )
+            )
+        except CannotEstimate as error:
+            skipped[f"{model}, {attribute}"] = str(error)
+    adjusted = holm([entry.test.p_value for entry in found])
+    return [
+        entry.adjusted(p_value, len(found), settings.confidence, outcome.words)
+        for entry, p_value in zip(found, adjusted, strict=True)
+    ]
 
 
 def _difference(table: GroupTable, accuracy: Array, n: Array, confidence: float) -> Difference:

@@ -16,6 +16,7 @@ from percert.fairness.report_tables import (
     differences_table,
     lines_table,
     measures_section,
+    mixed_table,
     resolutions_section,
     slopes_table,
 )
@@ -149,6 +150,8 @@ def _result(audit: GroupAudit, attribute: str, folder: Path | None) -> Section:
     lines = [line for line in audit.lines if line.attribute == attribute and line.members == shown]
     if len(models) <= LISTED:
         blocks.append(lines_table(lines, audit.settings.confidence))
+    if len(models) <= LISTED and any(fit.attribute == attribute for fit in audit.mixed):
+        blocks.append(mixed_table(audit, attribute))
     blocks.append(slopes_table(audit, attribute))
     blocks += [Paragraph(note, "note") for note in audit.notes]
     return Section(f"Does {audit.outcome.words} depend on {attribute}?", tuple(blocks))

@@ -120,6 +120,41 @@ def comparison_table(comparison: SlopeComparison) -> Table:
     )
 
 
+def mixed_table(audit: GroupAudit, attribute: str) -> Table:
+    """The mixed-effects logistic regression of every model, for one attribute."""
+    return Table(
+        (
+            ("model", "left"),
+            ("slope of log odds", "right"),
+            (f"{audit.settings.confidence:.0%} interval", "right"),
+            ("odds ratio a standard deviation", "right"),
+            ("t", "right"),
+            ("df", "right"),
+            ("p alone", "right"),
+            ("p, Holm", "right"),
+            ("spread of groups", "right"),
+        ),
+        tuple(
+            (
+                entry.model,
+                f"{entry.slope:+.4g}",
+                f"{entry.interval[0]:+.4g} to {entry.interval[1]:+.4g}",
+                f"{entry.odds_ratio:.4g}",
+                f"{entry.test.statistic:.4g}",
+                f"{entry.test.df[0]:g}",
+                f"{entry.test.p_value:.4g}",
+                f"{entry.test.p_adjusted:.4g}",
+                f"{entry.spread:.4f}",
+            )
+            for entry in audit.mixed
+            if entry.attribute == attribute
+        ),
+        "Mixed-effects logistic regression of the images by group, by maximum likelihood: the "
+        "model of 0 and 1 as they are, beside the line. The spread is the standard deviation of "
+        "the groups' own log odds.",
+    )
+
+
 def resolutions_section(audit: GroupAudit) -> Section:
     """Within which margin the groups are shown to be fair, and what these data could find."""
     shown = [entry for entry in audit.resolutions if entry.model in list(audit.measures)[:LISTED]]
