@@ -238,3 +238,18 @@ def test_another_outcome_is_asked_for(percert, percert_json, tmp_path):
     )
     (line,) = percert(*words, "--outcome", "recall", exit_code=1).stderr.splitlines()
     assert "no column 'recall'" in line
+
+
+def test_versions_are_compared(tables, percert, percert_json, tmp_path):
+    frame = predictions(0.09)
+    frame.assign(correct=frame["correct"] | (frame["group"] == "AA")).to_csv(
+        tmp_path / "new.csv", index=False
+    )
+    words = ("audit", "groups", tmp_path / "new.csv", "--before", tables / "one.csv")
+    (found,) = percert_json(*words, "--draws", "0")["details"]["versions"]
+    assert [entry["group"] for entry in found["groups"]] == ["AA", "BB", "CC", "NA"]
+    assert found["groups"][0]["lost"] == 0 < found["groups"][0]["won"]
+    said = " ".join(percert(*words, "--draws", "0", "--out", tmp_path / "out").stdout.split())
+    assert "accuracy rose in AA and fell in no group" in said
+    run = json.loads((tmp_path / "out" / "run.json").read_text())
+    assert str(tables / "one.csv") in run["inputs"]

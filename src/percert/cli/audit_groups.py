@@ -94,6 +94,15 @@ def groups(
             help="Predictions of another set of models: are the slopes of the first smaller?",
         ),
     ] = None,
+    before: Annotated[
+        Path | None,
+        typer.Option(
+            "--before",
+            metavar="FILE",
+            help="Predictions of an earlier version, or another model, on the same images: which "
+            "groups gained or lost, and is the gap smaller now?",
+        ),
+    ] = None,
     pretrained: Annotated[
         Path | None,
         typer.Option(
@@ -271,6 +280,7 @@ def groups(
         first,
         table,
         against=None if against is None else read(against),
+        before=None if before is None else read(before),
         pretrained=None if pretrained is None else read(pretrained),
         names=(
             name,
@@ -280,7 +290,15 @@ def groups(
         settings=settings,
     )
     if out is not None:
-        inputs = [predictions, attributes, against, pretrained, group_file, *(weights or [])]
+        inputs = [
+            predictions,
+            attributes,
+            against,
+            pretrained,
+            before,
+            group_file,
+            *(weights or []),
+        ]
         given = [path for path in inputs if path is not None]
         _write(audit, out, started, device if running else "cpu", given)
     if as_json:

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Literal
 
 from percert.cli.output import say, show_table
-from percert.fairness.report_tables import difference_words, resolution_of
+from percert.fairness.report_tables import difference_words, resolution_of, version_row
 
 if TYPE_CHECKING:
     from percert.fairness.audit import GroupAudit, ModelLine
@@ -60,6 +60,7 @@ def show_audit(audit: "GroupAudit") -> None:
             ],
         )
         _show_words(comparison.deciding)
+    _show_versions(audit)
     _show_measures(audit)
     _show_resolutions(audit)
 
@@ -185,6 +186,25 @@ def _show_levels(audit: "GroupAudit", attribute: str) -> None:
                 for level in levels
             )
         )
+
+
+def _show_versions(audit: "GroupAudit") -> None:
+    for found in audit.versions[:_LISTED]:
+        say("")
+        say(f"{found.name} against {found.before}, on the same images", style="bold")
+        columns: _Columns = [("group", "left"), ("n", "right"), ("before", "right")]
+        columns += [(name, "right") for name in ("now", "won", "lost", "change", "interval")]
+        columns += [("p alone", "right"), ("p, Holm", "right")]
+        rows = [list(version_row(entry, found)) for entry in (*found.groups, found.overall)]
+        show_table(columns, rows)
+        statistic, df, p_value = found.heterogeneity
+        say("")
+        say(
+            f"That all groups changed alike: chi-square {statistic:.4g}, df {df}, "
+            f"p = {p_value:.4g}."
+        )
+        say(f"What may be concluded: {found.may}")
+        say(f"What may not: {found.may_not}")
 
 
 def _show_measures(audit: "GroupAudit") -> None:

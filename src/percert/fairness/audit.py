@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from percert.fairness.adjust import holm
 from percert.fairness.compare import SlopeComparison, adjust_comparison, compare_slopes
 from percert.fairness.covariance import DEFAULT
 from percert.fairness.equivalence import (
@@ -30,6 +31,7 @@ from percert.fairness.outcome import ACCURACY, Outcome, choose_outcome, with_out
 from percert.fairness.pairs import Pairing, pair_models
 from percert.fairness.regression import Array
 from percert.fairness.result import LEVEL
+from percert.fairness.versions import VersionComparison, compare_versions
 from percert.fairness.words import (
     holm_note,
     models_note,
@@ -137,7 +139,8 @@ class GroupAudit:
     in the table's name is that of the outcome. ``levels`` are those of the tests on these groups,
     by attribute, at the mean accuracy of the first set. ``resolutions`` say, for every model and
     for its groups and lines, within which margin they are shown to be fair. ``mixed`` has the
-    mixed-effects logistic regression of every model and attribute that allows one.
+    mixed-effects logistic regression of every model and attribute that allows one, ``versions``
+    compare with what was given as ``before``.
     """
 
     table: GroupTable
@@ -151,6 +154,7 @@ class GroupAudit:
     notes: tuple[str, ...]
     resolutions: tuple[Resolution, ...] = ()
     mixed: tuple[MixedLogistic, ...] = ()
+    versions: tuple[VersionComparison, ...] = ()
     outcome: Outcome = ACCURACY
     settings: AuditSettings = field(default_factory=AuditSettings)
 
@@ -255,6 +259,7 @@ class GroupAudit:
                 attribute: [asdict(entry) for entry in found]
                 for attribute, found in self.levels.items()
             },
+            "versions": [entry.to_dict() for entry in self.versions],
             "mixed": [entry.to_dict() for entry in self.mixed],
             "resolutions": [entry.to_dict() for entry in self.resolutions],
             "notes": list(self.notes),
@@ -267,6 +272,7 @@ def audit_groups(
     *,
     against: "pd.DataFrame | None" = None,
     pretrained: "pd.DataFrame | None" = None,
+    before: "pd.DataFrame | None" = None,
     names: tuple[str, str, str] = ("models", "against", "pretrained"),
     settings: AuditSettings | None = None,
 ) -> GroupAudit:
@@ -276,7 +282,9 @@ def audit_groups(
     of one or several models each; ``attributes`` has one row a group and one column an attribute.
     Without it, or with two groups, there is no line: the question is then whether the groups differ
     at all, and by how much. With ``against`` the slopes of both sets are compared, one-sided: are
-    those of ``predictions`` smaller? ``pretrained`` is tested and drawn, not compared. Section 4 of
+    those of ``predictions`` smaller? ``pretrained`` is tested and drawn, not compared.
+    ``before`` are predictions of an earlier version on the same images, each model paired with the
+    one of its name, or one with one: which groups gained, and is the gap smaller now? Section 4 of
     Human Imperceptible Attacks.
 
     Raises ``ValueError`` for whatever makes the tests meaningless; see ``group_table``,
@@ -367,8 +375,45 @@ def audit_groups(
             for entry in _resolutions(table, model, tested, settings, outcome)
         ),
         mixed,
+        ()
+        if before is None
+        else _versions(predictions, before, table, outcome, names[0], settings),
         outcome,
         settings,
+    )
+
+
+def _versions(
+    now: "pd.DataFrame",
+    before: "pd.DataFrame",
+    table: GroupTable,
+    outcome: Outcome,
+    name: str,
+    settings: AuditSettings,
+) -> tuple[VersionComparison, ...]:
+    """Each model against its earlier version, on the groups that are audited."""
+    models = [frame["model"].drop_duplicates().tolist() for frame in (now, before)]
+    ours, theirs, paired = pair_models(models[0], models[1], (name, "before"), settings.pairs)
+    if len(models[0]) == len(models[1]) == 1:
+        ours, theirs, paired = models[0], models[1], True
+    if not paired:
+        raise ValueError(
+            "before: expected one model, or models of the same names as those they are compared "
+            f"with, found {len(models[1])} beside {len(models[0])}"
+        )
+    asked = [
+        with_outcome(frame[frame["group"].isin(table.n.index)], outcome) for frame in (now, before)
+    ]
+    return tuple(
+        compare_versions(
+            asked[0][asked[0]["model"] == mine],
+            asked[1][asked[1]["model"] == other],
+            name=mine,
+            before_name=other if other != mine else f"{other}, before",
+            outcome=outcome,
+            confidence=settings.confidence,
+        )
+        for mine, other in zip(ours, theirs, strict=True)
     )
 
 
@@ -556,20 +601,6 @@ def _lines(
             for (attribute, line), p_value in zip(lines.items(), adjusted, strict=True)
         ]
     return found
-
-
-def holm(p_values: list[float]) -> list[float]:
-    """p-values adjusted by Holm's method: below 0.05, the chance of any false alarm is as well.
-
-    >>> holm([0.01, 0.04, 0.03])
-    [0.03, 0.06, 0.06]
-    """
-    # statsmodels' multipletests collects garbage on every call, which takes longer than the audit.
-    order = np.argsort(p_values)
-    steps = np.asarray(p_values, float)[order] * np.arange(len(order), 0, -1)
-    adjusted = np.empty(len(order))
-    adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1)
-    return [float(value) for value in adjusted]
 
 
 def slope_summaries(audit: GroupAudit) -> list[dict[str, Any]]:

@@ -19,6 +19,7 @@ from percert.fairness.report_tables import (
     mixed_table,
     resolutions_section,
     slopes_table,
+    versions_section,
 )
 from percert.fairness.result import LEVEL, TestResult
 from percert.reports.page import Block, Paragraph, Section, Table, kept_figure, write_page
@@ -61,6 +62,8 @@ def report_sections(audit: GroupAudit, folder: Path | None = None) -> list[Secti
         sections.append(Section("Do the groups differ?", (*said, table, *notes)))
     if audit.comparisons:
         sections.append(_sets(audit, folder))
+    if audit.versions:
+        sections.append(versions_section(audit))
     sections += [_groups(audit, folder), measures_section(audit), resolutions_section(audit)]
     if audit.attributes:
         sections.append(covariances_section(audit))

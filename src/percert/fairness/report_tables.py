@@ -8,6 +8,7 @@ from percert.fairness.covariance import COVARIANCES
 from percert.fairness.equivalence import Resolution
 from percert.fairness.outcome import ACCURACY, Outcome
 from percert.fairness.result import LEVEL
+from percert.fairness.versions import GroupChange, VersionComparison
 from percert.reports.page import Block, Paragraph, Section, Table
 
 #: Models of which each line is listed; of more, the distribution of slopes says it all.
@@ -153,6 +154,57 @@ def mixed_table(audit: GroupAudit, attribute: str) -> Table:
         "model of 0 and 1 as they are, beside the line. The spread is the standard deviation of "
         "the groups' own log odds.",
     )
+
+
+def versions_table(found: VersionComparison, confidence: float) -> Table:
+    """Every group before and now."""
+    statistic, df, p_value = found.heterogeneity
+    return Table(
+        (
+            ("group", "left"),
+            ("images", "right"),
+            ("before", "right"),
+            ("now", "right"),
+            ("won", "right"),
+            ("lost", "right"),
+            ("change", "right"),
+            (f"{confidence:.0%} interval", "right"),
+            ("p alone", "right"),
+            ("p, Holm", "right"),
+        ),
+        tuple(version_row(entry, found) for entry in (*found.groups, found.overall)),
+        f"{found.name} against {found.before} on the same images. Won: wrong before, right now. "
+        "Exact McNemar tests; of all groups together without Holm's correction. That all groups "
+        f"changed alike: chi-square {statistic:.4g}, df {df}, p = {p_value:.4g}.",
+    )
+
+
+def version_row(entry: GroupChange, found: VersionComparison) -> tuple[str, ...]:
+    """One group's change, in words for a table."""
+    return (
+        entry.group,
+        f"{entry.n:,}",
+        f"{entry.before:.4f}",
+        f"{entry.now:.4f}",
+        str(entry.won),
+        str(entry.lost),
+        f"{entry.change:+.4f}",
+        f"{entry.interval[0]:+.4f} to {entry.interval[1]:+.4f}",
+        f"{entry.p_value:.4g}",
+        f"{entry.p_holm:.4g}" if entry is not found.overall else "",
+    )
+
+
+def versions_section(audit: GroupAudit) -> Section:
+    """Each model against its earlier version."""
+    blocks: list[Block] = []
+    for found in audit.versions[:LISTED]:
+        blocks += [
+            versions_table(found, audit.settings.confidence),
+            Paragraph(f"What may be concluded: {found.may}", "note"),
+            Paragraph(f"What may not: {found.may_not}", "warning"),
+        ]
+    return Section("Before and now, on the same images", tuple(blocks))
 
 
 def resolutions_section(audit: GroupAudit) -> Section:
