@@ -73,11 +73,12 @@ COMMANDS = [
     "index prune --store store:photos.store",
     "audit network metric:my-metric",
     "audit groups file:predictions.csv --attributes file:countries.csv --attribute log_gdp "
-    "--bootstrap 20 --min-size 1 --out out:o",
+    "--draws 20 --min-size 1 --out out:o",
+    "audit groups file:predictions.csv --before file:start.csv --draws 0 --min-size 1",
     "audit groups file:ours.parquet --against file:pgd.parquet --pretrained file:start.csv "
-    "--attributes countries.csv --bootstrap 20 --min-size 1",
+    "--attributes countries.csv --draws 20 --min-size 1",
     "audit groups --model file:card.toml --images dir:photos --groups file:photos.csv "
-    "--attributes countries.csv --bootstrap 20 --min-size 1 --out out:o",
+    "--attributes countries.csv --draws 20 --min-size 1 --out out:o",
     "report run:out/first --out page:side.html",
     "export metric:my-metric --out out:o",
     "train adversarial-dataset --images file:train.parquet --rounds 0 --limit 10 --out out:o",
