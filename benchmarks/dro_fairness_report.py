@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from percert.fairness.audit import holm
+from percert.fairness.adjust import holm
 from percert.fairness.compare import compare_slopes
 from percert.fairness.groups import group_table
 from percert.fairness.line import GroupLine, fit_line

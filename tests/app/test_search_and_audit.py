@@ -117,7 +117,8 @@ def audit(client, predictions, attributes, path="/api/v1/audit", headers=None, *
 
 
 def test_audit_answers_what_the_functions_answer(shared, tmp_path):
-    from percert.fairness.audit import AuditSettings, audit_groups
+    from percert.fairness.audit import audit_groups
+    from percert.fairness.audit_settings import AuditSettings
     from percert.fairness.table import read_attributes, read_predictions
     from percert.reports.finite import finite
 

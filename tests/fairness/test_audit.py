@@ -10,7 +10,9 @@ from scipy.stats import chi2_contingency
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import confint_proportions_2indep
 
-from percert.fairness.audit import AuditSettings, audit_groups, holm
+from percert.fairness.adjust import holm
+from percert.fairness.audit import audit_groups
+from percert.fairness.audit_settings import AuditSettings
 from percert.fairness.compare import compare_slopes
 from percert.fairness.line import fit_line
 from percert.fairness.report import write_report

@@ -5,7 +5,8 @@ import pytest
 import statsmodels.api as sm
 from scipy.special import log_expit
 
-from percert.fairness.audit import AuditSettings, audit_groups
+from percert.fairness.audit import audit_groups
+from percert.fairness.audit_settings import AuditSettings
 from percert.fairness.line import CannotEstimate
 from percert.fairness.mixed import fit_mixed
 from percert.fairness.table import check_predictions

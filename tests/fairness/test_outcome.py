@@ -12,7 +12,8 @@ from fairlearn.metrics import (
     true_positive_rate,
 )
 
-from percert.fairness.audit import AuditSettings, audit_groups
+from percert.fairness.audit import audit_groups
+from percert.fairness.audit_settings import AuditSettings
 from percert.fairness.report import write_report
 from percert.fairness.table import check_predictions
 

@@ -11,13 +11,13 @@ import pytest
 from tests.reports.tables import rows_by_heading, said, tables_of
 
 from percert.cli import audit_groups_show
-from percert.fairness.audit import (
-    AuditSettings,
+from percert.fairness.audit_result import (
     Difference,
     GroupAudit,
     GroupEstimates,
     ModelLine,
 )
+from percert.fairness.audit_settings import AuditSettings
 from percert.fairness.compare import Power, SlopeComparison
 from percert.fairness.covariance import COVARIANCES
 from percert.fairness.equivalence import Resolution
@@ -28,6 +28,7 @@ from percert.fairness.line import GroupLine
 from percert.fairness.measures import Measure
 from percert.fairness.mixed import MixedLogistic
 from percert.fairness.report import _groups
+from percert.fairness.report_resolutions import resolutions_section
 from percert.fairness.report_tables import (
     comparison_table,
     covariances_section,
@@ -36,7 +37,6 @@ from percert.fairness.report_tables import (
     lines_table,
     measures_section,
     mixed_table,
-    resolutions_section,
     slopes_table,
 )
 from percert.fairness.result import TestResult as Result  # pytest collects what begins with Test

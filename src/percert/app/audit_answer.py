@@ -19,7 +19,7 @@ from percert.fairness.table import read_attributes, read_predictions
 from percert.reports.finite import finite
 
 if TYPE_CHECKING:
-    from percert.fairness.audit import GroupAudit
+    from percert.fairness.audit_result import GroupAudit
 
 #: Simulated draws that a client may ask for.
 DRAWS = 2000
@@ -108,7 +108,8 @@ AskedAudit = Annotated[AuditQuestion, Depends(_audit)]
 def audit(bench: Bench, question: AuditQuestion) -> "GroupAudit":
     """The audit of both tables. ``ValueError`` says what is wrong with them."""
     try:
-        from percert.fairness.audit import AuditSettings, audit_groups
+        from percert.fairness.audit import audit_groups
+        from percert.fairness.audit_settings import AuditSettings
     except ImportError as error:
         raise ValueError(f"the audit needs {error.name}: {install_extra('fairness')}") from None
     limits = bench.limits

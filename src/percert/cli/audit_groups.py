@@ -1,12 +1,12 @@
 """``percert audit groups``: does accuracy depend on an attribute of the groups?"""
 
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from percert.cli.audit_groups_write import write_audit
 from percert.cli.failure import one_line_errors
 from percert.cli.needs import needs
 from percert.cli.options import DeviceOption, JsonOption, MaxMemoryOption
@@ -16,8 +16,6 @@ from percert.fairness.pairs import Pairing
 
 if TYPE_CHECKING:
     import pandas as pd  # type: ignore[import-untyped]  # it ships no types
-
-    from percert.fairness.audit import GroupAudit
 
 
 @one_line_errors
@@ -223,7 +221,8 @@ def groups(
     --groups photos.csv --attributes countries.csv --json
     """
     from percert.cli.audit_groups_show import show_audit
-    from percert.fairness.audit import AuditSettings, audit_groups
+    from percert.fairness.audit import audit_groups
+    from percert.fairness.audit_settings import AuditSettings
     from percert.fairness.table import PREDICTION_COLUMNS, read_attributes, read_predictions
 
     started = time.perf_counter()
@@ -300,7 +299,7 @@ def groups(
             *(weights or []),
         ]
         given = [path for path in inputs if path is not None]
-        _write(audit, out, started, device if running else "cpu", given)
+        write_audit(audit, out, started, device if running else "cpu", given)
     if as_json:
         emit_json(audit.to_dict())
     else:
@@ -326,32 +325,3 @@ def _column_names(given: list[str], known: tuple[str, ...]) -> dict[str, str]:
             )
         columns[ours] = theirs
     return columns
-
-
-def _write(audit: "GroupAudit", out: Path, started: float, device: str, inputs: list[Path]) -> None:
-    """The records, how they came about, and last of all the report, which says so."""
-    import json
-
-    from percert.digest import file_sha256
-    from percert.fairness.report import group_rows, write_report
-    from percert.reports import read_run, write_records, write_run
-    from percert.reports.page import write_whole
-
-    out.mkdir(parents=True, exist_ok=True)
-    rows = group_rows(audit)
-    write_records(
-        out / "records.parquet", rows, {name: type(value) for name, value in rows[0].items()}
-    )
-    found = audit.to_dict()
-    text = json.dumps(found, indent=2, allow_nan=False) + "\n"
-    write_whole(out / "audit.json", text.encode())
-    write_run(
-        out,
-        command=["percert", *sys.argv[1:]],
-        seed=audit.settings.seed,
-        device=device,
-        seconds=time.perf_counter() - started,
-        settings=found["details"]["settings"],
-        inputs={str(path): f"sha256:{file_sha256(path)}" for path in inputs},
-    )
-    write_report(audit, out, run=read_run(out))

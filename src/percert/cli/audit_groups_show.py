@@ -3,10 +3,12 @@
 from typing import TYPE_CHECKING, Literal
 
 from percert.cli.output import say, show_table
-from percert.fairness.report_tables import difference_words, resolution_of, version_row
+from percert.fairness.report_resolutions import resolution_of
+from percert.fairness.report_tables import difference_words
+from percert.fairness.report_versions import version_row
 
 if TYPE_CHECKING:
-    from percert.fairness.audit import GroupAudit, ModelLine
+    from percert.fairness.audit_result import GroupAudit, ModelLine
     from percert.fairness.result import TestResult
 
 #: Of more models the distribution of slopes is shown, and the lines are in the report.
@@ -146,7 +148,7 @@ def _show_mixed(audit: "GroupAudit", attribute: str) -> None:
 
 
 def _show_slopes(audit: "GroupAudit", attribute: str) -> None:
-    from percert.fairness.audit import slope_summaries
+    from percert.fairness.audit_result import slope_summaries
 
     rows = [
         [

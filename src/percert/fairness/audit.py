@@ -1,36 +1,22 @@
 """The audit of group fairness: from tables of predictions to tests and sentences."""
 
-from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from percert.fairness.adjust import holm
+from percert.fairness.audit_fits import estimates_of, levels_of, lines_of, mixed_of, resolutions_of
+from percert.fairness.audit_result import GroupAudit, ModelLine
+from percert.fairness.audit_settings import AuditSettings
 from percert.fairness.compare import SlopeComparison, adjust_comparison, compare_slopes
-from percert.fairness.covariance import DEFAULT
-from percert.fairness.equivalence import (
-    Resolution,
-    check_margin,
-    groups_within,
-    slope_within,
-)
-from percert.fairness.groups import SMALLEST, GroupTable, LeftOut, check_same_images, group_table
-from percert.fairness.intervals import Heterogeneity, heterogeneity, newcombe, shrunken, wilson
-from percert.fairness.levels import Level, simulated_levels
+from percert.fairness.groups import GroupTable, LeftOut, check_same_images, group_table
 from percert.fairness.line import (
     FEWEST_GROUPS,
-    CannotEstimate,
-    GroupLine,
-    adjust_line,
-    as_row,
-    fit_line,
 )
-from percert.fairness.measures import Measure, group_measures
-from percert.fairness.mixed import MixedLogistic, fit_mixed
-from percert.fairness.outcome import ACCURACY, Outcome, choose_outcome, with_outcome
-from percert.fairness.pairs import Pairing, pair_models
-from percert.fairness.regression import Array
-from percert.fairness.result import LEVEL
+from percert.fairness.measures import group_measures
+from percert.fairness.outcome import Outcome, choose_outcome, with_outcome
+from percert.fairness.pairs import pair_models
 from percert.fairness.versions import VersionComparison, compare_versions
 from percert.fairness.words import (
     holm_note,
@@ -40,230 +26,9 @@ from percert.fairness.words import (
     skipped_note,
     two_groups_note,
 )
-from percert.reports.finite import finite
 
 if TYPE_CHECKING:
     import pandas as pd  # type: ignore[import-untyped]  # it ships no types
-
-
-@dataclass(frozen=True)
-class AuditSettings:
-    """How the audit is done. The first covariance is the headline, and what sets are compared by.
-
-    ``draws`` are those of every simulation: the level of each test on these groups, and what the
-    usual measures show by chance; 0 leaves both out. ``pairs`` says which models of two sets belong
-    together: those of one name, those in one place of their files (``"order"``), or none.
-    ``magnitude`` compares sets by the size of their slopes. ``outcome`` is accuracy, a rate of
-    ``percert.fairness.outcome.RATES`` or a column of 0 and 1, ``positive`` the class that counts as
-    positive. ``margin`` is the difference of shares within which groups count as fair.
-    """
-
-    smallest: int = SMALLEST
-    covariances: tuple[str, ...] = DEFAULT
-    confidence: float = 0.95
-    draws: int = 2000
-    seed: int = 0
-    drop_missing: bool = False
-    magnitude: bool = False
-    pairs: Pairing = "name"
-    outcome: str = "accuracy"
-    positive: str | None = None
-    margin: float | None = None
-
-    def __post_init__(self) -> None:
-        if self.smallest < 1:
-            raise ValueError(f"smallest: expected at least 1 image a group, found {self.smallest}")
-        if not 0 < self.confidence < 1:
-            raise ValueError(f"confidence: expected a share in (0, 1), found {self.confidence}")
-        if not self.covariances:
-            raise ValueError("covariances: expected at least one")
-        if self.margin is not None:
-            check_margin(self.margin)
-        if self.pairs not in ("name", "order", "none"):
-            raise ValueError(f"pairs: expected name, order or none, found {self.pairs!r}")
-
-
-@dataclass(frozen=True)
-class ModelLine:
-    """One model's line for one attribute and covariance.
-
-    The adjusted p-value of its test is Holm's, for the number of attributes.
-    """
-
-    model: str
-    members: str
-    attribute: str
-    line: GroupLine
-
-    @property
-    def p_holm(self) -> float:
-        """The p-value that decides: the raw one where there is one attribute."""
-        return self.line.test.p_adjusted
-
-
-@dataclass(frozen=True)
-class Difference:
-    """The share of group ``second`` less that of group ``first``, with Newcombe's interval."""
-
-    first: str
-    second: str
-    value: float
-    interval: tuple[float, float]
-
-
-@dataclass(frozen=True)
-class GroupEstimates:
-    """One model's groups one by one, ``(groups,)`` each, and whether they differ at all.
-
-    ``lower`` and ``upper`` are Wilson's interval of each group's accuracy, ``shrunken`` the
-    accuracy drawn towards the mean by how little its images know, ``spread`` the estimated standard
-    deviation of the true accuracies. ``difference`` is there for two groups alone.
-    """
-
-    lower: Array
-    upper: Array
-    shrunken: Array
-    spread: float
-    heterogeneity: Heterogeneity | None
-    difference: Difference | None
-
-
-@dataclass(frozen=True)
-class GroupAudit:
-    """Everything that the audit found.
-
-    ``models`` has the models of each set, in order; ``attributes`` are those that lines were fitted
-    on, none where there are none or fewer than 3 groups. ``lines`` has every model, attribute and
-    covariance. ``comparisons`` has one entry an attribute where a second set was given.
-    ``measures`` and ``estimates`` are by model. ``outcome`` is what the shares are of: ``accuracy``
-    in the table's name is that of the outcome. ``levels`` are those of the tests on these groups,
-    by attribute, at the mean accuracy of the first set. ``resolutions`` say, for every model and
-    for its groups and lines, within which margin they are shown to be fair. ``mixed`` has the
-    mixed-effects logistic regression of every model and attribute that allows one, ``versions``
-    compare with what was given as ``before``.
-    """
-
-    table: GroupTable
-    models: dict[str, list[str]]
-    attributes: tuple[str, ...]
-    lines: tuple[ModelLine, ...]
-    comparisons: dict[str, SlopeComparison]
-    measures: dict[str, list[Measure]]
-    estimates: dict[str, GroupEstimates]
-    levels: dict[str, list[Level]]
-    notes: tuple[str, ...]
-    resolutions: tuple[Resolution, ...] = ()
-    mixed: tuple[MixedLogistic, ...] = ()
-    versions: tuple[VersionComparison, ...] = ()
-    outcome: Outcome = ACCURACY
-    settings: AuditSettings = field(default_factory=AuditSettings)
-
-    @property
-    def sets(self) -> tuple[str, ...]:
-        """The names of the sets of models, in order."""
-        return tuple(self.models)
-
-    def headline(self, members: str, attribute: str) -> list[ModelLine]:
-        """The lines of one set and attribute under the first covariance."""
-        first = self.settings.covariances[0]
-        return [
-            entry
-            for entry in self.lines
-            if entry.members == members
-            and entry.attribute == attribute
-            and entry.line.covariance == first
-        ]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON.
-
-        The group's accuracy is the mean over the models of the first set, its attribute the first.
-        Another outcome stands under its own key, such as ``true_positive_rate``.
-        """
-        table = self.table
-        accuracy = table.accuracy[self.models[self.sets[0]]].mean(axis=1)
-        first = table.attributes.iloc[:, 0] if len(table.attributes.columns) else None
-        answer: dict[str, Any] = finite(
-            {
-                "groups": [
-                    {
-                        "group": str(group),
-                        "n": int(table.n[group]),
-                        self.outcome.key: float(accuracy[group]),
-                        "attribute": None if first is None else float(first[group]),
-                    }
-                    for group in table.n.index
-                ],
-                "left_out": [asdict(entry) for entry in table.left_out],
-                "models": [as_row(entry.line, entry.model) for entry in self.lines],
-                "comparison": next(iter(self._comparisons().values()), {}),
-                "details": self._details(),
-            }
-        )
-        return answer
-
-    def _comparisons(self) -> dict[str, dict[str, Any]]:
-        return {
-            attribute: {
-                "attribute": attribute,
-                "covariance": self.settings.covariances[0],
-                "p_holm": entry.deciding.p_adjusted,
-            }
-            | entry.to_dict()
-            for attribute, entry in self.comparisons.items()
-        }
-
-    def _details(self) -> dict[str, Any]:
-        groups = [str(group) for group in self.table.n.index]
-        return {
-            "settings": asdict(self.settings),
-            "outcome": asdict(self.outcome),
-            "lines": [
-                {
-                    "model": entry.model,
-                    "set": entry.members,
-                    "attribute": entry.attribute,
-                    "covariance": entry.line.covariance,
-                    "r2": entry.line.r2,
-                    "between": entry.line.between,
-                    "p_holm": entry.p_holm,
-                    "may": entry.line.test.may,
-                    "may_not": entry.line.test.may_not,
-                    "cooks_distance": dict(zip(groups, entry.line.cooks.tolist(), strict=True)),
-                }
-                for entry in self.lines
-            ],
-            "slopes": slope_summaries(self),
-            "comparisons": self._comparisons(),
-            "measures": {
-                model: [asdict(entry) for entry in found] for model, found in self.measures.items()
-            },
-            "estimates": {
-                model: {
-                    "interval": {
-                        group: [low, high]
-                        for group, low, high in zip(
-                            groups, found.lower.tolist(), found.upper.tolist(), strict=True
-                        )
-                    },
-                    "shrunken": dict(zip(groups, found.shrunken.tolist(), strict=True)),
-                    "spread": found.spread,
-                    "difference": None if found.difference is None else asdict(found.difference),
-                    "heterogeneity": None
-                    if found.heterogeneity is None
-                    else asdict(found.heterogeneity),
-                }
-                for model, found in self.estimates.items()
-            },
-            "levels": {
-                attribute: [asdict(entry) for entry in found]
-                for attribute, found in self.levels.items()
-            },
-            "versions": [entry.to_dict() for entry in self.versions],
-            "mixed": [entry.to_dict() for entry in self.mixed],
-            "resolutions": [entry.to_dict() for entry in self.resolutions],
-            "notes": list(self.notes),
-        }
 
 
 def audit_groups(
@@ -310,11 +75,11 @@ def audit_groups(
     skipped: dict[str, str] = {}
     for members, found in models.items():
         for model in found:
-            lines += _lines(table, members, model, tested, settings, skipped, outcome)
+            lines += lines_of(table, members, model, tested, settings, skipped, outcome)
     mixed = tuple(
         entry
         for model in table.accuracy
-        for entry in _mixed(table, model, tested, settings, skipped, outcome)
+        for entry in mixed_of(table, model, tested, settings, skipped, outcome)
     )
     notes = _notes(table, models, tested)
     if outcome.name != "accuracy" or outcome.positive is not None:
@@ -366,13 +131,13 @@ def audit_groups(
         tuple(lines),
         comparisons,
         measures,
-        {str(model): _estimates(table, model, settings) for model in table.accuracy},
-        _levels(table, models[labels[0]], tested, settings),
+        {str(model): estimates_of(table, model, settings) for model in table.accuracy},
+        levels_of(table, models[labels[0]], tested, settings),
         tuple(notes),
         tuple(
             entry
             for model in table.accuracy
-            for entry in _resolutions(table, model, tested, settings, outcome)
+            for entry in resolutions_of(table, model, tested, settings, outcome)
         ),
         mixed,
         ()
@@ -435,90 +200,6 @@ def _outcome_table(
     return replace(table, left_out=left_out)
 
 
-def _estimates(table: GroupTable, model: str, settings: AuditSettings) -> GroupEstimates:
-    accuracy, n = table.accuracy[model].to_numpy(float), table.n.to_numpy(float)
-    lower, upper = wilson(accuracy, n, settings.confidence)
-    nearer, spread = shrunken(accuracy, n)
-    return GroupEstimates(
-        lower,
-        upper,
-        nearer,
-        spread,
-        heterogeneity(accuracy, n, draws=settings.draws, seed=settings.seed),
-        _difference(table, accuracy, n, settings.confidence) if len(n) == 2 else None,
-    )
-
-
-def _resolutions(
-    table: GroupTable,
-    model: str,
-    attributes: tuple[str, ...],
-    settings: AuditSettings,
-    outcome: Outcome,
-) -> list[Resolution]:
-    """Of the groups of one model, and of its lines under the first covariance, with Holm's."""
-    share, n = table.accuracy[model].to_numpy(float), table.n.to_numpy(float)
-    groups = groups_within(share, n, settings.margin, model=str(model), outcome=outcome.words)
-    lines = [
-        slope_within(
-            share,
-            table.attributes[attribute].to_numpy(float),
-            n,
-            settings.margin,
-            covariance=settings.covariances[0],
-            model=str(model),
-            attribute_name=attribute,
-            outcome=outcome.words,
-        )
-        for attribute in attributes
-    ]
-    adjusted = holm([entry.test.p_value for entry in lines if entry.test is not None])
-    if len(adjusted) > 1:
-        lines = [
-            entry.adjusted(p_value, len(adjusted), outcome.words)
-            for entry, p_value in zip(lines, adjusted, strict=True)
-        ]
-    return [groups, *lines]
-
-
-def _mixed(
-    table: GroupTable,
-    model: str,
-    attributes: tuple[str, ...],
-    settings: AuditSettings,
-    skipped: dict[str, str],
-    outcome: Outcome,
-) -> list[MixedLogistic]:
-    """Of one model on every attribute, with Holm's; one that has no bound goes to ``skipped``."""
-    found = []
-    for attribute in attributes:
-        try:
-            found.append(
-                fit_mixed(
-                    table.accuracy[model].to_numpy(float),
-                    table.attributes[attribute].to_numpy(float),
-                    table.n.to_numpy(float),
-                    model=str(model),
-                    attribute_name=attribute,
-                    outcome=outcome.words,
-                    confidence=settings.confidence,
-                )
-            )
-        except CannotEstimate as error:
-            skipped[f"{model}, {attribute}"] = str(error)
-    adjusted = holm([entry.test.p_value for entry in found])
-    return [
-        entry.adjusted(p_value, len(found), settings.confidence, outcome.words)
-        for entry, p_value in zip(found, adjusted, strict=True)
-    ]
-
-
-def _difference(table: GroupTable, accuracy: Array, n: Array, confidence: float) -> Difference:
-    names, shares, sizes = [str(name) for name in table.n.index], accuracy.tolist(), n.tolist()
-    interval = newcombe((shares[0], shares[1]), (sizes[0], sizes[1]), confidence)
-    return Difference(names[0], names[1], shares[1] - shares[0], interval)
-
-
 def _check_groups(table: GroupTable, without: bool, against: bool) -> None:
     groups = len(table.n)
     if groups < 2:
@@ -531,109 +212,9 @@ def _check_groups(table: GroupTable, without: bool, against: bool) -> None:
         )
 
 
-def _levels(
-    table: GroupTable, models: list[str], tested: tuple[str, ...], settings: AuditSettings
-) -> dict[str, list[Level]]:
-    if not settings.draws:
-        return {}
-    return {
-        attribute: simulated_levels(
-            table.accuracy[models].mean(axis=1).to_numpy(float),
-            table.attributes[attribute].to_numpy(float),
-            table.n.to_numpy(float),
-            settings.covariances,
-            draws=settings.draws,
-            seed=settings.seed,
-        )
-        for attribute in tested
-    }
-
-
 def _of_set(name: str, frame: "pd.DataFrame") -> "pd.DataFrame":
     models = frame["model"].astype(str)
     return frame.assign(model=models.where(models == name, f"{name}/" + models))
-
-
-def _lines(
-    table: GroupTable,
-    members: str,
-    model: str,
-    attributes: tuple[str, ...],
-    settings: AuditSettings,
-    skipped: dict[str, str],
-    outcome: Outcome,
-) -> list[ModelLine]:
-    """Every attribute and covariance of one model, with Holm's correction over the attributes.
-
-    A covariance beside the first that cannot be had with these groups stops nothing else: it goes
-    into ``skipped`` with the reason.
-    """
-    found: list[ModelLine] = []
-    for covariance in settings.covariances:
-        lines = {}
-        for attribute in attributes:
-            try:
-                lines[attribute] = fit_line(
-                    table.accuracy[model].to_numpy(float),
-                    table.attributes[attribute].to_numpy(float),
-                    table.n.to_numpy(float),
-                    covariance=covariance,
-                    confidence=settings.confidence,
-                    attribute_name=attribute,
-                    outcome=outcome.words,
-                )
-            except CannotEstimate as error:
-                if covariance == settings.covariances[0]:
-                    raise ValueError(f"model {model!r}, {attribute}: {error}") from None
-                skipped[attribute] = str(error)
-            except ValueError as error:
-                raise ValueError(f"model {model!r}, {attribute}: {error}") from None
-        adjusted = holm([line.test.p_value for line in lines.values()])
-        found += [
-            ModelLine(
-                model,
-                members,
-                attribute,
-                adjust_line(
-                    line, p_value, len(lines), attribute, settings.confidence, outcome.words
-                ),
-            )
-            for (attribute, line), p_value in zip(lines.items(), adjusted, strict=True)
-        ]
-    return found
-
-
-def slope_summaries(audit: GroupAudit) -> list[dict[str, Any]]:
-    """The distribution of slopes of every set, attribute and covariance."""
-    summaries = []
-    for members in audit.sets:
-        for attribute in audit.attributes:
-            for covariance in audit.settings.covariances:
-                lines = [
-                    entry
-                    for entry in audit.lines
-                    if (entry.members, entry.attribute, entry.line.covariance)
-                    == (members, attribute, covariance)
-                ]
-                if not lines:
-                    continue
-                slopes = np.array([entry.line.slope for entry in lines])
-                low, middle, high = np.percentile(slopes, [25, 50, 75])
-                summaries.append(
-                    {
-                        "set": members,
-                        "attribute": attribute,
-                        "covariance": covariance,
-                        "models": len(slopes),
-                        "mean": float(slopes.mean()),
-                        "sd": float(slopes.std(ddof=1)) if len(slopes) > 1 else None,
-                        "min": float(slopes.min()),
-                        "quartiles": [float(low), float(middle), float(high)],
-                        "max": float(slopes.max()),
-                        "significant": float(np.mean([entry.p_holm < LEVEL for entry in lines])),
-                    }
-                )
-    return summaries
 
 
 def _notes(table: GroupTable, models: dict[str, list[str]], tested: tuple[str, ...]) -> list[str]:

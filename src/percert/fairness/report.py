@@ -1,13 +1,15 @@
 """The audit as one self-contained HTML page, with its figures as PNG files beside it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from percert.fairness.audit import GroupAudit, ModelLine
+from percert.fairness.audit_result import GroupAudit, ModelLine
 from percert.fairness.covariance import COVARIANCES
+from percert.fairness.records import file_names
+from percert.fairness.report_resolutions import resolutions_section
 from percert.fairness.report_tables import (
     LISTED,
     comparison_table,
@@ -17,10 +19,9 @@ from percert.fairness.report_tables import (
     lines_table,
     measures_section,
     mixed_table,
-    resolutions_section,
     slopes_table,
-    versions_section,
 )
+from percert.fairness.report_versions import versions_section
 from percert.fairness.result import LEVEL, TestResult
 from percert.reports.page import Block, Paragraph, Section, Table, kept_figure, write_page
 from percert.reports.plots import boxes, scatter_with_line, share_bars
@@ -330,36 +331,3 @@ def _groups(audit: GroupAudit, folder: Path | None) -> Section:
 
 def _cooks_text(distance: float, groups: int) -> str:
     return f"{distance:.3f}" + (" *" if distance > INFLUENTIAL / groups else "")
-
-
-def file_names(attributes: Sequence[str]) -> dict[str, str]:
-    """A file name for each attribute, each its own: ``log gdp`` and ``log-gdp`` read alike.
-
-    >>> file_names(["log gdp", "log-gdp"])
-    {'log gdp': 'log-gdp', 'log-gdp': 'log-gdp-2'}
-    """
-    names: dict[str, str] = {}
-    for attribute in attributes:
-        plain = "".join(c if c.isalnum() else "-" for c in attribute.lower())[:60]
-        name, place = plain, 1
-        while name in names.values():
-            place += 1
-            name = f"{plain}-{place}"
-        names[attribute] = name
-    return names
-
-
-def group_rows(audit: GroupAudit) -> list[dict[str, Any]]:
-    """One record a group and model: what the figures are drawn from."""
-    table = audit.table
-    return [
-        {
-            "model": str(model),
-            "group": str(group),
-            "n": int(table.n[group]),
-            audit.outcome.key: float(table.accuracy[model][group]),
-        }
-        | {str(name): float(table.attributes[name][group]) for name in table.attributes}
-        for model in table.accuracy
-        for group in table.n.index
-    ]

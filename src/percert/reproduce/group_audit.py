@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd  # type: ignore[import-untyped]  # it ships no types
 import torch
 
-from percert.fairness.audit import AuditSettings, audit_groups
+from percert.fairness.audit import audit_groups
+from percert.fairness.audit_settings import AuditSettings
 from percert.fairness.report import report_sections
 from percert.fairness.table import check_predictions
 from percert.images import load_image
