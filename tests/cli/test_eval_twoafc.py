@@ -148,7 +148,7 @@ def test_triplets_are_made_of_photographs_and_bad_ones_are_told(tmp_path, percer
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (("--eps", "x"), "expected numbers such as 0.5 or 36/255"),
+        (("--eps", "x"), "expected an l2 length such as 4 or 36/255"),
         (("--size", "0"), "expected H or HxW"),
         (("--attack", "fab", "--perturbed", "all"), "cannot move several images"),
         (("--split", "tset"), "split"),
