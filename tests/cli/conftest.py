@@ -3,6 +3,7 @@
 import builtins
 import json
 
+import pyarrow as pa
 import pytest
 import torch
 from skimage import data
@@ -35,6 +36,9 @@ def files(tmp_path_factory):
     (folder / "note.txt").write_text("a text")
     return folder
 
+
+# The first table of a process looks for pandas, in the name of whoever asked for the table.
+pa.table({"a": [1]})
 
 OPTIONAL = {module for modules in EXTRAS.values() for module in modules}
 
