@@ -180,10 +180,12 @@ def test_progress_is_streamed_and_cancelling_ends_it(client):
     assert wait_for(client, attack(client, attack="ascent:step=1.0").json()["id"])["result"]
 
 
-def test_a_job_whose_time_is_over_gives_the_best_so_far(serve):
-    client = serve(limits=Limits(job_seconds=3.0))
-    found = wait_for(client, attack(client, **ENDLESS).json()["id"])
-    assert found["state"] == "done"
+def test_a_job_whose_time_is_over_gives_the_best_so_far(serve, monkeypatch):
+    # A busy machine takes long to bring the first worker up.
+    monkeypatch.setattr(jobs, "GRACE", 60.0)
+    client = serve(limits=Limits(job_seconds=1.0))
+    found = wait_for(client, attack(client, **ENDLESS).json()["id"], 90)
+    assert (found["state"], found["reason"]) == ("done", None)
     assert found["result"]["cut_short"] is True
     assert found["result"]["success"] is False
 
@@ -231,9 +233,10 @@ def test_numbers_of_clients_have_bounds(client, number):
 
 def test_a_job_that_never_looks_at_the_clock_is_ended_and_the_next_one_runs(serve, monkeypatch):
     monkeypatch.setattr(jobs, "GRACE", 0.5)
-    client = serve(limits=Limits(jobs=1, job_seconds=8.0))
+    client = serve(limits=Limits(jobs=1, job_seconds=4.0))
     stuck = wait_for(client, attack(client, model="deaf").json()["id"])
-    assert (stuck["state"], stuck["reason"]) == ("failed", "It took more than 8 seconds.")
+    assert (stuck["state"], stuck["reason"]) == ("failed", "It took more than 4 seconds.")
+    monkeypatch.setattr(jobs, "GRACE", 60.0)  # a busy machine takes long to bring a worker up
     found = wait_for(client, attack(client, attack="ascent:step=1.0").json()["id"])
     assert found["result"]["success_8bit"] is True
 
