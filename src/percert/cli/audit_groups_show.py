@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Literal
 
 from percert.cli.output import say, show_table
 from percert.fairness.report_resolutions import resolution_of
-from percert.fairness.report_tables import difference_words
+from percert.fairness.report_tables import difference_words, mixed_cells
 from percert.fairness.report_versions import version_row
 
 if TYPE_CHECKING:
@@ -123,21 +123,7 @@ def _show_lines(lines: list["ModelLine"]) -> None:
 
 
 def _show_mixed(audit: "GroupAudit", attribute: str) -> None:
-    rows = [
-        [
-            entry.model,
-            f"{entry.slope:+.4g}",
-            f"{entry.interval[0]:+.4g} to {entry.interval[1]:+.4g}",
-            f"{entry.odds_ratio:.4g}",
-            f"{entry.test.statistic:.4g}",
-            f"{entry.test.df[0]:g}",
-            f"{entry.test.p_value:.4g}",
-            f"{entry.test.p_adjusted:.4g}",
-            f"{entry.spread:.4f}",
-        ]
-        for entry in audit.mixed
-        if entry.attribute == attribute
-    ]
+    rows = [list(mixed_cells(entry)) for entry in audit.mixed if entry.attribute == attribute]
     if rows:
         say("")
         say("Beside it, mixed-effects logistic regression of the images by group:")

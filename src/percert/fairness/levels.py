@@ -51,11 +51,7 @@ def simulated_levels(
     assert tau is not None  # of this covariance it always is
     # A small spread of accuracies is p (1 - p) times that of log odds.
     spread = float(tau[0]) / (share * (1 - share))
-    usable = [
-        name
-        for name in covariances
-        if name != "robust" or (design.basis**2).sum(1).max() <= 1 - 1e-9
-    ]
+    usable = [name for name in covariances if name != "robust" or not design.one_group_fixes_it]
     found: dict[str, list[float]] = {name: [] for name in usable}
     for sd in (0.0, spread):
         drawn = draw_accuracies(np.random.default_rng(seed), share, sd, n, draws)

@@ -115,7 +115,7 @@ def fit_line(
             raise ValueError(
                 f"covariance: expected {len(accuracy)} positive variances, found {covariance}"
             )
-    if name == "robust" and (design.basis**2).sum(1).max() > 1 - 1e-9:
+    if name == "robust" and design.one_group_fixes_it:
         raise CannotEstimate(
             "robust: one group alone fixes the line (all others share their attribute), and its "
             "error cannot be estimated; take another covariance"

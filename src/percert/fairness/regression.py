@@ -30,6 +30,11 @@ class Design:
         last: Array = self.back[-1]
         return last
 
+    @property
+    def one_group_fixes_it(self) -> bool:
+        """Whether one group alone determines a coefficient: its error cannot be estimated then."""
+        return bool((self.basis**2).sum(1).max() > 1 - 1e-9)
+
 
 def design_of(*columns: Array, names: tuple[str, ...] = ("attribute",)) -> Design:
     """The design ``[1, columns]``; each column is ``(groups,)``, and named for the messages.

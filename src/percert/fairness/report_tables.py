@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from percert.fairness.audit_result import GroupAudit, GroupEstimates, ModelLine, slope_summaries
 from percert.fairness.compare import SlopeComparison
 from percert.fairness.covariance import COVARIANCES
+from percert.fairness.mixed import MixedLogistic
 from percert.fairness.outcome import ACCURACY, Outcome
 from percert.fairness.result import LEVEL
 from percert.reports.page import Paragraph, Section, Table
@@ -119,6 +120,21 @@ def comparison_table(comparison: SlopeComparison) -> Table:
     )
 
 
+def mixed_cells(entry: MixedLogistic) -> tuple[str, ...]:
+    """The row of one model's mixed-effects logistic regression, on the page and on a terminal."""
+    return (
+        entry.model,
+        f"{entry.slope:+.4g}",
+        f"{entry.interval[0]:+.4g} to {entry.interval[1]:+.4g}",
+        f"{entry.odds_ratio:.4g}",
+        f"{entry.test.statistic:.4g}",
+        f"{entry.test.df[0]:g}",
+        f"{entry.test.p_value:.4g}",
+        f"{entry.test.p_adjusted:.4g}",
+        f"{entry.spread:.4f}",
+    )
+
+
 def mixed_table(audit: GroupAudit, attribute: str) -> Table:
     """The mixed-effects logistic regression of every model, for one attribute."""
     return Table(
@@ -133,21 +149,7 @@ def mixed_table(audit: GroupAudit, attribute: str) -> Table:
             ("p, Holm", "right"),
             ("spread of groups", "right"),
         ),
-        tuple(
-            (
-                entry.model,
-                f"{entry.slope:+.4g}",
-                f"{entry.interval[0]:+.4g} to {entry.interval[1]:+.4g}",
-                f"{entry.odds_ratio:.4g}",
-                f"{entry.test.statistic:.4g}",
-                f"{entry.test.df[0]:g}",
-                f"{entry.test.p_value:.4g}",
-                f"{entry.test.p_adjusted:.4g}",
-                f"{entry.spread:.4f}",
-            )
-            for entry in audit.mixed
-            if entry.attribute == attribute
-        ),
+        tuple(mixed_cells(entry) for entry in audit.mixed if entry.attribute == attribute),
         "Mixed-effects logistic regression of the images by group, by maximum likelihood: the "
         "model of 0 and 1 as they are, beside the line. The spread is the standard deviation of "
         "the groups' own log odds.",
