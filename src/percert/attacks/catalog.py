@@ -1,21 +1,21 @@
 """Every attack by name."""
 
-import difflib
 from dataclasses import MISSING, dataclass, fields
 from importlib import import_module
 from typing import Any, get_args, get_origin, get_type_hints
 
 from percert.attacks.attack import CatalogAttack
+from percert.check import did_you_mean
 
 
 @dataclass(frozen=True)
 class AttackCard:
     """Where one attack lives, and what it is.
 
-    ``where`` is ``module:Class`` under ``percert.attacks``; the class is a frozen dataclass of
-    settings. ``kind``: ``"minimal"`` looks for the smallest change that succeeds, ``"bounded"`` for
-    any success within its ``eps``. ``goals``: what it can be sent against, of ``"classifier"``,
-    ``"triplet"`` and ``"embedding"``.
+    ``where`` is ``module:Class``; the class is a frozen dataclass of settings. ``kind``:
+    ``"minimal"`` looks for the smallest change that succeeds, ``"bounded"`` for any success within
+    its ``eps``. ``goals``: what it can be sent against, of ``"classifier"``, ``"triplet"`` and
+    ``"embedding"``.
     """
 
     name: str
@@ -31,19 +31,19 @@ CATALOG: dict[str, AttackCard] = {
     for card in (
         AttackCard(
             name="ssim-sqp",
-            where="ssim_sqp:SSIMSQP",
+            where="percert.attacks.ssim_sqp:SSIMSQP",
             summary="Least visible change in whole 8-bit levels, to second order in the cost",
             kind="minimal",
         ),
         AttackCard(
             name="ascent",
-            where="ascent:NormalisedAscent",
+            where="percert.attacks.ascent:NormalisedAscent",
             summary="Normalised gradient steps, then the least multiple that survives 8 bits",
             kind="minimal",
         ),
         AttackCard(
             name="pgd",
-            where="pgd:ProjectedGradient",
+            where="percert.attacks.pgd:ProjectedGradient",
             summary="Projected gradient ascent in an l2 or linf ball, with restarts",
             kind="bounded",
             goals=("classifier", "triplet", "embedding"),
@@ -51,7 +51,7 @@ CATALOG: dict[str, AttackCard] = {
         ),
         AttackCard(
             name="apgd",
-            where="apgd:AutoPGD",
+            where="percert.attacks.apgd:AutoPGD",
             summary="Auto-PGD: projected ascent that halves its own steps",
             kind="bounded",
             goals=("classifier", "triplet", "embedding"),
@@ -59,14 +59,14 @@ CATALOG: dict[str, AttackCard] = {
         ),
         AttackCard(
             name="fab",
-            where="fab:FastAdaptiveBoundary",
+            where="percert.attacks.fab:FastAdaptiveBoundary",
             summary="FAB: the nearest adversarial image in l2 or linf, along linearised boundaries",
             kind="minimal",
             paper="arXiv:1907.02044",
         ),
         AttackCard(
             name="square",
-            where="square:Square",
+            where="percert.attacks.square:Square",
             summary="Random search with squares in an l2 or linf ball, by scores alone",
             kind="bounded",
             goals=("classifier", "triplet", "embedding"),
@@ -74,21 +74,21 @@ CATALOG: dict[str, AttackCard] = {
         ),
         AttackCard(
             name="autoattack",
-            where="autoattack:AutoAttack",
+            where="percert.attacks.autoattack:AutoAttack",
             summary="APGD-CE, APGD-DLR, FAB and Square, the worst case of each image",
             kind="bounded",
             paper="arXiv:2003.01690",
         ),
         AttackCard(
             name="foolbox",
-            where="foolbox_attack:Foolbox",
+            where="percert.attacks.foolbox_attack:Foolbox",
             summary="An attack of foolbox by its name, image by image (extra: foolbox)",
             kind="minimal",
             paper="arXiv:1707.04131",
         ),
         AttackCard(
             name="ddn",
-            where="ddn:DDN",
+            where="percert.attacks.ddn:DDN",
             summary="DDN: direction and l2 length decoupled, on 8-bit images",
             kind="minimal",
             goals=("classifier", "triplet", "embedding"),
@@ -96,7 +96,7 @@ CATALOG: dict[str, AttackCard] = {
         ),
         AttackCard(
             name="fmn",
-            where="fmn:FMN",
+            where="percert.attacks.fmn:FMN",
             summary="FMN: the smallest l1, l2 or linf change, by steps inside a moving ball",
             kind="minimal",
             goals=("classifier", "triplet", "embedding"),
@@ -104,7 +104,7 @@ CATALOG: dict[str, AttackCard] = {
         ),
         AttackCard(
             name="cw",
-            where="cw:CarliniWagner",
+            where="percert.attacks.cw:CarliniWagner",
             summary="Carlini and Wagner's l2 attack, its constant found by binary search",
             kind="minimal",
             goals=("classifier", "triplet", "embedding"),
@@ -112,7 +112,7 @@ CATALOG: dict[str, AttackCard] = {
         ),
         AttackCard(
             name="perc-al",
-            where="perc_al:PerCAL",
+            where="percert.attacks.perc_al:PerCAL",
             summary="PerC-AL: the loss and CIEDE2000 by turns, on 8-bit images",
             kind="minimal",
             goals=("classifier", "triplet", "embedding"),
@@ -120,7 +120,7 @@ CATALOG: dict[str, AttackCard] = {
         ),
         AttackCard(
             name="lpa",
-            where="lpa:LagrangianPerceptual",
+            where="percert.attacks.lpa:LagrangianPerceptual",
             summary="LPA: a penalty on the perceptual distance beyond a bound",
             kind="bounded",
             goals=("classifier", "triplet", "embedding"),
@@ -128,7 +128,7 @@ CATALOG: dict[str, AttackCard] = {
         ),
         AttackCard(
             name="ppgd",
-            where="ppgd:PerceptualPGD",
+            where="percert.attacks.ppgd:PerceptualPGD",
             summary="PPGD: projected gradient steps of a given perceptual length",
             kind="bounded",
             goals=("classifier", "triplet", "embedding"),
@@ -136,7 +136,7 @@ CATALOG: dict[str, AttackCard] = {
         ),
         AttackCard(
             name="human-perc-ot",
-            where="human_perc_ot:HumanPercOT",
+            where="percert.attacks.human_perc_ot:HumanPercOT",
             summary="Human_Perc_OT, corrected: loss less a cost, then the least cost at 8 bits",
             kind="minimal",
             goals=("classifier", "triplet", "embedding"),
@@ -144,14 +144,14 @@ CATALOG: dict[str, AttackCard] = {
         ),
         AttackCard(
             name="ssim-step",
-            where="ssim_step:SSIMStep",
+            where="percert.attacks.ssim_step:SSIMStep",
             summary="One second-order step against 1 - SSIM: inverse Hessian times gradient",
             kind="minimal",
             paper="Human Imperceptible Attacks and Applications to Improve Fairness, Eq. 5",
         ),
         AttackCard(
             name="human-perc-ot-literal",
-            where="human_perc_ot:HumanPercOTLiteral",
+            where="percert.attacks.human_perc_ot:HumanPercOTLiteral",
             summary="Human_Perc_OT as published: raw gradient steps, stopped at the first success",
             kind="minimal",
             paper="Human Imperceptible Attacks and Applications to Improve Fairness, Algorithm 1",
@@ -178,8 +178,7 @@ def create_attack(name: str, **options: Any) -> CatalogAttack:
     20
     """
     if name not in CATALOG:
-        near = difflib.get_close_matches(str(name).lower(), CATALOG, n=1)
-        hint = f", did you mean {near[0]!r}?" if near else "."
+        hint = did_you_mean(str(name).lower(), CATALOG, otherwise=".")
         raise ValueError(f"attack: unknown name {name!r}{hint} Known: {', '.join(CATALOG)}")
     kind = attack_class(name)
     known = {field.name for field in fields(kind)}
@@ -221,7 +220,7 @@ def parse_attack(text: str) -> tuple[str, CatalogAttack]:
 def attack_class(name: str) -> type[Any]:
     """The frozen dataclass of settings behind a name of the catalog."""
     module, _, attribute = CATALOG[name].where.partition(":")
-    found: type[Any] = getattr(import_module(f"percert.attacks.{module}"), attribute)
+    found: type[Any] = getattr(import_module(module), attribute)
     return found
 
 
