@@ -49,9 +49,9 @@ class SSIMSQP:
     ``"l1"`` these. ``steps`` iterations of one gradient each (7; of ``"l1"`` 60), more (to
     ``most_steps``: 40; of ``"l1"`` 120) only for images that have not reached the goal; then
     ``search`` forward passes for the least scale. ``momentum`` is the share of the old direction
-    that is kept. ``"l1"`` has an iteration of its own (:mod:`percert.attacks.sparse_levels`),
-    without these two. ``survive`` names defences, such as ``"jpeg-75+bits-4"``, through which the
-    goal must be reached as well.
+    that is kept. ``"l1"`` has an iteration of its own, without these two:
+    :func:`~percert.attacks.sparse_levels.sparse_levels`. ``survive`` names defences, such as
+    ``"jpeg-75+bits-4"``, through which the goal must be reached as well.
     """
 
     cost: CostName = "perceptual"

@@ -7,9 +7,10 @@ min_theta sup_{P: D(P, P0) <= rho} E_P loss (Eq. 2) is
     phi_lambda(x0) = sup_x loss(x) - lambda c(x, x0)                          (Eq. 4),
 
 since the supremum over couplings falls apart into one over each image (Volpi et al. 2018, Lemma 1;
-:mod:`percert.attacks.duality` has it for finite sets, where it can be checked). The attacks and
-the training share this solver and its names: ``cost``, ``lam`` (lambda), ``step`` (the paper's
-epsilon), ``steps`` (N), ``confidence`` (a), ``refresh``, ``validate``.
+:mod:`percert.attacks.duality` has it for finite sets,
+where it can be checked). The attacks and the training share this solver and its names: ``cost``,
+``lam`` (lambda), ``step`` (the paper's epsilon), ``steps`` (N), ``confidence`` (a), ``refresh``,
+``validate``.
 """
 
 from dataclasses import dataclass
