@@ -77,8 +77,6 @@ def test_a_run_at_work_is_read_as_far_as_it_is(run):
 
 
 def test_a_run_that_merges_while_it_is_read_is_read_again(run, monkeypatch):
-    from percert.evaluation import attack_runs
-
     parts = run / "records.parts"
     parts.mkdir()
     (run / "records.parquet").rename(parts / "00000001-x.parquet")
@@ -89,7 +87,7 @@ def test_a_run_that_merges_while_it_is_read_is_read_again(run, monkeypatch):
             parts.rmdir()
         return read_records(path)
 
-    monkeypatch.setattr(attack_runs, "read_records", merging)
+    monkeypatch.setattr("percert.evaluation.attack_runs.read_records", merging)
     assert len(read_attack_runs([run]).rows) == 6
 
 

@@ -8,8 +8,8 @@ import torch
 from tests.evaluation.twoafc_images import SIDE, picture, triplets
 
 from percert import create_metric
+from percert.certify.twoafc import twoafc_of_features
 from percert.data.triplet import Triplet
-from percert.evaluation import twoafc_batch as evaluation
 from percert.evaluation.twoafc import CLEAN, COLUMNS, TwoAFCRun, evaluate_twoafc, resized
 from percert.evaluation.twoafc_attacks import Budget, plan_attacks
 from percert.evaluation.twoafc_check import BrokenCertificate, check_order
@@ -156,13 +156,11 @@ def test_a_metric_without_a_proof_is_attacked_all_the_same():
 
 
 def test_a_broken_certificate_stops_the_run(monkeypatch):
-    exact = evaluation.twoafc_of_features
-
     def boastful(*features, perturbed):
-        proven = exact(*features, perturbed=perturbed)
+        proven = twoafc_of_features(*features, perturbed=perturbed)
         return dataclasses.replace(proven, radius=1.5 * proven.radius)
 
-    monkeypatch.setattr(evaluation, "twoafc_of_features", boastful)
+    monkeypatch.setattr("percert.evaluation.twoafc_batch.twoafc_of_features", boastful)
     some, load = triplets(1)
     (radius,) = radii("reference", 1)
     plan = plan_attacks(["apgd-margin:steps=40"], l2=(0.8 * radius,))  # 1.2 of the true one
@@ -171,13 +169,11 @@ def test_a_broken_certificate_stops_the_run(monkeypatch):
 
 
 def test_a_certificate_for_another_choice_stops_the_run(monkeypatch):
-    exact = evaluation.twoafc_of_features
-
     def wrong(*features, perturbed):
-        proven = exact(*features, perturbed=perturbed)
+        proven = twoafc_of_features(*features, perturbed=perturbed)
         return dataclasses.replace(proven, decision=1 - proven.decision)
 
-    monkeypatch.setattr(evaluation, "twoafc_of_features", wrong)
+    monkeypatch.setattr("percert.evaluation.twoafc_batch.twoafc_of_features", wrong)
     some, load = triplets(1)
     with pytest.raises(BrokenCertificate, match="the certificate is for the choice 1"):
         rows_of(TwoAFCRun(thumbnail(), load=load), some)
