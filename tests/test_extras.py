@@ -25,7 +25,7 @@ DECLARED = {
     for name, texts in PROJECT["optional-dependencies"].items()
 }
 #: For who works on percert, not for a verb.
-OF_A_CHECKOUT = {"benchmarks", "demo", "dev", "docs", "test"}
+OF_A_CHECKOUT = {"experiments", "demo", "dev", "docs", "test"}
 #: A run may do without (--no-tensorboard).
 OPTIONAL = {"tensorboard"}
 

@@ -62,7 +62,7 @@ def test_every_relative_link_of_every_page_leads_somewhere(page):
 def test_every_file_that_a_page_names_exists(page):
     text = page.read_text(encoding="utf-8")
     # Capitals stand for a name of the reader's own: `src/percert/metrics/NAME.py`.
-    named = re.findall(r"`((?:src|tests|docs|demo|benchmarks|recipes)/[a-z0-9_./-]+)`", text)
+    named = re.findall(r"`((?:src|tests|docs|demo|experiments|recipes)/[a-z0-9_./-]+)`", text)
     assert [path for path in named if not (REPOSITORY / path).exists()] == []
 
 

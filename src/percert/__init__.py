@@ -9,7 +9,7 @@ Everything is loaded when it is first used: ``import percert`` itself takes next
 
 from typing import TYPE_CHECKING
 
-from percert.lazy import lazy_names
+from percert.registry import lazy_names
 
 if TYPE_CHECKING:
     from percert import attacks, certify, images, search

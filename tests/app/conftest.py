@@ -15,15 +15,15 @@ import uvicorn
 from starlette.testclient import TestClient
 
 from percert.app.limits import Limits
-from percert.app.loaded import Classifier, Loaded
+from percert.app.resources import ClassifierSource, Resources
 from percert.app.server import create_app
 
 
 @pytest.fixture(scope="session")
-def loaded() -> Loaded:
+def loaded() -> Resources:
     kinds = ("Brightness", "Stubborn", "Deaf")
-    models = {kind.lower(): Classifier(f"tests.app.models:{kind}") for kind in kinds}
-    return Loaded(classifiers=models)
+    models = {kind.lower(): ClassifierSource(f"tests.app.models:{kind}") for kind in kinds}
+    return Resources(classifiers=models)
 
 
 @pytest.fixture

@@ -6,10 +6,10 @@ import pytest
 from tests.app.conftest import wait_for
 from typer.testing import CliRunner
 
-from percert.app import nursery as nurseries
+from percert.app import forkserver as nurseries
 from percert.app import server
-from percert.app.examples import CAT, example_image
-from percert.app.loaded import Loaded, name_classifiers
+from percert.app.pages import CAT, example_image
+from percert.app.resources import Resources, name_classifiers
 from percert.cli import app
 from percert.models.load import default_classifiers
 
@@ -27,7 +27,7 @@ class NoNursery:
 @pytest.fixture
 def started(monkeypatch):
     """The classifiers of the server that ``percert app`` with these words would start."""
-    monkeypatch.setattr(nurseries, "nursery", NoNursery)
+    monkeypatch.setattr(nurseries, "fork_server", NoNursery)
     given = []
     monkeypatch.setattr(server, "serve", lambda loaded, **_: given.append(loaded))
 
@@ -53,7 +53,7 @@ def test_those_that_are_installed_are_offered_unless_one_is_named(started, monke
 def test_the_page_attacks_what_is_installed(serve):
     if default_classifiers() != LITE:
         pytest.skip("the extra networks is not installed")
-    client = serve(Loaded(classifiers=name_classifiers(default_classifiers(), [])))
+    client = serve(Resources(classifiers=name_classifiers(default_classifiers(), [])))
     page = client.get("/attack").text
     assert all(f"<option>{name}</option>" in page for name in LITE)
     form = {"attack": "ascent:steps=3"}

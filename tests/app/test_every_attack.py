@@ -5,7 +5,7 @@ import re
 import pytest
 from tests.app.conftest import png, wait_for
 
-from percert.app.classifier_attack import attacks_offered
+from percert.app.answers.attack import attacks_offered
 from percert.app.limits import Limits
 
 #: Large enough for every distance that an attack uses by default.

@@ -6,14 +6,14 @@ import re
 import pytest
 from tests.app.conftest import png, wait_for
 
-import percert.app.examples as examples
-from percert.app.attack_fields import attack_text, setting_fields
-from percert.app.classifier_attack import attacks_offered
-from percert.app.scale import scale_of
+import percert.app.pages as examples
+from percert.app.answers.attack import attacks_offered
+from percert.app.pages import attack_text, setting_fields
+from percert.app.templates import scale_of
 from percert.attacks import parse_attack
 from percert.metrics.catalog import CATALOG, metric_card
-from percert.metrics.usual import usual
-from percert.reports.visible import tampering, visibility, whole_pixels
+from percert.metrics.metric import typical_distances
+from percert.reports.budgets import tampering, visibility, whole_pixels
 
 HTMX = {"HX-Request": "true"}
 
@@ -77,7 +77,7 @@ def test_the_scale_is_the_same_in_every_answer(client, name):
 
 def test_every_metric_without_weights_of_ones_own_says_what_is_usual():
     for card in CATALOG.values():
-        known = usual(card.name)
+        known = typical_distances(card.name)
         assert (known is not None) == (card.checkpoint in ("none", "optional")), card.name
         if known is not None:
             low, high = card.range

@@ -12,16 +12,14 @@ import pytest
 from PIL import Image
 from tests.app.conftest import png, wait_for
 
-from percert.app import child, jobs
-from percert.app.bench import Setting
-from percert.app.child import TookTooLong
-from percert.app.job import Job
-from percert.app.jobs import Jobs
+from percert.app import jobs
+from percert.app import workers as child
+from percert.app.errors import Refused
+from percert.app.jobs import Job, Jobs
 from percert.app.limits import Limits
-from percert.app.loaded import Loaded
-from percert.app.refusal import Refused
-from percert.app.run import Run
-from percert.app.workers import Workers
+from percert.app.resources import Resources
+from percert.app.worker import JobRun, WorkerSettings
+from percert.app.workers import TookTooLong, Workers
 
 
 @pytest.fixture
@@ -257,7 +255,7 @@ def test_cancelling_frees_the_place_of_a_job_that_does_not_listen(serve, monkeyp
 @pytest.fixture
 def started(tmp_path):
     """Jobs with one worker, closed in the end."""
-    made = Jobs(Setting(Limits(jobs=1), Loaded(), tmp_path))
+    made = Jobs(WorkerSettings(Limits(jobs=1), Resources(), tmp_path))
     yield made
     assert made.close(30)
 
@@ -339,7 +337,7 @@ class Silent:
 
 def test_parts_of_a_job_count_on(tmp_path):
     bench, job = Silent(), Job("x", "judge", tmp_path, 100.0)
-    inside = Run(bench, tmp_path, 100.0)
+    inside = JobRun(bench, tmp_path, 100.0)
     first, second = inside.watch("one", 0, 2), inside.watch("two", 1, 2)
     assert first(30, 40, 1)
     assert second(10, 40, 1)
@@ -359,7 +357,7 @@ def nap(bench, seconds):
 
 
 def test_the_line_before_the_workers_is_limited(tmp_path):
-    workers = Workers(1, 1, "test", Setting(Limits(), Loaded(), tmp_path))
+    workers = Workers(1, 1, "test", WorkerSettings(Limits(), Resources(), tmp_path))
     first = workers.submit(lambda child: child.call(nap, 1.0, seconds=60))
     second = workers.submit(lambda child: child.call(one, np.ones(3), seconds=60))
     with pytest.raises(Refused, match="2 requests") as refused:
@@ -372,7 +370,7 @@ def test_the_line_before_the_workers_is_limited(tmp_path):
 
 
 def test_a_computation_is_ended_when_its_time_is_over(tmp_path):
-    workers = Workers(1, 1, "test", Setting(Limits(), Loaded(), tmp_path))
+    workers = Workers(1, 1, "test", WorkerSettings(Limits(), Resources(), tmp_path))
     assert workers.submit(lambda child: child.call(nap, 0.0, seconds=60)).result(60)
     began = time.monotonic()
     with pytest.raises(TookTooLong):

@@ -8,7 +8,7 @@ import pytest
 from tests.app.conftest import png, wait_for
 
 import percert.app
-from percert.app.loaded import Loaded
+from percert.app.resources import Resources
 
 PAGES = ("/", "/judge", "/attack", "/search", "/audit", "/interface")
 ONE, TWO = ("<b>one</b>.png", png(seed=1)), ("two.png", png(seed=2))
@@ -145,7 +145,7 @@ def test_a_refusal_is_shown_in_place_or_as_a_page(client):
 
 
 def test_without_a_classifier_or_a_store_the_page_says_how_to_start_one(serve):
-    client = serve(Loaded())
+    client = serve(Resources())
     assert "percert app --model" in client.get("/attack").text
     assert "percert app --store" in client.get("/search").text
     answer = client.post("/api/v1/attack", files={"image": ONE})

@@ -12,9 +12,9 @@ from starlette.exceptions import HTTPException
 from tests.app.conftest import png
 
 from percert.app import api_about, pages
-from percert.app.body_limit import BodyLimit
+from percert.app.images import shown_name
 from percert.app.limits import Limits
-from percert.app.uploads import shown_name
+from percert.app.middleware import BodyLimit
 
 COMPARE = "/api/v1/compare"
 TOKEN = "correct-horse-battery"

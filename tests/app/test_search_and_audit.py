@@ -10,7 +10,7 @@ from starlette.testclient import TestClient
 from tests.app.conftest import png
 
 from percert.app.limits import Limits
-from percert.app.loaded import Loaded
+from percert.app.resources import Resources
 from percert.app.server import create_app
 from percert.images.load import decode_image
 
@@ -22,7 +22,7 @@ def store(tmp_path_factory):
     pytest.importorskip("lancedb", reason="the store needs the extra 'search'")
     from percert.metrics.catalog import create_metric
     from percert.search import open_store
-    from percert.search.add import add_files
+    from percert.search.ingest.add import add_files
 
     folder = tmp_path_factory.mktemp("store")
     for seed in range(6):
@@ -36,7 +36,7 @@ def store(tmp_path_factory):
 @pytest.fixture(scope="module")
 def searched(store, tmp_path_factory):
     with TestClient(
-        create_app(Loaded(store=store.path), tmp_path_factory.mktemp("searched")),
+        create_app(Resources(store=store.path), tmp_path_factory.mktemp("searched")),
         base_url="http://localhost",
     ) as made:
         yield made
@@ -118,9 +118,9 @@ def audit(client, predictions, attributes, path="/api/v1/audit", headers=None, *
 
 def test_audit_answers_what_the_functions_answer(shared, tmp_path):
     from percert.fairness.audit import audit_groups
-    from percert.fairness.audit_settings import AuditSettings
-    from percert.fairness.table import read_attributes, read_predictions
-    from percert.reports.finite import finite
+    from percert.fairness.audit_result import AuditSettings
+    from percert.fairness.predictions import read_attributes, read_predictions
+    from percert.reports.table import finite
 
     predictions, attributes = tables(slope=0.4)
     answer = audit(shared, predictions, attributes, attribute="wealth").json()

@@ -14,7 +14,7 @@ import httpx
 import pytest
 from tests.app.conftest import png
 
-from percert.app.loaded import Loaded
+from percert.app.resources import Resources
 from percert.app.server import address_of, check_host, serve
 
 TOKEN = "correct-horse-battery"
@@ -152,7 +152,7 @@ def test_a_taken_port_is_said():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(OSError, match=rf"cannot listen on 127\.0\.0\.1 port {port}: "):
-            serve(Loaded(), port=port)
+            serve(Resources(), port=port)
 
 
 def test_only_loopback_needs_no_token():

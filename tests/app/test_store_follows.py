@@ -6,7 +6,7 @@ import time
 import pytest
 from tests.app.conftest import png
 
-from percert.app.loaded import Loaded
+from percert.app.resources import Resources
 from percert.images.load import decode_image
 
 pytest.importorskip("lancedb", reason="the store needs the extra 'search'")
@@ -49,7 +49,7 @@ def about(client):
 
 def test_what_others_add_remove_and_replace_is_seen(serve, place):
     add(place, 1, 2)
-    client = serve(Loaded(store=str(place)))
+    client = serve(Resources(store=str(place)))
     assert found(client) == {"image-1", "image-2"}
     add(place, 3)
     assert found(client) == {"image-1", "image-2", "image-3"}
@@ -77,7 +77,7 @@ def overwrite_the_data(place):
 @pytest.mark.parametrize("harm", [shutil.rmtree, halve, overwrite_the_data])
 def test_a_store_that_is_gone_or_damaged_is_said_in_the_usual_form(serve, place, harm):
     add(place, 1, 2)
-    client = serve(Loaded(store=str(place)))
+    client = serve(Resources(store=str(place)))
     assert about(client)["store"]["images"] == 2
     harm(place)
     query = {"image": ("q.png", png(seed=5))}
@@ -96,7 +96,7 @@ def test_a_store_that_is_gone_or_damaged_is_said_in_the_usual_form(serve, place,
 
 def test_a_store_that_was_deleted_is_said_on_its_page_until_there_is_one_again(serve, place):
     add(place, 1)
-    client = serve(Loaded(store=str(place)))
+    client = serve(Resources(store=str(place)))
     assert found(client) == {"image-1"}
     shutil.rmtree(place)
     said = about(client)

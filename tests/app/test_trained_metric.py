@@ -7,11 +7,11 @@ from starlette.testclient import TestClient
 from tests.app.conftest import png
 
 import percert
-from percert.app.loaded import Loaded
-from percert.app.refusal import Refused
-from percert.lipschitz.tiny import TinyShape
-from percert.metrics import exported
-from percert.metrics.exported import NetworkShape
+from percert.app.errors import Refused
+from percert.app.resources import Resources
+from percert.lipschitz.architectures import TinyShape
+from percert.metrics.certified import exported
+from percert.metrics.certified.exported import NetworkShape
 from percert.search import open_store
 from percert.training.student import new_student, save_model
 
@@ -30,7 +30,7 @@ def ask(client: TestClient, metric: str):
 
 
 def test_the_operators_metric_is_asked_by_its_folders_name_alone(serve, folder, tmp_path):
-    client = serve(Loaded(checkpoints={folder: None}))
+    client = serve(Resources(checkpoints={folder: None}))
     answer = ask(client, "mine")
     assert answer.status_code == 200, answer.text
     assert answer.json()["metric"] == "mine"
@@ -50,7 +50,7 @@ def test_the_operators_metric_is_asked_by_its_folders_name_alone(serve, folder, 
 def test_two_metrics_of_one_name_are_refused(folder, tmp_path):
     shutil.copytree(folder, tmp_path / "other" / "mine")
     with pytest.raises(ValueError, match="two are called mine"):
-        Loaded(checkpoints={folder: None, str(tmp_path / "other" / "mine"): None})
+        Resources(checkpoints={folder: None, str(tmp_path / "other" / "mine"): None})
 
 
 @pytest.mark.parametrize("name", ["hf-hub:somebody/something", "folder"])
@@ -62,8 +62,8 @@ def test_no_client_has_the_server_look_or_fetch(serve, folder, monkeypatch, name
     monkeypatch.setattr(exported, "read_config", looked)
     asked = folder if name == "folder" else name
     with pytest.raises(Refused, match="metric: unknown name"):  # here, where it would be seen
-        Loaded().card(asked)
-    answer = ask(serve(Loaded()), asked)
+        Resources().card(asked)
+    answer = ask(serve(Resources()), asked)
     assert answer.status_code == 422
     assert "metric: unknown name" in answer.text
 
@@ -73,6 +73,6 @@ def test_the_store_of_a_trained_metric_is_opened_with_it(folder, tmp_path):
     metric = percert.create_metric(folder, device="cpu")
     open_store(tmp_path / "store", metric)
     place = str(tmp_path / "store")
-    assert Loaded(checkpoints={folder: None}).open_store(place).metric_id.name == "mine"
+    assert Resources(checkpoints={folder: None}).open_store(place).metric_id.name == "mine"
     with pytest.raises(ValueError, match="trained metric called mine: name its folder"):
-        Loaded().open_store(place)
+        Resources().open_store(place)

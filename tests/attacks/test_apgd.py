@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from percert.attacks import Untargeted, create_attack
-from percert.attacks.apgd import checkpoints
 from percert.attacks.attack import generators
+from percert.attacks.bounded.pgd import checkpoints
 from percert.attacks.run import CountedModel
 from percert.attacks.steps import random_point
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from percert.attacks import Untargeted, judge
-from percert.attacks.ascent import NormalisedAscent, normalised_ascent
+from percert.attacks.minimal.ascent import Ascent, normalised_ascent
 from percert.attacks.run import CountedModel
 from percert.attacks.threat import length
 
@@ -28,7 +28,7 @@ def test_rescaled_it_comes_close_to_the_optimum_as_a_file():
     labels = model(images).argmax(1)
     away = model.distance(images, labels, "l2").float()
     goal = Untargeted(labels)
-    moved = NormalisedAscent()(model, images, goal)
+    moved = Ascent()(model, images, goal)
     verdict = judge(model, images, moved, goal)
     assert verdict.success_8bit.all()
     assert (verdict.distances["l2"] <= away + 0.5 / 255 * 192**0.5 + 0.01).all()

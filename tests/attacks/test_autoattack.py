@@ -13,10 +13,10 @@ from percert.attacks import (
     Untargeted,
     create_attack,
 )
-from percert.attacks import autoattack as module
-from percert.attacks.autoattack import AutoAttack, stages
-from percert.attacks.towards import Towards, through_classes
-from percert.metrics.thumbnail import thumbnail
+from percert.attacks.bounded import autoattack as module
+from percert.attacks.bounded.autoattack import AutoAttack, stages
+from percert.attacks.goal_through import Towards, through_classes
+from percert.metrics.certified.lipsim import thumbnail
 
 from .closed_form import Linear, grey_images
 

@@ -20,7 +20,7 @@ from percert.attacks import (
 from percert.attacks.attack import Attack
 from percert.attacks.catalog import CATALOG, attack_class
 from percert.attacks.goal import Goal
-from percert.metrics.thumbnail import thumbnail
+from percert.metrics.certified.lipsim import thumbnail
 
 from .closed_form import Linear, near_boundary
 

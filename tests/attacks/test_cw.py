@@ -2,14 +2,14 @@
 
 import pytest
 import torch
-from benchmarks.closed_form import courses, run
+from experiments.attacks.closed_form import courses, run
 
 from percert.attacks import MoveEmbedding, Targeted, Untargeted, create_attack
-from percert.attacks.cw import CarliniWagner, carlini_wagner
+from percert.attacks.minimal.cw import CarliniWagner, carlini_wagner
 from percert.attacks.run import CountedModel
 from percert.images import round_to_8bit
-from percert.metrics.thumbnail import thumbnail
-from percert.norms import l2_norm
+from percert.metrics.certified.lipsim import thumbnail
+from percert.tensors import l2_norm
 
 from .small_network import SmallNetwork, clear_images
 

@@ -5,9 +5,9 @@ import torch
 from scipy.optimize import linprog, minimize
 
 from percert.attacks import MoveEmbedding, Targeted, Untargeted, create_attack
-from percert.attacks.hyperplane import to_hyperplane
+from percert.attacks.minimal.fab import to_hyperplane
 from percert.attacks.threat import length
-from percert.metrics.thumbnail import thumbnail
+from percert.metrics.certified.lipsim import thumbnail
 
 from .closed_form import InsideBall, Linear, grey_images
 

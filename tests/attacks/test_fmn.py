@@ -2,14 +2,14 @@
 
 import pytest
 import torch
-from benchmarks.closed_form import courses, run
+from experiments.attacks.closed_form import courses, run
 
 from percert.attacks import MoveEmbedding, Targeted, Untargeted, create_attack
-from percert.attacks.fmn import FMN
+from percert.attacks.minimal.ddn import FMN
 from percert.attacks.nearest import Clearly
 from percert.attacks.threat import length
 from percert.images import round_to_8bit
-from percert.metrics.thumbnail import thumbnail
+from percert.metrics.certified.lipsim import thumbnail
 
 from .small_network import SmallNetwork, clear_images
 

@@ -8,7 +8,7 @@ import torch
 
 from percert.attacks import FlipTriplet, MoveEmbedding, Targeted, Untargeted, create_attack
 from percert.attacks.threat import length
-from percert.metrics.thumbnail import thumbnail
+from percert.metrics.certified.lipsim import thumbnail
 
 from .closed_form import Linear, grey_images
 

@@ -9,7 +9,7 @@ from percert.attacks import FlipTriplet, MoveEmbedding, Targeted, Untargeted
 from percert.attacks.attack import generators, go_on, gradient, noise_like
 from percert.attacks.goal import class_loss, targeted_dlr
 from percert.metrics import create_metric
-from percert.metrics.thumbnail import thumbnail
+from percert.metrics.certified.lipsim import thumbnail
 
 from .closed_form import Linear, grey_images
 

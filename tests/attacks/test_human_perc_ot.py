@@ -5,11 +5,11 @@ import torch
 from torch import Tensor
 
 from percert.attacks import Untargeted, create_attack, judge
-from percert.attacks.ascent import NormalisedAscent
 from percert.attacks.goal import LossName
-from percert.attacks.human_perc_ot import HumanPercOT, HumanPercOTLiteral, polish
+from percert.attacks.minimal.ascent import Ascent
+from percert.attacks.transport.human_perc_ot import HumanPercOT, HumanPercOTLiteral, polish
 from percert.images import round_to_8bit
-from percert.metrics.ssim import SSIM
+from percert.metrics.full_reference.ssim import SSIM
 
 from .closed_form import InsideBall, Linear, grey_images, near_boundary
 
@@ -72,7 +72,7 @@ def test_confidence_is_the_lead_that_it_stops_at(confidence: float, literal: boo
 def test_without_a_penalty_it_is_normalised_ascent_with_rescale_to_the_bit() -> None:
     model, images, goal = scene()
     corrected = HumanPercOT(lam=0.0, loss="margin")(model, images, goal)
-    assert torch.equal(corrected, NormalisedAscent()(model, images, goal))
+    assert torch.equal(corrected, Ascent()(model, images, goal))
 
 
 @pytest.mark.parametrize("loss", ["margin", "cross-entropy"])
@@ -108,7 +108,7 @@ def test_polishing_finds_the_cheapest_point_of_a_boundary() -> None:
     def cost(reference: Tensor, candidate: Tensor) -> Tensor:
         return (weight * (candidate - reference).square()).flatten(1).sum(1)
 
-    start = NormalisedAscent()(model, images, goal)
+    start = Ascent()(model, images, goal)
     moved = polish(model, images, start, goal, cost, steps=40, stride=0.4)
     assert (goal.margin(model(moved)) > 0).all()
     assert torch.equal(moved, round_to_8bit(moved))
@@ -128,7 +128,7 @@ def test_by_its_own_cost_it_is_cheaper_than_the_fair_baseline_and_the_literal_fo
     for name, attack in {
         "corrected": HumanPercOT(),
         "unpolished": HumanPercOT(polish=0),
-        "ascent": NormalisedAscent(),
+        "ascent": Ascent(),
         "literal": HumanPercOTLiteral(step=1.0, validate="round"),
     }.items():
         moved = attack(model, model.images, goal)

@@ -4,12 +4,11 @@ import pytest
 import torch
 
 from percert.attacks import MetricBall, Targeted, Untargeted, judge
-from percert.attacks.cost import FeatureDistance, SquaredL2
-from percert.attacks.lpa import LagrangianPerceptual, lpa
-from percert.attacks.perceptual_ball import PerceptualBall
+from percert.attacks.bounded.perceptual import LPA, lpa
 from percert.attacks.run import CountedModel
+from percert.attacks.transport.cost import FeatureDistance, PerceptualBall, SquaredL2
 from percert.images import round_to_8bit
-from percert.norms import l2_norm
+from percert.tensors import l2_norm
 
 from .small_network import SmallNetwork, clear_images
 
@@ -38,7 +37,7 @@ def test_it_succeeds_just_where_it_can(bound, expected):
 def test_what_it_returns_is_inside_its_bound(bound, projection):
     model = SmallNetwork()
     images, labels = clear_images(model, 4)
-    attack = LagrangianPerceptual(bound=bound, rounds=3, steps=10, projection=projection)
+    attack = LPA(bound=bound, rounds=3, steps=10, projection=projection)
     moved = attack(model, images, Untargeted(labels), seeds=torch.arange(4))
     verdict = judge(
         model,
@@ -68,7 +67,7 @@ def test_images_that_are_there_leave_the_batch():
     model = SmallNetwork()
     images, labels = clear_images(model, 4)
     counted = CountedModel(model)
-    LagrangianPerceptual(metric="squared-l2", bound=3.0)(counted, images, Untargeted(labels))
+    LPA(metric="squared-l2", bound=3.0)(counted, images, Untargeted(labels))
     assert counted.calls < 4 * 40
 
 
@@ -77,10 +76,7 @@ def test_rescaling_shrinks_what_it_found_to_8_bits():
     images, labels = clear_images(model, 4)
     images = round_to_8bit(images)
     goal = Targeted((labels + 1) % 5)
-    whole, least = (
-        LagrangianPerceptual(bound=1.0, rescale_steps=steps)(model, images, goal)
-        for steps in (0, 8)
-    )
+    whole, least = (LPA(bound=1.0, rescale_steps=steps)(model, images, goal) for steps in (0, 8))
     assert torch.equal(least, round_to_8bit(least))
     assert (goal.margin(model(least)) > 0).all()
     assert (l2_norm(least - images) < 0.9 * l2_norm(whole - images)).all()
@@ -91,15 +87,13 @@ def test_rescaling_does_not_grow_a_failure_out_of_its_bound():
     model = SmallNetwork()
     images, labels = clear_images(model, 3)
     goal = Targeted((labels + 1) % 5)
-    moved = LagrangianPerceptual(bound=0.01, metric="squared-l2", steps=5, rescale_steps=8)(
-        model, images, goal
-    )
+    moved = LPA(bound=0.01, metric="squared-l2", steps=5, rescale_steps=8)(model, images, goal)
     assert not (goal.margin(model(moved)) > 0).any()
     assert (l2_norm(moved - images) <= 0.01 * (1 + 1e-4)).all()
 
 
 def test_settings_that_make_no_sense_are_named():
     with pytest.raises(ValueError, match="bound"):
-        LagrangianPerceptual(bound=float("nan"))
+        LPA(bound=float("nan"))
     with pytest.raises(ValueError, match="projection"):
-        LagrangianPerceptual(projection="none")
+        LPA(projection="none")

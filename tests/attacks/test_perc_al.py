@@ -4,13 +4,13 @@ import pytest
 import torch
 
 from percert.attacks import MoveEmbedding, Targeted, Untargeted
-from percert.attacks.ascent import NormalisedAscent
-from percert.attacks.ddn import DDN
-from percert.attacks.perc_al import PerCAL, perc_al
+from percert.attacks.minimal.ascent import Ascent
+from percert.attacks.minimal.ddn import DDN
+from percert.attacks.minimal.perc_al import PerCAL, perc_al
 from percert.color import ciede2000, srgb_to_lab
 from percert.images import round_to_8bit
-from percert.metrics.thumbnail import thumbnail
-from percert.norms import l2_norm
+from percert.metrics.certified.lipsim import thumbnail
+from percert.tensors import l2_norm
 
 from .small_network import SmallNetwork, clear_images
 
@@ -32,7 +32,7 @@ def test_it_pays_less_in_colour_than_attacks_that_look_at_l2(scene):
     moved = PerCAL(steps=80)(model, images, Untargeted(labels))
     assert (model(moved).argmax(1) != labels).all()
     assert torch.equal(moved, round_to_8bit(moved))
-    for rival in (DDN(), NormalisedAscent()):
+    for rival in (DDN(), Ascent()):
         other = rival(model, images, Untargeted(labels))
         price = color_difference(images, moved).mean() / color_difference(images, other).mean()
         assert price < 0.75

@@ -3,9 +3,13 @@
 import pytest
 import torch
 
-from percert.attacks.cost import FeatureDistance
-from percert.attacks.perceptual_ball import PROJECTIONS, PerceptualBall, perceptual_ball
-from percert.metrics.ssim import SSIM
+from percert.attacks.transport.cost import (
+    PROJECTIONS,
+    FeatureDistance,
+    PerceptualBall,
+    perceptual_ball,
+)
+from percert.metrics.full_reference.ssim import SSIM
 
 from .small_network import SmallNetwork, clear_images
 

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from percert.attacks import MoveEmbedding, Targeted, Untargeted, create_attack
-from percert.attacks.pgd import ProjectedGradient
+from percert.attacks.bounded.pgd import PGD
 from percert.attacks.threat import length
-from percert.metrics.thumbnail import thumbnail
+from percert.metrics.certified.lipsim import thumbnail
 
 from .closed_form import Linear, grey_images
 
@@ -69,14 +69,14 @@ def test_a_target_is_reached_and_not_only_the_label_left():
     images = grey_images(4)
     targets = model(images).argmin(1)
     away = Targeted(targets)
-    moved = ProjectedGradient(eps=2.0)(model, images, away)
+    moved = PGD(eps=2.0)(model, images, away)
     assert torch.equal(model(moved).argmax(1), targets)
 
 
 def test_confidence_is_asked_of_the_margin():
     model, images = Linear(), grey_images(4)
     labels = model(images).argmax(1)
-    moved = ProjectedGradient(eps=3.0)(model, images, Untargeted(labels, confidence=0.3))
+    moved = PGD(eps=3.0)(model, images, Untargeted(labels, confidence=0.3))
     scores = model(moved)
     ahead = scores.amax(1) - scores.gather(1, labels[:, None])[:, 0]
     assert (ahead > 0.3).all()
@@ -98,9 +98,9 @@ def test_the_embedding_moves_as_far_as_the_ball_reaches():
 
 def test_without_a_random_start_the_embedding_has_no_gradient():
     metric, images = thumbnail(8), grey_images(2, side=16)
-    still = ProjectedGradient(random_start=False)(metric, images, MoveEmbedding(images))
+    still = PGD(random_start=False)(metric, images, MoveEmbedding(images))
     assert torch.equal(still, images)
-    moved = ProjectedGradient(random_start=False, restarts=2)(metric, images, MoveEmbedding(images))
+    moved = PGD(random_start=False, restarts=2)(metric, images, MoveEmbedding(images))
     assert (length(moved - images, "l2") > 0.9).all()
 
 

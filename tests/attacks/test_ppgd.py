@@ -4,11 +4,10 @@ import pytest
 import torch
 
 from percert.attacks import MetricBall, Targeted, Untargeted, judge
-from percert.attacks.cost import FeatureDistance
-from percert.attacks.perceptual_ball import PerceptualBall
-from percert.attacks.ppgd import PerceptualPGD, ppgd
+from percert.attacks.bounded.perceptual import PPGD, ppgd
+from percert.attacks.transport.cost import FeatureDistance, PerceptualBall
 from percert.images import round_to_8bit
-from percert.norms import l2_norm
+from percert.tensors import l2_norm
 
 from .small_network import SmallNetwork, clear_images
 from .test_perceptual_ball import WEIGHTS, weighted
@@ -73,14 +72,14 @@ def test_it_succeeds_just_where_it_can():
 def test_what_it_finds_is_inside_its_bound(metric):
     model = SmallNetwork()
     images, labels = clear_images(model, 4)
-    attack = PerceptualPGD(bound=0.3, metric=metric, steps=20)
+    attack = PPGD(bound=0.3, metric=metric, steps=20)
     moved = attack(model, images, Untargeted(labels), seeds=torch.arange(4))
     features = FeatureDistance(model.layers)
     if metric == "features":
         verdict = judge(model, images, moved, Untargeted(labels), threat=MetricBall(features, 0.09))
         assert verdict.success.all()
     else:
-        from percert.metrics.ssim import SSIM
+        from percert.metrics.full_reference.ssim import SSIM
 
         assert MetricBall(SSIM(), 0.09).within(images, moved).all()
         assert (model(moved).argmax(1) != labels).all()
@@ -91,8 +90,7 @@ def test_rescaling_shrinks_what_it_found_to_8_bits():
     images, labels = clear_images(model, 4)
     images = round_to_8bit(images)
     whole, least = (
-        PerceptualPGD(steps=10, rescale_steps=steps)(model, images, Untargeted(labels))
-        for steps in (0, 8)
+        PPGD(steps=10, rescale_steps=steps)(model, images, Untargeted(labels)) for steps in (0, 8)
     )
     assert torch.equal(least, round_to_8bit(least))
     assert (model(least).argmax(1) != labels).all()
@@ -104,7 +102,7 @@ def test_it_goes_on_to_the_margin_asked_for():
     images, labels = clear_images(model, 3)
     goal = Targeted((labels + 1) % 5)
     margins = [
-        goal.margin(model(PerceptualPGD(bound=1.0, steps=20, kappa=kappa)(model, images, goal)))
+        goal.margin(model(PPGD(bound=1.0, steps=20, kappa=kappa)(model, images, goal)))
         for kappa in (0.5, 8.0)
     ]
     assert (margins[0] > 0.5).all()
@@ -116,15 +114,13 @@ def test_rescaling_does_not_grow_a_failure_out_of_its_bound():
     model = SmallNetwork()
     images, labels = clear_images(model, 3)
     goal = Targeted((labels + 1) % 5)
-    moved = PerceptualPGD(bound=0.01, metric="squared-l2", steps=5, rescale_steps=8)(
-        model, images, goal
-    )
+    moved = PPGD(bound=0.01, metric="squared-l2", steps=5, rescale_steps=8)(model, images, goal)
     assert not (goal.margin(model(moved)) > 0).any()
     assert (l2_norm(moved - images) <= 0.01 * (1 + 1e-4)).all()
 
 
 def test_settings_that_make_no_sense_are_named():
     with pytest.raises(ValueError, match="bound"):
-        PerceptualPGD(bound=-1.0)
+        PPGD(bound=-1.0)
     with pytest.raises(ValueError, match="projection"):
-        PerceptualPGD(projection="none")
+        PPGD(projection="none")

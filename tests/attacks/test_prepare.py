@@ -16,8 +16,8 @@ from percert.attacks import (
     list_attacks,
     run_attack,
 )
+from percert.attacks.attack import evaluating
 from percert.attacks.catalog import attack_class
-from percert.attacks.prepare import evaluating
 
 from .closed_form import Linear, near_boundary
 

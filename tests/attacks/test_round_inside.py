@@ -6,8 +6,7 @@ import pytest
 import torch
 
 from percert.attacks import LpBall, MetricBall, Unbounded, create_attack, judge, run_attack
-from percert.attacks.round_inside import nearest_in_ball, round_inside
-from percert.attacks.threat import length
+from percert.attacks.threat import length, nearest_in_ball, round_inside
 from percert.images import round_to_8bit
 
 from .closed_form import Linear, grey_images, near_boundary

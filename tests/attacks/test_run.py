@@ -12,7 +12,7 @@ from percert.attacks import (
     run_attack,
 )
 from percert.attacks.run import CountedModel
-from percert.metrics.thumbnail import thumbnail
+from percert.metrics.certified.lipsim import thumbnail
 
 from .closed_form import Linear, grey_images
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from percert.attacks import Untargeted, create_attack, judge
-from percert.attacks.sparse_levels import sparse_levels
+from percert.attacks.second_order.integer_step import sparse_levels
 from percert.images import round_to_8bit
 
 

@@ -6,10 +6,17 @@ import pytest
 import torch
 
 from percert.attacks import LpBall, MoveEmbedding, Untargeted, create_attack
-from percert.attacks.square import area
-from percert.attacks.square_moves import DRAWS, move_l2, move_linf, pyramids, start_l2, start_linf
+from percert.attacks.bounded.square import (
+    DRAWS,
+    area,
+    move_l2,
+    move_linf,
+    pyramids,
+    start_l2,
+    start_linf,
+)
 from percert.attacks.threat import length
-from percert.metrics.thumbnail import thumbnail
+from percert.metrics.certified.lipsim import thumbnail
 
 from .closed_form import Linear, grey_images
 

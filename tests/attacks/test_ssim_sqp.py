@@ -7,7 +7,7 @@ import torch
 from skimage import data
 
 from percert.attacks import Untargeted, create_attack, judge
-from percert.attacks.integer_step import (
+from percert.attacks.second_order.integer_step import (
     Growth,
     Pixels,
     cheapest_scale,
@@ -16,9 +16,9 @@ from percert.attacks.integer_step import (
     times,
     whole_levels,
 )
-from percert.attacks.local_cost import COSTS, colour_difference, local_cost
+from percert.attacks.second_order.local_cost import COSTS, colour_difference, local_cost
 from percert.color import ciede2000, srgb_to_lab
-from percert.metrics.ssim import ssim_distance
+from percert.metrics.full_reference.ssim import ssim_distance
 
 
 def photographs(side=32):

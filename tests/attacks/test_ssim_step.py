@@ -5,11 +5,19 @@ import torch
 from torch import Tensor
 
 from percert.attacks import Untargeted, judge, parse_attack
-from percert.attacks.ssim_hessian import Border, dense_hessian, extended, folded, hessian
-from percert.attacks.ssim_step import SSIMStep, least_step, ssim_newton_step
+from percert.attacks.second_order.ssim_step import (
+    Border,
+    SSIMStep,
+    dense_hessian,
+    extended,
+    folded,
+    hessian,
+    least_step,
+    ssim_newton_step,
+)
 from percert.images import round_to_8bit
-from percert.metrics.ssim import SSIM, ssim_distance
-from percert.norms import l2_norm
+from percert.metrics.full_reference.ssim import SSIM, ssim_distance
+from percert.tensors import l2_norm
 
 from .closed_form import Linear, near_boundary
 

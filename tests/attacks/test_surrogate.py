@@ -9,12 +9,19 @@ from scipy.optimize import linprog
 from torch import Tensor
 
 from percert.attacks import MoveEmbedding, Untargeted
-from percert.attacks.ascent import normalised_ascent
-from percert.attacks.cost import SquaredL2, cost_of
-from percert.attacks.duality import surrogate_values, worst_case_risk
 from percert.attacks.goal import LossName
-from percert.attacks.surrogate import Demanding, climb, demanding, robust_surrogate, validated
-from percert.metrics.ssim import SSIM
+from percert.attacks.minimal.ascent import normalised_ascent
+from percert.attacks.transport.cost import SquaredL2, cost_of
+from percert.attacks.transport.surrogate import (
+    Demanding,
+    climb,
+    demanding,
+    robust_surrogate,
+    surrogate_values,
+    validated,
+    worst_case_risk,
+)
+from percert.metrics.full_reference.ssim import SSIM
 
 from .closed_form import Linear, grey_images, near_boundary
 

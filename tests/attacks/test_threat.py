@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from percert.attacks import LpBall, MetricBall, Unbounded
 from percert.attacks.steps import random_point, steepest
 from percert.attacks.threat import length, project_l1
-from percert.metrics.thumbnail import thumbnail
+from percert.metrics.certified.lipsim import thumbnail
 
 NORMS = ("l1", "l2", "linf")
 

@@ -10,26 +10,31 @@ from torch import Tensor, nn
 
 from percert.audit import AuditReport, audit_network
 from percert.images import Resize
-from percert.lipschitz.activations import Abs, MaxMin
-from percert.lipschitz.haar import MirrorHaar
-from percert.lipschitz.half_abs import HalfAbs
-from percert.lipschitz.lipsim import LipSimSize, lipsim_network
-from percert.lipschitz.mirror import MirrorFold, MirrorLift, MirrorSpaceToDepth, MirrorZeroPad
-from percert.lipschitz.network import LipschitzNetwork
-from percert.lipschitz.orthogonal import OrthogonalMix, Shift
-from percert.lipschitz.pooling import NormOnePool
-from percert.lipschitz.reshape import (
+from percert.lipschitz.architectures import LipSimSize, lipsim_network
+from percert.lipschitz.fixed_layers import (
+    Abs,
     Flatten,
     FlipConcat,
+    HalfAbs,
+    MaxMin,
+    NormOnePool,
     SpaceToDepth,
     SubtractMean,
     Truncate,
     ZeroChannelPad,
 )
+from percert.lipschitz.mirror import (
+    MirrorFold,
+    MirrorHaar,
+    MirrorLift,
+    MirrorSpaceToDepth,
+    MirrorZeroPad,
+)
+from percert.lipschitz.network import LipschitzNetwork
+from percert.lipschitz.orthogonal import OrthogonalMix, Shift
 from percert.lipschitz.sll import SLLConv, SLLDense
-from percert.metrics.embedding import EmbeddingMetric
-from percert.metrics.lipsim import lipsim
-from percert.metrics.thumbnail import thumbnail
+from percert.metrics.certified.embedding import EmbeddingMetric
+from percert.metrics.certified.lipsim import lipsim, thumbnail
 
 SLL_NETWORK = LipSimSize(2, 6, 1, 8, embedding=20, side=32)
 
@@ -119,7 +124,7 @@ def test_the_report_is_json() -> None:
 
 def test_pairs_of_the_callers_own_and_a_whole_metric(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(
-        __import__("percert.lipschitz.lipsim").lipschitz.lipsim.SIZES, "small", SLL_NETWORK
+        __import__("percert.lipschitz.architectures").lipschitz.lipsim.SIZES, "small", SLL_NETWORK
     )
     metric = lipsim("small", "random").eval()
     report = audit_network(metric, pairs=(torch.rand(3, 3, 20, 50),))

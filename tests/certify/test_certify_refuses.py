@@ -14,8 +14,8 @@ from percert import certify
 from percert.images import Resize
 from percert.lipschitz.bound import LipschitzBound, LipschitzEstimate
 from percert.metrics.catalog import CATALOG, create_metric
-from percert.metrics.embedding import EmbeddingMetric
-from percert.metrics.thumbnail import thumbnail
+from percert.metrics.certified.embedding import EmbeddingMetric
+from percert.metrics.certified.lipsim import thumbnail
 
 from .feature_attacks import features, random_embeddings
 

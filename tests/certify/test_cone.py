@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from percert.certify.cone import cone_distance
+from percert.certify.twoafc import cone_distance
 
 from .feature_attacks import random_embeddings
 

@@ -5,13 +5,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from percert.certify.copies import copies_of_features
+from percert.certify.answers import compare_pair, prepare
 from percert.certify.features import pixel_features
-from percert.certify.pair import compare_pair, prepare
-from percert.certify.words import comparison_words
+from percert.certify.pairs import copies_of_features
+from percert.certify.sentences import comparison_sentences
 from percert.lipschitz.bound import LipschitzBound
 from percert.lipschitz.centre import Content
-from percert.metrics.lipsim_tiny import lipsim_tiny
+from percert.metrics.certified.lipsim import lipsim_tiny
 
 RULE = Content(torch.eye(6, dtype=torch.float64)[:2], 2.0)
 ROLES = ("reference", "candidate", "both")
@@ -85,7 +85,7 @@ def test_a_comparison_of_plain_pictures_is_undecided_and_says_why(perturbed):
         metric, prepare(metric, black), white, "w.png", eps=1, threshold=0.31, perturbed=perturbed
     )
     assert (found.copy, found.plain, found.radius) == (None, True, 0.0)
-    said = comparison_words("b.png", found, "lipsim-tiny", 0.31, "w.png")[0]
+    said = comparison_sentences("b.png", found, "lipsim-tiny", 0.31, "w.png")[0]
     assert said.tone == "plain"
     assert said.text.startswith("Undecided")
     assert "too little" in said.text

@@ -15,7 +15,7 @@ from tests.models.tiny_factory import linear
 
 from percert.attacks import create_attack
 from percert.images import load_image, round_to_8bit, save_image
-from percert.models.squeezenet import SqueezeNet
+from percert.models.imagenet_networks import SqueezeNet
 from percert.reports import read_records
 
 pytest.importorskip("pyarrow", reason="needs the extra 'attacks'")

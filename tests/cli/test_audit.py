@@ -3,7 +3,7 @@
 import pytest
 
 from percert.lipschitz.bound import LipschitzBound
-from percert.lipschitz.reshape import SubtractMean
+from percert.lipschitz.fixed_layers import SubtractMean
 
 
 def test_a_sound_network_passes(percert, percert_json):

@@ -10,7 +10,7 @@ import pytest
 
 import percert as package
 from percert.cli.app import main
-from percert.cli.failure import one_line_errors
+from percert.cli.command import one_line_errors
 from percert.metrics.catalog import CATALOG
 
 

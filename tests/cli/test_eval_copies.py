@@ -8,12 +8,11 @@ import pytest
 from PIL import Image
 
 from percert.data.copy_edits import find_edit
-from percert.evaluation.copies_evaluation import evaluate_copies
-from percert.evaluation.copies_pictures import PictureFiles
-from percert.evaluation.copies_result import CopiesPlan
-from percert.evaluation.rivals import metric_detector
+from percert.evaluation.copies.evaluate import CopiesPlan, evaluate_copies
+from percert.evaluation.copies.hashes import metric_detector
+from percert.evaluation.copies.pictures import PictureFiles
 from percert.reports import read_records, read_run
-from percert.search.views import parse_views
+from percert.search.ingest.views import parse_views
 
 pytest.importorskip("matplotlib", reason="needs the extra 'report'")
 pytest.importorskip("jinja2", reason="needs the extra 'report'")

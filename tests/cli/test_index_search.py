@@ -8,7 +8,7 @@ from percert import create_metric
 from percert.images import find_images, load_image
 from percert.reports import read_records
 from percert.search import open_store
-from percert.search.add import add_files
+from percert.search.ingest.add import add_files
 
 MATCH = ["id", "path", "paths", "view", "distance", "lower", "upper", "certain", "radius"]
 THRESHOLD = 0.1

@@ -5,10 +5,10 @@ import shutil
 
 import pytest
 
-from percert.metrics.thumbnail import thumbnail
+from percert.metrics.certified.lipsim import thumbnail
 from percert.search import open_store
-from percert.search.identity import metric_id
-from percert.search.views import VIEW_SETS
+from percert.search.ingest.views import VIEW_SETS
+from percert.search.tables.schema import metric_id
 
 
 @pytest.fixture

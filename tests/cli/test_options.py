@@ -3,7 +3,7 @@
 import pytest
 
 from percert.cli.options import metric_and_file
-from percert.metrics.exported import NetworkShape
+from percert.metrics.certified.exported import NetworkShape
 from percert.training.student import new_student, save_model
 
 

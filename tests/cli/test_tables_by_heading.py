@@ -10,16 +10,15 @@ import pytest
 from tests.evaluation import distinct
 from tests.reports.tables import made, rows_by_heading
 
-from percert.audit.report import AttackAudit, AuditReport
-from percert.certify.pair import Comparison
+from percert.audit.attacks import AttackAudit, AuditReport
+from percert.certify.answers import Comparison
 from percert.cli import output
-from percert.evaluation.attack_tables import AttackNumbers
-from percert.evaluation.attack_words import title
-from percert.evaluation.defence_survival import Survival
-from percert.evaluation.saliency import DISTANCES
-from percert.evaluation.transfer import Transfer
+from percert.evaluation.attack_runs.compare import AttackNumbers, title
+from percert.evaluation.attack_runs.defences import Survival
+from percert.evaluation.attack_runs.saliency import DISTANCES
+from percert.evaluation.attack_runs.transfer import Transfer
 from percert.reports import AttackSummary
-from percert.search.results import Match
+from percert.search.query.results import Match
 
 
 @pytest.fixture
@@ -195,11 +194,11 @@ def test_report(shown, tmp_path):
 
 
 def test_data_geo(shown, tmp_path):
-    from percert.fairness.geo import Country, GeoCounts
+    from percert.fairness.geo.dataset import Country, GeoCounts
 
     counts = GeoCounts(**dict.fromkeys(GeoCounts.__dataclass_fields__, 1))
     dataset = SimpleNamespace(countries=(Country("DEU", 12, 50000.4, 2019, 10.8),), counts=counts)
-    assert shown("data_geo:_show", dataset, tmp_path) == [
+    assert shown("data:_show", dataset, tmp_path) == [
         [{"country": "DEU", "images": "12", "GDP per capita": "50,000", "year": "2019"}]
     ]
 
@@ -218,7 +217,7 @@ def test_lists(shown):
     from percert.attacks.catalog import CATALOG as ATTACKS
     from percert.metrics.catalog import CATALOG as METRICS
 
-    (metrics,) = shown("metrics:metrics")
+    (metrics,) = shown("catalogs:metrics")
     assert [row["metric"] for row in metrics] == list(METRICS)
     row = next(row for row in metrics if row["metric"] == "lipsim-tiny")
     card = METRICS["lipsim-tiny"]
@@ -226,7 +225,7 @@ def test_lists(shown):
         "metric": "lipsim-tiny", "range": "0 - 2", "copies up to": f"{card.copy_threshold:g}",
         "proven bounds": "yes", "works at": "64 x 64", "what": card.summary,
     }  # fmt: skip
-    (attacks,) = shown("attack_list:list_attacks")
+    (attacks,) = shown("catalogs:list_attacks")
     row = next(row for row in attacks if row["attack"] == "pgd")
     assert row == {
         "attack": "pgd", "kind": "bounded", "against": "classifier, triplet, embedding",

@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import save_file
 from tests.training.image_world import image_folder
 
-from percert.models.squeezenet import SqueezeNet
+from percert.models.imagenet_networks import SqueezeNet
 
 pytest.importorskip("lightning_fabric")
 

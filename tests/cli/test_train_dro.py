@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from percert.models import load_classifier
-from percert.training.adversarial_dataset import open_dataset
+from percert.training.dro.dataset import open_dataset
 
 
 def write_digits(path, count=24, side=12):

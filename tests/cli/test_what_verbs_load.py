@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from percert.cli import app
-from percert.metrics.thumbnail import thumbnail
+from percert.metrics.certified.lipsim import thumbnail
 from percert.search import open_store
 
 SCRIPT = """

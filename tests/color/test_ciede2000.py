@@ -5,7 +5,7 @@ import torch
 from skimage.color import deltaE_ciede2000
 
 from percert.color import ciede2000, srgb_to_lab
-from percert.metrics.ciede2000 import ciede2000_distance
+from percert.metrics.full_reference.pixel_errors import ciede2000_distance
 
 #: L, a, b, L', a', b', difference: Table 1 of Sharma, Wu and Dalal, The CIEDE2000 color-difference
 #: formula: implementation notes, supplementary test data, and mathematical observations, 2005.

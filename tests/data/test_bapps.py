@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from percert.data.bapps import bapps_folders, bapps_triplets
-from percert.data.triplet import load_triplet
+from percert.data.judgements import bapps_folders, bapps_triplets
+from percert.data.triplets import load_triplet
 from percert.images import save_image
 
 SHARES = {"val/cnn": (0.2, 1.0), "val/traditional": (0.5,), "train/cnn": (0.0,)}

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from percert.data.mnist import read_idx, read_mnist
-from percert.models.mnist_cnn import MnistCNN, train_mnist_cnn
+from percert.data.labelled_images import read_idx, read_mnist
+from percert.models.small_resnet import MnistCNN, train_mnist_cnn
 
 
 def idx(values: Tensor) -> bytes:

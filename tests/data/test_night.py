@@ -4,9 +4,8 @@ import pytest
 import torch
 
 from percert.data.distortions import DISTORTIONS
-from percert.data.night import night_jnd, night_triplets
-from percert.data.triplet import Triplet, distortion_triplets, load_triplet
-from percert.data.triplets_csv import csv_triplets
+from percert.data.judgements import night_jnd, night_triplets
+from percert.data.triplets import Triplet, csv_triplets, distortion_triplets, load_triplet
 from percert.images import save_image
 
 HEADER = "id,left_vote,right_vote,votes,ref_path,left_path,right_path,prompt,split,is_imagenet"

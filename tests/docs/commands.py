@@ -17,7 +17,7 @@ from percert.cli import app
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PAGES = [*sorted(REPOSITORY.glob("docs/*.md")), REPOSITORY / "README.md"]
-RESULTS = [*sorted(REPOSITORY.glob("docs/results/*.md")), REPOSITORY / "benchmarks" / "README.md"]
+RESULTS = [*sorted(REPOSITORY.glob("docs/results/*.md")), REPOSITORY / "experiments" / "README.md"]
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def shell_lines(page: Path) -> list[str]:
 def mentioned_in(page: Path) -> list[Shown]:
     """Commands within sentences, whose capitals stand for something, and in indented blocks."""
     text = re.sub(r"^ *```.*?^ *```", "", page.read_text(encoding="utf-8"), flags=re.M | re.S)
-    inline = re.findall(r"`((?:percert|python -m (?:percert|benchmarks)[\w.]*)(?: [^`]*)?)`", text)
+    inline = re.findall(r"`((?:percert|python -m (?:percert|experiments)[\w.]*)(?: [^`]*)?)`", text)
     indented = re.findall(r"^ {4}((?:percert|python -m) (?:.*\\\n)*.*)", text, re.M)
     return [Shown(page.name, " ".join(found.replace("\\\n", " ").split()))
             for found in (*inline, *indented)]  # fmt: skip

@@ -52,7 +52,7 @@ PARSED_ONLY = {
     r"reproduce all": "minutes; tests/reproduce runs items of each kind",
     r"my-weights\.safetensors": "63 million weights; tests/audit runs the verb on smaller networks",
     r"--metric dreamsim": "downloads networks",
-    r"python -m benchmarks": "real photographs, and long",
+    r"python -m experiments": "real photographs, and long",
     r"audit network": "seconds; tests/cli/test_audit.py runs it",
     r"--device cuda": "needs a GPU",
     r"index remove 9f86": "the digest of no image that is here",
@@ -264,5 +264,5 @@ def test_a_command_that_is_none_is_noticed(words, monkeypatch):
 
 def test_an_option_that_a_benchmark_lacks_is_noticed(monkeypatch, capsys):
     with pytest.raises(SystemExit):
-        parse(["python", "-m", "benchmarks.speed", "--no-such-option"], monkeypatch)
+        parse(["python", "-m", "experiments.speed.networks", "--no-such-option"], monkeypatch)
     assert "no-such-option" in capsys.readouterr().err

@@ -18,10 +18,10 @@ MADE_ELSEWHERE = {"pip", "source", "export"}  # the reader's own shell and Pytho
 def addresses_and_fields(folder):
     """``{path: {method: names of the form's fields}}`` of the interface, by its own description."""
     pytest.importorskip("fastapi", reason="needs the extra 'app'")
-    from percert.app.loaded import Loaded
+    from percert.app.resources import Resources
     from percert.app.server import create_app
 
-    described = create_app(Loaded(classifiers={}), folder).openapi()
+    described = create_app(Resources(classifiers={}), folder).openapi()
     forms = described.get("components", {}).get("schemas", {})
 
     def fields(operation):

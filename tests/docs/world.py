@@ -13,8 +13,8 @@ from skimage import data
 from tests.data.test_night import night
 
 from percert.images import load_image, save_image
+from percert.models.imagenet_networks import SqueezeNet
 from percert.models.small_resnet import small_resnet
-from percert.models.squeezenet import SqueezeNet
 from percert.tensors import Images
 
 SIDE = 32

@@ -7,9 +7,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from percert.attacks.collection import record_columns
 from percert.images import load_image, save_image
 from percert.reports import write_records
+from percert.runs import record_columns
 
 SIDE = 16
 #: Class 0 for what is darker than a half on average, class 1 for the rest.

@@ -3,7 +3,7 @@
 import numpy as np
 from PIL import Image
 
-from percert.evaluation.rivals import metric_detector
+from percert.evaluation.copies.hashes import metric_detector
 
 
 def picture(seed, size=(48, 40)):

@@ -2,14 +2,12 @@
 
 from tests.reports.tables import made
 
-from percert.evaluation.attack_evaluation import AttackEvaluation
-from percert.evaluation.attack_settings import Ablation
-from percert.evaluation.attack_tables import AttackNumbers, Spread
-from percert.evaluation.copies_attacked import AttackedRate, AttackedRates
-from percert.evaluation.copies_point import OperatingPoint
-from percert.evaluation.copies_rates import CertifiedRate
-from percert.evaluation.copies_result import DetectorResult, EditResult
-from percert.evaluation.twoafc_scores import AttackedScore, CertifiedScore, TwoAFCScores
+from percert.evaluation.attack_runs.compare import AttackEvaluation, AttackNumbers, Spread
+from percert.evaluation.attack_runs.read import Ablation
+from percert.evaluation.copies.attack import AttackedRate, AttackedRates
+from percert.evaluation.copies.evaluate import DetectorResult, EditResult
+from percert.evaluation.copies.rates import CertifiedRate, OperatingPoint
+from percert.evaluation.twoafc.scores import AttackedScore, CertifiedScore, TwoAFCScores
 
 
 def spread(start):

@@ -5,7 +5,7 @@ import re
 import pytest
 import torch
 
-from percert.evaluation.attack_run_report import write_attack_report
+from percert.evaluation.attack_runs.pages import write_attack_report
 from percert.images import save_image
 from percert.reports import write_records, write_run
 

@@ -5,12 +5,12 @@ import torch
 from tests.evaluation.attack_world import NAMES, grey, lit, originals, write_attacks
 from torch import nn
 
-from percert.attacks.collection import Measure
-from percert.evaluation.attack_runs import read_attack_runs
-from percert.evaluation.run_distances import measure_distances, measure_run
+from percert.evaluation.attack_runs.distances import measure_distances, measure_run
+from percert.evaluation.attack_runs.read import read_attack_runs
 from percert.images import load_image, save_image
 from percert.metrics.catalog import create_metric
 from percert.reports import read_records, write_records
+from percert.runs import RecordedMetric
 
 pytest.importorskip("pyarrow", reason="needs the extra 'attacks'")
 
@@ -87,7 +87,7 @@ def test_a_run_that_merges_while_it_is_read_is_read_again(run, monkeypatch):
             parts.rmdir()
         return read_records(path)
 
-    monkeypatch.setattr("percert.evaluation.attack_runs.read_records", merging)
+    monkeypatch.setattr("percert.evaluation.attack_runs.read.read_records", merging)
     assert len(read_attack_runs([run]).rows) == 6
 
 
@@ -118,7 +118,7 @@ def test_distances_are_those_of_the_files_one_by_one(run, images, tmp_path):
 
 def test_nothing_is_measured_twice_but_what_changed(run, images, tmp_path):
     counting = Counting()
-    measures = {"l1": Measure(counting)}
+    measures = {"l1": RecordedMetric(counting)}
     read = read_attack_runs([run]).rows
     first = measure_distances(read, images, measures, tmp_path / "out")
     assert counting.pairs == 5
@@ -128,10 +128,10 @@ def test_nothing_is_measured_twice_but_what_changed(run, images, tmp_path):
     measure_distances(read, images, measures, tmp_path / "out", how={"l1": "other.pt"})
     assert counting.pairs == 10
     measure_distances(read, images, measures, tmp_path / "out", how={"l1": "other.pt"})
-    measure_distances(read, images, {"new": Measure(counting)}, tmp_path / "out")
+    measure_distances(read, images, {"new": RecordedMetric(counting)}, tmp_path / "out")
     assert counting.pairs == 15
     save_image(grey(255), run / "1" / "a.png")
-    again = measure_distances(read, images, {"new": Measure(counting)}, tmp_path / "out")
+    again = measure_distances(read, images, {"new": RecordedMetric(counting)}, tmp_path / "out")
     assert counting.pairs == 16
     assert again[0]["new"] == pytest.approx(3 * 256 * 155 / 255, rel=1e-5)
 
@@ -145,9 +145,9 @@ def test_what_was_measured_before_a_stop_is_kept(run, images, tmp_path):
 
     read = read_attack_runs([run]).rows
     with pytest.raises(KeyboardInterrupt):
-        measure_distances(read, images, {"l1": Measure(Stopping())}, tmp_path / "out")
+        measure_distances(read, images, {"l1": RecordedMetric(Stopping())}, tmp_path / "out")
     going_on = Counting()
-    rows = measure_distances(read, images, {"l1": Measure(going_on)}, tmp_path / "out")
+    rows = measure_distances(read, images, {"l1": RecordedMetric(going_on)}, tmp_path / "out")
     assert going_on.pairs == 2  # of 5: three were there
     assert all(row["l1"] > 0 for row in rows if row["success_8bit"])
 
@@ -158,13 +158,13 @@ def test_a_run_without_images_has_its_own_distances(run, images, tmp_path):
 
 
 def test_an_image_too_small_for_a_metric_has_no_distance(run, images, tmp_path):
-    measures = {"l1": Measure(Counting(), smallest_side=17)}
+    measures = {"l1": RecordedMetric(Counting(), smallest_side=17)}
     rows = measure_distances(read_attack_runs([run]).rows, images, measures, tmp_path / "out")
     assert {row["l1"] for row in rows} == {None}
 
 
 def test_missing_images_are_named(run, images, tmp_path):
-    measures = {"l1": Measure(Counting())}
+    measures = {"l1": RecordedMetric(Counting())}
     read = read_attack_runs([run]).rows
     (run / "1" / "c.png").rename(run / "1" / "elsewhere.png")
     with pytest.raises(ValueError, match=r"1/c\.png: no such file"):
@@ -182,5 +182,8 @@ def test_an_image_of_another_size_is_refused(run, images, tmp_path):
     save_image(torch.zeros(3, 8, 8), images / "a.png")
     with pytest.raises(ValueError, match="expected an image of its original's shape"):
         measure_distances(
-            read_attack_runs([run]).rows, images, {"l1": Measure(Counting())}, tmp_path / "out"
+            read_attack_runs([run]).rows,
+            images,
+            {"l1": RecordedMetric(Counting())},
+            tmp_path / "out",
         )

@@ -10,20 +10,23 @@ import torch
 
 from percert import certify
 from percert.data.copy_edits import apply_edit, find_edit
-from percert.evaluation.copies import copy_radii, measure
-from percert.evaluation.copies_budget import scaled
-from percert.evaluation.copies_evaluation import copy_pairs, evaluate_copies, stranger_pairs
-from percert.evaluation.copies_parts import Parts
-from percert.evaluation.copies_pictures import PictureFiles, as_tensor
-from percert.evaluation.copies_result import CopiesPlan
-from percert.evaluation.copies_threshold import (
+from percert.evaluation.copies.evaluate import (
+    CopiesPlan,
+    copy_pairs,
+    evaluate_copies,
+    stranger_pairs,
+)
+from percert.evaluation.copies.gallery import (
     ThresholdChoice,
     parse_threshold,
     unrelated_threshold,
 )
-from percert.evaluation.rival_hashes import dhash
-from percert.search.threshold import auto_threshold, disjoint_pairs
-from percert.search.views import find_view
+from percert.evaluation.copies.hashes import dhash
+from percert.evaluation.copies.measure import Checkpoint, copy_radii, measure
+from percert.evaluation.copies.pictures import PictureFiles, as_tensor
+from percert.evaluation.copies.rates import scaled
+from percert.search.ingest.views import find_view
+from percert.search.query.threshold import auto_threshold, disjoint_pairs
 
 _spec = importlib.util.spec_from_file_location(
     "copies_world", Path(__file__).with_name("copies_world.py")
@@ -144,7 +147,7 @@ def test_a_run_that_was_stopped_goes_on_and_says_the_same(images, tmp_path):
 
     plan = CopiesPlan(edits=EDITS, budgets=(4.0,), attacked=3, steps=2)
     (whole,) = evaluate_copies([world.thumbnail()], images, [0, 1], [2, 3], plan)
-    parts, runs = Parts(tmp_path), 0
+    parts, runs = Checkpoint(tmp_path), 0
     while True:
         runs += 1
         try:
@@ -194,7 +197,7 @@ def test_auto_is_the_threshold_of_unrelated_pictures(images):
 
 def test_a_given_threshold_holds_the_rivals_to_the_same_rate(images):
     plan = CopiesPlan(edits=EDITS, threshold=ThresholdChoice("given", 0.35), budgets=(1.0,))
-    pytest.importorskip("imagehash", reason="needs the extra 'benchmarks'")
+    pytest.importorskip("imagehash", reason="needs the extra 'experiments'")
     ours, rival = evaluate_copies([world.thumbnail(), dhash()], images, range(5), [], plan)
     assert ours.threshold == 0.35
     assert rival.fpr_found <= ours.fpr_found

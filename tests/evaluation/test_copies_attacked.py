@@ -10,14 +10,20 @@ import torch
 
 from percert import certify, create_metric
 from percert.data.copy_edits import find_edit
-from percert.evaluation.copies import measure
-from percert.evaluation.copies_attack import collide, evade, random_start
-from percert.evaluation.copies_attacked import Pair, attacked_rates, check_order
-from percert.evaluation.copies_detector import MetricDetector, attacked
-from percert.evaluation.copies_pictures import as_tensor
-from percert.evaluation.rival_hashes import dhash
+from percert.evaluation.copies.attack import (
+    Pair,
+    attacked_rates,
+    check_order,
+    collide,
+    evade,
+    random_start,
+)
+from percert.evaluation.copies.detector import MetricDetector, attacked
+from percert.evaluation.copies.hashes import dhash
+from percert.evaluation.copies.measure import measure
+from percert.evaluation.copies.pictures import as_tensor
 from percert.lipschitz.bound import LipschitzBound
-from percert.norms import l2_norm
+from percert.tensors import l2_norm
 
 _spec = importlib.util.spec_from_file_location(
     "copies_world", Path(__file__).with_name("copies_world.py")
@@ -149,7 +155,7 @@ def test_the_order_is_checked_on_both_sides():
 
 
 def test_a_hash_gives_way_on_both_sides():
-    pytest.importorskip("imagehash", reason="needs the extra 'benchmarks'")
+    pytest.importorskip("imagehash", reason="needs the extra 'experiments'")
     images, detector = world.pictures(4), dhash()
     gallery = measure([detector], images, range(4), [find_edit("jpeg-50")])["dhash"].gallery
     for copies, wanted, threshold in (

@@ -9,8 +9,7 @@ import torch
 
 from percert import certify
 from percert.attacks import create_attack
-from percert.attacks.collection import Item, read_subject
-from percert.evaluation.copies_detector import MetricDetector
+from percert.evaluation.copies.detector import MetricDetector
 from percert.evaluation.retrieval import (
     COLUMNS,
     RetrievalRow,
@@ -21,7 +20,8 @@ from percert.evaluation.retrieval import (
 )
 from percert.evaluation.retrieval_report import example_queries
 from percert.lipschitz.bound import LipschitzBound
-from percert.norms import l2_norm
+from percert.runs import ImageItem, read_sample
+from percert.tensors import l2_norm
 
 _spec = importlib.util.spec_from_file_location(
     "copies_world", Path(__file__).with_name("copies_world.py")
@@ -37,7 +37,7 @@ def items(tmp_path_factory):
     folder = tmp_path_factory.mktemp("photos")
     for place, image in enumerate(world.pictures(6)):
         image.save(folder / f"{place}.png")
-    return [Item(f"{i}.png", folder / f"{i}.png", label=i // 3) for i in range(6)]
+    return [ImageItem(f"{i}.png", folder / f"{i}.png", label=i // 3) for i in range(6)]
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,7 @@ def found(items):
 
 def test_the_nearest_are_those_of_a_slow_twin(items, found):
     metric = world.thumbnail().metric
-    images = [read_subject(item).image[None] for item in items]
+    images = [read_sample(item).image[None] for item in items]
     rows, moved = found
     assert [row.image for row in rows] == ["0.png", "1.png", "4.png", "5.png"]
     for row, attacked, place in zip(rows, moved, [0, 1, 4, 5], strict=True):
@@ -121,15 +121,15 @@ def test_scores_refuse_what_breaks_the_order():
 
 
 def test_folders_are_classes_where_all_images_lie_in_one(tmp_path):
-    items = [Item(f"{n}/x.png", tmp_path / n) for n in ("dog", "cat", "dog")]
+    items = [ImageItem(f"{n}/x.png", tmp_path / n) for n in ("dog", "cat", "dog")]
     assert [item.label for item in folders_as_labels(items)] == [1, 0, 1]
-    for some in (items[:1], [*items, Item("x.png", tmp_path)], [replace(items[0], label=7)]):
+    for some in (items[:1], [*items, ImageItem("x.png", tmp_path)], [replace(items[0], label=7)]):
         assert folders_as_labels(some) == some
 
 
 def test_unreadable_images_are_told_apart(items, tmp_path):
     (tmp_path / "bad.png").write_text("no image")
-    good, bad = readable_items([items[0], Item("bad.png", tmp_path / "bad.png")])
+    good, bad = readable_items([items[0], ImageItem("bad.png", tmp_path / "bad.png")])
     assert good == [items[0]]
     assert [name for name, _ in bad] == ["bad.png"]
     with pytest.raises(ValueError, match="at least 3 images"):

@@ -10,13 +10,14 @@ from skimage.metrics import structural_similarity
 from tests.evaluation.attack_world import grey, originals, write_attacks
 from torch import nn
 
-from percert.evaluation.attack_runs import read_attack_runs
-from percert.evaluation.saliency import map_distances, saliency_distances
-from percert.evaluation.saliency_maps import (
+from percert.evaluation.attack_runs.read import read_attack_runs
+from percert.evaluation.attack_runs.saliency import (
     IMAGENET_MEAN,
     IMAGENET_STD,
     as_maps,
     create_saliency,
+    map_distances,
+    saliency_distances,
 )
 
 

@@ -9,19 +9,24 @@ from tests.evaluation.twoafc_images import picture, triplets
 from percert import create_metric
 from percert.certify import distance
 from percert.evaluation import stability
-from percert.evaluation.proposition import (
+from percert.evaluation.lipschitz_violations import (
     count_violations,
     moved_references,
     proposition_section,
     violation_figure,
     violations_table,
 )
-from percert.evaluation.stability import COLUMNS, StabilityRun, evaluate_stability
-from percert.evaluation.stability_report import distance_figure, summarise_stability
-from percert.evaluation.twoafc import TwoAFCRun, evaluate_twoafc
-from percert.evaluation.twoafc_attacks import Budget, plan_attacks
-from percert.evaluation.twoafc_check import BrokenCertificate
+from percert.evaluation.stability import (
+    COLUMNS,
+    StabilityRun,
+    distance_figure,
+    evaluate_stability,
+    summarise_stability,
+)
+from percert.evaluation.twoafc.attacks import Budget, plan_attacks
+from percert.evaluation.twoafc.evaluate import TwoAFCRun, evaluate_twoafc
 from percert.images import save_image
+from percert.runs.certified import BrokenCertificate
 
 
 @pytest.fixture

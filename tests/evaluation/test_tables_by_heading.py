@@ -8,23 +8,21 @@ from tests.evaluation import distinct
 from tests.evaluation.distinct import detector, scores, spread
 from tests.reports.tables import made, said, tables_of
 
-from percert.evaluation.attack_report import attack_sections
-from percert.evaluation.attack_run_report import _numbers
-from percert.evaluation.attack_tables import AttackNumbers
-from percert.evaluation.copies_report import copies_sections
-from percert.evaluation.copies_result import CopiesPlan
-from percert.evaluation.defence_report import defence_sections
-from percert.evaluation.defence_survival import Point, Survival
-from percert.evaluation.proposition import Violations, violations_table
+from percert.evaluation.attack_runs.compare import AttackNumbers
+from percert.evaluation.attack_runs.defences import FrontierPoint, Survival, defence_sections
+from percert.evaluation.attack_runs.pages import _numbers
+from percert.evaluation.attack_runs.report import attack_sections
+from percert.evaluation.attack_runs.saliency import saliency_section
+from percert.evaluation.attack_runs.transfer import Transfer, transfer_sections
+from percert.evaluation.copies.evaluate import CopiesPlan
+from percert.evaluation.copies.report import copies_sections
+from percert.evaluation.lipschitz_violations import Violations, violations_table
 from percert.evaluation.retrieval import RetrievalScore
 from percert.evaluation.retrieval_report import scores_table
-from percert.evaluation.saliency_report import saliency_section
-from percert.evaluation.stability_report import Moved, moved_table
-from percert.evaluation.transfer import Transfer
-from percert.evaluation.transfer_report import transfer_sections
-from percert.evaluation.twoafc_compared import compared_tables
-from percert.evaluation.twoafc_report import (
+from percert.evaluation.stability import Moved, moved_table
+from percert.evaluation.twoafc.report import (
     attacked_table,
+    compared_tables,
     effort_table,
     groups_table,
     natural_table,
@@ -101,14 +99,14 @@ def test_saliency():
     for place, heading in enumerate(list(means[0])[4:]):
         assert means[0][heading] == str(10 * (place + 1) + 2)
         assert medians[0][heading].startswith(f"{10 * (place + 1) + 3} (")
-    from percert.evaluation.attack_words import title
-    from percert.evaluation.saliency import DISTANCES
+    from percert.evaluation.attack_runs.compare import title
+    from percert.evaluation.attack_runs.saliency import DISTANCES
 
     assert list(means[0])[4:] == [title(name) for name in DISTANCES]
 
 
 def _saliency_distances():
-    from percert.evaluation.saliency import DISTANCES
+    from percert.evaluation.attack_runs.saliency import DISTANCES
 
     return {name: spread(10.0 * (place + 1)) for place, name in enumerate(DISTANCES)}
 
@@ -148,7 +146,7 @@ def test_defences():
         Survival("theirs", "jpeg", 20, 18, 2),
         Survival("theirs", "bits", 20, 18, 9),
     ]
-    points = {"l2": [Point("ours", "ours", 0.0, "jpeg", 0.6, 3.5, "theirs", 1.75)]}
+    points = {"l2": [FrontierPoint("ours", "ours", 0.0, "jpeg", 0.6, 3.5, "theirs", 1.75)]}
     shares, costs = map(said, tables_of(defence_sections(entries, points)))
     assert shares == [
         {"attack": "ours", "images": "10", "8-bit success": "0.80",

@@ -9,13 +9,13 @@ from tests.evaluation.twoafc_images import SIDE, picture, triplets
 
 from percert import create_metric
 from percert.certify.twoafc import twoafc_of_features
-from percert.data.triplet import Triplet
-from percert.evaluation.twoafc import CLEAN, COLUMNS, TwoAFCRun, evaluate_twoafc, resized
-from percert.evaluation.twoafc_attacks import Budget, plan_attacks
-from percert.evaluation.twoafc_check import BrokenCertificate, check_order
-from percert.evaluation.twoafc_scores import score_twoafc
+from percert.data.triplets import Triplet
+from percert.evaluation.twoafc.attacks import Budget, plan_attacks
+from percert.evaluation.twoafc.evaluate import CLEAN, COLUMNS, TwoAFCRun, evaluate_twoafc, resized
+from percert.evaluation.twoafc.scores import score_twoafc
 from percert.images import ImageError
-from percert.metrics.embedding import EmbeddingMetric
+from percert.metrics.certified.embedding import EmbeddingMetric
+from percert.runs.certified import BrokenCertificate, check_order
 
 
 def rows_of(run, some, done=frozenset()):
@@ -160,7 +160,7 @@ def test_a_broken_certificate_stops_the_run(monkeypatch):
         proven = twoafc_of_features(*features, perturbed=perturbed)
         return dataclasses.replace(proven, radius=1.5 * proven.radius)
 
-    monkeypatch.setattr("percert.evaluation.twoafc_batch.twoafc_of_features", boastful)
+    monkeypatch.setattr("percert.evaluation.twoafc.evaluate.twoafc_of_features", boastful)
     some, load = triplets(1)
     (radius,) = radii("reference", 1)
     plan = plan_attacks(["apgd-margin:steps=40"], l2=(0.8 * radius,))  # 1.2 of the true one
@@ -173,7 +173,7 @@ def test_a_certificate_for_another_choice_stops_the_run(monkeypatch):
         proven = twoafc_of_features(*features, perturbed=perturbed)
         return dataclasses.replace(proven, decision=1 - proven.decision)
 
-    monkeypatch.setattr("percert.evaluation.twoafc_batch.twoafc_of_features", wrong)
+    monkeypatch.setattr("percert.evaluation.twoafc.evaluate.twoafc_of_features", wrong)
     some, load = triplets(1)
     with pytest.raises(BrokenCertificate, match="the certificate is for the choice 1"):
         rows_of(TwoAFCRun(thumbnail(), load=load), some)

@@ -6,10 +6,10 @@ from tests.evaluation.twoafc_images import picture
 
 from percert import create_metric
 from percert.attacks.catalog import parse_attack
-from percert.attacks.flip_together import TOGETHER, flip_together, interleave, take_apart
 from percert.attacks.goal import FlipTriplet
-from percert.evaluation.twoafc_attacks import Budget, plan_attacks
-from percert.metrics import dreamsim
+from percert.attacks.goal_through import TOGETHER, flip_together, interleave, take_apart
+from percert.evaluation.twoafc.attacks import Budget, plan_attacks
+from percert.metrics.deep import dreamsim
 
 
 def test_the_ensemble_is_made_for_every_budget():

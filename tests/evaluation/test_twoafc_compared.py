@@ -1,7 +1,7 @@
 """Several metrics side by side, from scores written by hand."""
 
-from percert.evaluation.twoafc_compared import compared_tables
-from percert.evaluation.twoafc_scores import AttackedScore, CertifiedScore, TwoAFCScores
+from percert.evaluation.twoafc.report import compared_tables
+from percert.evaluation.twoafc.scores import AttackedScore, CertifiedScore, TwoAFCScores
 
 PGD, APGD = "pgd:norm=l2,eps=1", "apgd:loss=margin,norm=l2,eps=1"
 

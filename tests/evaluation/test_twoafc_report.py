@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from percert.evaluation.twoafc import CLEAN, COLUMNS
-from percert.evaluation.twoafc_report import (
+from percert.evaluation.twoafc.evaluate import CLEAN, COLUMNS
+from percert.evaluation.twoafc.report import (
     attacked_table,
     groups_table,
     least_changes,
@@ -12,7 +12,7 @@ from percert.evaluation.twoafc_report import (
     score_curve,
     score_figure,
 )
-from percert.evaluation.twoafc_scores import score_twoafc
+from percert.evaluation.twoafc.scores import score_twoafc
 
 pytest.importorskip("matplotlib", reason="needs the extra 'report'")
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
-from percert.data.triplet import Triplet
+from percert.data.triplets import Triplet
 
 SIDE = 16
 

@@ -10,13 +10,13 @@ from scipy.stats import chi2_contingency
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import confint_proportions_2indep
 
-from percert.fairness.adjust import holm
 from percert.fairness.audit import audit_groups
-from percert.fairness.audit_settings import AuditSettings
-from percert.fairness.compare import compare_slopes
-from percert.fairness.line import fit_line
+from percert.fairness.audit_result import AuditSettings
+from percert.fairness.p_values import holm
+from percert.fairness.predictions import check_predictions
+from percert.fairness.regression import fit_line
 from percert.fairness.report import write_report
-from percert.fairness.table import check_predictions
+from percert.fairness.slope_tests import compare_slopes
 
 NAMES = [f"g{place}" for place in range(9)] + ["NA", "<b>"]
 GDP = np.linspace(7, 11, len(NAMES))

@@ -7,8 +7,6 @@ from scipy.optimize import minimize_scalar
 from statsmodels.stats.power import FTestAnovaPower, NormalIndPower
 from statsmodels.stats.proportion import proportions_ztest
 
-from percert.fairness.between import p_value_of
-from percert.fairness.covariance import COVARIANCES
 from percert.fairness.equivalence import (
     groups_within,
     pairs_p_value,
@@ -16,7 +14,7 @@ from percert.fairness.equivalence import (
     slope_within,
 )
 from percert.fairness.intervals import heterogeneity
-from percert.fairness.line import fit_line, fit_lines
+from percert.fairness.least_squares import COVARIANCES, design_of
 from percert.fairness.planning import (
     PlanSettings,
     groups_for_line,
@@ -25,7 +23,8 @@ from percert.fairness.planning import (
     images_for_margin,
     plan,
 )
-from percert.fairness.regression import design_of
+from percert.fairness.random_effects import p_value_of
+from percert.fairness.regression import fit_line, fit_lines
 
 
 def test_the_score_test_has_the_likeliest_shares_that_are_the_margin_apart():

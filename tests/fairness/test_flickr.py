@@ -5,7 +5,7 @@ import time
 import pytest
 from tests.fairness.flickr_server import GONE, KEY, NO_LOCATION, FlickrServer, failed, located
 
-from percert.fairness.flickr import (
+from percert.fairness.geo.flickr import (
     KEY_VARIABLE,
     Answer,
     FlickrSettings,

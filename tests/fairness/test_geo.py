@@ -6,11 +6,16 @@ import numpy as np
 import pytest
 from tests.fairness.flickr_server import KEY, NO_LOCATION, FlickrServer, located
 
-from percert.fairness.countries import ALPHA3, countries_of, country_code
-from percert.fairness.flickr import Answer, FlickrSettings
-from percert.fairness.geo import Sources, ask_all, assign_splits, build, read_sources
-from percert.fairness.journal import open_journal
-from percert.fairness.world_bank import read_gdp
+from percert.fairness.geo.countries import ALPHA3, countries_of, country_code, read_gdp
+from percert.fairness.geo.dataset import (
+    Sources,
+    ask_all,
+    assign_splits,
+    build,
+    open_journal,
+    read_sources,
+)
+from percert.fairness.geo.flickr import Answer, FlickrSettings
 
 WORLD_BANK = """\ufeff"Data Source","World Development Indicators",
 

@@ -4,14 +4,12 @@ import json
 
 import numpy as np
 import pytest
+from experiments.fairness import audit_level
 from scipy import stats
 from tests.conftest import REPOSITORY
 
-from benchmarks import audit_level
-from percert.fairness.covariance import COVARIANCES
-from percert.fairness.levels import draw_accuracies, simulated_levels
-from percert.fairness.line import fit_line, fit_lines
-from percert.fairness.regression import design_of, weighted_fit
+from percert.fairness.least_squares import COVARIANCES, design_of, weighted_fit
+from percert.fairness.regression import draw_accuracies, fit_line, fit_lines, simulated_levels
 
 PUBLISHED = REPOSITORY / "docs" / "results" / "audit-level.json"
 

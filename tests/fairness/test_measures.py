@@ -11,7 +11,7 @@ from fairlearn.metrics import (
 )
 
 from percert.fairness.measures import group_measures
-from percert.fairness.table import check_predictions
+from percert.fairness.predictions import check_predictions
 
 
 def rows(classes=2, seed=0, count=600, groups=5):

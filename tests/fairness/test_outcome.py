@@ -13,9 +13,9 @@ from fairlearn.metrics import (
 )
 
 from percert.fairness.audit import audit_groups
-from percert.fairness.audit_settings import AuditSettings
+from percert.fairness.audit_result import AuditSettings
+from percert.fairness.predictions import check_predictions
 from percert.fairness.report import write_report
-from percert.fairness.table import check_predictions
 
 RATES = {
     "true-positive-rate": true_positive_rate,

@@ -12,23 +12,23 @@ from tests.reports.tables import rows_by_heading, said, tables_of
 
 from percert.cli import audit_groups_show
 from percert.fairness.audit_result import (
+    AuditSettings,
     Difference,
     GroupAudit,
     GroupEstimates,
     ModelLine,
 )
-from percert.fairness.audit_settings import AuditSettings
-from percert.fairness.compare import Power, SlopeComparison
-from percert.fairness.covariance import COVARIANCES
+from percert.fairness.conclusions import (
+    TestResult as Result,  # pytest collects what begins with Test
+)
 from percert.fairness.equivalence import Resolution
 from percert.fairness.groups import GroupTable, LeftOut
 from percert.fairness.intervals import Heterogeneity
-from percert.fairness.levels import Level
-from percert.fairness.line import GroupLine
+from percert.fairness.least_squares import COVARIANCES
 from percert.fairness.measures import Measure
-from percert.fairness.mixed import MixedLogistic
+from percert.fairness.mixed_logistic import MixedLogistic
+from percert.fairness.regression import GroupLine, Level
 from percert.fairness.report import _groups
-from percert.fairness.report_resolutions import resolutions_section
 from percert.fairness.report_tables import (
     comparison_table,
     covariances_section,
@@ -37,9 +37,10 @@ from percert.fairness.report_tables import (
     lines_table,
     measures_section,
     mixed_table,
+    resolutions_section,
     slopes_table,
 )
-from percert.fairness.result import TestResult as Result  # pytest collects what begins with Test
+from percert.fairness.slope_tests import Power, SlopeComparison
 
 FIRST, SECOND = list(COVARIANCES)[:2]
 

@@ -6,11 +6,11 @@ import pytest
 from scipy.stats import chi2_contingency
 from statsmodels.stats.contingency_tables import mcnemar as mcnemar_of
 
-from percert.fairness.adjust import holm
 from percert.fairness.audit import audit_groups
-from percert.fairness.audit_settings import AuditSettings
+from percert.fairness.audit_result import AuditSettings
+from percert.fairness.p_values import holm
+from percert.fairness.predictions import check_predictions
 from percert.fairness.report import write_report
-from percert.fairness.table import check_predictions
 from percert.fairness.versions import (
     change_intervals,
     compare_versions,

@@ -12,8 +12,7 @@ from PIL import Image
 from tests.images.pictures import oriented
 
 from percert.images import ImageError, load_image
-from percert.images.load import decode_image
-from percert.images.memory import MAX_MEMORY, memory_limit, parse_size
+from percert.images.load import MAX_MEMORY, decode_image, memory_limit, parse_size
 
 SIDE = 2000
 #: How the peaks are measured: in a process of its own, each after a small picture of the kind.

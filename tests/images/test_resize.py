@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from percert.images import Resize
-from percert.images.weights import resize_matrix
+from percert.images.resize import resize_matrix
 
 INTERPOLATING = [("bicubic", True), ("bicubic", False), ("bilinear", True), ("bilinear", False)]
 ALL = [*INTERPOLATING, ("area", True), ("box", True)]

@@ -13,8 +13,8 @@ from PIL import Image
 from tests.images.pictures import encode, png, smooth
 
 from percert.images import ImageError
-from percert.images.jpeg_scans import check_jpeg
 from percert.images.load import decode_image
+from percert.images.structure import check_jpeg
 
 PICTURE = Image.fromarray(smooth())
 

@@ -7,10 +7,10 @@ import torch
 from PIL import Image
 from tests.images.pictures import encode, smooth
 
-from percert.data.bapps import bapps_folders
+from percert.data.judgements import bapps_folders
 from percert.images import find_images, save_image, search_images
-from percert.images.names import fitting_name, printable_path
-from percert.training.sources.folder import FolderSource
+from percert.images.walk import fitting_name, printable_path
+from percert.training.sources.images import FolderSource
 
 PICTURE = Image.fromarray(smooth())
 

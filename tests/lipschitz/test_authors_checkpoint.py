@@ -8,14 +8,14 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from percert.lipschitz.lipsim import SIZES, LipSimSize, lipsim_network
-from percert.metrics.lipsim import lipsim
+from percert.lipschitz.architectures import SIZES, LipSimSize, lipsim_network
+from percert.metrics.certified.lipsim import lipsim
 
 SIZE = LipSimSize(3, 6, 2, 10, embedding=20, side=32)
 
 
 def plain() -> object:
-    file = Path(__file__).resolve().parents[2] / "benchmarks" / "authors_lipsim.py"
+    file = Path(__file__).resolve().parents[2] / "experiments" / "authors_lipsim.py"
     spec = importlib.util.spec_from_file_location("authors_lipsim", file)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

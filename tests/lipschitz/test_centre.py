@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 
 from percert.audit import audit_network
 from percert.images import Resize
+from percert.lipschitz.architectures import TinyShape
 from percert.lipschitz.centre import Centre, Content, centre_of
-from percert.lipschitz.tiny import TinyShape
-from percert.metrics.exported import NetworkShape, build_network
+from percert.metrics.certified.exported import NetworkShape, build_network
 from percert.training.centre import fit_centre
 
 SHAPE = NetworkShape(

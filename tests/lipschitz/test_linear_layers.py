@@ -7,17 +7,17 @@ import pytest
 import torch
 from torch import nn
 
-from percert.lipschitz.exact import operator_matrix, singular_values
-from percert.lipschitz.mirror import MirrorLift, MirrorSpaceToDepth, MirrorZeroPad
-from percert.lipschitz.orthogonal import OrthogonalMix, Shift
-from percert.lipschitz.pooling import NormOnePool
-from percert.lipschitz.reshape import (
+from percert.lipschitz.fixed_layers import (
     Flatten,
+    NormOnePool,
     SpaceToDepth,
     SubtractMean,
     Truncate,
     ZeroChannelPad,
 )
+from percert.lipschitz.mirror import MirrorLift, MirrorSpaceToDepth, MirrorZeroPad
+from percert.lipschitz.operator_norms import operator_matrix, singular_values
+from percert.lipschitz.orthogonal import OrthogonalMix, Shift
 
 ISOMETRIES = [
     (SpaceToDepth(2), (3, 4, 6)),

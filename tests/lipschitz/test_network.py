@@ -9,18 +9,15 @@ import torch
 from torch import nn
 
 from percert.images import Resize
-from percert.lipschitz.activations import Abs, MaxMin
+from percert.lipschitz.architectures import SIZES, LipSimSize, lipsim_network
 from percert.lipschitz.bound import LipschitzBound
-from percert.lipschitz.exact import jacobian
-from percert.lipschitz.fold import fold
-from percert.lipschitz.lipsim import SIZES, LipSimSize, lipsim_network
+from percert.lipschitz.fixed_layers import Abs, Flatten, MaxMin, NormOnePool
 from percert.lipschitz.mirror import MirrorFold, MirrorLift
-from percert.lipschitz.network import LipschitzNetwork
+from percert.lipschitz.network import LipschitzNetwork, fold
+from percert.lipschitz.operator_norms import jacobian
 from percert.lipschitz.orthogonal import OrthogonalMix, Shift
-from percert.lipschitz.pooling import NormOnePool
-from percert.lipschitz.reshape import Flatten
 from percert.lipschitz.sll import SLLDense
-from percert.metrics.embedding import EmbeddingMetric
+from percert.metrics.certified.embedding import EmbeddingMetric
 
 TINY = LipSimSize(2, 6, 2, 8, embedding=20, side=32)
 

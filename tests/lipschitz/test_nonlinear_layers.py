@@ -4,16 +4,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from percert.lipschitz.activations import Abs, MaxMin
-from percert.lipschitz.exact import jacobian
+from percert.lipschitz.fixed_layers import Abs, Flatten, FlipConcat, MaxMin
 from percert.lipschitz.mirror import (
     MirrorFold,
     MirrorLift,
     MirrorSpaceToDepth,
     MirrorZeroPad,
 )
+from percert.lipschitz.operator_norms import jacobian
 from percert.lipschitz.orthogonal import OrthogonalMix, Shift
-from percert.lipschitz.reshape import Flatten, FlipConcat
 
 KEEP_GRADIENTS = [
     (MaxMin(), (8,)),

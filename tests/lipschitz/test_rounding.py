@@ -8,18 +8,22 @@ import torch
 from torch import Tensor, nn
 
 from percert.images import Resize
-from percert.lipschitz.activations import Abs, MaxMin
-from percert.lipschitz.fold import fold
-from percert.lipschitz.haar import MirrorHaar
-from percert.lipschitz.lipsim import LipSimSize, lipsim_network
-from percert.lipschitz.mirror import MirrorFold, MirrorLift, MirrorZeroPad
+from percert.lipschitz.architectures import LipSimSize, TinyShape, lipsim_network, tiny_network
+from percert.lipschitz.fixed_layers import (
+    Abs,
+    Flatten,
+    FlipConcat,
+    MaxMin,
+    NormOnePool,
+    SpaceToDepth,
+    SubtractMean,
+)
+from percert.lipschitz.mirror import MirrorFold, MirrorHaar, MirrorLift, MirrorZeroPad
+from percert.lipschitz.network import fold
 from percert.lipschitz.orthogonal import OrthogonalMix, Shift
-from percert.lipschitz.pooling import NormOnePool
-from percert.lipschitz.reshape import Flatten, FlipConcat, SpaceToDepth, SubtractMean
 from percert.lipschitz.rounding import Signal, has_rounding, rounding
 from percert.lipschitz.sll import SLLConv, SLLDense
-from percert.lipschitz.tiny import TinyShape, tiny_network
-from percert.metrics.embedding import EmbeddingMetric
+from percert.metrics.certified.embedding import EmbeddingMetric
 
 LAYERS: dict[str, Callable[[], nn.Module]] = {
     "mean": SubtractMean,

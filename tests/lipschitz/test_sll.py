@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from percert.lipschitz.exact import jacobian, operator_matrix
+from percert.lipschitz.operator_norms import jacobian, operator_matrix
 from percert.lipschitz.sll import SLLConv, SLLDense
 
 LAYERS = [

@@ -4,11 +4,9 @@ import pytest
 import torch
 from skimage import data
 
-from percert.metrics.fsim import fsim_distance
-from percert.metrics.gmsd import gmsd
-from percert.metrics.haarpsi import haarpsi_distance
-from percert.metrics.mdsi import mdsi
-from percert.metrics.phase_congruency import phase_congruency
+from percert.metrics.full_reference.fsim import fsim_distance, phase_congruency
+from percert.metrics.full_reference.gradient_deviation import gmsd, mdsi
+from percert.metrics.full_reference.haarpsi import haarpsi_distance
 
 DISTANCES = {"gmsd": gmsd, "mdsi": mdsi, "haarpsi": haarpsi_distance, "fsim": fsim_distance}
 #: How far from piq: FSIM differs by what keeps flat areas quiet.

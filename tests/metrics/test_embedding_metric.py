@@ -8,8 +8,8 @@ from torch import nn
 
 from percert.images import Resize
 from percert.lipschitz.bound import LipschitzBound, LipschitzEstimate
-from percert.metrics.embedding import EmbeddingMetric, cosine_distance, direction
-from percert.metrics.thumbnail import thumbnail
+from percert.metrics.certified.embedding import EmbeddingMetric, cosine_distance, direction
+from percert.metrics.certified.lipsim import thumbnail
 
 
 class Gain(nn.Module):
@@ -146,7 +146,7 @@ def test_what_does_not_fit_is_refused():
 
 
 def test_the_precision_switches_come_back():
-    from percert.metrics.precision import without_tf32
+    from percert.device import without_tf32
 
     before = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
     with without_tf32():
@@ -156,7 +156,7 @@ def test_the_precision_switches_come_back():
 
 @pytest.mark.parametrize("asked", ["highest", "high", "medium"])
 def test_a_lower_precision_on_the_cpu_is_not_taken_up(asked: str):
-    from percert.metrics.precision import full_precision
+    from percert.device import full_precision
 
     default = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision(asked)

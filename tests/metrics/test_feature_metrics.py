@@ -11,13 +11,18 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from percert.metrics.backbones import FILES, TAPS
-from percert.metrics.dists import dists
-from percert.metrics.features import FeatureDistance, feature_distance, squeezenet_features, unit
-from percert.metrics.lpips import lpips
-from percert.metrics.pieapp import FILE as PIEAPP_FILE
-from percert.metrics.pieapp import PieAPP, pieapp
-from percert.models.squeezenet import FEATURE_LAYERS, SqueezeNet
+from percert.metrics.deep.backbones import FILES, TAPS
+from percert.metrics.deep.dists import dists
+from percert.metrics.deep.features import (
+    FeatureDistance,
+    feature_distance,
+    squeezenet_features,
+    unit,
+)
+from percert.metrics.deep.lpips import lpips
+from percert.metrics.deep.pieapp import FILE as PIEAPP_FILE
+from percert.metrics.deep.pieapp import PieAPP, pieapp
+from percert.models.imagenet_networks import FEATURE_LAYERS, SqueezeNet
 
 #: torchvision's layers of each trunk: a convolution's (out, in, kernel, stride, padding), pooling
 #: ("max", kernel, ceil), a fire module's (in, squeeze, expand).
@@ -247,8 +252,8 @@ def test_pieapp_agrees_with_piq_less_its_value_at_identity(piq_module, monkeypat
     published["ref_score_subtract.weight"] = published["ref_score_subtract.weight"].flatten()
     monkeypatch.setattr(torch.hub, "load_state_dict_from_url", lambda *_, **__: dict(published))
     theirs = piq_module("pieapp").PieAPP(reduction="none", enable_grad=True)
-    monkeypatch.setattr("percert.metrics.pieapp.read_weights", lambda _: dict(published))
-    monkeypatch.setattr("percert.metrics.pieapp.find_weights", lambda *_: None)
+    monkeypatch.setattr("percert.metrics.deep.pieapp.read_weights", lambda _: dict(published))
+    monkeypatch.setattr("percert.metrics.deep.pieapp.find_weights", lambda *_: None)
     ours = pieapp()
     reference, candidate = (batch[..., :64, :] for batch in images(side=91, count=1))  # 2 patches
     candidate.requires_grad_()

@@ -14,10 +14,10 @@ from safetensors.torch import save_file
 from percert.audit import audit_network
 from percert.certify import copies
 from percert.data.plain_pictures import PAGES, plain_pictures
+from percert.lipschitz.architectures import TinyShape, tiny_network
 from percert.lipschitz.centre import centre_of
-from percert.lipschitz.tiny import TinyShape, tiny_network
-from percert.lipschitz.weights_hash import weights_hash
-from percert.metrics.lipsim_tiny import lipsim_tiny, lipsim_tiny_uncentred
+from percert.lipschitz.network import weights_hash
+from percert.metrics.certified.lipsim import lipsim_tiny, lipsim_tiny_uncentred
 
 WEIGHTS = files("percert") / "weights"
 

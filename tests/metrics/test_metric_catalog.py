@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from percert.metrics.catalog import CATALOG, create_metric, list_metrics, metric_card
-from percert.metrics.embedding import EmbeddingMetric
+from percert.metrics.certified.embedding import EmbeddingMetric
 
 
 def test_the_list_is_the_catalog_with_the_default_first():
@@ -80,6 +80,6 @@ def test_naming_a_metric_loads_no_other():
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )
     loaded = json.loads(done.stdout)
-    assert "percert.metrics.mse" in loaded
-    assert "percert.metrics.ssim" not in loaded
-    assert "percert.metrics.thumbnail" not in loaded
+    assert "percert.metrics.full_reference.pixel_errors" in loaded
+    assert "percert.metrics.full_reference.ssim" not in loaded
+    assert "percert.metrics.certified.lipsim" not in loaded

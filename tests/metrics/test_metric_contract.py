@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from percert.metrics.catalog import CATALOG, create_metric
-from percert.metrics.embedding import EmbeddingMetric
+from percert.metrics.certified.embedding import EmbeddingMetric
 
 #: The paper's sizes take seconds per gradient; the last test takes the smallest of them once.
 #: DreamSim is what its package makes it; its own tests put a small one in its place.

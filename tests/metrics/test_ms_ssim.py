@@ -6,7 +6,7 @@ import torch
 from scipy.ndimage import gaussian_filter
 from skimage import data
 
-from percert.metrics.ms_ssim import MSSSIM, WEIGHTS, halve, ms_ssim, ms_ssim_distance
+from percert.metrics.full_reference.ssim import MSSSIM, WEIGHTS, halve, ms_ssim, ms_ssim_distance
 
 
 def photograph(size=(161, 161)):

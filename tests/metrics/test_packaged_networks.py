@@ -11,19 +11,19 @@ import pytest
 import torch
 from PIL import Image
 
-from percert.attacks.cost import cost_of
+from percert.attacks.transport.cost import cost_of
 from percert.metrics.catalog import CATALOG, create_metric
-from percert.metrics.dists import FILE as DISTS_FILE
-from percert.metrics.lpips import heads_file
-from percert.metrics.shift_tolerant import FILES, BlurPool, st_lpips
-from percert.metrics.weight_files import find_weights
-from percert.models.efficientnet_lite import scale_ends
-from percert.models.packaged import is_packaged
-from percert.models.preparation import Preparation, PreparedClassifier
+from percert.metrics.deep.dists import FILE as DISTS_FILE
+from percert.metrics.deep.lpips import SHIFT_TOLERANT_FILES, BlurPool, heads_file, st_lpips
+from percert.metrics.deep.weight_files import find_weights
+from percert.models.card import Preparation, PreparedClassifier
+from percert.models.imagenet_networks import scale_ends
+from percert.models.weights import is_packaged
 
 PACKAGED = [name for name, card in CATALOG.items() if card.checkpoint == "packaged"]
 needs_stlpips = pytest.mark.skipif(
-    not is_packaged(FILES["alex"][0]), reason="stlpips-pytorch is not installed (extra networks)"
+    not is_packaged(SHIFT_TOLERANT_FILES["alex"][0]),
+    reason="stlpips-pytorch is not installed (extra networks)",
 )
 
 

@@ -5,7 +5,7 @@ import torch
 from skimage import data
 from skimage.metrics import structural_similarity
 
-from percert.metrics.ssim import C1, SSIM, ssim, ssim_distance
+from percert.metrics.full_reference.ssim import C1, SSIM, ssim, ssim_distance
 
 
 def photograph(size=(64, 80)):

@@ -4,9 +4,12 @@ import pytest
 import torch
 from skimage import data
 
-from percert.metrics.conjugate_gradients import conjugate_gradients
-from percert.metrics.ssim import ssim_distance
-from percert.metrics.ssim_curvature import spread, ssim_curvature
+from percert.metrics.full_reference.ssim import ssim_distance
+from percert.metrics.full_reference.ssim_curvature import (
+    conjugate_gradients,
+    spread,
+    ssim_curvature,
+)
 
 
 def photograph(size=(13, 15), channels=3):
@@ -128,7 +131,7 @@ def test_an_image_has_the_curvature_it_has_in_a_batch():
 
 
 def test_spreading_is_the_transpose_of_blurring():
-    from percert.metrics.ssim import blur
+    from percert.metrics.full_reference.ssim import blur
 
     images = torch.randn(2, 3, 14, 17, dtype=torch.float64)
     windows = torch.randn(2, 3, 4, 7, dtype=torch.float64)

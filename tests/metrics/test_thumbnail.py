@@ -4,7 +4,7 @@ import pytest
 import torch
 from skimage import data
 
-from percert.metrics.thumbnail import thumbnail
+from percert.metrics.certified.lipsim import thumbnail
 
 
 def photograph(side=128):

@@ -5,7 +5,7 @@ import hashlib
 import pytest
 import torch
 
-from percert.metrics.weight_files import WeightFile, fetch, find_weights, search_path
+from percert.metrics.deep.weight_files import WeightFile, fetch, find_weights, search_path
 
 BYTES = b"weights" * 1000
 DIGITS = hashlib.sha256(BYTES).hexdigest()

@@ -11,9 +11,9 @@ import torch.nn.functional as F
 
 from percert.images import load_image
 from percert.models import load_classifier, read_card, shipped_card
-from percert.models.efficientnet_lite import EfficientNetLite, SamePadded, scale_ends
+from percert.models.imagenet_networks import EfficientNetLite, SamePadded, scale_ends
 from percert.models.load import default_classifiers
-from percert.models.packaged import is_packaged, packaged_file
+from percert.models.weights import is_packaged, packaged_file
 
 NAMES = ("efficientnet-lite0", "efficientnet-lite1", "efficientnet-lite2")
 

@@ -11,7 +11,7 @@ from tests.models.tiny_factory import linear
 from torch import nn
 
 from percert.models import load_classifier, read_card, read_weights
-from percert.models.squeezenet import SqueezeNet
+from percert.models.imagenet_networks import SqueezeNet
 
 FACTORY = "tests.models.tiny_factory"
 EYE = {"2.weight": torch.eye(3)}

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from percert.models.squeezenet import SqueezeNet, squeezenet
+from percert.models.imagenet_networks import SqueezeNet, squeezenet
 
 
 def test_a_file_of_another_layout_is_refused(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from percert.reports.attack_plots import (
     share_bars,
     share_matrix,
 )
-from percert.reports.picture_grid import Cell, amplified, picture_grid
+from percert.reports.plots import Cell, amplified, picture_grid
 
 pytest.importorskip("matplotlib", reason="needs the extra 'report'")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from percert.reports import read_run, run_record, write_run
+from percert.reports import read_run, records, write_run
 
 
 def test_it_holds_what_was_run_with_what(tmp_path: Path) -> None:
@@ -36,16 +36,16 @@ def test_the_commit_is_that_of_the_checkout_and_says_if_it_was_changed(
     package.mkdir(parents=True)
     source = package / "__init__.py"
     source.write_text("")
-    monkeypatch.setattr(run_record.percert, "__file__", str(source))
-    assert run_record._commit() is None
+    monkeypatch.setattr(records.percert, "__file__", str(source))
+    assert records._commit() is None
     git = ("git", "-C", str(tmp_path), "-c", "user.name=n", "-c", "user.email=e@example.org")
     for words in (("init", "-q"), ("add", "."), ("commit", "-q", "-m", "first")):
         subprocess.run([*git, *words], check=True)
-    clean = run_record._commit()
+    clean = records._commit()
     assert clean is not None
     assert re.fullmatch("[0-9a-f]{40}", clean)
     source.write_text("changed")
-    assert run_record._commit() == f"{clean}-dirty"
+    assert records._commit() == f"{clean}-dirty"
 
 
 def test_a_folder_without_a_run_and_one_that_is_damaged(tmp_path: Path) -> None:

@@ -7,17 +7,13 @@ import json
 from html.parser import HTMLParser
 from pathlib import Path
 
+from experiments.papers.item import Compared, Findings, Item
+from experiments.papers.report import markdown, outcome_section, summary_section
+from experiments.papers.run import Outcome
 from tests.reports.tables import said, tables_of
 
-from percert.reports.page import Section, Table, render_page
-from percert.reports.report_audits import audits_section
-from percert.reports.report_columns import columns_section
-from percert.reports.report_how import how_made
-from percert.reports.report_runs import Run, overview
-from percert.reproduce.item import Compared, Findings, Item
-from percert.reproduce.report import outcome_section, summary_section
-from percert.reproduce.report_markdown import markdown
-from percert.reproduce.run import Outcome
+from percert.reports.page import Section, Table, how_made, render_page
+from percert.reports.run_comparison import Run, audits_section, columns_section, overview
 
 
 class Cells(HTMLParser):

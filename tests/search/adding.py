@@ -7,15 +7,15 @@ import sys
 
 import torch
 
-from percert.metrics.thumbnail import thumbnail
+from percert.metrics.certified.lipsim import thumbnail
 from percert.search import open_store
-from percert.search.add import iter_add
-from percert.search.outcome import Settings
+from percert.search.ingest.add import iter_add
+from percert.search.ingest.outcomes import AddSettings
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
     store, folder, commit_images = sys.argv[1:]
     opened = open_store(store, thumbnail(8))
-    settings = Settings(decoders=1, commit_images=int(commit_images))
+    settings = AddSettings(decoders=1, commit_images=int(commit_images))
     for outcome in iter_add(opened, [folder], settings):
         print(outcome.what, outcome.id, outcome.path, flush=True)  # noqa: T201  # the test reads it

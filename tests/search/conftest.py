@@ -4,11 +4,11 @@ import pytest
 import torch
 
 from percert.images import Resize, save_image
+from percert.lipschitz.fixed_layers import Flatten
 from percert.lipschitz.network import LipschitzNetwork
-from percert.lipschitz.reshape import Flatten
 from percert.lipschitz.sll import SLLDense
-from percert.metrics.embedding import EmbeddingMetric
-from percert.metrics.thumbnail import thumbnail
+from percert.metrics.certified.embedding import EmbeddingMetric
+from percert.metrics.certified.lipsim import thumbnail
 
 #: Of a store that is made for tests.
 SIZES = [(20, 30), (24, 24), (40, 17), (9, 50)]

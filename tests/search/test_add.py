@@ -13,13 +13,13 @@ from PIL import Image
 
 from percert.images import load_image, save_image
 from percert.search import open_store
-from percert.search.add import add_files, count_images, iter_add
-from percert.search.decode import Decoders, Encoded
-from percert.search.embed_views import Preparation
-from percert.search.known import Known
-from percert.search.outcome import Settings, Stages
-from percert.search.remove import remove_files, remove_named
-from percert.search.sources import Source, path_key
+from percert.search.ingest.add import add_files, count_images, iter_add
+from percert.search.ingest.outcomes import AddSettings, StageSeconds
+from percert.search.ingest.pipeline import Decoders, Encoded
+from percert.search.ingest.snapshot import Snapshot
+from percert.search.ingest.sources import Source, path_key
+from percert.search.ingest.views import Preparation
+from percert.search.tables.remove import remove_files, remove_named
 
 from .conftest import smooth_image
 
@@ -52,7 +52,7 @@ def sha256(path):
 
 
 def test_every_image_is_stored_with_its_hash_size_and_embedding(store, metric, photos):
-    outcomes = add_files(store, [photos], Settings(batch=3, commit_images=5))
+    outcomes = add_files(store, [photos], AddSettings(batch=3, commit_images=5))
     paths = sorted(photos.iterdir())
     assert [(one.path, one.what, one.id) for one in outcomes] == [
         (str(path), "added", sha256(path)) for path in paths
@@ -83,7 +83,7 @@ def test_a_file_that_was_only_touched_is_hashed_and_not_embedded(store, photos, 
     assert told(add_files(store, [photos])) == {"unchanged": 8}
     assert embedded() == 0
     # Its new time is known by now: nothing is even read.
-    assert Known(store).is_unchanged(str(photos / "2.png"), None, 1)
+    assert Snapshot(store).is_unchanged(str(photos / "2.png"), None, 1)
 
 
 def test_identical_bytes_are_embedded_once_and_all_paths_are_kept(store, photos, embedded):
@@ -136,7 +136,7 @@ def test_bad_files_are_listed_and_the_others_added(store, photos):
 
 def test_images_that_take_more_memory_than_allowed_are_bad(store, photos):
     save_image(torch.zeros(3, 900, 900), photos / "large.png")
-    outcomes = add_files(store, [photos], Settings(max_memory=40 << 20))
+    outcomes = add_files(store, [photos], AddSettings(max_memory=40 << 20))
     assert told(outcomes) == {"added": 8, "bad": 1}
     [bad] = [one for one in outcomes if one.what == "bad"]
     assert bad.path.endswith("large.png")
@@ -165,7 +165,7 @@ def test_decoding_in_processes_stores_the_same(tmp_path, metric, photos):
     tables = []
     for kind in ("threads", "processes"):
         store = open_store(tmp_path / kind, metric)
-        settings = Settings(decoders=2 if kind == "threads" else 1, decode_in=kind)
+        settings = AddSettings(decoders=2 if kind == "threads" else 1, decode_in=kind)
         assert told(add_files(store, [photos], settings)) == {"added": 8, "bad": 1}
         columns = ["id", "path", "height", "width", "h", "norm", "bound", "pixel_error"]
         tables.append(store.rows(columns).sort_by("id"))
@@ -248,7 +248,7 @@ def test_parquet_files_without_images_are_bad(store, tmp_path):
 
 def test_what_is_handed_out_is_on_disk_by_then(store, tmp_path, metric, photos):
     reader = open_store(tmp_path / "store", metric)
-    adding = iter_add(store, [photos], Settings(batch=2, commit_images=2))
+    adding = iter_add(store, [photos], AddSettings(batch=2, commit_images=2))
     for outcome in adding:
         reader.refresh()
         assert len(reader.rows(["id", "path"], [outcome.id])) == 1
@@ -261,7 +261,7 @@ def test_what_is_handed_out_is_on_disk_by_then(store, tmp_path, metric, photos):
 
 
 def test_the_stages_account_for_the_time(store, photos):
-    stages = Stages()
+    stages = StageSeconds()
     list(iter_add(store, [photos], stages=stages))
     named = [stages.reading, stages.decoding, stages.resizing, stages.network, stages.committing]
     assert all(seconds > 0 for seconds in named)
@@ -300,12 +300,12 @@ def test_a_file_of_an_image_that_another_writer_removed_is_not_acknowledged(
 
 def test_torch_keeps_its_threads(store, photos):
     before = torch.get_num_threads()
-    add_files(store, [photos], Settings(decoders=3))
+    add_files(store, [photos], AddSettings(decoders=3))
     assert torch.get_num_threads() == before
 
 
 def test_several_views_are_embeddings_of_what_they_show(tmp_path, metric, photos):
-    from percert.search.views import find_view
+    from percert.search.ingest.views import find_view
 
     store = open_store(tmp_path / "views", metric, views="centre-80,mirror-top-left-90")
     add_files(store, [photos])

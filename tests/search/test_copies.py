@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from percert import create_metric
-from percert.audit.margin_attack import ascend
+from percert.audit.attacks import ascend
 from percert.certify import copies_of_features, distance_of_features
-from percert.metrics.embedding import cosine_distance
+from percert.metrics.certified.embedding import cosine_distance
 from percert.search import open_store
-from percert.search.nearest import Stored
-from percert.search.queries import copies
-from percert.search.rivals import stored_features
-from percert.search.within import copies_within
+from percert.search.query.nearest import EmbeddingSpec
+from percert.search.query.overtaking import stored_features
+from percert.search.query.queries import copies
+from percert.search.query.range_search import copies_within
 
 from .memory_blocks import awkward, full_matrix, in_blocks, query_features, unit
 
@@ -38,7 +38,7 @@ def test_equals_the_certificate_of_every_pair(
     q = torch.cat([awkward(seed + 1, 2, k), h[:2]])
     queries = query_features(q, c)
     for query, found in zip(
-        queries, copies_within(in_blocks(h), queries, threshold, eps, Stored(c)), strict=True
+        queries, copies_within(in_blocks(h), queries, threshold, eps, EmbeddingSpec(c)), strict=True
     ):
         rows = stored_features(h, c, 1e-5)
         interval = distance_of_features(query, rows, eps, perturbed="reference")
@@ -65,7 +65,11 @@ def test_no_move_brings_in_what_is_not_listed_or_drops_what_is_certain(
     q = awkward(seed + 1, 2, k)
     generator = torch.Generator().manual_seed(seed)
     found = copies_within(
-        in_blocks(h, views=views), query_features(q, c), threshold, eps, Stored(c, 1e-5, views)
+        in_blocks(h, views=views),
+        query_features(q, c),
+        threshold,
+        eps,
+        EmbeddingSpec(c, 1e-5, views),
     )
     for query, of_one in zip(q.double(), found, strict=True):
         aims = torch.cat([unit(h, c)[:, :k], -unit(h, c)[:, :k]])

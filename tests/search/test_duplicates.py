@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 
 from percert import create_metric
 from percert.certify import copies as certify_copies
-from percert.search import links as links_module
 from percert.search import open_store
-from percert.search.duplicates import Work, clusters, find_pairs
-from percert.search.links import Pair, linked_pairs
-from percert.search.nearest import Stored
-from percert.search.queries import duplicates
+from percert.search.query import range_search as links_module
+from percert.search.query.duplicates import DuplicatesJob, clusters, find_pairs
+from percert.search.query.nearest import EmbeddingSpec
+from percert.search.query.queries import duplicates
+from percert.search.query.range_search import Pair, pairs_within
 
 from .memory_blocks import awkward, full_matrix, in_blocks, unit
 
@@ -36,8 +36,11 @@ def test_links_are_those_of_the_full_matrix(
         patch.setattr(links_module, "AT_ONCE", 5)
         pairs = [
             pair
-            for _, part in linked_pairs(
-                in_blocks(h, views=views, bounds=bounds), threshold, Stored(c, 1e-5, views), rows=12
+            for _, part in pairs_within(
+                in_blocks(h, views=views, bounds=bounds),
+                threshold,
+                EmbeddingSpec(c, 1e-5, views),
+                rows=12,
             )
             for pair in part
         ]
@@ -102,8 +105,8 @@ def test_goes_on_after_a_kill_and_never_mixes_runs(
 ) -> None:
     monkeypatch.setattr(links_module, "AT_ONCE", 4)
     h = awkward(1, 30, 5)
-    work = Work("memory", 1, 30, ("whole",), "hash", 0.3)
-    whole = find_pairs(in_blocks(h), work, Stored())
+    work = DuplicatesJob("memory", 1, 30, ("whole",), "hash", 0.3)
+    whole = find_pairs(in_blocks(h), work, EmbeddingSpec())
     seen: list[int] = []
 
     def stop(done: int, total: int) -> None:
@@ -112,12 +115,14 @@ def test_goes_on_after_a_kill_and_never_mixes_runs(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        find_pairs(in_blocks(h), work, Stored(), tmp_path, stop)
+        find_pairs(in_blocks(h), work, EmbeddingSpec(), tmp_path, stop)
     assert len(list((tmp_path / "parts").glob("*.parquet"))) == 3
     again: list[int] = []
-    resumed = find_pairs(in_blocks(h), work, Stored(), tmp_path, lambda done, _: again.append(done))
+    resumed = find_pairs(
+        in_blocks(h), work, EmbeddingSpec(), tmp_path, lambda done, _: again.append(done)
+    )
     assert resumed == whole
     assert len(again) == 8 - 3
-    other = Work("memory", 2, 30, ("whole",), "hash", 0.3)
+    other = DuplicatesJob("memory", 2, 30, ("whole",), "hash", 0.3)
     with pytest.raises(ValueError, match="of version 1, expected 2"):
-        find_pairs(in_blocks(h), other, Stored(), tmp_path)
+        find_pairs(in_blocks(h), other, EmbeddingSpec(), tmp_path)

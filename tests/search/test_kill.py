@@ -14,8 +14,8 @@ import pytest
 
 from percert.images import save_image
 from percert.search import open_store
-from percert.search.add import add_files
-from percert.search.prune import find_missing
+from percert.search.ingest.add import add_files
+from percert.search.tables.prune import find_missing
 
 from .conftest import smooth_image
 

@@ -8,12 +8,12 @@ import pytest
 
 from percert.images import save_image
 from percert.search import open_store
-from percert.search.add import add_files, add_tensors
-from percert.search.commit import persist
-from percert.search.missing import is_missing
-from percert.search.prune import find_missing, prune_store
-from percert.search.roots import read_roots
-from percert.search.sources import path_key
+from percert.search.ingest.add import add_files, add_tensors
+from percert.search.ingest.sources import path_key
+from percert.search.tables.commit import persist
+from percert.search.tables.missing import is_missing
+from percert.search.tables.prune import find_missing, prune_store
+from percert.search.tables.roots import read_roots
 
 from .conftest import smooth_image
 from .test_add import encoded_png
@@ -140,11 +140,11 @@ def test_a_move_is_one_commit(store, photos, monkeypatch):
         commits.append(write)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("percert.search.commit.persist", stop)
+    monkeypatch.setattr("percert.search.tables.commit.persist", stop)
     with pytest.raises(KeyboardInterrupt):
         add_files(store, [photos])
     assert len(commits) == 1
-    monkeypatch.setattr("percert.search.commit.persist", persist)
+    monkeypatch.setattr("percert.search.tables.commit.persist", persist)
     store.refresh()
     assert str(photos / "3.png") in paths(store)
     assert str(photos / "renamed.png") not in paths(store)
@@ -153,7 +153,7 @@ def test_a_move_is_one_commit(store, photos, monkeypatch):
 
 def test_a_file_that_comes_back_before_the_commit_is_kept(store, photos, monkeypatch):
     os.rename(photos / "3.png", photos / "renamed.png")
-    monkeypatch.setattr("percert.search.commit.is_missing", lambda key: False)
+    monkeypatch.setattr("percert.search.tables.commit.is_missing", lambda key: False)
     assert told(add_files(store, [photos])) == {"unchanged": 7, "moved": 1}
     assert {str(photos / "3.png"), str(photos / "renamed.png")} <= set(paths(store))
 
@@ -260,7 +260,7 @@ def test_what_cannot_be_looked_at_is_not_missing(store, photos, monkeypatch):
             raise PermissionError(13, "Permission denied", path)
         return look(path, **how)
 
-    monkeypatch.setattr("percert.search.missing.os.stat", denied)
+    monkeypatch.setattr("percert.search.tables.missing.os.stat", denied)
     assert not is_missing(str(photos / "0.png"))
     assert prune_store(store).files == []
 
@@ -270,7 +270,7 @@ def test_what_another_writer_adds_meanwhile_is_kept(store, photos, monkeypatch):
     (photos / "0.png").rename(photos.parent / "0.png")
     found = find_missing(store)
     (photos.parent / "0.png").rename(photos / "0.png")
-    monkeypatch.setattr("percert.search.prune.find_missing", lambda *_: found)
+    monkeypatch.setattr("percert.search.tables.prune.find_missing", lambda *_: found)
     assert prune_store(store).files == []
     assert str(photos / "0.png") in paths(store)
 

@@ -9,14 +9,13 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from percert import create_metric
-from percert.audit.margin_attack import ascend
+from percert.audit.attacks import ascend
 from percert.certify import nearest_of_features, twoafc_of_features
-from percert.metrics.embedding import EmbeddingMetric, cosine_distance
+from percert.metrics.certified.embedding import EmbeddingMetric, cosine_distance
 from percert.search import open_store
-from percert.search.nearest import Stored, nearest_images
-from percert.search.queries import search
-from percert.search.rivals import rival_radii, stored_features
-from percert.search.second_look import Doubts, tangents
+from percert.search.query.nearest import EmbeddingSpec, OpenQueries, nearest_images, tangent_queries
+from percert.search.query.overtaking import rival_radii, stored_features
+from percert.search.query.queries import search
 
 from .memory_blocks import full_matrix, in_blocks, query_features, unit
 
@@ -45,7 +44,7 @@ def test_radii_equal_those_of_a_gallery(
     """With 120 rows many lie beyond those that the first pass keeps."""
     h, q = related(seed, 120, k, spread), related(seed + 1, 2, k, spread)
     q = torch.cat([q, h[1:2]])
-    stored = Stored(constant=c)
+    stored = EmbeddingSpec(constant=c)
     for query, one in zip(
         query_features(q, c),
         nearest_images(in_blocks(h), query_features(q, c), depth, 0.1, stored),
@@ -86,7 +85,7 @@ def test_no_move_within_a_radius_changes_the_order(
         h[::7] = 0
     q = related(seed + 2, 3, 8, 0.5)
     found = nearest_images(
-        in_blocks(h, views=views), query_features(q, c), 4, 0.3, Stored(c, 1e-5, views)
+        in_blocks(h, views=views), query_features(q, c), 4, 0.3, EmbeddingSpec(c, 1e-5, views)
     )
     generator = torch.Generator().manual_seed(seed)
     for query, one in zip(q, found, strict=True):
@@ -128,7 +127,7 @@ def test_a_second_look_misses_no_rival(seed: int, c: float, moved: float, eps: f
     """Of copies, whose first image is far ahead, every rival is found that the slow rule finds."""
     h = torch.randn(150, 24, generator=torch.Generator().manual_seed(seed))
     q = h[3:8] + moved * torch.randn(5, 24, generator=torch.Generator().manual_seed(seed + 1))
-    queries, stored = query_features(q, c), Stored(c)
+    queries, stored = query_features(q, c), EmbeddingSpec(c)
     together = nearest_images(in_blocks(h, images=40), queries, 2, eps, stored)
     rows = stored_features(h, c, stored.feature_error)
     assert eps < 1e3 or all(one.passes == 2 for one in together)
@@ -164,8 +163,10 @@ def test_a_tangent_lets_every_rival_pass(seed: int, c: float, apart: float, erro
     first = stored_features(h[:1], c, error)
     radii = rival_radii(query, first, rows)[0]
     for needed in radii.quantile(torch.tensor([0.1, 0.5, 0.9], dtype=torch.float64)):
-        doubts = Doubts([query], first, needed[None], torch.tensor([apart], dtype=torch.float64))
-        between, least = tangents(doubts, c)
+        doubts = OpenQueries(
+            [query], first, needed[None], torch.tensor([apart], dtype=torch.float64)
+        )
+        between, least = tangent_queries(doubts, c)
         w = torch.cat([between.h, between.last[:, None]], 1)
         assert float(w.norm()) <= 1 + 1e-12
         assert ((unit(h, c) @ w[0])[radii <= needed] >= least).all()
@@ -174,7 +175,9 @@ def test_a_tangent_lets_every_rival_pass(seed: int, c: float, apart: float, erro
 def test_the_first_radius_is_exact() -> None:
     """A step straight to the nearest plane, a little further than the radius, changes the first."""
     h, q = related(3, 60, 16, 1.0).double(), related(4, 3, 16, 1.0).double()
-    found = nearest_images(in_blocks(h), query_features(q), 3, stored=Stored(feature_error=0.0))
+    found = nearest_images(
+        in_blocks(h), query_features(q), 3, stored=EmbeddingSpec(feature_error=0.0)
+    )
     for query, one in zip(q, found, strict=True):
         g = h / h.norm(dim=1, keepdim=True)
         u = g[one.items[0].image] - g

@@ -8,9 +8,9 @@ from functools import partial
 import pytest
 
 from percert.search import open_store
-from percert.search.add import add_files, iter_add
-from percert.search.outcome import Settings
-from percert.search.ray_add import iter_ray_add
+from percert.search.ingest.add import add_files, iter_add
+from percert.search.ingest.outcomes import AddSettings
+from percert.search.ingest.ray import iter_ray_add
 
 from .test_add import encoded_png
 
@@ -42,7 +42,7 @@ def test_ray_stores_the_rows_of_the_local_engine(tmp_path, weighted, photos):
     local = open_store(tmp_path / "local", metric, views="whole,centre-80")
     there = open_store(tmp_path / "ray", metric, views="whole,centre-80")
     expected = add_files(local, inputs)
-    outcomes = list(iter_ray_add(there, inputs, Settings(batch=4), workers=2, device="cpu"))
+    outcomes = list(iter_ray_add(there, inputs, AddSettings(batch=4), workers=2, device="cpu"))
     assert Counter(one.what for one in outcomes) == Counter(one.what for one in expected)
     assert Counter(one.what for one in outcomes) == {"added": 10, "duplicate": 2, "bad": 3}
     # Of two equal images either may be the first: workers finish in any order.

@@ -3,11 +3,16 @@
 import pytest
 
 import percert
-from percert.metrics.embedding import EmbeddingMetric
-from percert.metrics.thumbnail import thumbnail
+from percert.metrics.certified.embedding import EmbeddingMetric
+from percert.metrics.certified.lipsim import thumbnail
 from percert.search import open_store
-from percert.search.recommended import has_table, recommended_threshold, stranger_rate
-from percert.search.strangers import Quantiles, shipped_tables
+from percert.search.query.recommended import (
+    Quantiles,
+    has_table,
+    recommended_threshold,
+    shipped_tables,
+    stranger_rate,
+)
 
 from .conftest import smooth_image
 

@@ -7,20 +7,20 @@ import pytest
 import torch
 
 from percert.images import find_images, load_image
-from percert.metrics.thumbnail import thumbnail
+from percert.metrics.certified.lipsim import thumbnail
 from percert.search import open_store
-from percert.search.add import add_files
-from percert.search.identity import metric_id, parse_metric_id
-from percert.search.outcome import Settings
-from percert.search.scan import scan_blocks
+from percert.search.ingest.add import add_files
+from percert.search.ingest.outcomes import AddSettings
 from percert.search.store import stored_metric
+from percert.search.tables.scan import scan_blocks
+from percert.search.tables.schema import metric_id, parse_metric_id
 
 
 @pytest.fixture
 def store(tmp_path, metric, photos):
     """The eight photos, in fragments of three."""
     opened = open_store(tmp_path / "store", metric)
-    add_files(opened, [photos], Settings(commit_images=3))
+    add_files(opened, [photos], AddSettings(commit_images=3))
     return opened
 
 
@@ -216,7 +216,7 @@ def test_what_a_query_has_read_is_kept_until_the_store_changes(
 ):
     read = []
     monkeypatch.setattr(
-        "percert.search.scan.scan_blocks",
+        "percert.search.tables.scan.scan_blocks",
         lambda *args, scan=scan_blocks: read.append(args) or scan(*args),
     )
     query = torch.rand(1, 3, 20, 30)

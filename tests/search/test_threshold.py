@@ -8,8 +8,8 @@ from scipy import stats
 
 from percert import create_metric
 from percert.search import open_store
-from percert.search.queries import choose_threshold
-from percert.search.threshold import at_least, auto_threshold, disjoint_pairs, largest_order
+from percert.search.query.queries import choose_threshold
+from percert.search.query.threshold import at_least, auto_threshold, disjoint_pairs, largest_order
 
 
 @pytest.mark.parametrize("count", [1, 50, 1000])

@@ -7,8 +7,8 @@ import pytest
 from percert.certify import copies as certify_copies
 from percert.images import load_image, save_image
 from percert.search import open_store
-from percert.search.add import add_files, add_tensors
-from percert.search.remove import remove_files
+from percert.search.ingest.add import add_files, add_tensors
+from percert.search.tables.remove import remove_files
 
 from .conftest import smooth_image
 

@@ -8,10 +8,10 @@ import torch
 
 from percert.images import save_image
 from percert.search import open_store
-from percert.search.add import add_files
-from percert.search.commit import commit
-from percert.search.remove import remove_left_behind
-from percert.search.rows import FileRow, ImageRow, files_table, images_table
+from percert.search.ingest.add import add_files
+from percert.search.tables.commit import commit
+from percert.search.tables.remove import remove_left_behind
+from percert.search.tables.schema import FileRow, ImageRow, files_table, images_table
 
 from .conftest import smooth_image
 
@@ -124,7 +124,7 @@ def test_images_left_behind_by_a_killed_writer_are_adopted_or_removed(
     (again,) = add_files(store, [tmp_path / "late.png"])
     assert (again.what, again.id) == ("duplicate", outcome.id)
     store.files.delete(f"id = '{outcome.id}'")
-    monkeypatch.setattr("percert.search.remove.LEFT_BEHIND", -datetime.timedelta(hours=1))
+    monkeypatch.setattr("percert.search.tables.remove.LEFT_BEHIND", -datetime.timedelta(hours=1))
     assert remove_left_behind(store) == 1
     assert store.count == 9  # images that were handed in as tensors stay
 

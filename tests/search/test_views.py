@@ -6,10 +6,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from percert.metrics.catalog import create_metric
-from percert.metrics.thumbnail import thumbnail
+from percert.metrics.certified.lipsim import thumbnail
 from percert.search import open_store
-from percert.search.embed_views import Preparation, view_bounds
-from percert.search.views import VIEW_SETS, VIEWS, find_view, parse_views
+from percert.search.ingest.views import (
+    VIEW_SETS,
+    VIEWS,
+    Preparation,
+    find_view,
+    parse_views,
+    view_bounds,
+)
 
 from .conftest import smooth_image
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from percert.certify import copies, distance, nearest, twoafc
-from percert.metrics.embedding import EmbeddingMetric
+from percert.metrics.certified.embedding import EmbeddingMetric
 
 from . import pixel_attacks
 from .photographs import edited, photographs

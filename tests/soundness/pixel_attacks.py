@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from percert.metrics.embedding import EmbeddingMetric
+from percert.metrics.certified.embedding import EmbeddingMetric
 
 Margin = Callable[..., Tensor]
 #: Fractions of every radius that are attacked.

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from percert.metrics.thumbnail import thumbnail
+from percert.metrics.certified.lipsim import thumbnail
 
 from .cases import Case, Scene, cases
 from .catalog_attacks import flips_within, shortest_flip

@@ -5,9 +5,9 @@ from importlib.resources import files
 import pytest
 
 from percert.images import Resize
-from percert.lipschitz.lipsim import LipSimSize, lipsim_network
+from percert.lipschitz.architectures import LipSimSize, lipsim_network
 from percert.metrics.catalog import CATALOG, create_metric
-from percert.metrics.embedding import EmbeddingMetric
+from percert.metrics.certified.embedding import EmbeddingMetric
 
 from .cases import Scene, cases
 from .pixel_attacks import flips

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from percert.images import Resize
+from percert.lipschitz.architectures import TinyShape, tiny_network
 from percert.lipschitz.sll import SLLDense
-from percert.lipschitz.tiny import TinyShape, tiny_network
-from percert.metrics.embedding import EmbeddingMetric
-from percert.metrics.thumbnail import thumbnail
+from percert.metrics.certified.embedding import EmbeddingMetric
+from percert.metrics.certified.lipsim import thumbnail
 
 from .cases import Case, Scene, cases
 from .pixel_attacks import flips

@@ -8,11 +8,11 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from percert.certify import copies
+from percert.lipschitz.architectures import TinyShape
+from percert.lipschitz.network import weights_hash
 from percert.lipschitz.orthogonal import OrthogonalMix
-from percert.lipschitz.tiny import TinyShape
-from percert.lipschitz.weights_hash import weights_hash
-from percert.metrics.embedding import EmbeddingMetric
-from percert.metrics.exported import (
+from percert.metrics.certified.embedding import EmbeddingMetric
+from percert.metrics.certified.exported import (
     WEIGHTS,
     ModelCard,
     NetworkShape,

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from percert.training.training_images import memory_images
+from percert.training.dro.images import memory_images
 
 SIDE = 12
 

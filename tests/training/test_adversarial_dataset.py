@@ -12,16 +12,14 @@ pytest.importorskip("pyarrow")
 from tests.training.shards_world import bright_and_dark
 
 from percert.data.labelled_images import read_labelled_images
-from percert.training.adversarial_dataset import (
-    About,
+from percert.training.dro.dataset import (
+    DatasetInfo,
     open_dataset,
     read_in_order,
-    write_about,
+    write_info,
 )
-from percert.training.example_weights import example_weights, step_scale
-from percert.training.plain_png import decode_png, encode_png
-from percert.training.shards import clean_facts, write_shard
-from percert.training.weighted_draws import WeightedDraws, stream
+from percert.training.dro.shards import clean_facts, decode_png, encode_png, write_shard
+from percert.training.dro.weighting import WeightedSampler, example_weights, step_scale, stream
 
 
 @pytest.fixture
@@ -34,7 +32,7 @@ def written(tmp_path):
         write_shard(
             tmp_path / "shards", number, pixels[rows], clean_facts(images.labels[rows], rows[0])
         )
-    write_about(tmp_path, About(600, images.size, 2, "normalised"))
+    write_info(tmp_path, DatasetInfo(600, images.size, 2, "normalised"))
     return tmp_path, pixels
 
 
@@ -69,7 +67,7 @@ def test_the_mean_normalised_step_is_one():
 
 def test_draws_follow_the_weights():
     weights = np.array([0.0, 1.0, 2.5, 0.0, 4.0, 0.5, 12.0, 0.0])
-    drawn = WeightedDraws(weights).draw(40_000, stream(0))
+    drawn = WeightedSampler(weights).draw(40_000, stream(0))
     found = np.bincount(drawn, minlength=8)
     assert found[weights == 0].sum() == 0
     kept = weights > 0
@@ -78,7 +76,7 @@ def test_draws_follow_the_weights():
 
 
 def test_draws_are_the_same_in_any_portions():
-    draws = WeightedDraws(np.arange(1.0, 100.0))
+    draws = WeightedSampler(np.arange(1.0, 100.0))
     once = draws.draw(50, stream(3, 1))
     source = stream(3, 1)
     assert np.array_equal(once, np.concatenate([draws.draw(n, source) for n in (1, 20, 29)]))
@@ -88,7 +86,7 @@ def test_draws_are_the_same_in_any_portions():
 @pytest.mark.parametrize("weights", [[0.0, 0.0], [1.0, -1.0], [1.0, np.nan], [[1.0]]])
 def test_weights_that_make_no_chances_are_refused(weights):
     with pytest.raises(ValueError, match="weights: expected one"):
-        WeightedDraws(np.array(weights))
+        WeightedSampler(np.array(weights))
 
 
 def test_images_come_back_in_any_order(written):

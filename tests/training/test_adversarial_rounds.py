@@ -11,12 +11,12 @@ pytest.importorskip("pyarrow")
 
 from tests.training.shards_world import Brightness, Shift, bright_and_dark
 
-import percert.training.adversarial_rounds as rounds
+import percert.training.dro.rounds as rounds
 from percert.attacks import parse_attack
 from percert.models.small_resnet import small_resnet
-from percert.training.adversarial_dataset import open_dataset
-from percert.training.adversarial_rounds import RoundSettings, make_adversarial_dataset
-from percert.training.shards import list_shards
+from percert.training.dro.dataset import open_dataset
+from percert.training.dro.rounds import RoundSettings, make_adversarial_dataset
+from percert.training.dro.shards import list_shards
 
 SETTINGS = RoundSettings(rounds=2, batch=4, shard=8, seed=5)
 

@@ -14,11 +14,12 @@ from torch import Tensor
 
 import percert
 from percert.audit import audit_network
-from percert.lipschitz.tiny import TinyShape
-from percert.metrics.exported import NetworkShape
-from percert.training.copies import draws, read_copies_recipe, teacher, train_copies
-from percert.training.copies.draws import Draws, read_corpus
-from percert.training.copies.run import CopyTraining
+from percert.lipschitz.architectures import TinyShape
+from percert.metrics.certified.exported import NetworkShape
+from percert.training.copies import batches as draws
+from percert.training.copies import read_copies_recipe, run, train_copies
+from percert.training.copies.batches import CopyBatches, read_corpus
+from percert.training.copies.run import CopyTask
 from percert.training.engine import Devices, NonFiniteError, start_fabric
 from percert.training.student import new_student, save_model
 
@@ -41,9 +42,9 @@ def _run(
 ) -> list[Mapping[str, Tensor]]:
     """The losses of every step; ``stop_at`` is the step that a kill comes in."""
     seen: list[Mapping[str, Tensor]] = []
-    losses = CopyTraining.losses
+    losses = CopyTask.losses
 
-    def watched(self: CopyTraining, *given: Any) -> Mapping[str, Tensor]:
+    def watched(self: CopyTask, *given: Any) -> Mapping[str, Tensor]:
         if len(seen) + 1 == stop_at:
             raise _KilledError
         seen.append(losses(self, *given))
@@ -53,7 +54,7 @@ def _run(
     if steps is not None:
         settings = replace(settings, schedule=replace(settings.schedule, steps=steps))
     with monkeypatch.context() as patched:
-        patched.setattr(CopyTraining, "losses", watched)
+        patched.setattr(CopyTask, "losses", watched)
         fabric = start_fabric(Devices("cpu"))
         train_copies(settings, recipe.parent, out, fabric, model=model, tensorboard=False)
     return seen
@@ -72,7 +73,7 @@ def test_an_interrupted_run_ends_in_the_same_weights(
         pytest.fail("the teacher's features are kept")
 
     with monkeypatch.context() as patched:
-        patched.setattr(teacher, "teacher_features", asked_again)
+        patched.setattr(run, "teacher_features", asked_again)
         rest = _run(recipe, tmp_path / "parts", monkeypatch)
     assert len(whole) == 6
     assert len(rest) == 2  # saved after step 4
@@ -119,13 +120,11 @@ def test_other_images_have_other_features(tmp_path: Path, monkeypatch: pytest.Mo
     recipe = make_world(tmp_path / "data")
     settings, out = read_copies_recipe(recipe), tmp_path / "out"
     corpus, asked = read_corpus(settings, recipe.parent), []
-    features = teacher.teacher_features
-    monkeypatch.setattr(
-        teacher, "teacher_features", lambda *given: asked.append(1) or features(*given)
-    )
+    features = run.teacher_features
+    monkeypatch.setattr(run, "teacher_features", lambda *given: asked.append(1) or features(*given))
 
     def targets() -> Tensor:
-        found = teacher.teacher_targets(settings, recipe.parent, corpus, out, torch.device("cpu"))
+        found = run.teacher_targets(settings, recipe.parent, corpus, out, torch.device("cpu"))
         assert found is not None
         return found
 
@@ -134,7 +133,7 @@ def test_other_images_have_other_features(tmp_path: Path, monkeypatch: pytest.Mo
     assert len(asked) == 2  # photographs and labelled images, once
     corpus.photographs.images[0] = 255 - corpus.photographs.images[0]
     assert not torch.equal(targets(), first)
-    (out / teacher.KEPT).write_bytes(b"killed as it was written")
+    (out / run.KEPT).write_bytes(b"killed as it was written")
     targets()
     assert len(asked) == 6
 
@@ -192,14 +191,14 @@ def test_a_loss_that_is_no_number_names_step_and_layer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe = make_world(tmp_path / "data")
-    draw, calls = draws.draw, []
+    draw, calls = draws.draw_batch, []
 
-    def damaged(*given: Any) -> draws.Drawn:
+    def damaged(*given: Any) -> draws.CopyBatch:
         calls.append(1)
         drawn = draw(*given)
         return replace(drawn, edited=drawn.edited * float("nan")) if len(calls) == 2 else drawn
 
-    monkeypatch.setattr(draws, "draw", damaged)
+    monkeypatch.setattr(draws, "draw_batch", damaged)
     with pytest.raises(NonFiniteError, match="step 2: the loss is not finite"):
         _run(recipe, tmp_path / "out", monkeypatch)
 
@@ -207,7 +206,7 @@ def test_a_loss_that_is_no_number_names_step_and_layer(
 def test_a_cursor_goes_through_json(tmp_path: Path) -> None:
     recipe = make_world(tmp_path / "data")
     settings = read_copies_recipe(recipe)
-    source = Draws(settings, read_corpus(settings, recipe.parent))
+    source = CopyBatches(settings, read_corpus(settings, recipe.parent))
     batches = source.batches(source.start())
     _, cursor = next(batches)
     (expected,), _ = next(batches)

@@ -10,7 +10,7 @@ import pytest
 from tests.training.image_world import encoded_images, image_folder
 
 from percert.training.sources import Cursor, Entry, Loader, ShuffledOrder, open_images
-from percert.training.sources.source import ImageSource
+from percert.training.sources.images import ImageSource
 
 
 def _tar(path: Path, contents: list[bytes], first: int) -> None:

@@ -11,7 +11,7 @@ from tests.training.image_world import ThumbnailTeacher, exit_status, image_fold
 from tests.training.test_distill import RECIPE
 
 from percert.training.distillation import distill
-from percert.training.distillation.recipe import DistillRecipe, DistillWeights
+from percert.training.distillation.run import DistillRecipe, DistillWeights
 from percert.training.engine import Devices, Schedule, start_fabric
 
 pytest.importorskip("lightning_fabric")

@@ -9,9 +9,10 @@ import pytest
 import torch
 from tests.training.image_world import ThumbnailTeacher, image_folder
 
-from percert.lipschitz.lipsim import LipSimSize
+from percert.lipschitz.architectures import LipSimSize
 from percert.metrics.catalog import create_metric
-from percert.metrics.exported import NetworkShape
+from percert.metrics.certified.exported import NetworkShape
+from percert.training.augmentations import jittered
 from percert.training.distillation import (
     DistillRecipe,
     distill,
@@ -19,11 +20,14 @@ from percert.training.distillation import (
     relational_loss,
     rmse,
 )
-from percert.training.distillation.recipe import DistillWeights, ImageData, TeacherChoice
-from percert.training.distillation.run import Distillation
-from percert.training.distillation.targets import Answers, Target, View, fit_target
+from percert.training.distillation.run import (
+    DistillationTask,
+    DistillWeights,
+    ImageData,
+    TeacherChoice,
+)
+from percert.training.distillation.targets import CachedTeacher, Target, View, fit_target
 from percert.training.engine import Devices, Schedule, start_fabric
-from percert.training.views import jittered
 
 pytest.importorskip("lightning_fabric")
 
@@ -66,7 +70,7 @@ def test_both_pipelines_and_the_teacher_get_what_the_paper_gives_them() -> None:
         return images.flatten(1)[:, :20]
 
     weights = DistillWeights(standard=1.0, jittered=10.0, between=100.0)
-    task = Distillation(Answers(teacher, None), Target(5.0), weights)
+    task = DistillationTask(CachedTeacher(teacher, None), Target(5.0), weights)
     found = task.losses(student, views, torch.device("cpu"), lambda rows: rows)
     images = torch.stack([view.image for view in views])
     asked = 5 * teacher(images)
@@ -84,7 +88,7 @@ def test_both_pipelines_and_the_teacher_get_what_the_paper_gives_them() -> None:
 
 def test_a_loss_of_weight_0_is_switched_off() -> None:
     weights = DistillWeights(standard=0.0, between=0.0, relational=2.0)
-    task = Distillation(Answers(ThumbnailTeacher(), None), Target(1.0), weights)
+    task = DistillationTask(CachedTeacher(ThumbnailTeacher(), None), Target(1.0), weights)
     found = task.losses(
         lambda x: x.flatten(1)[:, :20], _views(3), torch.device("cpu"), lambda rows: rows
     )

@@ -13,11 +13,18 @@ from tests.training.shards_world import Brightness, Shift, bright_and_dark
 
 from percert.models import load_classifier
 from percert.models.small_resnet import small_resnet
-from percert.training.adversarial_rounds import RoundSettings, make_adversarial_dataset
-from percert.training.dro import DROSettings, record_store, train_group, train_models
-from percert.training.dro_steps import Descent, InTurn, Together
-from percert.training.share import find_place, share
-from percert.training.trainable import full_spec, save_classifier, trainable_classifier
+from percert.training.dro.rounds import RoundSettings, make_adversarial_dataset
+from percert.training.dro.train import (
+    DROSettings,
+    full_spec,
+    record_store,
+    save_classifier,
+    train_group,
+    train_models,
+    trainable_classifier,
+)
+from percert.training.dro.weighting import SequentialSGD, SGDSettings, StackedSGD
+from percert.training.engine.processes import find_place, models_of_process
 
 SPEC = full_spec("small-resnet:4", 2)
 SETTINGS = DROSettings(passes=2, draws=20, batch=8, seed=3)
@@ -45,10 +52,10 @@ def small_models(count):
     return found
 
 
-@pytest.mark.parametrize("descent", [Descent(0.0, 0.0), Descent(0.9, 0.01)])
+@pytest.mark.parametrize("descent", [SGDSettings(0.0, 0.0), SGDSettings(0.9, 0.01)])
 def test_together_is_one_after_another(descent):
-    together = Together(small_models(3), descent)
-    in_turn = InTurn(small_models(3), descent)
+    together = StackedSGD(small_models(3), descent)
+    in_turn = SequentialSGD(small_models(3), descent)
     start = small_models(3)
     for step in range(3):
         torch.manual_seed(step)
@@ -64,7 +71,7 @@ def test_together_is_one_after_another(descent):
         assert moved.abs().max() > 1e-3
 
 
-@pytest.mark.parametrize("kind", [Together, InTurn])
+@pytest.mark.parametrize("kind", [StackedSGD, SequentialSGD])
 def test_a_step_is_the_weighted_gradient_of_softmax(kind):
     """A linear model: d loss / d W = mean P_i (softmax - onehot) x_i."""
     torch.manual_seed(0)
@@ -72,7 +79,7 @@ def test_a_step_is_the_weighted_gradient_of_softmax(kind):
     before = model[1].weight.detach().clone()
     images = torch.rand(1, 5, 3, 2, 2, dtype=torch.float64)
     labels, weights = torch.tensor([[0, 2, 1, 1, 0]]), torch.tensor([[1.0, 0.2, 3.0, 0.0, 2.0]])
-    stepper = kind([model], Descent(0.0, 0.25))
+    stepper = kind([model], SGDSettings(0.0, 0.25))
     stepper.step(images, labels, weights.double(), 0.5)
     (model,) = stepper.finish()
     x = images[0].flatten(1)
@@ -84,7 +91,7 @@ def test_a_step_is_the_weighted_gradient_of_softmax(kind):
 def test_models_that_hold_state_are_trained_by_themselves(dataset):
     model = nn.Sequential(nn.Conv2d(3, 2, 3), nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(200, 2))
     with pytest.raises(ValueError, match="batch normalisation"):
-        Together([model, model], Descent())
+        StackedSGD([model, model], SGDSettings())
     loss = train_group(dataset, [model], [0], SETTINGS, together=False)
     assert loss.isfinite().all()
 
@@ -157,10 +164,10 @@ def test_losses_that_are_no_numbers_are_an_error(dataset):
 
 
 def test_every_model_is_trained_by_one_process():
-    found = [number for rank in range(3) for number in share(10, rank, 3)]
+    found = [number for rank in range(3) for number in models_of_process(10, rank, 3)]
     assert sorted(found) == list(range(10))
     with pytest.raises(ValueError, match="rank: expected 0 to 2, found 3"):
-        share(10, 3, 3)
+        models_of_process(10, 3, 3)
     assert find_place("cpu").world == 1
     with pytest.raises(ValueError, match="devices, nodes"):
         find_place("cpu", 0)

@@ -9,11 +9,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from percert.lipschitz.lipsim import LipSimSize
-from percert.lipschitz.tiny import TinyShape
+from percert.lipschitz.architectures import LipSimSize, TinyShape
 from percert.metrics.catalog import create_metric, metric_card
-from percert.metrics.embedding import EmbeddingMetric
-from percert.metrics.exported import NetworkShape, read_config
+from percert.metrics.certified.embedding import EmbeddingMetric
+from percert.metrics.certified.exported import NetworkShape, read_config
 from percert.training.export import export
 from percert.training.student import new_student, save_model, student_from
 

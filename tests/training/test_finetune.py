@@ -19,10 +19,9 @@ from tests.training.image_world import (
     kill_oneself,
 )
 
-from percert.lipschitz.lipsim import LipSimSize
-from percert.lipschitz.tiny import TinyShape
+from percert.lipschitz.architectures import LipSimSize, TinyShape
 from percert.metrics.catalog import create_metric
-from percert.metrics.exported import NetworkShape
+from percert.metrics.certified.exported import NetworkShape
 from percert.training.engine import Checkpoints, Devices, Schedule, start_fabric
 from percert.training.finetuning import (
     FinetuneRecipe,
@@ -32,8 +31,7 @@ from percert.training.finetuning import (
     read_finetune_recipe,
     signed_radius,
 )
-from percert.training.finetuning.recipe import TripletData, TripletLoss
-from percert.training.finetuning.triplets import open_triplets
+from percert.training.finetuning.triplets import TripletData, TripletLoss, open_triplets
 
 SHAPE = NetworkShape(lipsim=LipSimSize(1, 6, 1, 16, embedding=16, side=32), resize="box")
 RECIPE = FinetuneRecipe(

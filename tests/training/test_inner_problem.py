@@ -9,9 +9,9 @@ from tests.attacks.closed_form import Linear, grey_images
 from tests.training.shards_world import Brightness, bright_and_dark
 
 from percert.attacks import Untargeted
-from percert.attacks.pgd import ProjectedGradient
-from percert.training.adversarial_rounds import RoundSettings, make_adversarial_dataset
-from percert.training.inner_problem import Surrogate, parse_solver
+from percert.attacks.bounded.pgd import PGD
+from percert.training.dro.recipe import Surrogate, parse_solver
+from percert.training.dro.rounds import RoundSettings, make_adversarial_dataset
 
 
 def test_with_the_quadratic_cost_the_worst_image_is_known():
@@ -37,7 +37,7 @@ def test_it_makes_data_sets_whether_it_succeeds_or_not(tmp_path):
 
 def test_names_and_numbers_are_checked():
     assert parse_solver("surrogate") == Surrogate()
-    assert isinstance(parse_solver("pgd:eps=2"), ProjectedGradient)
+    assert isinstance(parse_solver("pgd:eps=2"), PGD)
     assert parse_solver("surrogate:steps=3,cost=ssim") == Surrogate(steps=3)
     for text, reason in (
         ("surrogate:eps=1", "expected key=value with one of cost, lam"),

@@ -13,9 +13,14 @@ from tests.attacks.closed_form import Linear, near_boundary
 from tests.training.shards_world import Brightness, Shift, bright_and_dark
 
 from percert.attacks import Untargeted
-from percert.training.adversarial_batch import Tally, attack_batch
-from percert.training.adversarial_rounds import RoundSettings, make_adversarial_dataset
-from percert.training.kmeans import cluster_images, embedding_of, try_changes
+from percert.training.dro.attack import (
+    Tally,
+    attack_batch,
+    cluster_images,
+    embedding_of,
+    try_changes,
+)
+from percert.training.dro.rounds import RoundSettings, make_adversarial_dataset
 
 
 def test_clumps_are_found_and_centres_are_nearest_to_their_means():

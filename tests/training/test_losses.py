@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from percert.training.copies.teacher import principal_targets
+from percert.training.copies.run import principal_targets
 from percert.training.losses import (
     copy_loss,
     copy_radii,

@@ -17,7 +17,7 @@ from tests.training.image_world import (
 from tests.training.test_distill import RECIPE
 
 from percert.training.distillation import distill
-from percert.training.distillation.recipe import TeacherChoice
+from percert.training.distillation.run import TeacherChoice
 from percert.training.engine import Devices, Schedule, checkpoint, start_fabric
 from percert.training.teachers import EmbeddingCache
 

@@ -8,9 +8,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from percert.models.squeezenet import SqueezeNet
+from percert.models.imagenet_networks import SqueezeNet
 from percert.training.teachers import load_teacher
-from percert.training.teachers.load import classifier_teacher
+from percert.training.teachers.teacher import classifier_teacher
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from percert.training.training_images import memory_images, read_training_images
+from percert.training.dro.images import memory_images, read_training_images
 
 
 def test_a_folder_a_class(tmp_path):

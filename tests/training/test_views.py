@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from percert.training.views import Jitter, draw_jitter, jittered, standard_view
+from percert.training.augmentations import Jitter, draw_jitter, jittered, standard_view
 
 NEUTRAL = (0.0, 1.0, 1.0, 1.0, 0.0)
 

@@ -42,7 +42,7 @@ def make_world(root: Path) -> Path:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from percert.models.squeezenet import SqueezeNet
+    from percert.models.imagenet_networks import SqueezeNet
 
     generator = np.random.default_rng(0)
     (root / "imagenet-samples").mkdir(parents=True)

@@ -6,11 +6,11 @@ from typing import Any
 from fastapi import APIRouter
 
 import percert
-from percert.app.classifier_attack import attacks_offered, settings_of
-from percert.app.desk import AtDesk, Desk
+from percert.app.answers.attack import attacks_offered, settings_of
+from percert.app.answers.search import StoreAbout
+from percert.app.context import Context, ServerContext
+from percert.app.errors import Refused, problems
 from percert.app.limits import Limits
-from percert.app.refusal import Refused, problems
-from percert.app.store_about import StoreAbout
 from percert.attacks.catalog import CATALOG, attack_settings
 
 router = APIRouter(prefix="/api/v1", responses=problems())
@@ -65,18 +65,18 @@ class About:
 
 
 @router.get("/health", tags=["about"])
-async def health(desk: AtDesk) -> Health:
+async def health(desk: Context) -> Health:
     """Is the server well?"""
     return Health("ok", percert.__version__, desk.jobs.count(), desk.questions.held)
 
 
 @router.get("/about", tags=["about"], response_model=About)
-async def about(desk: AtDesk) -> dict[str, Any]:
+async def about(desk: Context) -> dict[str, Any]:
     """What may be asked of this server."""
     return asdict(await describe(desk))
 
 
-async def describe(desk: Desk, *, ask_store: bool = True) -> About:
+async def describe(desk: ServerContext, *, ask_store: bool = True) -> About:
     """What the server was started with, and what its store holds now, which waits for no question.
 
     ``ask_store`` False leaves the store out.

@@ -7,18 +7,14 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Form, Request, Response
 from fastapi.responses import FileResponse, StreamingResponse
 
-from percert.app.classifier_attack import attack_classifier, check_attack
-from percert.app.desk import AtDesk, Desk
-from percert.app.job import Job
-from percert.app.job_view import JobView, events, progress_json, view
-from percert.app.pair_answer import PairQuestion
-from percert.app.pair_attack import attack_pair
-from percert.app.questions import AskedPair, AskedTriplet, ImageFile
-from percert.app.refusal import Refused, problems
-from percert.app.streams import Streams
-from percert.app.triplet_answer import TripletQuestion
-from percert.app.triplet_attack import attack_triplet
-from percert.app.uploads import Upload, upload_of
+from percert.app.answers.attack import attack_classifier, check_attack
+from percert.app.answers.compare import PairQuestion, attack_pair
+from percert.app.answers.judge import TripletQuestion, attack_triplet
+from percert.app.api import AskedPair, AskedTriplet, ImageFile
+from percert.app.context import Context, ServerContext
+from percert.app.errors import Refused, problems
+from percert.app.images import Upload, upload_of
+from percert.app.jobs import Job, JobView, Streams, events, progress_json, view
 
 router = APIRouter(prefix="/api/v1", responses=problems())
 
@@ -53,7 +49,7 @@ STREAM: dict[int | str, dict[str, Any]] = {
 }
 
 
-async def start_pair(desk: Desk, asked: PairQuestion) -> Job:
+async def start_pair(desk: ServerContext, asked: PairQuestion) -> Job:
     """A job that attacks a comparison; the metric must have a proven bound."""
     card = desk.loaded.proven_card(asked.metric)
     if asked.perturbed != "candidate":
@@ -65,7 +61,7 @@ async def start_pair(desk: Desk, asked: PairQuestion) -> Job:
     return await desk.start("compare", (asked.reference, asked.candidate), work)
 
 
-async def start_triplet(desk: Desk, asked: TripletQuestion, times: float) -> Job:
+async def start_triplet(desk: ServerContext, asked: TripletQuestion, times: float) -> Job:
     """A job that attacks a judgement; the metric must have a proven bound."""
     card = desk.loaded.proven_card(asked.metric)
     work = partial(attack_triplet, metric=card.name, times=times)
@@ -73,7 +69,7 @@ async def start_triplet(desk: Desk, asked: TripletQuestion, times: float) -> Job
 
 
 async def start_classifier(
-    desk: Desk, image: Upload, model: str, text: str, target: int | None
+    desk: ServerContext, image: Upload, model: str, text: str, target: int | None
 ) -> Job:
     """A job that attacks a classifier on one image."""
     name = desk.loaded.classifier_name(model)
@@ -85,20 +81,20 @@ async def start_classifier(
 
 
 @router.post("/compare/attack", status_code=202, tags=["compare"], response_model=JobView)
-async def attack_compare(desk: AtDesk, asked: AskedPair) -> dict[str, Any]:
+async def attack_compare(desk: Context, asked: AskedPair) -> dict[str, Any]:
     """Start an attack on the candidate within eps that moves the distance as far as it can."""
     return view(await start_pair(desk, asked))
 
 
 @router.post("/judge/attack", status_code=202, tags=["judge"], response_model=JobView)
-async def attack_judge(desk: AtDesk, asked: AskedTriplet, times: Times = 2.0) -> dict[str, Any]:
+async def attack_judge(desk: Context, asked: AskedTriplet, times: Times = 2.0) -> dict[str, Any]:
     """Start attacks on the reference, inside the proven radius and outside of it."""
     return view(await start_triplet(desk, asked, times))
 
 
 @router.post("/attack", status_code=202, tags=["attack"], response_model=JobView)
 async def attack(
-    desk: AtDesk,
+    desk: Context,
     image: ImageFile,
     attack: AttackText = "ascent",
     model: ModelName = "",
@@ -110,13 +106,13 @@ async def attack(
 
 
 @router.get("/jobs/{job_id}", tags=["jobs"], response_model=JobView, responses=problems(404))
-async def job(desk: AtDesk, job_id: str) -> dict[str, Any]:
+async def job(desk: Context, job_id: str) -> dict[str, Any]:
     """How far a job is, and its result when it is done."""
     return view(desk.jobs.find(job_id))
 
 
 @router.delete("/jobs/{job_id}", tags=["jobs"], response_model=JobView, responses=problems(404))
-async def cancel(desk: AtDesk, job_id: str) -> dict[str, Any]:
+async def cancel(desk: Context, job_id: str) -> dict[str, Any]:
     """Cancel a job; one that is over stays as it is."""
     found = desk.jobs.find(job_id)
     found.cancel()
@@ -129,7 +125,7 @@ async def cancel(desk: AtDesk, job_id: str) -> dict[str, Any]:
     response_class=StreamingResponse,
     responses={**problems(404), **STREAM},
 )
-async def job_events(request: Request, desk: AtDesk, job_id: str) -> Response:
+async def job_events(request: Request, desk: Context, job_id: str) -> Response:
     """The progress of a job as it goes on."""
     return stream(request, desk, job_id, progress_json)
 
@@ -140,7 +136,7 @@ async def job_events(request: Request, desk: AtDesk, job_id: str) -> Response:
     response_class=FileResponse,
     responses={200: {"content": {"image/png": {}}}, **problems(404)},
 )
-async def picture(desk: AtDesk, job_id: str, name: str) -> Response:
+async def picture(desk: Context, job_id: str, name: str) -> Response:
     """A picture of a finished job."""
     found = desk.jobs.find(job_id)
     if found.state != "done" or name not in found.pictures:
@@ -148,7 +144,9 @@ async def picture(desk: AtDesk, job_id: str, name: str) -> Response:
     return FileResponse(found.folder / f"{name}.png", media_type="image/png")
 
 
-def stream(request: Request, desk: Desk, job_id: str, shown: Callable[[Job], str]) -> Response:
+def stream(
+    request: Request, desk: ServerContext, job_id: str, shown: Callable[[Job], str]
+) -> Response:
     """The events of a job, one of a limited number of streams."""
     found = desk.jobs.find(job_id)
     streams: Streams = request.app.state.streams

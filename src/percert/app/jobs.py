@@ -1,21 +1,104 @@
-"""All jobs of the server: started, looked up, cancelled, and forgotten after a while."""
+"""Jobs: long computations that are started, watched by a stream of events, cancelled.
 
+One long computation as the server sees it: how far it is, and what came of it.
+
+All jobs of the server: started, looked up, cancelled, and forgotten after a while.
+
+A job as clients see it, and its progress as a stream of events (server-sent events).
+
+How many progress streams are open at once.
+"""
+
+import asyncio
+import json
 import logging
 import secrets
 import shutil
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import asdict, dataclass, field
 from functools import partial
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
-from percert.app.bench import Cancelled, Setting
-from percert.app.child import Child, TookTooLong
-from percert.app.job import Job
-from percert.app.refusal import DEFECT, STOPPING, Refused
-from percert.app.run import compute
-from percert.app.uploads import Upload
-from percert.app.workers import Workers
+from percert.app.answers.attack import ClassifierAttackAnswer
+from percert.app.answers.compare import PairAttackAnswer
+from percert.app.answers.judge import TripletAttackAnswer
+from percert.app.errors import DEFECT, STOPPING, Refused
+from percert.app.images import Upload
+from percert.app.worker import PICTURE, PROGRESS, Cancelled, WorkerSettings, compute_job
+from percert.app.workers import TookTooLong, WorkerProcess, Workers
+from percert.reports.table import finite
+
+State = Literal["waiting", "running", "done", "failed", "cancelled"]
+ENDED: tuple[State, ...] = ("done", "failed", "cancelled")
+
+
+@dataclass(eq=False)
+class Job:
+    """A computation under way. Its thread writes it, everybody else reads or cancels it.
+
+    ``folder`` is its own, for uploads and pictures; ``seconds`` is its time. ``answer`` names the
+    page's answer that it attacks, ``question`` what that answered.
+    """
+
+    id: str
+    kind: str
+    folder: Path
+    seconds: float
+    state: State = "waiting"
+    done: int = 0
+    total: int = 0
+    doing: str = "waiting"
+    reason: str | None = None
+    result: Any = None
+    answer: str | None = None
+    question: Any = None
+    pictures: dict[str, str] = field(default_factory=dict)
+    began: float = 0.0
+    ended: float = 0.0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def over(self) -> bool:
+        """Whether it has come to an end, of whatever kind."""
+        return self.state in ENDED
+
+    @property
+    def took(self) -> float:
+        """Seconds since it began to run, until now or its end."""
+        if not self.began:
+            return 0.0
+        return (self.ended or time.monotonic()) - self.began
+
+    def begin(self) -> None:
+        """Go from waiting to running. :class:`Cancelled` where it is over already."""
+        with self._lock:
+            if self.over:
+                raise Cancelled
+            self.state, self.began = "running", time.monotonic()
+
+    def end(self, state: State, *, result: Any = None, reason: str | None = None) -> None:
+        """Come to an end; the first end counts."""
+        with self._lock:
+            if not self.over:
+                self.result, self.reason = result, reason
+                self.ended = time.monotonic()
+                self.state = state
+
+    def cancel(self, reason: str = "Cancelled.") -> None:
+        """End it for everybody to see; its computation is told to stop."""
+        self.end("cancelled", reason=reason)
+
+    def hear(self, kind: str, said: tuple[Any, ...]) -> None:
+        """Take down what its computation tells: progress, and pictures that are there."""
+        if kind == PROGRESS:
+            self.doing, self.done, self.total = said
+        elif kind == PICTURE:
+            name, says = said
+            self.pictures[name] = says
+
 
 #: Seconds beyond its time after which a job that does not look at the clock is ended.
 GRACE = 10.0
@@ -26,7 +109,7 @@ _log = logging.getLogger("percert.app")
 class Jobs:
     """The jobs of one server, each in a folder of its own."""
 
-    def __init__(self, setting: Setting) -> None:
+    def __init__(self, setting: WorkerSettings) -> None:
         self._limits = setting.limits
         self._folder = setting.folder
         self._workers = Workers(self._limits.jobs, self._limits.waiting_jobs, "job", setting)
@@ -105,12 +188,12 @@ def _run(
     work: Callable[..., Any],
     uploads: Sequence[Upload],
     closing: threading.Event,
-    child: Child,
+    child: WorkerProcess,
 ) -> None:
     try:
         job.begin()
         result = child.call(
-            compute,
+            compute_job,
             job.folder,
             job.seconds,
             work,
@@ -134,3 +217,112 @@ def _run(
     finally:
         for upload in job.folder.glob("upload-*"):
             upload.unlink(missing_ok=True)
+
+
+#: Seconds between two looks at a job, and at most between two words to a client.
+LOOK, HEARTBEAT = 0.2, 10.0
+
+Result = PairAttackAnswer | TripletAttackAnswer | ClassifierAttackAnswer
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture of a job: where it is, and what it shows."""
+
+    name: str
+    address: str
+    says: str
+
+
+@dataclass(frozen=True)
+class JobView:
+    """How far a job is. ``done`` of ``total`` iterations; ``result`` when ``state`` is done.
+
+    It has run for ``seconds``, and may for ``most_seconds``.
+    """
+
+    id: str
+    kind: Literal["compare", "judge", "attack"]
+    state: Literal["waiting", "running", "done", "failed", "cancelled"]
+    doing: str
+    done: int
+    total: int
+    seconds: float
+    most_seconds: float
+    reason: str | None
+    result: Result | None
+    pictures: list[Picture]
+
+
+def view(job: Job) -> dict[str, Any]:
+    """The fields of a :class:`JobView`."""
+    over = job.state == "done"
+    pictures = [
+        {"name": name, "address": f"/api/v1/jobs/{job.id}/pictures/{name}", "says": says}
+        for name, says in job.pictures.items()
+    ]
+    return {
+        "id": job.id,
+        "kind": job.kind,
+        "state": job.state,
+        "doing": job.doing,
+        "done": job.done,
+        "total": job.total,
+        "seconds": job.took,
+        "most_seconds": job.seconds,
+        "reason": job.reason,
+        "result": finite(asdict(job.result)) if over else None,
+        "pictures": pictures if over else [],
+    }
+
+
+async def events(job: Job, shown: Callable[[Job], str]) -> AsyncIterator[str]:
+    """``progress`` events, each with what ``shown`` makes of the job, and ``end`` at last."""
+    last, spoken = "", time.monotonic()
+    while True:
+        over = job.over
+        text = shown(job)
+        now = time.monotonic()
+        if text != last:
+            yield _event("progress", text)
+            last, spoken = text, now
+        elif now - spoken > HEARTBEAT:
+            yield ": still there\n\n"
+            spoken = now
+        if over:
+            yield _event("end", job.state)
+            return
+        await asyncio.sleep(LOOK)
+
+
+def progress_json(job: Job) -> str:
+    """The progress alone, in one line."""
+    kept = ("state", "doing", "done", "total", "reason")
+    return json.dumps({name: getattr(job, name) for name in kept})
+
+
+def _event(name: str, data: str) -> str:
+    lines = "".join(f"data: {line}\n" for line in data.splitlines() or [""])
+    return f"event: {name}\n{lines}\n"
+
+
+class Streams:
+    """At most ``most`` streams; each holds a connection for as long as its job goes on."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.open = 0
+
+    def check(self) -> None:
+        """:class:`Refused` (429) where there are as many as there may be."""
+        if self.open >= self.most:
+            raise Refused(429, f"{self.open} streams are open already: ask again later.")
+
+    async def counted(self, events: AsyncIterator[str]) -> AsyncIterator[str]:
+        """The events of a stream, which counts from the first of them to the last."""
+        self.open += 1
+        try:
+            async for event in events:
+                yield event
+        finally:
+            self.open -= 1

@@ -1,17 +1,125 @@
-"""The pages: each a form; what it answers is in ``pages_answers`` and ``pages_jobs``."""
+"""The pages: each a form, with the fields of an attack and first examples to try.
 
-from typing import Annotated, Any
+The pages: each a form; what it answers is in ``pages_answers`` and ``pages_jobs``.
+
+An attack's settings as fields of a form, and back: what they are is read from its dataclass.
+
+First examples: the photographs in ``examples``, and a table that is made up.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import RedirectResponse, Response
 
+from percert.app.answers.attack import LARGEST_COUNT, LARGEST_LENGTH, attacks_offered
+from percert.app.answers.compare import PairQuestion
+from percert.app.answers.judge import TripletQuestion
 from percert.app.api_about import describe
-from percert.app.attack_fields import setting_fields
-from percert.app.classifier_attack import LARGEST_COUNT, LARGEST_LENGTH, attacks_offered
-from percert.app.desk import AtDesk, Desk
-from percert.app.guard import COOKIE, check_token, session_of
+from percert.app.context import Context, ServerContext
+from percert.app.images import Upload
+from percert.app.middleware import COOKIE, check_token, session_of
 from percert.app.templates import render
-from percert.attacks.catalog import CATALOG
+from percert.attacks.catalog import CATALOG, attack_class, attack_settings
+
+#: Settings that name files: no client may.
+HIDDEN = ("checkpoint",)
+#: Settings that name a metric, where they are no choice of the attack's own.
+METRICS = ("cost", "metric")
+#: What the fields of a form begin with.
+PREFIX = "set-"
+
+
+@dataclass(frozen=True)
+class SettingField:
+    """One setting: what it takes, and its default as text (empty: the attack's own rule)."""
+
+    name: str
+    kind: Literal["integer", "number", "choice", "text"]
+    default: str
+    choices: tuple[str, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """What people read."""
+        return self.name.replace("_", " ").capitalize()
+
+
+def setting_fields(attack: str, metrics: tuple[str, ...] = ()) -> list[SettingField]:
+    """The fields of an attack of the catalog. ``metrics`` may be its cost, where that is a metric.
+
+    >>> [(one.name, one.kind, one.default) for one in setting_fields("ascent")][:2]
+    [('step', 'number', '0.1'), ('steps', 'integer', '100')]
+    >>> setting_fields("pgd")[0].choices
+    ('l2', 'linf')
+    """
+    defaults = attack_settings(attack)
+    hints = get_type_hints(attack_class(attack))
+    made = []
+    for field in fields(attack_class(attack)):
+        if field.name in HIDDEN:
+            continue
+        default = _text(defaults[field.name])
+        kind, choices = _kind(hints[field.name])
+        if kind == "text" and field.name in METRICS and metrics:
+            kind, choices = "choice", tuple(dict.fromkeys((default, *metrics)))
+        made.append(SettingField(field.name, kind, default, choices))
+    return made
+
+
+def attack_text(attack: str, given: Mapping[str, str]) -> str:
+    """``NAME:key=value,...`` of a form's fields, those at their defaults left out.
+
+    Raises ``ValueError`` for a value that would be more than one setting.
+
+    >>> attack_text("ascent", {"set-steps": "20", "set-step": "0.1", "model": "mine"})
+    'ascent:steps=20'
+    >>> attack_text("ascent", {"set-steps": "20,step=3"})
+    Traceback (most recent call last):
+    ValueError: attack ascent: Steps: expected one value without a comma, found '20,step=3'
+    """
+    if attack not in CATALOG:
+        return attack
+    settings = []
+    for field in setting_fields(attack):
+        value = given.get(PREFIX + field.name, "").strip()
+        if "," in value:
+            raise ValueError(
+                f"attack {attack}: {field.label}: expected one value without a comma, "
+                f"found {value!r}"
+            )
+        if value not in ("", field.default):
+            settings.append(f"{field.name}={value}")
+    return f"{attack}:{','.join(settings)}" if settings else attack
+
+
+def _kind(hint: Any) -> tuple[Literal["integer", "number", "choice", "text"], tuple[str, ...]]:
+    kinds = set(_parts(hint))
+    named = [one for one in _parts(hint) if get_origin(one) is Literal]
+    if named:
+        return "choice", tuple(str(value) for one in named for value in get_args(one))
+    if bool in kinds:
+        return "choice", ("True", "False")
+    if float in kinds:
+        return "number", ()
+    return ("integer", ()) if int in kinds else ("text", ())
+
+
+def _parts(hint: Any) -> Iterator[Any]:
+    """The members of a union, or the hint itself."""
+    if get_origin(hint) is Literal or not get_args(hint):
+        yield hint
+    else:
+        for part in get_args(hint):
+            yield from _parts(part)
+
+
+def _text(value: Any) -> str:
+    return "" if value is None else str(value)
+
 
 router = APIRouter()
 
@@ -28,7 +136,7 @@ PAGES = {
 }
 
 
-async def page(request: Request, desk: Desk, path: str, **more: Any) -> Response:
+async def page(request: Request, desk: ServerContext, path: str, **more: Any) -> Response:
     """The page at ``path``, with ``more`` for its template.
 
     ``again`` is after how many seconds a browser without scripts should ask once more.
@@ -43,7 +151,7 @@ async def page(request: Request, desk: Desk, path: str, **more: Any) -> Response
     return render(template, {**values, **more})
 
 
-def attack_values(desk: Desk, name: str) -> dict[str, Any]:
+def attack_values(desk: ServerContext, name: str) -> dict[str, Any]:
     """The attack whose settings are shown, and its fields."""
     chosen = name if name in attacks_offered() else USUAL_ATTACK
     metrics = (*(card.name for card in desk.loaded.cards()), "features", "squared-l2")
@@ -57,7 +165,7 @@ def attack_values(desk: Desk, name: str) -> dict[str, Any]:
 
 
 def _route(path: str) -> None:
-    async def show(request: Request, desk: AtDesk) -> Response:
+    async def show(request: Request, desk: Context) -> Response:
         return await page(request, desk, path)
 
     router.add_api_route(path, show, methods=["GET"], name=PAGES[path][1])
@@ -105,3 +213,22 @@ async def logout() -> Response:
     answer = RedirectResponse("/login", 303)
     answer.delete_cookie(COOKIE, httponly=True, samesite="strict")
     return answer
+
+
+FOLDER = Path(__file__).parent / "examples"
+CAT, COPY, COFFEE = "cat.jpg", "cat-reposted.jpg", "coffee.jpg"
+
+
+def example_image(name: str) -> Upload:
+    """One of the photographs, as if a client had sent it."""
+    return Upload(name, FOLDER / name)
+
+
+def example_pair(candidate: str = COPY) -> PairQuestion:
+    """A photograph, and a copy of it that was cropped, captioned and saved once more."""
+    return PairQuestion(example_image(CAT), example_image(candidate))
+
+
+def example_triplet() -> TripletQuestion:
+    """The photograph, its copy, and another photograph."""
+    return TripletQuestion(example_image(CAT), example_image(COPY), example_image(COFFEE))

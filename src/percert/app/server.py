@@ -1,42 +1,120 @@
-"""The server: page and interface put together, started and stopped."""
+"""The server: page and interface put together, started and stopped, with a limit on slow requests.
+
+The server: page and interface put together, started and stopped.
+
+Connections: no answer waits for more to send, no request is waited for without end.
+
+The one folder that the server writes to: made when it starts, removed when it stops.
+"""
 
 import asyncio
 import contextlib
 import logging
+import os
+import shutil
 import signal
 import socket
+import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
+import h11
 import uvicorn
 from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 import percert
-from percert.app import (
-    api_about,
-    api_jobs,
-    api_questions,
-    pages,
-    pages_answers,
-    pages_jobs,
-    refusal,
-)
-from percert.app.bench import Bench, Setting
-from percert.app.body_limit import BodyLimit
-from percert.app.child import Child, Defect
-from percert.app.desk import Desk
-from percert.app.guard import SHORTEST_TOKEN, Guard, is_loopback
-from percert.app.head import Head
+from percert.app import api, api_about, api_jobs, errors, page_answers, page_jobs, pages
+from percert.app.context import ServerContext
+from percert.app.errors import Refused, UnexpectedErrors
+from percert.app.jobs import Streams
 from percert.app.limits import Limits
-from percert.app.loaded import DEFAULT, Loaded
-from percert.app.patience import impatient
-from percert.app.refusal import Refused
-from percert.app.secure_headers import SecureHeaders
-from percert.app.streams import Streams
-from percert.app.unfailing import Unfailing
-from percert.app.work_folder import work_folder
-from percert.arguments import Argument, ArgumentError
+from percert.app.middleware import (
+    SHORTEST_TOKEN,
+    BodyLimit,
+    Guard,
+    HeadRequests,
+    SecureHeaders,
+    is_loopback,
+)
+from percert.app.resources import DEFAULT, Resources
+from percert.app.worker import Worker, WorkerSettings
+from percert.app.workers import Defect, WorkerProcess
+from percert.check import Argument, ArgumentError
+
+
+def timed_protocol(seconds: float) -> type[H11Protocol]:
+    """uvicorn's protocol, closing a connection whose request's head takes more than ``seconds``.
+
+    It counts from the opening of the connection, and from the first byte of each further request;
+    uvicorn itself would wait for ever. What uvicorn calls is extended, not replaced.
+    """
+
+    class Impatient(H11Protocol):
+        _alarm: asyncio.TimerHandle | None = None
+
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+            super().connection_made(transport)
+            # asyncio sets it on sockets of its own making only. Without it, an answer's last packet
+            # waits for the acknowledgement of the one before: 40 ms on a connection that is kept.
+            transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self._arm()
+
+        def data_received(self, data: bytes) -> None:
+            super().data_received(data)
+            if self.conn.their_state is h11.IDLE:
+                self._arm()
+            else:
+                self._disarm()
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            self._disarm()
+            super().connection_lost(exc)
+
+        def _arm(self) -> None:
+            if self._alarm is None:
+                self._alarm = self.loop.call_later(seconds, self._too_slow)
+
+        def _disarm(self) -> None:
+            if self._alarm is not None:
+                self._alarm.cancel()
+                self._alarm = None
+
+        def _too_slow(self) -> None:
+            self._alarm = None
+            if not self.transport.is_closing() and self.conn.their_state is h11.IDLE:
+                self.send_400_response(f"The request did not arrive within {seconds:g} seconds.")
+
+    return Impatient
+
+
+@contextlib.contextmanager
+def work_folder() -> Iterator[Path]:
+    """A new folder; until it is left, everything temporary of this process goes there as well.
+
+    That takes in the large uploads that the web framework keeps in files, and matplotlib's cache.
+
+    >>> with work_folder() as folder:
+    ...     tempfile.gettempdir() == str(folder)
+    True
+    >>> folder.exists()
+    False
+    """
+    folder = Path(tempfile.mkdtemp(prefix="percert-app-"))
+    before, cache = tempfile.tempdir, os.environ.get("MPLCONFIGDIR")
+    tempfile.tempdir = str(folder)
+    os.environ["MPLCONFIGDIR"] = str(folder)
+    try:
+        yield folder
+    finally:
+        tempfile.tempdir = before
+        if cache is None:
+            os.environ.pop("MPLCONFIGDIR", None)
+        else:
+            os.environ["MPLCONFIGDIR"] = cache
+        shutil.rmtree(folder, ignore_errors=True)
+
 
 #: Seconds that requests and worker processes are given to end when the server stops.
 STOPPING = 3.0
@@ -51,7 +129,7 @@ _log = logging.getLogger("percert.app")
 
 
 def create_app(
-    loaded: Loaded,
+    loaded: Resources,
     folder: Path,
     *,
     limits: Limits | None = None,
@@ -73,7 +151,7 @@ def create_app(
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        desk = Desk(Setting(limits, loaded, folder), guarded=token is not None)
+        desk = ServerContext(WorkerSettings(limits, loaded, folder), guarded=token is not None)
         app.state.desk = desk
         keeper = asyncio.create_task(_keep_tidy(desk, stopping))
         first = asyncio.create_task(api_about.describe(desk))  # nobody waits for what it imports
@@ -94,18 +172,18 @@ def create_app(
     )
     app.state.token = token
     app.state.streams = Streams(limits.streams)
-    refusal.install(app)
-    for part in (api_about, api_questions, api_jobs):
+    errors.install(app)
+    for part in (api_about, api, api_jobs):
         app.include_router(part.router)
     if not api_only:
-        for page in (pages, pages_answers, pages_jobs):
+        for page in (pages, page_answers, page_jobs):
             app.include_router(page.router, include_in_schema=False)
         app.mount("/static", StaticFiles(directory=STATIC), name="static")
     # The last one added sees a request first.
-    app.add_middleware(Head)
+    app.add_middleware(HeadRequests)
     app.add_middleware(BodyLimit, limits=limits, stopping=stopping)
     app.add_middleware(Guard, token=token)
-    app.add_middleware(Unfailing)
+    app.add_middleware(UnexpectedErrors)
     app.add_middleware(SecureHeaders)
     return app
 
@@ -115,7 +193,7 @@ def check_host(host: str, token: str | None) -> None:
 
     >>> check_host("0.0.0.0", None)
     Traceback (most recent call last):
-    percert.arguments.ArgumentError: host 0.0.0.0: others can reach it there, so token is needed
+    percert.check.ArgumentError: host 0.0.0.0: others can reach it there, so token is needed
     """
     if token is None and not is_loopback(host):
         raise ArgumentError(
@@ -127,7 +205,7 @@ def check_host(host: str, token: str | None) -> None:
 
 
 def serve(
-    loaded: Loaded,
+    loaded: Resources,
     *,
     host: str = "127.0.0.1",
     port: int = 8000,
@@ -145,7 +223,7 @@ def serve(
     check_host(host, token)
     limits = limits or Limits()
     with work_folder() as folder, _listening(host, port) as listener, _terminated_gently():
-        _try_out(Setting(limits, loaded, folder))
+        _try_out(WorkerSettings(limits, loaded, folder))
         stopping: list[Callable[[], bool]] = [lambda: False]
         app = create_app(
             loaded,
@@ -157,7 +235,7 @@ def serve(
         )
         config = uvicorn.Config(
             app,
-            http=impatient(limits.receive_seconds),
+            http=timed_protocol(limits.receive_seconds),
             ws="none",
             log_level="warning",
             access_log=False,
@@ -172,9 +250,9 @@ def serve(
             server.run(sockets=[listener])
 
 
-def _try_out(setting: Setting) -> None:
+def _try_out(setting: WorkerSettings) -> None:
     """Load everything once, so that what is wrong with it is said before anybody asks."""
-    child = Child(setting)
+    child = WorkerProcess(setting)
     try:
         child.call(_load_all, seconds=float("inf"))
     except Refused as error:
@@ -185,7 +263,7 @@ def _try_out(setting: Setting) -> None:
         child.end()
 
 
-def _load_all(bench: Bench) -> None:
+def _load_all(bench: Worker) -> None:
     loaded = bench.loaded
     try:
         for name in loaded.checkpoints or (DEFAULT,):
@@ -232,7 +310,7 @@ def _terminated_gently() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-async def _keep_tidy(desk: Desk, stopping: Callable[[], bool]) -> None:
+async def _keep_tidy(desk: ServerContext, stopping: Callable[[], bool]) -> None:
     """Forget old results; end what runs as soon as the server is to stop.
 
     uvicorn waits for open connections before it says so, and these wait for what runs.

@@ -1,6 +1,13 @@
-"""The page's templates; what goes in is text, and is escaped."""
+"""The page's templates, the words and the scale that they show distances with.
 
+The page's templates; what goes in is text, and is escaped.
+
+The scale on which distances are drawn: the same in every answer of a metric.
+"""
+
+import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -9,9 +16,75 @@ import jinja2
 from starlette.responses import HTMLResponse
 
 import percert
-from percert.app.scale import closeness
-from percert.reports.lengths import rounded_down
-from percert.reports.visible import seen_words, tampering
+from percert.metrics.metric import MetricCard, TypicalDistances, typical_distances
+from percert.reports.budgets import rounded_down, seen_words, tampering
+
+#: Length of the scale, in units of the drawing.
+LENGTH = 1000.0
+
+
+@dataclass(frozen=True)
+class Scale:
+    """From 0 to ``most``, stretched near 0: a distance lies at the square root of its share.
+
+    ``copies`` is where copies end, if the metric gives a verdict; ``typical_distances`` what
+    unrelated
+    photographs usually score, if that was measured.
+    """
+
+    most: float
+    copies: float | None
+    typical_distances: TypicalDistances | None
+
+    def at(self, distance: float) -> float:
+        """The place of a distance, in drawing units.
+
+        >>> [Scale(2.0, None, None).at(distance) for distance in (0, 0.5, 2, 9)]
+        [0.0, 500.0, 1000.0, 1000.0]
+        """
+        share = min(max(distance, 0.0) / self.most, 1.0)
+        return round(LENGTH * math.sqrt(share), 1)
+
+    def span(self, low: float, high: float) -> tuple[float, float]:
+        """Start and length of what lies between two distances, in drawing units."""
+        start = self.at(low)
+        return start, round(self.at(high) - start, 1)
+
+
+def scale_of(card: MetricCard, threshold: float | None = None) -> Scale | None:
+    """The scale of a metric; ``None`` where its distances have no end, and none is usual.
+
+    >>> from percert.metrics.catalog import metric_card
+    >>> scale_of(metric_card("lipsim-tiny"), 0.49).most, scale_of(metric_card("lpips-alex"))
+    (2.0, None)
+    """
+    known = typical_distances(card.name)
+    if card.range[1] <= 2:
+        return Scale(card.range[1], threshold, known)
+    return None if known is None else Scale(1.5 * known.unrelated_high, threshold, known)
+
+
+def closeness(distance: float, known: TypicalDistances | None) -> str:
+    """What a distance is like, in words.
+
+    >>> known = TypicalDistances(0.001, 0.7, 0.9, 1.1)
+    >>> closeness(0.0005, known)
+    'as close as a photograph and its JPEG file'
+    >>> closeness(0.3, known), closeness(1.2, known)
+    ('closer than unrelated photographs usually are', 'as far apart as unrelated photographs are')
+    """
+    if distance == 0:
+        return "the same to it"
+    if known is None:
+        return "different"
+    if distance <= known.jpeg:
+        return "as close as a photograph and its JPEG file"
+    if distance < 0.25 * known.unrelated_low:
+        return "much closer than unrelated photographs usually are"
+    if distance < known.unrelated_low:
+        return "closer than unrelated photographs usually are"
+    return "as far apart as unrelated photographs are"
+
 
 #: Beside this module; a package of that name would hide it.
 FOLDER = Path(__file__).parent / "html"

@@ -31,19 +31,19 @@ CATALOG: dict[str, AttackCard] = {
     for card in (
         AttackCard(
             name="ssim-sqp",
-            where="percert.attacks.ssim_sqp:SSIMSQP",
+            where="percert.attacks.second_order.ssim_sqp:SSIMSQP",
             summary="Least visible change in whole 8-bit levels, to second order in the cost",
             kind="minimal",
         ),
         AttackCard(
             name="ascent",
-            where="percert.attacks.ascent:NormalisedAscent",
+            where="percert.attacks.minimal.ascent:Ascent",
             summary="Normalised gradient steps, then the least multiple that survives 8 bits",
             kind="minimal",
         ),
         AttackCard(
             name="pgd",
-            where="percert.attacks.pgd:ProjectedGradient",
+            where="percert.attacks.bounded.pgd:PGD",
             summary="Projected gradient ascent in an l2 or linf ball, with restarts",
             kind="bounded",
             goals=("classifier", "triplet", "embedding"),
@@ -51,7 +51,7 @@ CATALOG: dict[str, AttackCard] = {
         ),
         AttackCard(
             name="apgd",
-            where="percert.attacks.apgd:AutoPGD",
+            where="percert.attacks.bounded.pgd:APGD",
             summary="Auto-PGD: projected ascent that halves its own steps",
             kind="bounded",
             goals=("classifier", "triplet", "embedding"),
@@ -59,14 +59,14 @@ CATALOG: dict[str, AttackCard] = {
         ),
         AttackCard(
             name="fab",
-            where="percert.attacks.fab:FastAdaptiveBoundary",
+            where="percert.attacks.minimal.fab:FAB",
             summary="FAB: the nearest adversarial image in l2 or linf, along linearised boundaries",
             kind="minimal",
             paper="arXiv:1907.02044",
         ),
         AttackCard(
             name="square",
-            where="percert.attacks.square:Square",
+            where="percert.attacks.bounded.square:Square",
             summary="Random search with squares in an l2 or linf ball, by scores alone",
             kind="bounded",
             goals=("classifier", "triplet", "embedding"),
@@ -74,21 +74,21 @@ CATALOG: dict[str, AttackCard] = {
         ),
         AttackCard(
             name="autoattack",
-            where="percert.attacks.autoattack:AutoAttack",
+            where="percert.attacks.bounded.autoattack:AutoAttack",
             summary="APGD-CE, APGD-DLR, FAB and Square, the worst case of each image",
             kind="bounded",
             paper="arXiv:2003.01690",
         ),
         AttackCard(
             name="foolbox",
-            where="percert.attacks.foolbox_attack:Foolbox",
+            where="percert.attacks.minimal.foolbox_attack:Foolbox",
             summary="An attack of foolbox by its name, image by image (extra: foolbox)",
             kind="minimal",
             paper="arXiv:1707.04131",
         ),
         AttackCard(
             name="ddn",
-            where="percert.attacks.ddn:DDN",
+            where="percert.attacks.minimal.ddn:DDN",
             summary="DDN: direction and l2 length decoupled, on 8-bit images",
             kind="minimal",
             goals=("classifier", "triplet", "embedding"),
@@ -96,7 +96,7 @@ CATALOG: dict[str, AttackCard] = {
         ),
         AttackCard(
             name="fmn",
-            where="percert.attacks.fmn:FMN",
+            where="percert.attacks.minimal.ddn:FMN",
             summary="FMN: the smallest l1, l2 or linf change, by steps inside a moving ball",
             kind="minimal",
             goals=("classifier", "triplet", "embedding"),
@@ -104,7 +104,7 @@ CATALOG: dict[str, AttackCard] = {
         ),
         AttackCard(
             name="cw",
-            where="percert.attacks.cw:CarliniWagner",
+            where="percert.attacks.minimal.cw:CarliniWagner",
             summary="Carlini and Wagner's l2 attack, its constant found by binary search",
             kind="minimal",
             goals=("classifier", "triplet", "embedding"),
@@ -112,7 +112,7 @@ CATALOG: dict[str, AttackCard] = {
         ),
         AttackCard(
             name="perc-al",
-            where="percert.attacks.perc_al:PerCAL",
+            where="percert.attacks.minimal.perc_al:PerCAL",
             summary="PerC-AL: the loss and CIEDE2000 by turns, on 8-bit images",
             kind="minimal",
             goals=("classifier", "triplet", "embedding"),
@@ -120,7 +120,7 @@ CATALOG: dict[str, AttackCard] = {
         ),
         AttackCard(
             name="lpa",
-            where="percert.attacks.lpa:LagrangianPerceptual",
+            where="percert.attacks.bounded.perceptual:LPA",
             summary="LPA: a penalty on the perceptual distance beyond a bound",
             kind="bounded",
             goals=("classifier", "triplet", "embedding"),
@@ -128,7 +128,7 @@ CATALOG: dict[str, AttackCard] = {
         ),
         AttackCard(
             name="ppgd",
-            where="percert.attacks.ppgd:PerceptualPGD",
+            where="percert.attacks.bounded.perceptual:PPGD",
             summary="PPGD: projected gradient steps of a given perceptual length",
             kind="bounded",
             goals=("classifier", "triplet", "embedding"),
@@ -136,7 +136,7 @@ CATALOG: dict[str, AttackCard] = {
         ),
         AttackCard(
             name="human-perc-ot",
-            where="percert.attacks.human_perc_ot:HumanPercOT",
+            where="percert.attacks.transport.human_perc_ot:HumanPercOT",
             summary="Human_Perc_OT, corrected: loss less a cost, then the least cost at 8 bits",
             kind="minimal",
             goals=("classifier", "triplet", "embedding"),
@@ -144,14 +144,14 @@ CATALOG: dict[str, AttackCard] = {
         ),
         AttackCard(
             name="ssim-step",
-            where="percert.attacks.ssim_step:SSIMStep",
+            where="percert.attacks.second_order.ssim_step:SSIMStep",
             summary="One second-order step against 1 - SSIM: inverse Hessian times gradient",
             kind="minimal",
             paper="Human Imperceptible Attacks and Applications to Improve Fairness, Eq. 5",
         ),
         AttackCard(
             name="human-perc-ot-literal",
-            where="percert.attacks.human_perc_ot:HumanPercOTLiteral",
+            where="percert.attacks.transport.human_perc_ot:HumanPercOTLiteral",
             summary="Human_Perc_OT as published: raw gradient steps, stopped at the first success",
             kind="minimal",
             paper="Human Imperceptible Attacks and Applications to Improve Fairness, Algorithm 1",

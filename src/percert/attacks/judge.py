@@ -6,10 +6,9 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
+from percert.attacks.attack import check_attack, evaluating
 from percert.attacks.goal import Goal, Model
-from percert.attacks.prepare import check_attack, evaluating
-from percert.attacks.round_inside import round_inside
-from percert.attacks.threat import Threat, Unbounded, length
+from percert.attacks.threat import Threat, Unbounded, length, round_inside
 from percert.check import check_images, check_same_shape
 from percert.images import round_to_8bit
 from percert.metrics.metric import Metric
@@ -21,7 +20,7 @@ class Verdict:
     """What became of each of n images.
 
     ``images`` as the attack returned them, ``images_8bit`` as a file holds them: rounded to stay
-    within the threat where there is such an image (:mod:`percert.attacks.round_inside`).
+    within the threat where there is such an image (:mod:`percert.attacks.threat`).
     ``achieved`` and ``achieved_8bit``: the goal is reached by an image that differs from the
     original; ``within_threat`` and ``within_threat_8bit``: it was allowed. ``outside_8bit``: no
     success as a file, but the nearest 8-bit image would reach the goal; it lies outside the threat.

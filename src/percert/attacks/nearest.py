@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from percert.attacks.goal import Goal, LossName, Model
-from percert.attacks.surrogate import demanding
+from percert.attacks.transport.surrogate import demanding
 from percert.tensors import Images, Vector
 
 

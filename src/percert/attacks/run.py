@@ -7,10 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from percert.attacks.attack import Attack, Watch
+from percert.attacks.attack import Attack, Watch, check_attack, evaluating
 from percert.attacks.goal import Goal, Model
 from percert.attacks.judge import Verdict, join_verdicts, judge
-from percert.attacks.prepare import check_attack, evaluating
 from percert.attacks.threat import Threat, threat_of
 from percert.metrics.metric import Metric
 from percert.tensors import Embeddings, Images

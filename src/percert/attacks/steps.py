@@ -6,8 +6,7 @@ import torch
 from torch import Tensor
 
 from percert.attacks.attack import noise_like
-from percert.norms import l2_norm, linf_norm, per_sample
-from percert.tensors import Images, Vector
+from percert.tensors import Images, Vector, l2_norm, linf_norm, per_sample
 
 #: The norms in which all bounded attacks work.
 BallNorm: TypeAlias = Literal["l2", "linf"]

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from percert.certify.angles import angle
 from percert.certify.certificate import NearestCertificate
-from percert.certify.embed import certifiable, embed
-from percert.certify.features import PixelFeatures, pixel_features
-from percert.certify.paper import equation_8, reported
-from percert.certify.turning import angle
+from percert.certify.features import PixelFeatures, certifiable, embed, pixel_features
+from percert.certify.lipsim_bounds import equation_8, reported
 from percert.certify.twoafc import plane_radius, stray
 from percert.lipschitz.bound import LipschitzBound
 from percert.metrics.metric import Metric

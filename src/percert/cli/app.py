@@ -10,17 +10,16 @@ import percert
 from percert.cli.app_server import serve_app
 from percert.cli.attack import attack
 from percert.cli.audit import audit
+from percert.cli.catalogs import metrics
+from percert.cli.command import flowing
 from percert.cli.compare import compare
 from percert.cli.data import data
 from percert.cli.eval import evaluate
-from percert.cli.export import export
-from percert.cli.flowing import flowing
 from percert.cli.index import index
 from percert.cli.judge import judge
-from percert.cli.metrics import metrics
 from percert.cli.report import report
 from percert.cli.reproduce import reproduce
-from percert.cli.train import train
+from percert.cli.train import export, train
 
 app = typer.Typer(
     name="percert",

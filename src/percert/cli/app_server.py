@@ -5,8 +5,7 @@ from typing import Annotated
 
 import typer
 
-from percert.cli.failure import complain, one_line_errors
-from percert.cli.needs import needs
+from percert.cli.command import complain, needs, one_line_errors
 from percert.cli.options import DeviceOption, MaxMemoryOption, metric_and_file
 
 
@@ -86,12 +85,12 @@ def serve_app(
 
     PERCERT_TOKEN=$(openssl rand -hex 16) percert app --host 0.0.0.0 --api-only
     """
-    from percert.app.nursery import nursery
+    from percert.app.forkserver import fork_server
 
-    nursery().start()  # it imports while this process does
+    fork_server().start()  # it imports while this process does
     try:
         from percert.app.limits import Limits
-        from percert.app.loaded import Loaded, name_classifiers
+        from percert.app.resources import Resources, name_classifiers
         from percert.app.server import check_host, serve
         from percert.device import resolve_device
         from percert.models.load import default_classifiers
@@ -101,7 +100,7 @@ def serve_app(
         checkpoints: dict[str, Path | None] = {}
         for name, file in map(metric_and_file, metric or ()):
             checkpoints[name] = None if file is None else Path(file)
-        loaded = Loaded(
+        loaded = Resources(
             device=place,
             checkpoints=checkpoints,
             classifiers=name_classifiers(
@@ -125,4 +124,4 @@ def serve_app(
             ready=lambda address: complain(f"serving {address} until Ctrl-C"),
         )
     finally:
-        nursery().stop()
+        fork_server().stop()

@@ -3,9 +3,9 @@
 import typer
 
 from percert.cli.attack_classify import classify
-from percert.cli.attack_list import list_attacks
 from percert.cli.attack_metric import attack_metric
-from percert.cli.flowing import flowing
+from percert.cli.catalogs import list_attacks
+from percert.cli.command import flowing
 
 attack = typer.Typer(
     name="attack",

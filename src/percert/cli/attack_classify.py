@@ -27,9 +27,7 @@ from percert.cli.attack_options import (
     parse_measures,
     parse_threat,
 )
-from percert.cli.failure import complain, one_line_errors
-from percert.cli.needs import needs
-from percert.cli.option_names import option_names
+from percert.cli.command import complain, needs, one_line_errors, option_names
 from percert.cli.options import DeviceOption, JsonOption, MaxMemoryOption
 
 if TYPE_CHECKING:
@@ -116,19 +114,19 @@ def classify(
     percert attack classify --images photos/ --model timm:resnet50 --attack ascent --limit 20 --out
     out/resnet --metrics ms-ssim --json | jq '.attacks[].success_8bit'
     """
-    from percert.attacks.collection import (
+    from percert.cli.attack_run import run
+    from percert.device import resolve_device
+    from percert.lipschitz.network import weights_hash
+    from percert.models import load_classifier
+    from percert.runs import (
+        AttackPlan,
         ClassifierTask,
-        Plan,
         find_items,
         folder_names,
         number_labels,
         probe,
         with_labels,
     )
-    from percert.cli.attack_run import run
-    from percert.device import resolve_device
-    from percert.lipschitz.weights_hash import weights_hash
-    from percert.models import load_classifier
 
     attacks = parse_attacks(attack, "classifier")
     ball = parse_threat(threat)
@@ -163,7 +161,7 @@ def classify(
     for warning in numbered.warnings:
         complain(f"warning: {warning.said(option_names(classify))}")
     task = ClassifierTask(network, targets is not None, confidence, attack_misclassified)
-    plan = Plan(
+    plan = AttackPlan(
         attacks=attacks,
         folders=folder_names(attacks),
         measures=parse_measures(metrics, place),

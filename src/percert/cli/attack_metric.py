@@ -26,8 +26,7 @@ from percert.cli.attack_options import (
     parse_measures,
     parse_threat,
 )
-from percert.cli.failure import one_line_errors
-from percert.cli.needs import needs
+from percert.cli.command import needs, one_line_errors
 from percert.cli.options import (
     CheckpointOption,
     DeviceOption,
@@ -37,8 +36,8 @@ from percert.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from percert.attacks.collection import Item
     from percert.images import LeftOut
+    from percert.runs import ImageItem
 
 
 class AttackGoal(str, Enum):
@@ -112,11 +111,11 @@ def attack_metric(
 
     percert attack metric --goal embedding --images photos/ --beyond 0.5 --attack ddn --out out/e
     """
-    from percert.attacks.collection import EmbeddingTask, Plan, TripletTask, folder_names
     from percert.cli.attack_run import run
     from percert.device import resolve_device
-    from percert.lipschitz.weights_hash import weights_hash
+    from percert.lipschitz.network import weights_hash
     from percert.metrics.catalog import create_metric
+    from percert.runs import AttackPlan, EmbeddingTask, TripletTask, folder_names
 
     attacks = parse_attacks(attack, goal.value)
     ball = parse_threat(threat)
@@ -129,7 +128,7 @@ def attack_metric(
         task = TripletTask(metric, confidence, attack_misclassified)  # type: ignore[arg-type]  # metrics of the catalog are modules
     else:
         task = EmbeddingTask(metric, float("inf") if beyond is None else beyond)  # type: ignore[arg-type]  # as above
-    plan = Plan(
+    plan = AttackPlan(
         attacks=attacks,
         folders=folder_names(attacks),
         measures=parse_measures(metrics, place),
@@ -170,8 +169,8 @@ def attack_metric(
 
 def _items(
     goal: AttackGoal, triplets: Path | None, images: Path | None, left_out: "list[LeftOut]"
-) -> "list[Item]":
-    from percert.attacks.collection import find_items, read_triplets
+) -> "list[ImageItem]":
+    from percert.runs import find_items, read_triplets
 
     if goal is AttackGoal.TRIPLET:
         if triplets is None:

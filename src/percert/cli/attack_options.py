@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from percert.cli.options import metric_and_file
-from percert.cli.writable import writable_folder
+from percert.cli.options import metric_and_file, writable_folder
 
 if TYPE_CHECKING:
     from percert.attacks import Attack
-    from percert.attacks.collection import Measure
     from percert.attacks.threat import LpBall
+    from percert.runs import RecordedMetric
 
 
 class Engine(str, Enum):
@@ -134,25 +133,25 @@ def parse_attacks(texts: list[str], kind: str) -> "dict[str, Attack]":
     return found
 
 
-def parse_measures(text: str, device: str) -> "dict[str, Measure]":
+def parse_measures(text: str, device: str) -> "dict[str, RecordedMetric]":
     """The metrics to record, by name, and ``psnr`` in dB; SSIM always."""
-    from percert.attacks.collection import DISTANCES, Measure
     from percert.metrics.catalog import create_metric, metric_card
-    from percert.metrics.mse import PSNR
+    from percert.metrics.full_reference.pixel_errors import PSNR
+    from percert.runs import DISTANCES, RecordedMetric
 
     names = dict.fromkeys(["ssim", *filter(None, (part.strip() for part in text.split(",")))])
-    found: dict[str, Measure] = {}
+    found: dict[str, RecordedMetric] = {}
     for entry in names:
         if entry in DISTANCES and entry != "ssim":
             continue
         if entry == "psnr":  # in dB, which is no metric
-            found[entry] = Measure(PSNR())
+            found[entry] = RecordedMetric(PSNR())
             continue
         name, file = metric_and_file(entry)
         if name in found:
             continue
         metric = create_metric(name, checkpoint=file, device=device)
-        found[name] = Measure(metric, metric_card(name).smallest_side)  # type: ignore[arg-type]  # they are modules
+        found[name] = RecordedMetric(metric, metric_card(name).smallest_side)  # type: ignore[arg-type]  # they are modules
     return found
 
 

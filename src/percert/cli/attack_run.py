@@ -10,17 +10,16 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from percert.cli.attack_options import Engine
-from percert.cli.failure import complain
-from percert.cli.left_out import note_left_out, with_left_out
-from percert.cli.output import emit_json, say, show_table
+from percert.cli.command import complain
+from percert.cli.output import emit_json, note_left_out, say, show_table, with_left_out
 from percert.cli.progress import counting_bar
-from percert.evaluation.attack_words import percent
+from percert.evaluation.attack_runs.compare import percent
 
 if TYPE_CHECKING:
-    from percert.attacks.collection import Item, Outcome, Plan
-    from percert.attacks.collection.tasks import AnyTask
     from percert.images import LeftOut
     from percert.reports import AttackSummary
+    from percert.runs import AttackPlan, ImageItem, Step
+    from percert.runs.tasks import AnyTask
 
 #: Without a terminal, how often a line says how far it is, in seconds.
 EVERY = 30.0
@@ -28,8 +27,8 @@ EVERY = 30.0
 
 def run(
     task: "AnyTask",
-    plan: "Plan",
-    items: "Sequence[Item]",
+    plan: "AttackPlan",
+    items: "Sequence[ImageItem]",
     *,
     out: Path,
     settings: Mapping[str, Any],
@@ -42,7 +41,8 @@ def run(
     left_out: "Sequence[LeftOut]" = (),
 ) -> None:
     """Attack ``items`` into ``out``, show the outcome, and exit with 1 where something failed."""
-    from percert.attacks.collection import (
+    from percert.reports import read_run, summarise_attacks, write_run
+    from percert.runs import (
         Tally,
         attack_items,
         check_names,
@@ -50,7 +50,6 @@ def run(
         open_output,
         record_columns,
     )
-    from percert.reports import read_run, summarise_attacks, write_run
 
     check_names(items)
     columns = record_columns(task.columns, list(plan.measures))
@@ -77,7 +76,7 @@ def run(
     note(finished=False)
     progress = _Progress(len(items) * len(plan.attacks), plan, done, items)
     if engine is Engine.RAY:
-        from percert.attacks.collection.cluster import attack_items_on_ray
+        from percert.runs.ray_cluster import attack_items_on_ray
 
         outcomes = attack_items_on_ray(task, plan, items, done, address=address, workers=workers)
     else:
@@ -127,7 +126,7 @@ def run(
 
 def _report(out: Path) -> None:
     """The run's page; an attack that went well does not fail for want of what draws it."""
-    from percert.evaluation.attack_run_report import write_attack_report
+    from percert.evaluation.attack_runs.pages import write_attack_report
 
     try:
         write_attack_report(out)
@@ -204,7 +203,11 @@ class _Progress:
     """A bar on stderr for people, a line now and then for log files."""
 
     def __init__(
-        self, total: int, plan: "Plan", done: set[tuple[str, str]], items: "Sequence[Item]"
+        self,
+        total: int,
+        plan: "AttackPlan",
+        done: set[tuple[str, str]],
+        items: "Sequence[ImageItem]",
     ) -> None:
         already = sum((item.name, attack) in done for item in items for attack in plan.attacks)
         self.count, self.total, self.already = already, total, already
@@ -224,7 +227,7 @@ class _Progress:
     def watching(self, attack: str, done: int, total: int, active: int) -> None:
         self.bar.update(self.task, description=f"{attack[:30]} {done}/{total}, {active} left")
 
-    def advance(self, outcome: "Outcome") -> None:
+    def advance(self, outcome: "Step") -> None:
         self.count += len(outcome.rows)
         self.bar.update(self.task, completed=self.count)
         now = time.perf_counter()

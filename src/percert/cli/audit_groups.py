@@ -7,11 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from percert.cli.audit_groups_write import write_audit
-from percert.cli.failure import one_line_errors
-from percert.cli.needs import needs
-from percert.cli.options import DeviceOption, JsonOption, MaxMemoryOption
+from percert.cli.command import needs, one_line_errors
+from percert.cli.options import DeviceOption, JsonOption, MaxMemoryOption, writable_folder
 from percert.cli.output import emit_json
-from percert.cli.writable import writable_folder
 from percert.fairness.pairs import Pairing
 
 if TYPE_CHECKING:
@@ -222,8 +220,8 @@ def groups(
     """
     from percert.cli.audit_groups_show import show_audit
     from percert.fairness.audit import audit_groups
-    from percert.fairness.audit_settings import AuditSettings
-    from percert.fairness.table import PREDICTION_COLUMNS, read_attributes, read_predictions
+    from percert.fairness.audit_result import AuditSettings
+    from percert.fairness.predictions import PREDICTION_COLUMNS, read_attributes, read_predictions
 
     started = time.perf_counter()
     running = bool(model or weights or images or group_file)

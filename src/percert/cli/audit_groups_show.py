@@ -3,13 +3,11 @@
 from typing import TYPE_CHECKING, Literal
 
 from percert.cli.output import say, show_table
-from percert.fairness.report_resolutions import resolution_of
-from percert.fairness.report_tables import difference_words, mixed_cells
-from percert.fairness.report_versions import version_row
+from percert.fairness.report_tables import difference_words, mixed_cells, resolution_of, version_row
 
 if TYPE_CHECKING:
     from percert.fairness.audit_result import GroupAudit, ModelLine
-    from percert.fairness.result import TestResult
+    from percert.fairness.conclusions import TestResult
 
 #: Of more models the distribution of slopes is shown, and the lines are in the report.
 _LISTED = 12

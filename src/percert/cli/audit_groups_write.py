@@ -15,9 +15,9 @@ def write_audit(
     """The records, how they came about, and last of all the report, which says so."""
     import json
 
-    from percert.digest import file_sha256
-    from percert.fairness.records import group_rows
+    from percert.fairness.audit_result import group_rows
     from percert.fairness.report import write_report
+    from percert.files import file_sha256
     from percert.reports import read_run, write_records, write_run
     from percert.reports.page import write_whole
 

@@ -26,7 +26,7 @@ def predictions_of_models(
     device: str,
     out: Path | None,
 ) -> "pd.DataFrame":
-    """Checked predictions (``percert.fairness.table``) of every classifier on every image.
+    """Checked predictions (``percert.fairness.predictions``) of every classifier on every image.
 
     ``group_file`` lists image (a path inside ``images``), group and label (a class index). With
     ``out`` those of a model are kept there when it is through, and a later run with the same
@@ -35,7 +35,7 @@ def predictions_of_models(
     """
     import pandas as pd
 
-    from percert.fairness.table import check_predictions, read_table
+    from percert.fairness.predictions import check_predictions, read_table
     from percert.reports import read_records, write_records
 
     if weights and len(weights) != len(specs):

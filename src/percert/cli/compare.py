@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from percert.cli.failure import complain, one_line_errors
-from percert.cli.left_out import note_left_out, with_left_out
+from percert.cli.command import complain, one_line_errors
 from percert.cli.options import (
     CheckpointOption,
     DeviceOption,
@@ -18,7 +17,7 @@ from percert.cli.options import (
     MetricOption,
     ThresholdOption,
 )
-from percert.cli.output import emit_json, listed
+from percert.cli.output import emit_json, listed, note_left_out, with_left_out
 from percert.cli.progress import with_progress
 
 
@@ -63,7 +62,7 @@ def compare(
 
     percert compare photo.jpg uploads/ --json | jq '.results[] | select(.copy)'
     """
-    from percert.certify.pair import Comparison, compare_pair, prepare
+    from percert.certify.answers import Comparison, compare_pair, prepare
     from percert.cli.explain import explain
     from percert.images import ImageError, iter_images, load_image, search_images
     from percert.metrics.catalog import create_metric, metric_card

@@ -1,9 +1,196 @@
-"""``percert data``: data sets that have to be put together before they can be used."""
+"""``percert data geo``: the country and its GDP per capita for photographs from Flickr.
+
+``percert data``: data sets that have to be put together before they can be used.
+
+``percert data geo``: the country and its GDP per capita for photographs from Flickr.
+"""
+
+import os
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from percert.cli.data_geo import geo
-from percert.cli.flowing import flowing
+from percert.cli.command import complain, flowing, needs, one_line_errors
+from percert.cli.options import JsonOption, writable_folder
+from percert.cli.output import emit_json, say, show_table
+from percert.cli.progress import with_progress
+
+if TYPE_CHECKING:
+    from percert.fairness.geo.dataset import GeoDataset
+
+
+@one_line_errors
+@needs("geo")
+def geo(
+    sources: Annotated[
+        Path,
+        typer.Argument(
+            metavar="LIST",
+            help="CSV with [bold]image[/bold] and [bold]url[/bold], or ImageNet's list: a name, a "
+            "tab and an address in each line.",
+        ),
+    ],
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out",
+            callback=writable_folder,
+            metavar="DIR",
+            help="Where the tables and Flickr's answers go.",
+        ),
+    ],
+    gdp: Annotated[
+        Path | None,
+        typer.Option(
+            "--gdp",
+            metavar="FILE",
+            help="The World Bank's CSV of GDP per capita, indicator NY.GDP.PCAP.CD.",
+        ),
+    ] = None,
+    year: Annotated[
+        int | None,
+        typer.Option(
+            help="Of the GDP; the file's latest by default. A country without a value for it takes "
+            "its latest of the five years before."
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the split into training, validation, test.")] = 0,
+    rate: Annotated[
+        float, typer.Option(help="Requests a second; Flickr allows a key 3,600 an hour.")
+    ] = 1.0,
+    timeout: Annotated[float, typer.Option(help="Seconds to wait for an answer.")] = 20.0,
+    retries: Annotated[int, typer.Option(min=0, help="After a request that failed.")] = 5,
+    farthest: Annotated[
+        float,
+        typer.Option(min=0, help="Places further from any town, in km, count as in no country."),
+    ] = 300.0,
+    endpoint: Annotated[
+        str | None, typer.Option(metavar="URL", help="Where Flickr's API is.", show_default=False)
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """In which country were these photographs from Flickr taken, and how rich is it?
+
+    Asks Flickr for the place of each photo, finds its country offline, splits the images 60/20/20
+    and joins the logarithm of GDP per capita. The API key is taken from the environment variable
+    FLICKR_API_KEY, and neither shown nor stored. Answers are kept as they come: started again in
+    the same folder, a run that was stopped or killed goes on, and asks no photo twice.
+
+    Writes images.csv and images.parquet (image, photo, country, latitude, longitude, split),
+    countries.csv (group, images, gdp_per_capita, gdp_year, log_gdp: what percert audit groups takes
+    as --attributes), answers.jsonl and run.json. Photos that are gone or have no place are counted.
+    The exit status is 1 if some could not be asked for.
+
+    [bold]Examples[/bold]
+
+    FLICKR_API_KEY=... percert data geo fall11_urls.txt --out geo --gdp
+    API_NY.GDP.PCAP.CD_DS2_en_csv_v2.csv
+
+    percert audit groups predictions.csv --attributes geo/countries.csv --attribute log_gdp
+    """
+    from percert.fairness.geo.countries import read_gdp
+    from percert.fairness.geo.dataset import ask_all, build, read_sources
+    from percert.fairness.geo.flickr import ENDPOINT, KEY_VARIABLE, FlickrSettings
+
+    started = time.perf_counter()
+    settings = FlickrSettings(
+        endpoint=endpoint or ENDPOINT, rate=rate, timeout=timeout, retries=retries
+    )
+    # Whatever can be wrong is found out before a day of asking.
+    wealth = None if gdp is None else read_gdp(gdp, year)
+    listed = read_sources(sources)
+    answers, unanswered, asked = ask_all(
+        listed,
+        os.environ.get(KEY_VARIABLE, "").strip(),
+        out / "answers.jsonl",
+        settings,
+        watch=lambda photos, count: with_progress(photos, count, "asking Flickr"),
+    )
+    dataset = build(listed, answers, gdp=wealth, seed=seed, asked=asked, farthest=farthest)
+    _write(dataset, out, seed, time.perf_counter() - started)
+    if as_json:
+        emit_json(
+            asdict(dataset.counts)
+            | {"gdp_year": None if wealth is None else wealth.year}
+            | {"groups": [asdict(country) for country in dataset.countries]}
+        )
+    else:
+        _show(dataset, out)
+    if unanswered:
+        photo, reason = next(iter(unanswered.items()))
+        complain(
+            f"{len(unanswered)} photos could not be asked for ({photo}: {reason}); run again to "
+            "ask for them"
+        )
+        raise typer.Exit(1)
+
+
+def _write(dataset: "GeoDataset", out: Path, seed: int, seconds: float) -> None:
+    import csv
+    import io
+
+    from percert.reports import write_records, write_run
+    from percert.reports.page import write_whole
+    from percert.reports.plots import share_bars
+
+    images = [asdict(row) for row in dataset.images]
+    kinds = {"image": str, "photo": str, "country": str, "latitude": float, "longitude": float}
+    write_records(out / "images.parquet", images, kinds | {"split": str})
+    countries = [asdict(country) for country in dataset.countries]
+    for name, rows, columns in (
+        ("images.csv", images, [*kinds, "split"]),
+        (
+            "countries.csv",
+            countries,
+            ["group", "images", "gdp_per_capita", "gdp_year", "log_gdp"],
+        ),
+    ):
+        text = io.StringIO()
+        writer = csv.DictWriter(text, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        write_whole(out / name, text.getvalue().encode())
+    if dataset.countries:
+        shares = {country.group: float(country.images) for country in dataset.countries}
+        write_whole(out / "images-by-country.png", share_bars(shares))
+    write_run(
+        out,
+        command=["percert", *sys.argv[1:]],
+        seed=seed,
+        device="cpu",
+        seconds=seconds,
+        counts=asdict(dataset.counts),
+    )
+
+
+def _show(dataset: "GeoDataset", out: Path) -> None:
+    counts = dataset.counts
+    show_table(
+        [("country", "left"), ("images", "right"), ("GDP per capita", "right"), ("year", "right")],
+        [
+            [
+                country.group,
+                str(country.images),
+                "" if country.gdp_per_capita is None else f"{country.gdp_per_capita:,.0f}",
+                "" if country.gdp_year is None else str(country.gdp_year),
+            ]
+            for country in dataset.countries[:30]
+        ],
+    )
+    say("")
+    say(
+        f"Of {counts.images} images {counts.placed} are placed in {counts.countries} countries; "
+        f"{counts.elsewhere} are not from Flickr, {counts.gone} photos are gone, "
+        f"{counts.without_location} have no location, {counts.without_country} lie in no country, "
+        f"{counts.unanswered} could not be asked for. {counts.asked} photos were asked for now."
+    )
+    say(f"{counts.countries_without_gdp} countries have no GDP per capita.")
+    say(f"Written to {out}: images.csv, images.parquet, countries.csv")
+
 
 data = typer.Typer(
     name="data",

@@ -2,6 +2,7 @@
 
 import typer
 
+from percert.cli.command import flowing
 from percert.cli.eval_attacks import eval_attacks
 from percert.cli.eval_copies import eval_copies
 from percert.cli.eval_defences import eval_defences
@@ -10,7 +11,6 @@ from percert.cli.eval_saliency import eval_saliency
 from percert.cli.eval_stability import eval_stability
 from percert.cli.eval_transfer import eval_transfer
 from percert.cli.eval_twoafc import eval_twoafc
-from percert.cli.flowing import flowing
 
 evaluate = typer.Typer(
     name="eval",

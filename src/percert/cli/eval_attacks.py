@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from percert.cli.command import needs, one_line_errors
 from percert.cli.eval_runs import (
     Evaluation,
     ImagesOption,
@@ -15,13 +16,11 @@ from percert.cli.eval_runs import (
     open_runs,
     parse_costs,
 )
-from percert.cli.failure import one_line_errors
-from percert.cli.needs import needs
 from percert.cli.options import DeviceOption, JsonOption, MaxMemoryOption
 from percert.cli.output import say, show_table
 
 if TYPE_CHECKING:
-    from percert.evaluation.attack_evaluation import AttackEvaluation
+    from percert.evaluation.attack_runs.compare import AttackEvaluation
 
 
 @one_line_errors
@@ -69,10 +68,10 @@ def eval_attacks(
     '.ratios'
     """
     from percert.device import resolve_device
-    from percert.evaluation.attack_evaluation import evaluate_attacks
-    from percert.evaluation.attack_pictures import attacked_pictures, conditions
-    from percert.evaluation.attack_report import attack_sections
-    from percert.evaluation.run_distances import keep_own_distances, measure_distances
+    from percert.evaluation.attack_runs.compare import evaluate_attacks
+    from percert.evaluation.attack_runs.distances import keep_own_distances, measure_distances
+    from percert.evaluation.attack_runs.pages import attacked_pictures, conditions
+    from percert.evaluation.attack_runs.report import attack_sections
     from percert.reports import read_run
     from percert.reports.page import Paragraph, Section, write_page
 
@@ -111,7 +110,7 @@ def _lead(evaluation: "AttackEvaluation") -> str:
 
 
 def _show(evaluation: "AttackEvaluation", out: Path) -> None:
-    from percert.evaluation.attack_words import number, percent, title
+    from percert.evaluation.attack_runs.compare import number, percent, title
 
     show_table(
         [
@@ -147,7 +146,7 @@ def _show(evaluation: "AttackEvaluation", out: Path) -> None:
 
 
 def _show_ratios(evaluation: "AttackEvaluation") -> None:
-    from percert.evaluation.attack_words import title
+    from percert.evaluation.attack_runs.compare import title
 
     names = [*evaluation.distances, "seconds", "model_calls"]
     headings = [title(name) for name in evaluation.distances] + ["seconds", "calls"]

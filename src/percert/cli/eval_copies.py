@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from percert.cli.attack_options import SeedOption
+from percert.cli.command import complain, needs, one_line_errors
 from percert.cli.eval_copies_inputs import (
     fingerprint,
     make_detectors,
@@ -18,21 +19,18 @@ from percert.cli.eval_copies_inputs import (
     weights_of,
 )
 from percert.cli.eval_runs import Evaluation
-from percert.cli.failure import complain, one_line_errors
-from percert.cli.left_out import note_left_out, with_left_out
-from percert.cli.needs import needs
 from percert.cli.options import (
     CheckpointOption,
     DeviceOption,
     JsonOption,
     MaxMemoryOption,
     MetricOption,
+    writable_folder,
 )
-from percert.cli.output import say, show_table
-from percert.cli.writable import writable_folder
+from percert.cli.output import note_left_out, say, show_table, with_left_out
 
 if TYPE_CHECKING:
-    from percert.evaluation.copies_result import DetectorResult
+    from percert.evaluation.copies.evaluate import DetectorResult
     from percert.images import LeftOut
 
 #: Where a run keeps what it has computed until it is done.
@@ -155,19 +153,15 @@ def eval_copies(
     percert eval copies photos/ --threshold auto:1e-4 --out out/auto --json
     """
     from percert.device import resolve_device
-    from percert.evaluation.copies import spread
-    from percert.evaluation.copies_evaluation import evaluate_copies
-    from percert.evaluation.copies_parts import Parts
-    from percert.evaluation.copies_pictures import PictureFiles
-    from percert.evaluation.copies_report import attack_figure, copies_sections, roc_figure
-    from percert.evaluation.copies_result import COLUMNS, CopiesPlan, QueryRow
-    from percert.evaluation.copies_threshold import parse_threshold
-    from percert.evaluation.copies_twins import find_twins, twins_sections
-    from percert.images.names import printable_path
+    from percert.evaluation.copies.evaluate import COLUMNS, CopiesPlan, QueryRow, evaluate_copies
+    from percert.evaluation.copies.gallery import parse_threshold
+    from percert.evaluation.copies.measure import Checkpoint, spread
+    from percert.evaluation.copies.pictures import PictureFiles, find_twins, twins_sections
+    from percert.evaluation.copies.report import attack_figure, copies_sections, roc_figure
+    from percert.images.walk import printable_path
     from percert.reports import read_run, write_records
-    from percert.reports.page import write_page, write_whole
-    from percert.reports.report_how import how_made
-    from percert.search.views import parse_views
+    from percert.reports.page import how_made, write_page, write_whole
+    from percert.search.ingest.views import parse_views
 
     plan = CopiesPlan(
         edits=parse_edits(edits),
@@ -220,7 +214,7 @@ def eval_copies(
             asked,
             strangers,
             plan,
-            parts=Parts(out / PARTS),
+            parts=Checkpoint(out / PARTS),
             progress=show,
             rows=rows.extend,
         )
@@ -273,7 +267,7 @@ def eval_copies(
 
 def _warn(twins: list[list[Path]]) -> None:
     """Name the twins, the first of them; JSON and the report have all."""
-    from percert.evaluation.copies_twins import twins_words
+    from percert.evaluation.copies.pictures import twins_words
 
     if not twins:
         return
@@ -285,7 +279,7 @@ def _warn(twins: list[list[Path]]) -> None:
 
 
 def _show(results: "list[DetectorResult]", out: Path) -> None:
-    from percert.evaluation.copies_report import confidence_words
+    from percert.evaluation.copies.report import confidence_words
 
     budgets = next((one.certified for one in results if one.certified), [])
     show_table(

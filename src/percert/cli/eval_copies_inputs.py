@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from percert.cli.failure import complain
+from percert.cli.command import complain
 from percert.cli.progress import counting_bar, with_progress
 from percert.reports.budgets import parse_budget
 
 if TYPE_CHECKING:
     from percert.data.copy_edits import Edit
-    from percert.evaluation.copies_detector import Detector
+    from percert.evaluation.copies.detector import Detector
     from percert.images import LeftOut
 
 
@@ -65,11 +65,11 @@ def make_detectors(
     metric: str, checkpoint: Path | None, rivals: Sequence[str], device: str
 ) -> "list[Detector]":
     """The metric first, then the rivals; ``ValueError`` where two have one name."""
-    from percert.evaluation.rivals import make_rival, metric_detector
+    from percert.evaluation.copies.hashes import create_detector, metric_detector
 
     found: list[Detector] = [metric_detector(metric, checkpoint, device)]
     for text in rivals:
-        found.append(make_rival(text, device))
+        found.append(create_detector(text, device))
         if found[-1].name in [one.name for one in found[:-1]]:
             raise ValueError(f"--rival: {found[-1].name} is given twice")
     return found
@@ -81,7 +81,7 @@ def readable(
     """The images among ``paths`` that can be read, each once and with a hash of its pixels, and
     those that cannot, and why. What the search leaves out is added to ``left_out``.
     """
-    from percert.evaluation.copies_twins import pixels_hash
+    from percert.evaluation.copies.pictures import pixels_hash
     from percert.images import ImageError, iter_images, search_images
 
     searched = search_images(paths)
@@ -108,7 +108,7 @@ def fingerprint(paths: Sequence[Path]) -> dict[str, Any]:
 
 def weights_of(detector: "Detector") -> str | None:
     """The hash of a detector's weights, ``None`` for a hash, which has none."""
-    from percert.lipschitz.weights_hash import weights_hash
+    from percert.lipschitz.network import weights_hash
 
     network = getattr(detector, "metric", None) or getattr(detector, "model", None)
     return None if network is None else weights_hash(network)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from percert.cli.command import complain, needs, one_line_errors
 from percert.cli.eval_runs import (
     Evaluation,
     ImagesOption,
@@ -16,13 +17,11 @@ from percert.cli.eval_runs import (
     open_runs,
     parse_costs,
 )
-from percert.cli.failure import complain, one_line_errors
-from percert.cli.needs import needs
 from percert.cli.options import DeviceOption, JsonOption, MaxMemoryOption
 from percert.cli.output import say, show_table
 
 if TYPE_CHECKING:
-    from percert.evaluation.defence_survival import Survival
+    from percert.evaluation.attack_runs.defences import Survival
 
 
 @one_line_errors
@@ -82,14 +81,14 @@ def eval_defences(
     --metrics ssim,gmsd --out out/d --json | jq '.survival[] | {attack, defence, share}'
     """
     from percert.device import resolve_device
-    from percert.evaluation.defence_report import defence_sections
-    from percert.evaluation.defence_survival import (
+    from percert.evaluation.attack_runs.defences import (
+        defence_sections,
         defended_predictions,
         frontier_points,
         survivals,
     )
-    from percert.evaluation.run_distances import measure_distances
-    from percert.lipschitz.weights_hash import weights_hash
+    from percert.evaluation.attack_runs.distances import measure_distances
+    from percert.lipschitz.network import weights_hash
     from percert.models import load_classifier
     from percert.reports.page import write_page
 

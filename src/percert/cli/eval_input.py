@@ -12,7 +12,7 @@ from rich.console import Console
 from percert.reports.budgets import parse_budget
 
 if TYPE_CHECKING:
-    from percert.data.triplet import Triplet
+    from percert.data.triplets import Triplet
 
 
 class Kind(str, Enum):
@@ -90,10 +90,8 @@ def triplets_of(
     seed: int,
 ) -> "Iterator[Triplet]":
     """The triplets at ``source``, found out from what lies there where ``kind`` does not say."""
-    from percert.data.bapps import bapps_folders, bapps_triplets
-    from percert.data.night import night_triplets
-    from percert.data.triplet import distortion_triplets
-    from percert.data.triplets_csv import csv_triplets
+    from percert.data.judgements import bapps_folders, bapps_triplets, night_triplets
+    from percert.data.triplets import csv_triplets, distortion_triplets
 
     if kind is Kind.AUTO:
         if not source.exists():

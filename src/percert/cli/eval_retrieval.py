@@ -7,20 +7,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from percert.cli.attack_options import SeedOption, parse_attacks
+from percert.cli.command import complain, needs, one_line_errors
 from percert.cli.eval_copies_inputs import make_detectors, weights_of
 from percert.cli.eval_runs import Evaluation, counting
-from percert.cli.failure import complain, one_line_errors
-from percert.cli.left_out import note_left_out, with_left_out
-from percert.cli.needs import needs
 from percert.cli.options import (
     CheckpointOption,
     DeviceOption,
     JsonOption,
     MaxMemoryOption,
     MetricOption,
+    writable_folder,
 )
-from percert.cli.output import listed, say, show_table
-from percert.cli.writable import writable_folder
+from percert.cli.output import listed, note_left_out, say, show_table, with_left_out
 
 if TYPE_CHECKING:
     from percert.attacks import Attack
@@ -100,9 +98,8 @@ def eval_retrieval(
 
     percert eval retrieval photos/ --labels photos.csv --attack pgd:norm=l2,eps=4 --out out/far --json
     """  # noqa: E501
-    from percert.attacks.collection import check_names, find_items, with_labels
     from percert.device import resolve_device
-    from percert.evaluation.copies import spread
+    from percert.evaluation.copies.measure import spread
     from percert.evaluation.retrieval import (
         COLUMNS,
         RetrievalRow,
@@ -118,8 +115,8 @@ def eval_retrieval(
     )
     from percert.images import save_image
     from percert.reports import RecordStore, read_run
-    from percert.reports.page import write_page, write_whole
-    from percert.reports.report_how import how_made
+    from percert.reports.page import how_made, write_page, write_whole
+    from percert.runs import check_names, find_items, with_labels
 
     ((_, chosen),) = parse_attacks([attack], "embedding").items()
     place = str(resolve_device(device))

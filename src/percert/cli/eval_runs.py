@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from percert.cli.attack_options import parse_measures
-from percert.cli.failure import complain
+from percert.cli.command import complain
+from percert.cli.options import writable_folder
 from percert.cli.output import emit_json
 from percert.cli.progress import counting_bar
-from percert.cli.writable import writable_folder
 
 if TYPE_CHECKING:
-    from percert.attacks.collection import Measure
-    from percert.evaluation.attack_runs import AttackRuns
+    from percert.evaluation.attack_runs.read import AttackRuns
+    from percert.runs import RecordedMetric
 
 RunsArgument = Annotated[
     list[Path],
@@ -49,7 +49,7 @@ PicturesOption = Annotated[
 
 def open_runs(folders: list[Path], images: Path | None) -> "tuple[AttackRuns, Path]":
     """The runs, and where the images are that they attacked."""
-    from percert.evaluation.attack_runs import read_attack_runs
+    from percert.evaluation.attack_runs.read import read_attack_runs
 
     runs = read_attack_runs(folders)
     originals = images or runs.images
@@ -60,7 +60,7 @@ def open_runs(folders: list[Path], images: Path | None) -> "tuple[AttackRuns, Pa
 
 def parse_costs(
     text: str, runs: "AttackRuns", device: str
-) -> "tuple[list[str], dict[str, Measure], dict[str, str]]":
+) -> "tuple[list[str], dict[str, RecordedMetric], dict[str, str]]":
     """The distances of a list of names: all of them, those to measure, and with what files."""
     named = dict(entry.strip().partition("=")[::2] for entry in text.split(",") if entry.strip())
     files = {n: file for n, file in named.items() if file or n not in runs.own_distances}
@@ -82,7 +82,7 @@ class Evaluation:
     """
 
     def __init__(self, out: Path, settings: Mapping[str, Any], device: str) -> None:
-        from percert.attacks.collection import open_output
+        from percert.runs import open_output
 
         open_output(out, {}, settings)
         self.out, self.settings, self.device = out, settings, device

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from percert.cli.command import needs, one_line_errors
 from percert.cli.eval_runs import (
     Evaluation,
     ImagesOption,
@@ -15,13 +16,11 @@ from percert.cli.eval_runs import (
     counting,
     open_runs,
 )
-from percert.cli.failure import one_line_errors
-from percert.cli.needs import needs
 from percert.cli.options import DeviceOption, JsonOption, MaxMemoryOption
 from percert.cli.output import say, show_table
 
 if TYPE_CHECKING:
-    from percert.evaluation.attack_tables import AttackNumbers
+    from percert.evaluation.attack_runs.compare import AttackNumbers
 
 
 @one_line_errors
@@ -58,11 +57,16 @@ def eval_saliency(
     percert eval saliency out/first --saliency u2net.onnx --saliency fine-grained --out out/s --json
     """
     from percert.device import resolve_device
-    from percert.evaluation.attack_tables import as_json as plain
-    from percert.evaluation.attack_tables import number_attacks
-    from percert.evaluation.saliency import DISTANCES, saliency_distances
-    from percert.evaluation.saliency_maps import create_saliency
-    from percert.evaluation.saliency_report import lead, saliency_pictures, saliency_section
+    from percert.evaluation.attack_runs.compare import as_json as plain
+    from percert.evaluation.attack_runs.compare import number_attacks
+    from percert.evaluation.attack_runs.saliency import (
+        DISTANCES,
+        create_saliency,
+        lead,
+        saliency_distances,
+        saliency_pictures,
+        saliency_section,
+    )
     from percert.reports.page import write_page
 
     found, originals = open_runs(runs, images)
@@ -101,8 +105,8 @@ def eval_saliency(
 
 
 def _show(entries: "Mapping[str, Sequence[AttackNumbers]]", out: Path) -> None:
-    from percert.evaluation.attack_words import number, title
-    from percert.evaluation.saliency import DISTANCES
+    from percert.evaluation.attack_runs.compare import number, title
+    from percert.evaluation.attack_runs.saliency import DISTANCES
 
     for name, some in entries.items():
         say(f"{name}:")

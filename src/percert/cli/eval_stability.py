@@ -7,10 +7,8 @@ from typing import Annotated, Any
 import typer
 
 from percert.cli.attack_options import OutOption, SeedOption
+from percert.cli.command import complain, needs, one_line_errors
 from percert.cli.eval_input import Bar, read_budgets, read_size
-from percert.cli.failure import complain, one_line_errors
-from percert.cli.left_out import note_left_out, with_left_out
-from percert.cli.needs import needs
 from percert.cli.options import (
     DeviceOption,
     JsonOption,
@@ -18,7 +16,7 @@ from percert.cli.options import (
     MetricsOption,
     metric_and_file,
 )
-from percert.cli.output import emit_json, listed, say, show_table
+from percert.cli.output import emit_json, listed, note_left_out, say, show_table, with_left_out
 
 
 @one_line_errors
@@ -66,19 +64,22 @@ def eval_stability(
     --out out/figure7
     """
     from percert.device import resolve_device
-    from percert.evaluation.proposition import count_violations, violations_table
-    from percert.evaluation.stability import COLUMNS, StabilityRun, attack_name, evaluate_stability
-    from percert.evaluation.stability_report import (
+    from percert.evaluation.lipschitz_violations import count_violations, violations_table
+    from percert.evaluation.stability import (
+        COLUMNS,
+        StabilityRun,
+        attack_name,
+        evaluate_stability,
         moved_table,
         stability_answer,
         summarise_stability,
         write_stability_report,
     )
-    from percert.evaluation.twoafc_attacks import Budget
-    from percert.evaluation.twoafc_store import keep_rows
+    from percert.evaluation.twoafc.attacks import Budget
+    from percert.evaluation.twoafc.run import keep_rows
     from percert.images import search_images
-    from percert.images.names import printable_path
-    from percert.lipschitz.weights_hash import weights_hash
+    from percert.images.walk import printable_path
+    from percert.lipschitz.network import weights_hash
 
     budgets = tuple(
         Budget(norm, value)  # type: ignore[arg-type]  # one of the two

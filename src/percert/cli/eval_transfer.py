@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from percert.cli.command import complain, needs, one_line_errors
 from percert.cli.eval_runs import (
     Evaluation,
     ImagesOption,
@@ -15,13 +16,11 @@ from percert.cli.eval_runs import (
     only_classifiers,
     open_runs,
 )
-from percert.cli.failure import complain, one_line_errors
-from percert.cli.needs import needs
 from percert.cli.options import DeviceOption, JsonOption, MaxMemoryOption
 from percert.cli.output import say, show_table
 
 if TYPE_CHECKING:
-    from percert.evaluation.transfer import Transfer
+    from percert.evaluation.attack_runs.transfer import Transfer
 
 
 @one_line_errors
@@ -62,10 +61,13 @@ def eval_transfer(
     percert eval transfer out/first --model squeezenet1_0=squeezenet.safetensors --out out/t --json
     """
     from percert.device import resolve_device
-    from percert.evaluation.attacked_files import CLEAN
-    from percert.evaluation.transfer import transferred_predictions, transfers
-    from percert.evaluation.transfer_report import transfer_sections
-    from percert.lipschitz.weights_hash import weights_hash
+    from percert.evaluation.attack_runs.distances import CLEAN
+    from percert.evaluation.attack_runs.transfer import (
+        transfer_sections,
+        transferred_predictions,
+        transfers,
+    )
+    from percert.lipschitz.network import weights_hash
     from percert.models import load_classifier
     from percert.reports.page import write_page
 

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from percert.cli.attack_options import OutOption, SeedOption
+from percert.cli.command import complain, needs, one_line_errors
 from percert.cli.eval_input import Bar, Kind, read_budgets, read_eps, read_size, triplets_of
-from percert.cli.failure import complain, one_line_errors
-from percert.cli.needs import needs
 from percert.cli.options import (
     CheckpointOption,
     DeviceOption,
@@ -24,8 +23,8 @@ from percert.cli.output import emit_json, say, show_table
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from percert.evaluation.twoafc_run import AnsweredTwoAFC, AskedTwoAFC
-    from percert.evaluation.twoafc_scores import TwoAFCScores
+    from percert.evaluation.twoafc.run import TwoAFCResult, TwoAFCSettings
+    from percert.evaluation.twoafc.scores import TwoAFCScores
 
 
 class Perturbed(str, Enum):
@@ -133,11 +132,11 @@ def eval_twoafc(
     from itertools import islice
 
     from percert.device import resolve_device
-    from percert.evaluation.twoafc_run import AskedTwoAFC, evaluate_metric
+    from percert.evaluation.twoafc.run import TwoAFCSettings, evaluate_metric
 
     metrics = named_metrics(metric or ["lipsim-tiny"], checkpoint)
     chosen = tuple(distortion or ())
-    asked = AskedTwoAFC(
+    asked = TwoAFCSettings(
         source=str(source),
         triplets=list(islice(triplets_of(source, kind, split, images, chosen, seed), limit)),
         eps=read_eps(eps, read_size(size)),
@@ -193,7 +192,7 @@ def eval_twoafc(
 
 def _folders(out: Path, metrics: list[str]) -> list[Path]:
     """Where each metric's files go: of several, each in a folder of its own."""
-    from percert.evaluation.twoafc_compared import folder_of
+    from percert.evaluation.twoafc.report import folder_of
 
     if len(metrics) == 1:
         return [out]
@@ -204,10 +203,10 @@ def _folders(out: Path, metrics: list[str]) -> list[Path]:
 
 
 def _side_by_side(
-    asked: "AskedTwoAFC", found: "dict[str, AnsweredTwoAFC]", answer: dict[str, Any], out: Path
+    asked: "TwoAFCSettings", found: "dict[str, TwoAFCResult]", answer: dict[str, Any], out: Path
 ) -> None:
     """The page of several metrics, and what JSON says of them."""
-    from percert.evaluation.twoafc_compared import write_compared
+    from percert.evaluation.twoafc.report import write_compared
 
     count = next(iter(found.values())).scores[0].triplets
     write_compared(
@@ -221,7 +220,7 @@ def _side_by_side(
 
 def show_scores(scores: "Sequence[TwoAFCScores]") -> None:
     """The scores in percent as tables: natural and certified by group, and what attacks leave."""
-    from percert.evaluation.twoafc_report import attacked_table, groups_table, natural_table
+    from percert.evaluation.twoafc.report import attacked_table, groups_table, natural_table
 
     for table in (natural_table(scores), attacked_table(scores), groups_table(scores)):
         if table is not None:
@@ -231,7 +230,7 @@ def show_scores(scores: "Sequence[TwoAFCScores]") -> None:
 
 def show_compared(named: "dict[str, Sequence[TwoAFCScores]]") -> None:
     """The scores of several metrics in percent, each table under what it shows."""
-    from percert.evaluation.twoafc_compared import compared_tables
+    from percert.evaluation.twoafc.report import compared_tables
 
     for table in compared_tables(named):
         say(table.caption)

@@ -4,10 +4,10 @@ import math
 from collections.abc import Sequence
 from typing import Literal
 
-from percert.certify.pair import Comparison
-from percert.certify.words import comparison_words, outward
+from percert.certify.answers import Comparison
+from percert.certify.sentences import comparison_sentences, outward
 from percert.cli.output import say, show_table
-from percert.reports.lengths import describe, rounded_down, rounded_up_db
+from percert.reports.budgets import describe, rounded_down, rounded_up_db
 
 _STYLES = {"yes": "bold green", "no": "bold yellow", "plain": ""}
 
@@ -35,7 +35,7 @@ def explain(
         perturbed, f"{reference} and {candidate} each"
     )
     if len(results) == 1:
-        for said in comparison_words(reference, results[0], metric, threshold, whose):
+        for said in comparison_sentences(reference, results[0], metric, threshold, whose):
             say(said.text, style=_STYLES[said.tone])
     else:
         _many(reference, results, metric, threshold, whose)

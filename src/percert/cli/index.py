@@ -2,7 +2,7 @@
 
 import typer
 
-from percert.cli.flowing import flowing
+from percert.cli.command import flowing
 from percert.cli.index_prune import prune
 from percert.cli.index_search import copies, duplicates, search
 from percert.cli.index_store import add, info, remove, verify

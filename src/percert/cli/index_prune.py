@@ -6,14 +6,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from percert.cli.failure import complain, one_line_errors
-from percert.cli.needs import needs
-from percert.cli.options import JsonOption
+from percert.cli.command import complain, needs, one_line_errors
+from percert.cli.options import JsonOption, StoreOption
 from percert.cli.output import emit_json, say
-from percert.cli.store_metric import StoreOption
 
 if TYPE_CHECKING:
-    from percert.search.prune import Pruned
+    from percert.search.tables.prune import Pruned
 
 #: Files that are named; --json has all.
 SHOWN = 20
@@ -45,8 +43,8 @@ def prune(
 
     percert index prune photos/ --store photos.store
     """
-    from percert.search.prune import prune_store
     from percert.search.store import open_store
+    from percert.search.tables.prune import prune_store
 
     opened = open_store(store, create=False)
     pruned = prune_store(opened, below, dry_run=dry_run)

@@ -7,23 +7,22 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from percert.cli.failure import complain, one_line_errors
-from percert.cli.index_progress import counted_progress
+from percert.cli.command import complain, needs, one_line_errors
 from percert.cli.index_show import show_copies, show_duplicates, show_nearest, write_duplicates
 from percert.cli.index_threshold import AutoThresholdOption, find_threshold
-from percert.cli.left_out import note_left_out, with_left_out
-from percert.cli.needs import needs
 from percert.cli.options import (
     CheckpointOption,
     DeviceOption,
     JsonOption,
     MaxMemoryOption,
+    StoreMetricOption,
+    StoreOption,
     budget_of,
+    metric_for_store,
+    writable_folder,
 )
-from percert.cli.output import emit_json, listed, say
-from percert.cli.progress import with_progress
-from percert.cli.store_metric import StoreMetricOption, StoreOption, metric_for_store
-from percert.cli.writable import writable_folder
+from percert.cli.output import emit_json, listed, note_left_out, say, with_left_out
+from percert.cli.progress import counted_progress, with_progress
 from percert.reports.budgets import Budget
 
 if TYPE_CHECKING:
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
 
     from percert.images import LeftOut
     from percert.search import Store
-    from percert.search.results import Copies, Nearest
+    from percert.search.query.results import Copies, Nearest
 
 #: Images that are searched for in one pass.
 TOGETHER = 64
@@ -78,7 +77,7 @@ def search(
 
     percert index search uploads/ --store photos.store --eps 4 --json
     """
-    from percert.search import queries
+    from percert.search.query import queries
 
     opened = _open(store, metric_name, checkpoint, device)
     answers: list[Nearest] = []
@@ -121,7 +120,7 @@ def copies(
 
     percert index copies uploads/ --store photos.store --threshold auto:1e-4 --eps 4 --json
     """
-    from percert.search import queries
+    from percert.search.query import queries
 
     opened = _open(store, metric_name, checkpoint, device)
     limit, said = find_threshold(opened, threshold)
@@ -175,7 +174,7 @@ def duplicates(
     """
     from time import perf_counter
 
-    from percert.search import queries
+    from percert.search.query import queries
 
     began = perf_counter()
     opened = _open(store, metric_name, checkpoint, device)

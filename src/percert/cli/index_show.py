@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from percert.cli.output import say, show_table
-from percert.reports.lengths import rounded_down
+from percert.reports.budgets import rounded_down
 
 if TYPE_CHECKING:
-    from percert.search.results import Copies, Duplicates, Match, Nearest
+    from percert.search.query.results import Copies, Duplicates, Match, Nearest
 
 #: Links and clusters that are shown; --json and --out have all.
 SHOWN = 20
@@ -58,7 +58,7 @@ def show_copies(answer: "Copies") -> None:
 
 def _strangers(rate: float | None) -> str:
     """That nothing proves two pictures to be the same one, with how often it is not so."""
-    from percert.search.strangers import one_in
+    from percert.search.query.recommended import one_in
 
     if rate is None:
         return " How many strangers lie as close is not known."
@@ -93,7 +93,7 @@ def write_duplicates(
 ) -> None:
     """``records.parquet`` (links), ``clusters.parquet`` (a file a row) and ``run.json``."""
     from percert.reports import write_records, write_run
-    from percert.search.results import Link
+    from percert.search.query.results import Link
 
     links = [asdict(link) for link in found.links]
     columns = {field.name: str for field in fields(Link)} | {"distance": float, "radius": float}

@@ -8,20 +8,25 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from percert.cli.failure import complain, fail, one_line_errors
+from percert.cli.command import complain, fail, needs, one_line_errors
 from percert.cli.index_prune import pruned_json, show_pruned, warn_unreachable
-from percert.cli.left_out import note_left_out, with_left_out
-from percert.cli.needs import needs
-from percert.cli.options import CheckpointOption, DeviceOption, JsonOption, MaxMemoryOption
-from percert.cli.output import emit_json, listed, say
+from percert.cli.options import (
+    CheckpointOption,
+    DeviceOption,
+    JsonOption,
+    MaxMemoryOption,
+    StoreMetricOption,
+    StoreOption,
+    metric_for_store,
+)
+from percert.cli.output import emit_json, listed, note_left_out, say, with_left_out
 from percert.cli.progress import with_progress
-from percert.cli.store_metric import StoreMetricOption, StoreOption, metric_for_store
 
 if TYPE_CHECKING:
     from percert.images import LeftOut
     from percert.search import Store
-    from percert.search.outcome import Outcome
-    from percert.search.prune import Pruned
+    from percert.search.ingest.outcomes import AddOutcome
+    from percert.search.tables.prune import Pruned
 
 
 class Engine(str, Enum):
@@ -117,11 +122,11 @@ def add(
 
     percert index add train-*.parquet --store s3://bucket/train --engine ray --address auto
     """
-    from percert.search.add import count_images, iter_add
-    from percert.search.outcome import Settings
-    from percert.search.prune import prune_store
-    from percert.search.ray_add import iter_ray_add
+    from percert.search.ingest.add import count_images, iter_add
+    from percert.search.ingest.outcomes import AddSettings
+    from percert.search.ingest.ray import iter_ray_add
     from percert.search.store import open_store, stored_metric
+    from percert.search.tables.prune import prune_store
 
     if each and as_json:
         raise typer.BadParameter("prints lines, which --json does not", param_hint="--each")
@@ -138,7 +143,7 @@ def add(
         views = "standard"
     opened = open_store(store, metric, views=views)
     kind: Any = None if decode_in is DecodeIn.AUTO else decode_in.value
-    settings = Settings(None if engine is Engine.RAY else workers, kind, batch)
+    settings = AddSettings(None if engine is Engine.RAY else workers, kind, batch)
     if engine is Engine.RAY:
         outcomes = iter_ray_add(
             opened, inputs, settings, address=address, workers=workers, device=device
@@ -146,7 +151,7 @@ def add(
     else:
         outcomes = iter_add(opened, inputs, settings)
     counts: Counter[str] = Counter(added=0, moved=0, duplicate=0, unchanged=0)
-    bad: list[Outcome] = []
+    bad: list[AddOutcome] = []
     for outcome in with_progress(outcomes, total, "adding"):
         if outcome.what == "bad":
             bad.append(outcome)
@@ -173,7 +178,7 @@ def _kib(store: "Store") -> float:
 def _report(
     store: "Store",
     counts: dict[str, int],
-    bad: "list[Outcome]",
+    bad: "list[AddOutcome]",
     left_out: "list[LeftOut]",
     pruned: "Pruned | None",
     total: int,
@@ -247,8 +252,8 @@ def remove(
 
     percert index remove 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08 --store s
     """
-    from percert.search.remove import remove_named
     from percert.search.store import open_store
+    from percert.search.tables.remove import remove_named
 
     opened = open_store(store, create=False)
     before = opened.count

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from percert.cli.failure import complain
+from percert.cli.command import complain
 
 if TYPE_CHECKING:
     from percert.search import Store
@@ -44,7 +44,7 @@ def find_threshold(store: "Store", text: str | None) -> tuple[float, dict[str, A
             f"expected a distance in [0, 2], auto, or auto:RATE, found {text!r}",
             param_hint="--threshold",
         ) from None
-    from percert.search.recommended import PER_QUERY, has_table
+    from percert.search.query.recommended import PER_QUERY, has_table
 
     if has_table(store, fpr):
         return _by_table(store, fpr)
@@ -53,8 +53,7 @@ def find_threshold(store: "Store", text: str | None) -> tuple[float, dict[str, A
 
 def _by_table(store: "Store", rate: float | None) -> tuple[float, dict[str, Any]]:
     """The threshold of the metric's table of strangers."""
-    from percert.search.recommended import recommended_threshold
-    from percert.search.strangers import one_in
+    from percert.search.query.recommended import one_in, recommended_threshold
 
     found = recommended_threshold(store, rate)
     how = "counted" if found.counted else "extrapolated from what was counted"
@@ -66,7 +65,7 @@ def _by_table(store: "Store", rate: float | None) -> tuple[float, dict[str, Any]
 
 def _by_images(store: "Store", fpr: float) -> tuple[float, dict[str, Any]]:
     """A threshold by the store's own images."""
-    from percert.search.queries import choose_threshold
+    from percert.search.query.queries import choose_threshold
 
     chosen = choose_threshold(store, fpr)
     complain(

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from percert.cli.failure import one_line_errors
+from percert.cli.command import one_line_errors
 from percert.cli.options import (
     CheckpointOption,
     DeviceOption,
@@ -52,8 +52,8 @@ def judge(
 
     percert judge photo.jpg edited.jpg another.jpg --perturbed all --json
     """
-    from percert.certify.triplet import judge_triplet
-    from percert.certify.words import judgement_words
+    from percert.certify.answers import judge_triplet
+    from percert.certify.sentences import judgement_sentence
     from percert.images import load_image
     from percert.metrics.catalog import create_metric
 
@@ -77,4 +77,4 @@ def judge(
     }[perturbed]
     moving = {Perturbed.REFERENCE: images[:1], Perturbed.CANDIDATES: images[1:]}
     sizes = {(image.shape[1], image.shape[2]) for image in moving.get(perturbed, images)}
-    say(judgement_words(judgement, whose, sizes, metric_name))
+    say(judgement_sentence(judgement, whose, sizes, metric_name))

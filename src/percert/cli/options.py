@@ -1,13 +1,24 @@
-"""The options that several verbs share."""
+"""The options that several commands share, each once.
+
+The options that several verbs share.
+
+The metric of a store, made from its name: what every verb of ``percert index`` starts with.
+
+Places to write to, looked at before the work begins.
+"""
 
 import math
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from percert.cli.command import fail
 from percert.reports.budgets import Budget, parse_budget
+
+if TYPE_CHECKING:
+    from percert.metrics.metric import Metric
 
 
 def budget_of(text: str) -> Budget:
@@ -39,7 +50,7 @@ def _max_memory(context: typer.Context, size: str | None) -> str | None:
     """The limit is that of the process and of those it starts, until the command ends."""
     if size is None:
         return None
-    from percert.images.memory import VARIABLE, parse_size
+    from percert.images.load import VARIABLE, parse_size
 
     try:
         parse_size(size)
@@ -141,3 +152,72 @@ def metric_and_file(text: str) -> tuple[str, str | None]:
     name, file = (text, "") if Path(text).is_dir() else text.partition("=")[::2]
     metric_card(name)
     return name, file or None
+
+
+DEFAULT_METRIC = "lipsim-tiny"
+
+
+def _known_or_none(name: str | None) -> str | None:
+    return None if name is None else _known_metric(name)
+
+
+StoreOption = Annotated[
+    str,
+    typer.Option(
+        "--store", metavar="PATH", help="The store: a folder, or s3://, gs:// or az://BUCKET/NAME."
+    ),
+]
+StoreMetricOption = Annotated[
+    str | None,
+    typer.Option(
+        "--metric",
+        metavar="NAME",
+        callback=_known_or_none,
+        help="The metric; by default the store's, and lipsim-tiny for a new store. Another than "
+        "the store's is refused.",
+        show_default=False,
+    ),
+]
+
+
+def metric_for_store(
+    store: str, name: str | None, checkpoint: Path | None, device: str
+) -> "Metric":
+    """The metric called ``name``, or by default the one that the store is of.
+
+    Whether its weights are the store's is checked when the store is opened with it.
+    """
+    from percert.metrics.catalog import create_metric
+    from percert.search.metric_name import metric_name
+
+    if name is None:
+        name = metric_name(store) or DEFAULT_METRIC
+    return create_metric(name, checkpoint=checkpoint, device=device)
+
+
+def writable_folder(path: Path | None) -> Path | None:
+    """``path``, a folder to write to; the command fails at once where it cannot become one."""
+    if path is not None:
+        if os.path.exists(path) and not os.path.isdir(path):
+            fail(f"{path}: a file, expected a folder to write to")
+        _check_place(path)
+    return path
+
+
+def writable_file(path: Path | None) -> Path | None:
+    """``path``, a file to write; the command fails at once where it cannot become one."""
+    if path is not None:
+        if os.path.isdir(path):
+            fail(f"{path}: a folder, expected the name of a file to write")
+        _check_place(path.absolute().parent)
+    return path
+
+
+def _check_place(folder: Path) -> None:
+    """Fail unless ``folder``, or else the nearest folder around it that exists, can be written."""
+    around = folder.absolute()
+    place = next(each for each in (around, *around.parents) if os.path.lexists(each))
+    if not os.path.isdir(place):
+        fail(f"{folder}: cannot be made, {place} is no folder")
+    if not os.access(place, os.W_OK | os.X_OK):
+        fail(f"{folder}: no permission to write in {place}")

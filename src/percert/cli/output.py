@@ -1,10 +1,16 @@
-"""What goes to stdout: one JSON object, or a table and sentences for people."""
+"""What goes to stdout: one JSON object, or a table and sentences for people; and what was left out.
+
+What goes to stdout: one JSON object, or a table and sentences for people.
+
+What a search for images left out of folders, told at the end.
+"""
 
 import json
 import os
 import sys
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import typer
 from rich import box
@@ -12,8 +18,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from percert.cli.failure import printable
-from percert.reports.finite import finite
+from percert.cli.command import complain, printable
+from percert.reports.table import finite
+
+if TYPE_CHECKING:
+    from percert.images import LeftOut
 
 #: Wide enough that nothing is folded where there is no terminal to fold it for.
 UNLIMITED = 100_000
@@ -50,7 +59,7 @@ def listed(bad: Iterable[tuple[str, str]]) -> list[dict[str, str]]:
     >>> listed([("a.png", "no such file")])
     [{'path': 'a.png', 'reason': 'no such file'}]
     """
-    from percert.images.names import printable_path
+    from percert.images.walk import printable_path
 
     return [
         {"path": printable_path(path), "reason": printable_path(reason)} for path, reason in bad
@@ -60,3 +69,19 @@ def listed(bad: Iterable[tuple[str, str]]) -> list[dict[str, str]]:
 def emit_json(answer: Mapping[str, Any]) -> None:
     """``answer`` as one JSON object on stdout; numbers that JSON cannot hold become null."""
     typer.echo(json.dumps(finite(answer), indent=2, allow_nan=False))
+
+
+def note_left_out(left_out: "Sequence[LeftOut]") -> None:
+    """Say on stderr how many of which kind were left out; nothing where there were none."""
+    kinds = Counter(one.kind for one in left_out)
+    if kinds:
+        counted = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
+        complain(f"left out, for they are no images that are read: {counted}")
+
+
+def with_left_out(left_out: "Sequence[LeftOut]") -> dict[str, Any]:
+    """What was left out, by path and kind, as a part of a JSON answer."""
+    from percert.images.walk import printable_path
+
+    listed = [{"path": printable_path(one.path), "kind": one.kind} for one in left_out]
+    return {"left_out": listed}

@@ -6,14 +6,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from percert.cli.failure import one_line_errors
-from percert.cli.needs import needs
-from percert.cli.options import JsonOption
+from percert.cli.command import needs, one_line_errors
+from percert.cli.options import JsonOption, writable_file
 from percert.cli.output import emit_json, say, show_table
-from percert.cli.writable import writable_file
 
 if TYPE_CHECKING:
-    from percert.reports.report_runs import Run
+    from percert.reports.run_comparison import Run
 
 
 @one_line_errors
@@ -47,7 +45,7 @@ def report(
 
     percert report out/* --out everything.html --json
     """
-    from percert.evaluation.joined_report import join_runs
+    from percert.evaluation.attack_runs.pages import join_runs
     from percert.reports.page import write_page
 
     joined = join_runs(folders)

@@ -8,14 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from percert.cli.failure import complain, one_line_errors
-from percert.cli.needs import needs
-from percert.cli.options import DeviceOption, JsonOption, MaxMemoryOption
+from percert.cli.command import complain, needs, one_line_errors
+from percert.cli.options import DeviceOption, JsonOption, MaxMemoryOption, writable_folder
 from percert.cli.output import emit_json, say, show_table
-from percert.cli.writable import writable_folder
 
 if TYPE_CHECKING:
-    from percert.reproduce import Item, Outcome, Setting
+    from experiments.papers import Item, Outcome, Setting
 
 
 @one_line_errors
@@ -104,8 +102,8 @@ def reproduce(
 
     percert reproduce lipsim-table1 --data data/ --images 1000 --thorough --device cuda
     """
+    from experiments.papers import CATALOG, Setting, find_item
     from percert.device import resolve_device
-    from percert.reproduce import CATALOG, Setting, find_item
 
     if name == "list":
         _list(list(CATALOG.values()), as_json)
@@ -120,7 +118,7 @@ def reproduce(
     setting = Setting(out, data, weights, images, seed, place, thorough)
     outcomes = _make(items, setting)
     if as_json:
-        from percert.reproduce.report import answer
+        from experiments.papers.report import answer
 
         emit_json({"out": str(out), "items": [answer(outcome) for outcome in outcomes]})
     else:
@@ -140,8 +138,9 @@ def _make(items: "list[Item]", setting: "Setting") -> "list[Outcome]":
     """Make ``items``, and after each write everything that there is so far."""
     from dataclasses import replace
 
-    from percert.cli.reproduce_progress import watching
-    from percert.reproduce.run import run_item
+    from experiments.papers.run import run_item
+
+    from percert.cli.progress import watching
 
     began = time.perf_counter()
     outcomes: list[Outcome] = []
@@ -161,12 +160,11 @@ def _write(
 ) -> None:
     import json
 
+    from experiments.papers.report import answer, markdown, outcome_section, summary_section
+    from experiments.papers.run import write_rows
+
     from percert.reports import read_run, write_run
-    from percert.reports.page import write_page, write_whole
-    from percert.reports.report_how import how_made
-    from percert.reproduce.report import answer, outcome_section, summary_section
-    from percert.reproduce.report_markdown import markdown
-    from percert.reproduce.run import write_rows
+    from percert.reports.page import how_made, write_page, write_whole
 
     out = setting.out
     write_run(
@@ -204,7 +202,7 @@ def _write(
 
 
 def _list(items: "list[Item]", as_json: bool) -> None:
-    from percert.reproduce.report import describe
+    from experiments.papers.report import describe
 
     if as_json:
         emit_json({"items": [describe(item) for item in items]})
@@ -221,7 +219,7 @@ def _list(items: "list[Item]", as_json: bool) -> None:
 
 
 def _show(outcome: "Outcome") -> None:
-    from percert.reproduce.report import HEADINGS, cells, made_of, needs_paragraph, state_words
+    from experiments.papers.report import HEADINGS, cells, made_of, needs_paragraph, state_words
 
     item = outcome.item
     say("")

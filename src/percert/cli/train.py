@@ -1,13 +1,213 @@
-"""``percert train``: networks and data sets that are made by training."""
+"""``percert train`` by recipes (distill, finetune, copies), and ``percert export``.
+
+``percert train``: networks and data sets that are made by training.
+
+``percert train distill``: a student learns a teacher's embeddings.
+
+``percert train finetune``: a network learns which of two images people find closer.
+
+``percert train copies``: a network learns to know copies, and to be certain of it.
+
+``percert export``: a trained network as files for others.
+"""
+
+import sys
+import time
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
-from percert.cli.flowing import flowing
+from percert.cli.command import flowing, needs, one_line_errors
+from percert.cli.options import DeviceOption, JsonOption, MaxMemoryOption, writable_folder
+from percert.cli.output import emit_json, say
 from percert.cli.train_adversarial import adversarial_dataset
-from percert.cli.train_copies import copies
-from percert.cli.train_distill import distill
 from percert.cli.train_dro import dro
-from percert.cli.train_finetune import finetune
+
+RecipeArgument = Annotated[
+    Path,
+    typer.Argument(
+        metavar="RECIPE",
+        help="A TOML file, or the name of a recipe that comes with percert, such as copies.",
+    ),
+]
+DataOption = Annotated[
+    Path, typer.Option("--data", metavar="DIR", help="The folder that the recipe's paths lie in.")
+]
+OutOption = Annotated[
+    Path,
+    typer.Option(
+        "--out",
+        callback=writable_folder,
+        metavar="DIR",
+        help="Where checkpoints, logs and the model go.",
+    ),
+]
+ModelOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--model",
+        metavar="DIR",
+        help="The folder of a finished run or an export to start from; by default the one that the "
+        "recipe names, or random weights.",
+        show_default=False,
+    ),
+]
+DevicesOption = Annotated[
+    int | None,
+    typer.Option(
+        "--devices",
+        min=1,
+        metavar="N",
+        help="Processes on each machine, one a GPU; by default what torchrun says, or 1.",
+        show_default=False,
+    ),
+]
+NodesOption = Annotated[
+    int | None,
+    typer.Option("--nodes", min=1, metavar="N", help="Machines.", show_default=False),
+]
+TensorboardOption = Annotated[
+    bool, typer.Option("--tensorboard/--no-tensorboard", help="Write TensorBoard's files.")
+]
+
+
+@one_line_errors
+@needs("train")
+def distill(
+    recipe: RecipeArgument,
+    data: DataOption,
+    out: OutOption,
+    max_memory: MaxMemoryOption = None,
+    device: DeviceOption = "auto",
+    devices: DevicesOption = None,
+    nodes: NodesOption = None,
+    tensorboard: TensorboardOption = True,
+    as_json: JsonOption = False,
+) -> None:
+    """Distil a 1-Lipschitz network from a teacher, as the RECIPE says.
+
+    Two pipelines (LipSim, section 4.2): the standard image goes to the teacher and the network, the
+    jittered one to the network alone. A run that was killed goes on where it stopped when the same
+    command is given again, and ends in the same weights. The folder of a finished run is a metric:
+    percert compare --metric ./run.
+
+    Several processes: --devices here, or torchrun, or srun with --devices and --nodes as in the
+    job; the batch of the recipe is that of one process.
+
+    [bold]Examples[/bold]
+
+    percert train distill recipes/lipsim-paper-distill.toml --data /data --out runs/distill --devices 4
+
+    torchrun --nproc-per-node 8 -m percert train distill my.toml --data /data --out runs/distill
+    """  # noqa: E501  # a command stays in one line
+    from percert.training.distillation import distill as run_distillation
+    from percert.training.distillation import read_distill_recipe
+    from percert.training.engine import Devices, launched
+
+    started = time.perf_counter()
+    settings = read_distill_recipe(recipe)
+    with launched(Devices(device, devices, nodes)) as fabric:
+        run_distillation(settings, data, out, fabric, tensorboard=tensorboard)
+        if fabric.is_global_zero:
+            finish(recipe, settings.seed, out, str(fabric.device), started, as_json)
+
+
+def finish(recipe: Path, seed: int, out: Path, device: str, started: float, as_json: bool) -> None:
+    """Write ``run.json``, and say where the model is."""
+    from percert.reports import write_run
+    from percert.training.recipe_file import find_recipe
+
+    seconds = time.perf_counter() - started
+    text = find_recipe(recipe).read_text(encoding="utf-8")
+    write_run(
+        out,
+        command=sys.argv,
+        seed=seed,
+        device=device,
+        seconds=seconds,
+        settings={"recipe": text},
+    )
+    if as_json:
+        emit_json({"model": str(out), "metric": str(out), "seconds": seconds})
+    else:
+        say(f"Done: {out} holds model.safetensors and config.json, and is a metric's name.")
+
+
+@one_line_errors
+@needs("train")
+def finetune(
+    recipe: RecipeArgument,
+    data: DataOption,
+    out: OutOption,
+    model: ModelOption = None,
+    max_memory: MaxMemoryOption = None,
+    device: DeviceOption = "auto",
+    devices: DevicesOption = None,
+    nodes: NodesOption = None,
+    tensorboard: TensorboardOption = True,
+    as_json: JsonOption = False,
+) -> None:
+    """Fine-tune a 1-Lipschitz network on triplets, as the RECIPE says.
+
+    NIGHT and BAPPS in their published layouts, tables of your own, or triplets made from images.
+    The loss is the paper's hinge on distances, or a margin on the certified radius itself. A run
+    that was killed goes on where it stopped, and ends in the same weights.
+
+    [bold]Examples[/bold]
+
+    percert train finetune recipes/lipsim-paper-finetune.toml --data /data --model runs/distill --out runs/night
+
+    percert eval twoafc nights/ --metric ./runs/night --out out/night
+    """  # noqa: E501  # a command stays in one line
+    from percert.training.engine import Devices, launched
+    from percert.training.finetuning import finetune as run_finetuning
+    from percert.training.finetuning import read_finetune_recipe
+
+    started = time.perf_counter()
+    settings = read_finetune_recipe(recipe)
+    with launched(Devices(device, devices, nodes)) as fabric:
+        run_finetuning(settings, data, out, fabric, model=model, tensorboard=tensorboard)
+        if fabric.is_global_zero:
+            finish(recipe, settings.seed, out, str(fabric.device), started, as_json)
+
+
+@one_line_errors
+@needs("train")
+def copies(
+    recipe: RecipeArgument,
+    data: DataOption,
+    out: OutOption,
+    model: ModelOption = None,
+    max_memory: MaxMemoryOption = None,
+    device: DeviceOption = "auto",
+    tensorboard: TensorboardOption = True,
+    as_json: JsonOption = False,
+) -> None:
+    """Train a 1-Lipschitz network to know edited copies of photographs, as the RECIPE says.
+
+    This made lipsim-tiny, and makes the same of photographs of your own: copies against the most
+    similar other photographs, the milder of two distortions, classes and a teacher, each pushed by
+    the radius that will be certified. A run that was killed goes on where it stopped when the same
+    command is given again, and ends in the same weights. The folder of a finished run is a metric:
+    percert compare --metric ./run.
+
+    [bold]Examples[/bold]
+
+    percert train copies recipes/copies.toml --data photos/ --model runs/start --out runs/mine
+
+    percert eval copies held-out/ --metric ./runs/mine --out out/mine
+    """
+    from percert.training.copies import read_copies_recipe, train_copies
+    from percert.training.engine import Devices, launched
+
+    started = time.perf_counter()
+    settings = read_copies_recipe(recipe)
+    with launched(Devices(device, 1, 1)) as fabric:
+        train_copies(settings, data, out, fabric, model=model, tensorboard=tensorboard)
+        finish(recipe, settings.seed, out, str(fabric.device), started, as_json)
+
 
 train = typer.Typer(
     name="train",
@@ -27,3 +227,61 @@ train.command("finetune", help=flowing(finetune.__doc__), no_args_is_help=True)(
 @train.callback()
 def _group() -> None:
     """Keep every verb one of its own: a lone command would take the group's place."""
+
+
+class ExportFormat(str, Enum):
+    """What is written."""
+
+    SAFETENSORS = "safetensors"
+    ONNX = "onnx"
+    HF = "hf"
+
+
+@one_line_errors
+@needs(sometimes=("hub", "onnx"))
+def export(
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL",
+            help="The folder of a finished run or an export, hf-hub:OWNER/NAME, or lipsim-tiny.",
+        ),
+    ],
+    out: Annotated[
+        Path,
+        typer.Option("--out", callback=writable_folder, metavar="DIR", help="Where the files go."),
+    ],
+    format: Annotated[
+        ExportFormat,
+        typer.Option(
+            "--format",
+            help="safetensors: weights and card. onnx: images of the network's size to embeddings. "
+            "hf: the layout of a Hugging Face repository.",
+        ),
+    ] = ExportFormat.SAFETENSORS,
+    licence: Annotated[
+        str,
+        typer.Option("--licence", metavar="SPDX", help="Of the weights, for the hf layout."),
+    ] = "other",
+    as_json: JsonOption = False,
+) -> None:
+    """Write a trained network as safetensors, as ONNX, or as a Hugging Face repository.
+
+    The folders of safetensors and hf are metrics by their path, here and in create_metric; pushed
+    to the hub, so is hf-hub:OWNER/NAME. The card holds a hash of the weights, which loading checks.
+
+    [bold]Examples[/bold]
+
+    percert export runs/night --out exported
+
+    percert export runs/night --format hf --licence apache-2.0 --out my-metric
+
+    percert compare photo.jpg copy.jpg --metric ./my-metric
+    """
+    from percert.training.export import export as write
+
+    files = write(model, format.value, out, licence=licence)
+    if as_json:
+        emit_json({"model": model, "format": format.value, "files": [str(path) for path in files]})
+    else:
+        say(f"Written: {', '.join(str(path) for path in files)}")

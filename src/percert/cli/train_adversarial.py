@@ -8,15 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 from rich.console import Console
 
-from percert.cli.failure import one_line_errors
-from percert.cli.needs import needs
-from percert.cli.options import DeviceOption, JsonOption, MaxMemoryOption
+from percert.cli.command import needs, one_line_errors
+from percert.cli.options import DeviceOption, JsonOption, MaxMemoryOption, writable_folder
 from percert.cli.output import emit_json, say, show_table
-from percert.cli.writable import writable_folder
 
 if TYPE_CHECKING:
-    from percert.training.adversarial_batch import Tally
-    from percert.training.adversarial_dataset import AdversarialDataset
+    from percert.training.dro.attack import Tally
+    from percert.training.dro.dataset import AdversarialDataset
 
 #: Without a terminal, how often a line says how far it is, in seconds.
 EVERY = 30.0
@@ -131,10 +129,10 @@ def adversarial_dataset(
     """
     from percert.device import resolve_device
     from percert.reports import read_run, write_run
-    from percert.training.adversarial_rounds import RoundSettings, make_adversarial_dataset
-    from percert.training.inner_problem import parse_solver
-    from percert.training.trainable import full_spec, save_classifier, trainable_classifier
-    from percert.training.training_images import read_training_images
+    from percert.training.dro.images import read_training_images
+    from percert.training.dro.recipe import parse_solver
+    from percert.training.dro.rounds import RoundSettings, make_adversarial_dataset
+    from percert.training.dro.train import full_spec, save_classifier, trainable_classifier
 
     began = time.perf_counter()
     before = float((read_run(out) or {}).get("seconds") or 0.0)

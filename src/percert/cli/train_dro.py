@@ -8,11 +8,9 @@ from typing import Annotated, Any, Literal
 import typer
 from rich.console import Console
 
-from percert.cli.failure import one_line_errors
-from percert.cli.needs import needs
-from percert.cli.options import DeviceOption, JsonOption, MaxMemoryOption
+from percert.cli.command import needs, one_line_errors
+from percert.cli.options import DeviceOption, JsonOption, MaxMemoryOption, writable_folder
 from percert.cli.output import emit_json, say, show_table
-from percert.cli.writable import writable_folder
 
 
 @one_line_errors
@@ -97,10 +95,15 @@ def dro(
     percert train dro clean/ --out start/ --models 1 --steps 30 --momentum 0.9 --schedule cosine
     """
     from percert.reports import write_run
-    from percert.training.adversarial_dataset import open_dataset
-    from percert.training.dro import DROSettings, described, record_store, train_models
-    from percert.training.share import find_place, share
-    from percert.training.trainable import full_spec
+    from percert.training.dro.dataset import open_dataset
+    from percert.training.dro.train import (
+        DROSettings,
+        described_settings,
+        full_spec,
+        record_store,
+        train_models,
+    )
+    from percert.training.engine.processes import find_place, models_of_process
 
     began = time.perf_counter()
     opened = open_dataset(dataset)
@@ -116,7 +119,7 @@ def dro(
         schedule=schedule,
         seed=seed,
     )
-    agreed = described(
+    agreed = described_settings(
         settings,
         model=spec,
         theta_0=None if weights is None else str(weights.resolve()),
@@ -148,7 +151,7 @@ def dro(
         opened,
         spec,
         out,
-        share(models, place.rank, place.world),
+        models_of_process(models, place.rank, place.world),
         settings,
         start=weights,
         device=place.device,

@@ -13,17 +13,16 @@ import torch
 from torch import Tensor
 
 from percert.attacks.attack import Attack
-from percert.attacks.collection import Item, read_subject
 from percert.attacks.goal import MoveEmbedding
 from percert.certify.features import PixelFeatures
 from percert.certify.nearest import nearest_of_features
-from percert.evaluation.copies_detector import Detector
-from percert.evaluation.copies_gallery import Gallery, gallery_of, join_galleries
+from percert.evaluation.copies.detector import Detector
+from percert.evaluation.copies.gallery import Gallery, gallery_of, join_galleries
 from percert.images import ImageError, round_to_8bit
-from percert.norms import l2_norm
 from percert.reports.records import Columns
-from percert.search.rivals import row_of
-from percert.tensors import Embeddings, Images
+from percert.runs import ImageItem, read_sample
+from percert.search.query.overtaking import row_of
+from percert.tensors import Embeddings, Images, l2_norm
 
 #: How many queries are attacked together.
 TOGETHER = 8
@@ -109,7 +108,7 @@ class Embedder:
 
 def retrieve(
     detectors: Sequence[Detector],
-    items: Sequence[Item],
+    items: Sequence[ImageItem],
     queries: Sequence[int],
     attack: Attack,
     *,
@@ -177,13 +176,13 @@ def score(rows: Sequence[RetrievalRow], eps: float | None = None) -> list[Retrie
     return scores
 
 
-def readable_items(items: Sequence[Item]) -> tuple[list[Item], list[tuple[str, str]]]:
+def readable_items(items: Sequence[ImageItem]) -> tuple[list[ImageItem], list[tuple[str, str]]]:
     """The items that can be read, and the others with the reason."""
-    good: list[Item] = []
+    good: list[ImageItem] = []
     bad: list[tuple[str, str]] = []
     for item in items:
         try:
-            read_subject(item)
+            read_sample(item)
         except ImageError as error:
             bad.append((item.name, error.reason))
         else:
@@ -191,13 +190,13 @@ def readable_items(items: Sequence[Item]) -> tuple[list[Item], list[tuple[str, s
     return good, bad
 
 
-def folders_as_labels(items: Sequence[Item]) -> list[Item]:
+def folders_as_labels(items: Sequence[ImageItem]) -> list[ImageItem]:
     """The items with the number of their first folder as label, where all lie in folders.
 
     Items that have labels keep them.
 
     >>> from pathlib import Path
-    >>> items = [Item("cat/1.png", Path("1")), Item("dog/2.png", Path("2"))]
+    >>> items = [ImageItem("cat/1.png", Path("1")), ImageItem("dog/2.png", Path("2"))]
     >>> [item.label for item in folders_as_labels(items)]
     [0, 1]
     """
@@ -212,7 +211,7 @@ def folders_as_labels(items: Sequence[Item]) -> list[Item]:
 def _rows(
     detector: Detector,
     gallery: Gallery,
-    items: Sequence[Item],
+    items: Sequence[ImageItem],
     places: Sequence[int],
     images: Images,
     moved: Images,
@@ -277,7 +276,7 @@ def _radius(query: PixelFeatures, gallery: Gallery, place: int, first: int) -> f
 
 def _galleries(
     detectors: Sequence[Detector],
-    items: Sequence[Item],
+    items: Sequence[ImageItem],
     progress: Callable[[int, int], object],
 ) -> dict[str, Gallery]:
     parts: dict[str, list[Gallery]] = {detector.name: [] for detector in detectors}
@@ -288,9 +287,11 @@ def _galleries(
     return {name: join_galleries(found) for name, found in parts.items()}
 
 
-def _batches(items: Sequence[Item], places: Sequence[int]) -> Iterator[tuple[list[int], Images]]:
+def _batches(
+    items: Sequence[ImageItem], places: Sequence[int]
+) -> Iterator[tuple[list[int], Images]]:
     """Neighbours of one size, at most :data:`TOGETHER` of them."""
-    read = ((place, read_subject(items[place]).image) for place in places)
+    read = ((place, read_sample(items[place]).image) for place in places)
     for _, group in groupby(read, key=lambda one: tuple(one[1].shape)):
         some: list[tuple[int, Tensor]] = []
         for one in group:

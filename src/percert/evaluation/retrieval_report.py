@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from percert.attacks.collection import Item, read_subject
-from percert.attacks.collection.items import output_name
 from percert.evaluation.retrieval import RetrievalRow, RetrievalScore
 from percert.images import load_image
 from percert.reports.page import Block, Figure, Paragraph, Section, Table
-from percert.reports.picture_grid import Cell, Picture, picture_grid
+from percert.reports.plots import Cell, Picture, picture_grid
+from percert.runs import ImageItem, read_sample
+from percert.runs.items import output_name
 
 
 def attacked_path(folder: Path, detector: str, name: str) -> Path:
@@ -91,7 +91,7 @@ def example_queries(rows: Sequence[RetrievalRow], wanted: int) -> list[str]:
 
 
 def retrieval_pictures(
-    rows: Sequence[RetrievalRow], items: Sequence[Item], folder: Path, wanted: int
+    rows: Sequence[RetrievalRow], items: Sequence[ImageItem], folder: Path, wanted: int
 ) -> dict[str, bytes]:
     """The pictures by detector, the same queries in each; none where ``wanted`` is 0."""
     by_name = {item.name: item for item in items}
@@ -119,8 +119,8 @@ def retrieval_pictures(
     return found
 
 
-def _picture(item: Item) -> Picture:
-    return _array(read_subject(item).image)
+def _picture(item: ImageItem) -> Picture:
+    return _array(read_sample(item).image)
 
 
 def _array(image: Tensor) -> Picture:

@@ -1,29 +1,74 @@
-"""What an audit of groups found."""
+"""How an audit of groups is done, what it found, and the records of it.
 
+How an audit of groups is done.
+
+What an audit of groups found.
+
+The rows that an audit is recorded in, and the names of its figures.
+"""
+
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 
-from percert.fairness.audit_settings import AuditSettings
-from percert.fairness.compare import SlopeComparison
+from percert.fairness.conclusions import LEVEL
 from percert.fairness.equivalence import (
     Resolution,
+    check_margin,
 )
-from percert.fairness.groups import GroupTable
+from percert.fairness.groups import ACCURACY, SMALLEST, GroupTable, Outcome
 from percert.fairness.intervals import Heterogeneity
-from percert.fairness.levels import Level
-from percert.fairness.line import (
+from percert.fairness.least_squares import DEFAULT, Array
+from percert.fairness.measures import Measure
+from percert.fairness.mixed_logistic import MixedLogistic
+from percert.fairness.pairs import Pairing
+from percert.fairness.regression import (
     GroupLine,
+    Level,
     as_row,
 )
-from percert.fairness.measures import Measure
-from percert.fairness.mixed import MixedLogistic
-from percert.fairness.outcome import ACCURACY, Outcome
-from percert.fairness.regression import Array
-from percert.fairness.result import LEVEL
+from percert.fairness.slope_tests import SlopeComparison
 from percert.fairness.versions import VersionComparison
-from percert.reports.finite import finite
+from percert.reports.table import finite
+
+
+@dataclass(frozen=True)
+class AuditSettings:
+    """How the audit is done. The first covariance is the headline, and what sets are compared by.
+
+    ``draws`` are those of every simulation: the level of each test on these groups, and what the
+    usual measures show by chance; 0 leaves both out. ``pairs`` says which models of two sets belong
+    together: those of one name, those in one place of their files (``"order"``), or none.
+    ``magnitude`` compares sets by the size of their slopes. ``outcome`` is accuracy, a rate of
+    ``percert.fairness.groups.RATES`` or a column of 0 and 1, ``positive`` the class that counts as
+    positive. ``margin`` is the difference of shares within which groups count as fair.
+    """
+
+    smallest: int = SMALLEST
+    covariances: tuple[str, ...] = DEFAULT
+    confidence: float = 0.95
+    draws: int = 2000
+    seed: int = 0
+    drop_missing: bool = False
+    magnitude: bool = False
+    pairs: Pairing = "name"
+    outcome: str = "accuracy"
+    positive: str | None = None
+    margin: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.smallest < 1:
+            raise ValueError(f"smallest: expected at least 1 image a group, found {self.smallest}")
+        if not 0 < self.confidence < 1:
+            raise ValueError(f"confidence: expected a share in (0, 1), found {self.confidence}")
+        if not self.covariances:
+            raise ValueError("covariances: expected at least one")
+        if self.margin is not None:
+            check_margin(self.margin)
+        if self.pairs not in ("name", "order", "none"):
+            raise ValueError(f"pairs: expected name, order or none, found {self.pairs!r}")
 
 
 @dataclass(frozen=True)
@@ -240,3 +285,36 @@ def slope_summaries(audit: GroupAudit) -> list[dict[str, Any]]:
                     }
                 )
     return summaries
+
+
+def file_names(attributes: Sequence[str]) -> dict[str, str]:
+    """A file name for each attribute, each its own: ``log gdp`` and ``log-gdp`` read alike.
+
+    >>> file_names(["log gdp", "log-gdp"])
+    {'log gdp': 'log-gdp', 'log-gdp': 'log-gdp-2'}
+    """
+    names: dict[str, str] = {}
+    for attribute in attributes:
+        plain = "".join(c if c.isalnum() else "-" for c in attribute.lower())[:60]
+        name, place = plain, 1
+        while name in names.values():
+            place += 1
+            name = f"{plain}-{place}"
+        names[attribute] = name
+    return names
+
+
+def group_rows(audit: GroupAudit) -> list[dict[str, Any]]:
+    """One record a group and model: what the figures are drawn from."""
+    table = audit.table
+    return [
+        {
+            "model": str(model),
+            "group": str(group),
+            "n": int(table.n[group]),
+            audit.outcome.key: float(table.accuracy[model][group]),
+        }
+        | {str(name): float(table.attributes[name][group]) for name in table.attributes}
+        for model in table.accuracy
+        for group in table.n.index
+    ]

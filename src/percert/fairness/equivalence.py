@@ -12,13 +12,11 @@ import numpy as np
 from scipy import stats  # type: ignore[import-untyped]  # it ships no types
 from scipy.optimize import brentq  # type: ignore[import-untyped]  # it ships no types
 
-from percert.fairness.between import critical, p_value_of
-from percert.fairness.covariance import pooled
-from percert.fairness.line import fit_lines
-from percert.fairness.regression import Array, design_of
-from percert.fairness.result import LEVEL, TestResult
-from percert.fairness.words import within_may, within_may_not
-from percert.reports.finite import finite
+from percert.fairness.conclusions import LEVEL, TestResult, within_may, within_may_not
+from percert.fairness.least_squares import Array, design_of, pooled
+from percert.fairness.random_effects import critical, p_value_of
+from percert.fairness.regression import fit_lines
+from percert.reports.table import finite
 
 #: The power for which the least detectable difference is stated.
 POWER = 0.8

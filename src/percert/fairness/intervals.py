@@ -6,9 +6,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats  # type: ignore[import-untyped]  # it ships no types
 
-from percert.fairness.between import paule_mandel
-from percert.fairness.covariance import pooled
-from percert.fairness.regression import Array
+from percert.fairness.least_squares import Array, pooled
+from percert.fairness.random_effects import paule_mandel
 
 #: Below this expected count the chi-square distribution is not trusted.
 _FEW = 5.0

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from percert.fairness.groups import ACCURACY, Outcome, numbers_first, with_outcome
 from percert.fairness.intervals import extremes
-from percert.fairness.outcome import ACCURACY, Outcome, numbers_first, with_outcome
-from percert.fairness.regression import Array
+from percert.fairness.least_squares import Array
 
 if TYPE_CHECKING:
     import pandas as pd  # type: ignore[import-untyped]  # it ships no types

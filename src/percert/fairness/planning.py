@@ -6,16 +6,16 @@ from math import ceil
 from scipy import stats  # type: ignore[import-untyped]  # it ships no types
 from scipy.optimize import brentq  # type: ignore[import-untyped]  # it ships no types
 
+from percert.fairness.conclusions import LEVEL
 from percert.fairness.equivalence import check_margin, noncentrality_chi2
-from percert.fairness.line import FEWEST_GROUPS
-from percert.fairness.result import LEVEL
+from percert.fairness.regression import FEWEST_GROUPS
 
 #: Beyond so many groups none is looked for.
 MOST_GROUPS = 2000
 
 
 @dataclass(frozen=True)
-class Need:
+class SampleSize:
     """What one question takes: ``images`` a group, ``None`` where no number of them is enough.
 
     ``groups`` is then the number with which some number of images is, ``None`` where none is.
@@ -64,7 +64,7 @@ class PlanSettings:
             )
 
 
-def plan(settings: PlanSettings) -> list[Need]:
+def plan(settings: PlanSettings) -> list[SampleSize]:
     """What it takes to find a gap, to find a line, and to show that groups are fair in a margin.
 
     >>> for need in plan(PlanSettings(groups=2, rate=0.5, gap=0.1, margin=0.1)):
@@ -74,7 +74,7 @@ def plan(settings: PlanSettings) -> list[Need]:
     """
     settled = settings
     needs = [
-        Need(
+        SampleSize(
             f"find that two groups differ by {settled.gap:g}",
             images_for_gap(settled.groups, settled.rate, settled.gap, settled.power),
             None,
@@ -85,7 +85,7 @@ def plan(settings: PlanSettings) -> list[Need]:
             settled.groups, settled.rate, settled.gap, settled.spread, settled.power
         )
         needs.append(
-            Need(
+            SampleSize(
                 f"find a line that changes by {settled.gap:g} from the lowest to the highest "
                 "attribute, evenly spaced",
                 images,
@@ -94,7 +94,7 @@ def plan(settings: PlanSettings) -> list[Need]:
         )
     if settled.margin is not None:
         needs.append(
-            Need(
+            SampleSize(
                 f"show that no two groups differ by {settled.margin:g}, where all are alike",
                 images_for_margin(settled.groups, settled.rate, settled.margin, settled.power),
                 None,

@@ -6,10 +6,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from percert.fairness.audit_result import GroupAudit, ModelLine
-from percert.fairness.covariance import COVARIANCES
-from percert.fairness.records import file_names
-from percert.fairness.report_resolutions import resolutions_section
+from percert.fairness.audit_result import GroupAudit, ModelLine, file_names
+from percert.fairness.conclusions import LEVEL, TestResult
+from percert.fairness.least_squares import COVARIANCES
 from percert.fairness.report_tables import (
     LISTED,
     comparison_table,
@@ -19,13 +18,12 @@ from percert.fairness.report_tables import (
     lines_table,
     measures_section,
     mixed_table,
+    resolutions_section,
     slopes_table,
+    versions_section,
 )
-from percert.fairness.report_versions import versions_section
-from percert.fairness.result import LEVEL, TestResult
-from percert.reports.page import Block, Paragraph, Section, Table, kept_figure, write_page
+from percert.reports.page import Block, Paragraph, Section, Table, how_made, kept_figure, write_page
 from percert.reports.plots import boxes, scatter_with_line, share_bars
-from percert.reports.report_how import how_made
 
 Column = tuple[str, Literal["left", "right"]]
 

@@ -1,14 +1,23 @@
-"""The tables of the audit's report."""
+"""The tables of the audit, on the page and on a terminal.
+
+The tables of the audit's report.
+
+The report of an earlier version beside that of now.
+
+The report of what the data can show: margins within which groups are fair.
+"""
 
 from collections.abc import Sequence
 
 from percert.fairness.audit_result import GroupAudit, GroupEstimates, ModelLine, slope_summaries
-from percert.fairness.compare import SlopeComparison
-from percert.fairness.covariance import COVARIANCES
-from percert.fairness.mixed import MixedLogistic
-from percert.fairness.outcome import ACCURACY, Outcome
-from percert.fairness.result import LEVEL
-from percert.reports.page import Paragraph, Section, Table
+from percert.fairness.conclusions import LEVEL
+from percert.fairness.equivalence import Resolution
+from percert.fairness.groups import ACCURACY, Outcome
+from percert.fairness.least_squares import COVARIANCES
+from percert.fairness.mixed_logistic import MixedLogistic
+from percert.fairness.slope_tests import SlopeComparison
+from percert.fairness.versions import GroupChange, VersionComparison
+from percert.reports.page import Block, Paragraph, Section, Table
 
 #: Models of which each line is listed; of more, the distribution of slopes says it all.
 LISTED = 12
@@ -284,3 +293,103 @@ def covariances_section(audit: GroupAudit) -> Section:
         levels_table(audit, attribute) for attribute, found in audit.levels.items() if found
     )
     return Section("What the errors are assumed to be", (table, *levels))
+
+
+def versions_table(found: VersionComparison, confidence: float) -> Table:
+    """Every group before and now."""
+    statistic, df, p_value = found.heterogeneity
+    return Table(
+        (
+            ("group", "left"),
+            ("images", "right"),
+            ("before", "right"),
+            ("now", "right"),
+            ("won", "right"),
+            ("lost", "right"),
+            ("change", "right"),
+            (f"{confidence:.0%} interval", "right"),
+            ("p alone", "right"),
+            ("p, Holm", "right"),
+        ),
+        tuple(version_row(entry, found) for entry in (*found.groups, found.overall)),
+        f"{found.name} against {found.before} on the same images. Won: wrong before, right now. "
+        "Exact McNemar tests; of all groups together without Holm's correction. That all groups "
+        f"changed alike: chi-square {statistic:.4g}, df {df}, p = {p_value:.4g}.",
+    )
+
+
+def version_row(entry: GroupChange, found: VersionComparison) -> tuple[str, ...]:
+    """One group's change, in words for a table."""
+    return (
+        entry.group,
+        f"{entry.n:,}",
+        f"{entry.before:.4f}",
+        f"{entry.now:.4f}",
+        str(entry.won),
+        str(entry.lost),
+        f"{entry.change:+.4f}",
+        f"{entry.interval[0]:+.4f} to {entry.interval[1]:+.4f}",
+        f"{entry.p_value:.4g}",
+        f"{entry.p_holm:.4g}" if entry is not found.overall else "",
+    )
+
+
+def versions_section(audit: GroupAudit) -> Section:
+    """Each model against its earlier version."""
+    blocks: list[Block] = []
+    for found in audit.versions[:LISTED]:
+        blocks += [
+            versions_table(found, audit.settings.confidence),
+            Paragraph(f"What may be concluded: {found.may}", "note"),
+            Paragraph(f"What may not: {found.may_not}", "warning"),
+        ]
+    return Section("Before and now, on the same images", tuple(blocks))
+
+
+def resolutions_section(audit: GroupAudit) -> Section:
+    """Within which margin the groups are shown to be fair, and what these data could find."""
+    shown = [entry for entry in audit.resolutions if entry.model in list(audit.measures)[:LISTED]]
+    margin = audit.settings.margin
+    tested = () if margin is None else ((f"p, fair within {margin:g}", "right"),)
+    table = Table(
+        (
+            ("model", "left"),
+            ("of", "left"),
+            ("difference seen", "right"),
+            ("shown to be within", "right"),
+            *tested,
+            ("least difference detectable", "right"),
+        ),
+        tuple(
+            (
+                entry.model,
+                resolution_of(entry),
+                f"{entry.difference:.4f}",
+                f"{entry.within:.4f}",
+                *(() if entry.test is None else (f"{entry.test.p_adjusted:.4g}",)),
+                f"{entry.detectable:.4f}",
+            )
+            for entry in shown
+        ),
+        "Within: the smallest margin that these data show to be kept, at the level 0.05 (two "
+        "one-sided tests). Detectable: the true difference that the test of no difference finds "
+        "four times in five; of groups, between the two smallest.",
+    )
+    blocks: list[Block] = [table]
+    for entry in shown if len(audit.measures) == 1 else []:
+        if entry.test is not None:
+            blocks += [
+                Paragraph(f"Null hypothesis: {entry.test.null}"),
+                Paragraph(f"What may be concluded: {entry.test.may}", "note"),
+            ]
+    blocks += [
+        Paragraph(f"What may not: {entry.test.may_not}", "warning")
+        for entry in shown[:1]
+        if entry.test is not None
+    ]
+    return Section("Fair within a margin?", tuple(blocks))
+
+
+def resolution_of(entry: Resolution) -> str:
+    """What a resolution is of, in a word or two."""
+    return "all groups" if entry.attribute is None else f"the line on {entry.attribute}"

@@ -11,13 +11,12 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats  # type: ignore[import-untyped]  # it ships no types
 
-from percert.fairness.adjust import holm
-from percert.fairness.groups import check_same_images
+from percert.fairness.conclusions import LEVEL
+from percert.fairness.groups import ACCURACY, Outcome, check_same_images
 from percert.fairness.intervals import clopper_pearson, extremes
-from percert.fairness.outcome import ACCURACY, Outcome
-from percert.fairness.regression import Array
-from percert.fairness.result import LEVEL
-from percert.reports.finite import finite
+from percert.fairness.least_squares import Array
+from percert.fairness.p_values import holm
+from percert.reports.table import finite
 
 if TYPE_CHECKING:
     import pandas as pd  # type: ignore[import-untyped]  # it ships no types

@@ -1,19 +1,19 @@
 """Images in and out: safe decoding, lossless saving, 8-bit rounding, and linear resizing."""
 
-from percert.images.batch import (
+from percert.images.formats import SUFFIXES, ImageError
+from percert.images.load import MAX_MEMORY, load_image
+from percert.images.resize import Resize
+from percert.images.save import round_to_8bit, save_image
+from percert.images.walk import (
     BadImage,
+    FoundImages,
+    LeftOut,
     LoadedImages,
+    find_images,
     iter_images,
     load_images,
+    search_images,
 )
-from percert.images.error import ImageError
-from percert.images.formats import SUFFIXES
-from percert.images.load import load_image
-from percert.images.memory import MAX_MEMORY
-from percert.images.resize import Resize
-from percert.images.rounding import round_to_8bit
-from percert.images.save import save_image
-from percert.images.walk import FoundImages, LeftOut, find_images, search_images
 
 __all__ = [
     "MAX_MEMORY",

@@ -1,11 +1,42 @@
-"""The image formats that are read and written, and how a file of another kind is named."""
+"""The image formats that are read and written, and the error that says why a file is none.
 
+The one error of reading and writing image files.
+
+The image formats that are read and written, and how a file of another kind is named.
+"""
+
+import os
 from functools import cache
 from importlib import import_module
+from pathlib import Path
 
 from PIL import features
 
 from percert.extras import install_extra
+
+
+class ImageError(ValueError):
+    """A file that cannot be read as an image, or written as one: which file, and why.
+
+    ``path`` and ``reason`` are kept apart for lists of bad files; the message is both. It survives
+    pickling, so that it can come back from a worker process.
+
+    >>> str(ImageError("holiday.gif", "a GIF file"))
+    'holiday.gif: a GIF file'
+    """
+
+    def __init__(self, path: str | os.PathLike[str], reason: str) -> None:
+        super().__init__(path, reason)
+        self.path = Path(path)
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.reason}"
+
+
+class Refused(Exception):
+    """Bytes that are not decoded, and why; becomes an :class:`ImageError` with the file's name."""
+
 
 #: The formats that are read, for people; HEIC is besides where pillow-heif is installed.
 ACCEPTED = "JPEG, PNG, WebP, BMP, TIFF and AVIF"

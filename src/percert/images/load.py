@@ -1,25 +1,165 @@
-"""Safe decoding of one image file."""
+"""Safe decoding of one image file: what it may take, and what comes out.
 
+Keeping pillow's and libtiff's own chatter about damaged files off stderr.
+
+What is wrong with a file is said once, by :class:`percert.images.ImageError`.
+
+How much memory decoding a picture may take, and how much it will.
+
+Safe decoding of one image file.
+"""
+
+import contextlib
 import io
 import os
+import re
 import stat
 import struct
 import sys
+import threading
+import warnings
+from collections.abc import Iterator
 from typing import BinaryIO
 
 from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 from torch import Tensor
 
 from percert.check import one_line
-from percert.images.error import ImageError, Refused
-from percert.images.formats import START, format_of, why_not_readable, why_unidentified
-from percert.images.memory import decoding_memory, memory_limit, size_words
+from percert.images.colour_profile import png_colour
+from percert.images.formats import (
+    START,
+    ImageError,
+    Refused,
+    format_of,
+    why_not_readable,
+    why_unidentified,
+)
 from percert.images.pixels import to_tensor
-from percert.images.png_chunks import PngChunks
-from percert.images.png_colour import png_colour
-from percert.images.quiet import without_libtiff_errors, without_pillow_warnings
-from percert.images.structure import look_at
-from percert.images.tiff_tags import check_exif
+from percert.images.structure import PngChunks, check_exif, look_at
+
+_lock = threading.Lock()
+_inside = 0
+_saved: "warnings.catch_warnings[None] | None" = None
+
+
+@contextlib.contextmanager
+def without_pillow_warnings() -> Iterator[None]:
+    """Silence warnings that are raised in pillow's own modules, and no others.
+
+    Several threads may be inside at once: the first one in saves the filters and the last one out
+    restores them. (One ``catch_warnings`` in each would restore them in the wrong order.)
+    """
+    global _inside, _saved
+    with _lock:
+        if _inside == 0:
+            _saved = warnings.catch_warnings()
+            _saved.__enter__()
+            warnings.filterwarnings("ignore", module=r"PIL\.")
+        _inside += 1
+    try:
+        yield
+    finally:
+        with _lock:
+            _inside -= 1
+            if _inside == 0 and _saved is not None:
+                _saved.__exit__(None, None, None)
+                _saved = None
+
+
+@contextlib.contextmanager
+def without_libtiff_errors() -> Iterator[None]:
+    """Silence the lines that libtiff writes straight to file descriptor 2.
+
+    Pillow has no setting for them. The descriptor belongs to the whole process, so it is turned
+    aside only where no other Python thread could lose a line by it; else the lines are let through.
+    """
+    if threading.active_count() > 1:
+        yield
+        return
+    try:
+        kept = os.dup(2)
+    except OSError:  # the process runs without a stderr: nothing to silence
+        yield
+        return
+    try:
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, 2)
+        os.close(null)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
+#: What decoding one picture may take at most, in bytes, where nothing else is said.
+MAX_MEMORY = 2 << 30
+
+#: The environment variable that sets another limit for a process and those it starts.
+VARIABLE = "PERCERT_MAX_MEMORY"
+
+_UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
+#: Bytes that pillow keeps of a pixel.
+_STORED = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2, "I;16N": 2}
+#: What comes out: three float32.
+_RESULT = 12
+#: Bytes a pixel that a decoder holds besides until the file is closed: measured, rounded up. What
+#: it takes only while it decodes, such as coefficients of a progressive JPEG, is less than the
+#: result.
+_DECODER = {"WEBP": 9, "AVIF": 6, "HEIF": 8, "TIFF": 5}
+#: Buffers of one strip of rows, and the rest.
+_FIXED = 32 << 20
+
+
+def memory_limit() -> int:
+    """The limit of this process: :data:`MAX_MEMORY`, or what ``PERCERT_MAX_MEMORY`` says.
+
+    Raises ``ValueError`` where that is no size.
+    """
+    said = os.environ.get(VARIABLE)
+    return MAX_MEMORY if not said else parse_size(said, VARIABLE)
+
+
+def parse_size(text: str, what: str = "max_memory") -> int:
+    """A number of bytes, as ``2GiB``, ``500M`` or plain. Raises ``ValueError`` for anything else.
+
+    >>> parse_size("1.5GiB"), parse_size("64 MiB"), parse_size("1000")
+    (1610612736, 67108864, 1000)
+    """
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?\s*", text, re.IGNORECASE)
+    size = int(float(found[1]) * _UNITS[found[2].lower()]) if found else 0
+    if size < 1:
+        raise ValueError(f"{what}: expected a size such as 2GiB or 500MiB, found {text!r}")
+    return size
+
+
+def size_words(size: int) -> str:
+    """A number of bytes for people.
+
+    >>> size_words(3 << 30), size_words(5000)
+    ('3.0 GiB', '4.9 KiB')
+    """
+    value, unit = float(size), "bytes"
+    for larger in ("KiB", "MiB", "GiB", "TiB"):
+        if value < 1024:
+            break
+        value, unit = value / 1024, larger
+    return f"{value:.0f} {unit}" if unit == "bytes" else f"{value:.1f} {unit}"
+
+
+def decoding_memory(image: Image.Image, encoded: int) -> int:
+    """The most bytes that decoding an opened ``image`` of ``encoded`` bytes takes, estimated.
+
+    The file, pillow's pixels, what its decoder keeps besides, and the result; never below what was
+    measured (``tests/images/test_memory.py``). Nothing is decoded to know it.
+
+    >>> decoding_memory(Image.new("RGB", (10_000, 10_000)), 0) // 10**8
+    16
+    """
+    stored = _STORED.get(image.mode, 4)
+    decoder = _DECODER.get(image.format or "", 0)
+    width, height = image.size
+    return encoded + width * height * (stored + decoder + _RESULT) + _FIXED
+
 
 _ORIENTATION = 274
 _PLANAR_CONFIGURATION, _BITS_PER_SAMPLE = 284, 258
@@ -89,7 +229,8 @@ def decode_image(
 
     >>> decode_image(b"GIF89a", "row 7")
     Traceback (most recent call last):
-    percert.images.error.ImageError: row 7: a GIF file, but only JPEG, PNG, WebP, BMP, TIFF and ...
+    percert.images.formats.ImageError: row 7: a GIF file, but only JPEG, PNG, WebP, BMP, TIFF and
+    ...
     """
     return _load(encoded, name, *_limits(max_memory, max_pixels))
 

@@ -9,8 +9,7 @@ from PIL import Image, TiffImagePlugin
 from torch import Tensor
 
 from percert.check import PIXEL_TOLERANCE
-from percert.images.png_colour import PngColour
-from percert.images.profile import srgb_transform, to_srgb
+from percert.images.colour_profile import PngColour, srgb_transform, to_srgb
 
 _Bytes = npt.NDArray[np.uint8]
 _Floats = npt.NDArray[np.float32]

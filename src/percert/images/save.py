@@ -1,4 +1,9 @@
-"""Lossless, atomic saving."""
+"""Rounding to 8 bits, and lossless, atomic saving.
+
+Rounding to the 256 levels that an 8-bit file can hold.
+
+Lossless, atomic saving.
+"""
 
 import os
 import secrets
@@ -9,9 +14,21 @@ from PIL import Image
 from torch import Tensor
 
 from percert.check import check_images
-from percert.images.error import ImageError
-from percert.images.formats import LOSSLESS
-from percert.images.rounding import round_to_8bit
+from percert.images.formats import LOSSLESS, ImageError
+
+
+def round_to_8bit(images: Tensor) -> Tensor:
+    """The nearest values k/255, k = 0 ... 255, of a float tensor of any shape, in its own dtype.
+
+    These are, to the bit, the values that :func:`percert.images.load_image` gives for an 8-bit
+    file, on every device. The gradient is zero almost everywhere.
+
+    >>> 255 * round_to_8bit(torch.tensor([-0.1, 0.1, 0.5, 1.2]))
+    tensor([  0.,  26., 128., 255.])
+    """
+    levels = (images.clamp(0, 1) * 255).round()
+    # On a GPU, division by a Python number multiplies by its reciprocal and misses the last bit.
+    return levels / torch.full((), 255.0, dtype=images.dtype, device=images.device)
 
 
 def save_image(image: Tensor, path: str | os.PathLike[str]) -> None:
@@ -26,7 +43,7 @@ def save_image(image: Tensor, path: str | os.PathLike[str]) -> None:
 
     >>> save_image(torch.zeros(3, 2, 2), "copy.jpg")
     Traceback (most recent call last):
-    percert.images.error.ImageError: copy.jpg: cannot be saved without loss as '.jpg'; use .png, \
+    percert.images.formats.ImageError: copy.jpg: cannot be saved without loss as '.jpg'; use .png, \
 .webp, .bmp, .tif or .tiff
     """
     path = Path(path)

@@ -1,11 +1,61 @@
-"""The one walk by which folders of images are searched, and what it leaves out."""
+"""Finding and reading many image files: the one walk through folders, and what it leaves out.
 
+Paths as text that can be stored, printed, and used for a file of another kind.
+
+The one walk by which folders of images are searched, and what it leaves out.
+
+Many image files: reading on after a bad one.
+"""
+
+import hashlib
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from percert.images.formats import OTHER_SUFFIXES, START, SUFFIXES, format_of, other_kind
+from torch import Tensor
+
+from percert.images.formats import (
+    OTHER_SUFFIXES,
+    START,
+    SUFFIXES,
+    ImageError,
+    format_of,
+    other_kind,
+)
+from percert.images.load import load_image
+
+#: The longest name of a file, in bytes, on the usual file systems.
+LONGEST = 255
+
+
+def printable_path(path: str | os.PathLike[str]) -> str:
+    r"""``path`` as UTF-8 text: bytes that are none are written as escapes.
+
+    >>> printable_path(os.fsdecode(b"caf\xe9.png"))
+    'caf\\xe9.png'
+    """
+    text = os.fspath(path)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return os.fsencode(text).decode("utf-8", "backslashreplace")
+    return text
+
+
+def fitting_name(name: str, suffix: str = "") -> str:
+    """``name + suffix``, shortened where no file could be called so: a hash takes the end's place.
+
+    >>> fitting_name("photo", ".png"), len(fitting_name("x" * 252, ".png"))
+    ('photo.png', 255)
+    """
+    whole = os.fsencode(name + suffix)
+    if len(whole) <= LONGEST:
+        return name + suffix
+    digest = "~" + hashlib.sha256(os.fsencode(name)).hexdigest()[:12]
+    room = LONGEST - len(os.fsencode(suffix)) - len(digest)
+    return os.fsencode(name)[:room].decode("utf-8", "ignore") + digest + suffix
+
 
 _Path = str | os.PathLike[str]
 
@@ -143,3 +193,52 @@ def _identity(path: Path) -> object:
     except OSError:
         return os.fspath(path)
     return found.st_dev, found.st_ino
+
+
+@dataclass(frozen=True)
+class BadImage:
+    """A file that could not be read, and why."""
+
+    path: Path
+    reason: str
+
+
+@dataclass(frozen=True)
+class LoadedImages:
+    """What came of a batch of files: ``images[i]``, ``(3, h_i, w_i)``, is from ``paths[i]``."""
+
+    images: list[Tensor]
+    paths: list[Path]
+    bad: list[BadImage]
+
+
+def iter_images(
+    paths: Iterable[_Path], *, max_memory: int | None = None
+) -> Iterator[tuple[Path, Tensor | ImageError]]:
+    """Read the files one by one, as they are asked for: each path with its image or its error.
+
+    >>> [(str(path), str(image)) for path, image in iter_images(["missing.png"])]
+    [('missing.png', 'missing.png: no such file')]
+    """
+    for path in map(Path, paths):
+        try:
+            image: Tensor | ImageError = load_image(path, max_memory=max_memory)
+        except ImageError as error:
+            image = error
+        yield path, image
+
+
+def load_images(paths: Iterable[_Path], *, max_memory: int | None = None) -> LoadedImages:
+    """Read all the files, going on after bad ones; see :func:`percert.images.load_image`.
+
+    >>> load_images(["missing.png"]).bad
+    [BadImage(path=...Path('missing.png'), reason='no such file')]
+    """
+    loaded = LoadedImages([], [], [])
+    for path, image in iter_images(paths, max_memory=max_memory):
+        if isinstance(image, ImageError):
+            loaded.bad.append(BadImage(path, image.reason))
+        else:
+            loaded.images.append(image)
+            loaded.paths.append(path)
+    return loaded

@@ -9,9 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from percert.lipschitz.amplification import weight_sizes
 from percert.lipschitz.bound import LipschitzBound
-from percert.lipschitz.effective import EffectiveWeights
+from percert.lipschitz.effective import EffectiveWeights, weight_sizes
 
 #: A rounded orthogonal matrix may have a norm just above 1; shrinking it by this keeps the proof.
 ROUNDING = 1e-6

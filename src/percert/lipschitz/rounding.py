@@ -18,24 +18,29 @@ from dataclasses import dataclass, replace
 import torch
 from torch import nn
 
-from percert.lipschitz.activations import Abs, MaxMin
-from percert.lipschitz.amplification import UNIT, gamma
 from percert.lipschitz.centre import Centre
-from percert.lipschitz.fold import FoldedMix, FoldedSLL
-from percert.lipschitz.haar import MirrorHaar
-from percert.lipschitz.half_abs import HalfAbs
-from percert.lipschitz.mirror import MirrorFold, MirrorLift, MirrorSpaceToDepth, MirrorZeroPad
-from percert.lipschitz.network import LipschitzNetwork
-from percert.lipschitz.orthogonal import OrthogonalMix, Shift
-from percert.lipschitz.pooling import NormOnePool
-from percert.lipschitz.reshape import (
+from percert.lipschitz.effective import UNIT, gamma
+from percert.lipschitz.fixed_layers import (
+    Abs,
     Flatten,
     FlipConcat,
+    HalfAbs,
+    MaxMin,
+    NormOnePool,
     SpaceToDepth,
     SubtractMean,
     Truncate,
     ZeroChannelPad,
 )
+from percert.lipschitz.mirror import (
+    MirrorFold,
+    MirrorHaar,
+    MirrorLift,
+    MirrorSpaceToDepth,
+    MirrorZeroPad,
+)
+from percert.lipschitz.network import FoldedMix, FoldedSLL, LipschitzNetwork
+from percert.lipschitz.orthogonal import OrthogonalMix, Shift
 from percert.lipschitz.sll import SLLConv, SLLDense
 
 

@@ -1,4 +1,6 @@
-"""SDP-based Lipschitz layers (SLL), dense and convolutional.
+"""Convolutions of few channels in float64, for which CPUs have no kernel of their own.
+
+SDP-based Lipschitz layers (SLL), dense and convolutional.
 
 Equation 12 of LipSim (Ghazanfari et al., 2023), from Araujo et al. (2023), Theorem 3:
 
@@ -21,10 +23,35 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from percert.lipschitz.amplification import UNIT, weight_sizes
 from percert.lipschitz.bound import LipschitzBound
-from percert.lipschitz.convolution import same_convolution
-from percert.lipschitz.effective import EffectiveWeights
+from percert.lipschitz.effective import UNIT, EffectiveWeights, weight_sizes
+
+
+def same_convolution(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """``F.conv2d`` with stride 1 and the zero padding that keeps the size, for odd kernels.
+
+    In float64 torch lays the neighbourhood of every pixel out in memory, k x k times all input
+    channels. Where there are fewer outputs it is the products that are laid out and added up
+    instead: a matrix product in both cases, of the smaller kind. The same sums in another order.
+
+    >>> x, weight = torch.rand(2, 8, 5, 6).double(), torch.rand(2, 8, 3, 3).double()
+    >>> bool(torch.allclose(same_convolution(x, weight), F.conv2d(x, weight, padding=1)))
+    True
+    """
+    outputs, inputs, height, width = weight.shape
+    padding = (height // 2, width // 2)
+    plain = x.dtype != torch.float64 or x.device.type != "cpu" or torch.compiler.is_compiling()
+    if plain or x.shape[0] == 0:
+        return F.conv2d(x, weight, bias, padding=padding)
+    if inputs <= outputs:
+        patches = F.unfold(x, (height, width), padding=padding)
+        result: Tensor = torch.unflatten(weight.flatten(1) @ patches, 2, x.shape[2:])
+    else:
+        # Adding patches up again is the transpose of laying them out: the kernel is flipped.
+        taps = weight.flip(2, 3).permute(0, 2, 3, 1).reshape(-1, inputs)
+        result = F.fold(taps @ x.flatten(2), x.shape[2:], (height, width), padding=padding)
+    return result if bias is None else result + bias[:, None, None]
+
 
 #: Rounding may push a computed scale above its exact value; shrinking it by this keeps the proof.
 ROUNDING = 1e-6

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from percert.metrics.embedding import EmbeddingMetric
+    from percert.metrics.certified.embedding import EmbeddingMetric
 
 EmbeddingName: TypeAlias = Literal[
     "lipsim-tiny",
@@ -33,25 +33,25 @@ LIPSIM_PAPER = (
 
 # The factories import when they are called: naming a metric must not load all of them.
 def _lipsim_tiny(checkpoint: str | None) -> "nn.Module":
-    from percert.metrics.lipsim_tiny import lipsim_tiny
+    from percert.metrics.certified.lipsim import lipsim_tiny
 
     return lipsim_tiny(checkpoint)
 
 
 def _lipsim_tiny_uncentred(checkpoint: str | None) -> "nn.Module":
-    from percert.metrics.lipsim_tiny import lipsim_tiny_uncentred
+    from percert.metrics.certified.lipsim import lipsim_tiny_uncentred
 
     return lipsim_tiny_uncentred()
 
 
 def _lipsim(size: str, checkpoint: str | None) -> "nn.Module":
-    from percert.metrics.lipsim import lipsim
+    from percert.metrics.certified.lipsim import lipsim
 
     return lipsim(size, checkpoint)
 
 
 def _thumbnail(side: int, checkpoint: str | None) -> "nn.Module":
-    from percert.metrics.thumbnail import thumbnail
+    from percert.metrics.certified.lipsim import thumbnail
 
     return thumbnail(side)
 
@@ -149,7 +149,7 @@ def metric_card(name: str) -> MetricCard:
     """
     if name in CATALOG:
         return CATALOG[name]
-    from percert.metrics.exported import is_exported
+    from percert.metrics.certified.exported import is_exported
 
     if is_exported(str(name)):
         return _exported_card(str(name))
@@ -168,7 +168,7 @@ def unknown_metric(name: str, known: Collection[str]) -> str:
 
 
 def _exported_card(name: str) -> MetricCard:
-    from percert.metrics.exported import exported_folder, load_exported, read_config
+    from percert.metrics.certified.exported import exported_folder, load_exported, read_config
 
     folder = exported_folder(name)
     card = read_config(folder)

@@ -23,43 +23,43 @@ LPIPS_NETWORKS: tuple[tuple[Literal["alex", "vgg", "squeeze"], str, int], ...] =
 
 # The factories import when they are called: naming a metric must not load all of them.
 def _features(checkpoint: str | None) -> "nn.Module":
-    from percert.metrics.features import squeezenet_features
+    from percert.metrics.deep.features import squeezenet_features
 
     return squeezenet_features(str(checkpoint))
 
 
 def _lpips(name: Literal["alex", "vgg", "squeeze"], checkpoint: str | None) -> "nn.Module":
-    from percert.metrics.lpips import lpips
+    from percert.metrics.deep.lpips import lpips
 
     return lpips(name, checkpoint)
 
 
 def _st_lpips(name: Literal["alex", "vgg"], checkpoint: str | None) -> "nn.Module":
-    from percert.metrics.shift_tolerant import st_lpips
+    from percert.metrics.deep.lpips import st_lpips
 
     return st_lpips(name, checkpoint)
 
 
 def _efficientnet(size: str, layered: bool, checkpoint: str | None) -> "nn.Module":
-    from percert.metrics.efficientnet import efficientnet_features
+    from percert.metrics.deep.features import efficientnet_features
 
     return efficientnet_features(size, layered=layered, checkpoint=checkpoint)
 
 
 def _dists(checkpoint: str | None) -> "nn.Module":
-    from percert.metrics.dists import dists
+    from percert.metrics.deep.dists import dists
 
     return dists(checkpoint)
 
 
 def _pieapp(checkpoint: str | None) -> "nn.Module":
-    from percert.metrics.pieapp import pieapp
+    from percert.metrics.deep.pieapp import pieapp
 
     return pieapp(checkpoint)
 
 
 def _dreamsim(part: str, checkpoint: str | None) -> "nn.Module":
-    from percert.metrics.dreamsim import dreamsim
+    from percert.metrics.deep.dreamsim import dreamsim
 
     return dreamsim(checkpoint, part)
 

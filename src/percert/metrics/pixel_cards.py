@@ -12,55 +12,55 @@ if TYPE_CHECKING:
 
 # The factories import when they are called: naming a metric must not load all of them.
 def _ssim(checkpoint: str | None) -> "nn.Module":
-    from percert.metrics.ssim import SSIM
+    from percert.metrics.full_reference.ssim import SSIM
 
     return SSIM()
 
 
 def _ms_ssim(checkpoint: str | None) -> "nn.Module":
-    from percert.metrics.ms_ssim import MSSSIM
+    from percert.metrics.full_reference.ssim import MSSSIM
 
     return MSSSIM()
 
 
 def _mse(checkpoint: str | None) -> "nn.Module":
-    from percert.metrics.mse import MSE
+    from percert.metrics.full_reference.pixel_errors import MSE
 
     return MSE()
 
 
 def _lp(norm: Literal["l1", "l2", "linf"], checkpoint: str | None) -> "nn.Module":
-    from percert.metrics.lp import Lp
+    from percert.metrics.full_reference.pixel_errors import Lp
 
     return Lp(norm)
 
 
 def _ciede2000(checkpoint: str | None) -> "nn.Module":
-    from percert.metrics.ciede2000 import CIEDE2000
+    from percert.metrics.full_reference.pixel_errors import CIEDE2000
 
     return CIEDE2000()
 
 
 def _gmsd(checkpoint: str | None) -> "nn.Module":
-    from percert.metrics.gmsd import GMSD
+    from percert.metrics.full_reference.gradient_deviation import GMSD
 
     return GMSD()
 
 
 def _mdsi(checkpoint: str | None) -> "nn.Module":
-    from percert.metrics.mdsi import MDSI
+    from percert.metrics.full_reference.gradient_deviation import MDSI
 
     return MDSI()
 
 
 def _haarpsi(checkpoint: str | None) -> "nn.Module":
-    from percert.metrics.haarpsi import HaarPSI
+    from percert.metrics.full_reference.haarpsi import HaarPSI
 
     return HaarPSI()
 
 
 def _fsim(checkpoint: str | None) -> "nn.Module":
-    from percert.metrics.fsim import FSIM
+    from percert.metrics.full_reference.fsim import FSIM
 
     return FSIM()
 

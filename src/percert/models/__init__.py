@@ -5,9 +5,15 @@
 True
 """
 
-from percert.models.card import ClassifierCard, read_card, shipped_card, shipped_cards
+from percert.models.card import (
+    ClassifierCard,
+    Preparation,
+    PreparedClassifier,
+    read_card,
+    shipped_card,
+    shipped_cards,
+)
 from percert.models.load import load_classifier
-from percert.models.preparation import Preparation, PreparedClassifier
 from percert.models.weights import load_weights, read_weights
 
 __all__ = [

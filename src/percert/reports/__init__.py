@@ -4,8 +4,14 @@
 """
 
 from percert.reports.attack_summary import AttackSummary, summarise_attacks
-from percert.reports.records import Columns, RecordStore, read_records, write_records
-from percert.reports.run_record import read_run, write_run
+from percert.reports.records import (
+    Columns,
+    RecordStore,
+    read_records,
+    read_run,
+    write_records,
+    write_run,
+)
 
 __all__ = [
     "AttackSummary",

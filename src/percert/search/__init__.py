@@ -5,7 +5,7 @@ What is named is loaded when it is first used: to say what a store holds takes n
 
 from typing import TYPE_CHECKING
 
-from percert.lazy import lazy_names
+from percert.registry import lazy_names
 
 if TYPE_CHECKING:
     from percert.search.store import Block, Store, open_store

@@ -3,8 +3,8 @@
 import os
 from typing import Any
 
-from percert.search.place import is_remote, open_tables
-from percert.search.rows import StoreHeader
+from percert.search.tables.location import is_remote, open_tables
+from percert.search.tables.schema import StoreHeader
 
 
 def describe_store(path: str) -> dict[str, Any]:

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable
 
-from percert.arguments import Argument, ArgumentError
+from percert.check import Argument, ArgumentError
 from percert.metrics.catalog import CATALOG
-from percert.metrics.exported import exported_folder, read_config
+from percert.metrics.certified.exported import exported_folder, read_config
 from percert.search.store import stored_metric
 
 #: The names that stores of weights which percert shipped before are opened with, by their hash.

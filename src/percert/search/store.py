@@ -8,17 +8,22 @@ from typing import TYPE_CHECKING, Any, final
 import torch
 from torch import Tensor
 
-from percert.metrics.embedding import EmbeddingMetric
+from percert.metrics.certified.embedding import EmbeddingMetric
 from percert.metrics.metric import Metric
-from percert.search.identity import MetricId, check_same_metric, metric_id
-from percert.search.place import is_store, open_tables
-from percert.search.rows import StoreHeader, is_one_of
-from percert.search.views import parse_views
+from percert.search.ingest.views import parse_views
+from percert.search.tables.location import is_store, open_tables
+from percert.search.tables.schema import (
+    MetricId,
+    StoreHeader,
+    check_same_metric,
+    is_one_of,
+    metric_id,
+)
 
 if TYPE_CHECKING:
-    from percert.search.add import Added
-    from percert.search.prune import Pruned
-    from percert.search.results import Answers, Copies, Duplicates, Nearest
+    from percert.search.ingest.add import Added
+    from percert.search.query.results import Answers, Copies, Duplicates, Nearest
+    from percert.search.tables.prune import Pruned
     from percert.search.verify import Verdict
 
 #: Bytes of embeddings that a store keeps in memory between queries.
@@ -133,14 +138,14 @@ class Store:
         in blocks of 64 MiB.
         Iterate twice, and the order is the same, unless the store has been changed in between.
         """
-        from percert.search.scan import scan_blocks
+        from percert.search.tables.scan import scan_blocks
 
         if rows is None:
             return self._kept_blocks()
         return scan_blocks(self.images, self.header, rows)
 
     def _kept_blocks(self) -> Iterator[Block]:
-        from percert.search.scan import scan_blocks
+        from percert.search.tables.scan import scan_blocks
 
         version, kept = self._kept
         now = self.version
@@ -171,13 +176,13 @@ class Store:
         (null for an image without one), and ``paths``, the list of all; ``metric`` and ``weights``.
         Raises ``ValueError`` for another column. With ``ids``, the rows come in their order.
         """
-        from percert.search.scan import scan_rows
+        from percert.search.tables.scan import scan_rows
 
         return scan_rows(self.images, self.files, self.header, columns, ids)
 
     def find_path(self, path: str | os.PathLike[str]) -> str | None:
         """The id of the image that the file ``path`` held when it was added, or ``None``."""
-        from percert.search.sources import path_key
+        from percert.search.ingest.sources import path_key
 
         (condition,) = is_one_of("path", [path_key(path)])
         found = self.files.search().where(condition).select(["id"]).to_arrow()
@@ -188,39 +193,40 @@ class Store:
 
         An id that is there already keeps what it has. When this returns, all are stored, and stay
         so. Raises ``ValueError`` for what are not images, and for ids that are not one per image.
-        See :func:`percert.search.add.add_files` for files.
+        See :func:`percert.search.ingest.add.add_files` for files.
         """
-        from percert.search.add import add_tensors
+        from percert.search.ingest.add import add_tensors
 
         return add_tensors(self, images, ids)
 
     def search(
         self, images: Tensor | Sequence[Tensor], k: int = 10, eps: float | None = None
     ) -> "Answers[Nearest]":
-        """The ``k`` nearest images to each query; see :func:`percert.search.queries.search`."""
-        from percert.search.queries import search
+        """The ``k`` nearest images to each query; see
+        :func:`percert.search.query.queries.search`."""
+        from percert.search.query.queries import search
 
         return search(self, images, k, eps)
 
     def copies(
         self, images: Tensor | Sequence[Tensor], threshold: float, eps: float | None = None
     ) -> "Answers[Copies]":
-        """All copies of each query; see :func:`percert.search.queries.copies`."""
-        from percert.search.queries import copies
+        """All copies of each query; see :func:`percert.search.query.queries.copies`."""
+        from percert.search.query.queries import copies
 
         return copies(self, images, threshold, eps)
 
     def duplicates(
         self, threshold: float, *, out: str | os.PathLike[str] | None = None
     ) -> "Duplicates":
-        """All pairs within ``threshold``; see :func:`percert.search.queries.duplicates`."""
-        from percert.search.queries import duplicates
+        """All pairs within ``threshold``; see :func:`percert.search.query.queries.duplicates`."""
+        from percert.search.query.queries import duplicates
 
         return duplicates(self, threshold, out=out)
 
     def remove(self, ids: Sequence[str]) -> int:
         """Remove the images ``ids``, and what is known of their files; how many there were."""
-        from percert.search.remove import remove_images
+        from percert.search.tables.remove import remove_images
 
         return remove_images(self, ids)
 
@@ -230,8 +236,8 @@ class Store:
         *,
         dry_run: bool = False,
     ) -> "Pruned":
-        """Forget the files that are gone; see :func:`percert.search.prune.prune_store`."""
-        from percert.search.prune import prune_store
+        """Forget the files that are gone; see :func:`percert.search.tables.prune.prune_store`."""
+        from percert.search.tables.prune import prune_store
 
         return prune_store(self, below, dry_run=dry_run)
 
@@ -259,14 +265,15 @@ def open_store(
     """The store at ``path``, a folder or an address such as ``s3://bucket/name``.
 
     Where there is none, ``create`` makes one for ``metric`` and ``views`` (the name of a set of
-    :data:`percert.search.views.VIEW_SETS`, or names of views; by default the set ``whole``). A
+    :data:`percert.search.ingest.views.VIEW_SETS`, or names of views; by default the set ``whole``).
+    A
     store that exists must be of the same metric, weights included, and of the same views unless
     none are named: otherwise ``ValueError``, with both hashes. Without a ``metric``, the store can
     be looked at, verified and removed from, but nothing can be embedded. Embeddings of up to
     ``memory`` bytes in all are kept between queries; a larger store is read anew by each.
 
     >>> import tempfile
-    >>> from percert.metrics.thumbnail import thumbnail
+    >>> from percert.metrics.certified.lipsim import thumbnail
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     store = open_store(f"{folder}/photos.store", thumbnail(8))
     ...     added = store.add(torch.rand(2, 3, 32, 32), ids=["a", "b"])

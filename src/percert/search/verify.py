@@ -10,12 +10,12 @@ import numpy as np
 import torch
 
 from percert.images import ImageError
-from percert.search.decode import Encoded, read_source
-from percert.search.embed_views import embed_prepared, preparation, prepare_image, view_bounds
-from percert.search.prune import find_missing
-from percert.search.rivals import STORED_ROUNDING
-from percert.search.rows import files_schema, images_schema
-from percert.search.sources import Source, key_path
+from percert.search.ingest.pipeline import Encoded, read_source
+from percert.search.ingest.sources import Source, key_path
+from percert.search.ingest.views import embed_prepared, preparation, prepare_image, view_bounds
+from percert.search.query.overtaking import STORED_ROUNDING
+from percert.search.tables.prune import find_missing
+from percert.search.tables.schema import files_schema, images_schema
 
 if TYPE_CHECKING:
     from percert.search.store import Block, Store
@@ -37,7 +37,7 @@ class Verdict:
     (``tensors`` of them), and any whose writer was killed before it said that they are stored;
     the next addition completes or removes these. ``missing`` files are not there any more, and
     ``unreachable`` ones lie below a root of which nothing is there now
-    (:class:`percert.search.prune.Missing`): that makes a store out of date, not unsound.
+    (:class:`percert.search.tables.prune.Missing`): that makes a store out of date, not unsound.
     """
 
     problems: list[str]

@@ -11,12 +11,10 @@ from torch import Tensor, nn
 from percert.check import check_choice
 from percert.extras import install_extra
 from percert.lipschitz.centre import centre_of
-from percert.lipschitz.fold import fold
-from percert.lipschitz.network import LipschitzNetwork
-from percert.lipschitz.weights_hash import weights_hash
+from percert.lipschitz.network import LipschitzNetwork, fold, weights_hash
 from percert.metrics.catalog import create_metric
-from percert.metrics.embedding import EmbeddingMetric
-from percert.metrics.exported import (
+from percert.metrics.certified.embedding import EmbeddingMetric
+from percert.metrics.certified.exported import (
     CONFIG,
     WEIGHTS,
     ModelCard,

@@ -8,9 +8,8 @@ from torch import Tensor, nn
 
 from percert.images import Resize
 from percert.lipschitz.centre import centre_of
-from percert.lipschitz.network import LipschitzNetwork
-from percert.lipschitz.weights_hash import weights_hash
-from percert.metrics.exported import (
+from percert.lipschitz.network import LipschitzNetwork, weights_hash
+from percert.metrics.certified.exported import (
     CONFIG,
     WEIGHTS,
     ModelCard,
@@ -29,7 +28,7 @@ class Student(nn.Module):
     While it is trained, embeddings count from that of a plain picture as it is now, where
     ``centred``; the network's own centre is set when training ends (:func:`finished`).
 
-    >>> from percert.lipschitz.tiny import TinyShape
+    >>> from percert.lipschitz.architectures import TinyShape
     >>> shape = NetworkShape(family="tiny", tiny=TinyShape(48, (1, 1, 1), 64))
     >>> Student(build_network(shape, "mine"), shape)(torch.rand(2, 3, 80, 80)).shape
     torch.Size([2, 64])
@@ -63,7 +62,7 @@ def student_from(folder: Path, name: str) -> tuple[Student, NetworkShape]:
 
     Raises ``ValueError`` for a folder that is neither.
     """
-    from percert.metrics.exported import read_config
+    from percert.metrics.certified.exported import read_config
 
     metric = load_exported(folder)
     shape = read_config(folder).shape

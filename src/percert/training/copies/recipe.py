@@ -3,14 +3,14 @@
 import os
 from dataclasses import dataclass, field
 
-from percert.lipschitz.tiny import TinyShape
-from percert.training.batch_edits import EditStrength
+from percert.lipschitz.architectures import TinyShape
+from percert.training.augmentations import EditStrength
 from percert.training.engine.run import Schedule as EngineSchedule
 from percert.training.recipe_file import read_recipe_file
 
 
 @dataclass(frozen=True)
-class Data:
+class CopiesData:
     """What is trained on. Paths are relative to the data folder that the command is given.
 
     ``labelled`` is a parquet file of images with classes, or empty: photographs alone.
@@ -28,7 +28,7 @@ class Data:
 
 
 @dataclass(frozen=True)
-class Schedule:
+class CopiesSchedule:
     """How long and how fast. A step sees ``photographs`` + ``labelled`` images and their edits.
 
     ``triplets`` of them are shown under two severities of a distortion.
@@ -76,7 +76,7 @@ class Schedule:
 
 
 @dataclass(frozen=True)
-class Copies:
+class CopyLoss:
     """The copy loss; margins are l2 at the network's 64 px."""
 
     threshold_degrees: float = 60.0
@@ -86,7 +86,7 @@ class Copies:
 
 
 @dataclass(frozen=True)
-class Triplets:
+class TripletTerm:
     """A 2AFC loss, weighted against the copy loss."""
 
     weight: float = 0.0
@@ -95,7 +95,7 @@ class Triplets:
 
 
 @dataclass(frozen=True)
-class Distillation:
+class DistillationTerm:
     """Imitation of the teacher's ``dimensions`` principal features, times ``scale``."""
 
     weight: float = 0.0
@@ -116,13 +116,13 @@ class CopiesRecipe:
     seed: int = 0
     blend: float = 0.0
     centred: bool = True
-    data: Data = field(default_factory=Data)
+    data: CopiesData = field(default_factory=CopiesData)
     network: TinyShape = field(default_factory=TinyShape)
-    schedule: Schedule = field(default_factory=Schedule)
-    copies: Copies = field(default_factory=Copies)
-    distortions: Triplets = field(default_factory=Triplets)
-    semantics: Triplets = field(default_factory=Triplets)
-    distillation: Distillation = field(default_factory=Distillation)
+    schedule: CopiesSchedule = field(default_factory=CopiesSchedule)
+    copies: CopyLoss = field(default_factory=CopyLoss)
+    distortions: TripletTerm = field(default_factory=TripletTerm)
+    semantics: TripletTerm = field(default_factory=TripletTerm)
+    distillation: DistillationTerm = field(default_factory=DistillationTerm)
     edits: EditStrength = field(default_factory=EditStrength)
 
     def __post_init__(self) -> None:

@@ -1,30 +1,111 @@
-"""``percert train copies``: the run."""
+"""Training to know copies (`percert train copies`): the run, and its teacher's targets.
 
+``percert train copies``: the run.
+
+What the teacher says of every image, computed once: its principal features.
+"""
+
+import hashlib
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from percert.lipschitz.centre import Centre
-from percert.lipschitz.weights_hash import weights_hash
-from percert.metrics.embedding import EmbeddingMetric
-from percert.metrics.exported import ModelCard, NetworkShape, metric_of
+from percert.lipschitz.network import weights_hash
+from percert.metrics.certified.embedding import EmbeddingMetric
+from percert.metrics.certified.exported import ModelCard, NetworkShape, metric_of
+from percert.models.imagenet_networks import SqueezeNet, squeezenet
+from percert.reports.page import write_whole
 from percert.tensors import Embeddings, Labels
 from percert.training.centre import AXES
-from percert.training.copies.draws import Drawn, Draws, read_corpus
-from percert.training.copies.recipe import CopiesRecipe, Triplets
-from percert.training.copies.teacher import teacher_targets
+from percert.training.copies.batches import CopyBatch, CopyBatches, Corpus, read_corpus
+from percert.training.copies.recipe import CopiesRecipe, TripletTerm
 from percert.training.engine import run
 from percert.training.losses import copy_loss, distillation_loss, twoafc_loss
 from percert.training.student import finished, new_student, save_model, student_from
 
+#: The teacher sees photographs and the small labelled images at these sizes.
+LARGE, SMALL = 208, 112
+#: Where a run keeps the features, for when it goes on.
+KEPT = "teacher.safetensors"
+
+
+def teacher_targets(
+    recipe: CopiesRecipe, data: Path, corpus: Corpus, out: Path, device: torch.device
+) -> Tensor | None:
+    """The targets of all images, photographs first; ``None`` where the recipe wants no teacher.
+
+    The teacher's features are kept in ``out``, and taken from there if images and teacher are the
+    same still.
+    """
+    settings = recipe.distillation
+    if not settings.weight:
+        return None
+    teacher = squeezenet(data / recipe.data.teacher).to(device)
+    pools = ((corpus.photographs.images, LARGE), (corpus.labelled.images, SMALL))
+    key = hashlib.sha256(weights_hash(teacher).encode())
+    for images, size in pools:
+        key.update(f"{size} {tuple(images.shape)} ".encode())
+        key.update(images.numpy().tobytes())
+    features = _kept(out / KEPT, key.hexdigest())
+    if features is None:
+        count = sum(len(images) for images, _ in pools)
+        sys.stderr.write(f"teacher's features of {count} images\n")
+        parts = [teacher_features(teacher, images, size) for images, size in pools if len(images)]
+        features = torch.cat(parts)
+        write_whole(out / KEPT, save({"features": features}, {"key": key.hexdigest()}))
+    return principal_targets(features, settings.dimensions, settings.scale)
+
+
+def teacher_features(
+    teacher: SqueezeNet, images: Tensor, size: int, *, batch: int = 64
+) -> Embeddings:
+    """SqueezeNet's pooled features ``(n, 512)`` of uint8 ``(n, 3, s, s)``, seen at ``size`` px."""
+    device = next(teacher.parameters()).device
+    features = []
+    with torch.inference_mode():
+        for start in range(0, len(images), batch):
+            pixels = images[start : start + batch].to(device).float() / 255
+            pixels = F.interpolate(pixels, size=(size, size), mode="bilinear", antialias=True)
+            features.append(teacher.embed(pixels.clamp(0, 1)).cpu())
+    return torch.cat(features).clone()
+
+
+def principal_targets(features: Embeddings, dimensions: int, scale: float) -> Embeddings:
+    """Unit directions of the centred features' first principal components, times ``scale``.
+
+    >>> targets = principal_targets(torch.randn(50, 8), 4, 10.0)
+    >>> targets.shape, bool(torch.allclose(targets.norm(dim=1), torch.tensor(10.0)))
+    (torch.Size([50, 4]), True)
+    """
+    centred = F.normalize(features, dim=1)
+    centred = centred - centred.mean(0)
+    _, _, axes = torch.linalg.svd(centred, full_matrices=False)
+    return F.normalize(centred @ axes[:dimensions].T, dim=1) * scale
+
+
+def _kept(path: Path, key: str) -> Tensor | None:
+    """The features in ``path`` if they are those of ``key``; a damaged file holds none."""
+    try:
+        with safe_open(path, "pt") as file:
+            same = (file.metadata() or {}).get("key") == key
+            features: Tensor | None = file.get_tensor("features") if same else None
+            return features
+    except (OSError, SafetensorError):
+        return None
+
 
 @dataclass(frozen=True)
-class CopyTraining:
+class CopyTask:
     """The task: copies, distortions, classes and a teacher, the first three in raw radii.
 
     ``targets`` are the teacher's, one row an image of the corpus, or ``None``.
@@ -34,7 +115,7 @@ class CopyTraining:
     targets: Tensor | None
 
     def losses(
-        self, forward: Any, batch: Sequence[Drawn], device: torch.device, gather: Any
+        self, forward: Any, batch: Sequence[CopyBatch], device: torch.device, gather: Any
     ) -> Mapping[str, Tensor]:
         recipe, (drawn,) = self.recipe, batch
         images = (drawn.standard, drawn.edited, drawn.milder, drawn.stronger)
@@ -104,9 +185,9 @@ def train_copies(
     corpus = read_corpus(recipe, data)
     targets = teacher_targets(recipe, data, corpus, out, fabric.device)
     run(
-        CopyTraining(recipe, targets),
+        CopyTask(recipe, targets),
         student,
-        Draws(recipe, corpus),
+        CopyBatches(recipe, corpus),
         recipe.schedule.engine(),
         fabric,
         out,
@@ -140,7 +221,7 @@ def _blend(network: nn.Module, first: Mapping[str, Tensor], share: float) -> Non
 
 
 def _triplet_loss(
-    settings: Triplets, reference: Embeddings, near: Embeddings, far: Embeddings
+    settings: TripletTerm, reference: Embeddings, near: Embeddings, far: Embeddings
 ) -> Tensor:
     loss = twoafc_loss(
         reference, near, far, margin=settings.margin, temperature=settings.temperature
@@ -148,7 +229,7 @@ def _triplet_loss(
     return settings.weight * loss
 
 
-def _class_loss(settings: Triplets, embeddings: Embeddings, labels: Labels) -> Tensor:
+def _class_loss(settings: TripletTerm, embeddings: Embeddings, labels: Labels) -> Tensor:
     """Every pair of one class against every image of another class in the batch."""
     index = torch.arange(len(labels), device=labels.device)
     reference, other = torch.where(labels[:, None] != labels[None])

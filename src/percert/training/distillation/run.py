@@ -1,21 +1,26 @@
-"""``percert train distill``: the run."""
+"""Distillation (`percert train distill`): the recipe and the run.
 
+The recipe of a distillation: everything that decides what a run gives.
+
+``percert train distill``: the run.
+"""
+
+import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from percert.images.load import decode_image
-from percert.metrics.embedding import EmbeddingMetric
-from percert.metrics.exported import ModelCard, metric_of
-from percert.training.distillation.losses import relational_loss
-from percert.training.distillation.recipe import DistillRecipe, DistillWeights
+from percert.metrics.certified.embedding import EmbeddingMetric
+from percert.metrics.certified.exported import ModelCard, NetworkShape, metric_of
+from percert.training.augmentations import Jitter, draw_jitter, jittered, standard_view
 from percert.training.distillation.targets import (
-    Answers,
+    CachedTeacher,
     Target,
     View,
     fit_target,
@@ -23,18 +28,102 @@ from percert.training.distillation.targets import (
     saved_target,
 )
 from percert.training.engine import run
-from percert.training.losses import rmse
+from percert.training.engine.run import Schedule
+from percert.training.losses import relational_loss, rmse
+from percert.training.recipe_file import read_recipe_file
 from percert.training.sources import Entry, ImageSource, Loader, ShuffledOrder, open_images
 from percert.training.student import finished, new_student, save_model
 from percert.training.teachers import EmbeddingCache, Teacher, image_key, load_teacher
-from percert.training.views import draw_jitter, jittered, standard_view
 
 
 @dataclass(frozen=True)
-class Distillation:
+class ImageData:
+    """Images, and how they are shown. ``images`` counts from the folder that the command is given.
+
+    ``images`` is a folder, parquet files or tars (``train-{0000..0146}.tar``). Every image is
+    brought to ``side`` x ``side`` (``fit``: squeezed, or its centre cropped), which the teacher and
+    the student's resize see; ``flip`` is the chance that the standard view is mirrored. ``mix``
+    shards are shuffled together.
+    """
+
+    images: str = ""
+    side: int = 224
+    fit: Literal["squeeze", "crop"] = "squeeze"
+    flip: float = 0.5
+    mix: int = 8
+
+    def __post_init__(self) -> None:
+        if self.side < 1 or not 0 <= self.flip <= 1:
+            raise ValueError(
+                f"data: expected a side of at least 1 and flip in [0, 1], found {self.side} and "
+                f"{self.flip}"
+            )
+
+
+@dataclass(frozen=True)
+class TeacherChoice:
+    """Which teacher, and what of it is imitated.
+
+    ``weights`` counts from the data folder. With ``target = "raw"`` its embeddings as they are
+    (the paper's: DreamSim's have norms of about 1); with ``"unit"`` their directions; with
+    ``"principal"`` the directions of their first ``dimensions`` principal components, fitted to
+    ``fitted_on`` images. Each times ``scale`` (s). ``cache`` is a folder for its embeddings,
+    counted from the run's own, ``cache_dtype`` how they are kept there; empty: they are computed
+    each time.
+    """
+
+    name: str = "dreamsim"
+    weights: str = ""
+    bf16: bool = False
+    target: Literal["raw", "unit", "principal"] = "raw"
+    dimensions: int = 128
+    fitted_on: int = 2048
+    scale: float = 1.0
+    cache: str = "teacher-cache"
+    cache_dtype: Literal["float32", "float16"] = "float32"
+
+    def __post_init__(self) -> None:
+        if self.scale <= 0 or self.dimensions < 1 or self.fitted_on < 2:
+            raise ValueError(
+                "teacher: expected a scale above 0, at least 1 dimension and 2 images to fit, "
+                f"found {self.scale}, {self.dimensions} and {self.fitted_on}"
+            )
+
+
+@dataclass(frozen=True)
+class DistillWeights:
+    """How much each loss counts; 0 switches it off."""
+
+    standard: float = 1.0
+    jittered: float = 0.0
+    between: float = 1.0
+    relational: float = 0.0
+
+
+@dataclass(frozen=True)
+class DistillRecipe:
+    """One distillation, whole."""
+
+    name: str = "lipsim"
+    seed: int = 0
+    data: ImageData = field(default_factory=ImageData)
+    teacher: TeacherChoice = field(default_factory=TeacherChoice)
+    student: NetworkShape = field(default_factory=NetworkShape)
+    jitter: Jitter = field(default_factory=Jitter)
+    losses: DistillWeights = field(default_factory=DistillWeights)
+    schedule: Schedule = field(default_factory=Schedule)
+
+
+def read_distill_recipe(recipe: str | os.PathLike[str]) -> DistillRecipe:
+    """The recipe in a TOML file, or of percert by its name; ``ValueError`` for what is none."""
+    return read_recipe_file(DistillRecipe, recipe)
+
+
+@dataclass(frozen=True)
+class DistillationTask:
     """The task: both pipelines through the student, the standard one through the teacher."""
 
-    answers: Answers
+    answers: CachedTeacher
     target: Target
     weights: DistillWeights
 
@@ -87,12 +176,12 @@ def distill(
         else None
     )
     try:
-        answers = Answers(teacher, cache)
+        answers = CachedTeacher(teacher, cache)
         target = _target(recipe, answers, loader, fabric, out)
         student = new_student(recipe.student, recipe.name, recipe.seed)
         _check_width(recipe, answers, target, loader, fabric)
         run(
-            Distillation(answers, target, recipe.losses),
+            DistillationTask(answers, target, recipe.losses),
             student,
             loader,
             recipe.schedule,
@@ -148,7 +237,11 @@ def _prepare(
 
 
 def _target(
-    recipe: DistillRecipe, answers: Answers, loader: Loader[Entry, View], fabric: Any, out: Path
+    recipe: DistillRecipe,
+    answers: CachedTeacher,
+    loader: Loader[Entry, View],
+    fabric: Any,
+    out: Path,
 ) -> Target:
     chosen = recipe.teacher
     if chosen.target != "principal":
@@ -175,7 +268,7 @@ def _target(
 
 def _check_width(
     recipe: DistillRecipe,
-    answers: Answers,
+    answers: CachedTeacher,
     target: Target,
     loader: Loader[Entry, View],
     fabric: Any,

@@ -24,7 +24,7 @@ class View(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Answers:
+class CachedTeacher:
     """A teacher with its cache, if any."""
 
     teacher: Teacher

@@ -1,10 +1,8 @@
 """The engine of long runs: processes, checkpoints that survive kills, logs, averages."""
 
 from percert.training.engine.checkpoint import Checkpoints
-from percert.training.engine.devices import Devices, start_fabric
-from percert.training.engine.run import Schedule, Task, run
-from percert.training.engine.sound import NonFiniteError
-from percert.training.engine.together import launched
+from percert.training.engine.processes import Devices, launched, start_fabric
+from percert.training.engine.run import NonFiniteError, Schedule, Task, run
 
 __all__ = [
     "Checkpoints",

@@ -1,7 +1,12 @@
-"""The loop: batches, losses, steps, checkpoints."""
+"""The training loop: batches, losses, steps, checkpoints, and where a loss stops being finite.
+
+The loop: batches, losses, steps, checkpoints.
+
+Where numbers stopped being numbers.
+"""
 
 import math
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, Literal, Protocol, TypeVar
@@ -9,7 +14,7 @@ from typing import Any, Generic, Literal, Protocol, TypeVar
 import torch
 from torch import Tensor, nn
 
-from percert.arguments import Argument, ArgumentError
+from percert.check import Argument, ArgumentError
 from percert.training.engine.average import WeightAverage
 from percert.training.engine.checkpoint import (
     Checkpoint,
@@ -18,8 +23,66 @@ from percert.training.engine.checkpoint import (
     optimizer_tensors,
 )
 from percert.training.engine.log import RunLog
-from percert.training.engine.sound import NonFiniteError, blame
 from percert.training.sources.loader import Cursors
+
+
+class NonFiniteError(ValueError):
+    """A loss or a gradient that is NaN or infinite: in which step, and in which layer."""
+
+
+def non_finite(value: Any) -> bool:
+    """Whether a tensor, or any in a tuple or list, holds NaN or infinity.
+
+    >>> non_finite((torch.ones(2), torch.tensor([float("nan")])))
+    True
+    """
+    if isinstance(value, Tensor):
+        return value.is_floating_point() and not bool(value.isfinite().all())
+    if isinstance(value, (tuple, list)):
+        return any(map(non_finite, value))
+    return False
+
+
+def locate_non_finite(network: nn.Module, again: Callable[[], Any]) -> str:
+    """What is wrong, in a few words: a weight, or the first layer whose output is not finite.
+
+    ``again`` repeats the forward pass of the batch.
+    """
+    for name, parameter in network.named_parameters():
+        if non_finite(parameter):
+            return f"the weight {name}"
+    for name, parameter in network.named_parameters():
+        if parameter.grad is not None and non_finite(parameter.grad):
+            gradient = f"the gradient of {name}"
+            break
+    else:
+        gradient = ""
+    found: list[str] = []
+
+    def watch(name: str) -> Callable[[nn.Module, Any, Any], None]:
+        def look(module: nn.Module, given: Any, output: Any) -> None:
+            if not found and non_finite(output):
+                kind = type(module).__name__
+                found.append(
+                    f"layer {name} ({kind}), whose input is "
+                    + ("not finite either" if non_finite(given) else "finite")
+                )
+
+        return look
+
+    handles = [
+        module.register_forward_hook(watch(name))
+        for name, module in network.named_modules()
+        if name and not list(module.children())
+    ]
+    try:
+        with torch.no_grad():
+            again()
+    finally:
+        for handle in handles:
+            handle.remove()
+    return found[0] if found else gradient or "the loss itself, of finite embeddings"
+
 
 S = TypeVar("S")
 S_co = TypeVar("S_co", covariant=True)
@@ -212,7 +275,9 @@ def _step(
         mine = torch.tensor(float(bad), device=fabric.device)
         bad = bool(fabric.all_reduce(mine, reduce_op="max"))
     if bad:
-        where = blame(network, lambda: task.losses(network, batch, fabric.device, lambda x: x))
+        where = locate_non_finite(
+            network, lambda: task.losses(network, batch, fabric.device, lambda x: x)
+        )
         said = {name: loss.item() for name, loss in losses.items()}
         raise NonFiniteError(f"step {step}: the loss is not finite ({said}): {where}")
     this.optimizer.step()

@@ -9,20 +9,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from percert.lipschitz.weights_hash import weights_hash
-from percert.metrics.embedding import EmbeddingMetric
-from percert.metrics.exported import ModelCard, metric_of
+from percert.lipschitz.network import weights_hash
+from percert.metrics.certified.embedding import EmbeddingMetric
+from percert.metrics.certified.exported import ModelCard, metric_of
 from percert.training.engine import run
-from percert.training.finetuning.losses import hinge_loss, raw_margin_loss, signed_radius
-from percert.training.finetuning.recipe import FinetuneRecipe, TripletLoss
-from percert.training.finetuning.triplets import Sample, open_triplets
+from percert.training.finetuning.triplets import FinetuneRecipe, Sample, TripletLoss, open_triplets
+from percert.training.losses import hinge_loss, raw_margin_loss, signed_radius
 from percert.training.sources import Loader, ShuffledOrder
-from percert.training.sources.mixed import MixedOrder
+from percert.training.sources.loader import MixedOrder
 from percert.training.student import finished, new_student, save_model, student_from
 
 
 @dataclass(frozen=True)
-class Finetuning:
+class FinetuningTask:
     """The task: all three images of a triplet through the student, one loss."""
 
     loss: TripletLoss
@@ -94,7 +93,7 @@ def finetune(
         student, shape = student_from(start, recipe.name)
     begun = weights_hash(student.network)
     run(
-        Finetuning(recipe.loss, shape.constant),
+        FinetuningTask(recipe.loss, shape.constant),
         student,
         loader,
         recipe.schedule,

@@ -6,8 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from percert.training.sources.parquet import ParquetSource
-from percert.training.sources.source import Entry, ImageSource
+from percert.training.sources.images import Entry, ImageSource, ParquetSource
 
 
 class LabelledParquet:

@@ -1,0 +1,1 @@
+"""Attacks on classifiers: how far they go, how fast, and beside other implementations."""

@@ -1,0 +1,184 @@
+"""How long attacks take, and what is gained by letting finished images leave the batch.
+
+    python -m experiments.attacks.speed --data ../shared/data --weights FILE --out docs/results
+
+Every attack takes the same batch of photographs, by turns, several rounds; medians are given. On a
+CPU SqueezeNet is attacked; ``--device cuda`` takes a ResNet-50 of timm with random weights as well.
+
+Without compaction a loop goes on over the whole batch until its last image is done. What that would
+take is the number of iterations times the measured time of one gradient step on the whole batch.
+"""
+
+import argparse
+import csv
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from experiments.conditions import conditions, write_result
+from experiments.tables import markdown
+from percert.attacks import Untargeted, parse_attack, run_attack
+from percert.attacks.attack import gradient
+from percert.images import load_image
+from percert.models import load_classifier
+from percert.tensors import Images, Labels
+
+#: What is timed, with as many steps as the published table has.
+ATTACKS = (
+    "ascent",
+    "pgd:eps=1,stop=false",
+    "apgd:eps=1,steps=40,stop=false",
+    "ddn:steps=40",
+    "fmn:steps=40",
+    "perc-al:steps=40",
+    "human-perc-ot-literal",
+    "human-perc-ot",
+    "ssim-sqp",
+)
+#: Those that drop an image as soon as it is adversarial: the only ones with something to gain.
+DROPPING = ("ascent:step=0.02,rescale_steps=0", "pgd:norm=linf,eps=0.0157,step=0.0002,steps=40")
+
+
+@dataclass
+class Timing:
+    """Seconds an image, round by round, and images passed forward an image."""
+
+    attack: str
+    seconds: list[float] = field(default_factory=list)
+    calls: float = 0.0
+
+
+@dataclass(frozen=True)
+class Compaction:
+    """``passes`` of images were made by the loop, ``whole`` would have been made without dropping.
+
+    ``seconds`` were measured; ``seconds_whole`` is iterations times a step on the whole batch.
+    """
+
+    attack: str
+    passes: int
+    whole: int
+    seconds: float
+    seconds_whole: float
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--weights", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--images", type=int, default=16)
+    parser.add_argument("--dropping", type=int, default=16, help="images for the second table")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--device", default="cpu")
+    options = parser.parse_args()
+    model = load_classifier("squeezenet1_0", options.device, options.weights)
+    images, labels = photographs(options.data / "imagenet-compatible", model, options.images)
+    timings = time_attacks(model, images, labels, options.rounds)
+    more, known = photographs(options.data / "imagenet-compatible", model, options.dropping)
+    spared = [compaction(spec, model, more, known) for spec in DROPPING]
+    result = {
+        "conditions": asdict(conditions(seed=0)),
+        "device": str(images.device),
+        "images": len(images),
+        "rounds": options.rounds,
+        "dropping_images": len(more),
+        "timings": [asdict(one) for one in timings],
+        "compaction": [asdict(one) for one in spared],
+    }
+    if images.is_cuda:
+        import timm
+
+        large = timm.create_model("resnet50", pretrained=False).eval().to(images.device)
+        with torch.no_grad():
+            guessed = large(images).argmax(1)
+        result["resnet50"] = [
+            asdict(one) for one in time_attacks(large, images, guessed, options.rounds)
+        ]
+    options.out.mkdir(parents=True, exist_ok=True)
+    write_result(options.out / f"attack-speed-{images.device.type}.json", result)
+    page = report(timings, spared)
+    (options.out / f"attack-speed-{images.device.type}.md").write_text(page)
+    print(page)
+
+
+def photographs(folder: Path, model: nn.Module, count: int) -> tuple[Images, Labels]:
+    """The first ``count`` photographs that the model has right, and their labels from 0."""
+    device = next(model.parameters()).device
+    found, labels = [], []
+    with open(folder / "images.csv", newline="") as listed:
+        for row in csv.DictReader(listed):
+            image = load_image(folder / "images" / f"{row['ImageId']}.png").to(device)
+            label = int(row["TrueLabel"]) - 1
+            with torch.no_grad():
+                if model(image[None]).argmax(1).item() == label:
+                    found.append(image)
+                    labels.append(label)
+            if len(found) == count:
+                break
+    return torch.stack(found), torch.tensor(labels, device=device)
+
+
+def time_attacks(model: nn.Module, images: Images, labels: Labels, rounds: int) -> list[Timing]:
+    timings = [Timing(spec) for spec in ATTACKS]
+    for _ in range(rounds):
+        for timing in timings:
+            attack = parse_attack(timing.attack)[1]
+            goal = Untargeted(labels)
+            one = run_attack(attack, model, images, goal, batch_size=len(images))
+            timing.seconds.append(one.seconds / len(images))
+            timing.calls = one.model_calls / len(images)
+    return timings
+
+
+def compaction(spec: str, model: nn.Module, images: Images, labels: Labels) -> Compaction:
+    left: list[int] = []
+
+    def watch(done: int, total: int, active: int) -> bool:
+        left.append(active)
+        return True
+
+    attack, goal = parse_attack(spec)[1], Untargeted(labels)
+    one = run_attack(attack, model, images, goal, batch_size=len(images), watch=watch)
+    left = [active for active in left if active]
+    step = []
+    for _ in range(5):
+        began = time.perf_counter()
+        gradient(model, images, goal, lambda scores: goal.loss(scores, "margin"))
+        step.append(time.perf_counter() - began)
+    whole = statistics.median(step) * len(left)
+    return Compaction(spec, sum(left), len(left) * len(images), one.seconds, whole)
+
+
+def report(timings: Sequence[Timing], spared: Sequence[Compaction]) -> str:
+    rows = [
+        [f"`{one.attack}`", f"{statistics.median(one.seconds):.2f}", f"{one.calls:.1f}"]
+        for one in timings
+    ]
+    gains = [
+        [
+            f"`{one.attack}`",
+            str(one.passes),
+            str(one.whole),
+            f"{one.seconds:.1f}",
+            f"{one.seconds_whole:.1f}",
+            f"{one.seconds_whole / one.seconds:.1f}",
+        ]
+        for one in spared
+    ]
+    header = ["attack", "image passes", "without", "seconds", "without", "gain"]
+    return (
+        "# Attacks: time\n\nSeconds an image (median of the rounds) and images passed forward:\n\n"
+        + markdown(["attack", "s/image", "calls"], rows)
+        + "\nFinished images leave the batch. Without that, a loop lasts until the last:\n\n"
+        + markdown(header, gains)
+    )
+
+
+if __name__ == "__main__":
+    main()

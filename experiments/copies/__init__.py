@@ -1,0 +1,1 @@
+"""Copies of pictures: found, certified, attacked, and mistaken."""

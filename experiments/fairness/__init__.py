@@ -1,0 +1,1 @@
+"""Fairness: the level of the audit's tests, and what robust training changes."""

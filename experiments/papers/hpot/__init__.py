@@ -1,0 +1,1 @@
+"""Human Imperceptible Attacks and Applications to Improve Fairness, table by table."""

@@ -1,0 +1,162 @@
+"""Figures 4, 5, 7, 10 and 12 of Human Imperceptible Attacks: attacked photographs.
+
+Figures 4, 5, 10 and 12 of Human Imperceptible Attacks: attacked photographs, and distances.
+
+Figure 7 of Human Imperceptible Attacks: what survives a defence, on small data.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from experiments.papers.hpot.attacks import (
+    PERCEPTUAL,
+    all_attacks,
+    attacks_there,
+    differs,
+    measured_rows,
+    named_rows,
+    paper_attacks,
+)
+from experiments.papers.item import Compared, Findings, MissingDataError, Setting
+from experiments.papers.networks import catalog_judge
+from experiments.papers.photographs import attack_photographs, classifier_there, folder_of
+from percert.evaluation.attack_runs.compare import AttackNumbers, evaluate_attacks
+from percert.evaluation.attack_runs.defences import defended_predictions, survivals
+from percert.evaluation.attack_runs.distances import CLEAN
+from percert.evaluation.attack_runs.pages import attacked_pictures
+from percert.lipschitz.network import weights_hash
+from percert.reports.attack_plots import boxes_and_cumulative
+from percert.reports.page import Figure
+from percert.reports.records import column
+
+QUARTILES = {"lower": "first quartile", "median": "median", "upper": "third quartile"}
+#: Figures 4 and 6 show so many photographs, Figures 10 and 11 as many others.
+SHOWN = 2
+
+
+def figure_4(setting: Setting) -> Findings:
+    """Attacked photographs beside their originals; nothing to compare in numbers."""
+    return _pictures(setting, 0)
+
+
+def figure_10(setting: Setting) -> Findings:
+    """Other photographs than those of Figure 4."""
+    return _pictures(setting, SHOWN)
+
+
+def figure_5(setting: Setting) -> Findings:
+    """The distribution of the attacks' DISTS, or of 1 - SSIM without its weights."""
+    return _distribution(setting, "DISTS")
+
+
+def figure_12(setting: Setting) -> Findings:
+    """The distribution of the attacks' LPIPS.
+
+    Raises :class:`~experiments.papers.item.MissingDataError` without its weights: 1 - SSIM for it
+    would be Figure 5 once more.
+    """
+    if catalog_judge(PERCEPTUAL["LPIPS"], "LPIPS", setting) is None:
+        raise MissingDataError(
+            f"needs the weights of LPIPS: put those of {PERCEPTUAL['LPIPS']} into DATA/weights"
+        )
+    return _distribution(setting, "LPIPS")
+
+
+def _pictures(setting: Setting, before: int) -> Findings:
+    attacks = all_attacks(setting)
+    runs = attack_photographs(setting, list(attacks.values()))
+    rows = named_rows(runs.rows, attacks)
+    figures = attacked_pictures(rows, folder_of(setting), before + SHOWN)
+    said = () if figures[before:] else ("No more photographs than those of Figure 4 succeeded.",)
+    choice = "Shown are the first photographs on which most attacks succeed, not the paper's."
+    return Findings((), (*said, choice, *differs(setting)), tuple(figures[before:]))
+
+
+def _distribution(setting: Setting, called: str) -> Findings:
+    attacks = all_attacks(setting)
+    runs = attack_photographs(setting, list(attacks.values()))
+    measured, there = measured_rows(setting, runs, (called,))
+    rows = named_rows(measured, attacks)
+    key, title = (PERCEPTUAL[called], called) if there else ("ssim", "1 - SSIM")
+    evaluation = evaluate_attacks(runs, rows, (key,))
+    compared: list[Compared] = []
+    for entry in evaluation.own:
+        spread = entry.distances[key]
+        for what, label in QUARTILES.items():
+            value = None if spread is None else float(getattr(spread, what))
+            compared.append(Compared(f"{entry.attack}: {label} of {title}", None, value))
+    drawn = f"The paper draws {called}, and prints no numbers of it beside the means of Table 1."
+    if not there:
+        drawn += f" Without its weights, here it is {title}."
+    return Findings(
+        tuple(compared), (drawn, *differs(setting)), _boxes(evaluation.own, rows, key, title)
+    )
+
+
+def _boxes(
+    own: Sequence[AttackNumbers], rows: Sequence[Mapping[str, Any]], key: str, title: str
+) -> tuple[Figure, ...]:
+    samples = {
+        entry.attack: np.array(
+            column(
+                [
+                    row
+                    for row in rows
+                    if row["attack"] == entry.attack and row["attacked"] and row["success_8bit"]
+                ],
+                key,
+            ),
+            dtype=np.float64,
+        )
+        for entry in own
+    }
+    if not any(map(len, samples.values())):
+        return ()
+    counts = {entry.attack: entry.attacked for entry in own}
+    return (
+        Figure(
+            boxes_and_cumulative(samples, counts, value_label=title),
+            f"{title} of the attacked photographs. Left: quartiles and median, whiskers from the "
+            "5th to the 95th percentile; right: the share within a distance.",
+            f"Boxes and cumulative distributions of {title}",
+        ),
+    )
+
+
+#: The paper does not print which quality and how many bits.
+DEFENCES = ("jpeg-75", "bits-5")
+#: The attack with more confidence, which the paper adds.
+CONFIDENT = "human-perc-ot-literal:confidence=5"
+
+
+def figure_7(setting: Setting) -> Findings:
+    """The share of the attacked photographs that still is misclassified behind each defence."""
+    confident = attacks_there(setting, {"Human_Perc_OT (a = 5)": CONFIDENT})
+    specs = {**paper_attacks(setting), **confident}
+    runs = attack_photographs(setting, list(specs.values()))
+    model, _ = classifier_there(setting)
+    folder = setting.out / "defended"
+    folder.mkdir(parents=True, exist_ok=True)
+    found = defended_predictions(
+        runs.rows,
+        folder_of(setting),
+        model,
+        weights_hash(model),
+        DEFENCES,
+        folder,
+    )
+    names = {spec: name for name, spec in specs.items()} | {CLEAN: "no attack"}
+    rows = tuple(
+        Compared(f"{names[entry.attack]} through {entry.defence}", None, 100 * entry.share, "%")
+        for entry in survivals(runs.rows, found, DEFENCES)
+    )
+    return Findings(
+        rows,
+        (
+            "The paper draws these shares and prints no numbers, nor which quality of JPEG and how "
+            "many bits; here they are JPEG 75 and 5 bits a channel.",
+            *differs(setting),
+        ),
+    )

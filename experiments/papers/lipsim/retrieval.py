@@ -1,0 +1,109 @@
+"""Figure 4 of LipSim: the nearest images before and after an attack on the query."""
+
+from dataclasses import asdict
+from typing import Any, cast
+
+from experiments.papers.item import Compared, Findings, Setting
+from experiments.papers.networks import Judge, dreamsim_there, lipsim_there
+from experiments.papers.photographs import collection
+from percert.attacks.catalog import parse_attack
+from percert.evaluation.copies.detector import Detector, MetricDetector, SqueezeNetDetector
+from percert.evaluation.copies.measure import spread
+from percert.evaluation.retrieval import COLUMNS, RetrievalRow, retrieve, score
+from percert.evaluation.retrieval_report import attacked_path, retrieval_pictures
+from percert.images import save_image
+from percert.lipschitz.network import weights_hash
+from percert.metrics.certified.embedding import EmbeddingMetric
+from percert.reports import RecordStore, write_run
+from percert.reports.page import Figure
+from percert.runs import open_output
+
+#: The images of the paper's retrieval set, where they are, and how many it has.
+RETRIEVAL, ALL = "retrieval", 500
+#: Without them: how many times ``--images`` photographs are searched.
+TIMES = 5
+EPS, STEPS, SHOWN, SIDE = 2.0, 40, 6, 224
+
+
+def figure_4(setting: Setting) -> Findings:
+    """The share of queries whose nearest image stays, and pictures of some."""
+    items, published = collection(setting, RETRIEVAL, ALL)
+    if not published:
+        items = items[: TIMES * setting.images]
+    judges = [lipsim_there(setting), dreamsim_there(setting)]
+    detectors = [_detector(judge) for judge in judges]
+    _, attack = parse_attack(f"pgd:norm=l2,eps={EPS:g},steps={STEPS}")
+    folder = setting.out / f"queries-of-{len(items)}"
+    settings: dict[str, Any] = {
+        "images": sorted(item.name for item in items),
+        "judges": {judge.title: weights_hash(judge.metric) for judge in judges},
+        "seed": setting.seed,
+        "steps": STEPS,
+    }
+    open_output(folder, COLUMNS, settings)
+    write_run(
+        folder,
+        command=["percert", "reproduce", "lipsim-figure4"],
+        settings=settings,
+        seed=setting.seed,
+        device=setting.device,
+        seconds=0.0,
+    )
+    store = RecordStore(folder, COLUMNS, key=("image", "detector"))
+    done = {(row["image"], row["detector"]): row for row in store.rows()}
+    asked = spread(len(items), setting.images)
+    for rows, moved in retrieve(
+        detectors,
+        items,
+        asked,
+        attack,
+        seed=setting.seed,
+        done=done,
+        progress=lambda count, total: setting.watch("searching and attacking", count, total),
+    ):
+        for row, image in zip(rows, moved, strict=True):
+            path = attacked_path(folder, row.detector, row.image)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            save_image(image, path)  # there before the row that says so
+        store.append([asdict(row) for row in rows])
+    wanted = {items[place].name for place in asked}
+    order = [one.name for one in detectors]
+    kept = store.merge(lambda row: (order.index(row["detector"]), row["image"]))
+    found = [RetrievalRow(**row) for row in kept if row["image"] in wanted]
+    rows_: list[Compared] = []
+    for judge, entry in zip(judges, score(found, EPS), strict=True):
+        for what, share in (
+            ("nearest image unchanged under attack", entry.unchanged),
+            ("the same of the 8-bit file", entry.unchanged_8bit),
+            (f"proven to stay within l2 {EPS:g}", entry.certified),
+        ):
+            if share is not None:
+                rows_.append(Compared(f"{judge.name}: {what}", None, 100 * share, "%"))
+    grids = retrieval_pictures(found, items, folder, SHOWN)
+    figures = tuple(
+        Figure(
+            png,
+            f"{name}, from top to bottom: the query, its nearest image, the attacked query as a "
+            "file, and the image nearest to that.",
+            f"Columns of four pictures, one column a query, by {name}",
+        )
+        for name, png in grids.items()
+    )
+    whose = "images of DreamSim's retrieval set" if published else "photographs, not that set"
+    words = (
+        *(judge.words for judge in judges),
+        f"{len(asked)} queries among {len(items)} {whose}; l2-PGD at {EPS:g} on the "
+        f"embedding, a length in the images' own pixels, {STEPS} steps. The paper shows pictures "
+        "and counts none.",
+    )
+    own = published and len(asked) == ALL and all(judge.own for judge in judges)
+    return Findings(tuple(rows_), words, figures, same=own)
+
+
+def _detector(judge: Judge) -> Detector:
+    if isinstance(judge.metric, EmbeddingMetric):
+        return MetricDetector(judge.metric, judge.title)
+    # Any network with an embed(): SqueezeNet's features or DreamSim, at the paper's side.
+    found = SqueezeNetDetector(cast(Any, judge.metric), SIDE)
+    found.name = judge.title
+    return found

@@ -1,0 +1,201 @@
+"""Triplets for LipSim's tables and its Figure 5, and what metrics and attacks make of them.
+
+Triplets for LipSim's tables, and what metrics and attacks make of them, kept for all items.
+
+Figure 5 of LipSim: some triplets, to look at.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from experiments.papers.item import Findings, Setting, data_folder
+from experiments.papers.networks import Judge
+from percert.data.judgements import night_triplets
+from percert.data.triplets import Triplet, distortion_triplets, load_triplet
+from percert.evaluation.attack_runs.pages import as_picture
+from percert.evaluation.copies.measure import spread
+from percert.evaluation.twoafc.attacks import PlannedAttack
+from percert.evaluation.twoafc.evaluate import (
+    CLEAN,
+    COLUMNS,
+    Evaluated,
+    TwoAFCRun,
+    evaluate_twoafc,
+    resized,
+)
+from percert.evaluation.twoafc.run import keep_rows
+from percert.lipschitz.network import weights_hash
+from percert.metrics.metric import Metric
+from percert.reports.page import Figure
+from percert.reports.plots import Cell, picture_grid
+
+#: For every photograph, so many triplets of different distortions.
+KINDS = ("jpeg", "blur", "noise")
+#: For natural scores, of which two tell metrics apart: most metrics see more noise in any case.
+TELLING = ("jpeg", "hue", "shift")
+#: Where what was found of each metric lies, beside the items' own folders.
+SHARED = "judged-triplets"
+#: The folder of ImageNet photographs, beside those that are not ImageNet's.
+IMAGENET = "imagenet-samples"
+#: The side at which the paper looks at images, in pixels.
+SIDE = 224
+
+
+@dataclass(frozen=True)
+class Triplets:
+    """Triplets, what they are, and whether they are NIGHT's, and all of its test set (``whole``).
+
+    ``source`` tells them from others in records.
+    """
+
+    items: list[Triplet]
+    words: str
+    source: str
+    night: bool = False
+    whole: bool = False
+
+
+def find_triplets(setting: Setting, *, of_imagenet: bool = False) -> Triplets:
+    """NIGHT's test triplets where they are in the data folder, else distorted photographs.
+
+    Of each of the first photographs one for each of :data:`KINDS`, in the group "other"; with
+    ``of_imagenet`` of :data:`TELLING`, and as many of ImageNet's photographs, in the group
+    "imagenet", where they are there. Raises
+    :class:`~experiments.papers.item.MissingDataError` without photographs.
+    """
+    if setting.data is not None and (setting.data / "night").is_dir():
+        found = list(night_triplets(setting.data / "night"))
+        some = found[: setting.images * len(KINDS)]
+        whole = len(some) == len(found)
+        which = "all" if whole else f"the first of {len(found)} (--images takes more)"
+        words = f"{len(some)} triplets: {which} of NIGHT's test set."
+        return Triplets(some, words, str((setting.data / "night").resolve()), True, whole)
+    folder = data_folder(setting, "imagenet-compatible", "photographs") / "images"
+    kinds = TELLING if of_imagenet else KINDS
+    made = _distorted(folder, "other", kinds, setting, first=True)
+    where = "photographs of the ImageNet-Compatible set"
+    imagenet = folder.parent.parent / IMAGENET
+    if of_imagenet and imagenet.is_dir():
+        made += _distorted(imagenet, "imagenet", kinds, setting, first=False)
+        where += " (other) and of ImageNet"
+    words = (
+        f"{len(made)} triplets: {where} under {', '.join(kinds)}, the less distorted one being the "
+        "closer; NIGHT, with people's judgements, is not here."
+    )
+    return Triplets(made, words, str(folder.resolve()))
+
+
+def _distorted(
+    folder: Path, group: str, kinds: tuple[str, ...], setting: Setting, *, first: bool
+) -> list[Triplet]:
+    made = list(distortion_triplets(folder, distortions=kinds, seed=setting.seed))
+    count = made[-1].index + 1
+    # ImageNet's samples are sorted by class: the first ones would all be fish.
+    chosen = range(setting.images) if first else spread(count, setting.images)
+    wanted = frozenset(chosen)
+    return [replace(triplet, group=group) for triplet in made if triplet.index in wanted]
+
+
+def judged_rows(
+    setting: Setting, judge: Judge, triplets: Triplets, attacks: Mapping[str, PlannedAttack]
+) -> list[dict[str, Any]]:
+    """What ``judge`` says of the triplets as they are, and under each of ``attacks``.
+
+    What an earlier item or a run that was killed has found is not found again. Raises
+    ``ValueError`` for a triplet that cannot be read.
+    """
+    run = TwoAFCRun(
+        metric=cast(Metric, judge.metric),
+        attacks=attacks,
+        size=(SIDE, SIDE),
+        batch_size=8,
+        seed=setting.seed,
+        device=setting.device,
+        load=_load,
+    )
+    names = {triplet.name for triplet in triplets.items}
+    wanted = {(name, attack) for name in names for attack in (CLEAN, *attacks)}
+    what = f"{judge.title}, {'as they are' if not attacks else 'under attack'}: triplets' rows"
+    count = 0
+
+    def steps(done: frozenset[tuple[str, str]]) -> Iterator[Evaluated]:
+        nonlocal count
+        count = len(wanted & done)
+        return evaluate_twoafc(run, triplets.items, done)
+
+    def progress(step: Evaluated) -> None:
+        nonlocal count
+        count += len(step.rows)
+        setting.watch(what, count, len(wanted))
+
+    rows, bad = keep_rows(
+        setting.out.parent / SHARED / judge.key,
+        COLUMNS,
+        steps,
+        settings={
+            "eval": "twoafc",
+            "source": triplets.source,
+            "metric": judge.key,
+            "weights_sha256": weights_hash(judge.metric),
+            "size": [SIDE, SIDE],
+            "seed": setting.seed,
+        },
+        command=["percert", "reproduce", setting.out.name],
+        device=setting.device,
+        seed=setting.seed,
+        progress=progress,
+    )
+    if bad:
+        raise ValueError(f"{bad[0][0]}: {bad[0][1]}")
+    return [row for row in rows if (row["image"], row["attack"]) in wanted]
+
+
+def _load(triplet: Triplet) -> tuple[Tensor, Tensor, Tensor]:
+    reference, left, right = (image.float() / 255 for image in _small(triplet))
+    return reference, left, right
+
+
+@lru_cache(maxsize=512)
+def _small(triplet: Triplet) -> tuple[Tensor, ...]:
+    """The images as bytes at the side that they are looked at: many metrics look at them."""
+    found = (resized(image, (SIDE, SIDE)) for image in load_triplet(triplet))
+    return tuple((255 * image).round().to(torch.uint8) for image in found)
+
+
+SHOWN = 6
+
+
+def figure_5(setting: Setting) -> Findings:
+    """A column a triplet: the left candidate, the reference, the right candidate."""
+    triplets = find_triplets(setting, of_imagenet=True)
+    chosen = [triplets.items[place] for place in spread(len(triplets.items), SHOWN)]
+    figure = Figure(
+        picture_grid([_cell(triplet) for triplet in chosen], across=len(chosen)),
+        "Each column a triplet, from top to bottom: the left candidate, the reference, the right "
+        "candidate; above it which of them is the closer one.",
+        f"{len(chosen)} triplets of images",
+    )
+    words = (triplets.words, "The paper shows some triplets, and says not which.")
+    return Findings((), words, (figure,), same=triplets.night)
+
+
+def _cell(triplet: Triplet) -> Cell:
+    reference, left, right = (
+        as_picture(resized(image, (SIDE, SIDE))) for image in load_triplet(triplet)
+    )
+    kind = triplet.distortion or triplet.group
+    return Cell(f"{kind}: {_said(triplet)}", (left, reference, right))
+
+
+def _said(triplet: Triplet) -> str:
+    if triplet.choice is None or triplet.share is None:
+        return "undecided"
+    agreed = max(triplet.share, 1 - triplet.share)
+    who = f", {agreed:.0%} of {triplet.votes}" if triplet.votes else ""
+    return ("left" if triplet.choice == 0 else "right") + who

@@ -1,0 +1,139 @@
+"""Attack runs on a few photographs, shared by all items that look at attacks."""
+
+import time
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from torch import nn
+
+from experiments.papers.item import MissingDataError, Setting, data_folder, weights_file
+from experiments.papers.networks import weights_folder
+from percert.attacks.catalog import parse_attack
+from percert.evaluation.attack_runs.read import AttackRuns, read_attack_runs
+from percert.evaluation.copies.measure import spread
+from percert.lipschitz.network import weights_hash
+from percert.metrics.catalog import create_metric
+from percert.models import load_classifier
+from percert.reports import write_run
+from percert.runs import (
+    AttackPlan,
+    ClassifierTask,
+    ImageItem,
+    RecordedMetric,
+    Tally,
+    attack_items,
+    find_items,
+    folder_names,
+    keep,
+    number_labels,
+    open_output,
+    probe,
+    record_columns,
+    with_labels,
+)
+
+#: Where the attacked photographs of all items of a run lie, beside the items' own folders.
+SHARED = "attacked-photographs"
+FOLDER = "imagenet-compatible"
+
+
+def photographs(setting: Setting) -> list[ImageItem]:
+    """The first ``setting.images`` of the ImageNet-Compatible images that are there, labelled.
+
+    Raises :class:`~experiments.papers.item.MissingDataError` where there are none.
+    """
+    folder = data_folder(setting, FOLDER, "images of the ImageNet-Compatible set, with images.csv")
+    labels = folder / "images.csv"
+    if not labels.is_file():
+        raise MissingDataError(f"needs the labels of the photographs: put them into {labels}")
+    found = with_labels(find_items(folder / "images"), labels, label_column="TrueLabel")
+    return found[: setting.images]
+
+
+def collection(setting: Setting, folder: str, count: int) -> tuple[list[ImageItem], bool]:
+    """``count`` images of DATA/``folder``, spread evenly, and True; photographs where it is not.
+
+    Raises :class:`~experiments.papers.item.MissingDataError` where there are neither.
+    """
+    named = None if setting.data is None else setting.data / folder
+    if named is None or not named.is_dir():
+        return photographs(replace(setting, images=count)), False
+    found = find_items(named)
+    return [found[place] for place in spread(len(found), count)], True
+
+
+def classifier_there(setting: Setting) -> tuple[nn.Module, str]:
+    """ResNet-50 where its weights are in DATA/weights, else SqueezeNet 1.0; and its name."""
+    folder = weights_folder(setting)
+    files = [] if folder is None else sorted(folder.glob("resnet50*"))
+    if files:
+        return load_classifier("torchvision:resnet50", setting.device, files[0]), "resnet50"
+    return load_classifier("squeezenet1_0", setting.device, weights_file(setting)), "squeezenet1_0"
+
+
+def attack_photographs(
+    setting: Setting, attacks: Sequence[str], confidence: float = 0
+) -> AttackRuns:
+    """Attack the classifier on the photographs with each of ``attacks``, or take what is there.
+
+    All items of one run share the folder, so that an attack is made once; after a kill it goes on.
+    Raises ``ValueError`` where an attack gives up or an image cannot be read.
+    """
+    items = photographs(setting)
+    model, name = classifier_there(setting)
+    # The first class of these labels is 1; the few photographs here must not have to tell.
+    numbered = number_labels(items, probe(model, items), "1", FOLDER)
+    ssim = create_metric("ssim", device=setting.device)
+    measures = {"ssim": RecordedMetric(ssim)}  # type: ignore[arg-type]  # metrics are modules
+    plan = AttackPlan(
+        attacks={text: parse_attack(text)[1] for text in attacks},
+        folders=folder_names(attacks),
+        measures=measures,
+        batch_size=4,
+        seed=setting.seed,
+    )
+    folder = setting.out.parent / (SHARED if not confidence else f"{SHARED}-{confidence:g}")
+    task = ClassifierTask(model, targeted=False, confidence=confidence)
+    settings = {
+        "goal": "classifier",
+        "images": str((data_folder(setting, FOLDER, "photographs") / "images").resolve()),
+        "model": name,
+        "weights_sha256": weights_hash(model),
+        "confidence": confidence,
+        "seed": setting.seed,
+    }
+    store = open_output(folder, record_columns(task.columns, list(measures)), settings)
+    done = {(row["image"], row["attack"]) for row in store.rows()}
+    began, tally = time.perf_counter(), Tally()
+    names, total = {item.name for item in items}, len(items) * len(attacks)
+    there = sum(image in names and attack in plan.attacks for image, attack in done)
+    for step in keep(attack_items(task, plan, numbered.items, done), store, tally):
+        there += len(step.rows)
+        setting.watch("attacking photographs", there, total)
+    store.merge()
+    write_run(
+        folder,
+        command=["percert", "reproduce", "hpot-table1", "--images", str(setting.images)],
+        settings=settings,
+        seed=setting.seed,
+        device=setting.device,
+        seconds=time.perf_counter() - began,
+    )
+    if tally.bad or tally.failed:
+        name, reason = (tally.bad or tally.failed)[0]
+        raise ValueError(f"{name}: {reason}")
+    return _only(read_attack_runs([folder]), attacks, names)
+
+
+def _only(runs: AttackRuns, attacks: Sequence[str], images: Collection[str]) -> AttackRuns:
+    """The rows of ``attacks`` on ``images`` alone: others may have been run for other items."""
+    order = {name: place for place, name in enumerate(attacks)}
+    rows = [row for row in runs.rows if row["attack"] in order and row["image"] in images]
+    rows.sort(key=lambda row: order[row["attack"]])
+    return replace(runs, rows=rows)
+
+
+def folder_of(setting: Setting) -> Path:
+    """Where the photographs lie."""
+    return data_folder(setting, FOLDER, "photographs") / "images"

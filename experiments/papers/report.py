@@ -1,0 +1,288 @@
+"""Outcomes as sections of a page, as JSON, and as a page of Markdown.
+
+Outcomes as sections of a page, and as JSON.
+
+Outcomes as a page of Markdown.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from experiments.papers.item import PAPERS, Compared, Item
+from experiments.papers.run import Outcome
+from percert.reports.page import Block, Paragraph, Section, Table, rerun
+
+HEADINGS = ("", "paper", "measured", "deviation")
+
+
+def number(value: float | None, unit: str = "") -> str:
+    """A number with five digits that count, a share with two decimals; a dash where there is none.
+
+    >>> number(0.02554), number(250 / 3, "%"), number(None), number(2491.13)
+    ('0.02554', '83.33 %', '-', '2491.1')
+    """
+    if value is None:
+        return "-"
+    text = f"{value:.2f}".rstrip("0").rstrip(".") if unit == "%" else f"{value:.5g}"
+    if "e" in text and 1e-4 <= abs(value) < 1e7:
+        text = f"{value:.0f}"
+    return f"{text} {unit}".strip()
+
+
+def deviation_words(row: Compared) -> str:
+    """Measured less the paper's: of shares in points, of what is far off how many times as much.
+
+    >>> deviation_words(Compared("success", 100.0, 95.5, "%"))
+    '-4.5 points'
+    >>> deviation_words(Compared("l2", 2.0, 5.0)), deviation_words(Compared("l2", 2.0, None))
+    ('+3 (x 2.5)', '')
+    """
+    if row.deviation is None or row.paper is None or row.measured is None:
+        return ""
+    sign = "+" if row.deviation > 0 else ""
+    if row.unit == "%":
+        return f"{sign}{number(row.deviation, row.unit).removesuffix(' %')} points"
+    text = f"{row.deviation:.4g} {row.unit}".strip()
+    times = row.measured / row.paper if row.paper else 0.0
+    far = times > 0 and not 1 / 1.2 < times < 1.2
+    return f"{sign}{text} (x {times:.2g})" if far else f"{sign}{text}"
+
+
+def cells(row: Compared) -> tuple[str, str, str, str]:
+    """One number as a row of a table: the paper's as it prints it; the deviation says its sign."""
+    return (
+        row.what,
+        "-" if row.paper is None else f"{row.paper:.10g} {row.unit}".strip(),
+        number(row.measured, row.unit),
+        deviation_words(row),
+    )
+
+
+def made_of(outcome: Outcome) -> str:
+    """Whether it is the paper's own or a stand-in, and what was run then."""
+    if outcome.findings is not None and outcome.findings.same:
+        agree = ": numbers have to agree" if outcome.findings.rows else ""
+        return f"The paper's own quantity, on the paper's own data{agree}."
+    said = (
+        "A stand-in: measured with another network or on other images than the paper's, and "
+        "numbers need not agree."
+    )
+    if not outcome.item.offline:
+        return said
+    return (
+        f"{said} Where nothing of the paper's is there, it is: {outcome.item.offline}. Below it "
+        "says what was taken."
+    )
+
+
+def outcome_section(outcome: Outcome) -> Section:
+    """One item: its numbers beside the paper's, what differs, and figures."""
+    item = outcome.item
+    blocks: list[Block] = [Paragraph(f"{item.title}. {PAPERS[item.paper]}.")]
+    if outcome.findings is None:
+        blocks.append(Paragraph(f"Not made: {outcome.reason}.", "warning"))
+    else:
+        tone: Literal["note", "warning"] = "note" if outcome.findings.same else "warning"
+        blocks.append(Paragraph(made_of(outcome), tone))
+        if outcome.findings.rows:
+            blocks.append(
+                Table(
+                    tuple((name, "right" if name else "left") for name in HEADINGS),
+                    tuple(cells(row) for row in outcome.findings.rows),
+                    "Deviation is measured less the paper's. A dash: the paper prints nothing, or "
+                    "nothing was measured.",
+                )
+            )
+        blocks += outcome.findings.figures
+        if outcome.findings.differs:
+            said = "\n".join(f"- {sentence}" for sentence in outcome.findings.differs)
+            blocks.append(
+                Paragraph(f"What differs from the paper, and what else to know:\n{said}", "note")
+            )
+    blocks.append(needs_paragraph(item))
+    return Section(item.name, tuple(blocks))
+
+
+def how_words(item: Item) -> str:
+    """How the paper's own version is made; catalogs say "this" for the command itself.
+
+    >>> from experiments.papers import find_item
+    >>> how_words(find_item("lipsim-figure5")).split(";")[0]
+    'percert reproduce lipsim-figure5 with NIGHT in DATA'
+    """
+    if item.how.startswith("this with"):
+        return f"percert reproduce {item.name}{item.how.removeprefix('this')}"
+    return item.how
+
+
+def needs_paragraph(item: Item) -> Paragraph:
+    """How the paper's own version is made, and what it takes."""
+    said = f"The paper's own version: {how_words(item)}."
+    if item.needs:
+        said += "\nIt takes, in the folder DATA that --data names:"
+    for need in item.needs:
+        said += f"\n- {need.what}. Address: {need.address}. Size: {need.size}. Where: {need.place}."
+    return Paragraph(said)
+
+
+def summary_section(outcomes: Sequence[Outcome]) -> Section:
+    """Every item in a line."""
+    return Section(
+        "All tables and figures",
+        (
+            Table(
+                (("name", "left"), ("what", "left"), ("state", "left"), ("seconds", "right")),
+                tuple(
+                    (
+                        o.item.name,
+                        o.item.title,
+                        state_words(o),
+                        f"{o.seconds:.0f}" if o.state == "made" else "",
+                    )
+                    for o in outcomes
+                ),
+            ),
+        ),
+    )
+
+
+def state_words(outcome: Outcome) -> str:
+    """What became of an item, in a few words."""
+    if outcome.findings is not None:
+        return "made" if outcome.findings.same else "made, stand-in"
+    if outcome.state == "not offline":
+        return "needs data" if outcome.item.needs else "nothing to run"
+    return f"{outcome.state}: {outcome.reason}"
+
+
+def answer(outcome: Outcome) -> dict[str, Any]:
+    """An outcome as plain values."""
+    findings = outcome.findings
+    return {
+        **describe(outcome.item),
+        "outcome": outcome.state,
+        "reason": outcome.reason,
+        "seconds": outcome.seconds,
+        "same": findings.same if findings is not None else None,
+        "rows": []
+        if findings is None
+        else [
+            {
+                "what": row.what,
+                "paper": row.paper,
+                "measured": row.measured,
+                "deviation": row.deviation,
+                "unit": row.unit,
+            }
+            for row in findings.rows
+        ],
+        "differs": [] if findings is None else list(findings.differs),
+    }
+
+
+def describe(item: Item) -> dict[str, Any]:
+    """An item as plain values."""
+    return {
+        "name": item.name,
+        "paper": item.paper,
+        "title": item.title,
+        "state": item.state,
+        "how": item.how,
+        "offline": item.offline,
+        "needs": [
+            {"what": n.what, "address": n.address, "size": n.size, "place": n.place}
+            for n in item.needs
+        ],
+        "needs_offline": [
+            {"what": n.what, "address": n.address, "size": n.size, "place": n.place}
+            for n in item.needs_offline
+        ],
+    }
+
+
+_KEY = (
+    "**Stand-in**: networks or images are others than the paper's. The numbers are beside one "
+    "another and need not agree; under each table it says what differs. **Deviation** is measured "
+    "less the paper's, of shares in percentage points. A dash stands where the paper prints "
+    "nothing, or nothing was measured."
+)
+
+
+def markdown(outcomes: Sequence[Outcome], record: Mapping[str, Any] | None) -> str:
+    """All outcomes, with how they were made at the top and what others take at the end."""
+    lines = ["# The papers' tables and figures, as far as they can be made here", ""]
+    if record is not None:
+        lines += [*_how(record, sum(o.seconds for o in outcomes)), ""]
+    lines += [_KEY, "", "| name | what | state | seconds |", "| --- | --- | --- | ---: |"]
+    for o in outcomes:
+        seconds = f"{o.seconds:.0f}" if o.state == "made" else ""
+        lines += [f"| {o.item.name} | {o.item.title} | {state_words(o)} | {seconds} |"]
+    told: dict[str, str] = {}
+    for outcome in outcomes:
+        if outcome.findings is not None:
+            lines += _made(outcome, told)
+    others = [o for o in outcomes if o.findings is None and o.item.needs]
+    if others:
+        lines += ["", "## What was not made", ""]
+        lines += [f"- **{o.item.name}**: {_why(o)}To make it: {how_words(o.item)}." for o in others]
+    return "\n".join([*lines, *_downloads([o.item for o in outcomes])]) + "\n"
+
+
+def _how(record: Mapping[str, Any], seconds: float) -> list[str]:
+    """``seconds``: of all items together, in however many runs they were made."""
+    versions = record.get("versions") or {}
+    lines = [
+        f"Made on {str(record.get('written'))[:10]}, in {seconds / 60:.0f} minutes, by",
+        "",
+        "```console",
+        f"$ {rerun(record)}",
+        "```",
+        "",
+        f"Seed {record.get('seed')}, on {record.get('device')}, commit {record.get('commit')}, "
+        + ", ".join(f"{name} {version}" for name, version in versions.items())
+        + ".",
+    ]
+    if record.get("finished") is False:
+        lines += ["", "**The run is not finished**: the same command goes on with it."]
+    return lines
+
+
+def _made(outcome: Outcome, told: dict[str, str]) -> list[str]:
+    """An item's section. What an earlier one has ``told`` (by whom) is not told once more."""
+    item, findings = outcome.item, outcome.findings
+    assert findings is not None
+    lines = ["", f"## {item.name}", "", f"{PAPERS[item.paper]}: {item.title}.", ""]
+    lines += [f"*{made_of(outcome)}*", ""]
+    if findings.rows:
+        lines += ["| " + " | ".join(HEADINGS) + " |", "| --- | ---: | ---: | ---: |"]
+        lines += ["| " + " | ".join(cells(row)) + " |" for row in findings.rows]
+        lines += [""]
+    if findings.figures:
+        count = len(findings.figures)
+        lines += [f"{count} {'figure' if count == 1 else 'figures'}, in report.html.", ""]
+    if findings.differs:
+        lines += ["What differs from the paper, and what else to know:", ""]
+        lines += [f"- {said}" for said in findings.differs if said not in told]
+        before = list(dict.fromkeys(told[said] for said in findings.differs if said in told))
+        if before:
+            lines += [f"- What is said of the same things under {' and '.join(before)}."]
+        told.update({said: item.name for said in findings.differs if said not in told})
+    return lines
+
+
+def _why(outcome: Outcome) -> str:
+    return f"{outcome.reason}. " if outcome.reason and outcome.reason != outcome.item.how else ""
+
+
+def _downloads(items: Sequence[Item]) -> list[str]:
+    needs = list(dict.fromkeys(need for item in items for need in item.needs))
+    if not needs:
+        return []
+    return [
+        "",
+        "## What the papers' own versions take",
+        "",
+        "| what | address | size | where |",
+        "| --- | --- | --- | --- |",
+        *(f"| {n.what} | {n.address} | {n.size} | {n.place} |" for n in needs),
+    ]

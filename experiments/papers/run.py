@@ -1,0 +1,206 @@
+"""The items by name, and running them: each in its own folder, kept when it is through.
+
+Running items: each in its own folder, kept when it is through, so that a kill costs one item.
+
+The tables and figures of both papers, by name.
+"""
+
+import difflib
+import importlib
+import json
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+from experiments.papers.hpot.catalog import HPOT_ITEMS
+from experiments.papers.item import Compared, Findings, Item, MissingDataError, Setting
+from experiments.papers.lipsim.catalog import LIPSIM_ITEMS
+from percert.check import one_line
+from percert.reports import read_run, write_records, write_run
+from percert.reports.page import Figure, write_whole
+
+CATALOG: dict[str, Item] = {item.name: item for item in (*LIPSIM_ITEMS, *HPOT_ITEMS)}
+
+
+def find_item(name: str) -> Item:
+    """The item called ``name``. Raises ``ValueError`` for one that is not known.
+
+    >>> find_item("lipsim-table2").state
+    'offline'
+    """
+    if name not in CATALOG:
+        near = difflib.get_close_matches(name, CATALOG, n=1)
+        hint = f", did you mean {near[0]}?" if near else ""
+        raise ValueError(
+            f"reproduce: no table or figure called {name!r}{hint} percert reproduce list names them"
+        )
+    return CATALOG[name]
+
+
+_COLUMNS = {
+    "item": str,
+    "what": str,
+    "paper": float,
+    "measured": float,
+    "deviation": float,
+    "unit": str,
+}
+
+
+State: TypeAlias = Literal["made", "data missing", "failed", "not offline"]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of an item: ``findings`` where it was made, else ``reason`` says why not."""
+
+    item: Item
+    state: State
+    findings: Findings | None = None
+    reason: str = ""
+    seconds: float = 0.0
+
+
+def run_item(item: Item, setting: Setting, *, command: list[str] | None = None) -> Outcome:
+    """Make ``item`` in ``setting.out``/NAME, or take what an earlier run of the same settings left.
+
+    There go ``records.parquet`` (the numbers), ``findings.json``, the figures as PNG and
+    ``run.json``. Data that are missing, and whatever the item's own code refuses, is an outcome and
+    no exception.
+    """
+    if not item.run:
+        return Outcome(item, "not offline", reason=item.how)
+    own = replace(setting, out=setting.out / item.name)
+    settings = _settings(own)
+    found = read_run(own.out)
+    if found is not None and found.get("finished") and found.get("settings") == settings:
+        return Outcome(item, "made", _read(own.out), seconds=float(found.get("seconds", 0.0)))
+    began = time.perf_counter()
+    try:
+        findings = _finite(_function(item)(own))
+    except MissingDataError as error:
+        # What cannot be made from the small data is not missed there.
+        missing: State = "data missing" if item.offline else "not offline"
+        return Outcome(item, missing, reason=str(error))
+    except ModuleNotFoundError as error:
+        return Outcome(item, "data missing", reason=f"needs the package {error.name}")
+    except ValueError as error:
+        return Outcome(item, "failed", reason=one_line(error, 1000))
+    seconds = time.perf_counter() - began
+    _write(own.out, item, findings)
+    write_run(
+        own.out,
+        command=command or ["percert", "reproduce", item.name],
+        settings=settings,
+        seed=own.seed,
+        device=own.device,
+        seconds=seconds,
+        finished=True,
+    )
+    return Outcome(item, "made", findings, seconds=seconds)
+
+
+def run_offline(
+    setting: Setting,
+    *,
+    items: Iterable[Item] = tuple(CATALOG.values()),
+    watch: Callable[[str], None] = lambda _: None,
+) -> Iterator[Outcome]:
+    """Every item of ``items`` in turn: made where it can be, and else why not."""
+    for item in items:
+        if item.run:
+            watch(item.name)
+        yield run_item(item, setting)
+
+
+def record_rows(outcomes: Iterable[Outcome]) -> list[dict[str, Any]]:
+    """The numbers of all outcomes as rows of records."""
+    return [
+        {
+            "item": outcome.item.name,
+            "what": row.what,
+            "paper": row.paper,
+            "measured": row.measured,
+            "deviation": row.deviation,
+            "unit": row.unit,
+        }
+        for outcome in outcomes
+        if outcome.findings is not None
+        for row in outcome.findings.rows
+    ]
+
+
+def write_rows(path: Path, outcomes: Iterable[Outcome]) -> None:
+    """The numbers of ``outcomes`` as a parquet file."""
+    rows = [
+        {
+            name: float(row[name]) if kind is float and row[name] is not None else row[name]
+            for name, kind in _COLUMNS.items()
+        }
+        for row in record_rows(outcomes)
+    ]
+    write_records(path, rows, _COLUMNS)
+
+
+def _finite(findings: Findings) -> Findings:
+    """``findings`` with numbers that do not exist, such as a mean of nothing, as ``None``."""
+    rows = tuple(
+        row if row.measured is None or math.isfinite(row.measured) else replace(row, measured=None)
+        for row in findings.rows
+    )
+    return replace(findings, rows=rows)
+
+
+def _settings(setting: Setting) -> dict[str, Any]:
+    return {
+        "data": None if setting.data is None else str(setting.data.resolve()),
+        "weights": None if setting.weights is None else str(setting.weights.resolve()),
+        "images": setting.images,
+        "seed": setting.seed,
+        "thorough": setting.thorough,
+    }
+
+
+def _function(item: Item) -> Callable[[Setting], Findings]:
+    module, _, name = item.run.partition(":")
+    function: Callable[[Setting], Findings] = getattr(importlib.import_module(module), name)
+    return function
+
+
+def _write(folder: Path, item: Item, findings: Findings) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    pictures = []
+    for place, figure in enumerate(findings.figures, 1):
+        write_whole(folder / f"figure-{place}.png", figure.png)
+        pictures.append({"caption": figure.caption, "alt": figure.alt})
+    write_rows(folder / "records.parquet", [Outcome(item, "made", findings)])
+    found = {
+        "rows": [asdict(row) for row in findings.rows],
+        "differs": list(findings.differs),
+        "same": findings.same,
+        "figures": pictures,
+    }
+    text = json.dumps(found, indent=2, allow_nan=False) + "\n"
+    write_whole(folder / "findings.json", text.encode())
+
+
+def _read(folder: Path) -> Findings:
+    path = folder / "findings.json"
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        return Findings(
+            tuple(Compared(**row) for row in found["rows"]),
+            tuple(found["differs"]),
+            tuple(
+                Figure((folder / f"figure-{place}.png").read_bytes(), **said)
+                for place, said in enumerate(found["figures"], 1)
+            ),
+            bool(found["same"]),
+        )
+    except (OSError, KeyError, TypeError, json.JSONDecodeError) as error:
+        raise ValueError(
+            f"{path}: not what a run left there ({error}); give another --out"
+        ) from None

@@ -1,0 +1,1 @@
+"""The index: adding, kills, memory, views, and the speed of exact search."""

@@ -1,0 +1,152 @@
+"""The table of certified search, made from the JSON files of its experiments.
+
+    python -m experiments.search.tables docs/results
+
+Prints it, and writes it to ``search.md`` beside the files.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from experiments.tables import markdown
+
+Result = dict[str, Any]
+
+INTRODUCTION = """# Certified search, measured
+
+Made by `python -m experiments.search.tables` from the JSON files beside it; each names the settings
+of its run, and the machine. That had other work: ratios are medians of runs that took turns, and
+processor time is what other work hardly changes.
+"""
+
+
+def speed_table(results: list[Result]) -> str:
+    """Percert's time as a multiple of each other search's: below 1 is faster."""
+    rows = []
+    for result in results:
+        for one in result["ratios"]:
+            rows.append(
+                [
+                    f"{result['rows']:,} x {result['width']} ({result['name']})",
+                    f"{one['queries']} {one['kind']}",
+                    f"percert, {one['percert']}",
+                    one["other"],
+                    f"{one['ratio']:.2f}",
+                    f"{one['processor_ratio']:.2f}",
+                ]
+            )
+    return markdown(
+        ["vectors", "queries", "percert", "beside", "times by the clock", "by processor time"], rows
+    )
+
+
+def latency_table(results: list[Result]) -> str:
+    """Milliseconds of one call: by the clock with quartiles, and of the processor."""
+    rows = [
+        [
+            f"{result['rows']:,} x {result['width']}",
+            f"{one['queries']} {one['kind']}",
+            f"{one['name']}, {one['place']}",
+            f"{1000 * one['median']:.0f} ({1000 * one['lower_quartile']:.0f} to "
+            f"{1000 * one['upper_quartile']:.0f})",
+            f"{1000 * one['processor']:.1f}",
+        ]
+        for result in results
+        for one in result["timings"]
+    ]
+    return markdown(["vectors", "queries", "search", "ms", "ms of processor"], rows)
+
+
+def add_table(results: list[Result]) -> str:
+    """Images a second, the share of the limit, and of each stage."""
+    rows = []
+    for one in results:
+        names = ("reading", "decoding", "resizing", "network", "committing")
+        total = sum(one["stages"][name] for name in names)
+        shares = ", ".join(f"{name} {100 * one['stages'][name] / total:.0f} %" for name in names)
+        rows.append(
+            [
+                f"{one['name']}, {one['images']} images, {one['views']} views",
+                *(
+                    f"{one[which]['images_per_processor_second']:.0f}"
+                    for which in ("end_to_end", "network", "decoder", "limit")
+                ),
+                f"{one['share_of_limit']:.2f}",
+                f"{one['processor_share_of_limit']:.2f}",
+                shares,
+            ]
+        )
+    header = ["added", "end to end", "network", "decoder", "limit", "share of limit, clock"]
+    return markdown([*header, "processor", "stages"], rows)
+
+
+def kills_table(result: Result) -> str:
+    kills = result["kills"]
+    rows = [
+        ["kills", str(len(kills))],
+        [
+            "lines that acknowledged an image, at the kills",
+            str(sum(one["acknowledged"] for one in kills)),
+        ],
+        ["of these lost", str(sum(one["lost"] for one in kills))],
+        ["problems that verifying found", str(sum(len(one["problems"]) for one in kills))],
+        ["adding again stored all, each once", "yes" if result["completed"] else "no"],
+    ]
+    return markdown(["during add", ""], rows)
+
+
+def memory_table(result: Result) -> str:
+    rows = [[name, f"{taken:.0f}"] for name, taken in result["taken_mib"].items()]
+    title = f"a store of {result['store_mib']:.0f} MiB, limit {result['limit_mib']:.0f} MiB"
+    return markdown([title, "MiB taken"], rows)
+
+
+def views_table(result: Result) -> str:
+    names = list(result["sets"][0]["rates"])
+    rows = [
+        [
+            f"{one['name']} ({one['views']})",
+            f"{one['threshold']:.3f}",
+            f"{one['fpr_of_recommended']:.1e}",
+            *(f"{one['rates'][name]:.3f}" for name in names),
+        ]
+        for one in result["sets"]
+    ]
+    return markdown(["views", "threshold", "strangers at the metric's own", *names], rows)
+
+
+def report(folder: Path) -> str:
+    """All tables of the results in ``folder``; ``ValueError`` where there are none."""
+    results = [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
+    of: dict[str, list[Result]] = {}
+    for result in results:
+        of.setdefault(result.get("benchmark", ""), []).append(result)
+    parts = []
+    if found := of.get("search-speed"):
+        parts += ["## How many times as long\n", speed_table(found)]
+        parts += ["## How long\n", latency_table(found)]
+    if found := of.get("index-memory"):
+        parts += ["## Memory of a query\n", memory_table(found[0])]
+    if found := of.get("index-add"):
+        parts += ["## Images added a second of processor time\n", add_table(found)]
+    if found := of.get("index-kills"):
+        parts += ["## Kills\n", kills_table(found[0])]
+    if found := of.get("index-views"):
+        title = f"## Views: found at a false-positive rate of {found[0]['fpr']:g}\n"
+        parts += [title, views_table(found[0])]
+    if not parts:
+        raise ValueError(f"{folder}: expected results of certified search, found none")
+    return "\n".join([INTRODUCTION, *parts])
+
+
+def main() -> None:
+    folder = Path(sys.argv[1] if len(sys.argv) > 1 else "docs/results")
+    text = report(folder)
+    (folder / "search.md").write_text(text)
+    print(text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Seconds and bytes: networks, certificates, data sets, the page."""

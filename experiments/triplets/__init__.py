@@ -1,0 +1,1 @@
+"""Which of two images is closer: scores of metrics on triplets."""

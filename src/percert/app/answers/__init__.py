@@ -1,0 +1,1 @@
+"""What the server computes: one module for each page, of percert's own functions."""

@@ -1,0 +1,158 @@
+"""Search a store of images for the nearest and for copies.
+
+Search: what a store says to one image.
+
+What there is to say of the store, before anything is asked of it.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from percert.app.errors import Refused
+from percert.app.images import Upload, fit
+from percert.app.resources import readable_store
+from percert.app.worker import Worker
+from percert.images import ImageError, load_image
+from percert.reports.table import finite
+from percert.search.query import queries
+from percert.search.query.recommended import recommended_threshold
+
+#: The longer side of the small pictures of stored images.
+SMALL = 192
+
+
+@dataclass(frozen=True)
+class StoredImage:
+    """One stored image and the query; see ``percert index search``.
+
+    Files are given by name and folder: ``path`` is the first that holds it, ``paths`` are all.
+    ``radius`` is ``None`` where it is infinite.
+    """
+
+    id: str
+    path: str | None
+    paths: list[str]
+    view: str
+    distance: float
+    lower: float
+    upper: float
+    certain: bool
+    radius: float | None
+
+
+@dataclass(frozen=True)
+class NearestAnswer:
+    """The nearest stored images; radii are ``None`` where they are infinite.
+
+    ``candidates`` (all that could be the first after a change of ``eps``) and ``certain`` are
+    ``None`` without an eps.
+    """
+
+    query: str
+    k: int
+    metric: str
+    results: list[StoredImage]
+    radius_first: float | None
+    radius_top_k: float | None
+    eps: float | None = None
+    candidates: list[StoredImage] | None = None
+    certain: bool | None = None
+
+
+@dataclass(frozen=True)
+class CopiesAnswer:
+    """Certain and possible copies among the stored images: proven that there is none besides.
+
+    Certain ones stay within ``threshold`` under any tamper of up to ``eps``; of pairs that have
+    nothing to do with each other the share ``stranger_rate`` is within it, too (``None`` where that
+    is not known).
+    """
+
+    query: str
+    threshold: float
+    eps: float
+    metric: str
+    results: list[StoredImage]
+    stranger_rate: float | None = None
+
+
+def answer_nearest(bench: Worker, upload: Upload, k: int, eps: float | None) -> dict[str, Any]:
+    """The fields of a :class:`NearestAnswer`."""
+    store, image = bench.loaded.opened_store(), upload.image(bench.limits.pixels)
+    with readable_store():
+        (answer,) = queries.search(store, [image], k, eps, names=[upload.name])
+    return _for_clients(answer.to_json())
+
+
+def answer_copies(
+    bench: Worker, upload: Upload, threshold: float | None, eps: float | None
+) -> dict[str, Any]:
+    """The fields of a :class:`CopiesAnswer`, at the metric's own threshold by default."""
+    store, image = bench.loaded.opened_store(), upload.image(bench.limits.pixels)
+    limit = recommended_threshold(store).threshold if threshold is None else threshold
+    with readable_store():
+        (answer,) = queries.copies(store, [image], limit, eps, names=[upload.name])
+    return _for_clients(answer.to_json())
+
+
+def shown_path(path: str) -> str:
+    """The file's name and folder: where a server keeps its folders is nobody's business.
+
+    >>> shown_path("/srv/data/photos/3.png"), shown_path("s3://bucket/3.png"), shown_path("3.png")
+    ('photos/3.png', 'bucket/3.png', '3.png')
+    """
+    return "/".join(path.replace("\\", "/").rstrip("/").split("/")[-2:])
+
+
+def _for_clients(answer: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = finite(answer)
+    for one in [*found["results"], *(found.get("candidates") or ())]:
+        one["path"] = None if one["path"] is None else shown_path(one["path"])
+        one["paths"] = [shown_path(path) for path in one["paths"]]
+    return found
+
+
+def small_picture(bench: Worker, image_id: str) -> Tensor:
+    """A stored image, reduced; only files that the store itself names are ever read.
+
+    Raises :class:`Refused` (404) for an unknown id and a file that is gone.
+    """
+    store = bench.loaded.opened_store()
+    with readable_store():
+        paths = queries.files_of(store, {image_id}).get(image_id, ())
+    reason = "the store knows no file of that image"
+    for path in paths:  # all hold the same bytes, and the first may be gone
+        try:
+            image = load_image(Path(path), max_pixels=bench.limits.pixels)
+        except ImageError as error:
+            reason = error.reason
+        else:
+            return fit(image, SMALL)
+    raise Refused(404, f"Its file cannot be shown: {reason}.")
+
+
+@dataclass(frozen=True)
+class StoreAbout:
+    """The store that is searched."""
+
+    images: int
+    metric: str
+    views: list[str]
+
+
+def describe_store(bench: Worker) -> StoreAbout:
+    """What the store holds now; no metric is loaded for that."""
+    path = bench.loaded.store
+    if path is None:
+        raise Refused(422, "The server was started without a store (--store).")
+    with readable_store():
+        from percert.search.store import open_store
+
+        try:
+            store = open_store(path, create=False)
+        except ValueError as error:  # there is none any longer
+            raise RuntimeError(str(error)) from error
+        return StoreAbout(store.count, store.metric_id.name, list(store.views))

@@ -1,0 +1,247 @@
+"""What every address of the server works with: limits, resources, workers, jobs and kept answers.
+
+What every address of the server works with.
+
+Answers of the pages with what they were made of: what follows is asked of the same images.
+
+An attack on an answer, or another eps for it, must not depend on what a form holds by then.
+"""
+
+import asyncio
+import logging
+import secrets
+import shutil
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+from fastapi import Depends, Request
+
+from percert.app.answers.search import StoreAbout, describe_store
+from percert.app.errors import DEFECT, STOPPING, Refused
+from percert.app.images import Upload
+from percert.app.jobs import Job, Jobs
+from percert.app.limits import Limits
+from percert.app.resources import Resources
+from percert.app.worker import Cancelled, Worker, WorkerSettings
+from percert.app.workers import Defect, TookTooLong, WorkerProcess, Workers
+
+if TYPE_CHECKING:
+    from percert.app.answers.compare import PairQuestion
+    from percert.app.answers.judge import TripletQuestion
+
+Question = TypeVar("Question", "PairQuestion", "TripletQuestion")
+
+
+@dataclass(frozen=True, eq=False)
+class KeptAnswer:
+    """A question whose files lie in ``folder``, ``size`` bytes of them, since the time ``made``."""
+
+    id: str
+    question: "PairQuestion | TripletQuestion"
+    folder: Path
+    size: int
+    made: float
+
+
+class KeptAnswers:
+    """What the last answers were made of: for ``kept_seconds``, and ``kept_bytes`` of files."""
+
+    def __init__(self, limits: Limits, folder: Path) -> None:
+        self._limits = limits
+        self._folder = folder
+        self._kept: dict[str, KeptAnswer] = {}
+        self._lock = threading.Lock()
+
+    def keep(self, question: Question) -> KeptAnswer:
+        """Keep the question with copies of its files; the oldest are forgotten for it."""
+        folder = self._folder / f"answer-{secrets.token_hex(8)}"
+        folder.mkdir()
+        copies: dict[str, Any] = {
+            role: one.keep(folder / role) for role, one in _uploads(question).items()
+        }
+        size = sum((folder / role).stat().st_size for role in copies)
+        asked = replace(question, **copies)
+        kept = KeptAnswer(secrets.token_urlsafe(16), asked, folder, size, time.monotonic())
+        with self._lock:
+            self._kept[kept.id] = kept
+        self.tidy()
+        return kept
+
+    def find(self, kept_id: str, kind: type[Question]) -> Question:
+        """The question of an answer; :class:`Refused` (404) where it is forgotten."""
+        self.tidy()
+        kept = self._kept.get(kept_id)
+        if kept is None or not isinstance(kept.question, kind):
+            raise Refused(404, "That answer is no longer kept: send the images once more.")
+        return kept.question
+
+    def picture(self, kept_id: str, role: str) -> tuple[Upload, Path]:
+        """One of its images, and where the PNG of it belongs that is shown."""
+        self.tidy()
+        kept = self._kept.get(kept_id)
+        uploads = {} if kept is None else _uploads(kept.question)
+        if kept is None or role not in uploads:
+            raise Refused(404, "There is no such picture.")
+        return uploads[role], kept.folder / f"{role}.png"
+
+    def tidy(self) -> None:
+        """Forget what is too old, and the oldest of what is too much together."""
+        now = time.monotonic()
+        with self._lock:
+            held = sorted(self._kept.values(), key=lambda one: one.made, reverse=True)
+            total, gone = 0, []
+            for kept in held:
+                total += kept.size
+                old = now - kept.made > self._limits.kept_seconds
+                if old or (total > self._limits.kept_bytes and kept is not held[0]):
+                    gone.append(self._kept.pop(kept.id))
+        for kept in gone:
+            shutil.rmtree(kept.folder, ignore_errors=True)
+
+
+def _uploads(question: Any) -> dict[str, Upload]:
+    """The files of a question, by its own names for them."""
+    values = {field.name: getattr(question, field.name) for field in fields(question)}
+    return {name: value for name, value in values.items() if isinstance(value, Upload)}
+
+
+T = TypeVar("T")
+#: Seconds that a page waits for the store to say what it holds.
+STORE_SECONDS = 5.0
+
+_log = logging.getLogger("percert.app")
+
+
+class ServerContext:
+    """Who computes: questions, jobs, and looks at the store, each with worker processes of its own.
+
+    Nothing is computed, decoded or read in the server's own process: what hangs or is killed is a
+    worker, and pages that ask nothing are shown all the same.
+    """
+
+    def __init__(self, setting: WorkerSettings, *, guarded: bool = False) -> None:
+        self._setting = setting
+        #: Whether a token is asked for, so that there is something to sign out of.
+        self.guarded = guarded
+        limits = setting.limits
+        self.jobs = Jobs(setting)
+        self.answers = KeptAnswers(limits, setting.folder)
+        self.questions = Workers(limits.questions, limits.waiting_questions, "question", setting)
+        self._stores = (
+            None
+            if setting.loaded.store is None
+            else Workers(1, limits.waiting_questions, "store", setting)
+        )
+
+    @property
+    def limits(self) -> Limits:
+        """What may be asked for."""
+        return self._setting.limits
+
+    @property
+    def loaded(self) -> Resources:
+        """What the server was started with."""
+        return self._setting.loaded
+
+    async def ask(self, function: Callable[..., T], *arguments: Any) -> T:
+        """``function(bench, *arguments)``, computed in a worker process when its turn comes.
+
+        The function is one that can be pickled: of a module, or a ``partial`` of one. What it finds
+        wrong with the question (``ValueError``) is refused with 422, an answer that takes too long
+        with 408, one question too many with 429.
+        """
+        return await _ask(self.questions, self.limits.answer_seconds, function, arguments)
+
+    async def store_about(self) -> StoreAbout | None:
+        """What the store holds now; ``None`` where the server has none.
+
+        :class:`Refused` (503) where it cannot be read.
+        """
+        if self._stores is None:
+            return None
+        seconds = self.limits.answer_seconds
+        try:
+            asked = _ask(self._stores, seconds, describe_store, ())
+            return await asyncio.wait_for(asked, STORE_SECONDS)
+        except (asyncio.TimeoutError, TimeoutError):
+            raise Refused(503, "The store does not answer.") from None
+        except Refused as error:
+            raise Refused(503, "The store cannot be read now.") from error
+
+    async def start(self, kind: str, uploads: tuple[Upload, ...], work: Callable[..., Any]) -> Job:
+        """A started job that computes ``work(run, *images)`` of the uploaded images.
+
+        That they are images is found out at once.
+        """
+        job = self.jobs.create(kind)
+        try:
+            await self.ask(_look, uploads)
+            kept = await asyncio.to_thread(
+                lambda: [one.keep(job.folder / f"upload-{i}") for i, one in enumerate(uploads)]
+            )
+        except BaseException:
+            self.jobs.forget(job)
+            raise
+        self.jobs.start(job, work, kept)
+        return job
+
+    def stop(self) -> None:
+        """Take nothing more, and end what runs."""
+        self.jobs.stop()
+        self.questions.stop()
+        if self._stores is not None:
+            self._stores.stop()
+
+    def close(self, seconds: float) -> bool:
+        """:meth:`stop`, and give the threads ``seconds`` to come to their end; did they?"""
+        self.stop()
+        ended = [self.jobs.close(seconds), self.questions.close(seconds)]
+        if self._stores is not None:
+            ended.append(self._stores.close(seconds))
+        return all(ended)
+
+
+async def _ask(
+    workers: Workers, seconds: float, function: Callable[..., T], arguments: tuple[Any, ...]
+) -> T:
+    until = time.monotonic() + seconds
+
+    def call(child: WorkerProcess) -> T:
+        left = until - time.monotonic()
+        if left <= 0:  # it was in line for so long, and nobody waits for the answer
+            raise TookTooLong
+        found: T = child.call(function, *arguments, seconds=left, closing=workers.closing)
+        return found
+
+    future: Future[T] = workers.submit(call)
+    try:
+        return await asyncio.wait_for(asyncio.wrap_future(future), seconds + 1)
+    except (asyncio.TimeoutError, TimeoutError, TookTooLong):
+        raise Refused(408, f"There was no answer within {seconds:g} seconds.") from None
+    except Cancelled:
+        raise Refused(429, STOPPING) from None
+    except asyncio.CancelledError:
+        if not workers.closing.is_set():
+            raise  # whoever asked is gone
+        raise Refused(429, STOPPING) from None
+    except Defect as error:
+        _log.error("a question failed: %s", error)
+        raise Refused(500, DEFECT) from None
+
+
+def _look(bench: Worker, uploads: tuple[Upload, ...]) -> None:
+    for one in uploads:
+        one.image(bench.limits.pixels)
+
+
+def _context_of(request: Request) -> ServerContext:
+    desk: ServerContext = request.app.state.desk
+    return desk
+
+
+Context = Annotated[ServerContext, Depends(_context_of)]

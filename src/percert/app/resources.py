@@ -1,0 +1,226 @@
+"""What the server was started with: metrics, classifiers, and a store to search."""
+
+import contextlib
+import logging
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from torch import nn
+
+from percert.app.errors import Refused
+from percert.check import Argument, ArgumentError
+from percert.metrics.catalog import CATALOG, create_metric, metric_card, unknown_metric
+from percert.metrics.certified.embedding import EmbeddingMetric
+from percert.metrics.metric import Metric, MetricCard
+
+if TYPE_CHECKING:
+    from percert.search import Store
+
+DEFAULT = "lipsim-tiny"
+
+_log = logging.getLogger("percert.app")
+
+
+@dataclass(frozen=True)
+class ClassifierSource:
+    """What :func:`percert.models.load_classifier` makes a classifier from."""
+
+    spec: str
+    weights: Path | None = None
+
+
+@dataclass(eq=False)
+class Resources:
+    """What may be asked for is fixed at the start; each worker process loads what it is asked for.
+
+    Metrics are all that need no weights from elsewhere, and those of ``checkpoints`` (by name, with
+    their files; a trained metric by its folder, which clients call by its last name alone: see
+    :meth:`called`). ``classifiers`` are by the name that clients give, ``store`` is the address of
+    a store.
+    """
+
+    device: str = "cpu"
+    checkpoints: Mapping[str, Path | None] = field(default_factory=dict)
+    classifiers: Mapping[str, ClassifierSource] = field(default_factory=dict)
+    store: str | None = None
+    _trained: list[MetricCard] = field(init=False)
+    _metrics: dict[str, Metric] = field(init=False, default_factory=dict)
+    _classifiers: dict[str, nn.Module] = field(init=False, default_factory=dict)
+    _opened: "tuple[object, Store] | None" = field(init=False, default=None)
+
+    def __post_init__(self) -> None:
+        trained = [name for name in self.checkpoints if name not in CATALOG]
+        self._trained = [replace(metric_card(name), name=self.called(name)) for name in trained]
+        names = [*CATALOG, *(card.name for card in self._trained)]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"--metric: two are called {name}; name their folders apart")
+
+    def __reduce__(self) -> tuple[type["Resources"], tuple[object, ...]]:
+        return Resources, (self.device, self.checkpoints, self.classifiers, self.store)
+
+    def called(self, name: str) -> str:
+        """What clients call a metric of ``checkpoints``: where a folder lies is the server's own.
+
+        >>> Resources().called("/srv/models/mine/"), Resources().called("hf-hub:somebody/something")
+        ('mine', 'hf-hub:somebody/something')
+        """
+        return name if name in CATALOG or name.startswith("hf-hub:") else Path(name).resolve().name
+
+    def cards(self) -> list[MetricCard]:
+        """The cards of all metrics that may be asked for, the default first."""
+        ready = [
+            card
+            for card in CATALOG.values()
+            if card.checkpoint in ("none", "optional") or card.name in self.checkpoints
+        ]
+        return [*ready, *self._trained]
+
+    def absent(self) -> list[str]:
+        """Names of the metrics that would need weights that the server was not given."""
+        known = {card.name for card in self.cards()}
+        return [name for name in CATALOG if name not in known]
+
+    def card(self, name: str) -> MetricCard:
+        """The card of a metric that may be asked for; :class:`Refused` (422) otherwise."""
+        cards = {card.name: card for card in self.cards()}
+        if (name or DEFAULT) in cards:
+            return cards[name or DEFAULT]
+        if name in CATALOG:
+            packaged = CATALOG[name].checkpoint == "packaged"
+            given = name if packaged else f"{name}=FILE"
+            raise Refused(
+                422, f"metric {name}: needs weights, start the server with --metric {given}"
+            )
+        # Not metric_card: to it a folder or hf-hub:OWNER/NAME is a name, and no client may have the
+        # server look at its disk or fetch anything.
+        raise Refused(422, unknown_metric(name, cards))
+
+    def metric(self, name: str) -> Metric:
+        """The metric, ready to use."""
+        card = self.card(name)
+        if card.name not in self._metrics:
+            folders = {self.called(given): given for given in self.checkpoints}
+            given = folders.get(card.name, card.name)
+            checkpoint = self.checkpoints.get(given)
+            made = create_metric(given, checkpoint=checkpoint, device=self.device)
+            self._metrics[card.name] = made
+        return self._metrics[card.name]
+
+    def proven_card(self, name: str) -> MetricCard:
+        """The card of a metric that has a proven bound; :class:`Refused` (422) otherwise."""
+        card = self.card(name)
+        if not card.embedding:
+            known = ", ".join(card.name for card in self.cards() if card.embedding)
+            raise Refused(422, f"{card.name} has no proven bound to attack; these have: {known}")
+        return card
+
+    def proven(self, name: str) -> EmbeddingMetric:
+        """The metric, if it has a proven bound; :class:`Refused` (422) otherwise."""
+        metric = self.metric(self.proven_card(name).name)
+        assert isinstance(metric, EmbeddingMetric)
+        return metric
+
+    def classifier_name(self, name: str) -> str:
+        """The classifier's full name, the only or first one's where ``name`` is empty."""
+        if not self.classifiers:
+            raise Refused(422, "The server was started without a classifier (--model).")
+        name = name or next(iter(self.classifiers))
+        if name not in self.classifiers:
+            known = ", ".join(self.classifiers)
+            raise Refused(422, f"model: expected one of {known}, found {name!r}")
+        return name
+
+    def classifier(self, name: str) -> nn.Module:
+        """The classifier, ready to use."""
+        name = self.classifier_name(name)
+        if name not in self._classifiers:
+            from percert.models import load_classifier
+
+            given = self.classifiers[name]
+            self._classifiers[name] = load_classifier(given.spec, self.device, given.weights)
+        return self._classifiers[name]
+
+    def opened_store(self) -> "Store":
+        """The store as it is now; :class:`Refused` (422) where the server has none.
+
+        503 where it cannot be read. One that was replaced by another is opened anew.
+        """
+        if self.store is None:
+            raise Refused(422, "The server was started without a store (--store).")
+        with readable_store():
+            place = _place(self.store)
+            if self._opened is None or self._opened[0] != place:
+                self._opened = None
+                try:
+                    self._opened = place, self.open_store(self.store)
+                except ValueError as error:  # there is none, or another one, where one was
+                    raise RuntimeError(str(error)) from error
+            store = self._opened[1]
+            store.refresh()
+            return store
+
+    def open_store(self, path: str) -> "Store":
+        """The store at ``path``, opened with the metric that it is of.
+
+        Raises ``ValueError`` where there is none, or its metric is not at hand.
+        """
+        from percert.search.metric_name import metric_name
+        from percert.search.store import open_store
+
+        name = metric_name(path, (name for name in self.checkpoints if name not in CATALOG))
+        if name is None:
+            raise ValueError(f"{path}: no store of percert")
+        metric = self._metrics.get(self.called(name)) or create_metric(
+            name, checkpoint=self.checkpoints.get(name), device=self.device
+        )
+        self._metrics[self.called(name)] = metric
+        return open_store(path, metric, create=False)
+
+
+@contextlib.contextmanager
+def readable_store() -> Iterator[None]:
+    """What goes wrong with the store inside is :class:`Refused` (503), and logged.
+
+    A plain ``ValueError`` is about what was asked, and passes.
+    """
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, Refused) or type(error) in (ValueError, ArgumentError):
+            raise
+        _log.warning("the store cannot be read: %s", error)
+        raise Refused(503, "The store cannot be read now; the server's log says why.") from error
+
+
+def _place(store: str) -> object:
+    """What tells the folder of a store from another that takes its place."""
+    with contextlib.suppress(OSError):
+        found = os.stat(store)
+        return found.st_dev, found.st_ino, found.st_ctime_ns
+    return None
+
+
+def name_classifiers(specs: Sequence[str], weights: Sequence[Path]) -> dict[str, ClassifierSource]:
+    """The classifiers of ``specs`` with their ``weights`` in order, by short names.
+
+    Raises ``ValueError`` for weights that are more than the classifiers, and a name given twice.
+
+    >>> name_classifiers(["cards/mine.toml"], [])
+    {'mine': Classifier(spec='cards/mine.toml', weights=None)}
+    """
+    if len(weights) > len(specs):
+        raise ArgumentError(
+            Argument("weights"), f": {len(weights)} files for {len(specs)} classifiers"
+        )
+    files: list[Path | None] = [*weights, *[None] * (len(specs) - len(weights))]
+    found: dict[str, ClassifierSource] = {}
+    for spec, file in zip(specs, files, strict=True):
+        name = Path(spec).stem if spec.endswith(".toml") else spec
+        if name in found:
+            raise ArgumentError(Argument("model"), f": {name} is given twice")
+        found[name] = ClassifierSource(spec, file)
+    return found

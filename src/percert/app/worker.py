@@ -1,0 +1,177 @@
+"""What runs inside a worker process: one computation after another, and what a job tells meanwhile.
+
+What a worker process does: it computes what it is sent, one thing after the other.
+
+A job inside its worker: what an attack asks and tells while it goes on.
+"""
+
+import contextlib
+import logging
+import os
+import tempfile
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from percert.app.errors import Refused, in_fields
+from percert.app.images import Upload, write_picture
+from percert.app.limits import Limits
+from percert.app.resources import Resources
+from percert.attacks import Watch
+
+#: What ends a computation that goes on; where nothing does, it is passed over.
+STOP = "stop"
+#: How a computation came to its end.
+DONE, REFUSED, CANCELLED, FAILED = "done", "refused", "cancelled", "failed"
+TOO_LARGE = "That needs more memory than there is."
+
+
+class Cancelled(Exception):
+    """Raised inside a computation that nobody wants any longer."""
+
+
+@dataclass(frozen=True)
+class WorkerSettings:
+    """What a worker knows from the beginning: limits, what is loaded, where it may write."""
+
+    limits: Limits
+    loaded: Resources
+    folder: Path
+
+
+@dataclass(frozen=True, eq=False)
+class Worker(WorkerSettings):
+    """The first argument of all that is computed: the setting, and the link to the server."""
+
+    link: Connection
+
+    def tell(self, kind: str, *said: Any) -> None:
+        """Say something before the end."""
+        self.link.send((kind, said))
+
+    def check(self) -> None:
+        """Raise :class:`Cancelled` where the server says stop, or is gone."""
+        if self.link.poll(0):
+            raise Cancelled
+
+
+def work(descriptor: int) -> None:
+    """Compute ``function(bench, *arguments)`` for each that comes, until the server is gone."""
+    link = Connection(descriptor)
+    with contextlib.suppress(OSError):
+        # Where memory runs out, this process is ended rather than the server.
+        Path("/proc/self/oom_score_adj").write_text("1000")
+    with contextlib.suppress(EOFError, OSError):
+        setting: WorkerSettings = link.recv()
+        tempfile.tempdir = str(setting.folder)
+        os.environ["MPLCONFIGDIR"] = str(setting.folder)
+        logging.basicConfig(level=logging.WARNING)
+        bench = Worker(setting.limits, setting.loaded, setting.folder, link)
+        while True:
+            call = link.recv()
+            if call != STOP:
+                _compute(bench, *call)
+
+
+def _compute(bench: Worker, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+    try:
+        bench.tell(DONE, function(bench, *arguments))
+    except Cancelled:
+        bench.tell(CANCELLED)
+    except Refused as error:
+        bench.tell(REFUSED, error.status, error.reason)
+    except ValueError as error:
+        bench.tell(REFUSED, 422, in_fields(error))
+    except Exception as error:  # noqa: BLE001  # a defect: the server logs it, and the worker stays
+        if _is_memory(error):
+            bench.tell(REFUSED, 413, TOO_LARGE)
+        else:
+            bench.tell(FAILED, traceback.format_exc())
+
+
+def _is_memory(error: Exception) -> bool:
+    """Whether memory ran out; torch's allocator for the CPU says so in words only.
+
+    >>> _is_memory(MemoryError()), _is_memory(RuntimeError("you tried to allocate 9 bytes"))
+    (True, True)
+    """
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and "tried to allocate" in str(error)
+
+
+#: Seconds between two words on progress.
+SPEAK = 0.1
+PROGRESS, PICTURE = "progress", "picture"
+
+
+class JobRun:
+    """The computation of one job: its clock, its progress, and its folder for pictures.
+
+    ``cut_short`` says that its time was over before the attack had come to its end: the result is
+    the best until then.
+    """
+
+    def __init__(self, bench: Worker, folder: Path, seconds: float) -> None:
+        self.bench, self.folder, self.seconds = bench, folder, seconds
+        self.loaded = bench.loaded
+        self.cut_short = False
+        self._began = time.monotonic()
+        self._spoken = float("-inf")
+        self._doing = ""
+
+    def watch(self, doing: str, part: int = 0, parts: int = 1) -> Watch:
+        """What an attack calls each iteration: progress, cancelling, and the end of its time.
+
+        ``doing`` is what to say, ``part`` which of ``parts`` attacks of equal length this is.
+        """
+
+        def watch(done: int, total: int, active: int) -> bool:
+            self.check()
+            self._say(doing, part * total + min(done, total), parts * total)
+            if time.monotonic() - self._began > self.seconds * (part + 1) / parts:
+                self.cut_short = True
+                return False
+            return True
+
+        return watch
+
+    def say(self, doing: str) -> None:
+        """What is done now, beyond counting."""
+        self._say(doing, 0, 0)
+
+    def check(self) -> None:
+        """Raise :class:`~percert.app.worker.Cancelled` where the job is not wanted any longer."""
+        self.bench.check()
+
+    def picture(self, name: str, image: Tensor, says: str, *, whole: bool = False) -> None:
+        """Keep ``(3, h, w)`` as the picture ``name``, for people, or ``whole`` as it is."""
+        self.check()
+        with torch.no_grad():
+            write_picture(image, self.folder / f"{name}.png", whole=whole)
+        self.bench.tell(PICTURE, name, says)
+
+    def _say(self, doing: str, done: int, total: int) -> None:
+        now = time.monotonic()
+        if doing != self._doing or now - self._spoken > SPEAK:
+            self._doing, self._spoken = doing, now
+            self.bench.tell(PROGRESS, doing, done, total)
+
+
+def compute_job(
+    bench: Worker,
+    folder: Path,
+    seconds: float,
+    work: Callable[..., Any],
+    uploads: Sequence[Upload],
+) -> Any:
+    """``work(run, *images)`` of a job's uploads."""
+    pixels = bench.limits.pixels
+    return work(JobRun(bench, folder, seconds), *(one.image(pixels) for one in uploads))

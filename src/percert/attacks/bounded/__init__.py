@@ -1,0 +1,1 @@
+"""Attacks that look for any success within a budget."""

@@ -1,0 +1,1 @@
+"""Attack runs compared: distances, effort, defences, transfer and saliency."""

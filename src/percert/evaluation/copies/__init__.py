@@ -1,0 +1,1 @@
+"""Copy detection: natural, certified and attacked rates of several detectors."""

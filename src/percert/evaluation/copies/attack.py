@@ -1,0 +1,333 @@
+"""What is left under attack: copies pushed beyond the threshold, strangers pulled below it.
+
+Pushing copies beyond the threshold, and pulling strangers below it.
+
+Projected gradient steps in an l2 ball, clipped to [0, 1]: a plain attack (Madry et al. 2018, with
+normalised steps). It gives an upper bound of what remains right; a certificate gives a lower one.
+
+What is left under real attacks: copies pushed out, and strangers pulled in, on a stated subset.
+
+Every run checks that certified <= attacked <= natural, image by image.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image
+from torch import Tensor
+
+from percert.data.copy_edits import find_edit
+from percert.evaluation.copies.detector import Detector, attacked
+from percert.evaluation.copies.gallery import Gallery, view_radii
+from percert.evaluation.copies.pictures import as_tensor, batches_of_one_size, edited
+from percert.evaluation.copies.rates import SIDE, least_psnr, scaled
+from percert.images import round_to_8bit
+from percert.tensors import Images, l2_norm, per_sample, project_l2
+
+
+def evade(
+    detector: Detector,
+    images: Images,
+    references: Tensor,
+    threshold: float,
+    eps: float,
+    steps: int,
+    start: Tensor,
+) -> tuple[Images, Tensor]:
+    """Images within l2 ``eps`` of ``images`` that are as far from their references as was found.
+
+    ``images`` is ``(n, 3, h, w)`` in [0, 1]; ``references`` ``(n, v, ...)`` are the vectors of v
+    views each, of which the nearest counts; ``start`` is the first change of the images, shaped
+    like them, projected into the ball. Returns the images and whether each is beyond ``threshold``
+    before rounding; one that is, is left.
+    """
+    return _climb(detector, images, references, threshold, eps, steps, start, 1.0)
+
+
+def collide(
+    detector: Detector,
+    images: Images,
+    references: Tensor,
+    threshold: float,
+    eps: float,
+    steps: int,
+    start: Tensor,
+) -> tuple[Images, Tensor]:
+    """Images within l2 ``eps`` of ``images`` that are as near to a reference as was found.
+
+    As :func:`evade`, the other way: whether each is within ``threshold`` of any of its views.
+    """
+    return _climb(detector, images, references, threshold, eps, steps, start, -1.0)
+
+
+def _climb(
+    detector: Detector,
+    images: Images,
+    references: Tensor,
+    threshold: float,
+    eps: float,
+    steps: int,
+    start: Tensor,
+    sign: float,
+) -> tuple[Images, Tensor]:
+    """Raise ``sign`` times the distance, until it is on the other side of the threshold."""
+    best = images.clone()
+    most = torch.full((len(images),), -torch.inf, dtype=torch.float64)
+    reached = torch.zeros(len(images), dtype=torch.bool)
+    change = _into_ball(images, start, eps)
+    left = torch.arange(len(images))
+    for step in range(steps + 1):
+        moved = (images[left] + change[left]).requires_grad_(step < steps)
+        with torch.set_grad_enabled(step < steps):
+            objective, distance = attacked(detector, moved, references[left])
+        more = sign * distance > most[left]
+        most[left[more]] = sign * distance[more]
+        best[left[more]] = moved.detach()[more]
+        there = distance > threshold if sign > 0 else distance <= threshold
+        reached[left[there]] = True
+        if step == steps or bool(there.all()):
+            break
+        (gradient,) = torch.autograd.grad(sign * objective.sum(), moved)
+        left, gradient = left[~there], gradient[~there]
+        length = l2_norm(gradient).clamp_min(1e-30)
+        stride = gradient * per_sample(2.5 * eps / steps / length, gradient)
+        change[left] = _into_ball(images[left], change[left] + stride, eps)
+    return best, reached
+
+
+def random_start(images: Images, eps: float, seed: int) -> Tensor:
+    """Gaussian noise of l2 length ``eps`` / 10: at equal images the gradient of a distance is 0."""
+    generator = torch.Generator().manual_seed(seed)
+    noise = torch.randn(images.shape, generator=generator)
+    return noise * per_sample(0.1 * eps / l2_norm(noise), noise)
+
+
+def _into_ball(images: Images, change: Tensor, eps: float) -> Tensor:
+    """The change projected to length ``eps``, then cut to [0, 1], which only shortens it."""
+    # A hair inside, so that the length of a float32 sum is not above eps.
+    budget = images.new_full((len(images),), eps * (1 - 1e-6))
+    return (images + project_l2(change, budget)).clamp(0, 1) - images
+
+
+ATTACK_BUDGETS = (1.0, 4.0, 16.0)
+#: How many images are attacked together.
+TOGETHER = 16
+
+Flags = npt.NDArray[np.bool_]
+Numbers = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class AttackedRate:
+    """One budget. ``rate`` is the share still right before rounding, ``rate_8bit`` after rounding
+    to 8 bits, which moves the image by a length of its own: ``l2_8bit`` is the mean length of the
+    whole change then, in the units of ``eps``. ``certified`` is the proven share of the same pairs.
+    """
+
+    eps: float
+    psnr: float | None
+    rate: float
+    rate_8bit: float
+    l2_8bit: float
+    certified: float | None
+
+
+@dataclass(frozen=True)
+class AttackedRates:
+    """The subset, the attack, and what is left; ``natural`` is the share right without attack.
+
+    ``photographs`` counts different pictures, ``pairs`` what was attacked.
+    """
+
+    photographs: int
+    pairs: int
+    edits: list[str]
+    steps: int
+    threshold: float
+    natural: float
+    budgets: list[AttackedRate]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A query and the image of the gallery that it is a copy of, or is to be taken for.
+
+    ``picture`` is the place of the query among the pictures, ``edit`` its edit (``None`` for the
+    picture as it is), ``place`` that of the image in the gallery.
+    """
+
+    picture: int
+    edit: str | None
+    place: int
+
+
+@dataclass(frozen=True, eq=False)
+class AttackedPairs:
+    """Some pairs: ``right`` and ``right_8bit`` ``(budgets, n)``, ``lengths`` likewise; the rest by
+    pair. ``radii`` is in the units of the budgets, ``None`` without certificates.
+    """
+
+    natural: Flags
+    right: Flags
+    right_8bit: Flags
+    lengths: Numbers
+    radii: Numbers | None
+
+
+def attacked_rates(
+    detector: Detector,
+    gallery: Gallery,
+    pictures: Sequence[Image.Image],
+    wanted: Sequence[Pair],
+    threshold: float,
+    *,
+    copies: bool,
+    steps: int,
+    seed: int,
+    budgets: Sequence[float] = ATTACK_BUDGETS,
+    side: int = SIDE,
+    keep: Callable[[str, Callable[[], AttackedPairs]], AttackedPairs] = lambda name, make: make(),
+    done: Callable[[int], object] = lambda count: None,
+) -> AttackedRates:
+    """Attack the ``wanted`` pairs at growing ``budgets``; right is a copy that is found, or, with
+    ``copies=False``, a stranger that is refused.
+
+    What one budget turns round stays so at larger ones; the others start from what the smaller
+    budget found. ``done`` is told how many pairs are done. Raises ``ValueError`` where an attack
+    beats a certificate, or anything else breaks certified <= attacked <= natural.
+    """
+    budgets = sorted(budgets)
+    parts = []
+    for some, images in _batches(pictures, wanted, seed):
+
+        def attack(some: list[Pair] = some, images: Tensor = images) -> AttackedPairs:
+            return _attack(
+                detector, gallery, some, images, threshold, copies, steps, seed, budgets, side
+            )
+
+        parts.append(keep(repr(some), attack))
+        done(len(some))
+    return rates_of(parts, detector.name, wanted, threshold, steps, budgets, side)
+
+
+def rates_of(
+    parts: Sequence[AttackedPairs],
+    name: str,
+    wanted: Sequence[Pair],
+    threshold: float,
+    steps: int,
+    budgets: Sequence[float],
+    side: int,
+) -> AttackedRates:
+    """The shares of all pairs together, checked."""
+    right = np.concatenate([part.right for part in parts], axis=1)
+    right_8bit = np.concatenate([part.right_8bit for part in parts], axis=1)
+    lengths = np.concatenate([part.lengths for part in parts], axis=1)
+    natural = np.concatenate([part.natural for part in parts])
+    known = [part.radii for part in parts if part.radii is not None]
+    radii = np.concatenate(known) if known else None
+    rates = []
+    for row, eps in enumerate(budgets):
+        check_order(name, eps, natural, right[row], None if radii is None else radii > eps)
+        rates.append(
+            AttackedRate(
+                eps,
+                least_psnr(eps, side),
+                float(right[row].mean()),
+                float(right_8bit[row].mean()),
+                float(lengths[row].mean()),
+                None if radii is None else float((radii > eps).mean()),
+            )
+        )
+    return AttackedRates(
+        len({pair.picture for pair in wanted}),
+        len(wanted),
+        list(dict.fromkeys(pair.edit for pair in wanted if pair.edit)),
+        steps,
+        threshold,
+        float(natural.mean()),
+        rates,
+    )
+
+
+def check_order(name: str, eps: float, natural: Flags, right: Flags, proven: Flags | None) -> None:
+    """Raise ``ValueError`` unless what is proven is right under attack, and that without.
+
+    >>> yes, no = np.array([True]), np.array([False])
+    >>> check_order("thumbnail", 1.0, natural=yes, right=no, proven=yes)
+    Traceback (most recent call last):
+    ValueError: thumbnail: an attack broke a certificate at l2 = 1
+    """
+    if proven is not None and (proven & ~right).any():
+        raise ValueError(f"{name}: an attack broke a certificate at l2 = {eps:g}")
+    if (right & ~natural).any():
+        raise ValueError(f"{name}: right under attack at l2 = {eps:g}, but wrong without")
+
+
+def _batches(
+    pictures: Sequence[Image.Image], wanted: Sequence[Pair], seed: int
+) -> Iterator[tuple[list[Pair], Tensor]]:
+    queries = (
+        (
+            number,
+            pictures[pair.picture]
+            if pair.edit is None
+            else edited(pictures, find_edit(pair.edit), seed, [pair.picture])[0],
+        )
+        for number, pair in enumerate(wanted)
+    )
+    for numbers, some in batches_of_one_size(queries, TOGETHER):
+        yield [wanted[number] for number in numbers], as_tensor(some)
+
+
+def _attack(
+    detector: Detector,
+    gallery: Gallery,
+    wanted: Sequence[Pair],
+    images: Tensor,
+    threshold: float,
+    copies: bool,
+    steps: int,
+    seed: int,
+    budgets: Sequence[float],
+    side: int,
+) -> AttackedPairs:
+    """One batch of images of one size."""
+    size = (images.shape[2], images.shape[3])
+    places = [pair.place for pair in wanted]
+    references = gallery.vectors[places]
+    described = detector.describe(images)
+    natural = _within(detector, described.vectors, references, threshold) == copies
+    radii = None
+    if described.features is not None:
+        copy, radius = view_radii(gallery, places, described.features, threshold)
+        radii = torch.where(copy == copies, radius, 0.0).numpy() / scaled(1.0, size, side)
+    # What is wrong anyway is not attacked: nothing is left to turn round.
+    best, turned = images.clone(), ~torch.from_numpy(natural)
+    right, right_8bit, lengths = [], [], []
+    for eps in budgets:
+        budget = scaled(eps, size, side)
+        left = torch.nonzero(~turned).flatten()
+        if len(left) and budget > 0:
+            start = best[left] - images[left] + random_start(images[left], budget, seed)
+            best[left], turned[left] = (evade if copies else collide)(
+                detector, images[left], references[left], threshold, budget, steps, start
+            )
+        rounded = round_to_8bit(best)
+        after = _within(detector, detector.describe(rounded).vectors, references, threshold)
+        right.append((~turned).numpy())
+        right_8bit.append(after == copies)
+        lengths.append((l2_norm(rounded - images) / scaled(1.0, size, side)).double().numpy())
+    return AttackedPairs(natural, np.stack(right), np.stack(right_8bit), np.stack(lengths), radii)
+
+
+def _within(detector: Detector, queries: Tensor, references: Tensor, threshold: float) -> Flags:
+    """Whether any view of its own reference is within the threshold of each query, ``(n,)``."""
+    nearest = [
+        detector.distances(query[None], views).amin()
+        for query, views in zip(queries, references, strict=True)
+    ]
+    return np.asarray(torch.stack(nearest) <= threshold)

@@ -1,0 +1,204 @@
+"""What can tell copies from other images: one contract, certified metrics, and plain networks.
+
+What can tell copies from other images: one contract for metrics, features and hashes.
+
+Plain networks as copy detectors: the angle between features, without any proof.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from percert.certify.features import PixelFeatures, embed
+from percert.check import one_line
+from percert.extras import install_package
+from percert.images import Resize
+from percert.metrics.certified.embedding import EmbeddingMetric, direction
+from percert.models.imagenet_networks import SqueezeNet
+from percert.tensors import Images, Vector
+
+#: How softly an attack looks at the nearest of several views; distances are of the order of 1.
+SOFTNESS = 0.02
+
+
+@dataclass(frozen=True)
+class Described:
+    """A batch of descriptions: ``vectors`` ``(n, ...)``, and what certificates need beside them."""
+
+    vectors: Tensor
+    features: PixelFeatures | None = None
+
+    def rows(self, index: Tensor) -> "Described":
+        """Those of the batch at ``index``."""
+        features = self.features
+        if features is not None:
+            features = features.rows(index)
+        return Described(self.vectors[index], features)
+
+
+def join(parts: Sequence[Described]) -> Described:
+    """Descriptions of images of one size, one after the other."""
+    features = [part.features for part in parts if part.features is not None]
+    joined = None
+    if features:
+        held = [part.content for part in features if part.content is not None]
+        joined = replace(
+            features[0],
+            h=torch.cat([part.h for part in features]),
+            error=torch.cat([part.error for part in features]),
+            content=torch.cat(held) if held else None,
+        )
+    return Described(torch.cat([part.vectors for part in parts]), joined)
+
+
+class Detector(Protocol):
+    """A distance between descriptions of images. All images are ``(n, 3, h, w)`` in [0, 1].
+
+    ``describe`` is the real description, without gradients, on the CPU; a hash rounds to 8 bits
+    before, as its program does. ``distances`` are those of all pairs of such vectors, ``(q, r)``
+    float64, lower is closer. An attack follows ``values``, differentiable in the images, and
+    ``gaps(values, vectors)`` of each pair ``(n,)``: an objective that grows with the distance, and
+    the distance itself (float64, detached), which decides before rounding.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    def describe(self, images: Images, /) -> Described: ...
+
+    def distances(self, queries: Tensor, references: Tensor, /) -> Tensor: ...
+
+    def values(self, images: Images, /) -> Tensor: ...
+
+    def gaps(self, values: Tensor, references: Tensor, /) -> tuple[Vector, Vector]: ...
+
+
+def attacked(detector: Detector, images: Images, references: Tensor) -> tuple[Vector, Vector]:
+    """The objective and the distance ``(n,)`` of each image from the nearest of its references.
+
+    ``references`` ``(n, v, ...)`` are the vectors of v views each. Of several views the objective
+    is a soft minimum, so that one step moves away from all that are near.
+    """
+    values = detector.values(images)
+    count, views = references.shape[:2]
+    objective, distance = detector.gaps(
+        values.repeat_interleave(views, 0) if views > 1 else values,
+        references.flatten(0, 1).to(values.device),
+    )
+    objective, distance = objective.cpu(), distance.cpu().view(count, views).amin(1)
+    if views == 1:
+        return objective, distance
+    soft = -SOFTNESS * torch.logsumexp(-objective.view(count, views) / SOFTNESS, 1)
+    return soft, distance
+
+
+def unit_distance(queries: Tensor, references: Tensor) -> Vector:
+    """1 - cos of each pair of unit vectors, ``(n,)``, precise near 0."""
+    return (queries - references).square().sum(1) / 2
+
+
+def cosine_distances(queries: Tensor, references: Tensor) -> Tensor:
+    """All pairs ``(q, r)`` of directions; what has no direction is at 1/2 from what has one."""
+    weights = queries.square().sum(1)[:, None] + references.square().sum(1)
+    return (weights / 2 - queries @ references.T).clamp_min(0)
+
+
+class MetricDetector:
+    """An :class:`EmbeddingMetric`: the only kind with certificates."""
+
+    def __init__(self, metric: EmbeddingMetric, name: str | None = None) -> None:
+        self.metric = metric
+        self.name = name or metric.name
+
+    def describe(self, images: Images) -> Described:
+        features = embed(self.metric, images).cpu()
+        return Described(features.directions, features)
+
+    def distances(self, queries: Tensor, references: Tensor) -> Tensor:
+        return cosine_distances(queries, references)
+
+    def values(self, images: Images) -> Tensor:
+        return direction(self.metric.embed(images).double(), self.metric.constant)
+
+    def gaps(self, values: Tensor, references: Tensor) -> tuple[Vector, Vector]:
+        distance = unit_distance(values, references)
+        return distance, distance.detach()
+
+
+#: At which side plain SqueezeNet looks at images: at 160 it found fewer copies (20 photographs, all
+#: edits), and at 224 it would take most of the benchmark's time.
+SQUEEZENET_SIDE = 128
+
+
+class SqueezeNetDetector:
+    """The angle between SqueezeNet's last fire module's features, averaged over positions.
+
+    Images are resized to ``side`` x ``side`` (bilinear, antialiased), whatever their proportions.
+    """
+
+    name = "squeezenet"
+
+    def __init__(self, model: SqueezeNet, side: int = SQUEEZENET_SIDE) -> None:
+        self.model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch types a module's memory format as missing
+        self.resize = Resize((side, side), "bilinear")
+
+    def describe(self, images: Images) -> Described:
+        with torch.no_grad():
+            return Described(self.values(images).cpu())
+
+    def distances(self, queries: Tensor, references: Tensor) -> Tensor:
+        return cosine_distances(queries, references)
+
+    def values(self, images: Images) -> Tensor:
+        small = self.resize(images).clamp(0, 1).contiguous(memory_format=torch.channels_last)
+        return direction(self.model.embed(small).double())
+
+    def gaps(self, values: Tensor, references: Tensor) -> tuple[Vector, Vector]:
+        distance = unit_distance(values, references)
+        return distance, distance.detach()
+
+
+class CNNDetector:
+    """The angle between ``imagededup``'s CNN features, its network and preparation taken whole.
+
+    ``program`` is an ``imagededup.methods.CNN``: of it, ``model_config.model`` maps what
+    ``model_config.transform`` makes of an image to a feature vector. Images go to the transform
+    as tensors, so that an attack can follow it.
+    """
+
+    name = "cnn"
+
+    def __init__(self, program: Any) -> None:
+        self.model: nn.Module = program.model_config.model.cpu().eval().requires_grad_(False)
+        self.transform = program.model_config.transform
+
+    def describe(self, images: Images) -> Described:
+        with torch.no_grad():
+            return Described(self.values(images).cpu())
+
+    def distances(self, queries: Tensor, references: Tensor) -> Tensor:
+        return cosine_distances(queries, references)
+
+    def values(self, images: Images) -> Tensor:
+        prepared = torch.stack([self.transform(image) for image in images])
+        return direction(self.model(prepared).flatten(1).double())
+
+    def gaps(self, values: Tensor, references: Tensor) -> tuple[Vector, Vector]:
+        distance = unit_distance(values, references)
+        return distance, distance.detach()
+
+
+def imagededup_cnn() -> CNNDetector:
+    """``imagededup``'s CNN; ``ValueError`` where the package or what it needs does not import."""
+    try:
+        # Untyped, and it needs torchvision, which another torch than its own breaks.
+        from imagededup.methods import CNN  # type: ignore[import-not-found]  # an option
+    except Exception as error:  # noqa: BLE001  # a torchvision that does not fit raises RuntimeError
+        reason = one_line(error)
+        raise ValueError(
+            f"cnn: needs imagededup ({reason}): {install_package('imagededup')}"
+        ) from None
+    return CNNDetector(CNN(verbose=False))

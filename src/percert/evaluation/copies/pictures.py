@@ -1,0 +1,191 @@
+"""The pictures of an evaluation: read when asked for, edited, batched; and twins.
+
+The pictures of an evaluation: 8-bit RGB, read when they are asked for.
+
+The edited pictures of an evaluation, described by every detector in one pass.
+
+Twins in a folder of pictures: equal pixels that an evaluation of copies counts as strangers.
+"""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image
+from torch import Tensor
+
+from percert.data.copy_edits import Edit, apply_edit
+from percert.evaluation.copies.detector import Described, Detector
+from percert.images import load_image, round_to_8bit
+from percert.reports.page import Paragraph, Section, Table
+
+Bytes = npt.NDArray[np.uint8]
+#: How many images are described together. With more, buffers outgrow what the allocator keeps, and
+#: half of the time goes into fresh pages.
+BATCH = 8
+
+
+class PictureFiles(Sequence[Image.Image]):
+    """Files as RGB pillow images; each is read whenever it is asked for, and kept nowhere.
+
+    Read by :func:`percert.images.load_image`, whose :class:`~percert.images.ImageError` says what
+    is wrong with a file; 16-bit files are rounded to 8 bits.
+    """
+
+    def __init__(self, paths: Iterable[Path]) -> None:
+        self.paths = list(paths)
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index):  # type: ignore[no-untyped-def]  # a slice gives files again
+        if isinstance(index, slice):
+            return PictureFiles(self.paths[index])
+        pixels = round_to_8bit(load_image(self.paths[index]))
+        return as_pictures(pixels[None])[0]
+
+
+def as_tensor(pictures: Sequence[Image.Image]) -> Tensor:
+    """RGB pillow images of one size as ``(n, 3, h, w)`` float32 in [0, 1].
+
+    >>> as_tensor([Image.new("RGB", (2, 1), (255, 0, 51))])[0, :, 0, 0].tolist()
+    [1.0, 0.0, 0.20000000298023224]
+    """
+    pixels = np.stack([np.asarray(image) for image in pictures])
+    return torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255
+
+
+def as_arrays(images: Tensor) -> list[Bytes]:
+    """``(n, 3, h, w)`` in [0, 1] as 8-bit ``(h, w, 3)`` arrays, rounded to nearest."""
+    # One by one: buffers of a whole batch would come fresh from the system every time.
+    return [
+        np.ascontiguousarray((255 * image).round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0))
+        for image in images.detach().cpu()
+    ]
+
+
+def as_pictures(images: Tensor) -> list[Image.Image]:
+    """``(n, 3, h, w)`` in [0, 1] as RGB pillow images, rounded to nearest."""
+    return [Image.fromarray(array) for array in as_arrays(images)]
+
+
+def batches_of_one_size(
+    pictures: Iterable[tuple[int, Image.Image]], batch: int = BATCH
+) -> Iterator[tuple[list[int], list[Image.Image]]]:
+    """Numbered pictures in batches of neighbours of one size, in their order.
+
+    >>> wide, tall = Image.new("RGB", (2, 1)), Image.new("RGB", (1, 2))
+    >>> [places for places, _ in batches_of_one_size(enumerate([wide, wide, tall, wide]))]
+    [[0, 1], [2], [3]]
+    """
+    places: list[int] = []
+    some: list[Image.Image] = []
+    for place, picture in pictures:
+        if some and (len(some) == batch or picture.size != some[0].size):
+            yield places, some
+            places, some = [], []
+        places.append(place)
+        some.append(picture)
+    if some:
+        yield places, some
+
+
+#: One batch: the places of its pictures among all, and the pictures, which have one size.
+Batch = tuple[list[int], list[Image.Image]]
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Described pictures of one ``size`` (height, width): ``places`` are theirs among all."""
+
+    places: tuple[int, ...]
+    size: tuple[int, int]
+    described: Described
+
+
+def background_of(index: int, count: int) -> int:
+    """Which picture an edit pastes picture ``index`` onto: the next one."""
+    return (index + 1) % count
+
+
+def edited(
+    pictures: Sequence[Image.Image], edit: Edit, seed: int, indices: Iterable[int]
+) -> list[Image.Image]:
+    """``edit`` of the pictures at ``indices``."""
+    return [_edited(pictures, edit, seed, index) for index in indices]
+
+
+def edited_batches(pictures: Sequence[Image.Image], edit: Edit, seed: int) -> Iterator[Batch]:
+    """``edit`` of every picture, in batches of one size."""
+    places = range(len(pictures))
+    return batches_of_one_size((place, _edited(pictures, edit, seed, place)) for place in places)
+
+
+def describe_all(
+    detectors: Sequence[Detector], images: Iterable[Batch]
+) -> tuple[dict[str, list[Chunk]], dict[str, float]]:
+    """Each detector's descriptions of all pictures, and its seconds."""
+    chunks: dict[str, list[Chunk]] = {detector.name: [] for detector in detectors}
+    seconds = dict.fromkeys(chunks, 0.0)
+    for places, batch in images:
+        pixels = as_tensor(batch)
+        size = (pixels.shape[2], pixels.shape[3])
+        for detector in detectors:
+            start = perf_counter()
+            described = detector.describe(pixels)
+            chunks[detector.name].append(Chunk(tuple(places), size, described))
+            seconds[detector.name] += perf_counter() - start
+    return chunks, seconds
+
+
+def _edited(pictures: Sequence[Image.Image], edit: Edit, seed: int, index: int) -> Image.Image:
+    other = pictures[background_of(index, len(pictures))] if edit.needs_other else None
+    return apply_edit(edit, pictures[index], seed, index, other)
+
+
+def pixels_hash(image: Tensor) -> str:
+    """A hash of the size and the 8-bit pixels of ``(3, h, w)``: what detectors are shown.
+
+    >>> import torch
+    >>> white = torch.ones(3, 2, 3)
+    >>> pixels_hash(white) == pixels_hash(white - 1e-4), pixels_hash(white) == pixels_hash(white.mT)
+    (True, False)
+    """
+    (array,) = as_arrays(image[None])
+    return hashlib.sha256(str(array.shape).encode() + array.tobytes()).hexdigest()
+
+
+def find_twins(hashes: Mapping[Path, str]) -> list[list[Path]]:
+    """The groups of several files whose hash is one, in the order of ``hashes``.
+
+    >>> find_twins({Path("a"): "1", Path("b"): "2", Path("c"): "1"})
+    [[...Path('a'), ...Path('c')]]
+    """
+    groups: dict[str, list[Path]] = {}
+    for path, digest in hashes.items():
+        groups.setdefault(digest, []).append(path)
+    return [group for group in groups.values() if len(group) > 1]
+
+
+def twins_words(twins: Sequence[Sequence[Path]]) -> str:
+    """What twins mean for the rates, in a sentence."""
+    files = sum(map(len, twins))
+    return (
+        f"{files} pictures are twins of others, with the same pixels. Their copies count as "
+        "strangers of each other, which no detector can tell apart: rates and thresholds are "
+        "those of a harder task than the pictures pose. Keep one of each"
+    )
+
+
+def twins_sections(twins: Sequence[Sequence[Path]]) -> list[Section]:
+    """The warning on the page; nothing where there are no twins."""
+    if not twins:
+        return []
+    rows = tuple((str(at + 1), str(path)) for at, group in enumerate(twins) for path in group)
+    table = Table((("group", "right"), ("picture", "left")), rows, "Pictures with the same pixels.")
+    return [Section("Twins among the pictures", (Paragraph(f"{twins_words(twins)}."), table))]

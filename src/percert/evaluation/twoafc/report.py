@@ -1,0 +1,379 @@
+"""The page of a 2AFC evaluation, and of several metrics side by side.
+
+What a 2AFC evaluation shows: tables of scores, a picture of them, and the page with both.
+
+Several metrics on the same triplets, side by side: LipSim's Tables 1 to 4.
+"""
+
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from percert.evaluation.twoafc.evaluate import CLEAN
+from percert.evaluation.twoafc.scores import WORST, TwoAFCScores, effort
+from percert.reports.page import Figure, Paragraph, Section, Table, write_page, write_whole
+from percert.reports.plots import COLOURS, Array, figure_png, new_figure
+from percert.reports.records import Row
+from percert.reports.table import finite
+
+#: What stands where nothing can be said.
+NOTHING = "-"
+
+
+def natural_table(scores: Sequence[TwoAFCScores]) -> Table:
+    """Natural and certified scores in percent, a row a group (LipSim, Tables 2 and 4)."""
+    eps = [entry.eps for entry in scores[0].certified]
+    proven = any(entry.ours is not None for group in scores for entry in group.certified)
+    by_paper = any(entry.paper is not None for group in scores for entry in group.certified)
+    columns = [("triplets", "left"), ("count", "right"), ("natural", "right")]
+    columns += [(f"certified {shown(value)}", "right") for value in eps] if proven else []
+    columns += [(f"paper's {shown(value)}", "right") for value in eps] if by_paper else []
+    columns += [("median radius", "right")] if proven else []
+    rows = []
+    for group in scores:
+        row = [group.name, str(group.triplets), percent(group.natural)]
+        row += [percent(entry.ours) for entry in group.certified] if proven else []
+        row += [percent(entry.paper) for entry in group.certified] if by_paper else []
+        row += [number(group.radius_median)] if proven else []
+        rows.append(tuple(row))
+    return Table(
+        tuple(columns),  # type: ignore[arg-type]  # left and right, as written above
+        tuple(rows),
+        "Scores in percent. Certified: proven within that l2 distance, by the exact radius"
+        + (" and by Eq. 8 of the paper." if by_paper else "."),
+    )
+
+
+def attacked_table(scores: Sequence[TwoAFCScores]) -> Table | None:
+    """What is left of all triplets under attack, in percent (LipSim, Tables 1 and 3).
+
+    A row an attack, a column a budget; ``None`` where nothing was attacked.
+    """
+    entries = scores[0].attacked
+    if not entries:
+        return None
+    attacks = list(dict.fromkeys(short(name) for entry in entries for name in entry.by_attack))
+    rows = [("natural", *(percent(scores[0].natural) for _ in entries))]
+    for attack in attacks:
+        named = [
+            {short(name): value for name, value in entry.by_attack.items()} for entry in entries
+        ]
+        rows.append((attack, *(percent(values.get(attack)) for values in named)))
+    rows.append((WORST, *(percent(entry.worst) for entry in entries)))
+    if any(entry.certified is not None for entry in entries):
+        rows.append(("certified", *(percent(entry.certified) for entry in entries)))
+    return Table(
+        (
+            ("attack", "left"),
+            *((f"{entry.norm} {shown(entry.eps)}", "right") for entry in entries),
+        ),
+        tuple(rows),
+        "Scores in percent that attacks leave. Worst of all: a triplet counts as turned round "
+        "where any attack found an image within the budget. Certified: no attack gets below it.",
+    )
+
+
+def groups_table(scores: Sequence[TwoAFCScores]) -> Table | None:
+    """The worst case of each group at each budget; ``None`` where there is but one group."""
+    entries = scores[0].attacked
+    if not entries or len(scores) == 1:
+        return None
+    return Table(
+        (
+            ("triplets", "left"),
+            *((f"{entry.norm} {shown(entry.eps)}", "right") for entry in entries),
+        ),
+        tuple(
+            (group.name, *(percent(entry.worst) for entry in group.attacked)) for group in scores
+        ),
+        "The worst case of all attacks by group, in percent.",
+    )
+
+
+def effort_table(rows: Sequence[Row]) -> Table:
+    """Seconds and model calls an attacked triplet."""
+    found = effort(rows)
+    return Table(
+        (("attack", "left"), ("s/triplet", "right"), ("calls/triplet", "right")),
+        tuple(
+            (attack, number(cost["seconds"]), number(cost["model_calls"]))
+            for attack, cost in found.items()
+        ),
+        "Means over attacked triplets. A call is one image passed through the metric.",
+    )
+
+
+def score_figure(scores: TwoAFCScores, rows: Sequence[Row], perturbed: str) -> bytes:
+    """Scores against the l2 budget: certified and attacked as curves, each attack as points.
+
+    The curve under attack is that of the least change found for each triplet by any attack.
+    """
+    figure, axis = new_figure(8.6, 4.6)
+    clean = [row for row in rows if row["attack"] == CLEAN]
+    points = [entry for entry in scores.attacked if entry.norm == "l2"]
+    budgets = [entry.eps for entry in scores.certified] + [entry.eps for entry in points]
+    reach = 1.03 * max(*budgets, 1.2 * (scores.radius_median or 0), 1e-3)
+    at = np.linspace(0, reach, 600)
+    axis.axhline(100 * scores.natural, color="0.45", ls=":", lw=1.5, label="natural")
+    if any(row["attack"] != CLEAN for row in rows):
+        found = 100 * score_curve(clean, at, least_changes(clean, rows))
+        axis.plot(at, found, "k-", lw=1.5, label="left by all attacks")
+    for name, column, colour in (
+        ("certified", "radius", COLOURS[0]),
+        ("certified, paper's radius", "radius_paper", COLOURS[5]),
+    ):
+        if any(row[column] is not None for row in clean):
+            radii = [-1.0 if row[column] is None else row[column] for row in clean]
+            axis.plot(at, 100 * score_curve(clean, at, radii), color=colour, lw=2, label=name)
+    families: dict[str, list[tuple[float, float]]] = {}
+    for entry in points:
+        for name, value in entry.by_attack.items():
+            families.setdefault(short(name), []).append((entry.eps, 100 * value))
+    for place, (name, marks) in enumerate(families.items()):
+        # Rings of several sizes: where attacks agree all of them can be seen.
+        axis.plot(
+            *zip(*sorted(marks), strict=True),
+            ls="",
+            marker="osD^vP*X"[place % 8],
+            ms=5 + 2.2 * (place % 5),
+            mfc="none",
+            mew=1.4,
+            color=COLOURS[(1, 2, 3, 4)[place % 4]],
+            label=name,
+        )
+    what = "the reference" if perturbed == "reference" else "each image that moves"
+    axis.set(
+        xlabel=f"l2 budget of {what}",
+        ylabel="2AFC score (%)",
+        ylim=(-2, 102),
+        xlim=(0, reach),
+    )
+    axis.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1.01, 1))
+    return figure_png(figure)
+
+
+def least_changes(clean: Sequence[Row], rows: Sequence[Row]) -> list[float]:
+    """The shortest l2 change that turned each triplet round, whichever attack found it."""
+    found: dict[str, float] = {}
+    for row in rows:
+        if row["success"]:
+            found[row["image"]] = min(row["l2"], found.get(row["image"], math.inf))
+    return [found.get(row["image"], math.inf) for row in clean]
+
+
+def score_curve(clean: Sequence[Row], at: Array, lengths: Sequence[float]) -> Array:
+    """The score at each budget of ``at``, in [0, 1], where a choice stands below its length."""
+    credit = np.array([_credits(row) for row in clean])
+    held = np.array(lengths)[None, :] > at[:, None]
+    curve: Array = np.where(held, credit[:, 0], credit[:, 1]).mean(1)
+    return curve
+
+
+def write_twoafc_report(
+    out: Path,
+    scores: Sequence[TwoAFCScores],
+    rows: Sequence[Row],
+    answer: Mapping[str, Any],
+    settings: Mapping[str, Any],
+    other: Sequence[Section] = (),
+) -> None:
+    """Write ``report.html`` and ``scores.json`` into ``out``, each whole or not at all.
+
+    ``other`` sections come before that of how it was made.
+    """
+    write_whole(out / "scores.json", (json.dumps(finite(answer), indent=2) + "\n").encode())
+    moves = {
+        "reference": "the reference alone moves, as in the paper",
+        "candidates": "both candidates move, each within the budget",
+        "all": "all three images move, each within the budget",
+    }[answer["perturbed"]]
+    proven = scores[0].radius_median is not None
+    blocks: list[Paragraph | Table | Figure] = [natural_table(scores)]
+    if proven:
+        blocks.append(
+            Paragraph(
+                "For every triplet, certified <= empirical <= natural was checked, at every budget "
+                "and with both radii.",
+                "note",
+            )
+        )
+    figure = Figure(
+        score_figure(scores[0], rows, answer["perturbed"]),
+        "All triplets, against the l2 budget. A curve falls where a triplet is no longer "
+        "certified, or where an attack first turned it round; rings are single attacks.",
+        "Curves of certified scores below those under attack, below the natural score.",
+    )
+    sections = [Section("Scores", (*blocks, figure))]
+    under_attack = attacked_table(scores)
+    if under_attack is not None:
+        by_group = groups_table(scores)
+        tables = [under_attack, *([by_group] if by_group else []), effort_table(rows)]
+        sections.append(Section("Under attack", tuple(tables)))
+    sections += other
+    how = Table(
+        (("setting", "left"), ("value", "left")),
+        tuple((name, str(value)) for name, value in settings.items()),
+        "How it was made; run.json has the command, the versions and the time.",
+    )
+    sections.append(Section("How it was made", (how,)))
+    size = {(row["height"], row["width"]) for row in rows}
+    sizes = " and ".join(f"{h} x {w}" for h, w in sorted(size)[:3])
+    more = f" and {len(size) - 3} more sizes" if len(size) > 3 else ""
+    write_page(
+        out / "report.html",
+        f"2AFC: {answer['metric']}",
+        sections,
+        lead=f"{scores[0].triplets} triplets of {answer['source']}, images of {sizes}{more}; "
+        f"{moves}. Budgets are lengths in these pixels, values in [0, 1].",
+    )
+
+
+def shown(eps: float) -> str:
+    """A budget as people write it.
+
+    >>> shown(36 / 255), shown(0.5), shown(8 / 255)
+    ('36/255', '0.5', '8/255')
+    """
+    levels = 255 * eps
+    if eps and abs(levels - round(levels)) < 1e-6 and abs(100 * eps - round(100 * eps)) > 1e-9:
+        return f"{round(levels)}/255"
+    return f"{eps:.4g}"
+
+
+def short(attack: str) -> str:
+    """What an attack is called where its budget stands beside it.
+
+    >>> short("apgd:loss=margin,norm=l2,eps=1")
+    'apgd loss=margin'
+    """
+    name, _, settings = attack.partition(":")
+    kept = [
+        part for part in settings.split(",") if part and part.split("=")[0] not in ("eps", "norm")
+    ]
+    return f"{name} {' '.join(kept)}".strip()
+
+
+def percent(value: float | None) -> str:
+    return NOTHING if value is None else f"{100 * value:.2f}"
+
+
+def number(value: float | None) -> str:
+    return NOTHING if value is None else f"{value:.3g}"
+
+
+def _credits(row: Row) -> tuple[float, float]:
+    """What a triplet counts for with the metric's choice, and with the worse one."""
+    right = float(row["label"] or 0) if row["share"] is None else row["share"]
+    sides = (1 - right, right)
+    choice = row["clean_prediction"]
+    return (0.5 if choice is None else sides[choice]), min(sides)
+
+
+#: The scores of every metric, by its name: all triplets first, then the groups.
+Named = Mapping[str, Sequence[TwoAFCScores]]
+
+
+def folder_of(metric: str) -> str:
+    """What the folder of a metric is called, whatever its name holds.
+
+    >>> folder_of("lipsim-tiny"), folder_of("./runs/mine")
+    ('lipsim-tiny', 'runs-mine')
+    """
+    return re.sub(r"[^A-Za-z0-9.]+", "-", metric).strip("-.") or "metric"
+
+
+def compared_tables(named: Named) -> list[Table]:
+    """Natural scores by group, certified ones, and what each attack leaves, a row a metric.
+
+    The tables of certified scores have the metrics with a proof alone; those of attacks are one an
+    attack, with all budgets, and at the end the worst case of all attacks.
+    """
+    groups = list(dict.fromkeys(entry.name for scores in named.values() for entry in scores))
+    tables = [
+        Table(
+            (("metric", "left"), *((group, "right") for group in groups)),
+            tuple(
+                (metric, *(percent(_natural(scores, group)) for group in groups))
+                for metric, scores in named.items()
+            ),
+            "Natural scores in percent: all triplets, and by group (LipSim, Table 4).",
+        )
+    ]
+    for radius, of in (("ours", "the exact radius"), ("paper", "the paper's radius, Eq. 8")):
+        rows = tuple(
+            (metric, *(percent(getattr(entry, radius)) for entry in scores[0].certified))
+            for metric, scores in named.items()
+            if any(getattr(entry, radius) is not None for entry in scores[0].certified)
+        )
+        if rows:
+            eps = [entry.eps for entry in next(iter(named.values()))[0].certified]
+            tables.append(
+                Table(
+                    (("metric", "left"), *((shown(value), "right") for value in eps)),
+                    rows,
+                    f"Certified scores in percent, by {of} (Table 2).",
+                )
+            )
+    return tables + _attacked(named)
+
+
+def _attacked(named: Named) -> list[Table]:
+    by_metric = {metric: _left(scores[0]) for metric, scores in named.items()}
+    attacks = list(dict.fromkeys(attack for found in by_metric.values() for attack in found))
+    attacks.sort(key=lambda attack: attack == WORST)
+    tables = []
+    for attack in attacks:
+        some = {metric: found.get(attack, {}) for metric, found in by_metric.items()}
+        budgets = list(dict.fromkeys(budget for found in some.values() for budget in found))
+        tables.append(
+            Table(
+                (
+                    ("metric", "left"),
+                    ("natural", "right"),
+                    *((f"{norm} {shown(eps)}", "right") for norm, eps in budgets),
+                ),
+                tuple(
+                    (
+                        metric,
+                        percent(named[metric][0].natural),
+                        *(percent(found.get(budget)) for budget in budgets),
+                    )
+                    for metric, found in some.items()
+                    if found
+                ),
+                f"Scores in percent under attack (Tables 1 and 3): {attack}.",
+            )
+        )
+    return tables
+
+
+def _left(scores: TwoAFCScores) -> dict[str, dict[tuple[str, float], float]]:
+    """The score that each attack leaves at each (norm, eps), and all of them together."""
+    found: dict[str, dict[tuple[str, float], float]] = {}
+    for entry in scores.attacked:
+        budget = (entry.norm, entry.eps)
+        for attack, value in entry.by_attack.items():
+            found.setdefault(short(attack), {})[budget] = value
+        found.setdefault(WORST, {})[budget] = entry.worst
+    return found
+
+
+def _natural(scores: Sequence[TwoAFCScores], group: str) -> float | None:
+    return next((entry.natural for entry in scores if entry.name == group), None)
+
+
+def write_compared(out: Path, named: Named, answer: Mapping[str, Any], lead: str) -> None:
+    """Write ``report.html`` and ``scores.json`` of several metrics into ``out``."""
+    write_whole(out / "scores.json", (json.dumps(finite(answer), indent=2) + "\n").encode())
+    tables = compared_tables(named)
+    write_page(
+        out / "report.html",
+        f"2AFC: {', '.join(named)}",
+        [Section("Side by side", tuple(tables))],
+        lead=lead,
+    )

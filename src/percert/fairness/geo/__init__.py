@@ -1,0 +1,1 @@
+"""A data set of photographs by the country they were taken in."""

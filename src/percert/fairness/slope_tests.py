@@ -1,0 +1,269 @@
+"""Tests between the slopes of two sets of models, such as two ways of training."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from scipy import stats  # type: ignore[import-untyped]  # it ships no types
+from statsmodels.stats.power import (  # type: ignore[import-untyped]  # it ships no types
+    TTestIndPower,
+    TTestPower,
+)
+
+from percert.fairness.conclusions import (
+    LEVEL,
+    TestResult,
+    comparison_may,
+    comparison_may_not,
+    comparison_null,
+)
+from percert.fairness.least_squares import Array
+from percert.reports.table import finite
+
+#: Of the permutation tests, beyond which not all rearrangements are gone through.
+PERMUTATIONS = 9_999
+#: The power for which the smallest difference found is stated.
+USUAL_POWER = 0.8
+
+
+@dataclass(frozen=True)
+class Power:
+    """What a one-sided test at the level 0.05 can see.
+
+    ``observed`` is its power if the true effect is the one observed: a restatement of the p-value,
+    no evidence of its own. ``smallest_effect`` is the standardised effect, and
+    ``smallest_difference`` the difference of mean slopes, that it finds four times in five.
+    """
+
+    observed: float
+    smallest_effect: float
+    smallest_difference: float
+
+
+@dataclass(frozen=True)
+class SlopeComparison:
+    """Set ``name`` against set ``other``: is its mean slope smaller?
+
+    The statistics are positive where the slopes of ``name`` are the smaller ones. ``paired`` is
+    ``None`` where models were not paired. ``power`` belongs to the test that decides.
+    """
+
+    name: str
+    other: str
+    models: tuple[int, int]
+    mean: tuple[float, float]
+    sd: tuple[float, float]
+    magnitude: bool
+    paired: TestResult | None
+    welch: TestResult
+    permutation: TestResult
+    power: Power
+
+    @property
+    def deciding(self) -> TestResult:
+        """The paired test, or Welch's where there are no pairs."""
+        return self.paired or self.welch
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        fields: dict[str, Any] = finite(
+            {
+                "name": self.name,
+                "other": self.other,
+                "models": self.models,
+                "mean": self.mean,
+                "sd": self.sd,
+                "magnitude": self.magnitude,
+                "null": self.welch.null,
+                "paired": None if self.paired is None else self.paired.to_dict(),
+                "welch": self.welch.to_dict(),
+                "permutation": self.permutation.to_dict(),
+                "power": {
+                    "observed": self.power.observed,
+                    "smallest_effect": self.power.smallest_effect,
+                    "smallest_difference": self.power.smallest_difference,
+                },
+            }
+        )
+        return fields
+
+
+def compare_slopes(
+    slopes: Array,
+    others: Array,
+    *,
+    name: str = "ours",
+    other: str = "theirs",
+    paired: bool = False,
+    magnitude: bool = False,
+    confidence: float = 0.95,
+    seed: int = 0,
+    outcome: str = "accuracy",
+) -> SlopeComparison:
+    """One-sided tests of H0: the mean of ``slopes`` is at least that of ``others``.
+
+    ``slopes`` ``(m,)`` and ``others`` ``(k,)`` are one slope a model. With ``paired`` model i of
+    one set belongs to model i of the other (m - 1 degrees of freedom, as the number printed in
+    section 4 of Human Imperceptible Attacks was computed): right where they share a seed or a
+    start. Welch's test does without pairs and without equal variances; the permutation test without
+    normality: it flips the signs of paired differences, or shuffles who belongs where.
+    ``magnitude`` compares sizes, |slope|: 0 is the fair value. ``outcome`` is what the slopes are
+    of, in words.
+
+    Raises ``ValueError`` for fewer than 2 models a set, pairs of sets of different sizes, or no
+    spread at all.
+
+    >>> rng = np.random.default_rng(0)
+    >>> result = compare_slopes(rng.normal(0.5, 0.2, 50), rng.normal(0.7, 0.2, 50), paired=True)
+    >>> result.paired.df, result.paired.p_value < 0.001, result.paired.null
+    ((49.0,), True, 'The mean slope of ours is at least that of theirs.')
+    """
+    ours, theirs = _checked(slopes, name), _checked(others, other)
+    if paired and len(ours) != len(theirs):
+        raise ValueError(
+            f"{name}, {other}: expected pairs of models, found {len(ours)} and {len(theirs)}"
+        )
+    any_negative = bool(min(ours.min(), theirs.min()) < 0)
+    if magnitude:
+        ours, theirs = np.abs(ours), np.abs(theirs)
+    if np.ptp(ours) == 0 and np.ptp(theirs) == 0:
+        raise ValueError(f"{name}, {other}: no spread within either set, so nothing to test with")
+    difference = float(theirs.mean() - ours.mean())
+    null = comparison_null(name, other, magnitude)
+    may_not = comparison_may_not(name, any_negative, magnitude, outcome)
+
+    def result(
+        test: str,
+        statistic: float,
+        df: tuple[float, ...],
+        p_value: float,
+        effect: float,
+        effect_name: str,
+        interval: tuple[float, float] | None,
+    ) -> TestResult:
+        may = comparison_may(
+            p_value, p_value, name, other, difference, interval, magnitude, confidence
+        )
+        return TestResult(
+            test, statistic, df, p_value, p_value, effect, effect_name, interval, null, may, may_not
+        )
+
+    pairs = None
+    gaps = theirs - ours if paired else None
+    if gaps is not None and np.ptp(gaps) == 0:
+        gaps = None  # the same difference in every pair leaves no error to test it with
+    if gaps is not None:
+        found = stats.ttest_rel(theirs, ours, alternative="greater")
+        ends = stats.ttest_rel(theirs, ours).confidence_interval(confidence)
+        pairs = result(
+            "paired t-test, one-sided",
+            float(found.statistic),
+            (float(found.df),),
+            float(found.pvalue),
+            float(gaps.mean() / gaps.std(ddof=1)),
+            "Cohen's d of the pairs: mean difference by its standard deviation",
+            (float(ends.low), float(ends.high)),
+        )
+    found = stats.ttest_ind(theirs, ours, equal_var=False, alternative="greater")
+    ends = stats.ttest_ind(theirs, ours, equal_var=False).confidence_interval(confidence)
+    pooled = float(np.sqrt((ours.var(ddof=1) + theirs.var(ddof=1)) / 2))
+    welch = result(
+        "Welch's t-test, one-sided",
+        float(found.statistic),
+        (float(found.df),),
+        float(found.pvalue),
+        difference / pooled,
+        "Cohen's d: difference of means by the pooled standard deviation",
+        (float(ends.low), float(ends.high)),
+    )
+    statistic, p_value = _permute(ours, theirs, gaps, seed)
+    permutation = result(
+        "permutation test, one-sided, " + ("signs of pairs" if gaps is not None else "labels"),
+        statistic,
+        (),
+        p_value,
+        difference,
+        "difference of mean slopes",
+        None,
+    )
+    if gaps is not None and pairs is not None:
+        power = _power(TTestPower(), {"nobs": len(gaps)}, pairs.effect, float(gaps.std(ddof=1)))
+    else:
+        sizes = {"nobs1": len(theirs), "ratio": len(ours) / len(theirs)}
+        power = _power(TTestIndPower(), sizes, welch.effect, pooled)
+    return SlopeComparison(
+        name=name,
+        other=other,
+        models=(len(ours), len(theirs)),
+        mean=(float(ours.mean()), float(theirs.mean())),
+        sd=(float(ours.std(ddof=1)), float(theirs.std(ddof=1))),
+        magnitude=magnitude,
+        paired=pairs,
+        welch=welch,
+        permutation=permutation,
+        power=power,
+    )
+
+
+def adjust_comparison(
+    found: SlopeComparison, p_adjusted: float, tests: int, confidence: float
+) -> SlopeComparison:
+    """The comparison as one of several ``tests``: what decides, and is said, is the adjusted p."""
+    decides = found.deciding
+    may = comparison_may(
+        decides.p_value, p_adjusted, found.name, found.other, found.mean[1] - found.mean[0],
+        decides.interval, found.magnitude, confidence, tests,
+    )  # fmt: skip
+    decided = decides.adjusted(p_adjusted, may)
+    if found.paired is None:
+        return replace(found, welch=decided)
+    return replace(found, paired=decided)
+
+
+def _checked(slopes: Array, name: str) -> Array:
+    values: Array = np.asarray(slopes, float)
+    if values.ndim != 1 or len(values) < 2:
+        raise ValueError(f"{name}: expected the slopes of at least 2 models, found {values.size}")
+    if not np.isfinite(values).all():
+        raise ValueError(f"{name}: expected finite slopes, found NaN or infinity")
+    return values
+
+
+def _permute(ours: Array, theirs: Array, gaps: Array | None, seed: int) -> tuple[float, float]:
+    rng = np.random.default_rng(seed)
+    if gaps is not None:
+        # Of one sample, "samples" flips signs.
+        found = stats.permutation_test(
+            (gaps,),
+            lambda values, axis: values.mean(axis=axis),
+            permutation_type="samples",
+            vectorized=True,
+            n_resamples=PERMUTATIONS,
+            alternative="greater",
+            random_state=rng,
+        )
+    else:
+        found = stats.permutation_test(
+            (theirs, ours),
+            lambda left, right, axis: left.mean(axis=axis) - right.mean(axis=axis),
+            permutation_type="independent",
+            vectorized=True,
+            n_resamples=PERMUTATIONS,
+            alternative="greater",
+            random_state=rng,
+        )
+    return float(found.statistic), float(found.pvalue)
+
+
+def _power(solver: Any, sizes: dict[str, float], effect: float, sd: float) -> Power:
+    smallest = float(
+        solver.solve_power(**sizes, alpha=LEVEL, power=USUAL_POWER, alternative="larger")
+    )
+    observed = (
+        float(solver.power(effect, *sizes.values(), alpha=LEVEL, alternative="larger"))
+        if ("nobs" in sizes)
+        else float(
+            solver.power(effect, sizes["nobs1"], LEVEL, ratio=sizes["ratio"], alternative="larger")
+        )
+    )
+    return Power(observed, smallest, smallest * sd)

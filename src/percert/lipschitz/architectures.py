@@ -1,0 +1,241 @@
+"""The 1-Lipschitz architectures: LipSim's, with its authors' files, and lipsim-tiny's.
+
+The 1-Lipschitz networks of LipSim: convolutional SLL, two norm-1 pools, dense SLL, truncation.
+
+Ghazanfari et al., LipSim (ICLR 2024), section 5.2. The paper gives the numbers of layers; the
+channels, the inner width of the convolutions (5, a bottleneck) and the order of the layers are
+facts of the authors' public code.
+
+Reading the checkpoints that the authors of LipSim publish.
+
+Their file is a PyTorch pickle: a dict whose ``model_state_dict`` has keys such as
+``module.model.convs.0.kernel`` and ``module.model.linear.1.weight`` (the dense layers start at 1,
+behind a flatten). Every layer is there twice, again under ``base``. In their convolutions q and 1/q
+multiply the same axis and cancel, so q does nothing; in ours it acts, and the one that gives the
+same function is q = 1.
+
+The network of ``lipsim-tiny``: orthogonal mixing at 64 px, blind to left and right.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from percert.lipschitz.fixed_layers import (
+    Flatten,
+    HalfAbs,
+    NormOnePool,
+    SubtractMean,
+    Truncate,
+    ZeroChannelPad,
+)
+from percert.lipschitz.mirror import MirrorFold, MirrorHaar, MirrorLift, MirrorZeroPad
+from percert.lipschitz.network import LipschitzNetwork
+from percert.lipschitz.orthogonal import OrthogonalMix, Shift
+from percert.lipschitz.sll import SLLConv, SLLDense
+
+
+@dataclass(frozen=True)
+class LipSimSize:
+    """How large a LipSim network is. ``side`` is a multiple of 16, the two pools' reduction.
+
+    >>> SIZES["small"].features  # values after the pools: 45 channels of 14 x 14
+    8820
+    """
+
+    depth: int
+    channels: int
+    dense_depth: int
+    dense_inner: int
+    conv_inner: int = 5
+    embedding: int = 1792
+    side: int = 224
+
+    @property
+    def features(self) -> int:
+        """The number of values after the pools, which the dense layers keep."""
+        return self.channels * (self.side // 16) ** 2
+
+
+#: By name. 1792 is the length of the ensemble teacher's embedding (two of 512, one of 768).
+SIZES = {
+    "small": LipSimSize(depth=20, channels=45, dense_depth=7, dense_inner=1024),
+    "medium": LipSimSize(depth=30, channels=60, dense_depth=10, dense_inner=2048),
+    "large": LipSimSize(depth=50, channels=90, dense_depth=10, dense_inner=2048),
+}
+
+
+def lipsim_network(size: LipSimSize, name: str = "lipsim") -> LipschitzNetwork:
+    """A LipSim network with fresh random weights, 1-Lipschitz whatever its weights are.
+
+    Images ``(n, 3, side, side)`` in [0, 1], not normalised, to ``(n, embedding)``. Raises
+    ``ValueError`` for sizes that do not fit together.
+
+    >>> tiny = LipSimSize(1, 6, 1, 4, embedding=10, side=32)
+    >>> network = lipsim_network(tiny)
+    >>> [type(layer).__name__ for layer in network.layers][:3]
+    ['ZeroChannelPad', 'SLLConv', 'NormOnePool']
+    """
+    if size.side % 16 or size.embedding > size.features:
+        raise ValueError(
+            f"{name}: expected a side that is a multiple of 16 and at most {size.features} "
+            f"embedding values, found side {size.side} and {size.embedding} values"
+        )
+    layers: list[nn.Module] = [ZeroChannelPad(size.channels)]
+    layers += [SLLConv(size.channels, size.conv_inner) for _ in range(size.depth)]
+    layers += [NormOnePool(4), NormOnePool(4), Flatten()]
+    layers += [SLLDense(size.features, size.dense_inner) for _ in range(size.dense_depth)]
+    layers.append(Truncate(size.embedding))
+    return LipschitzNetwork(
+        layers, resolution=(size.side, size.side), name=name, channels_last=True
+    )
+
+
+_LAYER = re.compile(r"^(?P<prefix>.*?)(?P<part>convs|linear)\.(?P<index>\d+)\.(?P<kind>\w+)$")
+_AGAIN = re.compile(r"(^|\.)base\.\d+\.")
+
+
+def read_authors_checkpoint(path: Path, size: LipSimSize) -> dict[str, Tensor]:
+    """The state dict of our ``lipsim_network`` of this ``size``, from the authors' file.
+
+    Read with ``weights_only=True``: no code in the file runs. Raises ``ValueError``, which names
+    the file, for anything that is not such a checkpoint: missing, unexpected or non-finite
+    tensors, other shapes, other files.
+    """
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file")
+    try:
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a malformed pickle raises whatever it leads to
+        why = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise ValueError(f"{path}: not a PyTorch checkpoint of plain tensors ({why})") from error
+    state = loaded.get("model_state_dict", loaded) if isinstance(loaded, Mapping) else loaded
+    if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
+        raise ValueError(
+            f"{path}: expected a dict of tensors, or one under 'model_state_dict', "
+            f"found {type(state).__name__}"
+        )
+    try:
+        return convert_authors_state(state, size)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def convert_authors_state(state: Mapping[str, Tensor], size: LipSimSize) -> dict[str, Tensor]:
+    """Our state dict from theirs, float32. Raises ``ValueError`` where it does not fit ``size``."""
+    theirs = {k: v for k, v in state.items() if not _AGAIN.search(k) and "alpha" not in k}
+    found = {key: match for key in theirs if (match := _LAYER.match(key))}
+    prefixes = sorted({match["prefix"] for match in found.values()})
+    if len(prefixes) != 1:
+        raise ValueError(
+            "expected the layers of one network, keys such as 'module.model.convs.0.kernel', "
+            f"found {'none' if not prefixes else f'those of {prefixes}'}"
+        )
+    wanted = _wanted(size)
+    expected = {prefixes[0] + key for key in wanted}
+    missing, unexpected = sorted(expected - set(theirs)), sorted(set(theirs) - expected)
+    if missing or unexpected:
+        raise ValueError(
+            f"not a network of {size.depth} convolutional and {size.dense_depth} dense layers: "
+            f"missing {missing[:3]} ({len(missing)} in all), "
+            f"unexpected {unexpected[:3]} ({len(unexpected)} in all)"
+        )
+    ours: dict[str, Tensor] = {}
+    for key, (name, shape) in wanted.items():
+        value = theirs[prefixes[0] + key]
+        if value.squeeze().shape != torch.Size(shape) and value.shape != torch.Size(shape):
+            raise ValueError(f"{key}: expected shape {shape}, found {tuple(value.shape)}")
+        if not bool(torch.isfinite(value).all()):
+            raise ValueError(f"{key}: holds NaN or infinite values")
+        value = value.reshape(shape).to(torch.float32, copy=True)
+        cancels = key.startswith("convs") and key.endswith(".q")
+        ours[name] = torch.zeros_like(value) if cancels else value
+    return ours
+
+
+def _wanted(size: LipSimSize) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """Their key: our key and shape. Ours count the layers of one sequence, the pad first."""
+    c, inner, features, dense = size.channels, size.conv_inner, size.features, size.dense_inner
+    wanted: dict[str, tuple[str, tuple[int, ...]]] = {}
+    for i in range(size.depth):
+        ours = f"layers.{1 + i}"
+        wanted[f"convs.{i}.kernel"] = (f"{ours}.weight", (inner, c, 3, 3))
+        wanted[f"convs.{i}.bias"] = (f"{ours}.bias", (inner,))
+        wanted[f"convs.{i}.q"] = (f"{ours}.log_q", (inner,))
+    for i in range(size.dense_depth):
+        ours = f"layers.{1 + size.depth + 3 + i}"
+        wanted[f"linear.{1 + i}.weight"] = (f"{ours}.weight", (dense, features))
+        wanted[f"linear.{1 + i}.bias"] = (f"{ours}.bias", (dense,))
+        wanted[f"linear.{1 + i}.q"] = (f"{ours}.log_q", (dense,))
+    return wanted
+
+
+#: Every embedded photograph is first resized to this height and width.
+RESOLUTION = (64, 64)
+
+
+@dataclass(frozen=True)
+class TinyShape:
+    """How wide and deep: ``width`` channels at 16 x 16, doubled at 8 x 8 and again at 4 x 4.
+
+    ``depths`` are the mixing blocks at each of the three, ``embedding`` the length of the result,
+    ``dense`` the number of dense SLL layers with ``inner`` hidden units at its end.
+    """
+
+    width: int = 96
+    depths: tuple[int, int, int] = (3, 3, 3)
+    embedding: int = 1024
+    dense: int = 1
+    inner: int = 512
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "depths", tuple(self.depths))
+        if self.width < 48 or self.width % 8 or self.embedding % 16:
+            raise ValueError(
+                "TinyShape: expected a width of at least 48 that 8 divides, and an embedding that "
+                f"16 divides, found {self.width} and {self.embedding}"
+            )
+
+
+def tiny_network(shape: TinyShape | None = None) -> LipschitzNetwork:
+    """Images ``(n, 3, 64, 64)`` in [0, 1] to embeddings ``(n, shape.embedding)``, 1-Lipschitz.
+
+    Subtracts the mean colour, folds 4 x 4 pixels, mixes; then three times folds 2 x 2 pixels by
+    their Haar transform and keeps as many channels as the shape says. Every layer but the dense
+    SLL keeps norms or is a learned projection, so energy is lost only where training drops it. An
+    image and its mirror image have the very same embedding.
+
+    >>> import torch
+    >>> network = tiny_network(TinyShape(width=48, depths=(1, 1, 1), embedding=64))
+    >>> network(torch.rand(2, 3, 64, 64)).shape
+    torch.Size([2, 64])
+    """
+    shape = shape or TinyShape()
+    wide = shape.width
+    last = shape.embedding // 4
+    layers: list[nn.Module] = [SubtractMean(), MirrorLift(4), MirrorZeroPad(wide)]
+    layers += [OrthogonalMix(wide, mirror=True), HalfAbs(), *_blocks(wide, shape.depths[0])]
+    for channels, depth in ((2 * wide, shape.depths[1]), (4 * wide, shape.depths[2])):
+        layers += [MirrorHaar(), OrthogonalMix(2 * channels, channels, mirror=True), HalfAbs()]
+        layers += _blocks(channels, depth)
+    layers += [MirrorHaar(), OrthogonalMix(16 * wide, last, mirror=True), MirrorFold()]
+    layers += [SLLDense(shape.embedding, shape.inner) for _ in range(shape.dense)]
+    for layer in layers:
+        if isinstance(layer, OrthogonalMix):
+            # Near the identity the network starts as a norm-1 thumbnail, which is a good start.
+            layer.square.data.mul_(0.1)
+    return LipschitzNetwork(layers, resolution=RESOLUTION, name="lipsim-tiny")
+
+
+def _blocks(channels: int, depth: int) -> list[nn.Module]:
+    return list(
+        chain.from_iterable(
+            (Shift(mirror=True), OrthogonalMix(channels, mirror=True), HalfAbs())
+            for _ in range(depth)
+        )
+    )

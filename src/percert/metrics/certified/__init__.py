@@ -1,0 +1,1 @@
+"""Metrics between embeddings of proven Lipschitz constant, for which there are certificates."""

@@ -1,0 +1,1 @@
+"""Metrics that compare what trained networks make of two images: LPIPS, DISTS, ..."""

@@ -1,0 +1,1 @@
+"""Metrics computed from the pixels of two images alone, without learning."""

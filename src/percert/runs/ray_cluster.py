@@ -1,0 +1,139 @@
+"""Attack a collection on the workers of a Ray cluster; the records are those of one process."""
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from importlib import import_module
+from itertools import islice
+from typing import Any
+
+import torch
+
+from percert.extras import install_extra
+from percert.runs.attack import AttackPlan, Done, Step, attack_items
+from percert.runs.items import ImageItem
+from percert.runs.tasks import AnyTask, on_device
+
+
+def attack_items_on_ray(
+    task: AnyTask,
+    plan: AttackPlan,
+    items: Iterable[ImageItem],
+    done: Done = frozenset(),
+    *,
+    address: str | None = None,
+    workers: int | None = None,
+) -> Iterator[Step]:
+    """As :func:`~percert.runs.attack.attack_items`, on Ray; outcomes come as they end.
+
+    ``address`` is that of a running cluster; without one, Ray is started on this machine and ended
+    again. Each of the ``workers`` (default: one a GPU, or one a processor) has a copy of the model,
+    and takes ``plan.batch_size`` items at a time. Image files are read by the workers, so each must
+    see them under the same path. What comes back is written here. Raises ``ValueError`` where Ray
+    is missing, the cluster cannot be reached, or a worker dies.
+    """
+    try:
+        ray: Any = import_module("ray")
+    except ImportError as error:
+        raise ValueError(f"ray: cannot be imported ({error}): {install_extra('ray')}") from None
+    started = not ray.is_initialized()
+    if started:
+        _start(ray, address, workers)
+    try:
+        gpus = int(ray.cluster_resources().get("GPU", 0))
+        processors = int(ray.cluster_resources().get("CPU", 1))
+        count = workers or gpus or processors
+        actor = ray.remote(num_cpus=0 if gpus else 1, num_gpus=1 if gpus else 0)(_Worker)
+        shared = ray.put((on_device(task, torch.device("cpu")), plan))
+        pool = [actor.remote(shared, bool(gpus)) for _ in range(min(count, gpus or processors))]
+        try:
+            yield from _spread(ray, pool, _units(plan, items, done), done)
+        except ray.exceptions.RayError as error:
+            reason = str(error).strip().splitlines()[-1]
+            raise ValueError(f"ray: a worker failed ({reason}); what is done is kept") from error
+    finally:
+        if started:
+            ray.shutdown()
+
+
+class _Worker:
+    """An actor: one model, attacking one unit after another."""
+
+    def __init__(self, shared: tuple[AnyTask, AttackPlan], gpu: bool) -> None:
+        if gpu:
+            device = torch.device("cuda")
+        else:
+            device = torch.device("cpu")
+            torch.set_num_threads(1)  # the processors are shared out among the workers
+        task, plan = shared
+        self.task = on_device(task, device)
+        measures = {
+            name: replace(measure, metric=measure.metric.to(device))
+            for name, measure in plan.measures.items()
+        }
+        self.plan = replace(plan, measures=measures)
+
+    def attack(self, items: Sequence[ImageItem], done: Done) -> list[Step]:
+        return [_packed(outcome) for outcome in attack_items(self.task, self.plan, items, done)]
+
+
+def _start(ray: Any, address: str | None, workers: int | None) -> None:
+    # Ray asks its makers' server for nothing, and says nothing that is not an error.
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # Its workers would stand back behind everything else on the machine.
+    os.environ.setdefault("RAY_worker_niceness", "0")
+    options: dict[str, Any] = {} if address else {"num_cpus": workers, "include_dashboard": False}
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level="ERROR", **options)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        where = f"the cluster at {address}" if address else "a cluster on this machine"
+        raise ValueError(f"ray: cannot start or reach {where} ({error})") from None
+
+
+def _units(plan: AttackPlan, items: Iterable[ImageItem], done: Done) -> Iterator[list[ImageItem]]:
+    """What is not done, by as many as make a batch."""
+    todo = (
+        item for item in items if any((item.name, attack) not in done for attack in plan.attacks)
+    )
+    while unit := list(islice(todo, plan.batch_size)):
+        yield unit
+
+
+def _spread(
+    ray: Any, pool: Sequence[Any], units: Iterator[list[ImageItem]], done: Done
+) -> Iterator[Step]:
+    """Keep every actor of the ``pool`` at work; an attack that fails is said once."""
+    busy: dict[Any, Any] = {}
+
+    def employ(actor: Any) -> None:
+        unit = next(units, None)
+        if unit is not None:
+            names = {item.name for item in unit}
+            known = frozenset(pair for pair in done if pair[0] in names)
+            busy[actor.attack.remote(unit, known)] = actor
+
+    for actor in pool:
+        employ(actor)
+    failed: set[str] = set()
+    while busy:
+        (ready, *_), _ = ray.wait(list(busy), num_returns=1)
+        outcomes = ray.get(ready)
+        employ(busy.pop(ready))
+        for outcome in outcomes:
+            if outcome.failed is None or outcome.failed not in failed:
+                yield _unpacked(outcome)
+            failed.update([outcome.failed] if outcome.failed else [])
+
+
+def _packed(outcome: Step) -> Step:
+    """Images as bytes, a quarter of the size, for their way back."""
+    images = [
+        None if image is None else (255 * image).round().to(torch.uint8).contiguous()
+        for image in outcome.images
+    ]
+    return replace(outcome, images=images)
+
+
+def _unpacked(outcome: Step) -> Step:
+    images = [None if image is None else image.float() / 255 for image in outcome.images]
+    return replace(outcome, images=images)

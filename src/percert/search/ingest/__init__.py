@@ -1,0 +1,1 @@
+"""Adding images to a store: sources, views, decoding, embedding, and writing."""

@@ -1,0 +1,224 @@
+"""Views of an image (the whole, crops, mirror images), and their embeddings with proven bounds.
+
+Views of a stored image: the whole, and crops and mirror images of it that a copy may show.
+
+A crop or a mirror image is a linear map of norm at most 1, so the bound of a view is the metric's
+bound at the size of the view. A query is compared with every view; what is proven of a query that
+is tampered with does not depend on how the stored embeddings came about (CERTIFICATES, "Several
+views").
+
+From decoded images to rows: the views of each, resized, embedded in batches of one size.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from percert.device import full_precision
+from percert.images import Resize
+from percert.lipschitz.effective import UNIT
+from percert.metrics.certified.embedding import ASSUMED_PIXEL_ERROR, SHORTEST, EmbeddingMetric
+from percert.search.tables.schema import ImageRow, StoreHeader
+
+#: Where a crop lies: the share of the spare height and width that is above and left of it.
+_PLACES = {
+    "centre": (0.5, 0.5),
+    "top-left": (0.0, 0.0),
+    "top-right": (0.0, 1.0),
+    "bottom-left": (1.0, 0.0),
+    "bottom-right": (1.0, 1.0),
+}
+
+
+@dataclass(frozen=True)
+class View:
+    """``keep`` of each side at a place, perhaps mirrored left to right. Called on an image."""
+
+    name: str
+    keep: float = 1.0
+    down: float = 0.5
+    across: float = 0.5
+    mirrored: bool = False
+
+    def __call__(self, image: Tensor) -> Tensor:
+        """The view of ``(..., h, w)``: at least one pixel, without interpolation."""
+        height, width = self.size((image.shape[-2], image.shape[-1]))
+        top = round(self.down * (image.shape[-2] - height))
+        left = round(self.across * (image.shape[-1] - width))
+        part = image[..., top : top + height, left : left + width]
+        return part.flip(-1) if self.mirrored else part
+
+    def size(self, size: tuple[int, int]) -> tuple[int, int]:
+        """The (height, width) of the view of an image of (height, width) ``size``.
+
+        >>> find_view("centre-80").size((100, 60))
+        (80, 48)
+        """
+        return max(1, round(self.keep * size[0])), max(1, round(self.keep * size[1]))
+
+
+def _crops(percent: int) -> dict[str, View]:
+    return {
+        f"{place}-{percent}": View(f"{place}-{percent}", percent / 100, down, across)
+        for place, (down, across) in _PLACES.items()
+    }
+
+
+def _all_views() -> dict[str, View]:
+    plain = {"whole": View("whole"), **_crops(90), **_crops(80)}
+    mirrored = {
+        f"mirror-{name}": View(f"mirror-{name}", view.keep, view.down, view.across, True)
+        for name, view in plain.items()
+    }
+    return {**plain, **mirrored}
+
+
+#: Every view by name.
+VIEWS = _all_views()
+
+_WHOLE = ("whole",)
+_CROPPED = tuple(name for name in VIEWS if not name.startswith("mirror-"))
+
+#: Sets of views by name. Crops of 80 % serve those down to 70 % and of 90 % nearly as well as ten
+#: of them do (experiments/search/views.py), and lipsim-tiny needs no mirror images.
+VIEW_SETS: dict[str, tuple[str, ...]] = {
+    "whole": _WHOLE,
+    "standard": ("whole", *_crops(80)),
+    "crops": _CROPPED,
+    "mirror": ("whole", "mirror-whole"),
+    "all": tuple(VIEWS),
+}
+
+
+def find_view(name: str) -> View:
+    """The view called ``name``; ``ValueError`` lists the names there are."""
+    if name not in VIEWS:
+        raise ValueError(f"view: expected one of {', '.join(VIEWS)}, found {name!r}")
+    return VIEWS[name]
+
+
+def parse_views(text: str | Sequence[str]) -> tuple[str, ...]:
+    """Names of views from a set's name, a list with commas, or a sequence; the whole first.
+
+    >>> parse_views("centre-80,mirror-whole")
+    ('whole', 'centre-80', 'mirror-whole')
+    >>> len(parse_views("crops"))
+    11
+    """
+    if isinstance(text, str):
+        if text in VIEW_SETS:
+            return VIEW_SETS[text]
+        text = [name.strip() for name in text.split(",")]
+    for name in text:
+        if name not in VIEWS:
+            raise ValueError(
+                f"views: expected one of the sets {', '.join(VIEW_SETS)}, or a list of "
+                f"{', '.join(VIEWS)}; found {name!r}"
+            )
+    return tuple(dict.fromkeys(("whole", *text)))
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """One image, ready for the network.
+
+    ``inputs`` is ``(views, 3, *resolution)`` in the metric's precision, ``size`` the image's own
+    (height, width); ``bound`` and ``pixel_error`` are those of :class:`ImageRow`. NumPy, since
+    workers send it between processes.
+    """
+
+    id: str
+    bytes: int | None
+    size: tuple[int, int]
+    inputs: npt.NDArray[np.floating]
+    bound: npt.NDArray[np.float64]
+    pixel_error: npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """What preparing an image for a store takes: little, so that workers need no network.
+
+    ``bound`` is that of the network alone, and ``network_error`` its own float error, ``None``
+    where that is not proven; ``precision`` ``"float32"`` or ``"float64"``.
+    """
+
+    views: tuple[str, ...]
+    resize: Resize
+    bound: float
+    precision: str
+    network_error: float | None = None
+
+
+def preparation(header: StoreHeader, metric: EmbeddingMetric) -> Preparation:
+    """How images are prepared for a store with ``header``."""
+    return Preparation(
+        header.views,
+        metric.resize,
+        header.metric.bound,
+        str(metric.precision).removeprefix("torch."),
+        metric.network_error() if metric.proven else None,
+    )
+
+
+def prepare_image(image: Tensor, id: str, bytes: int | None, how: Preparation) -> Prepared:
+    """Cut the views of ``image`` ``(3, h, w)`` and resize each: all that is done per image."""
+    precision: torch.dtype = getattr(torch, how.precision)
+    size = (int(image.shape[-2]), int(image.shape[-1]))
+    parts = [find_view(name)(image[None]) for name in how.views]
+    inputs = torch.cat([how.resize(part, dtype=precision) for part in parts]).numpy()
+    bound, error = np.array(view_bounds(how, size)), np.array(view_errors(how, size))
+    return Prepared(id, bytes, size, inputs, bound, error)
+
+
+def embed_prepared(metric: EmbeddingMetric, prepared: Sequence[Prepared]) -> list[ImageRow]:
+    """The rows of ``prepared``, which go through the network in one batch.
+
+    The same embeddings as ``metric.embed`` of each view, up to float rounding, which
+    ``metric.float_error`` covers: a network rounds otherwise in a batch of another size.
+    """
+    if not prepared:
+        return []
+    inputs = torch.from_numpy(np.concatenate([one.inputs for one in prepared]))
+    device = next((value.device for value in metric.buffers()), torch.device("cpu"))
+    with torch.inference_mode(), full_precision(device):
+        embeddings: Tensor = metric.network(inputs.to(device))
+    h = embeddings.float().cpu().view(len(prepared), -1, embeddings.shape[1]).numpy()
+    return [
+        ImageRow(one.id, one.bytes, one.size, h[place], one.bound, one.pixel_error)
+        for place, one in enumerate(prepared)
+    ]
+
+
+@lru_cache(maxsize=4096)
+def view_bounds(how: Preparation, size: tuple[int, int]) -> tuple[float, ...]:
+    """The proven bound of each view's embedding, in pixels of an image of (height, width) ``size``.
+
+    A view is the image times a matrix of norm at most 1 (a selection of pixels, perhaps mirrored),
+    so the metric's bound at the size of the view holds for the image.
+    """
+    return tuple(how.bound * how.resize.norm(find_view(name).size(size)) for name in how.views)
+
+
+@lru_cache(maxsize=4096)
+def view_errors(how: Preparation, size: tuple[int, int]) -> tuple[float, ...]:
+    """What rounding can do to each view's embedding, and :data:`SHORTEST`, in pixel units.
+
+    As :func:`percert.certify.features.embed` has it; a view takes pixels as they are.
+    """
+    sizes = [find_view(name).size(size) for name in how.views]
+    bounds = view_bounds(how, size)
+    if how.network_error is None:
+        assumed = [ASSUMED_PIXEL_ERROR * math.sqrt(3 * height * width) for height, width in sizes]
+        return tuple(error + SHORTEST / bound for error, bound in zip(assumed, bounds, strict=True))
+    unit = UNIT[getattr(torch, how.precision)]
+    return tuple(
+        (how.resize.rounding(view, unit) + how.network_error + SHORTEST) / bound
+        for view, bound in zip(sizes, bounds, strict=True)
+    )

@@ -1,0 +1,148 @@
+"""The duplicates of a collection: links, the clusters that they make, and going on after a kill."""
+
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from percert.search.query.distances import EmbeddingSpec
+from percert.search.query.range_search import AT_ONCE, Opener, Pair, pairs_within
+from percert.search.query.results import Cluster
+
+#: What a file of links holds.
+COLUMNS = {"first": str, "second": str, "view": int, "distance": float, "radius": float}
+#: Called with the images compared with all others so far, and the number of all.
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class DuplicatesJob:
+    """What links depend on: those of another work are never mixed in."""
+
+    store: str
+    version: int
+    images: int
+    views: tuple[str, ...]
+    weights: str
+    threshold: float
+    at_once: int = AT_ONCE
+
+
+def find_pairs(
+    collection: Opener,
+    work: DuplicatesJob,
+    stored: EmbeddingSpec,
+    out: Path | None = None,
+    progress: Progress = lambda done, total: None,
+    device: str = "cpu",
+) -> list[Pair]:
+    """All pairs of ``work``, each once; with ``out``, part by part into that folder.
+
+    A part that is there already is not compared again, so that a run that was killed goes on where
+    it was. Raises ``ValueError`` where the folder holds parts of other work: of the store before it
+    was changed, or of another threshold.
+    """
+    if out is not None:
+        _same_work(out, work)
+    found: list[Pair] = []
+
+    def done(part: int) -> bool:
+        return out is not None and _file(out, part).exists()
+
+    parts = pairs_within(collection, work.threshold, stored, skip=done, device=device)
+    for part, pairs in parts:
+        progress(min((part + 1) * AT_ONCE, work.images), work.images)
+        if out is None:
+            found += pairs
+        else:
+            from percert.reports import write_records
+
+            write_records(_file(out, part), [asdict(pair) for pair in pairs], COLUMNS)
+    return _once(found if out is None else _read_all(out))
+
+
+def clusters(
+    pairs: Iterable[Pair], paths: Mapping[str, Sequence[str]] | None = None
+) -> list[Cluster]:
+    """Connected files, the largest cluster first, with the radius within which they stay so.
+
+    The links of a cluster that hold longest connect it (a maximum spanning tree), and the radius
+    is the smallest of theirs: until then every link of the tree is there. A pair of an image with
+    itself links the files that hold it, which ``paths`` names by id.
+
+    >>> [one.ids for one in clusters([Pair("b", "a", 0, 0.1, 2.0), Pair("c", "b", 0, 0.2, 1.0)])]
+    [('a', 'b', 'c')]
+    >>> [one.paths for one in clusters([Pair("a", "a", 0, 0.0, 2.0)], {"a": ["1.png", "2.png"]})]
+    [('1.png', '2.png')]
+    """
+    paths = paths or {}
+    parent: dict[str, str] = {}
+
+    def root(name: str) -> str:
+        parent.setdefault(name, name)
+        while parent[name] != name:
+            parent[name] = parent[parent[name]]
+            name = parent[name]
+        return name
+
+    weakest: dict[str, float] = {}
+    for pair in sorted(pairs, key=lambda one: -one.radius):
+        first, second = root(pair.first), root(pair.second)
+        if first != second or pair.first == pair.second:
+            parent[second] = first
+            weakest[first] = pair.radius
+    members: dict[str, list[str]] = {}
+    for name in parent:
+        members.setdefault(root(name), []).append(name)
+    found = [
+        Cluster(
+            tuple((id, path) for id in sorted(ids) for path in paths.get(id) or (None,)),
+            weakest[top],
+        )
+        for top, ids in members.items()
+    ]
+    return sorted(found, key=lambda one: (-len(one.files), one.ids))
+
+
+def _once(pairs: Iterable[Pair]) -> list[Pair]:
+    """Each two images once, with the larger radius."""
+    best: dict[tuple[str, str], Pair] = {}
+    for pair in pairs:
+        key = min(pair.first, pair.second), max(pair.first, pair.second)
+        old = best.get(key)
+        if old is None or (pair.radius, -pair.distance) > (old.radius, -old.distance):
+            best[key] = pair
+    return list(best.values())
+
+
+def _read_all(out: Path) -> Iterator[Pair]:
+    from percert.reports import read_records
+
+    for path in sorted((out / "parts").glob("*.parquet")):
+        for row in read_records(path, COLUMNS):
+            yield Pair(**row)
+
+
+def _file(out: Path, part: int) -> Path:
+    return out / "parts" / f"{part:08d}.parquet"
+
+
+def _same_work(out: Path, work: DuplicatesJob) -> None:
+    (out / "parts").mkdir(parents=True, exist_ok=True)
+    wanted: dict[str, Any] = json.loads(json.dumps(asdict(work)))
+    path = out / "work.json"
+    if not path.exists():
+        temporary = out / f".work-{os.getpid()}"
+        temporary.write_text(json.dumps(wanted, indent=2) + "\n")
+        os.replace(temporary, path)
+        return
+    found = json.loads(path.read_text())
+    other = sorted(name for name in {*found, *wanted} if found.get(name) != wanted.get(name))
+    if other:
+        name = other[0]
+        raise ValueError(
+            f"{out}: holds the links of another run, of {name} {found.get(name)}, "
+            f"expected {wanted.get(name)}; remove it or choose another folder"
+        )

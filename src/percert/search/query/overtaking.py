@@ -1,0 +1,295 @@
+"""How far a query may move until another stored image is nearer to it.
+
+How far a query may move until one stored image is nearer to it than another.
+
+What is stored does not move. Row j overtakes row 1 at r_j = n <g, g_1 - g_j> / |(g_1 - g_j)_k|,
+the distance to the plane between the two (CERTIFICATES, "Nearest of a gallery").
+
+What the rows near each query say of its leading images: how far they stay where they are.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+
+import torch
+from torch import Tensor
+
+from percert.certify.angles import angle, cosine_distance, reach, turn
+from percert.certify.features import PixelFeatures, pixel_features
+from percert.certify.nearest import least_radius
+from percert.certify.pairs import distance_of_features
+from percert.certify.twoafc import plane_radius
+from percert.lipschitz.bound import LipschitzBound
+from percert.lipschitz.centre import Content
+from percert.metrics.certified.embedding import SHORTEST
+from percert.search.query.distances import EmbeddingSpec, stack, take
+from percert.search.query.top_k import TopRows
+from percert.tensors import Embeddings, Vector
+
+#: Stored embeddings are float32, whatever the metric computes in.
+STORED_ROUNDING = 2.0**-24
+_FIXED = LipschitzBound(1.0, "not used: what is stored does not move")
+#: At this angle, distance 1/2, lies every row that has no direction.
+FLAT_ANGLE = math.pi / 3
+#: What |g - g'|^2 = 2 - 2 <g, g'> of some thousand values may be off in float64.
+GRAM = 1e-12
+
+
+def stored_features(
+    h: Embeddings, constant: float, feature_error: float, content: Content | None = None
+) -> PixelFeatures:
+    """Rows of a collection, which do not move, as the certificates take them."""
+    return pixel_features(
+        h,
+        _FIXED,
+        constant=constant,
+        feature_error=feature_error + STORED_ROUNDING,
+        content=content,
+    )
+
+
+def row_of(features: PixelFeatures, row: int) -> PixelFeatures:
+    """The features of one image of a batch, as a batch of one."""
+    return features.rows(slice(row, row + 1))
+
+
+def has_direction(features: PixelFeatures) -> Tensor:
+    """Whether each embedding is long enough to have a direction, ``(n,)``."""
+    norm = features.norm
+    return norm.isfinite() & (norm * features.bound.value >= SHORTEST)
+
+
+def rival_radii(query: PixelFeatures, rows: PixelFeatures, rivals: PixelFeatures) -> Tensor:
+    """``(p, m)``: how far ``query``, one row, may move until a rival is as near as one of ``rows``.
+
+    ``rows`` ``(p, k)`` and ``rivals`` ``(m, k)`` are stored. 0 where the rival is as near now, and
+    where the query has no direction. A stored row without a direction stays at 1/2, so that the
+    other has to cross the angle of 60 degrees.
+    """
+    shape = len(rows.h), len(rivals.h)
+    if not bool(has_direction(query)):
+        return torch.zeros(shape, dtype=torch.float64)
+    g, others = rows.directions, rivals.directions
+    width, xi = query.h.shape[1], 2 * tilt(rows)
+    v = query.vectors[0]
+    margin = (g @ v)[:, None] - others @ v
+    square = (
+        g[:, :width].square().sum(1)[:, None]
+        + others[:, :width].square().sum(1)
+        - 2 * g[:, :width] @ others[:, :width].T
+    )
+    u_k = (square.clamp_min(0) + max(GRAM, 4 * query.rounding)).sqrt()
+    between = plane_radius(query, margin.flatten(), u_k.flatten(), u_k.new_tensor(xi)).view(shape)
+    upright, rival_upright = has_direction(rows)[:, None], has_direction(rivals)
+    if bool(upright.all()) and bool(rival_upright.all()):
+        return between
+    slack = xi + query.rounding
+    nearer = query.budget(reach(query, FLAT_ANGLE - angle(query.directions, g) - slack))
+    farther = query.budget(reach(query, angle(query.directions, others) - FLAT_ANGLE - slack))
+    against_flat = torch.where(upright, nearer[:, None], 0.0)
+    return torch.where(
+        rival_upright, torch.where(upright, between, farther.expand(shape)), against_flat
+    )
+
+
+def flat_radius(query: PixelFeatures, rows: PixelFeatures) -> Vector:
+    """The radius ``(p,)`` of ``rows`` against a stored row without a direction."""
+    flat = replace(
+        rows, h=torch.zeros_like(rows.h[:1]), error=torch.zeros_like(rows.error[:1]), content=None
+    )
+    return rival_radii(query, rows, flat)[:, 0]
+
+
+def least_beyond(query: PixelFeatures, rows: PixelFeatures, theta: float) -> Vector:
+    """Radii ``(p,)`` of ``rows`` that no rival can be below which has a direction, and lies at an
+    angle of ``theta`` or more from the query.
+    """
+    if not bool(has_direction(query)):
+        return torch.zeros(len(rows.h), dtype=torch.float64)
+    xi = 2 * tilt(rows)
+    gap = theta - angle(query.directions, rows.directions)
+    apart = least_radius(query, gap - query.rounding, xi)
+    upright = has_direction(rows)
+    if bool(upright.all()):
+        return apart
+    from_flat = torch.full_like(gap, theta - FLAT_ANGLE - xi - query.rounding)
+    return torch.where(upright, apart, query.budget(reach(query, from_flat)))
+
+
+def stays_within(
+    query: PixelFeatures, rows: PixelFeatures, eps: float
+) -> tuple[Vector, Vector, Vector]:
+    """Distance, lower and upper bound ``(m,)`` of stored ``rows`` while the query moves by eps."""
+    interval = distance_of_features(query, rows, eps, perturbed="reference")
+    upright = has_direction(rows)
+    turned = bool(has_direction(query))
+    stays = turned and bool(query.moved(eps) < query.norm_h)
+    flat = 0.5 if turned else 0.0
+    distance = torch.where(upright, interval.distance if turned else 0.5, flat)
+    lower = torch.where(upright, interval.lower if turned else 0.0, 0.5 if stays else 0.0)
+    upper = torch.where(upright, interval.upper if turned else 2.0, 0.5 if stays or turned else 2.0)
+    return distance, lower, upper
+
+
+def tilt(rows: PixelFeatures) -> float:
+    """How far a stored unit vector may be off, a hair above (see :func:`certify.twoafc.stray`)."""
+    x = 2 * rows.relative
+    # asin(x), and the chord of that angle, are less than x (1 + x^2) while x <= 1/2.
+    return x * (1 + x * x) * (1 + 1e-6)
+
+
+#: Values of rows that are held at once in float64, so that they stay in cache.
+VALUES = 1 << 20
+
+
+@dataclass(frozen=True, eq=False)
+class LeaderRadii:
+    """Of q queries, m rows and i images near each, the nearest first.
+
+    ``lower`` and ``upper`` ``(q, m)`` bound the distance of each row. ``rivals`` ``(q, i)`` says
+    how far the query may move until each image is as near as the first, which itself has infinity,
+    ``ends`` ``(q,)`` what no row that is not near can be below. ``stays`` ``(q, k)``: how far each
+    of the leading images stays among the first k.
+    """
+
+    lower: Tensor
+    upper: Tensor
+    rivals: Tensor
+    ends: Vector
+    stays: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class _Rows:
+    """As in :class:`Look`, but how far until each row ``(q, k, m)`` is as near as each leading one,
+    and what no other row can be below, for each of these ``(q, k)``.
+    """
+
+    lower: Tensor
+    upper: Tensor
+    radii: Tensor
+    ends: Tensor
+
+
+def leader_radii(
+    features: Sequence[PixelFeatures], near: TopRows, k: int, eps: float, stored: EmbeddingSpec
+) -> LeaderRadii:
+    """A look at the ``k`` leading images of each query, one row of ``features`` each."""
+    together = stack(features)
+    lead = min(k, near.leads.shape[1])
+    # All at once where there is nothing without a direction; such follow other rules.
+    plain = len(together) == 1 and near.directed and bool(has_direction(together[0]).all())
+    step = max(1, VALUES // near.h[0].numel()) if plain else 1
+    looks = []
+    for start in range(0, len(near), step):
+        some = torch.arange(start, min(start + step, len(near)))
+        if plain:
+            rows = _together(take(together[0], some), near, some, lead, eps, stored)
+        else:
+            rows = _alone(features[start], near, start, lead, eps, stored)
+        looks.append(_of_images(rows, near, some, k))
+    return LeaderRadii(
+        *(torch.cat([getattr(one, f.name) for one in looks]) for f in fields(LeaderRadii))
+    )
+
+
+def pair_radii(query: PixelFeatures, first: PixelFeatures, rival: PixelFeatures) -> Vector:
+    """How far each query may move until the rival is as near as the first, ``(p,)``: all three
+    have ``p`` rows, and a direction each.
+    """
+    u = first.directions - rival.directions
+    margin = (query.vectors * u).sum(1)
+    u_k = (u[:, : query.h.shape[1]].square().sum(1) + max(GRAM, 4 * query.rounding)).sqrt()
+    return plane_radius(query, margin, u_k, u_k.new_tensor(2 * tilt(rival)))
+
+
+def _of_images(rows: _Rows, near: TopRows, index: Tensor, k: int) -> LeaderRadii:
+    """The least radius of each image's rows, and how many of them allow each leading one to stay
+    among the first k.
+    """
+    count, lead, _ = rows.radii.shape
+    rank = torch.from_numpy(near.rank)[index][:, None].expand(rows.radii.shape)
+    images = rows.radii.new_full((count, lead, near.leads.shape[1] + 1), torch.inf)
+    images = images.scatter_reduce(2, rank, rows.radii, "amin")[:, :, :-1]
+    behind = torch.arange(images.shape[2]) > torch.arange(lead)[:, None]
+    images = torch.where(behind, images, torch.inf)
+    # The leading image r may be overtaken by k - r - 1 others.
+    short = images.new_full((count, lead, k), torch.inf)
+    least = torch.cat([images, short], 2).topk(k, dim=2, largest=False).values
+    allowed = (k - 1 - torch.arange(lead))[None, :, None].expand(count, lead, 1)
+    stays = torch.minimum(least.gather(2, allowed)[:, :, 0], rows.ends)
+    return LeaderRadii(rows.lower, rows.upper, images[:, 0], rows.ends[:, 0], stays)
+
+
+def _together(
+    query: PixelFeatures, near: TopRows, index: Tensor, lead: int, eps: float, stored: EmbeddingSpec
+) -> _Rows:
+    """Of queries that have a direction, as do all rows: the formula of ``rivals.rival_radii``."""
+    width = query.h.shape[1]
+    rows = near.h[index].double()
+    norm: Tensor = rows.norm(dim=2)
+    last = torch.zeros_like(norm)
+    if stored.constant:
+        norm = torch.hypot(norm, torch.full_like(norm, stored.constant))
+        last = stored.constant / norm
+    rows *= (1 / norm)[:, :, None]
+    g, g_last = query.directions[:, :width], query.vectors[:, width:].sum(1) / query.norm
+    distance = torch.from_numpy(near.distance)[index]
+    filled = distance.isfinite()
+    # As certify.turning.angle, |g + g_j|^2 = 4 - |g - g_j|^2: but that cancels near pi.
+    far = (4 - 2 * distance).clamp_min(0).sqrt()
+    if bool((distance[filled] > 1.5).any()):
+        far = torch.hypot((rows + g[:, None]).norm(dim=2), g_last[:, None] + last)
+    theta = 2 * torch.atan2((2 * distance).sqrt(), far)
+    slack = 2 * tilt(stored_features(near.h[0, :1], stored.constant, stored.feature_error))
+    turned = (turn(query, query.moved(eps)) + slack / 2 + query.rounding)[:, None]
+    # As certify.distance has it.
+    lower = cosine_distance((theta - turned).clamp_min(0)) * (1 - 4 * query.rounding)
+    upper = cosine_distance((theta + turned).clamp_max(torch.pi)) * (1 + 4 * query.rounding)
+    upper = upper.clamp_max(2)
+
+    leads = torch.from_numpy(near.leads)[index, :lead]
+    first = rows.gather(1, leads[:, :, None].expand(-1, -1, width))
+    s = query.norm[:, None] * ((rows @ g[:, :, None])[:, :, 0] + g_last[:, None] * last)
+    margin = s.gather(1, leads)[:, :, None] - s[:, None]
+    length = 1 - last.square()
+    square = length.gather(1, leads)[:, :, None] + length[:, None] - 2 * first @ rows.mT
+    u_k = (square.clamp_min(0) + max(GRAM, 4 * query.rounding)).sqrt()
+    # The queries come last where certificates take one radius for each.
+    xi = u_k.new_tensor(slack)
+    radii = plane_radius(query, margin.movedim(0, 2), u_k.movedim(0, 2), xi).movedim(2, 0)
+    end = torch.from_numpy(near.count)[index] - 1
+    gap = theta.gather(1, end[:, None]) - theta.gather(1, leads) - query.rounding
+    ends = least_radius(query, gap.T, slack).T
+    complete = torch.from_numpy(near.complete)[index]
+    return _Rows(
+        lower,
+        upper,
+        torch.where(filled[:, None], radii, torch.inf),
+        torch.where(complete[:, None], torch.inf, ends),
+    )
+
+
+def _alone(
+    query: PixelFeatures, near: TopRows, at: int, lead: int, eps: float, stored: EmbeddingSpec
+) -> _Rows:
+    """Of one query, allowing for rows, and a query, without a direction."""
+    used, rows_all = int(near.count[at]), near.place.shape[1]
+    rows = stored_features(near.h[at, :used], stored.constant, stored.feature_error)
+    leading = torch.from_numpy(near.leads[at, :lead])
+    radii = torch.full((1, lead, rows_all), torch.inf, dtype=torch.float64)
+    lower, upper = torch.zeros(2, 1, rows_all, dtype=torch.float64)
+    ends = torch.full((1, lead), torch.inf, dtype=torch.float64)
+    these = take(rows, leading)
+    _, lower[0, :used], upper[0, :used] = stays_within(query, rows, eps)
+    radii[0, :, :used] = rival_radii(query, these, rows)
+    if not near.complete[at]:
+        # No row beyond the nearest lies at a smaller angle than the last.
+        end = take(rows, torch.tensor([used - 1]))
+        upright = bool(has_direction(end))
+        last = float(angle(query.directions, end.directions)) if upright else FLAT_ANGLE
+        ends[0] = least_beyond(query, these, last)
+        if near.flat[at]:
+            ends[0] = torch.minimum(ends[0], flat_radius(query, these))
+    return _Rows(lower, upper, radii, ends)

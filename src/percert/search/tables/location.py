@@ -1,0 +1,219 @@
+"""Where a store lies: opening its tables, locking them for writing, and errors that name the store.
+
+Tables of LanceDB, whose every failure names the store in one line.
+
+Where a store lies, and what makes it safe to write there.
+"""
+
+import contextlib
+import os
+import re
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, final
+
+from percert.check import one_line
+from percert.extras import install_extra
+from percert.search.tables.schema import (
+    StoreHeader,
+    files_schema,
+    images_schema,
+    read_header,
+    roots_schema,
+)
+
+#: Where in its own source LanceDB failed: nothing for a reader of the message.
+_PLACE = re.compile(r",?\s*/\S+\.rs:\d+:\d+")
+
+
+class StoreError(ValueError):
+    """The files of a store are damaged or gone, or cannot be written."""
+
+
+@contextlib.contextmanager
+def store_errors(path: str) -> Iterator[None]:
+    """Raise :class:`StoreError` for what LanceDB and Arrow say of files."""
+    import pyarrow as pa  # type: ignore[import-untyped]  # it ships no types
+
+    try:
+        yield
+    except (RuntimeError, OSError, pa.ArrowException) as error:
+        why = _PLACE.sub("", one_line(error, most=1000))[:200]
+        raise StoreError(f"{path}: the store cannot be read or written ({why})") from error
+
+
+@final
+class Guarded:
+    """An object of LanceDB (a table, a query, a merge), used as it is, under :func:`store_errors`.
+
+    What its methods return is guarded as well, where it is LanceDB's or reads as it goes.
+    """
+
+    def __init__(self, inner: Any, path: str) -> None:
+        self._inner = inner
+        self._path = path
+
+    def __getattr__(self, name: str) -> Any:
+        with store_errors(self._path):
+            value = getattr(self._inner, name)
+        if not callable(value):
+            return value
+
+        def call(*arguments: Any, **options: Any) -> Any:
+            with store_errors(self._path):
+                return self._guard(value(*arguments, **options))
+
+        return call
+
+    def _guard(self, value: Any) -> Any:
+        import pyarrow as pa
+
+        if isinstance(value, pa.RecordBatchReader):
+            return self._batches(value)
+        return Guarded(value, self._path) if type(value).__module__.startswith("lancedb") else value
+
+    def _batches(self, reader: Any) -> Iterator[Any]:
+        with store_errors(self._path):
+            yield from reader
+
+
+#: Addresses of LanceDB that are no folders: nothing can be locked there, and commits alone keep
+#: writers apart.
+REMOTE = ("s3://", "gs://", "az://", "memory://")
+LOCK = "percert.lock"
+#: What LanceDB reads ahead of a query. By itself it takes up to 2 GiB, however small the blocks are
+#: that it is asked for; whoever sets these in the environment decides.
+READ_AHEAD = {
+    "LANCE_DEFAULT_IO_BUFFER_SIZE": str(32 << 20),
+    "LANCE_DEFAULT_FRAGMENT_READAHEAD": "1",
+}
+#: Seconds after which a writer that holds the lock is taken for stuck; a commit takes less than 1.
+PATIENCE = 600
+_OURS = ("files.lance", "images.lance", "roots.lance", LOCK)
+
+
+def is_remote(path: str) -> bool:
+    """Whether ``path`` is an address of an object store; ``ValueError`` for one of another kind.
+
+    >>> is_remote("s3://bucket/photos"), is_remote("photos.store")
+    (True, False)
+    """
+    if path.startswith(REMOTE):
+        return True
+    if "://" in path:
+        raise ValueError(
+            f"{path}: expected a folder or an address that begins with {', '.join(REMOTE)}"
+        )
+    return False
+
+
+def is_store(path: str) -> bool:
+    """Whether there is a store at ``path``; ``ValueError`` for a folder of something else."""
+    if is_remote(path):
+        return _open(_connect(path), "images") is not None
+    folder = Path(path)
+    if not folder.exists():
+        return False
+    _check_folder(folder, create=True)
+    return _open(_connect(path), "images") is not None
+
+
+def open_tables(path: str, new: StoreHeader | None) -> tuple[Any, Any, StoreHeader]:
+    """The tables ``images`` and ``files`` of the store at ``path``, and its header.
+
+    Where there is no store, makes one with the header ``new``. Raises ``ValueError`` where there is
+    none and ``new`` is ``None``, and for a folder of something else.
+    """
+    if not is_remote(path):
+        _check_folder(Path(path), create=new is not None)
+    connection = _connect(path)
+    images = _open(connection, "images")
+    if images is None:
+        if new is None:
+            raise ValueError(f"{path}: no store here; `percert index add` makes one")
+        with writing(path):  # the folder is there by now: connecting makes it
+            # The header comes last: a store that has one has all.
+            files = connection.create_table("files", schema=files_schema(), exist_ok=True)
+            images = connection.create_table("images", schema=images_schema(new), exist_ok=True)
+    else:
+        files = _open(connection, "files")
+    header = read_header(images.schema.metadata, path)
+    if files is None:
+        raise StoreError(f"{path}: a damaged store, its table of files is missing")
+    return images, files, header
+
+
+def open_roots(path: str, *, create: bool = False) -> Any:
+    """The table of the folders that were added to the store at ``path``.
+
+    It is made where it is missing and ``create`` is given, and otherwise ``None``: stores that were
+    made before there was one work as they are.
+    """
+    connection = _connect(path)
+    if create:
+        return connection.create_table("roots", schema=roots_schema(), exist_ok=True)
+    return _open(connection, "roots")
+
+
+def writing(path: str) -> AbstractContextManager[Any]:
+    """Holds the store at ``path`` against other writers; readers are never held up.
+
+    The lock is the operating system's: it goes with the process that holds it, however that ends.
+    """
+    if is_remote(path):
+        return contextlib.nullcontext()
+    return _locked(path)
+
+
+@contextlib.contextmanager
+def _locked(path: str) -> Iterator[None]:
+    import filelock  # torch depends on it
+
+    lock = filelock.FileLock(os.path.join(path, LOCK), timeout=PATIENCE)
+    try:
+        with lock:
+            yield
+    except filelock.Timeout:
+        raise ValueError(f"{path}: another writer has held the store for {PATIENCE} s") from None
+
+
+def _connect(path: str) -> Any:
+    try:
+        for name, value in READ_AHEAD.items():  # LanceDB reads them once, at its first scan
+            os.environ.setdefault(name, value)
+        import lancedb
+    except ImportError as error:
+        raise ValueError(f"the index needs LanceDB: {install_extra('search')}") from error
+    with store_errors(path):
+        # Absolute, since LanceDB takes what stands before a colon for the scheme of an address.
+        place = path if is_remote(path) else os.path.abspath(path)
+        return Guarded(lancedb.connect(place), path)
+
+
+def _open(connection: Any, name: str) -> Any:
+    try:
+        return connection.open_table(name)
+    except ValueError as error:
+        if "not found" in str(error).lower():
+            return None
+        raise
+
+
+def _check_folder(folder: Path, create: bool) -> None:
+    """Refuse what is not a store, so that none is made among somebody's photographs."""
+    if not folder.exists():
+        if not create:
+            raise ValueError(f"{folder}: no store here; `percert index add` makes one")
+        return
+    if not folder.is_dir():
+        raise ValueError(f"{folder}: a file, expected the folder of a store")
+    names = os.listdir(folder)
+    if any(name not in _OURS for name in names):
+        other = next(name for name in sorted(names) if name not in _OURS)
+        raise ValueError(f"{folder}: not a store, the folder holds {other!r}; name a new folder")
+    # What is written through a link would land outside the store.
+    for table in (folder, *(folder / name for name in names if name != LOCK)):
+        for entry in os.scandir(table):
+            if entry.is_symlink():
+                raise ValueError(f"{entry.path}: a link; a store holds none")

@@ -1,0 +1,308 @@
+"""One batch of Algorithm 2 is attacked: the perturbations of the clusters' centres are tried first.
+
+One batch of Algorithm 2: attacked against the model as it is now, centres' changes first.
+
+The speed-up of appendix D: alike images share the perturbation of their cluster's centre.
+
+*Human Imperceptible Attacks and Applications to Improve Fairness*, appendix D: k-means within each
+class, about 5 images a cluster; the image closest to the mean is the cluster's centre. Its
+perturbation is tried first, and an image attacked only where that fails.
+"""
+
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from percert.attacks import Attack, Untargeted, run_attack
+from percert.attacks.attack import evaluating
+from percert.attacks.goal import Goal, Model
+from percert.extras import install_extra
+from percert.images import round_to_8bit
+from percert.tensors import Images
+from percert.training.dro.weighting import Bytes, Floats, Ints
+
+#: About so many images share a centre (appendix D).
+SIZE = 5.0
+#: Rows that MiniBatchKMeans looks at in one of its steps; its own default, where memory allows.
+CHUNK = 1024
+
+
+@dataclass(frozen=True, eq=False)
+class Clusters:
+    """``member`` ``(n,)``: the cluster of each image; ``centre`` ``(k,)``: the image in its middle.
+
+    A centre belongs to its own cluster, and a cluster to one class.
+    """
+
+    member: Ints
+    centre: Ints
+
+    def __len__(self) -> int:
+        return len(self.centre)
+
+
+def cluster_images(
+    features: Callable[[Ints], Floats], labels: Ints, *, size: float = SIZE, seed: int = 0
+) -> Clusters:
+    """Clusters of about ``size`` images within each class, by ``MiniBatchKMeans``.
+
+    ``features(rows)`` gives what the rows are compared by, ``(len(rows), d)``: one class at a time
+    is in memory. Clusters without an image are dropped. Raises ``ValueError`` for a size below 1.
+    Needs scikit-learn.
+
+    >>> values = np.array([[0.0], [0.1], [0.2], [9.0], [9.2], [9.1], [0.1]])
+    >>> found = cluster_images(lambda rows: values[rows], np.array([0, 0, 0, 0, 0, 0, 1]), size=3)
+    >>> sorted(found.centre.tolist())  # the middle ones of both clumps; the other class has its own
+    [1, 5, 6]
+    """
+    try:
+        from sklearn.cluster import MiniBatchKMeans  # type: ignore[import-untyped]  # no types
+    except ModuleNotFoundError:
+        raise ValueError(f"clusters need scikit-learn: {install_extra('train')}") from None
+    if not size >= 1:
+        raise ValueError(f"cluster size: expected at least 1 image, found {size}")
+    member = np.zeros(len(labels), np.int64)
+    centres: list[int] = []
+    for label in np.unique(labels):
+        rows = np.flatnonzero(labels == label)
+        values = np.asarray(features(rows), np.float64)
+        count = max(1, round(len(rows) / size))
+        means = MiniBatchKMeans(
+            count, batch_size=CHUNK, n_init=3, random_state=seed, reassignment_ratio=0.0
+        )
+        with warnings.catch_warnings():  # fewer distinct images than clusters are no fault
+            warnings.simplefilter("ignore")
+            nearest = means.fit_predict(values)
+        for cluster in np.unique(nearest):
+            inside = np.flatnonzero(nearest == cluster)
+            mean = values[inside].mean(0)
+            away = np.square(values[inside] - mean).sum(1)
+            member[rows[inside]] = len(centres)
+            centres.append(int(rows[inside[away.argmin()]]))
+    return Clusters(member, np.array(centres, np.int64))
+
+
+def embedding_of(model: nn.Module) -> Callable[[Images], Tensor]:
+    """What the model compares images by: ``model.embed``, or the input of its last linear layer.
+
+    Raises ``ValueError`` for a model with neither.
+
+    >>> from percert.models.small_resnet import small_resnet
+    >>> embedding_of(small_resnet(width=4))(torch.rand(2, 3, 32, 32)).shape
+    torch.Size([2, 16])
+    """
+    own = getattr(model, "embed", None)
+    if callable(own):
+        return own  # type: ignore[no-any-return]  # attributes of modules have no types
+    linear = [layer for layer in model.modules() if isinstance(layer, nn.Linear)]
+    if not linear:
+        raise ValueError(
+            f"clusters: {type(model).__name__} has no embed and no linear layer; cluster by pixels"
+        )
+
+    def embed(images: Images) -> Tensor:
+        seen: list[Tensor] = []
+        handle = linear[-1].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+        try:
+            with torch.no_grad():
+                model(images)
+        finally:
+            handle.remove()
+        return seen[-1].flatten(1)
+
+    return embed
+
+
+@torch.no_grad()
+def try_changes(model: Model, images: Images, changes: Tensor, goal: Goal) -> tuple[Images, Tensor]:
+    """``images`` with other images' ``changes``, and where that reaches the goal, ``(n,)``.
+
+    Both ``(n, 3, h, w)``; the result is clipped to [0, 1] and rounded to 8 bits. An image that is
+    not changed has reached nothing.
+    """
+    moved = round_to_8bit((images + changes).clamp(0, 1))
+    reached = goal.margin(goal.scores(model, moved)) > 0
+    return moved, reached & (moved != images).flatten(1).any(1)
+
+
+@dataclass
+class Tally:
+    """What one round took: images by what was done to them, and seconds.
+
+    ``centres`` were attacked before the round's first step, ``centre_seconds`` is their time;
+    ``attack_seconds`` has them, and trying their perturbations, as well.
+    """
+
+    round: int
+    images: int = 0
+    wrong: int = 0
+    spared: int = 0
+    attacked: int = 0
+    succeeded: int = 0
+    centres: int = 0
+    model_calls: int = 0
+    attack_seconds: float = 0.0
+    centre_seconds: float = 0.0
+    step_seconds: float = 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class Attacked:
+    """``images`` as 8-bit files hold them, and of each: adversarial, wrong before, spared."""
+
+    images: Images
+    success: Tensor
+    wrong: Tensor
+    spared: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Centres:
+    """The changes of the clusters' centres in one round, in 8-bit levels, and which succeeded."""
+
+    clusters: Clusters
+    levels: Tensor
+    success: Tensor
+
+    def of(self, sources: Ints, like: Images) -> tuple[Tensor, Tensor]:
+        """The change for each clean image's cluster, in units of 1, and whether there is one."""
+        cluster = torch.from_numpy(self.clusters.member[sources])
+        return self.levels[cluster].to(like) / 255, self.success[cluster].to(like.device)
+
+
+@contextmanager
+def frozen(model: nn.Module) -> Iterator[None]:
+    """``model`` in evaluation mode, and its weights without gradients, for as long as it takes."""
+    needed = [(value, value.requires_grad) for value in model.parameters()]
+    with evaluating(model, warn=False):
+        model.requires_grad_(False)
+        try:
+            yield
+        finally:
+            for value, had in needed:
+                value.requires_grad_(had)
+
+
+def attack_batch(
+    attack: Attack,
+    model: nn.Module,
+    images: Images,
+    labels: Tensor,
+    *,
+    seeds: Tensor,
+    tally: Tally,
+    change: tuple[Tensor, Tensor] | None = None,
+    attack_wrong: bool = False,
+) -> Attacked:
+    """Images ``(n, 3, h, w)`` after the attack, in [0, 1] and in whole 8-bit levels.
+
+    Those that the model has wrong are left as they are, as Algorithm 1 stops at once on them,
+    unless ``attack_wrong``. ``change``: (changes, which there are) of the clusters' centres, tried
+    first. Success is judged after rounding to 8 bits. Adds what it took to ``tally``.
+    """
+    began = time.perf_counter()
+    goal = Untargeted(labels)
+    demanded = Untargeted(labels, float(getattr(attack, "confidence", 0.0)))
+    result = images.clone()
+    with frozen(model):
+        with torch.no_grad():
+            wrong = goal.margin(goal.scores(model, images)) > 0
+        success, spared = torch.zeros_like(wrong), torch.zeros_like(wrong)
+        todo = torch.ones_like(wrong) if attack_wrong else ~wrong
+        if change is not None:
+            rows = (todo & change[1]).nonzero()[:, 0]
+            if len(rows):
+                moved, reached = try_changes(
+                    model, images[rows], change[0][rows], demanded.select(rows)
+                )
+                result[rows[reached]] = moved[reached]
+                spared[rows[reached]] = success[rows[reached]] = True
+            todo = todo & ~spared
+        rows = todo.nonzero()[:, 0]
+        if len(rows):
+            found = run_attack(
+                attack,
+                model,
+                images[rows],
+                goal.select(rows),
+                batch_size=len(rows),
+                seeds=seeds[rows.cpu()],
+            )
+            result[rows] = found.verdict.images_8bit
+            success[rows] = found.verdict.success_8bit
+            tally.model_calls += found.model_calls
+    tally.images += len(images)
+    tally.wrong += int(wrong.sum())
+    tally.spared += int(spared.sum())
+    tally.attacked += len(rows)
+    tally.succeeded += int(success.sum())
+    tally.attack_seconds += time.perf_counter() - began
+    return Attacked(round_to_8bit(result), success, wrong, spared)
+
+
+def attack_centres(
+    attack: Attack,
+    model: nn.Module,
+    images: Bytes,
+    labels: Tensor,
+    clusters: Clusters,
+    path: Path,
+    *,
+    seeds: Tensor,
+    batch: int,
+    tally: Tally,
+) -> Centres:
+    """The centres' changes against the model as it is now; from ``path`` where they are there.
+
+    ``images`` are the centres' own, uint8. Written whole or not at all.
+    """
+    if path.exists():
+        with safe_open(path, "pt") as file:
+            kept: dict[str, Any] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            spent = float(file.metadata()["seconds"])
+            calls = int(file.metadata()["calls"])
+    else:
+        own = Tally(tally.round)
+        where = next(model.parameters()).device
+        levels = np.zeros(images.shape, np.int16)
+        success = torch.zeros(len(images), dtype=torch.bool)
+        for start in range(0, len(images), batch):
+            rows = slice(start, start + batch)
+            pixels = to_float(images[rows], where)
+            found = attack_batch(
+                attack, model, pixels, labels[rows].to(where), seeds=seeds[rows], tally=own
+            )
+            success[rows] = found.success.cpu()
+            levels[rows] = to_bytes(found.images).astype(np.int16) - images[rows]
+        kept = {"levels": torch.from_numpy(levels), "success": success}
+        spent, calls = own.attack_seconds, own.model_calls
+        temporary = path.with_name(f".{path.name}.part")
+        save_file(kept, temporary, metadata={"seconds": repr(spent), "calls": str(calls)})
+        temporary.replace(path)
+    tally.centres = len(images)
+    tally.model_calls += calls
+    tally.centre_seconds += spent
+    tally.attack_seconds += spent
+    return Centres(clusters, kept["levels"], kept["success"])
+
+
+def to_float(images: Bytes, device: torch.device) -> Images:
+    """8-bit images as floats in [0, 1], exactly as a decoded file gives them."""
+    pixels = torch.from_numpy(images).to(device).float()
+    return pixels / torch.full((), 255.0, device=device)
+
+
+def to_bytes(images: Images) -> Bytes:
+    """Images in whole 8-bit levels as uint8 ``(n, 3, h, w)``."""
+    found: Bytes = (images.detach() * 255).round().to(torch.uint8).cpu().numpy()
+    return found

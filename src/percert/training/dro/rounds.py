@@ -1,0 +1,356 @@
+"""Algorithm 2: rounds of drawing from D, stepping, attacking the model as it is, appending to D.
+
+*Human Imperceptible Attacks and Applications to Improve Fairness*, section 4. In batches: a step on
+``batch`` drawn images, then the attack on the same ones. Killed and started again it ends in the
+same bytes on the same machine: model, optimiser and place are kept with every shard.
+"""
+
+import json
+import os
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from percert.attacks import Attack
+from percert.attacks.goal import NonFiniteScores
+from percert.attacks.transport.cost import cost_of, cost_values
+from percert.training.dro.attack import (
+    Centres,
+    Clusters,
+    Tally,
+    attack_batch,
+    attack_centres,
+    cluster_images,
+    embedding_of,
+    to_bytes,
+    to_float,
+)
+from percert.training.dro.dataset import (
+    SHARDS,
+    AdversarialDataset,
+    DatasetInfo,
+    open_dataset,
+    read_info,
+    write_info,
+)
+from percert.training.dro.images import TrainingImages
+from percert.training.dro.shards import Facts, clean_facts, joined, list_shards, write_shard
+from percert.training.dro.weighting import (
+    Bytes,
+    Ints,
+    Scheme,
+    WeightedSampler,
+    example_weights,
+    step_scale,
+    stream,
+)
+
+STATE = "state.pt"
+#: Called after every batch with the round, images done in it, images in all, and its tally.
+Progress = Callable[[int, int, int, Tally], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RoundSettings:
+    """How D is made. ``rounds`` is T1; ``learning_rate`` alpha (Table 5 prints 0.1 for it).
+
+    ``origin``: what is attacked is the image drawn, as Algorithm 2 says, or the clean image that it
+    comes from. ``cluster_size`` 0 attacks every image; otherwise the centres of clusters of about
+    that size go first, compared by ``cluster_by``. ``cost`` is recorded, not optimised: that is the
+    attack's own. ``shard`` images are written, and kept, at once.
+    """
+
+    rounds: int = 3
+    learning_rate: float = 0.1
+    momentum: float = 0.0
+    weight_decay: float = 5e-4
+    batch: int = 64
+    weights: Scheme = "normalised"
+    origin: Literal["drawn", "clean"] = "drawn"
+    cluster_size: float = 0.0
+    cluster_by: Literal["model", "pixels"] = "model"
+    attack_wrong: bool = False
+    cost: str = "ssim"
+    shard: int = 1024
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.rounds < 0 or self.batch < 1 or self.shard < 1:
+            raise ValueError(
+                "expected rounds of at least 0, batch and shard of at least 1, found "
+                f"{self.rounds}, {self.batch}, {self.shard}"
+            )
+        if self.cluster_size and self.cluster_size < 1:
+            raise ValueError(f"cluster_size: expected 0 or at least 1, found {self.cluster_size}")
+
+
+def make_adversarial_dataset(
+    model: nn.Module,
+    images: TrainingImages,
+    attack: Attack,
+    folder: Path,
+    settings: RoundSettings,
+    *,
+    described: dict[str, Any] | None = None,
+    progress: Progress | None = None,
+) -> tuple[AdversarialDataset, list[Tally]]:
+    """Algorithm 2: train ``model`` (in place) in T1 rounds, and make D in ``folder`` of ``images``.
+
+    Goes on where a run with the same settings was stopped; ``described`` is what else must be the
+    same (the model's name, the attack). Returns D and what each round took. Raises ``ValueError``
+    for a folder with another D, and where the loss stops being a number, as with literal weights
+    it does.
+    """
+    count = len(images)
+    about = DatasetInfo(
+        count,
+        images.size,
+        images.classes,
+        settings.weights,
+        json.loads(json.dumps({**asdict(settings), **(described or {})})),
+    )
+    _begin(folder, about, images, settings.shard)
+    dataset = open_dataset(folder)
+    optimiser = torch.optim.SGD(
+        model.parameters(),
+        lr=settings.learning_rate,
+        momentum=settings.momentum,
+        weight_decay=settings.weight_decay,
+    )
+    clusters = _clusters(folder, model, dataset, settings)
+    clean = -(-count // settings.shard)
+    state = _State(1, 0, clean, [])
+    state = state.load(folder / STATE, model, optimiser)
+    _drop_unfinished(folder, state.shards)
+    dataset = open_dataset(folder)
+    for number in range(state.round, settings.rounds + 1):
+        tally = state.tallies[-1] if state.done else Tally(number)
+        work = _Round(number, model, optimiser, attack, dataset, settings, tally, folder)
+        work.centre(clusters)
+        for start in range(state.done, count, settings.shard):
+            pixels, facts = work.rows(start, min(start + settings.shard, count), progress)
+            write_shard(folder / SHARDS, state.shards, pixels, facts)
+            tallies = [*(t for t in state.tallies if t.round < number), replace(tally)]
+            done = min(start + settings.shard, count)
+            state = _State(number, done, state.shards + 1, tallies)
+            state.save(folder / STATE, model, optimiser)
+        state = _State(number + 1, 0, state.shards, state.tallies)
+        state.save(folder / STATE, model, optimiser)
+        (folder / _centres_name(number)).unlink(missing_ok=True)
+        dataset.refresh()
+    return dataset, state.tallies
+
+
+class _Round:
+    """One round: what is drawn for it is decided at its start, from the D of the rounds before."""
+
+    def __init__(
+        self,
+        number: int,
+        model: nn.Module,
+        optimiser: torch.optim.Optimizer,
+        attack: Attack,
+        dataset: AdversarialDataset,
+        settings: RoundSettings,
+        tally: Tally,
+        folder: Path,
+    ) -> None:
+        self.number, self.model, self.optimiser = number, model, optimiser
+        self.attack, self.dataset, self.settings = attack, dataset, settings
+        self.tally, self.folder = tally, folder
+        self.device = next(model.parameters()).device
+        count = dataset.about.count
+        before = int((dataset.facts.round < number).sum())
+        weights = dataset.facts.weight[:before]
+        self.drawn = WeightedSampler(weights).draw(count, stream(settings.seed, 1, number))
+        self.step_weights = weights * step_scale(weights, settings.weights)
+        self.seeds = torch.from_numpy(stream(settings.seed, 2, number).integers(0, 2**62, count))
+        self.centres: Centres | None = None
+
+    def centre(self, clusters: Clusters | None) -> None:
+        """Renew the centres' changes, against the model at the start of the round."""
+        if clusters is None:
+            return
+        seeds = stream(self.settings.seed, 3, self.number).integers(0, 2**62, len(clusters))
+        # Of a run that goes on, the tally has them already.
+        tally = Tally(self.number) if self.tally.centres else self.tally
+        self.centres = attack_centres(
+            self.attack,
+            self.model,
+            self.dataset.read(clusters.centre),
+            torch.from_numpy(self.dataset.facts.label[clusters.centre]),
+            clusters,
+            self.folder / _centres_name(self.number),
+            seeds=torch.from_numpy(seeds),
+            batch=self.settings.batch,
+            tally=tally,
+        )
+
+    def rows(self, start: int, end: int, progress: Progress | None) -> tuple[Bytes, Facts]:
+        """Steps and attacks on the draws ``start`` to ``end``: their new images and facts."""
+        pixels, facts = [], []
+        for at in range(start, end, self.settings.batch):
+            some = np.arange(at, min(at + self.settings.batch, end))
+            made, known = self.one_batch(some)
+            pixels.append(made)
+            facts.append(known)
+            if progress is not None:
+                progress(self.number, int(some[-1]) + 1, len(self.drawn), self.tally)
+        return np.concatenate(pixels), joined(facts)
+
+    def one_batch(self, places: Ints) -> tuple[Bytes, Facts]:
+        rows = self.drawn[places]
+        facts = self.dataset.facts.select(rows)
+        images = to_float(self.dataset.read(rows), self.device)
+        labels = torch.from_numpy(facts.label).to(self.device)
+        self.step(images, labels, torch.from_numpy(self.step_weights[rows]))
+        source = images
+        if (facts.round > 0).any():
+            source = to_float(self.dataset.read(facts.source), self.device)
+        try:
+            found = attack_batch(
+                self.attack,
+                self.model,
+                source if self.settings.origin == "clean" else images,
+                labels,
+                seeds=self.seeds[torch.from_numpy(places)],
+                tally=self.tally,
+                change=self.centres.of(facts.source, images) if self.centres else None,
+                attack_wrong=self.settings.attack_wrong,
+            )
+        except NonFiniteScores as error:  # the step before went too far
+            raise self.diverged(f"not finite any more ({error})") from error
+        cost = cost_values(
+            cost_of(self.settings.cost, images, model=self.model), source, found.images
+        )
+        number, count = np.full(len(rows), self.number), self.dataset.about.count
+        return to_bytes(found.images), Facts(
+            label=facts.label,
+            weight=example_weights(number, places + 1, count, self.settings.weights),
+            round=number,
+            position=places + 1,
+            source=facts.source,
+            success=found.success.cpu().numpy(),
+            wrong=found.wrong.cpu().numpy(),
+            spared=found.spared.cpu().numpy(),
+            cost=cost.double().cpu().numpy(),
+        )
+
+    def step(self, images: Tensor, labels: Tensor, weights: Tensor) -> None:
+        """theta <- theta - alpha mean of P_i loss_i' (line 5)."""
+        began = time.perf_counter()
+        losses = F.cross_entropy(self.model(images), labels, reduction="none")
+        loss = (weights.to(losses) * losses).mean()
+        if not torch.isfinite(loss):
+            raise self.diverged(str(loss.item()))
+        self.optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        self.optimiser.step()
+        self.tally.step_seconds += time.perf_counter() - began
+
+    def diverged(self, found: str) -> ValueError:
+        hint = "; weights: normalised keeps steps short" * (self.settings.weights == "literal")
+        return ValueError(f"round {self.number}: the loss is {found}{hint}")
+
+
+@dataclass(frozen=True)
+class _State:
+    """Where a run stands: ``done`` images of ``round``, and ``shards`` that belong to it."""
+
+    round: int
+    done: int
+    shards: int
+    tallies: list[Tally]
+
+    def save(self, path: Path, model: nn.Module, optimiser: torch.optim.Optimizer) -> None:
+        temporary = path.with_name(f".{secrets.token_hex(8)}.part")
+        try:
+            torch.save(
+                {**asdict(self), "model": model.state_dict(), "optimiser": optimiser.state_dict()},
+                temporary,
+            )
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    def load(self, path: Path, model: nn.Module, optimiser: torch.optim.Optimizer) -> "_State":
+        """What is at ``path``, into model and optimiser; itself where there is nothing."""
+        if not path.exists():
+            return self
+        kept = torch.load(path, weights_only=True, map_location=next(model.parameters()).device)
+        model.load_state_dict(kept.pop("model"))
+        optimiser.load_state_dict(kept.pop("optimiser"))
+        return _State(**kept | {"tallies": [Tally(**tally) for tally in kept["tallies"]]})
+
+
+def _begin(folder: Path, about: DatasetInfo, images: TrainingImages, shard: int) -> None:
+    """Write what D is, and its clean images, as far as they are not there."""
+    found = read_info(folder)
+    if found is None:
+        if folder.exists() and any(folder.glob(f"{SHARDS}/*")):
+            raise ValueError(f"{folder}: holds shards of unknown origin; give another folder")
+        write_info(folder, about)
+    elif found != about:
+        ours, theirs = asdict(about), asdict(found)
+        ours, theirs = ours | ours.pop("settings"), theirs | theirs.pop("settings")
+        key = next(key for key in {**ours, **theirs} if ours.get(key) != theirs.get(key))
+        raise ValueError(
+            f"{folder}: holds a data set with {key} {theirs.get(key)!r}, this one has "
+            f"{ours.get(key)!r}; give another folder"
+        )
+    (folder / SHARDS).mkdir(parents=True, exist_ok=True)
+    for number in range(len(list_shards(folder / SHARDS)), -(-about.count // shard)):
+        rows = np.arange(number * shard, min((number + 1) * shard, about.count))
+        pixels = images.read(rows)
+        write_shard(folder / SHARDS, number, pixels, clean_facts(images.labels[rows], int(rows[0])))
+
+
+def _drop_unfinished(folder: Path, kept: int) -> None:
+    """Remove shards that were written after the last state: they are made again."""
+    for shard in list_shards(folder / SHARDS)[kept:]:
+        shard.path.unlink()
+
+
+def _clusters(
+    folder: Path, model: nn.Module, dataset: AdversarialDataset, settings: RoundSettings
+) -> Clusters | None:
+    """The clusters of the clean images under the model at the start; kept in the folder."""
+    if not settings.cluster_size:
+        return None
+    path = folder / "clusters.npz"
+    if path.exists():
+        with np.load(path, allow_pickle=False) as kept:
+            return Clusters(kept["member"], kept["centre"])
+    embed = embedding_of(model) if settings.cluster_by == "model" else None
+    where = next(model.parameters()).device
+
+    def features(rows: Ints) -> Any:
+        parts = []
+        for start in range(0, len(rows), 256):
+            pixels = to_float(dataset.read(rows[start : start + 256]), where)
+            values = pixels if embed is None else embed(pixels)
+            parts.append(values.detach().flatten(1).cpu().numpy())
+        return np.concatenate(parts)
+
+    found = cluster_images(
+        features,
+        dataset.facts.label[: dataset.about.count],
+        size=settings.cluster_size,
+        seed=settings.seed,
+    )
+    temporary = folder / ".clusters.part.npz"
+    np.savez(temporary, member=found.member, centre=found.centre)
+    os.replace(temporary, path)
+    return found
+
+
+def _centres_name(number: int) -> str:
+    return f"centres-{number:04d}.safetensors"

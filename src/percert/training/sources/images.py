@@ -1,0 +1,236 @@
+"""Sources of encoded training images: folders, WebDataset tars, parquet files.
+
+What a source of training images is.
+
+Images in folders: each folder that holds some is a shard.
+
+Images in the tars of a WebDataset: each tar is a shard.
+
+Images in parquet files: each row group is a shard.
+
+A source of images from what names it in a recipe.
+"""
+
+import glob
+import os
+import re
+import tarfile
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple, Protocol
+
+from percert.extras import install_extra
+from percert.images import SUFFIXES
+from percert.images.walk import LeftOut, list_folder, walk
+
+
+class Entry(NamedTuple):
+    """Where one encoded image lies: bytes in a file, or a row of a parquet file's row group."""
+
+    path: str
+    first: int = 0
+    second: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.path} ({self.first}, {self.second})" if self.second else self.path
+
+
+class ImageSource(Protocol):
+    """Encoded images in shards. Only a few shards' entries are ever in memory, and no images.
+
+    A shard is a folder, a tar or a row group; their list is short and in a fixed order. Reading is
+    safe from several threads.
+    """
+
+    def shards(self) -> Sequence[str]: ...
+
+    def entries(self, shard: str, /) -> Sequence[Entry]: ...
+
+    def read(self, entry: Entry, /) -> bytes: ...
+
+
+class FolderSource:
+    """The image files below ``root``, such as ImageNet's ``train/CLASS/NAME.JPEG``.
+
+    Searched as by :func:`percert.images.search_images`. Only the folders' names are kept, and what
+    was ``left_out``; files are listed a folder at a time. Raises ``ValueError`` where there is no
+    image.
+    """
+
+    def __init__(self, root: Path) -> None:
+        if not root.is_dir():
+            raise ValueError(f"{root}: no such folder")
+        self.root = root
+        self.left_out: list[LeftOut] = []
+        self._shards: list[str] = []
+        for folder in walk(root):
+            self.left_out += folder.left_out
+            if folder.images:
+                self._shards.append(str(folder.path))
+        if not self._shards:
+            raise ValueError(f"{root}: no images found")
+
+    def shards(self) -> Sequence[str]:
+        return self._shards
+
+    def entries(self, shard: str, /) -> Sequence[Entry]:
+        return [Entry(os.path.join(shard, name)) for name in list_folder(Path(shard)).images]
+
+    def read(self, entry: Entry, /) -> bytes:
+        try:
+            return Path(entry.path).read_bytes()
+        except OSError as error:
+            raise ValueError(f"{entry.path}: cannot be read ({error.strerror})") from None
+
+
+class TarSource:
+    """The image files in uncompressed tars, such as ``train-0000.tar``.
+
+    Headers are read a tar at a time, and an image's bytes when it is asked for: the headers'
+    offsets lead straight to them. Other members (``.cls``, ``.json``) are passed over. Raises
+    ``ValueError`` for a tar that is damaged, or compressed, where nothing can be found without
+    unpacking all that stands before it.
+    """
+
+    def __init__(self, files: Sequence[Path]) -> None:
+        if not files:
+            raise ValueError("tars: expected at least one, found none")
+        for path in files:
+            if not path.is_file():
+                raise ValueError(f"{path}: no such file")
+        self._shards = [str(path) for path in files]
+
+    def shards(self) -> Sequence[str]:
+        return self._shards
+
+    def entries(self, shard: str, /) -> Sequence[Entry]:
+        found = []
+        try:
+            with tarfile.open(shard, "r:") as tar:
+                for member in tar:
+                    name = PurePosixPath(member.name)
+                    if (
+                        member.isreg()
+                        and not name.name.startswith(".")
+                        and name.suffix.lower() in SUFFIXES
+                    ):
+                        found.append(Entry(shard, member.offset_data, member.size))
+        except (tarfile.TarError, OSError) as error:
+            raise ValueError(f"{shard}: not an uncompressed tar that is whole ({error})") from None
+        return found
+
+    def read(self, entry: Entry, /) -> bytes:
+        with open(entry.path, "rb") as stream:
+            stream.seek(entry.first)
+            encoded = stream.read(entry.second)
+        if len(encoded) != entry.second:
+            raise ValueError(f"{entry}: the tar ends too early")
+        return encoded
+
+
+class ParquetSource:
+    """The images in column ``column`` of parquet files: bytes, or structs with ``bytes``.
+
+    The convention of Hugging Face ``datasets``. A row group is read when the first of its images
+    is, and the last ``kept`` stay in memory. Needs pyarrow. Raises ``ValueError`` for a file that
+    is none, or lacks the column.
+    """
+
+    def __init__(self, files: Sequence[Path], *, column: str = "image", kept: int = 4) -> None:
+        self.column = column
+        self.kept = kept
+        self._rows: dict[str, tuple[str, int, int]] = {}
+        self._groups: OrderedDict[tuple[str, int], Any] = OrderedDict()
+        self._lock = threading.Lock()
+        for path in files:
+            opened = _open(path)
+            if column not in opened.schema_arrow.names:
+                raise ValueError(
+                    f"{path}: expected a column {column}, found {opened.schema_arrow.names}"
+                )
+            for group in range(opened.num_row_groups):
+                rows = opened.metadata.row_group(group).num_rows
+                self._rows[f"{path}#{group}"] = (str(path), group, rows)
+        if not self._rows:
+            raise ValueError(f"{', '.join(map(str, files)) or 'parquet'}: no rows found")
+
+    def shards(self) -> Sequence[str]:
+        return list(self._rows)
+
+    def entries(self, shard: str, /) -> Sequence[Entry]:
+        path, group, rows = self._rows[shard]
+        return [Entry(path, group, row) for row in range(rows)]
+
+    def read(self, entry: Entry, /) -> bytes:
+        with self._lock:
+            key = (entry.path, entry.first)
+            values = self._groups.get(key)
+            if values is None:
+                table = _open(Path(entry.path)).read_row_group(entry.first, columns=[self.column])
+                values = self._groups[key] = table.column(self.column)
+            self._groups.move_to_end(key)
+            while len(self._groups) > self.kept:
+                self._groups.popitem(last=False)
+        found = values[entry.second].as_py()
+        encoded = found.get("bytes") if isinstance(found, dict) else found
+        if not isinstance(encoded, bytes):
+            raise ValueError(f"{entry}: expected an image's bytes, found {type(found).__name__}")
+        return encoded
+
+
+def _open(path: Path) -> Any:
+    try:
+        from pyarrow import ArrowInvalid  # type: ignore[import-untyped]  # it ships no types
+        from pyarrow.parquet import ParquetFile  # type: ignore[import-untyped]  # as above
+    except ModuleNotFoundError:
+        raise ValueError(f"{path}: reading it needs pyarrow: {install_extra('train')}") from None
+    try:
+        return ParquetFile(path)
+    except (ArrowInvalid, OSError) as error:
+        raise ValueError(f"{path}: not a parquet file that can be read ({error})") from None
+
+
+_RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
+
+
+def open_images(spec: str, root: Path, *, mix: int = 4) -> ImageSource:
+    """The source at ``spec``, counted from the folder ``root``.
+
+    A folder of images (of any depth); a folder, file or pattern (``train-*.parquet``) of parquet
+    files; the same of tars, where ``train-{0000..0146}.tar`` is a range as WebDataset writes it.
+    ``mix`` is how many shards are shuffled together. Raises ``ValueError`` where nothing is found.
+    """
+    if not spec:
+        raise ValueError("images: expected a folder, parquet files or tars, found ''")
+    place = root / spec
+    if place.is_dir():
+        files = sorted(place.glob("*.parquet")) or sorted(place.glob("*.tar"))
+        if not files:
+            return FolderSource(place)
+    else:
+        files = _expand(str(place))
+    if not files:
+        raise ValueError(f"{place}: no such folder or files")
+    kinds = {path.suffix for path in files}
+    if kinds == {".parquet"}:
+        return ParquetSource(files, kept=mix + 1)
+    if kinds == {".tar"}:
+        return TarSource(files)
+    raise ValueError(
+        f"{place}: expected a folder of images, .parquet or .tar files, "
+        f"found {', '.join(sorted(kinds))}"
+    )
+
+
+def _expand(pattern: str) -> list[Path]:
+    found = _RANGE.search(pattern)
+    if found is None:
+        return [Path(path) for path in sorted(glob.glob(pattern))]
+    first, last = found.groups()
+    paths = []
+    for number in range(int(first), int(last) + 1):
+        middle = str(number).zfill(len(first))
+        paths += _expand(pattern[: found.start()] + middle + pattern[found.end() :])
+    return paths

@@ -1,0 +1,255 @@
+"""Every item that can be made from small data, on tiny data."""
+
+from dataclasses import replace
+
+import pytest
+from experiments.papers.hpot import attacks as photograph_attacks
+from experiments.papers.hpot import figures
+from experiments.papers.item import weights_file
+from experiments.papers.printed import LIPSIM_TABLE_2
+from scipy import stats
+
+from experiments.papers import CATALOG, run_item
+from percert.defences import create_defence
+from percert.evaluation.twoafc.evaluate import TripletBatch
+from percert.images import load_image
+from percert.models import load_classifier
+from percert.reports import read_records
+
+pytestmark = pytest.mark.usefixtures("quick")
+
+
+def made(name, setting):
+    outcome = run_item(CATALOG[name], setting)
+    assert outcome.state == "made", outcome.reason
+    return outcome.findings
+
+
+def values(findings):
+    return {row.what: row.measured for row in findings.rows}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "hpot-table1",
+        "hpot-table6",
+        "hpot-figure4",
+        "hpot-figure5",
+        "hpot-figure7",
+        "hpot-figure10",
+    ],
+)
+def test_attacks_on_photographs(name, setting):
+    findings = made(name, setting)
+    assert findings.differs
+    assert not findings.same
+    found = values(findings)
+    if name == "hpot-table1":
+        by_name = {row.what: row for row in findings.rows}
+        assert by_name["PGD (L2): mean L2"].paper == 1.561
+        assert found["PGD (L2): success"] == 100
+        assert found["PGD (L2): mean L2"] > 0
+    if name == "hpot-table6":
+        assert all(value > 0 for value in found.values())
+    if name == "hpot-figure7":
+        assert found == survival(setting)
+
+
+def survival(setting):
+    """The shares that fool the network as files and behind a defence, made anew from the files."""
+    model = load_classifier("squeezenet1_0", "cpu", weights_file(setting))
+    folder = setting.out / "attacked-photographs"
+    rows = read_records(folder / "records.parquet")
+    titles = {spec: title for title, spec in photograph_attacks.ATTACKS.items()}
+    titles[figures.CONFIDENT] = "Human_Perc_OT (a = 5)"
+    originals = setting.data / "imagenet-compatible" / "images"
+    found = {}
+    for text in ("jpeg-75", "bits-5"):
+        defence = create_defence(text)
+
+        def fooled(path, label, defence=defence):
+            return model(defence(load_image(path)[None])).argmax().item() != label
+
+        for attack, title in titles.items():
+            some = [row for row in rows if row["attack"] == attack and row["attacked"]]
+            before = [fooled(originals / row["image"], row["label"]) for row in some]
+            found[f"no attack through {text}"] = 100 * sum(before) / len(some)
+            after = [
+                row["success_8bit"] and fooled(folder / row["file"], row["label"]) for row in some
+            ]
+            found[f"{title} through {text}"] = 100 * sum(after) / len(some)
+    return found
+
+
+def test_an_attack_is_made_once_for_all_items(setting, monkeypatch):
+    made("hpot-table1", setting)
+    shared = setting.out / "attacked-photographs"
+    before = (shared / "records.parquet").read_bytes()
+
+    def fail(*_, **__):
+        raise AssertionError("attacked again")
+
+    monkeypatch.setattr("percert.runs.attack.attack_batch", fail)
+    made("hpot-table6", setting)
+    assert (shared / "records.parquet").read_bytes() == before
+
+
+def test_moves_stay_below_what_is_proven(setting):
+    findings = made("lipsim-figure7", setting)
+    found = values(findings)
+    largest = found["LipSim, here lipsim-tiny: largest d(x, x + delta)"]
+    assert 0 < largest <= found["LipSim, here lipsim-tiny: largest d that is possible, proven"]
+    assert found["LipSim, here lipsim-tiny: share with d(x, x + delta) > 0.5"] == 0
+    farther = made("lipsim-figure6", setting)
+    assert len(farther.figures) == 1
+    near = values(made("lipsim-figure3b", setting))
+    what = "LipSim, here lipsim-tiny: mean d(x, x + delta)"
+    assert near[what] < values(farther)[what]
+
+
+def test_certified_scores_fall_with_the_radius(setting):
+    found = values(made("lipsim-table2", setting))
+    natural = found["LipSim, here lipsim-tiny: natural score"]
+    for kind in ("Eq. 8", "the exact radius"):
+        scores = [
+            found[f"LipSim, here lipsim-tiny: certified by {kind}, {level}/255"]
+            for level in LIPSIM_TABLE_2[1]
+        ]
+        if None in scores:
+            continue
+        assert natural >= scores[0] >= scores[1] >= scores[2] >= 0
+
+
+def test_attacks_leave_no_more_than_the_natural_score_and_say_how_far_they_are(setting):
+    told = []
+    findings = made("lipsim-table1", replace(setting, watch=lambda *step: told.append(step)))
+    by_name = {row.what: row for row in findings.rows}
+    for title in ("lipsim-tiny", "SqueezeNet's features"):
+        name = f"{'LipSim' if title == 'lipsim-tiny' else 'DreamSim'}, here {title}"
+        natural = by_name[f"{name}: natural score"]
+        scores = [by_name[f"{name}: under attack, l2 {eps:g}"] for eps in (0.5, 2)]
+        measured = [natural.measured, *(row.measured for row in scores)]
+        assert measured == sorted(measured, reverse=True)
+        assert None not in [row.deviation for row in (natural, *scores)]
+        steps = [(done, total) for what, done, total in told if what.startswith(title)]
+        assert steps[0][0] < steps[-1][0] == steps[-1][1]
+    assert by_name["LipSim, here lipsim-tiny: under attack, l2 2"].paper == 65.62
+    assert by_name["CLIP: under attack, l2 2"].measured is None
+
+
+def test_triplets_are_judged_once_for_all_items(setting, monkeypatch):
+    natural = values(made("lipsim-table1", setting))
+
+    def fail(*_):
+        raise AssertionError("attacked again")
+
+    monkeypatch.setattr("percert.evaluation.twoafc.evaluate.TripletBatch._attack", fail)
+    key = "LipSim, here lipsim-tiny: natural score"
+    assert values(made("lipsim-table2", setting))[key] == natural[key]
+    bars = values(made("lipsim-figure3a", setting))
+    under = "LipSim, here lipsim-tiny: under attack, l2 2"
+    assert bars[under] == natural[under]
+
+
+def test_natural_scores_of_groups(setting, tmp_path):
+    rows = {row.what: row for row in made("lipsim-table4", setting).rows}
+    assert rows["PSNR: overall"].paper == 57.1
+    assert rows["PSNR: overall"].measured == 100  # of two noises the stronger is the farther
+    assert rows["PSNR: ImageNet"].measured is None  # there are none of ImageNet's here
+    assert rows["LPIPS: overall"].measured is None
+    assert rows["gmsd: overall"].paper is None
+
+
+def test_what_is_as_far_as_an_attacked_picture(setting):
+    findings = made("lipsim-figure1", setting)
+    assert len(findings.figures) == 2
+    found = values(findings)
+    for name in ("DreamSim, here SqueezeNet's features", "LipSim, here lipsim-tiny"):
+        assert found[f"{name}: mean d(x, x + delta)"] > 0
+        share = found[f"{name}: mean share of the others that are nearer than it"]
+        some = found[f"{name}: pictures with another one nearer than their attacked version"]
+        assert 0 < share <= some
+
+
+def test_nearest_pictures_stay_where_that_is_proven(setting):
+    found = values(made("lipsim-figure4", setting))
+    ours = "LipSim, here lipsim-tiny"
+    assert (
+        found[f"{ours}: proven to stay within l2 2"]
+        <= (found[f"{ours}: nearest image unchanged under attack"])
+    )
+    assert (setting.out / "lipsim-figure4" / "queries-of-10" / "records.parquet").is_file()
+
+
+def test_triplets_to_look_at(setting):
+    findings = made("lipsim-figure5", setting)
+    assert len(findings.figures) == 1
+    assert not findings.rows
+
+
+def test_saliency_maps_by_opencv(setting):
+    pytest.importorskip("cv2")
+    outcome = run_item(CATALOG["hpot-table2"], setting)
+    if outcome.state == "data missing":
+        pytest.skip(outcome.reason)
+    rows = {row.what: row for row in outcome.findings.rows}
+    first = rows["PGD (L2), spectral-residual: mean L1"]
+    assert first.paper == 385.7
+    assert first.measured > 0
+    assert rows["PGD (L2), fine-grained: mean L1"].paper is None
+    assert not outcome.findings.same
+    assert made("hpot-figure6", setting).figures
+    made("hpot-figure11", setting)
+
+
+def test_digits_under_one_step(setting):
+    found = values(made("hpot-figure9", setting))
+    ours, theirs = "SSIM step, eps 10", "gradient step, eps 10"
+    assert min(found[f"{step}: success as files"] for step in (ours, theirs)) > 0
+    for what in ("mean 1 - SSIM where both succeed", "mean l2 where both succeed"):
+        assert found[f"{ours}: {what}"] < found[f"{theirs}: {what}"]
+    assert len(made("hpot-figure3", setting).figures) == 1
+
+
+def test_the_audit_by_brightness(setting):
+    findings = made("hpot-figure8", setting)
+    found = values(findings)
+    assert found["groups"] == 6
+    assert found["its denominator's degrees of freedom"] == 4
+    statistic = found["F of the slope, the paper's covariance"]
+    assert found["its p-value"] == pytest.approx(stats.f.sf(statistic, 1, 4))
+    assert len(findings.figures) == 1
+
+
+def test_a_run_that_was_killed_goes_on_where_it_was(setting, monkeypatch):
+    attack, calls = TripletBatch._attack, []
+
+    def killed(self, planned, worth):
+        calls.append(planned.name)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return attack(self, planned, worth)
+
+    monkeypatch.setattr(TripletBatch, "_attack", killed)
+    with pytest.raises(KeyboardInterrupt):
+        run_item(CATALOG["lipsim-table1"], setting)
+    first, second = calls
+    made("lipsim-table1", setting)
+    assert calls.count(first) == 2  # by the other metric: by this one it was kept
+    assert calls.count(second) == 3
+
+
+def test_thorough_is_every_part_of_autoattack(setting, monkeypatch):
+    parts = ("apgd-ce:steps=1", "fab:steps=1,restarts=1", "square:queries=3")
+    monkeypatch.setattr("experiments.papers.lipsim.twoafc.THOROUGH", parts)
+    monkeypatch.setattr("experiments.papers.lipsim.twoafc.THOROUGH_PGD", ("pgd:steps=1",))
+    thorough = replace(setting, images=1, thorough=True)
+    findings = made("lipsim-table3", thorough)
+    assert any("all four parts of AutoAttack" in said for said in findings.differs)
+    found = values(findings)
+    ours = "LipSim, here lipsim-tiny"
+    assert found[f"{ours}: under AutoAttack, linf 0.02"] <= found[f"{ours}: natural score"]
+    shared = setting.out / "judged-triplets" / "lipsim-tiny" / "records.parquet"
+    attacks = {row["attack"].partition(":")[0] for row in read_records(shared)}
+    assert attacks == {"none", "apgd", "fab", "square", "pgd"}

@@ -1,0 +1,143 @@
+"""Items are made once, kept, and put beside the paper's numbers."""
+
+import json
+from dataclasses import replace
+
+import pytest
+from experiments.papers.item import Item
+from experiments.papers.report import answer, markdown, number, outcome_section
+
+from experiments.papers import CATALOG, Compared, Findings, Setting, run_item, run_offline
+from percert.reports import read_records, read_run
+from percert.reports.page import render_page
+
+
+def an_item(run, **more):
+    return Item("hpot-table1", "hpot", "a table", "so", offline="small", run=run, **more)
+
+
+def missing_mean(setting):
+    return Findings((Compared("a", 1.0, float("nan")), Compared("b", 0.5, 0.75, "%")), ("x",))
+
+
+def refuses(setting):
+    raise ValueError("two\nlines")
+
+
+def needs_a_package(setting):
+    raise ModuleNotFoundError("No module named 'nowhere'", name="nowhere")
+
+
+def test_the_printed_p_values_are_met(tmp_path):
+    outcome = run_item(CATALOG["hpot-section4"], Setting(tmp_path))
+    assert outcome.findings.same
+    for row in outcome.findings.rows:
+        if row.paper is not None:
+            assert abs(row.deviation) < 5e-6
+
+
+def test_what_is_made_is_kept_and_not_made_again(tmp_path, monkeypatch):
+    item, setting = CATALOG["hpot-table5"], Setting(tmp_path)
+    first = run_item(item, setting)
+
+    def fail(_):
+        raise AssertionError("made again")
+
+    monkeypatch.setattr("experiments.papers.hpot.tables.table_5", fail)
+    assert run_item(item, setting).findings == first.findings
+    with pytest.raises(AssertionError, match="made again"):
+        run_item(item, Setting(tmp_path, images=9))
+    rows = read_records(tmp_path / item.name / "records.parquet")
+    assert [row["what"] for row in rows] == [row.what for row in first.findings.rows]
+    assert read_run(tmp_path / item.name)["finished"]
+
+
+def test_a_number_that_does_not_exist_is_none(tmp_path):
+    outcome = run_item(an_item(f"{__name__}:missing_mean"), Setting(tmp_path))
+    first, second = outcome.findings.rows
+    assert first.measured is None
+    assert first.deviation is None
+    assert second.deviation == 0.25
+    json.dumps(answer(outcome), allow_nan=False)
+    (row, _) = read_records(tmp_path / "hpot-table1" / "records.parquet")
+    assert row["measured"] is None
+
+
+@pytest.mark.parametrize(
+    ("function", "state", "said"),
+    [
+        ("refuses", "failed", "two lines"),
+        ("needs_a_package", "data missing", "needs the package nowhere"),
+    ],
+)
+def test_what_cannot_be_made_is_an_outcome(tmp_path, function, state, said):
+    outcome = run_item(an_item(f"{__name__}:{function}"), Setting(tmp_path))
+    assert (outcome.state, outcome.reason) == (state, said)
+    assert not (tmp_path / "hpot-table1").exists()
+
+
+def test_missing_data_say_what_to_put_where(tmp_path):
+    for name in ("hpot-figure3", "hpot-table1", "lipsim-table2"):
+        outcome = run_item(CATALOG[name], Setting(tmp_path / "out"))
+        assert outcome.state == "data missing"
+        assert "--data" in outcome.reason
+    (tmp_path / "imagenet-compatible" / "images").mkdir(parents=True)
+    outcome = run_item(CATALOG["hpot-table1"], Setting(tmp_path / "out", tmp_path))
+    assert str(tmp_path / "imagenet-compatible" / "images.csv") in outcome.reason
+
+
+def test_an_item_that_needs_data_says_how_to_make_it(tmp_path):
+    (outcome,) = run_offline(Setting(tmp_path), items=[CATALOG["hpot-figure13"]])
+    assert outcome.state == "not offline"
+    page = render_page("t", [outcome_section(outcome)])
+    assert "countries.csv" in page
+    assert "https://www.flickr.com/services/api/" in page
+    assert "Size: unknown" in page
+
+
+def test_the_page_and_the_markdown_say_what_is_a_stand_in(tmp_path):
+    made = run_item(an_item(f"{__name__}:missing_mean"), Setting(tmp_path))
+    exact = run_item(CATALOG["hpot-section4"], Setting(tmp_path))
+    record = {
+        "written": "2024-01-01T00:00:00",
+        "command": ["percert", "x"],
+        "versions": {"torch": "2.13"},
+        "seconds": 1.0,  # of the last of several runs
+    }
+    text = markdown([replace(made, seconds=100.0), replace(exact, seconds=20.0)], record)
+    assert "Made on 2024-01-01, in 2 minutes, by" in text
+    assert "$ percert x" in text
+    assert "torch 2.13" in text
+    assert "| hpot-table1 | a table | made, stand-in |" in text
+    assert "| b | 0.5 % | 0.75 % | +0.25 points |" in text
+    assert "| a | 1 | - |  |" in text
+    assert text.count("made, stand-in |") == 1
+    assert text.count("\n*A stand-in: ") == 1
+    assert "it is: small. Below it says what was taken." in text
+    assert "A stand-in" in render_page("t", [outcome_section(made)])
+    assert "A stand-in" not in render_page("t", [outcome_section(exact)])
+
+
+def test_what_differs_in_several_items_is_said_once(tmp_path):
+    first = run_item(an_item(f"{__name__}:missing_mean"), Setting(tmp_path))
+    second = replace(first, item=replace(first.item, name="hpot-table9"))
+    text = markdown([first, second], None)
+    assert text.count("\n- x\n") == 1
+    assert "- What is said of the same things under hpot-table1." in text
+
+
+def test_what_was_not_made_says_why_and_what_to_download(tmp_path):
+    missing = run_item(CATALOG["hpot-figure12"], Setting(tmp_path))
+    text = markdown([missing], None)
+    assert "**hpot-figure12**: needs" in text
+    assert "| DATA/weights/lpips-alex.pth |" in text
+    assert "233 MiB" in text
+
+
+def test_numbers_are_written_with_the_digits_that_count():
+    assert [number(v) for v in (100.0, 2544.206, 123456.7, 1.2e-7)] == [
+        "100",
+        "2544.2",
+        "123457",
+        "1.2e-07",
+    ]

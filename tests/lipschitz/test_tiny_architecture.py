@@ -1,0 +1,56 @@
+"""The embedded default's network: 1-Lipschitz as a whole, blind to mirroring, kept norms."""
+
+import pytest
+import torch
+
+from percert.lipschitz.architectures import TinyShape, tiny_network
+from percert.lipschitz.fixed_layers import HalfAbs
+from percert.lipschitz.mirror import MirrorHaar, MirrorSpaceToDepth
+
+SMALL = TinyShape(width=48, depths=(1, 1, 1), embedding=64, inner=32)
+
+
+def test_jacobian_norm_is_at_most_one() -> None:
+    network = tiny_network(SMALL).double().eval().requires_grad_(False)
+    for layer in network.layers:  # far from the gentle start
+        if hasattr(layer, "square"):
+            layer.square.normal_()
+            layer.bias.normal_()
+    for seed in range(3):
+        image = torch.rand(1, 3, 64, 64, dtype=torch.float64, generator=_generator(seed))
+        jacobian = torch.autograd.functional.jacobian(network, image, vectorize=True)
+        assert torch.linalg.matrix_norm(jacobian.reshape(64, -1), 2) <= 1 + 1e-9
+
+
+def test_mirrored_images_have_the_same_embedding() -> None:
+    network = tiny_network(SMALL).eval()
+    images = torch.rand(3, 3, 64, 64)
+    first, second = network(images), network(images.flip(-1))
+    assert (first - second).norm() <= 1e-5 * first.norm()
+    assert (network(images.flip(-2)) - first).norm() > 1e-2 * first.norm()
+
+
+def test_it_starts_as_a_thumbnail_that_keeps_low_frequencies() -> None:
+    network = tiny_network(TinyShape(dense=0)).eval()
+    coarse = torch.rand(4, 3, 2, 2)
+    images = torch.nn.functional.interpolate(coarse, size=(64, 64), mode="bilinear")
+    signal = (images - images.mean((2, 3), keepdim=True)).flatten(1).norm(dim=1)
+    assert (network(images).norm(dim=1) > 0.6 * signal).all()
+
+
+def test_haar_is_a_rotation_of_space_to_depth_and_half_abs_of_nothing_else() -> None:
+    images = torch.rand(2, 4, 6, 8)
+    assert torch.allclose(MirrorHaar()(images).norm(), MirrorSpaceToDepth(2)(images).norm())
+    flat = torch.ones(1, 2, 4, 4)
+    assert MirrorHaar()(flat).abs().sum((0, 2, 3)).tolist() == [8, 0, 0, 0, 8, 0, 0, 0]
+    assert HalfAbs()(-torch.ones(1, 8)).tolist() == [[-1, -1, 1, 1, -1, -1, 1, 1]]
+
+
+@pytest.mark.parametrize("settings", [{"width": 40}, {"width": 100}, {"embedding": 100}])
+def test_impossible_shapes_are_refused(settings: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match="TinyShape: expected"):
+        TinyShape(**settings)
+
+
+def _generator(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
