@@ -27,14 +27,14 @@ from experiments.photographs import DEFAULT_DATA
 from percert.attacks import Untargeted, iter_attack, parse_attack, run_attack
 from percert.color import srgb_to_lab
 from percert.metrics.catalog import create_metric
+from percert.training.dro import DROSettings, RoundSettings, make_adversarial_dataset, train_models
 from percert.training.dro.attack import Tally, to_float
 from percert.training.dro.images import (
     TrainingImages,
     memory_images,
     read_training_images,
 )
-from percert.training.dro.rounds import RoundSettings, make_adversarial_dataset
-from percert.training.dro.train import DROSettings, full_spec, train_models, trainable_classifier
+from percert.training.dro.train import full_spec, trainable_classifier
 from percert.training.dro.weighting import Ints
 
 CLASSES = tuple(range(0, 200, 25))

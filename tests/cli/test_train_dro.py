@@ -15,7 +15,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from percert.models import load_classifier
-from percert.training.dro.dataset import open_dataset
+from percert.training.dro import (
+    DROSettings,
+    open_dataset,
+    read_adversarial_recipe,
+    read_dro_recipe,
+)
 
 
 def write_digits(path, count=24, side=12):
@@ -73,6 +78,37 @@ def test_from_images_to_robust_models(tmp_path, percert, percert_json):
     assert "in " + str(models) in percert(*dro, "--models", 2).stdout
     refused = percert(*dro, "--models", 2, "--learning-rate", 0.2, exit_code=1)
     assert "holds models with learning_rate 0.1, these have 0.2" in refused.stderr
+
+
+def test_a_recipe_is_what_options_override(tmp_path, percert, percert_json):
+    images, recipe = write_digits(tmp_path / "train.parquet"), tmp_path / "mine.toml"
+    recipe.write_text(
+        'model = "small-resnet:4"\nattack = "pgd:norm=linf,eps=0.4,steps=2"\n'
+        "[rounds]\nrounds = 2\nbatch = 8\n"
+    )
+    arguments = ("--recipe", recipe, "--images", images, "--device", "cpu")
+    arguments = ("train", "adversarial-dataset", *arguments)
+    found = percert_json(*arguments, "--out", tmp_path / "two")
+    assert [entry["round"] for entry in found["rounds"]] == [1, 2]
+    found = percert_json(*arguments, "--out", tmp_path / "one", "--rounds", 1, "--limit", 16)
+    assert [entry["round"] for entry in found["rounds"]] == [1]
+    assert found["clean"] == 16
+    settings = open_dataset(tmp_path / "one").about.settings
+    assert (settings["rounds"], settings["batch"], settings["limit"]) == (1, 8, 16)
+    assert settings["attack"] == "pgd:norm=linf,eps=0.4,steps=2"
+
+    recipe.write_text('model = "small-resnet:4"\nmodels = 3\n[training]\npasses = 1\ndraws = 9\n')
+    dro = ("train", "dro", tmp_path / "one", "--recipe", recipe, "--device", "cpu")
+    rows = percert_json(*dro, "--models", 2, "--out", tmp_path / "models")["models"]
+    assert [row["images"] for row in rows] == [9, 9]
+    recipe.write_text("[training]\npass = 1\n")
+    refused = percert(*dro, "--out", tmp_path / "models", exit_code=1)
+    assert "[training]: unknown key 'pass'; known: batch" in refused.stderr
+
+
+def test_the_recipes_that_come_with_percert_can_be_read():
+    assert read_adversarial_recipe("adversarial-dataset").rounds.cluster_size == 5
+    assert read_dro_recipe("dro").training == DROSettings()
 
 
 def test_what_is_no_data_set_is_an_error(tmp_path, percert):

@@ -14,8 +14,8 @@ from tests.training.shards_world import Brightness, Shift, bright_and_dark
 import percert.training.dro.rounds as rounds
 from percert.attacks import parse_attack
 from percert.models.small_resnet import small_resnet
+from percert.training.dro import RoundSettings, make_adversarial_dataset
 from percert.training.dro.dataset import open_dataset
-from percert.training.dro.rounds import RoundSettings, make_adversarial_dataset
 from percert.training.dro.shards import list_shards
 
 SETTINGS = RoundSettings(rounds=2, batch=4, shard=8, seed=5)

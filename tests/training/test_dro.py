@@ -1,6 +1,7 @@
 """Algorithm 3: closed-form steps, vmap against one after another, restarts model by model."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,18 +14,22 @@ from tests.training.shards_world import Brightness, Shift, bright_and_dark
 
 from percert.models import load_classifier
 from percert.models.small_resnet import small_resnet
-from percert.training.dro.rounds import RoundSettings, make_adversarial_dataset
-from percert.training.dro.train import (
+from percert.training.dro import (
+    DRORecipe,
     DROSettings,
+    RoundSettings,
+    make_adversarial_dataset,
+    train_dro,
+    train_models,
+)
+from percert.training.dro.train import (
     full_spec,
     record_store,
     save_classifier,
     train_group,
-    train_models,
     trainable_classifier,
 )
 from percert.training.dro.weighting import SequentialSGD, SGDSettings, StackedSGD
-from percert.training.engine.processes import find_place, models_of_process
 
 SPEC = full_spec("small-resnet:4", 2)
 SETTINGS = DROSettings(passes=2, draws=20, batch=8, seed=3)
@@ -163,14 +168,21 @@ def test_losses_that_are_no_numbers_are_an_error(dataset):
         train_group(dataset, small_models(1), [7], literal, together=False)
 
 
-def test_every_model_is_trained_by_one_process():
-    found = [number for rank in range(3) for number in models_of_process(10, rank, 3)]
-    assert sorted(found) == list(range(10))
-    with pytest.raises(ValueError, match="rank: expected 0 to 2, found 3"):
-        models_of_process(10, 3, 3)
-    assert find_place("cpu").world == 1
-    with pytest.raises(ValueError, match="devices, nodes"):
-        find_place("cpu", 0)
+def test_every_model_is_trained_by_one_process(dataset, tmp_path):
+    recipe = DRORecipe(model=SPEC, models=5, training=SETTINGS)
+    trained = {rank: [] for rank in range(3)}
+    for rank in (2, 1, 0):
+        fabric = SimpleNamespace(
+            global_rank=rank,
+            world_size=3,
+            is_global_zero=not rank,
+            device=torch.device("cpu"),
+            barrier=lambda: None,
+        )
+        rows = train_dro(recipe, dataset.folder, tmp_path, fabric, progress=trained[rank].append)
+        assert bool(rows) == (rank == 0)  # the first process sums up
+    assert [[row["model"] for row in trained[rank]] for rank in range(3)] == [[0, 3], [1, 4], [2]]
+    assert [row["model"] for row in rows] == list(range(5))
 
 
 @pytest.mark.parametrize("wrong", [{"passes": 0}, {"batch": 0}, {"draws": 0}])

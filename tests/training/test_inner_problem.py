@@ -10,8 +10,8 @@ from tests.training.shards_world import Brightness, bright_and_dark
 
 from percert.attacks import Untargeted
 from percert.attacks.bounded.pgd import PGD
+from percert.training.dro import RoundSettings, make_adversarial_dataset
 from percert.training.dro.recipe import Surrogate, parse_solver
-from percert.training.dro.rounds import RoundSettings, make_adversarial_dataset
 
 
 def test_with_the_quadratic_cost_the_worst_image_is_known():

@@ -13,6 +13,7 @@ from tests.attacks.closed_form import Linear, near_boundary
 from tests.training.shards_world import Brightness, Shift, bright_and_dark
 
 from percert.attacks import Untargeted
+from percert.training.dro import RoundSettings, make_adversarial_dataset
 from percert.training.dro.attack import (
     Tally,
     attack_batch,
@@ -20,7 +21,6 @@ from percert.training.dro.attack import (
     embedding_of,
     try_changes,
 )
-from percert.training.dro.rounds import RoundSettings, make_adversarial_dataset
 
 
 def test_clumps_are_found_and_centres_are_nearest_to_their_means():

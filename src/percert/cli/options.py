@@ -109,6 +109,20 @@ MaxMemoryOption = Annotated[
         show_default=False,
     ),
 ]
+DevicesOption = Annotated[
+    int | None,
+    typer.Option(
+        "--devices",
+        min=1,
+        metavar="N",
+        help="Processes on each machine, one a GPU; by default what torchrun says, or 1.",
+        show_default=False,
+    ),
+]
+NodesOption = Annotated[
+    int | None,
+    typer.Option("--nodes", min=1, metavar="N", help="Machines.", show_default=False),
+]
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Print one JSON object to stdout, and nothing else there.")
 ]

@@ -20,7 +20,14 @@ from typing import Annotated
 import typer
 
 from percert.cli.command import flowing, needs, one_line_errors
-from percert.cli.options import DeviceOption, JsonOption, MaxMemoryOption, writable_folder
+from percert.cli.options import (
+    DeviceOption,
+    DevicesOption,
+    JsonOption,
+    MaxMemoryOption,
+    NodesOption,
+    writable_folder,
+)
 from percert.cli.output import emit_json, say
 from percert.cli.train_adversarial import adversarial_dataset
 from percert.cli.train_dro import dro
@@ -53,20 +60,6 @@ ModelOption = Annotated[
         "recipe names, or random weights.",
         show_default=False,
     ),
-]
-DevicesOption = Annotated[
-    int | None,
-    typer.Option(
-        "--devices",
-        min=1,
-        metavar="N",
-        help="Processes on each machine, one a GPU; by default what torchrun says, or 1.",
-        show_default=False,
-    ),
-]
-NodesOption = Annotated[
-    int | None,
-    typer.Option("--nodes", min=1, metavar="N", help="Machines.", show_default=False),
 ]
 TensorboardOption = Annotated[
     bool, typer.Option("--tensorboard/--no-tensorboard", help="Write TensorBoard's files.")

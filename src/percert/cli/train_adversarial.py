@@ -2,6 +2,7 @@
 
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -14,7 +15,6 @@ from percert.cli.output import emit_json, say, show_table
 
 if TYPE_CHECKING:
     from percert.training.dro.attack import Tally
-    from percert.training.dro.dataset import AdversarialDataset
 
 #: Without a terminal, how often a line says how far it is, in seconds.
 EVERY = 30.0
@@ -41,73 +41,112 @@ def adversarial_dataset(
             help="The data set. A run that was stopped goes on there.",
         ),
     ],
+    recipe: Annotated[
+        Path | None,
+        typer.Option(
+            "--recipe",
+            metavar="FILE",
+            help="A TOML file with the settings below, which options override.",
+            show_default=False,
+        ),
+    ] = None,
     attack: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--attack",
             metavar="NAME[:key=value,...]",
             help="[bold]percert attack list[/bold] shows all; or [bold]surrogate[/bold], the "
             "inner problem itself: surrogate:cost=ssim,lam=1,step=0.1,steps=20.",
+            show_default="human-perc-ot",
         ),
-    ] = "human-perc-ot",
+    ] = None,
     model: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--model",
             metavar="SPEC",
             help="small-resnet[:WIDTH], or what [bold]percert attack classify[/bold] takes.",
+            show_default="small-resnet",
         ),
-    ] = "small-resnet",
+    ] = None,
     weights: Annotated[
         Path | None,
         typer.Option("--weights", metavar="FILE", help="theta_0; without it weights are random."),
     ] = None,
     rounds: Annotated[
-        int, typer.Option(min=0, help="T1. With 0 the data set holds the clean images alone.")
-    ] = 3,
-    learning_rate: Annotated[float, typer.Option(min=0, help="alpha.")] = 0.1,
-    momentum: Annotated[float, typer.Option(min=0, max=1, help="Of SGD.")] = 0.0,
-    weight_decay: Annotated[float, typer.Option(min=0, help="Of SGD.")] = 5e-4,
-    batch_size: Annotated[int, typer.Option(min=1, help="Images a step, and attacked at once.")] = (
-        64
-    ),
+        int | None,
+        typer.Option(
+            min=0,
+            help="T1. With 0 the data set holds the clean images alone.",
+            show_default="3",
+        ),
+    ] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option(min=0, help="alpha.", show_default="0.1")
+    ] = None,
+    momentum: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Of SGD.", show_default="0")
+    ] = None,
+    weight_decay: Annotated[
+        float | None, typer.Option(min=0, help="Of SGD.", show_default="0.0005")
+    ] = None,
+    batch_size: Annotated[
+        int | None,
+        typer.Option(min=1, help="Images a step, and attacked at once.", show_default="64"),
+    ] = None,
     example_weights: Annotated[
-        Literal["normalised", "literal"],
+        Literal["normalised", "literal"] | None,
         typer.Option(
             help="P. literal is (k - 1) N + i as printed, which grows without bound: steps that "
-            "long diverge. normalised divides by N, and by the mean in steps."
+            "long diverge. normalised divides by N, and by the mean in steps.",
+            show_default="normalised",
         ),
-    ] = "normalised",
+    ] = None,
     origin: Annotated[
-        Literal["drawn", "clean"],
+        Literal["drawn", "clean"] | None,
         typer.Option(
-            help="What is attacked: the image drawn (as printed), or the clean one behind it."
+            help="What is attacked: the image drawn (as printed), or the clean one behind it.",
+            show_default="drawn",
         ),
-    ] = "drawn",
+    ] = None,
     cluster_size: Annotated[
-        float,
+        float | None,
         typer.Option(
             min=0,
             help="Try the perturbation of the cluster's centre first, with about so many images a "
             "cluster (the paper: 5). 0 attacks every image.",
+            show_default="0",
         ),
-    ] = 0.0,
+    ] = None,
     cluster_by: Annotated[
-        Literal["model", "pixels"], typer.Option(help="What clusters compare images by.")
-    ] = "model",
+        Literal["model", "pixels"] | None,
+        typer.Option(help="What clusters compare images by.", show_default="model"),
+    ] = None,
     attack_misclassified: Annotated[
-        bool, typer.Option(help="Attack what the model has wrong already as well.")
-    ] = False,
+        bool | None,
+        typer.Option(
+            help="Attack what the model has wrong already as well.",
+            show_default="no-attack-misclassified",
+        ),
+    ] = None,
     cost: Annotated[
-        str, typer.Option(metavar="METRIC", help="The perceptual cost that is recorded.")
-    ] = "ssim",
+        str | None,
+        typer.Option(
+            metavar="METRIC", help="The perceptual cost that is recorded.", show_default="ssim"
+        ),
+    ] = None,
     shard_size: Annotated[
-        int, typer.Option(min=1, help="Images a file; a kill loses at most so many.")
-    ] = 1024,
+        int | None,
+        typer.Option(
+            min=1, help="Images a file; a kill loses at most so many.", show_default="1024"
+        ),
+    ] = None,
     limit: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="N images, drawn by the seed.")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Where random numbers start.")] = 0,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Where random numbers start.", show_default="0")
+    ] = None,
     max_memory: MaxMemoryOption = None,
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
@@ -128,96 +167,45 @@ def adversarial_dataset(
     percert train adversarial-dataset --images train.parquet --out clean/ --rounds 0
     """
     from percert.device import resolve_device
-    from percert.reports import read_run, write_run
-    from percert.training.dro.images import read_training_images
-    from percert.training.dro.recipe import parse_solver
-    from percert.training.dro.rounds import RoundSettings, make_adversarial_dataset
-    from percert.training.dro.train import full_spec, save_classifier, trainable_classifier
+    from percert.training.dro import AdversarialRecipe, adversarial_dataset, read_adversarial_recipe
+    from percert.training.recipe_file import with_values
 
     began = time.perf_counter()
-    before = float((read_run(out) or {}).get("seconds") or 0.0)
-    made = parse_solver(attack)
-    found = read_training_images(images)
-    if limit is not None:
-        found = found.some(limit, seed)
-    spec = full_spec(model, found.classes)
-    where = resolve_device(device)
-    settings = RoundSettings(
-        rounds=rounds,
-        learning_rate=learning_rate,
-        momentum=momentum,
-        weight_decay=weight_decay,
-        batch=batch_size,
-        weights=example_weights,
-        origin=origin,
-        cluster_size=cluster_size,
-        cluster_by=cluster_by,
-        attack_wrong=attack_misclassified,
-        cost=cost,
-        shard=shard_size,
-        seed=seed,
-    )
-    described = {
+    own = AdversarialRecipe() if recipe is None else read_adversarial_recipe(recipe)
+    given = {
+        "model": model,
+        "start": None if weights is None else str(weights),
         "attack": attack,
-        "model": spec,
-        "theta_0": None if weights is None else str(weights.resolve()),
-        "images": str(images.resolve()),
         "limit": limit,
+        "rounds.rounds": rounds,
+        "rounds.learning_rate": learning_rate,
+        "rounds.momentum": momentum,
+        "rounds.weight_decay": weight_decay,
+        "rounds.batch": batch_size,
+        "rounds.weights": example_weights,
+        "rounds.origin": origin,
+        "rounds.cluster_size": cluster_size,
+        "rounds.cluster_by": cluster_by,
+        "rounds.attack_wrong": attack_misclassified,
+        "rounds.cost": cost,
+        "rounds.shard": shard_size,
+        "rounds.seed": seed,
     }
-    network = trainable_classifier(spec, where, seed=seed, weights=weights)
-    progress = _Progress(rounds)
-
-    def note(finished: bool, **more: Any) -> None:
-        write_run(
-            out,
-            command=["percert", *sys.argv[1:]],
-            settings=described,
-            seed=seed,
-            device=str(where),
-            seconds=before + time.perf_counter() - began,
-            finished=finished,
-            **more,
-        )
-
-    dataset, tallies = make_adversarial_dataset(
-        network, found, made, out, settings, described=described, progress=progress
+    settings = with_values(own, given)
+    made = adversarial_dataset(
+        settings,
+        images,
+        out,
+        device=device,
+        command=["percert", *sys.argv[1:]],
+        progress=_Progress(settings.rounds.rounds),
     )
-    save_classifier(network, spec, out / "model.safetensors")
-    answer = _answer(dataset, tallies, out)
-    note(finished=True, **answer)
+    answer = asdict(made)
     if as_json:
-        emit_json(answer | {"seconds": time.perf_counter() - began, "device": str(where)})
+        where = str(resolve_device(device))
+        emit_json(answer | {"seconds": time.perf_counter() - began, "device": where})
     else:
         _show(answer, out)
-
-
-def _answer(dataset: "AdversarialDataset", tallies: "list[Tally]", out: Path) -> dict[str, Any]:
-    from dataclasses import asdict
-
-    import numpy as np
-
-    facts = dataset.facts
-    rounds = []
-    for tally in tallies:
-        good = (facts.round == tally.round) & facts.success
-        rounds.append(
-            asdict(tally)
-            | {
-                name: float(np.median(facts.cost[rows])) if rows.any() else None
-                for name, rows in (
-                    ("cost", good),
-                    ("cost_spared", good & facts.spared),
-                    ("cost_attacked", good & ~facts.spared),
-                )
-            }
-        )
-    return {
-        "out": str(out),
-        "images": len(dataset),
-        "clean": dataset.about.count,
-        "classes": dataset.about.classes,
-        "rounds": rounds,
-    }
 
 
 def _show(answer: dict[str, Any], out: Path) -> None:

@@ -3,14 +3,24 @@
 import sys
 import time
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.console import Console
 
 from percert.cli.command import needs, one_line_errors
-from percert.cli.options import DeviceOption, JsonOption, MaxMemoryOption, writable_folder
+from percert.cli.options import (
+    DeviceOption,
+    DevicesOption,
+    JsonOption,
+    MaxMemoryOption,
+    NodesOption,
+    writable_folder,
+)
 from percert.cli.output import emit_json, say, show_table
+
+if TYPE_CHECKING:
+    from percert.reports.records import Row
 
 
 @one_line_errors
@@ -31,15 +41,28 @@ def dro(
             help="The models. Those that are there are not trained again.",
         ),
     ],
-    models: Annotated[int, typer.Option(min=1, help="How many, each with its own seed.")] = 50,
+    recipe: Annotated[
+        Path | None,
+        typer.Option(
+            "--recipe",
+            metavar="FILE",
+            help="A TOML file with the settings below, which options override.",
+            show_default=False,
+        ),
+    ] = None,
+    models: Annotated[
+        int | None,
+        typer.Option(min=1, help="How many, each with its own seed.", show_default="50"),
+    ] = None,
     model: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--model",
             metavar="SPEC",
             help="small-resnet[:WIDTH], or what [bold]percert attack classify[/bold] takes.",
+            show_default="small-resnet",
         ),
-    ] = "small-resnet",
+    ] = None,
     weights: Annotated[
         Path | None,
         typer.Option(
@@ -48,18 +71,29 @@ def dro(
             help="theta_0, from which all set out; without it each has random weights of its own.",
         ),
     ] = None,
-    steps: Annotated[int, typer.Option(min=1, help="T2: passes over the data set.")] = 3,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="T2: passes over the data set.", show_default="3")
+    ] = None,
     draws: Annotated[
         int | None,
         typer.Option(min=1, metavar="N", help="Images a pass. The default: as many as there are."),
     ] = None,
-    learning_rate: Annotated[float, typer.Option(min=0, help="alpha.")] = 0.1,
+    learning_rate: Annotated[
+        float | None, typer.Option(min=0, help="alpha.", show_default="0.1")
+    ] = None,
     schedule: Annotated[
-        Literal["constant", "cosine"], typer.Option(help="What the learning rate does.")
-    ] = "constant",
-    momentum: Annotated[float, typer.Option(min=0, max=1, help="Of SGD.")] = 0.0,
-    weight_decay: Annotated[float, typer.Option(min=0, help="Of SGD.")] = 5e-4,
-    batch_size: Annotated[int, typer.Option(min=1, help="Images a step.")] = 64,
+        Literal["constant", "cosine"] | None,
+        typer.Option(help="What the learning rate does.", show_default="constant"),
+    ] = None,
+    momentum: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Of SGD.", show_default="0")
+    ] = None,
+    weight_decay: Annotated[
+        float | None, typer.Option(min=0, help="Of SGD.", show_default="0.0005")
+    ] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(min=1, help="Images a step.", show_default="64")
+    ] = None,
     example_weights: Annotated[
         Literal["normalised", "literal"] | None,
         typer.Option(help="P; the default is how the data set was made."),
@@ -74,9 +108,11 @@ def dro(
             show_default=False,
         ),
     ] = None,
-    devices: Annotated[int, typer.Option(min=1, help="Devices a machine.")] = 1,
-    nodes: Annotated[int, typer.Option(min=1, help="Machines, under Slurm or torchrun.")] = 1,
-    seed: Annotated[int, typer.Option(min=0, help="Model i has seed SEED + i.")] = 0,
+    devices: DevicesOption = None,
+    nodes: NodesOption = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Model i has seed SEED + i.", show_default="0")
+    ] = None,
     max_memory: MaxMemoryOption = None,
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
@@ -94,86 +130,45 @@ def dro(
 
     percert train dro clean/ --out start/ --models 1 --steps 30 --momentum 0.9 --schedule cosine
     """
-    from percert.reports import write_run
-    from percert.training.dro.dataset import open_dataset
-    from percert.training.dro.train import (
-        DROSettings,
-        described_settings,
-        full_spec,
-        record_store,
-        train_models,
-    )
-    from percert.training.engine.processes import find_place, models_of_process
+    from percert.training.dro import DRORecipe, read_dro_recipe, train_dro
+    from percert.training.engine import Devices, launched
+    from percert.training.recipe_file import with_values
 
     began = time.perf_counter()
-    opened = open_dataset(dataset)
-    spec = full_spec(model, opened.about.classes)
-    settings = DROSettings(
-        passes=steps,
-        draws=draws or len(opened),
-        learning_rate=learning_rate,
-        momentum=momentum,
-        weight_decay=weight_decay,
-        batch=batch_size,
-        weights=example_weights or opened.about.weights,
-        schedule=schedule,
-        seed=seed,
-    )
-    agreed = described_settings(
-        settings,
-        model=spec,
-        theta_0=None if weights is None else str(weights.resolve()),
-        dataset=str(dataset.resolve()),
-        shards=[shard.digest for shard in opened.shards],
-    )
-    before = _same_run(out, agreed)
-    place = find_place(device, devices, nodes)
-    if at_once is None:
-        at_once = 10 if place.device.type == "cuda" else 1
+    own = DRORecipe() if recipe is None else read_dro_recipe(recipe)
+    given = {
+        "model": model,
+        "start": None if weights is None else str(weights),
+        "models": models,
+        "at_once": at_once,
+        "training.passes": steps,
+        "training.draws": draws,
+        "training.learning_rate": learning_rate,
+        "training.momentum": momentum,
+        "training.weight_decay": weight_decay,
+        "training.batch": batch_size,
+        "training.weights": example_weights,
+        "training.schedule": schedule,
+        "training.seed": seed,
+    }
+    settings = with_values(own, given)
 
-    def note(finished: bool, **more: Any) -> None:
-        write_run(
-            out,
-            command=["percert", *sys.argv[1:]],
-            settings=agreed,
-            seed=seed,
-            device=str(place.device),
-            seconds=before + time.perf_counter() - began,
-            finished=finished,
-            models=models,
-            **more,
-        )
-
-    if not place.rank:
-        note(finished=False)
-    said = Console(stderr=True, highlight=False)
-    for row in train_models(
-        opened,
-        spec,
-        out,
-        models_of_process(models, place.rank, place.world),
-        settings,
-        start=weights,
-        device=place.device,
-        at_once=at_once,
-    ):
-        said.print(
-            f"model {row['model']} of {models}: loss {row['loss']:.4f}, {row['seconds']:.1f} s",
+    def report(row: "Row") -> None:
+        Console(stderr=True, highlight=False).print(
+            f"model {row['model']} of {settings.models}: loss {row['loss']:.4f}, "
+            f"{row['seconds']:.1f} s",
             markup=False,
         )
-    place.wait()
-    if place.rank:
-        return
-    rows = record_store(out).merge(lambda row: row["model"])
-    note(finished=True)
+
+    command = ["percert", *sys.argv[1:]]
+    with launched(Devices(device, devices, nodes)) as fabric:
+        rows = train_dro(settings, dataset, out, fabric, command=command, progress=report)
+        if not fabric.is_global_zero:
+            return
     if as_json:
+        seconds = time.perf_counter() - began
         emit_json(
-            {
-                "out": str(out),
-                "device": str(place.device),
-                "seconds": time.perf_counter() - began,
-                "models": rows,
-            }
+            {"out": str(out), "device": str(fabric.device), "seconds": seconds, "models": rows}
         )
         return
     _show(rows, out)
@@ -195,22 +190,3 @@ def _show(rows: list[dict[str, Any]], out: Path) -> None:
     say("")
     say("Clean accuracy is that on the data set's own clean images.")
     say(f"The models and records.parquet are in {out}")
-
-
-def _same_run(out: Path, agreed: dict[str, Any]) -> float:
-    """How long runs into ``out`` took so far; ``ValueError`` where they had other settings."""
-    import json
-
-    from percert.reports import read_run
-
-    found = read_run(out)
-    if found is None:
-        return 0.0
-    ours, theirs = json.loads(json.dumps(agreed)), found.get("settings", {})
-    for key in {**theirs, **ours}:
-        if ours.get(key) != theirs.get(key):
-            raise ValueError(
-                f"{out}: holds models with {key} {theirs.get(key)!r}, these have "
-                f"{ours.get(key)!r}; give another --out"
-            )
-    return float(found.get("seconds") or 0.0)

@@ -2,8 +2,10 @@
 
 import os
 import sys
-from dataclasses import fields, is_dataclass
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
+from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from percert.check import did_you_mean, one_line
@@ -55,6 +57,26 @@ def read_recipe_file(kind: type[T], recipe: str | os.PathLike[str]) -> T:
     return from_table(kind, table, str(path))
 
 
+def with_values(recipe: T, values: Mapping[str, Any]) -> T:
+    """``recipe`` with other ``values`` by their dotted names; ``None`` leaves what the recipe has.
+
+    >>> from percert.training.dro import DRORecipe
+    >>> found = with_values(DRORecipe(models=2), {"models": None, "training.passes": 1})
+    >>> found.models, found.training.passes
+    (2, 1)
+    """
+    tables: dict[str, dict[str, Any]] = {}
+    own: dict[str, Any] = {}
+    for name, value in values.items():
+        table, _, key = name.rpartition(".")
+        if value is not None and table:
+            tables.setdefault(table, {})[key] = value
+        elif value is not None:
+            own[key] = value
+    own |= {table: replace(getattr(recipe, table), **more) for table, more in tables.items()}
+    return replace(recipe, **own)  # type: ignore[type-var]  # always a dataclass
+
+
 def from_table(kind: type[T], table: dict[str, Any], where: str) -> T:
     """The dataclass ``kind`` with the values of ``table``; see :func:`read_recipe_file`.
 
@@ -92,6 +114,8 @@ def _checked(hint: Any, value: Any, where: str) -> Any:
     """``value`` if it is of the type ``hint``: numbers, text, choices, tables, tuples of them."""
     if is_dataclass(hint) and isinstance(value, dict):
         return from_table(hint, value, where)  # type: ignore[arg-type]  # a class, not an instance
+    if isinstance(hint, UnionType):  # of a type and None, which TOML cannot say: it is left out
+        (hint,) = (one for one in get_args(hint) if one is not NoneType)
     if get_origin(hint) is Literal:
         if value not in get_args(hint):
             choices = ", ".join(map(repr, get_args(hint)))

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -42,11 +42,11 @@ from percert.training.dro.dataset import (
     write_info,
 )
 from percert.training.dro.images import TrainingImages
+from percert.training.dro.recipe import RoundSettings
 from percert.training.dro.shards import Facts, clean_facts, joined, list_shards, write_shard
 from percert.training.dro.weighting import (
     Bytes,
     Ints,
-    Scheme,
     WeightedSampler,
     example_weights,
     step_scale,
@@ -56,40 +56,6 @@ from percert.training.dro.weighting import (
 STATE = "state.pt"
 #: Called after every batch with the round, images done in it, images in all, and its tally.
 Progress = Callable[[int, int, int, Tally], None]
-
-
-@dataclass(frozen=True, kw_only=True)
-class RoundSettings:
-    """How D is made. ``rounds`` is T1; ``learning_rate`` alpha (Table 5 prints 0.1 for it).
-
-    ``origin``: what is attacked is the image drawn, as Algorithm 2 says, or the clean image that it
-    comes from. ``cluster_size`` 0 attacks every image; otherwise the centres of clusters of about
-    that size go first, compared by ``cluster_by``. ``cost`` is recorded, not optimised: that is the
-    attack's own. ``shard`` images are written, and kept, at once.
-    """
-
-    rounds: int = 3
-    learning_rate: float = 0.1
-    momentum: float = 0.0
-    weight_decay: float = 5e-4
-    batch: int = 64
-    weights: Scheme = "normalised"
-    origin: Literal["drawn", "clean"] = "drawn"
-    cluster_size: float = 0.0
-    cluster_by: Literal["model", "pixels"] = "model"
-    attack_wrong: bool = False
-    cost: str = "ssim"
-    shard: int = 1024
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.rounds < 0 or self.batch < 1 or self.shard < 1:
-            raise ValueError(
-                "expected rounds of at least 0, batch and shard of at least 1, found "
-                f"{self.rounds}, {self.batch}, {self.shard}"
-            )
-        if self.cluster_size and self.cluster_size < 1:
-            raise ValueError(f"cluster_size: expected 0 or at least 1, found {self.cluster_size}")
 
 
 def make_adversarial_dataset(

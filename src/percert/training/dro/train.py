@@ -1,12 +1,8 @@
 """Algorithm 3: many classifiers trained on one D, each with its own seed.
 
-Algorithm 3: many models from one D, each with its own seed.
-
 *Human Imperceptible Attacks and Applications to Improve Fairness*, section 4: T2 passes of as many
 draws from D as it has images, in proportion to P, each a step weighted by P. The models are a
 sample of what training on D gives; the audit compares such samples.
-
-Classifiers that are trained: made from a name and a seed, saved so that the name loads them.
 """
 
 import math
@@ -14,9 +10,7 @@ import os
 import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -28,10 +22,10 @@ from percert.models.load import PACKAGES
 from percert.reports.records import Columns, RecordStore, Row
 from percert.training.dro.attack import to_float
 from percert.training.dro.dataset import AdversarialDataset, read_in_order
+from percert.training.dro.recipe import DROSettings
 from percert.training.dro.weighting import (
     Bytes,
     Ints,
-    Scheme,
     SequentialSGD,
     SGDSettings,
     StackedSGD,
@@ -105,32 +99,6 @@ COLUMNS: Columns = {
     "seconds": float,
     "together": int,
 }
-
-
-@dataclass(frozen=True, kw_only=True)
-class DROSettings:
-    """How each model is trained: ``passes`` (T2) over D of ``draws`` images (``None``: len(D)).
-
-    ``weights`` is the scheme of P, ``None`` for the one that D was made with. ``schedule`` is what
-    the learning rate does: stays, or falls to 0 along half a cosine. Model i has seed ``seed`` + i.
-    """
-
-    passes: int = 3
-    draws: int | None = None
-    learning_rate: float = 0.1
-    momentum: float = 0.0
-    weight_decay: float = 5e-4
-    batch: int = 64
-    weights: Scheme | None = None
-    schedule: Literal["constant", "cosine"] = "constant"
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if min(self.passes, self.batch, 1 if self.draws is None else self.draws) < 1:
-            raise ValueError(
-                f"expected passes, draws and batch of at least 1, found {self.passes}, "
-                f"{self.draws}, {self.batch}"
-            )
 
 
 def train_group(
@@ -261,11 +229,6 @@ def clean_accuracy(dataset: AdversarialDataset, model: nn.Module, *, most: int =
         found = model(to_float(images, where)).argmax(1).cpu().numpy()
         right += int((found == dataset.facts.label[some]).sum())
     return right / len(rows)
-
-
-def described_settings(settings: DROSettings, **more: Any) -> dict[str, Any]:
-    """What a folder of models must agree in, for ``run.json``."""
-    return {**asdict(settings), **more}
 
 
 def _batches(

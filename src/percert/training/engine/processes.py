@@ -1,14 +1,8 @@
 """The processes of a run: devices, launch through lightning-fabric, and how they stop together.
 
-On what a run computes: one process or many, through lightning-fabric.
-
-The processes of a run stop together: an error in one is not waited out by the others.
-
-torchrun and Slurm watch the processes that they start. Those that are started here, on one machine,
-are watched here: a process that waits for another, in the middle of a sum over both, can do nothing
-but be ended from outside.
-
-Which of many models a process trains: over devices and machines with Lightning Fabric.
+An error in one process is not waited out by the others. torchrun and Slurm watch the processes that
+they start. Those that are started here, on one machine, are watched here: a process that waits for
+another, in the middle of a sum over both, can do nothing but be ended from outside.
 """
 
 import os
@@ -19,14 +13,12 @@ import tempfile
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from subprocess import Popen
 from typing import Any, NoReturn
-
-import torch
 
 from percert.check import one_line
 from percert.device import resolve_device
@@ -255,50 +247,3 @@ def _name(number: int) -> str:
         return signal.Signals(number).name
     except ValueError:
         return f"signal {number}"
-
-
-@dataclass(frozen=True)
-class Place:
-    """One process of ``world``: its ``rank`` (0: the one that sums up), and its device.
-
-    ``wait`` returns when every process has called it.
-    """
-
-    rank: int
-    world: int
-    device: torch.device
-    wait: Callable[[], Any]
-
-
-def models_of_process(count: int, rank: int, world: int) -> Sequence[int]:
-    """The models of ``count`` that process ``rank`` of ``world`` trains: every world-th.
-
-    >>> [list(models_of_process(5, rank, 2)) for rank in range(2)]
-    [[0, 2, 4], [1, 3]]
-    """
-    if not 0 <= rank < world:
-        raise ValueError(f"rank: expected 0 to {world - 1}, found {rank}")
-    return range(rank, count, world)
-
-
-def find_place(device: str, devices: int = 1, nodes: int = 1) -> Place:
-    """This process alone for one device; else one of ``devices`` x ``nodes``, by Fabric.
-
-    Fabric starts the other processes of a machine, or finds its own place where Slurm or torchrun
-    has started them all. Models share nothing but the folder that they are written to, so nothing
-    is sent between processes.
-    """
-    if devices < 1 or nodes < 1:
-        raise ValueError(f"devices, nodes: expected at least 1, found {devices}, {nodes}")
-    if devices == nodes == 1:
-        return Place(0, 1, resolve_device(device), lambda: None)
-    try:
-        from lightning_fabric import Fabric
-    except ImportError:
-        raise ValueError(
-            f"several devices need lightning-fabric: {install_extra('train')}"
-        ) from None
-    kind = "cuda" if resolve_device(device).type == "cuda" else "cpu"
-    fabric = Fabric(accelerator=kind, devices=devices, num_nodes=nodes, strategy="ddp")
-    fabric.launch()
-    return Place(fabric.global_rank, fabric.world_size, fabric.device, fabric.barrier)

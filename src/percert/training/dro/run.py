@@ -1,0 +1,203 @@
+"""``percert train adversarial-dataset`` and ``percert train dro``: the runs."""
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from percert.check import Argument, ArgumentError
+from percert.device import resolve_device
+from percert.reports.records import Row, read_run, write_run
+from percert.training.dro.attack import Tally
+from percert.training.dro.dataset import AdversarialDataset, open_dataset
+from percert.training.dro.images import read_training_images
+from percert.training.dro.recipe import AdversarialRecipe, DRORecipe, parse_solver
+from percert.training.dro.rounds import Progress, make_adversarial_dataset
+from percert.training.dro.train import (
+    full_spec,
+    record_store,
+    save_classifier,
+    train_models,
+    trainable_classifier,
+)
+
+
+@dataclass(frozen=True)
+class DatasetSummary:
+    """What Algorithm 2 made: the number of ``images``, of ``clean`` ones among them and of classes.
+
+    ``rounds`` has the :class:`~percert.training.dro.attack.Tally` of each round, and the median
+    ``cost`` of its adversarial images: of all, of those that their cluster's centre spared the
+    attack (``cost_spared``), and of the others (``cost_attacked``); ``None`` where there are none.
+    """
+
+    out: str
+    images: int
+    clean: int
+    classes: int
+    rounds: list[dict[str, Any]]
+
+
+def adversarial_dataset(
+    recipe: AdversarialRecipe,
+    images: Path,
+    out: Path,
+    *,
+    device: str = "auto",
+    command: Sequence[str] = (),
+    progress: Progress | None = None,
+) -> DatasetSummary:
+    """Algorithm 2 as ``recipe`` says, on the labelled ``images``; goes on where it stopped.
+
+    ``images`` is as for :func:`~percert.training.dro.images.read_training_images`. Writes the data
+    set's shards, ``model.safetensors`` (the model at the end of the rounds) and ``run.json`` with
+    the ``command`` into ``out``. Raises ``ValueError`` for images, an attack or a model that cannot
+    be used, and for a folder with another data set.
+    """
+    began = time.perf_counter()
+    before = float((read_run(out) or {}).get("seconds") or 0.0)
+    settings = recipe.rounds
+    attack = parse_solver(recipe.attack)
+    found = read_training_images(images)
+    if recipe.limit is not None:
+        found = found.some(recipe.limit, settings.seed)
+    spec = full_spec(recipe.model, found.classes)
+    where = resolve_device(device)
+    start = _start(recipe.start)
+    described = {
+        "attack": recipe.attack,
+        "model": spec,
+        "theta_0": None if start is None else str(start),
+        "images": str(images.resolve()),
+        "limit": recipe.limit,
+    }
+    model = trainable_classifier(spec, where, seed=settings.seed, weights=start)
+    dataset, tallies = make_adversarial_dataset(
+        model, found, attack, out, settings, described=described, progress=progress
+    )
+    save_classifier(model, spec, out / "model.safetensors")
+    summary = _summary(dataset, tallies, out)
+    write_run(
+        out,
+        command=list(command),
+        settings=described,
+        seed=settings.seed,
+        device=str(where),
+        seconds=before + time.perf_counter() - began,
+        finished=True,
+        **asdict(summary),
+    )
+    return summary
+
+
+def train_dro(
+    recipe: DRORecipe,
+    dataset: Path,
+    out: Path,
+    fabric: Any,
+    *,
+    command: Sequence[str] = (),
+    progress: Callable[[Row], None] | None = None,
+) -> list[dict[str, Any]]:
+    """Algorithm 3 as ``recipe`` says, on the D in ``dataset``; models that are there are kept.
+
+    ``fabric`` comes from :func:`~percert.training.engine.launched`; its processes share the models
+    and nothing else. ``progress`` is called with the record of each model that this process has
+    trained. Writes ``model-NUMBER.safetensors``, ``records.parquet`` and ``run.json`` into ``out``.
+    Returns the records of all models, in the first process; none in the others. Raises
+    ``ValueError`` for a folder with models of other settings.
+    """
+    began = time.perf_counter()
+    opened = open_dataset(dataset)
+    spec = full_spec(recipe.model, opened.about.classes)
+    settings = replace(
+        recipe.training,
+        draws=recipe.training.draws or len(opened),
+        weights=recipe.training.weights or opened.about.weights,
+    )
+    start = _start(recipe.start)
+    agreed = {
+        **asdict(settings),
+        "model": spec,
+        "theta_0": None if start is None else str(start),
+        "dataset": str(dataset.resolve()),
+        "shards": [shard.digest for shard in opened.shards],
+    }
+    before = _seconds_of_same_run(out, agreed)
+
+    def note(finished: bool) -> None:
+        write_run(
+            out,
+            command=list(command),
+            settings=agreed,
+            seed=settings.seed,
+            device=str(fabric.device),
+            seconds=before + time.perf_counter() - began,
+            finished=finished,
+            models=recipe.models,
+        )
+
+    if fabric.is_global_zero:
+        note(finished=False)
+    for row in train_models(
+        opened,
+        spec,
+        out,
+        range(fabric.global_rank, recipe.models, fabric.world_size),
+        settings,
+        start=start,
+        device=fabric.device,
+        at_once=recipe.at_once or (10 if fabric.device.type == "cuda" else 1),
+    ):
+        if progress is not None:
+            progress(row)
+    fabric.barrier()
+    if not fabric.is_global_zero:
+        return []
+    rows = record_store(out).merge(lambda row: row["model"])
+    note(finished=True)
+    return rows
+
+
+def _start(path: str) -> Path | None:
+    """The file of theta_0, if any."""
+    return Path(path).resolve() if path else None
+
+
+def _summary(dataset: AdversarialDataset, tallies: list[Tally], out: Path) -> DatasetSummary:
+    facts = dataset.facts
+    rounds = []
+    for tally in tallies:
+        good = (facts.round == tally.round) & facts.success
+        chosen = {
+            "cost": good,
+            "cost_spared": good & facts.spared,
+            "cost_attacked": good & ~facts.spared,
+        }
+        costs = {
+            name: float(np.median(facts.cost[rows])) if rows.any() else None
+            for name, rows in chosen.items()
+        }
+        rounds.append(asdict(tally) | costs)
+    about = dataset.about
+    return DatasetSummary(str(out), len(dataset), about.count, about.classes, rounds)
+
+
+def _seconds_of_same_run(out: Path, agreed: dict[str, Any]) -> float:
+    """How long runs into ``out`` took so far; ``ValueError`` where they had other settings."""
+    found = read_run(out)
+    if found is None:
+        return 0.0
+    ours, theirs = json.loads(json.dumps(agreed)), found.get("settings", {})
+    for key in {**theirs, **ours}:
+        if ours.get(key) != theirs.get(key):
+            raise ArgumentError(
+                f"{out}: holds models with {key} {theirs.get(key)!r}, these have "
+                f"{ours.get(key)!r}; give another ",
+                Argument("out"),
+            )
+    return float(found.get("seconds") or 0.0)
