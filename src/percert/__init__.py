@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 from percert.registry import lazy_names
 
 if TYPE_CHECKING:
-    from percert import attacks, certify, images, search
+    from percert import attacks, audit, certify, images, metrics, search
     from percert.attacks import create_attack, list_attacks, run_attack
-    from percert.metrics.catalog import create_metric, list_metrics
+    from percert.metrics import create_metric, list_metrics
     from percert.models import load_classifier
 
 __version__ = "0.1.0.dev0"
@@ -22,6 +22,7 @@ __version__ = "0.1.0.dev0"
 __all__ = [
     "__version__",
     "attacks",
+    "audit",
     "certify",
     "create_attack",
     "create_metric",
@@ -29,6 +30,7 @@ __all__ = [
     "list_attacks",
     "list_metrics",
     "load_classifier",
+    "metrics",
     "run_attack",
     "search",
 ]
@@ -36,16 +38,9 @@ __all__ = [
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
-        "__version__": __name__,
-        "attacks": None,
-        "certify": None,
-        "create_attack": "percert.attacks",
-        "create_metric": "percert.metrics",
-        "images": None,
-        "list_attacks": "percert.attacks",
-        "list_metrics": "percert.metrics",
-        "load_classifier": "percert.models",
-        "run_attack": "percert.attacks",
-        "search": None,
+        "percert.attacks": "create_attack list_attacks run_attack",
+        "percert.metrics": "create_metric list_metrics",
+        "percert.models": "load_classifier",
     },
+    submodules=("attacks", "audit", "certify", "images", "metrics", "search"),
 )

@@ -1,14 +1,7 @@
-"""Preprocessing defences, which may take an attack's change away: JPEG, fewer levels, smoothing.
+"""Preprocessing defences, which may take an attack's change away: functions of images to images.
 
-Fewer levels a channel: feature squeezing.
-
-JPEG compression, as a file would be.
-
-Smoothing: a Gaussian blur and the median.
-
-Every defence by name: ``jpeg-75``, ``bits-4``, ``blur-1``, ``median-3``.
-
-Preprocessing defences: functions from images to images, which may take an attack's change away.
+JPEG compression, as a file would be; fewer levels a channel (feature squeezing); a Gaussian blur
+and the median.
 
 >>> import torch
 >>> from percert.defences import create_defence
@@ -17,6 +10,7 @@ Preprocessing defences: functions from images to images, which may take an attac
 
 import io
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import TypeAlias
 
@@ -25,6 +19,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
+from percert.registry import Registry
 from percert.tensors import Images
 
 
@@ -96,13 +91,29 @@ def median(images: Images, side: int) -> Images:
 #: Images ``(n, 3, h, w)`` in [0, 1] to images of the same shape.
 Defence: TypeAlias = Callable[[Images], Images]
 
-#: By family: the function, the name of its setting, its type, and what it may be.
-FAMILIES: dict[str, tuple[Callable[..., Images], str, type, float, float]] = {
-    "jpeg": (jpeg, "quality", int, 1, 100),
-    "bits": (bit_depth, "bits", int, 1, 8),
-    "blur": (blur, "sigma", float, 0.1, 20),
-    "median": (median, "side", int, 3, 9),
-}
+
+@dataclass(frozen=True)
+class DefenceCard:
+    """A family of defences: where it lives, its one setting, and from what to what that may go."""
+
+    name: str
+    where: str
+    setting: str
+    kind: type[int] | type[float]
+    low: float
+    high: float
+    example: str
+
+
+CATALOG = Registry(
+    "defence",
+    (
+        DefenceCard("jpeg", "percert.defences:jpeg", "quality", int, 1, 100, "jpeg-75"),
+        DefenceCard("bits", "percert.defences:bit_depth", "bits", int, 1, 8, "bits-4"),
+        DefenceCard("blur", "percert.defences:blur", "sigma", float, 0.1, 20, "blur-1"),
+        DefenceCard("median", "percert.defences:median", "side", int, 3, 9, "median-3"),
+    ),
+)
 
 
 def list_defences() -> list[str]:
@@ -111,7 +122,7 @@ def list_defences() -> list[str]:
     >>> list_defences()
     ['jpeg-75', 'bits-4', 'blur-1', 'median-3']
     """
-    return ["jpeg-75", "bits-4", "blur-1", "median-3"]
+    return [card.example for card in CATALOG.values()]
 
 
 def create_defence(name: str) -> Defence:
@@ -126,21 +137,22 @@ def create_defence(name: str) -> Defence:
     if name == "none":
         return lambda images: images
     family, dash, value = name.partition("-")
-    if family not in FAMILIES or not dash:
+    if family not in CATALOG or not dash:
         raise ValueError(
             f"defence {name!r}: not known; known are none and, with their settings, "
             f"{', '.join(list_defences())}"
         )
-    function, setting, kind, low, high = FAMILIES[family]
+    card = CATALOG[family]
     try:
-        number = kind(value)
+        number = card.kind(value)
     except ValueError:
         number = None
-    if number is None or not low <= number <= high:
+    if number is None or not card.low <= number <= card.high:
         raise ValueError(
-            f"defence {name!r}: expected a {setting} from {low:g} to {high:g}, found {value}"
+            f"defence {name!r}: expected a {card.setting} from {card.low:g} to {card.high:g}, "
+            f"found {value}"
         )
-    return partial(function, **{setting: number})
+    return partial(CATALOG.load(family), **{card.setting: number})
 
 
 __all__ = ["Defence", "create_defence", "list_defences"]

@@ -1,27 +1,182 @@
-"""Names of a package that load their module when they are first used."""
+"""What has a name: cards that say where a thing lives, which is loaded when it is first used.
 
-from collections.abc import Callable, Mapping
+Metrics, attacks and defences each have one :class:`Registry`. A package's public names load their
+modules in the same way (:func:`lazy_names`), so that listing names never takes torch.
+"""
+
+import inspect
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from importlib import import_module
+from typing import Any, Generic, Protocol, TypeVar, final, get_args, get_origin, get_type_hints
+
+from percert.check import did_you_mean
+
+
+class Card(Protocol):
+    """What is said of one named thing. ``where`` is ``module:attribute``: a class or a function."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def where(self) -> str: ...
+
+
+C = TypeVar("C", bound=Card)
+T = TypeVar("T")
+
+
+@final
+class Registry(Mapping[str, C], Generic[C]):
+    """Cards by name, in the order given; ``kind`` is what they are, for messages: "attack".
+
+    >>> from dataclasses import dataclass
+    >>> @dataclass(frozen=True)
+    ... class Shape:
+    ...     name: str
+    ...     where: str
+    >>> shapes = Registry("shape", [Shape("fraction", "fractions:Fraction")])
+    >>> shapes.create("fraction", numerator=3, denominator=6)
+    Fraction(1, 2)
+    >>> shapes.find("fracton")
+    Traceback (most recent call last):
+    ValueError: shape: unknown name 'fracton', did you mean 'fraction'? Known: fraction
+    """
+
+    def __init__(self, kind: str, cards: Iterable[C]) -> None:
+        self.kind = kind
+        self._cards = {card.name: card for card in cards}
+
+    def __getitem__(self, name: str) -> C:
+        return self._cards[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._cards)
+
+    def __len__(self) -> int:
+        return len(self._cards)
+
+    def find(self, name: str) -> C:
+        """The card called ``name``. Raises ``ValueError`` with the nearest name and all of them."""
+        if name not in self._cards:
+            raise ValueError(unknown_name(self.kind, name, self._cards))
+        return self._cards[name]
+
+    def load(self, name: str) -> Any:
+        """The class or function behind ``name``, its module imported."""
+        module, _, attribute = self.find(name).where.partition(":")
+        return getattr(import_module(module), attribute)
+
+    def settings(self, name: str) -> dict[str, Any]:
+        """The settings of what ``name`` makes and their defaults; ``"..."`` has none."""
+        return default_settings(self.load(name))
+
+    def create(self, name: str, **settings: Any) -> Any:
+        """What ``name`` makes of ``settings``; those not given are at their defaults.
+
+        Raises ``ValueError`` for an unknown name or setting, and for one that must be given.
+        """
+        return make(self.load(name), settings, f"{self.kind} {name}")
+
+    def parse(self, text: str) -> tuple[str, Any]:
+        """The name in ``NAME`` or ``NAME:key=value,key=value``, and what it makes of these."""
+        name, _, rest = text.partition(":")
+        settings = read_settings(rest, self.load(name), f"{self.kind} {name}")
+        return name, self.create(name, **settings)
+
+
+def unknown_name(kind: str, name: object, known: Collection[str]) -> str:
+    """The message on a ``name`` that is not ``known``, with the nearest and all of them."""
+    hint = did_you_mean(str(name).lower(), known, otherwise=".")
+    return f"{kind}: unknown name {name!r}{hint} Known: {', '.join(known)}"
+
+
+def default_settings(made_by: Callable[..., Any]) -> dict[str, Any]:
+    """The keyword arguments of a class or function, and their defaults; ``"..."`` has none.
+
+    >>> default_settings(int.from_bytes)
+    {'bytes': '...', 'byteorder': 'big', 'signed': False}
+    """
+    parameters = inspect.signature(made_by).parameters.values()
+    return {p.name: "..." if p.default is p.empty else p.default for p in parameters}
+
+
+def make(made_by: Callable[..., T], settings: Mapping[str, Any], what: str) -> T:
+    """``made_by(**settings)``; ``ValueError``, beginning with ``what``, where these do not fit.
+
+    >>> make(complex, {"reel": 1}, "complex")
+    Traceback (most recent call last):
+    ValueError: complex: unknown option 'reel'; known: imag, real
+    """
+    known = default_settings(made_by)
+    if unknown := sorted(set(settings) - set(known)):
+        raise ValueError(
+            f"{what}: unknown option {unknown[0]!r}; known: {', '.join(sorted(known))}"
+        )
+    if missing := [key for key in known if known[key] == "..." and key not in settings]:
+        raise ValueError(f"{what}: option {missing[0]!r} must be given")
+    return made_by(**settings)
+
+
+def read_settings(text: str, made_by: Callable[..., Any], what: str) -> dict[str, Any]:
+    """The settings in ``key=value,key=value``, each of the type that ``made_by`` has for it.
+
+    A key that ``made_by`` does not have is read as text. Raises ``ValueError``, beginning with
+    ``what``, for what is no ``key=value`` and for a value of another type.
+
+    >>> def shake(steps: int = 3, eps: float | None = None): ...
+    >>> read_settings("steps=7,eps=none", shake, "shake")
+    {'steps': 7, 'eps': None}
+    """
+    hints = get_type_hints(made_by)
+    settings = {}
+    for setting in filter(None, text.split(",")):
+        key, equals, value = (part.strip() for part in setting.partition("="))
+        if not equals:
+            raise ValueError(f"{what}: expected key=value, found {setting!r}")
+        settings[key] = _read(value, hints.get(key, str), f"{what}: {key}")
+    return settings
+
+
+def _read(value: str, hint: Any, what: str) -> Any:
+    """``value`` as ``hint`` has it: bool, int, float, text, or none."""
+    kinds = get_args(hint) if get_origin(hint) is not None else (hint,)
+    if value.lower() == "none" and type(None) in kinds:
+        return None
+    if bool in kinds and value.lower() in ("true", "false"):
+        return value.lower() == "true"
+    for kind in (int, float):
+        if kind in kinds:
+            try:
+                return kind(value)
+            except ValueError:
+                continue
+    if bool in kinds or int in kinds or float in kinds:
+        names = " or ".join(getattr(kind, "__name__", str(kind)) for kind in kinds)
+        raise ValueError(f"{what}: expected {names}, found {value!r}")
+    return value
 
 
 def lazy_names(
-    package: str, homes: Mapping[str, str | None]
+    package: str, homes: Mapping[str, str], submodules: Iterable[str] = ()
 ) -> tuple[Callable[[str], object], Callable[[], list[str]]]:
-    """``__getattr__`` and ``__dir__`` of ``package``, whose names live in the modules ``homes``.
+    """``__getattr__`` and ``__dir__`` of ``package``: what ``homes`` says of each module's names.
 
-    A name whose home is ``None`` is a submodule. What is not among them raises ``AttributeError``.
+    ``homes`` maps a module to the public names that live there, separated by spaces. What is not
+    among them raises ``AttributeError``.
 
-    >>> get, names = lazy_names("percert", {"certify": None, "list_metrics": "percert.metrics"})
+    >>> get, names = lazy_names("percert", {"percert.metrics": "list_metrics"}, ["certify"])
     >>> names(), get("list_metrics")()[0]
     (['certify', 'list_metrics'], 'lipsim-tiny')
     """
+    module_of = {name: module for module, names in homes.items() for name in names.split()}
+    inside = set(submodules)
 
     def get(name: str) -> object:
-        if name not in homes:
-            raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        home = homes[name]
-        if home is None:
+        if name in inside:
             return import_module(f"{package}.{name}")
-        return getattr(import_module(home), name)
+        if name not in module_of:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        return getattr(import_module(module_of[name]), name)
 
-    return get, lambda: sorted(homes)
+    return get, lambda: sorted({*module_of, *inside})

@@ -18,7 +18,7 @@ from percert.attacks import (
     list_attacks,
 )
 from percert.attacks.attack import Attack
-from percert.attacks.catalog import CATALOG, attack_class
+from percert.attacks.catalog import CATALOG
 from percert.attacks.goal import Goal
 from percert.metrics.certified.lipsim import thumbnail
 
@@ -46,7 +46,7 @@ def made(name: str, **options: object) -> Attack:
         pytest.importorskip("foolbox")
     cheap = {
         field.name: min(CHEAP[field.name], field.default)
-        for field in fields(attack_class(name))
+        for field in fields(CATALOG.load(name))
         if field.name in CHEAP and isinstance(field.default, int)
     }
     return create_attack(name, **{**cheap, **OPTIONS.get(name, {}), **options})
@@ -205,7 +205,7 @@ def test_watch_ends_it_at_once(name: str) -> None:
 def test_watch_ends_every_loop_whatever_the_settings(name: str) -> None:
     """With each number of iterations in turn out of all measure."""
     model, images, labels = scene()
-    for field in fields(attack_class(name)):
+    for field in fields(CATALOG.load(name)):
         if not isinstance(field.default, int) or isinstance(field.default, bool):
             continue
         try:

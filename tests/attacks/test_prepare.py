@@ -17,7 +17,7 @@ from percert.attacks import (
     run_attack,
 )
 from percert.attacks.attack import evaluating
-from percert.attacks.catalog import attack_class
+from percert.attacks.catalog import CATALOG
 
 from .closed_form import Linear, near_boundary
 
@@ -59,7 +59,7 @@ def test_labels_do_where_a_goal_does(name: str) -> None:
     """Integers of any width, and what comes back is what the goal gives."""
     if name == "foolbox":
         pytest.importorskip("foolbox")
-    assert hasattr(attack_class(name).__call__, "__wrapped__"), "the attack is not @prepared"
+    assert hasattr(CATALOG.load(name).__call__, "__wrapped__"), "the attack is not @prepared"
     model, images, labels = scene()
     options = {"metric": "squared-l2"} if name in ("lpa", "ppgd") else {}
     attack = create_attack(name, **options)

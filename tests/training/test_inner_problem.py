@@ -40,7 +40,7 @@ def test_names_and_numbers_are_checked():
     assert isinstance(parse_solver("pgd:eps=2"), PGD)
     assert parse_solver("surrogate:steps=3,cost=ssim") == Surrogate(steps=3)
     for text, reason in (
-        ("surrogate:eps=1", "expected key=value with one of cost, lam"),
+        ("surrogate:eps=1", "unknown option 'eps'; known: checkpoint, cost, lam, loss, "),
         ("surrogate:lam", "expected key=value"),
         ("surrogate:steps=many", "steps: expected int, found 'many'"),
         ("surrogat", "unknown name"),

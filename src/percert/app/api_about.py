@@ -11,7 +11,7 @@ from percert.app.answers.search import StoreAbout
 from percert.app.context import Context, ServerContext
 from percert.app.errors import Refused, problems
 from percert.app.limits import Limits
-from percert.attacks.catalog import CATALOG, attack_settings
+from percert.attacks.catalog import CATALOG
 
 router = APIRouter(prefix="/api/v1", responses=problems())
 
@@ -99,7 +99,7 @@ async def describe(desk: ServerContext, *, ask_store: bool = True) -> About:
         models=list(loaded.classifiers),
         attacks=[
             AttackAbout(
-                name, CATALOG[name].kind, CATALOG[name].summary, settings_of(attack_settings(name))
+                name, CATALOG[name].kind, CATALOG[name].summary, settings_of(CATALOG.settings(name))
             )
             for name in attacks_offered()
         ],

@@ -23,7 +23,7 @@ from percert.app.context import Context, ServerContext
 from percert.app.images import Upload
 from percert.app.middleware import COOKIE, check_token, session_of
 from percert.app.templates import render
-from percert.attacks.catalog import CATALOG, attack_class, attack_settings
+from percert.attacks.catalog import CATALOG
 
 #: Settings that name files: no client may.
 HIDDEN = ("checkpoint",)
@@ -56,10 +56,10 @@ def setting_fields(attack: str, metrics: tuple[str, ...] = ()) -> list[SettingFi
     >>> setting_fields("pgd")[0].choices
     ('l2', 'linf')
     """
-    defaults = attack_settings(attack)
-    hints = get_type_hints(attack_class(attack))
+    defaults = CATALOG.settings(attack)
+    hints = get_type_hints(CATALOG.load(attack))
     made = []
-    for field in fields(attack_class(attack)):
+    for field in fields(CATALOG.load(attack)):
         if field.name in HIDDEN:
             continue
         default = _text(defaults[field.name])

@@ -1,11 +1,10 @@
 """Every attack by name."""
 
-from dataclasses import MISSING, dataclass, fields
-from importlib import import_module
-from typing import Any, get_args, get_origin, get_type_hints
+from dataclasses import dataclass
+from typing import Any
 
 from percert.attacks.attack import CatalogAttack
-from percert.check import did_you_mean
+from percert.registry import Registry
 
 
 @dataclass(frozen=True)
@@ -26,9 +25,9 @@ class AttackCard:
     paper: str | None = None
 
 
-CATALOG: dict[str, AttackCard] = {
-    card.name: card
-    for card in (
+CATALOG = Registry(
+    "attack",
+    (
         AttackCard(
             name="ssim-sqp",
             where="percert.attacks.second_order.ssim_sqp:SSIMSQP",
@@ -156,8 +155,8 @@ CATALOG: dict[str, AttackCard] = {
             kind="minimal",
             paper="Human Imperceptible Attacks and Applications to Improve Fairness, Algorithm 1",
         ),
-    )
-}
+    ),
+)
 
 
 def list_attacks() -> list[str]:
@@ -177,26 +176,7 @@ def create_attack(name: str, **options: Any) -> CatalogAttack:
     >>> create_attack("ascent", steps=20).steps
     20
     """
-    if name not in CATALOG:
-        hint = did_you_mean(str(name).lower(), CATALOG, otherwise=".")
-        raise ValueError(f"attack: unknown name {name!r}{hint} Known: {', '.join(CATALOG)}")
-    kind = attack_class(name)
-    known = {field.name for field in fields(kind)}
-    unknown = sorted(set(options) - known)
-    if unknown:
-        raise ValueError(
-            f"attack {name}: unknown option {unknown[0]!r}; known: {', '.join(sorted(known))}"
-        )
-    missing = [
-        field.name
-        for field in fields(kind)
-        if field.default is MISSING
-        and field.default_factory is MISSING
-        and field.name not in options
-    ]
-    if missing:
-        raise ValueError(f"attack {name}: option {missing[0]!r} must be given")
-    made: CatalogAttack = kind(**options)
+    made: CatalogAttack = CATALOG.create(name, **options)
     return made
 
 
@@ -206,55 +186,4 @@ def parse_attack(text: str) -> tuple[str, CatalogAttack]:
     >>> parse_attack("ascent:steps=20,loss=cross-entropy")[1].loss
     'cross-entropy'
     """
-    name, _, settings = text.partition(":")
-    options: dict[str, Any] = {}
-    hints = get_type_hints(attack_class(name)) if name in CATALOG else {}
-    for setting in filter(None, settings.split(",")):
-        key, equals, value = setting.partition("=")
-        if not equals:
-            raise ValueError(f"attack {name}: expected key=value, found {setting!r}")
-        options[key.strip()] = _read(value.strip(), hints.get(key.strip(), str), f"{name}: {key}")
-    return name, create_attack(name, **options)
-
-
-def attack_class(name: str) -> type[Any]:
-    """The frozen dataclass of settings behind a name of the catalog."""
-    module, _, attribute = CATALOG[name].where.partition(":")
-    found: type[Any] = getattr(import_module(module), attribute)
-    return found
-
-
-def attack_settings(name: str) -> dict[str, Any]:
-    """The settings of an attack of the catalog with their defaults; ``"..."`` has none.
-
-    >>> attack_settings("ascent")["steps"]
-    100
-    """
-    found: dict[str, Any] = {}
-    for field in fields(attack_class(name)):
-        if field.default is not MISSING:
-            found[field.name] = field.default
-        elif field.default_factory is not MISSING:
-            found[field.name] = field.default_factory()
-        else:
-            found[field.name] = "..."
-    return found
-
-
-def _read(value: str, hint: Any, what: str) -> Any:
-    """``value`` as the setting's type has it: bool, int, float, text, or none."""
-    kinds = get_args(hint) if get_origin(hint) is not None else (hint,)
-    if value.lower() == "none" and type(None) in kinds:
-        return None
-    if bool in kinds and value.lower() in ("true", "false"):
-        return value.lower() == "true"
-    for kind in (int, float):
-        if kind in kinds:
-            try:
-                return kind(value)
-            except ValueError:
-                continue
-    if bool in kinds or int in kinds or float in kinds:
-        names = " or ".join(getattr(kind, "__name__", str(kind)) for kind in kinds)
-        raise ValueError(f"attack {what}: expected {names}, found {value!r}")
-    return value
+    return CATALOG.parse(text)

@@ -65,10 +65,10 @@ def list_attacks(as_json: JsonOption = False) -> None:
 
     percert attack list --json | jq '.attacks[] | select(.kind == "minimal") | .name'
     """
-    from percert.attacks.catalog import CATALOG, attack_settings
+    from percert.attacks.catalog import CATALOG
 
     cards = list(CATALOG.values())
-    settings = {card.name: attack_settings(card.name) for card in cards}
+    settings = {card.name: CATALOG.settings(card.name) for card in cards}
     if as_json:
         emit_json(
             {

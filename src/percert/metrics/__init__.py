@@ -26,12 +26,9 @@ __all__ = [
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
-        "EmbeddingMetric": "percert.metrics.certified.embedding",
-        "Metric": "percert.metrics.metric",
-        "MetricCard": "percert.metrics.metric",
-        "create_metric": "percert.metrics.catalog",
-        "list_metrics": "percert.metrics.catalog",
-        "metric_card": "percert.metrics.catalog",
-        "psnr": "percert.metrics.full_reference.pixel_errors",
+        "percert.metrics.catalog": "create_metric list_metrics metric_card",
+        "percert.metrics.certified.embedding": "EmbeddingMetric",
+        "percert.metrics.full_reference.pixel_errors": "psnr",
+        "percert.metrics.metric": "Metric MetricCard",
     },
 )

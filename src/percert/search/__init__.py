@@ -12,4 +12,4 @@ if TYPE_CHECKING:
 
 __all__ = ["Block", "Store", "open_store"]
 
-__getattr__, __dir__ = lazy_names(__name__, dict.fromkeys(__all__, "percert.search.store"))
+__getattr__, __dir__ = lazy_names(__name__, {"percert.search.store": "Block Store open_store"})

@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 from typing import Any, Literal, TypeAlias, get_type_hints
 
 from percert.attacks.attack import Attack
-from percert.attacks.catalog import CATALOG, attack_class, create_attack, parse_attack
+from percert.attacks.catalog import CATALOG, create_attack, parse_attack
 from percert.attacks.goal_through import TOGETHER
 from percert.attacks.threat import SLACK
 from percert.check import check_budget, check_choice
@@ -125,7 +125,7 @@ def _with_budgets(
     spec: str, name: str, budgets: Mapping[BudgetNorm, tuple[float, ...]]
 ) -> list[str]:
     settings = dict(part.partition("=")[::2] for part in spec.partition(":")[2].split(",") if part)
-    known = {field.name for field in fields(attack_class(name))}
+    known = {field.name for field in fields(CATALOG.load(name))}
     if "eps" in settings or not ({"eps", "norm"} & known):
         return [spec]
     needs_eps = "eps" in known and not _optional(name, "eps")
@@ -151,7 +151,7 @@ def _joined(spec: str, *settings: str) -> str:
 
 
 def _optional(name: str, field: str) -> bool:
-    return type(None) in getattr(get_type_hints(attack_class(name))[field], "__args__", ())
+    return type(None) in getattr(get_type_hints(CATALOG.load(name))[field], "__args__", ())
 
 
 def _planned(full: str, name: str) -> PlannedAttack:

@@ -7,7 +7,7 @@ sup_x loss(x) - lambda c(x, x0) (Eq. 4), the inner problem of the training.
 
 import os
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 from torch import Tensor
 
@@ -15,6 +15,7 @@ from percert.attacks import Attack, Watch, parse_attack
 from percert.attacks.goal import Goal, LossName, Model
 from percert.attacks.transport.cost import cost_of
 from percert.attacks.transport.surrogate import robust_surrogate
+from percert.registry import make, read_settings
 from percert.tensors import Images
 from percert.training.dro.weighting import Scheme
 from percert.training.recipe_file import read_recipe_file
@@ -189,21 +190,4 @@ def parse_solver(text: str) -> Attack:
     name, _, rest = text.partition(":")
     if name != SURROGATE:
         return parse_attack(text)[1]
-    defaults: dict[str, Any] = vars(Surrogate())
-    options: dict[str, Any] = {}
-    for setting in filter(None, rest.split(",")):
-        key, equals, value = (part.strip() for part in setting.partition("="))
-        if not equals or key not in defaults:
-            raise ValueError(
-                f"{SURROGATE}: expected key=value with one of {', '.join(defaults)} as key, "
-                f"found {setting!r}"
-            )
-        kind = type(defaults[key])
-        kind = kind if kind in (int, float) else str
-        try:
-            options[key] = kind(value)
-        except ValueError:
-            raise ValueError(
-                f"{SURROGATE}: {key}: expected {kind.__name__}, found {value!r}"
-            ) from None
-    return Surrogate(**options)
+    return make(Surrogate, read_settings(rest, Surrogate, SURROGATE), SURROGATE)
