@@ -162,6 +162,15 @@ def one_line(error: BaseException, most: int = 200) -> str:
     """
     # What the system says comes with a number and the path, which the message has already.
     said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    line = " ".join(said.split())
-    shown = (c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in line)
-    return "".join(shown)[:most] or type(error).__name__
+    return printable(" ".join(said.split()))[:most] or type(error).__name__
+
+
+def printable(text: object) -> str:
+    r"""``text`` with everything that a terminal would act upon escaped: file names may hold it.
+
+    >>> printable("holiday\n[red].png")
+    'holiday\\n[red].png'
+    """
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in str(text)
+    )

@@ -20,7 +20,7 @@ from typing import Any, NoReturn, ParamSpec, TypeVar, cast, get_args
 import typer
 from typer.models import OptionInfo
 
-from percert.check import ArgumentError
+from percert.check import ArgumentError, printable
 from percert.extras import require
 
 
@@ -127,17 +127,6 @@ def fail(message: str) -> NoReturn:
 def complain(message: str) -> None:
     """Say ``message`` on stderr, in one line whatever it holds."""
     typer.echo(f"percert: {printable(message)}", err=True)
-
-
-def printable(text: object) -> str:
-    r"""``text`` with everything that a terminal would act upon escaped: file names may hold it.
-
-    >>> printable("holiday\n[red].png")
-    'holiday\\n[red].png'
-    """
-    return "".join(
-        c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in str(text)
-    )
 
 
 V = TypeVar("V", bound=Callable[..., Any])

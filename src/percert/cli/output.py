@@ -13,13 +13,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import typer
-from rich import box
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
-from percert.cli.command import complain, printable
-from percert.reports.table import finite
+from percert.check import printable
+from percert.cli.command import complain
+from percert.reports.table import Table, finite
 
 if TYPE_CHECKING:
     from percert.images import LeftOut
@@ -40,15 +39,16 @@ def say(sentence: str, style: str = "") -> None:
 
 
 def show_table(
-    columns: Sequence[tuple[str, Literal["left", "right"]]], rows: Sequence[Sequence[str]]
+    table: Table | Sequence[tuple[str, Literal["left", "right"]]],
+    rows: Sequence[Sequence[str]] = (),
 ) -> None:
-    """A table on stdout; ``columns`` are (heading, "left" or "right"). Nothing is cut off."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
-    for heading, justify in columns:
-        table.add_column(heading, justify=justify, overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(printable(cell)) for cell in row))
-    console().print(table)
+    """A table on stdout, without its caption. Nothing is cut off.
+
+    Instead of a table its ``columns``, (heading, "left" or "right"), and ``rows`` will do.
+    """
+    if not isinstance(table, Table):
+        table = Table(tuple(table), tuple(map(tuple, rows)))
+    console().print(table.terminal())
 
 
 def listed(bad: Iterable[tuple[str, str]]) -> list[dict[str, str]]:

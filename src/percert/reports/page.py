@@ -1,11 +1,7 @@
 """One self-contained HTML page: sections of text, tables and figures, and how they were made.
 
-One self-contained HTML page: sections of text, tables and figures, no file beside it.
-
-What goes in is text, escaped by the template; nothing is taken for HTML, so that a file or group
-with an odd name cannot become a script.
-
-How a report was made, and how to make it again: the last section of every one.
+No file stands beside it. What goes in is text, escaped by the template; nothing is taken for HTML,
+so that a file or group with an odd name cannot become a script.
 """
 
 import base64
@@ -18,6 +14,8 @@ from pathlib import Path, PurePath
 from typing import Any, Literal
 
 from percert.extras import install_extra
+from percert.reports.table import Column
+from percert.reports.table import Table as Table  # one of the blocks of a page
 
 
 @dataclass(frozen=True)
@@ -28,25 +26,6 @@ class Paragraph:
     tone: Literal["plain", "note", "warning"] = "plain"
 
     kind = "paragraph"
-
-
-@dataclass(frozen=True)
-class Table:
-    """``columns`` are (heading, "left" or "right"); every row has a cell of text for each."""
-
-    columns: tuple[tuple[str, Literal["left", "right"]], ...]
-    rows: tuple[tuple[str, ...], ...]
-    caption: str = ""
-
-    kind = "table"
-
-    def __post_init__(self) -> None:
-        for row in self.rows:
-            if len(row) != len(self.columns):
-                raise ValueError(
-                    f"table {self.caption!r}: expected {len(self.columns)} cells a row, found "
-                    f"{len(row)} in {row}"
-                )
 
 
 @dataclass(frozen=True)
@@ -162,18 +141,21 @@ def how_made(record: Mapping[str, Any] | None) -> Section:
             Paragraph("The run is not finished; the same command goes on with it.", "warning")
         )
     blocks.append(
-        Table(
-            (("", "left"), ("", "left")),
-            tuple((name, text) for name, text in _facts(record) if text),
+        Table.of(
+            [fact for fact in _facts(record) if fact[1]],
+            [Column("", lambda fact: fact[0]), Column("", lambda fact: fact[1])],
             "The run, as run.json has it.",
         )
     )
     settings = record.get("settings")
     if isinstance(settings, Mapping) and settings:
         blocks.append(
-            Table(
-                (("setting", "left"), ("value", "left")),
-                tuple((str(name), as_text(value)) for name, value in settings.items()),
+            Table.of(
+                settings.items(),
+                [
+                    Column("setting", lambda one: one[0]),
+                    Column("value", lambda one: as_text(one[1])),
+                ],
                 "What the results depend on.",
             )
         )
