@@ -11,7 +11,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "attacks": ("jinja2", "matplotlib", "pyarrow"),
     "fairness": ("jinja2", "matplotlib", "pandas", "pyarrow", "scipy", "statsmodels"),
     "foolbox": ("foolbox",),
-    "geo": ("httpx", "matplotlib", "pandas", "pyarrow", "reverse_geocode"),
+    "geo": ("httpx", "iso3166", "matplotlib", "pandas", "pyarrow", "reverse_geocode"),
     "heic": ("pillow_heif",),
     "hub": ("huggingface_hub",),
     "networks": (

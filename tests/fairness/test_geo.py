@@ -88,6 +88,10 @@ def test_countries_by_code_and_name(gdp_file):
         assert country_code(text, names) == "DEU"
     assert country_code("Egypt") == country_code("Egypt, Arab Rep.", names) == "EGY"
     assert country_code("NA") == "NAM"
+    for text, code in (("Iran", "IRN"), ("Russia", "RUS"), ("Macau", "MAC"), ("Kosovo", "XKX")):
+        assert country_code(text) == code
+    assert country_code("Congo, Rep.", {"Congo, Rep.": "COG"}) == "COG"
+    assert country_code("Congo") is country_code("Korea") is None  # two are called so
     assert country_code("Narnia", names) is None
     assert len(ALPHA3) == len(set(ALPHA3.values())) == 250
 

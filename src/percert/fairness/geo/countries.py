@@ -1,48 +1,30 @@
 """Countries: their codes and names, the country of a place on the map, and GDP per capita.
 
-Countries: codes of two and three letters, names, and the country of a place on the map.
-
-GDP per capita from the CSV file that the World Bank's site hands out.
+Codes and names are those of ISO 3166-1 (the package ``iso3166``), and Kosovo's XK and XKX, which
+GeoNames and the World Bank use though ISO does not. Needs the extra ``geo``.
 """
 
 import csv
 import io
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
+import iso3166
 import numpy as np
 import numpy.typing as npt
 
 from percert.extras import install_extra
 
-#: ISO 3166-1: two letters and three of every country, and Kosovo's XK and XKX, which GeoNames and
-#: the World Bank use though ISO does not.
-_CODES = """
-ADAND AEARE AFAFG AGATG AIAIA ALALB AMARM AOAGO AQATA ARARG ASASM ATAUT AUAUS AWABW AXALA AZAZE
-BABIH BBBRB BDBGD BEBEL BFBFA BGBGR BHBHR BIBDI BJBEN BLBLM BMBMU BNBRN BOBOL BQBES BRBRA BSBHS
-BTBTN BVBVT BWBWA BYBLR BZBLZ CACAN CCCCK CDCOD CFCAF CGCOG CHCHE CICIV CKCOK CLCHL CMCMR CNCHN
-COCOL CRCRI CUCUB CVCPV CWCUW CXCXR CYCYP CZCZE DEDEU DJDJI DKDNK DMDMA DODOM DZDZA ECECU EEEST
-EGEGY EHESH ERERI ESESP ETETH FIFIN FJFJI FKFLK FMFSM FOFRO FRFRA GAGAB GBGBR GDGRD GEGEO GFGUF
-GGGGY GHGHA GIGIB GLGRL GMGMB GNGIN GPGLP GQGNQ GRGRC GSSGS GTGTM GUGUM GWGNB GYGUY HKHKG HMHMD
-HNHND HRHRV HTHTI HUHUN IDIDN IEIRL ILISR IMIMN ININD IOIOT IQIRQ IRIRN ISISL ITITA JEJEY JMJAM
-JOJOR JPJPN KEKEN KGKGZ KHKHM KIKIR KMCOM KNKNA KPPRK KRKOR KWKWT KYCYM KZKAZ LALAO LBLBN LCLCA
-LILIE LKLKA LRLBR LSLSO LTLTU LULUX LVLVA LYLBY MAMAR MCMCO MDMDA MEMNE MFMAF MGMDG MHMHL MKMKD
-MLMLI MMMMR MNMNG MOMAC MPMNP MQMTQ MRMRT MSMSR MTMLT MUMUS MVMDV MWMWI MXMEX MYMYS MZMOZ NANAM
-NCNCL NENER NFNFK NGNGA NINIC NLNLD NONOR NPNPL NRNRU NUNIU NZNZL OMOMN PAPAN PEPER PFPYF PGPNG
-PHPHL PKPAK PLPOL PMSPM PNPCN PRPRI PSPSE PTPRT PWPLW PYPRY QAQAT REREU ROROU RSSRB RURUS RWRWA
-SASAU SBSLB SCSYC SDSDN SESWE SGSGP SHSHN SISVN SJSJM SKSVK SLSLE SMSMR SNSEN SOSOM SRSUR SSSSD
-STSTP SVSLV SXSXM SYSYR SZSWZ TCTCA TDTCD TFATF TGTGO THTHA TJTJK TKTKL TLTLS TMTKM TNTUN TOTON
-TRTUR TTTTO TVTUV TWTWN TZTZA UAUKR UGUGA UMUMI USUSA UYURY UZUZB VAVAT VCVCT VEVEN VGVGB VIVIR
-VNVNM VUVUT WFWLF WSWSM YEYEM YTMYT ZAZAF ZMZMB ZWZWE XKXKX
-"""
-ALPHA3 = {pair[:2]: pair[2:] for pair in _CODES.split()}
+#: Three letters of every country by its two.
+ALPHA3 = {country.alpha2: country.alpha3 for country in iso3166.countries}
 
-#: What countries are called beside the names in the World Bank's files.
+#: What countries are called beside the names in ISO 3166-1 and the World Bank's files.
 _ALIASES = {
-    "bolivia": "BOL",
     "brunei": "BRN",
     "burma": "MMR",
     "cape verde": "CPV",
@@ -51,38 +33,22 @@ _ALIASES = {
     "czech republic": "CZE",
     "democratic republic of the congo": "COD",
     "east timor": "TLS",
-    "egypt": "EGY",
-    "gambia": "GMB",
     "great britain": "GBR",
-    "hong kong": "HKG",
-    "iran": "IRN",
     "ivory coast": "CIV",
-    "kyrgyzstan": "KGZ",
     "laos": "LAO",
-    "macao": "MAC",
     "macau": "MAC",
     "macedonia": "MKD",
-    "micronesia": "FSM",
-    "moldova": "MDA",
     "north korea": "PRK",
-    "palestine": "PSE",
     "republic of the congo": "COG",
     "russia": "RUS",
-    "slovakia": "SVK",
-    "somalia": "SOM",
     "south korea": "KOR",
     "swaziland": "SWZ",
     "syria": "SYR",
-    "taiwan": "TWN",
-    "tanzania": "TZA",
     "the bahamas": "BHS",
     "the netherlands": "NLD",
     "turkey": "TUR",
     "uk": "GBR",
-    "usa": "USA",
-    "venezuela": "VEN",
     "vietnam": "VNM",
-    "yemen": "YEM",
 }
 
 #: The radius of the Earth in km.
@@ -94,18 +60,34 @@ def country_code(text: str, names: Mapping[str, str] | None = None) -> str | Non
 
     ``names`` maps further names, such as those of a World Bank file, to codes.
 
-    >>> [country_code(text) for text in ("de", "NAM", "Ivory Coast", "Atlantis")]
-    ['DEU', 'NAM', 'CIV', None]
-    >>> country_code("Côte d'Ivoire", {"Cote d'Ivoire": "CIV"})
-    'CIV'
+    >>> [country_code(text) for text in ("de", "NAM", "Ivory Coast", "Iran", "Atlantis")]
+    ['DEU', 'NAM', 'CIV', 'IRN', None]
+    >>> country_code("Egypt, Arab Rep.", {"Egypt, Arab Rep.": "EGY"})
+    'EGY'
     """
     code = text.strip().upper()
     if code in ALPHA3:
         return ALPHA3[code]
     if code in ALPHA3.values():
         return code
-    known = _ALIASES | {_folded(name): three for name, three in (names or {}).items()}
-    return known.get(_folded(text))
+    further = {_folded(name): three for name, three in (names or {}).items()}
+    return (_names() | further | _ALIASES).get(_folded(text))
+
+
+@lru_cache(maxsize=1)
+def _names() -> dict[str, str]:
+    """ISO's names, and the parts before a comma ("Iran, Islamic Republic of") that one has alone.
+
+    "Congo" is the name of one country and the first part of another's: it is taken for neither.
+    """
+    forms = [(c.name, c.name.split(",")[0], c.alpha3) for c in iso3166.countries]
+    bearers = Counter(part for _, part, _ in forms)
+    return {
+        _folded(form): three
+        for name, part, three in forms
+        for form in (name, part)
+        if bearers[form] < 2
+    }
 
 
 def _folded(name: str) -> str:

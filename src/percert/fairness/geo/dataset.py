@@ -1,11 +1,8 @@
 """The ImageNet geo data set: which country photographs were taken in, and how rich it is.
 
-The ImageNet geo data set: which country photographs were taken in, and how rich it is.
-
 Appendix E of Human Imperceptible Attacks: images of ImageNet that come from Flickr, their places
-by Flickr's API, the places' countries, and the countries' GDP per capita.
-
-Answers on disk as they come in: a killed run asks no photo twice when it goes on.
+by Flickr's API, the places' countries, and the countries' GDP per capita. Flickr's answers go to a
+journal as they come in: a run that was killed asks for no photo twice when it goes on.
 """
 
 import csv
