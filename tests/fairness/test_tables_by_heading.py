@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from tests.reports.tables import rows_by_heading, said, tables_of
+from tests.reports.tables import said, tables_of
 
 from percert.cli import audit_groups_show
 from percert.fairness.audit_result import (
@@ -240,11 +240,7 @@ def test_groups(audit):
 
 def test_the_terminal(audit, comparison, monkeypatch):
     tables = []
-    monkeypatch.setattr(
-        audit_groups_show,
-        "show_table",
-        lambda columns, rows: tables.append(rows_by_heading(columns, rows)),
-    )
+    monkeypatch.setattr(audit_groups_show, "show_table", lambda table: tables.append(said(table)))
     seen = (Resolution("a", None, 0.19, 0.21, 0.28, None),)
     shown = replace(audit, comparisons={"gdp": comparison}, resolutions=seen)
     audit_groups_show.show_audit(shown)

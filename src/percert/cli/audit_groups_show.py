@@ -1,18 +1,25 @@
 """The audit of groups on a terminal."""
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any
 
 from percert.cli.output import say, show_table
-from percert.fairness.report_tables import difference_words, mixed_cells, resolution_of, version_row
+from percert.fairness.report_tables import (
+    LISTED,
+    attribute_columns,
+    comparison_table,
+    difference_words,
+    lines_table,
+    measures_table,
+    mixed_table,
+    resolutions_table,
+    slopes_table,
+    versions_table,
+)
+from percert.reports.table import Column, Table
 
 if TYPE_CHECKING:
-    from percert.fairness.audit_result import GroupAudit, ModelLine
+    from percert.fairness.audit_result import GroupAudit
     from percert.fairness.conclusions import TestResult
-
-#: Of more models the distribution of slopes is shown, and the lines are in the report.
-_LISTED = 12
-
-_Columns = list[tuple[str, Literal["left", "right"]]]
 
 
 def show_audit(audit: "GroupAudit") -> None:
@@ -22,71 +29,48 @@ def show_audit(audit: "GroupAudit") -> None:
         say("")
     _show_groups(audit)
     for attribute in audit.attributes:
-        say("")
-        say(f"{audit.outcome.title} and {attribute}", style="bold")
-        lines = [line for line in audit.lines if line.attribute == attribute]
-        if len({line.model for line in lines}) <= _LISTED:
-            _show_lines(lines)
-            _show_mixed(audit, attribute)
-        _show_slopes(audit, attribute)
-        _show_levels(audit, attribute)
-        first = audit.headline(audit.sets[0], attribute)
-        if len(first) == 1:
-            _show_words(first[0].line.test)
+        _show_attribute(audit, attribute)
     for note in audit.notes:
         say("")
         say(note)
     for attribute, comparison in audit.comparisons.items():
         say("")
         say(f"{comparison.name} against {comparison.other}: slopes on {attribute}", style="bold")
-        tests = [comparison.paired, comparison.welch, comparison.permutation]
-        columns: _Columns = [("test", "left")]
-        columns += [
-            (name, "right") for name in ("statistic", "df", "p alone", "p that decides", "effect")
-        ]
-        show_table(
-            columns,
-            [
-                [
-                    test.name,
-                    f"{test.statistic:.4g}",
-                    ", ".join(f"{value:.4g}" for value in test.df),
-                    f"{test.p_value:.4g}",
-                    f"{test.p_adjusted:.4g}" if test is comparison.deciding else "",
-                    f"{test.effect:.4g}",
-                ]
-                for test in tests
-                if test is not None
-            ],
-        )
+        show_table(comparison_table(comparison, short=True))
         _show_words(comparison.deciding)
     _show_versions(audit)
-    _show_measures(audit)
-    _show_resolutions(audit)
+    if len(audit.measures) <= LISTED:
+        _show_measures(audit)
+        _show_resolutions(audit)
 
 
 def _show_groups(audit: "GroupAudit") -> None:
     table = audit.table
     models = list(table.accuracy.columns)
-    shown = models if len(models) <= 3 else []
-    columns: _Columns = [("group", "left"), ("n", "right")]
-    columns += [(str(name), "right") for name in table.attributes.columns]
-    columns += [(str(name), "right") for name in shown or [f"mean {audit.outcome.short}"]]
-    single = audit.estimates[models[0]] if len(models) == 1 else None
-    columns += [("interval", "right"), ("shrunken", "right")] if single else []
     mean = table.accuracy.mean(axis=1)
-    rows = []
-    for place, group in enumerate(table.n.index):
-        row = [str(group), str(int(table.n[group]))]
-        row += [f"{table.attributes[name][group]:.4g}" for name in table.attributes.columns]
-        row += [f"{table.accuracy[name][group]:.4f}" for name in shown] or [f"{mean[group]:.4f}"]
-        if single:
-            row += [f"{single.lower[place]:.4f} to {single.upper[place]:.4f}"]
-            row += [f"{single.shrunken[place]:.4f}"]
-        rows.append(row)
-    show_table(columns, rows)
+    columns: list[Column[Any]] = [
+        Column("group", str),
+        Column("n", lambda group: int(table.n[group]), "d"),
+        *attribute_columns(table),
+    ]
+    if len(models) <= 3:
+        columns += [_accuracy_column(audit, model) for model in models]
+    else:
+        columns.append(Column(f"mean {audit.outcome.short}", lambda group: mean[group], ".4f"))
+    if len(models) == 1:
+        found = audit.estimates[models[0]]
+        place = {group: at for at, group in enumerate(table.n.index)}
+        columns += [
+            Column(
+                "interval",
+                lambda group: (found.lower[place[group]], found.upper[place[group]]),
+                ".4f",
+            ),
+            Column("shrunken", lambda group: found.shrunken[place[group]], ".4f"),
+        ]
+    show_table(Table.of(table.n.index, columns))
     say("")
-    for model in models[:_LISTED]:
+    for model in models[:LISTED]:
         say(difference_words(model, audit.estimates[model], audit.outcome))
     if table.left_out:
         say("")
@@ -94,73 +78,25 @@ def _show_groups(audit: "GroupAudit") -> None:
         say(f"Left out, {len(table.left_out)} groups: {left}")
 
 
-def _show_lines(lines: list["ModelLine"]) -> None:
-    columns: _Columns = [("model", "left"), ("covariance", "left")]
-    columns += [
-        (name, "right")
-        for name in ("slope", "interval", "slope a sd", "F", "df", "p alone", "p, Holm", "R2")
-    ]
-    show_table(
-        columns,
-        [
-            [
-                entry.model,
-                entry.line.covariance,
-                f"{entry.line.slope:+.4g}",
-                f"{entry.line.interval[0]:+.4g} to {entry.line.interval[1]:+.4g}",
-                f"{entry.line.per_sd:+.4g}",
-                f"{entry.line.test.statistic:.4g}",
-                ", ".join(f"{value:g}" for value in entry.line.test.df),
-                f"{entry.line.test.p_value:.4g}",
-                f"{entry.p_holm:.4g}",
-                f"{entry.line.r2:.3f}",
-            ]
-            for entry in lines
-        ],
-    )
+def _accuracy_column(audit: "GroupAudit", model: str) -> Column[Any]:
+    return Column(str(model), lambda group: audit.table.accuracy[model][group], ".4f")
 
 
-def _show_mixed(audit: "GroupAudit", attribute: str) -> None:
-    rows = [list(mixed_cells(entry)) for entry in audit.mixed if entry.attribute == attribute]
-    if rows:
-        say("")
-        say("Beside it, mixed-effects logistic regression of the images by group:")
-        columns: _Columns = [("model", "left"), ("slope of log odds", "right")]
-        columns += [(name, "right") for name in ("interval", "odds ratio a sd", "t", "df")]
-        columns += [(name, "right") for name in ("p alone", "p, Holm", "spread of groups")]
-        show_table(columns, rows)
-
-
-def _show_slopes(audit: "GroupAudit", attribute: str) -> None:
-    from percert.fairness.audit_result import slope_summaries
-
-    rows = [
-        [
-            row["set"],
-            row["covariance"],
-            str(row["models"]),
-            f"{row['mean']:+.4g}",
-            f"{row['sd']:.4g}",
-            f"{row['significant']:.0%}",
-        ]
-        for row in slope_summaries(audit)
-        if row["attribute"] == attribute and row["models"] > 1
-    ]
-    if rows:
-        say("")
-        columns: _Columns = [("set", "left"), ("covariance", "left")]
-        columns += [(name, "right") for name in ("models", "mean slope", "sd", "p, Holm < 0.05")]
-        show_table(columns, rows)
-
-
-def _show_words(test: "TestResult") -> None:
+def _show_attribute(audit: "GroupAudit", attribute: str) -> None:
     say("")
-    say(f"Null hypothesis: {test.null}")
-    say(f"What may be concluded: {test.may}")
-    say(f"What may not: {test.may_not}")
-
-
-def _show_levels(audit: "GroupAudit", attribute: str) -> None:
+    say(f"{audit.outcome.title} and {attribute}", style="bold")
+    lines = [line for line in audit.lines if line.attribute == attribute]
+    if len({line.model for line in lines}) <= LISTED:
+        show_table(lines_table(lines, audit.settings.confidence, short=True))
+        mixed = mixed_table(audit, attribute, short=True)
+        if mixed.rows:
+            say("")
+            say("Beside it, mixed-effects logistic regression of the images by group:")
+            show_table(mixed)
+    slopes = slopes_table(audit, attribute, short=True)
+    if slopes.rows:
+        say("")
+        show_table(slopes)
     levels = audit.levels.get(attribute, [])
     if levels:
         say("")
@@ -172,17 +108,23 @@ def _show_levels(audit: "GroupAudit", attribute: str) -> None:
                 for level in levels
             )
         )
+    first = audit.headline(audit.sets[0], attribute)
+    if len(first) == 1:
+        _show_words(first[0].line.test)
+
+
+def _show_words(test: "TestResult") -> None:
+    say("")
+    say(f"Null hypothesis: {test.null}")
+    say(f"What may be concluded: {test.may}")
+    say(f"What may not: {test.may_not}")
 
 
 def _show_versions(audit: "GroupAudit") -> None:
-    for found in audit.versions[:_LISTED]:
+    for found in audit.versions[:LISTED]:
         say("")
         say(f"{found.name} against {found.before}, on the same images", style="bold")
-        columns: _Columns = [("group", "left"), ("n", "right"), ("before", "right")]
-        columns += [(name, "right") for name in ("now", "won", "lost", "change", "interval")]
-        columns += [("p alone", "right"), ("p, Holm", "right")]
-        rows = [list(version_row(entry, found)) for entry in (*found.groups, found.overall)]
-        show_table(columns, rows)
+        show_table(versions_table(found, audit.settings.confidence, short=True))
         statistic, df, p_value = found.heterogeneity
         say("")
         say(
@@ -194,23 +136,8 @@ def _show_versions(audit: "GroupAudit") -> None:
 
 
 def _show_measures(audit: "GroupAudit") -> None:
-    rows = [
-        [
-            model,
-            measure.name + (f" ({measure.group})" if measure.group else ""),
-            f"{measure.value:.4f}",
-            f"{measure.interval[0]:.4f} to {measure.interval[1]:.4f}",
-            "" if measure.by_chance is None else f"{measure.by_chance:.4f}",
-        ]
-        for model, found in audit.measures.items()
-        for measure in found
-    ]
-    if len(audit.measures) > _LISTED:
-        return
     say("")
-    columns: _Columns = [("model", "left"), ("measure", "left")]
-    columns += [(name, "right") for name in ("value", "interval", "by chance, if all were alike")]
-    show_table(columns, rows)
+    show_table(measures_table(audit.measures, audit.settings.confidence, short=True))
     say(
         "Gaps between many small groups are above 0 by chance alone: compare them with the last "
         "column, not with 0."
@@ -218,28 +145,8 @@ def _show_measures(audit: "GroupAudit") -> None:
 
 
 def _show_resolutions(audit: "GroupAudit") -> None:
-    if len(audit.measures) > _LISTED:
-        return
-    margin = audit.settings.margin
     say("")
-    columns: _Columns = [("model", "left"), ("of", "left"), ("difference seen", "right")]
-    columns += [("shown to be within", "right")]
-    columns += [] if margin is None else [(f"p, fair within {margin:g}", "right")]
-    columns += [("least detectable", "right")]
-    show_table(
-        columns,
-        [
-            [
-                entry.model,
-                resolution_of(entry),
-                f"{entry.difference:.4f}",
-                f"{entry.within:.4f}",
-                *([] if entry.test is None else [f"{entry.test.p_adjusted:.4g}"]),
-                f"{entry.detectable:.4f}",
-            ]
-            for entry in audit.resolutions
-        ],
-    )
+    show_table(resolutions_table(audit.resolutions, audit.settings.margin, short=True))
     say(
         "Within: the smallest margin that these data show to be kept. Least detectable: the true "
         "difference that a test of none finds four times in five."

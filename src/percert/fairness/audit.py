@@ -1,11 +1,6 @@
-"""The audit of group fairness: from tables of predictions to tests and sentences.
+"""The audit of group fairness: from tables of predictions to tests and sentences."""
 
-The audit of group fairness: from tables of predictions to tests and sentences.
-
-What is estimated and tested of each model that an audit is of.
-"""
-
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,11 +20,7 @@ from percert.fairness.conclusions import (
     skipped_note,
     two_groups_note,
 )
-from percert.fairness.equivalence import (
-    Resolution,
-    groups_within,
-    slope_within,
-)
+from percert.fairness.equivalence import Resolution, groups_within, slope_within
 from percert.fairness.groups import (
     GroupTable,
     LeftOut,
@@ -48,6 +39,7 @@ from percert.fairness.pairs import pair_models
 from percert.fairness.regression import (
     FEWEST_GROUPS,
     CannotEstimate,
+    GroupLine,
     Level,
     adjust_line,
     fit_line,
@@ -58,157 +50,6 @@ from percert.fairness.versions import VersionComparison, compare_versions
 
 if TYPE_CHECKING:
     import pandas as pd  # type: ignore[import-untyped]  # it ships no types
-
-
-def estimates_of(table: GroupTable, model: str, settings: AuditSettings) -> GroupEstimates:
-    accuracy, n = table.accuracy[model].to_numpy(float), table.n.to_numpy(float)
-    lower, upper = wilson(accuracy, n, settings.confidence)
-    nearer, spread = shrunken(accuracy, n)
-    return GroupEstimates(
-        lower,
-        upper,
-        nearer,
-        spread,
-        heterogeneity(accuracy, n, draws=settings.draws, seed=settings.seed),
-        _difference(table, accuracy, n, settings.confidence) if len(n) == 2 else None,
-    )
-
-
-def resolutions_of(
-    table: GroupTable,
-    model: str,
-    attributes: tuple[str, ...],
-    settings: AuditSettings,
-    outcome: Outcome,
-) -> list[Resolution]:
-    """Of the groups of one model, and of its lines under the first covariance, with Holm's."""
-    share, n = table.accuracy[model].to_numpy(float), table.n.to_numpy(float)
-    groups = groups_within(share, n, settings.margin, model=str(model), outcome=outcome.words)
-    lines = [
-        slope_within(
-            share,
-            table.attributes[attribute].to_numpy(float),
-            n,
-            settings.margin,
-            covariance=settings.covariances[0],
-            model=str(model),
-            attribute_name=attribute,
-            outcome=outcome.words,
-        )
-        for attribute in attributes
-    ]
-    adjusted = holm([entry.test.p_value for entry in lines if entry.test is not None])
-    if len(adjusted) > 1:
-        lines = [
-            entry.adjusted(p_value, len(adjusted), outcome.words)
-            for entry, p_value in zip(lines, adjusted, strict=True)
-        ]
-    return [groups, *lines]
-
-
-def mixed_of(
-    table: GroupTable,
-    model: str,
-    attributes: tuple[str, ...],
-    settings: AuditSettings,
-    skipped: dict[str, str],
-    outcome: Outcome,
-) -> list[MixedLogistic]:
-    """Of one model on every attribute, with Holm's; one that has no bound goes to ``skipped``."""
-    found = []
-    for attribute in attributes:
-        try:
-            found.append(
-                fit_mixed(
-                    table.accuracy[model].to_numpy(float),
-                    table.attributes[attribute].to_numpy(float),
-                    table.n.to_numpy(float),
-                    model=str(model),
-                    attribute_name=attribute,
-                    outcome=outcome.words,
-                    confidence=settings.confidence,
-                )
-            )
-        except CannotEstimate as error:
-            skipped[f"{model}, {attribute}"] = str(error)
-    adjusted = holm([entry.test.p_value for entry in found])
-    return [
-        entry.adjusted(p_value, len(found), settings.confidence, outcome.words)
-        for entry, p_value in zip(found, adjusted, strict=True)
-    ]
-
-
-def _difference(table: GroupTable, accuracy: Array, n: Array, confidence: float) -> Difference:
-    names, shares, sizes = [str(name) for name in table.n.index], accuracy.tolist(), n.tolist()
-    interval = newcombe((shares[0], shares[1]), (sizes[0], sizes[1]), confidence)
-    return Difference(names[0], names[1], shares[1] - shares[0], interval)
-
-
-def levels_of(
-    table: GroupTable, models: list[str], tested: tuple[str, ...], settings: AuditSettings
-) -> dict[str, list[Level]]:
-    if not settings.draws:
-        return {}
-    return {
-        attribute: simulated_levels(
-            table.accuracy[models].mean(axis=1).to_numpy(float),
-            table.attributes[attribute].to_numpy(float),
-            table.n.to_numpy(float),
-            settings.covariances,
-            draws=settings.draws,
-            seed=settings.seed,
-        )
-        for attribute in tested
-    }
-
-
-def lines_of(
-    table: GroupTable,
-    members: str,
-    model: str,
-    attributes: tuple[str, ...],
-    settings: AuditSettings,
-    skipped: dict[str, str],
-    outcome: Outcome,
-) -> list[ModelLine]:
-    """Every attribute and covariance of one model, with Holm's correction over the attributes.
-
-    A covariance beside the first that cannot be had with these groups stops nothing else: it goes
-    into ``skipped`` with the reason.
-    """
-    found: list[ModelLine] = []
-    for covariance in settings.covariances:
-        lines = {}
-        for attribute in attributes:
-            try:
-                lines[attribute] = fit_line(
-                    table.accuracy[model].to_numpy(float),
-                    table.attributes[attribute].to_numpy(float),
-                    table.n.to_numpy(float),
-                    covariance=covariance,
-                    confidence=settings.confidence,
-                    attribute_name=attribute,
-                    outcome=outcome.words,
-                )
-            except CannotEstimate as error:
-                if covariance == settings.covariances[0]:
-                    raise ValueError(f"model {model!r}, {attribute}: {error}") from None
-                skipped[attribute] = str(error)
-            except ValueError as error:
-                raise ValueError(f"model {model!r}, {attribute}: {error}") from None
-        adjusted = holm([line.test.p_value for line in lines.values()])
-        found += [
-            ModelLine(
-                model,
-                members,
-                attribute,
-                adjust_line(
-                    line, p_value, len(lines), attribute, settings.confidence, outcome.words
-                ),
-            )
-            for (attribute, line), p_value in zip(lines.items(), adjusted, strict=True)
-        ]
-    return found
 
 
 def audit_groups(
@@ -223,18 +64,28 @@ def audit_groups(
 ) -> GroupAudit:
     """Does accuracy depend on the groups' attributes? And less so than for other models?
 
-    ``predictions``, ``against`` and ``pretrained`` are checked tables
-    (``percert.fairness.predictions``)
-    of one or several models each; ``attributes`` has one row a group and one column an attribute.
-    Without it, or with two groups, there is no line: the question is then whether the groups differ
-    at all, and by how much. With ``against`` the slopes of both sets are compared, one-sided: are
-    those of ``predictions`` smaller? ``pretrained`` is tested and drawn, not compared.
-    ``before`` are predictions of an earlier version on the same images, each model paired with the
-    one of its name, or one with one: which groups gained, and is the gap smaller now? Section 4 of
-    Human Imperceptible Attacks.
+    ``predictions``, ``against`` and ``pretrained`` are checked tables of predictions
+    (``percert.fairness.predictions``) of one or several models each; ``attributes`` has one row a
+    group and one column an attribute. Without it, or with two groups, there is no line: the
+    question is then whether the groups differ at all, and by how much. With ``against`` the slopes
+    of both sets are compared, one-sided: are those of ``predictions`` smaller? ``pretrained`` is
+    tested and drawn, not compared. ``before`` are predictions of an earlier version on the same
+    images, each model paired with the one of its name, or one with one: which groups gained, and is
+    the gap smaller now? ``names`` are those of the three sets. Section 4 of Human Imperceptible
+    Attacks.
 
     Raises ``ValueError`` for whatever makes the tests meaningless; see ``group_table``,
     ``fit_line`` and ``compare_slopes``.
+
+    >>> import pandas as pd
+    >>> rows = [
+    ...     {"model": "m", "image": f"{group}{n}", "group": group, "correct": int(n < right)}
+    ...     for group, right in (("a", 50), ("b", 90))
+    ...     for n in range(100)
+    ... ]
+    >>> found = audit_groups(pd.DataFrame(rows), settings=AuditSettings(draws=0))
+    >>> found.estimates["m"].difference.value, found.estimates["m"].heterogeneity.p_value < 1e-6
+    (0.4, True)
     """
     import pandas as pd
 
@@ -252,33 +103,216 @@ def audit_groups(
     models = {name: frame["model"].drop_duplicates().tolist() for name, frame in frames}
     _check_groups(table, attributes is None, against is not None)
     tested = tuple(map(str, table.attributes)) if len(table.n) >= FEWEST_GROUPS else ()
-    lines: list[ModelLine] = []
-    skipped: dict[str, str] = {}
-    for members, found in models.items():
-        for model in found:
-            lines += lines_of(table, members, model, tested, settings, skipped, outcome)
-    mixed = tuple(
-        entry
-        for model in table.accuracy
-        for entry in mixed_of(table, model, tested, settings, skipped, outcome)
-    )
+    fits = _Fits(table, tested, settings, outcome)
+    lines = [
+        line
+        for members, found in models.items()
+        for model in found
+        for line in fits.lines(members, model)
+    ]
+    every = [str(model) for model in table.accuracy]
+    mixed = [entry for model in every for entry in fits.mixed(model)]
     notes = _notes(table, models, tested)
     if outcome.name != "accuracy" or outcome.positive is not None:
         notes.insert(0, outcome_note(outcome.name, outcome.meaning, outcome.positive))
-    notes += [skipped_note(name, why) for name, why in skipped.items()]
+    notes += [skipped_note(name, why) for name, why in fits.skipped.items()]
     comparisons: dict[str, SlopeComparison] = {}
     if against is not None:
         ours, theirs, paired = pair_models(
             models[labels[0]], models[labels[1]], labels[:2], settings.pairs
         )
         notes.append(pairs_note(settings.pairs, paired, len(ours), len(theirs)))
+        comparisons = fits.comparisons(lines, labels, ours, theirs, paired)
+    kept = everything[everything["group"].isin(table.n.index)]
+    versions: tuple[VersionComparison, ...] = ()
+    if before is not None:
+        versions = _versions(predictions, before, table, outcome, names[0], settings)
+    return GroupAudit(
+        table=table,
+        models=models,
+        attributes=tested,
+        lines=tuple(lines),
+        comparisons=comparisons,
+        measures={
+            str(model): group_measures(
+                rows,
+                outcome=outcome,
+                draws=settings.draws,
+                confidence=settings.confidence,
+                seed=settings.seed,
+            )
+            for model, rows in kept.groupby("model", sort=False)
+        },
+        estimates={model: fits.estimates(model) for model in every},
+        levels=fits.levels(models[labels[0]]),
+        notes=tuple(notes),
+        resolutions=tuple(entry for model in every for entry in fits.resolutions(model)),
+        mixed=tuple(mixed),
+        versions=versions,
+        outcome=outcome,
+        settings=settings,
+    )
+
+
+@dataclass(frozen=True)
+class _Fits:
+    """What is estimated and tested of each model, on the same groups and in the same way.
+
+    What these groups do not allow goes into ``skipped`` with the reason, and stops nothing else.
+    """
+
+    table: GroupTable
+    attributes: tuple[str, ...]
+    settings: AuditSettings
+    outcome: Outcome
+    skipped: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def n(self) -> Array:
+        sizes: Array = self.table.n.to_numpy(float)
+        return sizes
+
+    def share(self, model: str) -> Array:
+        shares: Array = self.table.accuracy[model].to_numpy(float)
+        return shares
+
+    def attribute(self, name: str) -> Array:
+        values: Array = self.table.attributes[name].to_numpy(float)
+        return values
+
+    def lines(self, members: str, model: str) -> list[ModelLine]:
+        """Every attribute and covariance, with Holm's correction over the attributes.
+
+        Only a covariance beside the first is skipped.
+        """
+        found: list[ModelLine] = []
+        for covariance in self.settings.covariances:
+            lines: dict[str, GroupLine] = {}
+            for attribute in self.attributes:
+                try:
+                    lines[attribute] = fit_line(
+                        self.share(model),
+                        self.attribute(attribute),
+                        self.n,
+                        covariance=covariance,
+                        confidence=self.settings.confidence,
+                        attribute_name=attribute,
+                        outcome=self.outcome.words,
+                    )
+                except ValueError as error:
+                    beside = covariance != self.settings.covariances[0]
+                    if not (beside and isinstance(error, CannotEstimate)):
+                        raise ValueError(f"model {model!r}, {attribute}: {error}") from None
+                    self.skipped[attribute] = str(error)
+            adjusted = holm([line.test.p_value for line in lines.values()])
+            for (attribute, line), p_value in zip(lines.items(), adjusted, strict=True):
+                line = adjust_line(
+                    line,
+                    p_value,
+                    len(lines),
+                    attribute,
+                    self.settings.confidence,
+                    self.outcome.words,
+                )
+                found.append(ModelLine(model, members, attribute, line))
+        return found
+
+    def mixed(self, model: str) -> list[MixedLogistic]:
+        """The mixed-effects logistic regression on every attribute, with Holm's correction."""
+        found = []
+        for attribute in self.attributes:
+            try:
+                found.append(
+                    fit_mixed(
+                        self.share(model),
+                        self.attribute(attribute),
+                        self.n,
+                        model=model,
+                        attribute_name=attribute,
+                        outcome=self.outcome.words,
+                        confidence=self.settings.confidence,
+                    )
+                )
+            except CannotEstimate as error:
+                self.skipped[f"{model}, {attribute}"] = str(error)
+        adjusted = holm([entry.test.p_value for entry in found])
+        return [
+            entry.adjusted(p_value, len(found), self.settings.confidence, self.outcome.words)
+            for entry, p_value in zip(found, adjusted, strict=True)
+        ]
+
+    def resolutions(self, model: str) -> list[Resolution]:
+        """Of the groups, and of the lines under the first covariance, with Holm's correction."""
+        margin, words = self.settings.margin, self.outcome.words
+        groups = groups_within(self.share(model), self.n, margin, model=model, outcome=words)
+        lines = [
+            slope_within(
+                self.share(model),
+                self.attribute(attribute),
+                self.n,
+                margin,
+                covariance=self.settings.covariances[0],
+                model=model,
+                attribute_name=attribute,
+                outcome=words,
+            )
+            for attribute in self.attributes
+        ]
+        adjusted = holm([entry.test.p_value for entry in lines if entry.test is not None])
+        if len(adjusted) > 1:
+            lines = [
+                entry.adjusted(p_value, len(adjusted), words)
+                for entry, p_value in zip(lines, adjusted, strict=True)
+            ]
+        return [groups, *lines]
+
+    def estimates(self, model: str) -> GroupEstimates:
+        """The groups one by one, and whether they differ at all."""
+        share, n, settings = self.share(model), self.n, self.settings
+        lower, upper = wilson(share, n, settings.confidence)
+        nearer, spread = shrunken(share, n)
+        differ = heterogeneity(share, n, draws=settings.draws, seed=settings.seed)
+        difference = None
+        if len(n) == 2:
+            first, second = map(str, self.table.n.index)
+            interval = newcombe((share[0], share[1]), (n[0], n[1]), settings.confidence)
+            difference = Difference(first, second, float(share[1] - share[0]), interval)
+        return GroupEstimates(lower, upper, nearer, spread, differ, difference)
+
+    def levels(self, models: list[str]) -> dict[str, list[Level]]:
+        """The level of each covariance's test, by attribute, at the mean accuracy of ``models``."""
+        if not self.settings.draws:
+            return {}
+        mean: Array = self.table.accuracy[models].mean(axis=1).to_numpy(float)
+        return {
+            attribute: simulated_levels(
+                mean,
+                self.attribute(attribute),
+                self.n,
+                self.settings.covariances,
+                draws=self.settings.draws,
+                seed=self.settings.seed,
+            )
+            for attribute in self.attributes
+        }
+
+    def comparisons(
+        self,
+        lines: list[ModelLine],
+        labels: tuple[str, ...],
+        ours: list[str],
+        theirs: list[str],
+        paired: bool,
+    ) -> dict[str, SlopeComparison]:
+        """The slopes of two sets under the first covariance, by attribute, with Holm's."""
+        settings = self.settings
         slopes = {
             (entry.model, entry.attribute): entry.line.slope
             for entry in lines
             if entry.line.covariance == settings.covariances[0]
         }
-        for attribute in tested:
-            comparisons[attribute] = compare_slopes(
+        found = {
+            attribute: compare_slopes(
                 np.array([slopes[model, attribute] for model in ours]),
                 np.array([slopes[model, attribute] for model in theirs]),
                 name=labels[0],
@@ -287,46 +321,15 @@ def audit_groups(
                 magnitude=settings.magnitude,
                 confidence=settings.confidence,
                 seed=settings.seed,
-                outcome=outcome.words,
+                outcome=self.outcome.words,
             )
-        adjusted = holm([entry.deciding.p_value for entry in comparisons.values()])
-        comparisons = {
-            attribute: adjust_comparison(entry, p_value, len(adjusted), settings.confidence)
-            for (attribute, entry), p_value in zip(comparisons.items(), adjusted, strict=True)
+            for attribute in self.attributes
         }
-    kept = everything[everything["group"].isin(table.n.index)]
-    measures = {
-        str(model): group_measures(
-            rows,
-            outcome=outcome,
-            draws=settings.draws,
-            confidence=settings.confidence,
-            seed=settings.seed,
-        )
-        for model, rows in kept.groupby("model", sort=False)
-    }
-    return GroupAudit(
-        table,
-        models,
-        tested,
-        tuple(lines),
-        comparisons,
-        measures,
-        {str(model): estimates_of(table, model, settings) for model in table.accuracy},
-        levels_of(table, models[labels[0]], tested, settings),
-        tuple(notes),
-        tuple(
-            entry
-            for model in table.accuracy
-            for entry in resolutions_of(table, model, tested, settings, outcome)
-        ),
-        mixed,
-        ()
-        if before is None
-        else _versions(predictions, before, table, outcome, names[0], settings),
-        outcome,
-        settings,
-    )
+        adjusted = holm([entry.deciding.p_value for entry in found.values()])
+        return {
+            attribute: adjust_comparison(entry, p_value, len(adjusted), settings.confidence)
+            for (attribute, entry), p_value in zip(found.items(), adjusted, strict=True)
+        }
 
 
 def _versions(

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -15,6 +15,9 @@ from percert.fairness.report_tables import (
     covariances_section,
     difference_words,
     differences_table,
+    groups_table,
+    is_influential,
+    left_out_table,
     lines_table,
     measures_section,
     mixed_table,
@@ -22,13 +25,8 @@ from percert.fairness.report_tables import (
     slopes_table,
     versions_section,
 )
-from percert.reports.page import Block, Paragraph, Section, Table, how_made, kept_figure, write_page
+from percert.reports.page import Block, Paragraph, Section, how_made, kept_figure, write_page
 from percert.reports.plots import boxes, scatter_with_line, share_bars
-
-Column = tuple[str, Literal["left", "right"]]
-
-#: Groups with a larger Cook's distance are called influential: the usual 4 / groups.
-INFLUENTIAL = 4.0
 
 
 def write_report(
@@ -189,9 +187,8 @@ def _interval_text(interval: tuple[float, float] | None) -> str:
 
 
 def _influential(audit: GroupAudit, entry: ModelLine) -> list[str]:
-    limit = INFLUENTIAL / len(audit.table.n)
     return [
-        str(group) if distance > limit else ""
+        str(group) if is_influential(distance, len(audit.table.n)) else ""
         for group, distance in zip(audit.table.n.index, entry.line.cooks, strict=True)
     ]
 
@@ -245,28 +242,8 @@ def _sets(audit: GroupAudit, folder: Path | None) -> Section:
 
 def _groups(audit: GroupAudit, folder: Path | None) -> Section:
     table = audit.table
-    models = audit.models[audit.sets[0]]
-    cooks: dict[str, float] = {}
-    if audit.attributes:
-        first = audit.attributes[0]
-        found = audit.headline(audit.sets[0], first)[0].line.cooks
-        cooks = dict(zip(table.n.index, found.tolist(), strict=True))
-    mean = table.accuracy[models].mean(axis=1)
-    first_model = audit.estimates[models[0]]
-    ranges = {
-        group: (f"{low:.4f} to {high:.4f}", f"{nearer:.4f}")
-        for group, low, high, nearer in zip(
-            table.n.index, first_model.lower, first_model.upper, first_model.shrunken, strict=True
-        )
-    }
     counts = {str(group): float(n) for group, n in table.n.items()}
-    counts |= {left.group: float(left.n) for left in audit.table.left_out}
-    by = table.attributes[first] if audit.attributes else mean
-    ordered = sorted(table.n.index, key=lambda group: float(by[group]))
-    single: list[Column] = (
-        [(f"{audit.outcome.short} of {models[0]}", "right")] if len(models) > 1 else []
-    )
-    influence: list[Column] = [("Cook's distance", "right")] if cooks else []
+    counts |= {left.group: float(left.n) for left in table.left_out}
     blocks: list[Block] = [
         kept_figure(
             folder,
@@ -276,56 +253,10 @@ def _groups(audit: GroupAudit, folder: Path | None) -> Section:
             "drawn together.",
             "Bars of the share of images by group",
         ),
-        Table(
-            (
-                ("group", "left"),
-                ("images", "right"),
-                (
-                    audit.outcome.short
-                    if len(models) == 1
-                    else f"mean {audit.outcome.short}, {len(models)} models",
-                    "right",
-                ),
-                *single,
-                (f"{audit.settings.confidence:.0%} interval", "right"),
-                ("shrunken", "right"),
-                *((str(name), "right") for name in table.attributes.columns),
-                *influence,
-            ),
-            tuple(
-                (
-                    str(group),
-                    f"{int(table.n[group]):,}",
-                    f"{mean[group]:.4f}",
-                    *([f"{table.accuracy[models[0]][group]:.4f}"] if len(models) > 1 else []),
-                    *ranges[group],
-                    *(f"{float(table.attributes[a][group]):.4g}" for a in table.attributes.columns),
-                    *([_cooks_text(cooks[group], len(cooks))] if cooks else []),
-                )
-                for group in ordered
-            ),
-            f"By {first if audit.attributes else audit.outcome.short}. Intervals (Wilson's) and "
-            f"estimates shrunken towards the mean are of {models[0]}."
-            + (
-                f" * marks groups whose Cook's distance (of {models[0]}, first covariance) exceeds "
-                "4 / groups: look whether the result hangs on them."
-                if cooks
-                else ""
-            ),
-        ),
+        groups_table(audit),
     ]
     if audit.attributes:
         blocks.append(differences_table(audit))
     if table.left_out:
-        blocks.append(
-            Table(
-                (("group", "left"), ("images", "right"), ("left out because", "left")),
-                tuple((left.group, f"{left.n:,}", left.reason) for left in table.left_out),
-                f"{len(table.left_out)} groups are in no test.",
-            )
-        )
+        blocks.append(left_out_table(table.left_out))
     return Section("The groups", tuple(blocks))
-
-
-def _cooks_text(distance: float, groups: int) -> str:
-    return f"{distance:.3f}" + (" *" if distance > INFLUENTIAL / groups else "")

@@ -1,236 +1,232 @@
 """The tables of the audit, on the page and on a terminal.
 
-The tables of the audit's report.
-
-The report of an earlier version beside that of now.
-
-The report of what the data can show: margins within which groups are fair.
+``short`` makes the table of a terminal: short headings, and without the columns that only the page
+has room for.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from percert.fairness.audit_result import GroupAudit, GroupEstimates, ModelLine, slope_summaries
-from percert.fairness.conclusions import LEVEL
+from percert.fairness.conclusions import LEVEL, TestResult
 from percert.fairness.equivalence import Resolution
-from percert.fairness.groups import ACCURACY, Outcome
-from percert.fairness.least_squares import COVARIANCES
+from percert.fairness.groups import ACCURACY, GroupTable, LeftOut, Outcome
+from percert.fairness.intervals import Heterogeneity
+from percert.fairness.least_squares import COVARIANCES, Covariance
+from percert.fairness.measures import Measure
 from percert.fairness.mixed_logistic import MixedLogistic
+from percert.fairness.regression import Level
 from percert.fairness.slope_tests import SlopeComparison
 from percert.fairness.versions import GroupChange, VersionComparison
-from percert.reports.page import Block, Paragraph, Section, Table
+from percert.reports.page import Block, Paragraph, Section
+from percert.reports.table import Column, Table, text_of
 
 #: Models of which each line is listed; of more, the distribution of slopes says it all.
 LISTED = 12
 
 
-def lines_table(lines: Sequence[ModelLine], confidence: float) -> Table:
+def _interval_name(confidence: float) -> str:
+    return f"{confidence:.0%} interval"
+
+
+def _df(values: tuple[float, ...]) -> str:
+    return ", ".join(f"{value:g}" if value == int(value) else f"{value:.4g}" for value in values)
+
+
+def lines_table(lines: Sequence[ModelLine], confidence: float, *, short: bool = False) -> Table:
     """Every line given, with its test."""
-    return Table(
-        (
-            ("model", "left"),
-            ("covariance", "left"),
-            ("slope", "right"),
-            (f"{confidence:.0%} interval", "right"),
-            ("slope a standard deviation", "right"),
-            ("F", "right"),
-            ("df", "right"),
-            ("p alone", "right"),
-            ("p, Holm", "right"),
-            ("R²", "right"),
-            ("τ", "right"),
+    columns: list[Column[ModelLine]] = [
+        Column("model", lambda entry: entry.model),
+        Column("covariance", lambda entry: entry.line.covariance),
+        Column("slope", lambda entry: entry.line.slope, "+.4g"),
+        Column(
+            _interval_name(confidence), lambda entry: entry.line.interval, "+.4g", short="interval"
         ),
-        tuple(
-            (
-                entry.model,
-                entry.line.covariance,
-                f"{entry.line.slope:+.4g}",
-                f"{entry.line.interval[0]:+.4g} to {entry.line.interval[1]:+.4g}",
-                f"{entry.line.per_sd:+.4g}",
-                f"{entry.line.test.statistic:.4g}",
-                ", ".join(f"{value:g}" for value in entry.line.test.df),
-                f"{entry.line.test.p_value:.4g}",
-                f"{entry.p_holm:.4g}",
-                f"{entry.line.r2:.3f}",
-                "" if entry.line.between is None else f"{entry.line.between:.4f}",
-            )
-            for entry in lines
+        Column(
+            "slope a standard deviation",
+            lambda entry: entry.line.per_sd,
+            "+.4g",
+            short="slope a sd",
         ),
+        Column("F", lambda entry: entry.line.test.statistic, ".4g"),
+        Column("df", lambda entry: entry.line.test.df, _df),
+        Column("p alone", lambda entry: entry.line.test.p_value, ".4g"),
+        Column("p, Holm", lambda entry: entry.p_holm, ".4g"),
+        Column("R²", lambda entry: entry.line.r2, ".3f", short="R2"),
+    ]
+    if not short:
+        columns.append(Column("τ", lambda entry: entry.line.between, ".4f", missing=""))
+    return Table.of(
+        lines,
+        columns,
         "The same line under each covariance of the groups' errors. τ is the estimated spread of "
         "the groups about the line beyond the luck of the draw.",
+        short=short,
     )
 
 
-def slopes_table(audit: GroupAudit, attribute: str) -> Table:
-    """The distribution of slopes of every set, for one attribute."""
-    return Table(
+def slopes_table(audit: GroupAudit, attribute: str, *, short: bool = False) -> Table:
+    """The distribution of slopes of every set, for one attribute; short, of several models only."""
+    columns: list[Column[dict[str, Any]]] = [
+        Column("set", lambda row: row["set"]),
+        Column("covariance", lambda row: row["covariance"]),
+        Column("models", lambda row: row["models"], "d"),
+        Column("mean slope", lambda row: row["mean"], "+.4g"),
+        Column("sd", lambda row: row["sd"], ".4g", missing=""),
+    ]
+    if not short:
+        columns += [
+            Column("min", lambda row: row["min"], "+.4g"),
+            Column("median", lambda row: row["quartiles"][1], "+.4g"),
+            Column("max", lambda row: row["max"], "+.4g"),
+        ]
+    columns.append(Column("p, Holm < 0.05", lambda row: row["significant"], ".0%"))
+    return Table.of(
         (
-            ("set", "left"),
-            ("covariance", "left"),
-            ("models", "right"),
-            ("mean slope", "right"),
-            ("sd", "right"),
-            ("min", "right"),
-            ("median", "right"),
-            ("max", "right"),
-            ("p, Holm < 0.05", "right"),
-        ),
-        tuple(
-            (
-                row["set"],
-                row["covariance"],
-                str(row["models"]),
-                f"{row['mean']:+.4g}",
-                "" if row["sd"] is None else f"{row['sd']:.4g}",
-                f"{row['min']:+.4g}",
-                f"{row['quartiles'][1]:+.4g}",
-                f"{row['max']:+.4g}",
-                f"{row['significant']:.0%}",
-            )
+            row
             for row in slope_summaries(audit)
-            if row["attribute"] == attribute
+            if row["attribute"] == attribute and not (short and row["models"] == 1)
         ),
+        columns,
         f"Slopes of all models on {attribute}, and the share of them whose F-test rejects.",
+        short=short,
     )
 
 
-def comparison_table(comparison: SlopeComparison) -> Table:
+def comparison_table(comparison: SlopeComparison, *, short: bool = False) -> Table:
     """The three tests side by side."""
-    tests = [comparison.paired, comparison.welch, comparison.permutation]
-    return Table(
-        (
-            ("test", "left"),
-            ("statistic", "right"),
-            ("df", "right"),
-            ("p alone", "right"),
-            ("p that decides", "right"),
-            ("effect", "right"),
-            ("interval of the difference", "right"),
+    columns: list[Column[TestResult]] = [
+        Column("test", lambda test: test.name),
+        Column("statistic", lambda test: test.statistic, ".4g"),
+        Column("df", lambda test: test.df, _df),
+        Column("p alone", lambda test: test.p_value, ".4g"),
+        Column(
+            "p that decides",
+            lambda test: test.p_adjusted if test is comparison.deciding else None,
+            ".4g",
+            missing="",
         ),
-        tuple(
-            (
-                test.name,
-                f"{test.statistic:.4g}",
-                ", ".join(f"{value:.4g}" for value in test.df),
-                f"{test.p_value:.4g}",
-                f"{test.p_adjusted:.4g}" if test is comparison.deciding else "",
-                f"{test.effect:.4g}",
-                ""
-                if test.interval is None
-                else f"{test.interval[0]:+.4g} to {test.interval[1]:+.4g}",
-            )
-            for test in tests
-            if test is not None
-        ),
+        Column("effect", lambda test: test.effect, ".4g"),
+    ]
+    if not short:
+        columns.append(
+            Column("interval of the difference", lambda test: test.interval, "+.4g", missing="")
+        )
+    tests = (comparison.paired, comparison.welch, comparison.permutation)
+    return Table.of(
+        [test for test in tests if test is not None],
+        columns,
         f"Means {comparison.mean[0]:+.4g} ({comparison.name}, sd {comparison.sd[0]:.4g}, "
         f"{comparison.models[0]} models) and {comparison.mean[1]:+.4g} ({comparison.other}, sd "
         f"{comparison.sd[1]:.4g}, {comparison.models[1]} models). Positive statistics: the slopes "
         f"of {comparison.name} are the smaller ones. Effects are Cohen's d, for the permutation "
         "test the difference itself.",
+        short=short,
     )
 
 
-def mixed_cells(entry: MixedLogistic) -> tuple[str, ...]:
-    """The row of one model's mixed-effects logistic regression, on the page and on a terminal."""
-    return (
-        entry.model,
-        f"{entry.slope:+.4g}",
-        f"{entry.interval[0]:+.4g} to {entry.interval[1]:+.4g}",
-        f"{entry.odds_ratio:.4g}",
-        f"{entry.test.statistic:.4g}",
-        f"{entry.test.df[0]:g}",
-        f"{entry.test.p_value:.4g}",
-        f"{entry.test.p_adjusted:.4g}",
-        f"{entry.spread:.4f}",
-    )
-
-
-def mixed_table(audit: GroupAudit, attribute: str) -> Table:
+def mixed_table(audit: GroupAudit, attribute: str, *, short: bool = False) -> Table:
     """The mixed-effects logistic regression of every model, for one attribute."""
-    return Table(
-        (
-            ("model", "left"),
-            ("slope of log odds", "right"),
-            (f"{audit.settings.confidence:.0%} interval", "right"),
-            ("odds ratio a standard deviation", "right"),
-            ("t", "right"),
-            ("df", "right"),
-            ("p alone", "right"),
-            ("p, Holm", "right"),
-            ("spread of groups", "right"),
+    columns: list[Column[MixedLogistic]] = [
+        Column("model", lambda fit: fit.model),
+        Column("slope of log odds", lambda fit: fit.slope, "+.4g"),
+        Column(
+            _interval_name(audit.settings.confidence),
+            lambda fit: fit.interval,
+            "+.4g",
+            short="interval",
         ),
-        tuple(mixed_cells(entry) for entry in audit.mixed if entry.attribute == attribute),
+        Column(
+            "odds ratio a standard deviation",
+            lambda fit: fit.odds_ratio,
+            ".4g",
+            short="odds ratio a sd",
+        ),
+        Column("t", lambda fit: fit.test.statistic, ".4g"),
+        Column("df", lambda fit: fit.test.df[0], "g"),
+        Column("p alone", lambda fit: fit.test.p_value, ".4g"),
+        Column("p, Holm", lambda fit: fit.test.p_adjusted, ".4g"),
+        Column("spread of groups", lambda fit: fit.spread, ".4f"),
+    ]
+    return Table.of(
+        [fit for fit in audit.mixed if fit.attribute == attribute],
+        columns,
         "Mixed-effects logistic regression of the images by group, by maximum likelihood: the "
         "model of 0 and 1 as they are, beside the line. The spread is the standard deviation of "
         "the groups' own log odds.",
+        short=short,
+    )
+
+
+def measures_table(
+    measures: Mapping[str, Sequence[Measure]], confidence: float, *, short: bool = False
+) -> Table:
+    """The measures of the extreme groups of every model, with intervals of the true ones."""
+
+    def name(measure: Measure) -> str:
+        called = measure.name if short else measure.name.replace("_", " ")
+        return called + (f" ({measure.group})" if measure.group else "")
+
+    def meaning(measure: Measure) -> str:
+        several = measure.candidates is not None and measure.candidates > 1
+        return measure.meaning + (
+            f"; {measure.candidates} groups may be the one" if several else ""
+        )
+
+    columns: list[Column[tuple[str, Measure]]] = [
+        Column("model", lambda row: row[0]),
+        Column("measure", lambda row: name(row[1])),
+        Column("value", lambda row: row[1].value, ".4f"),
+        Column(_interval_name(confidence), lambda row: row[1].interval, ".4f", short="interval"),
+        Column("by chance, if all were alike", lambda row: row[1].by_chance, ".4f", missing=""),
+    ]
+    if not short:
+        columns.append(Column("what it is", lambda row: meaning(row[1])))
+    return Table.of(
+        [(model, measure) for model, found in measures.items() for measure in found],
+        columns,
+        "Values as fairlearn's MetricFrame has them. Intervals hold the true value whichever group "
+        "attains it: exact ones of all groups at once.",
+        short=short,
     )
 
 
 def measures_section(audit: GroupAudit) -> Section:
-    """The measures of the extreme groups, with intervals of the true ones."""
-    rows: list[tuple[str, ...]] = []
-    for model, found in list(audit.measures.items())[:LISTED]:
-        rows += [
-            (
-                model,
-                measure.name.replace("_", " ") + (f" ({measure.group})" if measure.group else ""),
-                f"{measure.value:.4f}",
-                f"{measure.interval[0]:.4f} to {measure.interval[1]:.4f}",
-                "" if measure.by_chance is None else f"{measure.by_chance:.4f}",
-                measure.meaning
-                + (
-                    f"; {measure.candidates} groups may be the one"
-                    if measure.candidates and measure.candidates > 1
-                    else ""
-                ),
-            )
-            for measure in found
-        ]
-    more = len(audit.measures) - LISTED
-    table = Table(
-        (
-            ("model", "left"),
-            ("measure", "left"),
-            ("value", "right"),
-            (f"{audit.settings.confidence:.0%} interval", "right"),
-            ("by chance, if all were alike", "right"),
-            ("what it is", "left"),
-        ),
-        tuple(rows),
-        "Values as fairlearn's MetricFrame has them. Intervals hold the true value whichever group "
-        "attains it: exact ones of all groups at once."
-        + (f" {more} more models are not listed." if more > 0 else ""),
+    """The measures of the models listed, and a word of caution."""
+    listed = dict(list(audit.measures.items())[:LISTED])
+    blocks: list[Block] = [measures_table(listed, audit.settings.confidence)]
+    if len(audit.measures) > LISTED:
+        blocks.append(Paragraph(f"{len(audit.measures) - LISTED} more models are not listed."))
+    blocks.append(
+        Paragraph(
+            "These measures look at the extreme groups only. Of many small groups the best and the "
+            "worst lie far apart by the luck of the draw alone: compare the value with the column "
+            "beside its interval, not with 0.",
+            "note",
+        )
     )
-    caution = Paragraph(
-        "These measures look at the extreme groups only. Of many small groups the best and the "
-        "worst lie far apart by the luck of the draw alone: compare the value with the column "
-        "beside its interval, not with 0.",
-        "note",
-    )
-    return Section("The usual group measures", (table, caution))
+    return Section("The usual group measures", tuple(blocks))
 
 
 def differences_table(audit: GroupAudit) -> Table:
     """Do the groups of each model differ at all?"""
-    return Table(
-        (
-            ("model", "left"),
-            ("chi-square", "right"),
-            ("df", "right"),
-            ("p", "right"),
-            ("spread of true shares", "right"),
-        ),
-        tuple(
-            (
-                model,
-                f"{found.heterogeneity.statistic:.4g}",
-                str(found.heterogeneity.df),
-                f"{found.heterogeneity.p_value:.4g}"
-                + (" (simulated)" if found.heterogeneity.by_simulation else ""),
-                f"{found.spread:.4f}",
-            )
+
+    def p_value(test: Heterogeneity) -> str:
+        return f"{test.p_value:.4g}" + (" (simulated)" if test.by_simulation else "")
+
+    return Table.of(
+        [
+            (model, found.heterogeneity, found.spread)
             for model, found in list(audit.estimates.items())[:LISTED]
             if found.heterogeneity is not None
-        ),
+        ],
+        [
+            Column("model", lambda row: row[0]),
+            Column("chi-square", lambda row: row[1].statistic, ".4g"),
+            Column("df", lambda row: row[1].df, "d"),
+            Column("p", lambda row: row[1], p_value),
+            Column("spread of true shares", lambda row: row[2], ".4f"),
+        ],
         "Whether the groups differ at all, whatever their attribute: Pearson's chi-square of right "
         "and wrong by group (Cochran's Q with the pooled variance). The spread is the estimated "
         "standard deviation of the true shares.",
@@ -239,98 +235,162 @@ def differences_table(audit: GroupAudit) -> Table:
 
 def difference_words(model: str, found: GroupEstimates, outcome: Outcome = ACCURACY) -> str:
     """Whether one model's groups differ, in a sentence."""
-    test = found.heterogeneity
+    test, gap = found.heterogeneity, found.difference
     if test is None:
         return f"{outcome.title} of {model} is 1 in every group, or 0 in every one."
-    sure = test.p_value < LEVEL
     said = (
-        f"The groups of {model} {'differ' if sure else 'are not shown to differ'} in "
-        f"{outcome.short}: "
+        f"The groups of {model} "
+        f"{'differ' if test.p_value < LEVEL else 'are not shown to differ'} in {outcome.short}: "
         f"chi-square {test.statistic:.4g}, df {test.df}, p = {test.p_value:.4g}"
     )
-    if found.difference is None:
+    if gap is None:
         return f"{said}."
-    gap = found.difference
-    return (
-        f"{said}; {gap.second} less {gap.first} is {gap.value:+.4f}, between "
-        f"{gap.interval[0]:+.4f} and {gap.interval[1]:+.4f}."
+    ends = text_of(gap.interval, "+.4f").replace(" to ", " and ")
+    return f"{said}; {gap.second} less {gap.first} is {gap.value:+.4f}, between {ends}."
+
+
+def groups_table(audit: GroupAudit) -> Table:
+    """Every group, in the order of the first attribute, or of the shares where there is none."""
+    table, outcome = audit.table, audit.outcome.short
+    models = audit.models[audit.sets[0]]
+    first, several = models[0], len(models) > 1
+    mean = table.accuracy[models].mean(axis=1)
+    found = audit.estimates[first]
+    place = {group: at for at, group in enumerate(table.n.index)}
+    columns: list[Column[Any]] = [
+        Column("group", str),
+        Column("images", lambda group: int(table.n[group]), ","),
+        Column(
+            f"mean {outcome}, {len(models)} models" if several else outcome,
+            lambda group: mean[group],
+            ".4f",
+        ),
+    ]
+    if several:
+        columns.append(
+            Column(f"{outcome} of {first}", lambda group: table.accuracy[first][group], ".4f")
+        )
+    columns += [
+        Column(
+            _interval_name(audit.settings.confidence),
+            lambda group: (found.lower[place[group]], found.upper[place[group]]),
+            ".4f",
+        ),
+        Column("shrunken", lambda group: found.shrunken[place[group]], ".4f"),
+        *attribute_columns(table),
+    ]
+    caption = (
+        f"By {audit.attributes[0] if audit.attributes else outcome}. Intervals (Wilson's) and "
+        f"estimates shrunken towards the mean are of {first}."
+    )
+    by = mean
+    if audit.attributes:
+        by = table.attributes[audit.attributes[0]]
+        cooks = audit.headline(audit.sets[0], audit.attributes[0])[0].line.cooks
+
+        def cook(group: Any) -> str:
+            distance = float(cooks[place[group]])
+            return f"{distance:.3f}" + (" *" if is_influential(distance, len(cooks)) else "")
+
+        columns.append(Column("Cook's distance", cook, side="right"))
+        caption += (
+            f" * marks groups whose Cook's distance (of {first}, first covariance) exceeds 4 / "
+            "groups: look whether the result hangs on them."
+        )
+    return Table.of(sorted(table.n.index, key=lambda group: float(by[group])), columns, caption)
+
+
+def attribute_columns(table: GroupTable) -> list[Column[Any]]:
+    """A column for each attribute, of rows that are groups."""
+
+    def column(name: Any) -> Column[Any]:
+        return Column(str(name), lambda group: float(table.attributes[name][group]), ".4g")
+
+    return [column(name) for name in table.attributes.columns]
+
+
+def is_influential(cooks_distance: float, groups: int) -> bool:
+    """Whether a group's Cook's distance exceeds the usual 4 / groups."""
+    return cooks_distance > 4 / groups
+
+
+def left_out_table(left_out: Sequence[LeftOut]) -> Table:
+    """The groups that are in no test, and why."""
+    return Table.of(
+        left_out,
+        [
+            Column("group", lambda left: left.group),
+            Column("images", lambda left: left.n, ","),
+            Column("left out because", lambda left: left.reason),
+        ],
+        f"{len(left_out)} groups are in no test.",
     )
 
 
-def levels_table(audit: GroupAudit, attribute: str) -> Table:
-    """How often each test cries wolf on these groups."""
-    found = audit.levels[attribute]
-    return Table(
-        (
-            ("covariance", "left"),
-            ("false alarms, groups alike", "right"),
-            ("false alarms, groups differing", "right"),
-        ),
-        tuple(
-            (level.covariance, f"{level.alike:.1%}", f"{level.differing:.1%}") for level in found
-        ),
-        f"Of {found[0].draws:,} draws of groups with these sizes and this {attribute}, in which "
-        f"{audit.outcome.words} does not depend on it, the share in which the test rejects at "
+def levels_table(levels: Sequence[Level], attribute: str, outcome: Outcome) -> Table:
+    """How often each test rejects on these groups where there is nothing to find."""
+    return Table.of(
+        levels,
+        [
+            Column("covariance", lambda level: level.covariance),
+            Column("false alarms, groups alike", lambda level: level.alike, ".1%"),
+            Column("false alarms, groups differing", lambda level: level.differing, ".1%"),
+        ],
+        f"Of {levels[0].draws:,} draws of groups with these sizes and this {attribute}, in which "
+        f"{outcome.words} does not depend on it, the share in which the test rejects at "
         "0.05: it should be 5 %. Alike: all groups have one true share. Differing: their log odds "
-        f"have the standard deviation {found[0].spread:.3g} that was estimated here."
-        if found
-        else "",
+        f"have the standard deviation {levels[0].spread:.3g} that was estimated here.",
     )
 
 
 def covariances_section(audit: GroupAudit) -> Section:
     """The covariances shown, what each assumes, and how often it errs on these groups."""
-    table = Table(
-        (("covariance", "left"), ("formula", "left"), ("assumes that", "left"), ("but", "left")),
-        tuple(
-            (name, entry.formula, entry.assumes, entry.caution)
-            for name, entry in COVARIANCES.items()
-            if name in audit.settings.covariances
-        ),
+    columns: list[Column[Covariance]] = [
+        Column("covariance", lambda known: known.name),
+        Column("formula", lambda known: known.formula),
+        Column("assumes that", lambda known: known.assumes),
+        Column("but", lambda known: known.caution),
+    ]
+    table = Table.of(
+        [known for name, known in COVARIANCES.items() if name in audit.settings.covariances],
+        columns,
         "The first one asked for decides; the others stand beside it.",
     )
-    levels = tuple(
-        levels_table(audit, attribute) for attribute, found in audit.levels.items() if found
+    levels = (
+        levels_table(found, attribute, audit.outcome)
+        for attribute, found in audit.levels.items()
+        if found
     )
     return Section("What the errors are assumed to be", (table, *levels))
 
 
-def versions_table(found: VersionComparison, confidence: float) -> Table:
-    """Every group before and now."""
+def versions_table(found: VersionComparison, confidence: float, *, short: bool = False) -> Table:
+    """Every group before and now, and all together."""
     statistic, df, p_value = found.heterogeneity
-    return Table(
-        (
-            ("group", "left"),
-            ("images", "right"),
-            ("before", "right"),
-            ("now", "right"),
-            ("won", "right"),
-            ("lost", "right"),
-            ("change", "right"),
-            (f"{confidence:.0%} interval", "right"),
-            ("p alone", "right"),
-            ("p, Holm", "right"),
+    columns: list[Column[GroupChange]] = [
+        Column("group", lambda entry: entry.group),
+        Column("images", lambda entry: entry.n, ",", short="n"),
+        Column("before", lambda entry: entry.before, ".4f"),
+        Column("now", lambda entry: entry.now, ".4f"),
+        Column("won", lambda entry: entry.won, "d"),
+        Column("lost", lambda entry: entry.lost, "d"),
+        Column("change", lambda entry: entry.change, "+.4f"),
+        Column(_interval_name(confidence), lambda entry: entry.interval, "+.4f", short="interval"),
+        Column("p alone", lambda entry: entry.p_value, ".4g"),
+        Column(
+            "p, Holm",
+            lambda entry: None if entry is found.overall else entry.p_holm,
+            ".4g",
+            missing="",
         ),
-        tuple(version_row(entry, found) for entry in (*found.groups, found.overall)),
+    ]
+    return Table.of(
+        (*found.groups, found.overall),
+        columns,
         f"{found.name} against {found.before} on the same images. Won: wrong before, right now. "
         "Exact McNemar tests; of all groups together without Holm's correction. That all groups "
         f"changed alike: chi-square {statistic:.4g}, df {df}, p = {p_value:.4g}.",
-    )
-
-
-def version_row(entry: GroupChange, found: VersionComparison) -> tuple[str, ...]:
-    """One group's change, in words for a table."""
-    return (
-        entry.group,
-        f"{entry.n:,}",
-        f"{entry.before:.4f}",
-        f"{entry.now:.4f}",
-        str(entry.won),
-        str(entry.lost),
-        f"{entry.change:+.4f}",
-        f"{entry.interval[0]:+.4f} to {entry.interval[1]:+.4f}",
-        f"{entry.p_value:.4g}",
-        f"{entry.p_holm:.4g}" if entry is not found.overall else "",
+        short=short,
     )
 
 
@@ -346,50 +406,57 @@ def versions_section(audit: GroupAudit) -> Section:
     return Section("Before and now, on the same images", tuple(blocks))
 
 
-def resolutions_section(audit: GroupAudit) -> Section:
+def resolutions_table(
+    resolutions: Sequence[Resolution], margin: float | None, *, short: bool = False
+) -> Table:
     """Within which margin the groups are shown to be fair, and what these data could find."""
-    shown = [entry for entry in audit.resolutions if entry.model in list(audit.measures)[:LISTED]]
-    margin = audit.settings.margin
-    tested = () if margin is None else ((f"p, fair within {margin:g}", "right"),)
-    table = Table(
-        (
-            ("model", "left"),
-            ("of", "left"),
-            ("difference seen", "right"),
-            ("shown to be within", "right"),
-            *tested,
-            ("least difference detectable", "right"),
+    columns: list[Column[Resolution]] = [
+        Column("model", lambda entry: entry.model),
+        Column(
+            "of",
+            lambda entry: (
+                "all groups" if entry.attribute is None else f"the line on {entry.attribute}"
+            ),
         ),
-        tuple(
-            (
-                entry.model,
-                resolution_of(entry),
-                f"{entry.difference:.4f}",
-                f"{entry.within:.4f}",
-                *(() if entry.test is None else (f"{entry.test.p_adjusted:.4g}",)),
-                f"{entry.detectable:.4f}",
+        Column("difference seen", lambda entry: entry.difference, ".4f"),
+        Column("shown to be within", lambda entry: entry.within, ".4f"),
+    ]
+    if margin is not None:
+        columns.append(
+            Column(
+                f"p, fair within {margin:g}",
+                lambda entry: entry.test and entry.test.p_adjusted,
+                ".4g",
             )
-            for entry in shown
-        ),
+        )
+    columns.append(
+        Column(
+            "least difference detectable",
+            lambda entry: entry.detectable,
+            ".4f",
+            short="least detectable",
+        )
+    )
+    return Table.of(
+        resolutions,
+        columns,
         "Within: the smallest margin that these data show to be kept, at the level 0.05 (two "
         "one-sided tests). Detectable: the true difference that the test of no difference finds "
         "four times in five; of groups, between the two smallest.",
+        short=short,
     )
-    blocks: list[Block] = [table]
-    for entry in shown if len(audit.measures) == 1 else []:
-        if entry.test is not None:
-            blocks += [
-                Paragraph(f"Null hypothesis: {entry.test.null}"),
-                Paragraph(f"What may be concluded: {entry.test.may}", "note"),
-            ]
-    blocks += [
-        Paragraph(f"What may not: {entry.test.may_not}", "warning")
-        for entry in shown[:1]
-        if entry.test is not None
-    ]
+
+
+def resolutions_section(audit: GroupAudit) -> Section:
+    """The table of resolutions, and what may and may not be concluded from its tests."""
+    listed = list(audit.measures)[:LISTED]
+    shown = [entry for entry in audit.resolutions if entry.model in listed]
+    blocks: list[Block] = [resolutions_table(shown, audit.settings.margin)]
+    tests = [entry.test for entry in shown if entry.test is not None]
+    for test in tests if len(audit.measures) == 1 else []:
+        blocks += [
+            Paragraph(f"Null hypothesis: {test.null}"),
+            Paragraph(f"What may be concluded: {test.may}", "note"),
+        ]
+    blocks += [Paragraph(f"What may not: {test.may_not}", "warning") for test in tests[:1]]
     return Section("Fair within a margin?", tuple(blocks))
-
-
-def resolution_of(entry: Resolution) -> str:
-    """What a resolution is of, in a word or two."""
-    return "all groups" if entry.attribute is None else f"the line on {entry.attribute}"

@@ -1,10 +1,7 @@
-"""Folders that runs of percert left behind, side by side.
+"""Folders that runs of percert left behind, side by side: what was run, and what came out.
 
-Folders that runs of percert left behind, read to be put side by side.
-
-Runs of any kind side by side: what their columns of numbers hold.
-
-Audits of groups side by side: their lines, and the groups' accuracies.
+Runs of ``percert attack`` have a report of their own (``percert.evaluation``); audits of groups are
+shown by their lines and groups, all others by what their columns of numbers hold.
 """
 
 import json
@@ -17,9 +14,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from percert.reports.page import Block, Figure, Paragraph, Section, Table, as_text, rerun
+from percert.reports.page import Block, Figure, Paragraph, Section, as_text, rerun
 from percert.reports.plots import COLOURS, figure_png, new_figure
 from percert.reports.records import SHARDS, Row, read_records, read_run
+from percert.reports.table import Column, Table
 
 RECORDS = "records.parquet"
 
@@ -41,6 +39,17 @@ class Run:
     rows: list[Row]
 
     @property
+    def known(self) -> dict[str, Any]:
+        """Its record; empty where there is none."""
+        return self.record or {}
+
+    @property
+    def seconds(self) -> float | None:
+        """How long it took, where that is known."""
+        found = self.known.get("seconds")
+        return float(found) if isinstance(found, int | float) else None
+
+    @property
     def kind(self) -> Literal["attack", "audit", "other"]:
         """What the records are of; "attack" for those of ``percert attack`` only."""
         columns = frozenset(self.rows[0]) if self.rows else frozenset()
@@ -51,14 +60,14 @@ class Run:
     @property
     def verb(self) -> str:
         """The words of its command before the first option, such as ``attack classify``."""
-        command = (self.record or {}).get("command") or []
+        command = self.known.get("command") or []
         words = [str(word) for word in command[1:3]]
         return " ".join(word for word in words if word.isidentifier())
 
     @property
     def settings(self) -> dict[str, Any]:
         """What its results depend on."""
-        found = (self.record or {}).get("settings")
+        found = self.known.get("settings")
         return dict(found) if isinstance(found, dict) else {}
 
 
@@ -82,44 +91,35 @@ def read_folders(folders: Sequence[Path]) -> list[Run]:
 
 def overview(runs: Sequence[Run]) -> Section:
     """What was run, side by side, and the settings in which the runs differ."""
-    blocks: list[Table] = [
-        Table(
-            (
-                ("run", "left"),
-                ("command", "left"),
-                ("made", "left"),
-                ("seconds", "right"),
-                ("records", "right"),
-                ("device", "left"),
-                ("percert", "left"),
-                ("commit", "left"),
-            ),
-            tuple(
-                (
-                    run.name,
-                    rerun(run.record or {}) or "not known: there is no run.json",
-                    as_text((run.record or {}).get("written")),
-                    _seconds(run),
-                    f"{len(run.rows):,}",
-                    as_text((run.record or {}).get("device")),
-                    as_text(((run.record or {}).get("versions") or {}).get("percert")),
-                    as_text((run.record or {}).get("commit"))[:12],
-                )
-                for run in runs
-            ),
-            "To make a run again, give its command.",
-        )
+    columns: list[Column[Run]] = [
+        Column("run", lambda run: run.name),
+        Column(
+            "command",
+            lambda run: rerun(run.known) or None,
+            missing="not known: there is no run.json",
+        ),
+        Column("made", lambda run: as_text(run.known.get("written"))),
+        Column("seconds", lambda run: run.seconds, ".1f"),
+        Column("records", lambda run: len(run.rows), ","),
+        Column("device", lambda run: as_text(run.known.get("device"))),
+        Column("percert", lambda run: as_text((run.known.get("versions") or {}).get("percert"))),
+        Column("commit", lambda run: as_text(run.known.get("commit"))[:12]),
     ]
-    differing = differences(runs)
-    if differing:
+    blocks = [Table.of(runs, columns, "To make a run again, give its command.")]
+    if differing := differences(runs):
+        setting: Column[tuple[str, tuple[str, ...]]] = Column("setting", lambda one: one[0])
         blocks.append(
-            Table(
-                (("setting", "left"), *((run.name, "left") for run in runs)),
-                tuple((name, *values) for name, values in differing.items()),
+            Table.of(
+                differing.items(),
+                [setting, *(_setting_of(run, place) for place, run in enumerate(runs))],
                 "The settings in which the runs differ; in all others they agree.",
             )
         )
     return Section("The runs", tuple(blocks))
+
+
+def _setting_of(run: Run, place: int) -> Column[tuple[str, tuple[str, ...]]]:
+    return Column(run.name, lambda one: one[1][place])
 
 
 def differences(runs: Sequence[Run]) -> dict[str, tuple[str, ...]]:
@@ -130,11 +130,6 @@ def differences(runs: Sequence[Run]) -> dict[str, tuple[str, ...]]:
         for name in names
     }
     return {name: values for name, values in found.items() if len(set(values)) > 1}
-
-
-def _seconds(run: Run) -> str:
-    seconds = (run.record or {}).get("seconds")
-    return f"{seconds:.1f}" if isinstance(seconds, int | float) else "-"
 
 
 def _rows(folder: Path) -> list[Row]:
@@ -221,21 +216,20 @@ def columns_section(verb: str, runs: Sequence[Run]) -> Section:
         for run in runs
     }
     keys = list(dict.fromkeys(key for found in numbers.values() for key in found))
-    table = Table(
-        (("of", "left"), ("column", "left"), *((name, "right") for name in numbers)),
-        tuple(
-            (part, column, *(_cell(found.get((part, column))) for found in numbers.values()))
-            for part, column in keys
-        ),
+    table = Table.of(
+        keys,
+        [
+            Column("of", lambda key: key[0]),
+            Column("column", lambda key: key[1]),
+            *(Column(name, found.get, _cell) for name, found in numbers.items()),
+        ],
         "Means, in parentheses medians and the number of values; what is true or false counts as 1 "
         "and 0.",
     )
     return Section(verb or "Records", (table,))
 
 
-def _cell(entry: ColumnNumbers | None) -> str:
-    if entry is None:
-        return "-"
+def _cell(entry: ColumnNumbers) -> str:
     return f"{entry.mean:.4g} ({entry.median:.4g}, {entry.count:,})"
 
 
@@ -245,18 +239,17 @@ def audits_section(runs: Sequence[Run]) -> Section:
     accuracies = {run.name: _by_group(run) for run in runs}
     groups = sorted({group for found in accuracies.values() for group in found})
     blocks.append(
-        Table(
-            (("group", "left"), *((f"{name}: n, accuracy", "right") for name in accuracies)),
-            tuple(
-                (
-                    group,
-                    *(
-                        f"{found[group][0]:,}, {found[group][1]:.4f}" if group in found else "-"
-                        for found in accuracies.values()
-                    ),
-                )
-                for group in groups
-            ),
+        Table.of(
+            groups,
+            [
+                Column("group", str),
+                *(
+                    Column(
+                        f"{name}: n, accuracy", found.get, lambda one: f"{one[0]:,}, {one[1]:.4f}"
+                    )
+                    for name, found in accuracies.items()
+                ),
+            ],
             "Accuracy of the groups, the mean over a run's models.",
         )
     )
@@ -279,31 +272,18 @@ def audits_section(runs: Sequence[Run]) -> Section:
 
 
 def _lines(runs: Sequence[Run]) -> Table:
-    rows = []
-    for run in runs:
-        for line in _found(run):
-            rows.append(
-                (
-                    run.name,
-                    str(line["model"]),
-                    str(line["covariance"]),
-                    f"{line['slope']:+.4f}",
-                    f"{line['interval'][0]:+.4f} to {line['interval'][1]:+.4f}",
-                    f"{line['f']:.3f}",
-                    f"{line['p_value']:.4g}",
-                )
-            )
-    return Table(
-        (
-            ("run", "left"),
-            ("model", "left"),
-            ("covariance", "left"),
-            ("slope", "right"),
-            ("interval", "right"),
-            ("F", "right"),
-            ("p", "right"),
-        ),
-        tuple(rows),
+    columns: list[Column[tuple[Run, dict[str, Any]]]] = [
+        Column("run", lambda row: row[0].name),
+        Column("model", lambda row: row[1]["model"]),
+        Column("covariance", lambda row: row[1]["covariance"]),
+        Column("slope", lambda row: row[1]["slope"], "+.4f"),
+        Column("interval", lambda row: row[1]["interval"], "+.4f"),
+        Column("F", lambda row: row[1]["f"], ".3f"),
+        Column("p", lambda row: row[1]["p_value"], ".4g"),
+    ]
+    return Table.of(
+        [(run, line) for run in runs for line in _found(run)],
+        columns,
         "The line through the groups, for every model, attribute and covariance that was asked "
         "for (up to 12 lines a run; the run's own audit.json has all of them).",
     )
