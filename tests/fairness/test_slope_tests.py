@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from percert.fairness.pairs import pair_models
-from percert.fairness.slope_tests import adjust_comparison, compare_slopes
+from percert.fairness.slope_tests import adjust_comparison, compare_slopes, pair_models
 
 
 def slopes(seed=0, models=50, mean=0.5, sd=0.2):

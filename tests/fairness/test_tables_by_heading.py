@@ -11,33 +11,28 @@ import pytest
 from tests.reports.tables import said, tables_of
 
 from percert.cli import audit_groups_show
-from percert.fairness.audit_result import (
-    AuditSettings,
-    Difference,
-    GroupAudit,
-    GroupEstimates,
-    ModelLine,
-)
+from percert.fairness.audit_result import AuditSettings, GroupAudit, ModelLine
 from percert.fairness.conclusions import (
     TestResult as Result,  # pytest collects what begins with Test
 )
 from percert.fairness.equivalence import Resolution
 from percert.fairness.groups import GroupTable, LeftOut
-from percert.fairness.intervals import Heterogeneity
+from percert.fairness.intervals import Difference, GroupEstimates, Heterogeneity
 from percert.fairness.least_squares import COVARIANCES
 from percert.fairness.measures import Measure
-from percert.fairness.mixed_logistic import MixedLogistic
+from percert.fairness.mixed_logistic import MixedLogistic, mixed_table
 from percert.fairness.regression import GroupLine, Level
-from percert.fairness.report import _groups
+from percert.fairness.report import (
+    _groups,
+    covariances_section,
+    measures_section,
+    resolutions_section,
+)
 from percert.fairness.report_tables import (
     comparison_table,
-    covariances_section,
     difference_words,
     differences_table,
     lines_table,
-    measures_section,
-    mixed_table,
-    resolutions_section,
     slopes_table,
 )
 from percert.fairness.slope_tests import Power, SlopeComparison
@@ -195,11 +190,11 @@ def test_differences(audit):
     )
 
 
-def test_mixed(audit):
+def test_mixed():
     fit = MixedLogistic(
         "a", "gdp", 0.31, 0.07, (0.11, 0.51), 1.45, -0.9, 0.222, -800.0, result("t", 3.0)
     )
-    assert said(mixed_table(replace(audit, mixed=(fit,)), "gdp")) == [
+    assert said(mixed_table([fit], 0.95)) == [
         {"model": "a", "slope of log odds": "+0.31", "95% interval": "+0.11 to +0.51",
          "odds ratio a standard deviation": "1.45", "t": "3.1", "df": "1", "p alone": "0.03",
          "p, Holm": "0.3", "spread of groups": "0.2220"}

@@ -10,10 +10,11 @@ from percert.cli.audit_groups_write import write_audit
 from percert.cli.command import needs, one_line_errors
 from percert.cli.options import DeviceOption, JsonOption, MaxMemoryOption, writable_folder
 from percert.cli.output import emit_json
-from percert.fairness.pairs import Pairing
 
 if TYPE_CHECKING:
     import pandas as pd  # type: ignore[import-untyped]  # it ships no types
+
+    from percert.fairness.slope_tests import Pairing
 
 
 @one_line_errors
@@ -304,7 +305,7 @@ def groups(
         show_audit(audit)
 
 
-def _pairing(given: str) -> Pairing:
+def _pairing(given: str) -> "Pairing":
     known: Pairing
     for known in ("name", "order", "none"):
         if given == known:

@@ -3,18 +3,18 @@
 from typing import TYPE_CHECKING, Any
 
 from percert.cli.output import say, show_table
+from percert.fairness.equivalence import resolutions_table
+from percert.fairness.measures import measures_table
+from percert.fairness.mixed_logistic import mixed_table
 from percert.fairness.report_tables import (
     LISTED,
     attribute_columns,
     comparison_table,
     difference_words,
     lines_table,
-    measures_table,
-    mixed_table,
-    resolutions_table,
     slopes_table,
-    versions_table,
 )
+from percert.fairness.versions import versions_table
 from percert.reports.table import Column, Table
 
 if TYPE_CHECKING:
@@ -88,11 +88,10 @@ def _show_attribute(audit: "GroupAudit", attribute: str) -> None:
     lines = [line for line in audit.lines if line.attribute == attribute]
     if len({line.model for line in lines}) <= LISTED:
         show_table(lines_table(lines, audit.settings.confidence, short=True))
-        mixed = mixed_table(audit, attribute, short=True)
-        if mixed.rows:
+        if mixed := [fit for fit in audit.mixed if fit.attribute == attribute]:
             say("")
             say("Beside it, mixed-effects logistic regression of the images by group:")
-            show_table(mixed)
+            show_table(mixed_table(mixed, audit.settings.confidence, short=True))
     slopes = slopes_table(audit, attribute, short=True)
     if slopes.rows:
         say("")

@@ -1,17 +1,12 @@
 """The audit of group fairness: from tables of predictions to tests and sentences."""
 
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from percert.fairness.audit_result import (
-    AuditSettings,
-    Difference,
-    GroupAudit,
-    GroupEstimates,
-    ModelLine,
-)
+from percert.fairness.audit_result import AuditSettings, GroupAudit, ModelLine
 from percert.fairness.conclusions import (
     holm_note,
     models_note,
@@ -23,19 +18,16 @@ from percert.fairness.conclusions import (
 from percert.fairness.equivalence import Resolution, groups_within, slope_within
 from percert.fairness.groups import (
     GroupTable,
-    LeftOut,
     Outcome,
-    check_same_images,
     choose_outcome,
-    group_table,
+    outcome_table,
     with_outcome,
 )
-from percert.fairness.intervals import heterogeneity, newcombe, shrunken, wilson
+from percert.fairness.intervals import group_estimates
 from percert.fairness.least_squares import Array
 from percert.fairness.measures import group_measures
 from percert.fairness.mixed_logistic import MixedLogistic, fit_mixed
 from percert.fairness.p_values import holm
-from percert.fairness.pairs import pair_models
 from percert.fairness.regression import (
     FEWEST_GROUPS,
     CannotEstimate,
@@ -45,11 +37,13 @@ from percert.fairness.regression import (
     fit_line,
     simulated_levels,
 )
-from percert.fairness.slope_tests import SlopeComparison, adjust_comparison, compare_slopes
+from percert.fairness.slope_tests import SlopeComparison, compare_by_attribute, pair_models
 from percert.fairness.versions import VersionComparison, compare_versions
 
 if TYPE_CHECKING:
     import pandas as pd  # type: ignore[import-untyped]  # it ships no types
+
+Fit = TypeVar("Fit")
 
 
 def audit_groups(
@@ -99,7 +93,13 @@ def audit_groups(
         frames = [(name, _of_set(name, frame)) for name, frame in frames]
     everything = pd.concat([frame for _, frame in frames], ignore_index=True, join="inner")
     outcome = choose_outcome(everything, settings.outcome, settings.positive)
-    table = _outcome_table(everything, attributes, outcome, settings)
+    table = outcome_table(
+        everything,
+        attributes,
+        outcome,
+        smallest=settings.smallest,
+        drop_missing=settings.drop_missing,
+    )
     models = {name: frame["model"].drop_duplicates().tolist() for name, frame in frames}
     _check_groups(table, attributes is None, against is not None)
     tested = tuple(map(str, table.attributes)) if len(table.n) >= FEWEST_GROUPS else ()
@@ -112,17 +112,39 @@ def audit_groups(
     ]
     every = [str(model) for model in table.accuracy]
     mixed = [entry for model in every for entry in fits.mixed(model)]
-    notes = _notes(table, models, tested)
-    if outcome.name != "accuracy" or outcome.positive is not None:
-        notes.insert(0, outcome_note(outcome.name, outcome.meaning, outcome.positive))
-    notes += [skipped_note(name, why) for name, why in fits.skipped.items()]
+    notes = _notes(fits, models)
     comparisons: dict[str, SlopeComparison] = {}
     if against is not None:
         ours, theirs, paired = pair_models(
             models[labels[0]], models[labels[1]], labels[:2], settings.pairs
         )
         notes.append(pairs_note(settings.pairs, paired, len(ours), len(theirs)))
-        comparisons = fits.comparisons(lines, labels, ours, theirs, paired)
+        slopes = {
+            (entry.model, entry.attribute): entry.line.slope
+            for entry in lines
+            if entry.line.covariance == settings.covariances[0]
+        }
+        comparisons = compare_by_attribute(
+            {
+                attribute: (
+                    np.array([slopes[model, attribute] for model in ours]),
+                    np.array([slopes[model, attribute] for model in theirs]),
+                )
+                for attribute in tested
+            },
+            name=labels[0],
+            other=labels[1],
+            paired=paired,
+            magnitude=settings.magnitude,
+            confidence=settings.confidence,
+            seed=settings.seed,
+            outcome=outcome.words,
+        )
+    simulated: dict[str, Any] = {
+        "confidence": settings.confidence,
+        "draws": settings.draws,
+        "seed": settings.seed,
+    }
     kept = everything[everything["group"].isin(table.n.index)]
     versions: tuple[VersionComparison, ...] = ()
     if before is not None:
@@ -134,16 +156,18 @@ def audit_groups(
         lines=tuple(lines),
         comparisons=comparisons,
         measures={
-            str(model): group_measures(
-                rows,
-                outcome=outcome,
-                draws=settings.draws,
-                confidence=settings.confidence,
-                seed=settings.seed,
-            )
+            str(model): group_measures(rows, outcome=outcome, **simulated)
             for model, rows in kept.groupby("model", sort=False)
         },
-        estimates={model: fits.estimates(model) for model in every},
+        estimates={
+            model: group_estimates(
+                [str(group) for group in table.n.index],
+                fits.share(model),
+                fits.n,
+                **simulated,
+            )
+            for model in every
+        },
         levels=fits.levels(models[labels[0]]),
         notes=tuple(notes),
         resolutions=tuple(entry for model in every for entry in fits.resolutions(model)),
@@ -169,16 +193,24 @@ class _Fits:
 
     @property
     def n(self) -> Array:
-        sizes: Array = self.table.n.to_numpy(float)
-        return sizes
+        return np.asarray(self.table.n, float)
 
     def share(self, model: str) -> Array:
-        shares: Array = self.table.accuracy[model].to_numpy(float)
-        return shares
+        return np.asarray(self.table.accuracy[model], float)
 
     def attribute(self, name: str) -> Array:
-        values: Array = self.table.attributes[name].to_numpy(float)
-        return values
+        return np.asarray(self.table.attributes[name], float)
+
+    def fit(self, fit: Callable[..., Fit], model: str, attribute: str, /, **how: Any) -> Fit:
+        """``fit`` of the model's shares on the attribute."""
+        return fit(
+            self.share(model),
+            self.attribute(attribute),
+            self.n,
+            attribute_name=attribute,
+            outcome=self.outcome.words,
+            **how,
+        )
 
     def lines(self, members: str, model: str) -> list[ModelLine]:
         """Every attribute and covariance, with Holm's correction over the attributes.
@@ -186,19 +218,13 @@ class _Fits:
         Only a covariance beside the first is skipped.
         """
         found: list[ModelLine] = []
+        confidence, words = self.settings.confidence, self.outcome.words
         for covariance in self.settings.covariances:
             lines: dict[str, GroupLine] = {}
             for attribute in self.attributes:
+                how = {"covariance": covariance, "confidence": confidence}
                 try:
-                    lines[attribute] = fit_line(
-                        self.share(model),
-                        self.attribute(attribute),
-                        self.n,
-                        covariance=covariance,
-                        confidence=self.settings.confidence,
-                        attribute_name=attribute,
-                        outcome=self.outcome.words,
-                    )
+                    lines[attribute] = self.fit(fit_line, model, attribute, **how)
                 except ValueError as error:
                     beside = covariance != self.settings.covariances[0]
                     if not (beside and isinstance(error, CannotEstimate)):
@@ -206,38 +232,23 @@ class _Fits:
                     self.skipped[attribute] = str(error)
             adjusted = holm([line.test.p_value for line in lines.values()])
             for (attribute, line), p_value in zip(lines.items(), adjusted, strict=True):
-                line = adjust_line(
-                    line,
-                    p_value,
-                    len(lines),
-                    attribute,
-                    self.settings.confidence,
-                    self.outcome.words,
-                )
+                line = adjust_line(line, p_value, len(lines), attribute, confidence, words)
                 found.append(ModelLine(model, members, attribute, line))
         return found
 
     def mixed(self, model: str) -> list[MixedLogistic]:
         """The mixed-effects logistic regression on every attribute, with Holm's correction."""
+        confidence = self.settings.confidence
         found = []
         for attribute in self.attributes:
+            how = {"model": model, "confidence": confidence}
             try:
-                found.append(
-                    fit_mixed(
-                        self.share(model),
-                        self.attribute(attribute),
-                        self.n,
-                        model=model,
-                        attribute_name=attribute,
-                        outcome=self.outcome.words,
-                        confidence=self.settings.confidence,
-                    )
-                )
+                found.append(self.fit(fit_mixed, model, attribute, **how))
             except CannotEstimate as error:
                 self.skipped[f"{model}, {attribute}"] = str(error)
         adjusted = holm([entry.test.p_value for entry in found])
         return [
-            entry.adjusted(p_value, len(found), self.settings.confidence, self.outcome.words)
+            entry.adjusted(p_value, len(found), confidence, self.outcome.words)
             for entry, p_value in zip(found, adjusted, strict=True)
         ]
 
@@ -245,19 +256,8 @@ class _Fits:
         """Of the groups, and of the lines under the first covariance, with Holm's correction."""
         margin, words = self.settings.margin, self.outcome.words
         groups = groups_within(self.share(model), self.n, margin, model=model, outcome=words)
-        lines = [
-            slope_within(
-                self.share(model),
-                self.attribute(attribute),
-                self.n,
-                margin,
-                covariance=self.settings.covariances[0],
-                model=model,
-                attribute_name=attribute,
-                outcome=words,
-            )
-            for attribute in self.attributes
-        ]
+        how = {"margin": margin, "covariance": self.settings.covariances[0], "model": model}
+        lines = [self.fit(slope_within, model, attribute, **how) for attribute in self.attributes]
         adjusted = holm([entry.test.p_value for entry in lines if entry.test is not None])
         if len(adjusted) > 1:
             lines = [
@@ -265,19 +265,6 @@ class _Fits:
                 for entry, p_value in zip(lines, adjusted, strict=True)
             ]
         return [groups, *lines]
-
-    def estimates(self, model: str) -> GroupEstimates:
-        """The groups one by one, and whether they differ at all."""
-        share, n, settings = self.share(model), self.n, self.settings
-        lower, upper = wilson(share, n, settings.confidence)
-        nearer, spread = shrunken(share, n)
-        differ = heterogeneity(share, n, draws=settings.draws, seed=settings.seed)
-        difference = None
-        if len(n) == 2:
-            first, second = map(str, self.table.n.index)
-            interval = newcombe((share[0], share[1]), (n[0], n[1]), settings.confidence)
-            difference = Difference(first, second, float(share[1] - share[0]), interval)
-        return GroupEstimates(lower, upper, nearer, spread, differ, difference)
 
     def levels(self, models: list[str]) -> dict[str, list[Level]]:
         """The level of each covariance's test, by attribute, at the mean accuracy of ``models``."""
@@ -294,41 +281,6 @@ class _Fits:
                 seed=self.settings.seed,
             )
             for attribute in self.attributes
-        }
-
-    def comparisons(
-        self,
-        lines: list[ModelLine],
-        labels: tuple[str, ...],
-        ours: list[str],
-        theirs: list[str],
-        paired: bool,
-    ) -> dict[str, SlopeComparison]:
-        """The slopes of two sets under the first covariance, by attribute, with Holm's."""
-        settings = self.settings
-        slopes = {
-            (entry.model, entry.attribute): entry.line.slope
-            for entry in lines
-            if entry.line.covariance == settings.covariances[0]
-        }
-        found = {
-            attribute: compare_slopes(
-                np.array([slopes[model, attribute] for model in ours]),
-                np.array([slopes[model, attribute] for model in theirs]),
-                name=labels[0],
-                other=labels[1],
-                paired=paired,
-                magnitude=settings.magnitude,
-                confidence=settings.confidence,
-                seed=settings.seed,
-                outcome=self.outcome.words,
-            )
-            for attribute in self.attributes
-        }
-        adjusted = holm([entry.deciding.p_value for entry in found.values()])
-        return {
-            attribute: adjust_comparison(entry, p_value, len(adjusted), settings.confidence)
-            for (attribute, entry), p_value in zip(found.items(), adjusted, strict=True)
         }
 
 
@@ -366,24 +318,6 @@ def _versions(
     )
 
 
-def _outcome_table(
-    everything: "pd.DataFrame",
-    attributes: "pd.DataFrame | None",
-    outcome: Outcome,
-    settings: AuditSettings,
-) -> GroupTable:
-    """The groups' shares of the outcome; a group that it is asked of nowhere is listed."""
-    check_same_images(everything)
-    asked = with_outcome(everything, outcome)
-    table = group_table(
-        asked, attributes, smallest=settings.smallest, drop_missing=settings.drop_missing
-    )
-    without = sorted(set(everything["group"]) - set(asked["group"]))
-    why = f"no image that the {outcome.short} is asked of"
-    left_out = (*table.left_out, *(LeftOut(str(group), 0, why) for group in without))
-    return replace(table, left_out=left_out)
-
-
 def _check_groups(table: GroupTable, without: bool, against: bool) -> None:
     groups = len(table.n)
     if groups < 2:
@@ -401,13 +335,15 @@ def _of_set(name: str, frame: "pd.DataFrame") -> "pd.DataFrame":
     return frame.assign(model=models.where(models == name, f"{name}/" + models))
 
 
-def _notes(table: GroupTable, models: dict[str, list[str]], tested: tuple[str, ...]) -> list[str]:
+def _notes(fits: _Fits, models: dict[str, list[str]]) -> list[str]:
     notes = []
-    if len(tested) > 1:
-        notes.append(holm_note(len(tested)))
-    if len(table.attributes.columns) and not tested:
+    outcome, tested = fits.outcome, len(fits.attributes)
+    if outcome.name != "accuracy" or outcome.positive is not None:
+        notes.append(outcome_note(outcome.name, outcome.meaning, outcome.positive))
+    if tested > 1:
+        notes.append(holm_note(tested))
+    if len(fits.table.attributes.columns) and not tested:
         notes.append(two_groups_note())
-    most = max(len(found) for found in models.values())
-    if most > 1:
+    if (most := max(map(len, models.values()))) > 1:
         notes.append(models_note(most))
-    return notes
+    return notes + [skipped_note(name, why) for name, why in fits.skipped.items()]

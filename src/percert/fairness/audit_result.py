@@ -19,17 +19,16 @@ from percert.fairness.equivalence import (
     check_margin,
 )
 from percert.fairness.groups import ACCURACY, SMALLEST, GroupTable, Outcome
-from percert.fairness.intervals import Heterogeneity
-from percert.fairness.least_squares import DEFAULT, Array
+from percert.fairness.intervals import GroupEstimates
+from percert.fairness.least_squares import DEFAULT
 from percert.fairness.measures import Measure
 from percert.fairness.mixed_logistic import MixedLogistic
-from percert.fairness.pairs import Pairing
 from percert.fairness.regression import (
     GroupLine,
     Level,
     as_row,
 )
-from percert.fairness.slope_tests import SlopeComparison
+from percert.fairness.slope_tests import Pairing, SlopeComparison
 from percert.fairness.versions import VersionComparison
 from percert.reports.table import finite
 
@@ -87,33 +86,6 @@ class ModelLine:
     def p_holm(self) -> float:
         """The p-value that decides: the raw one where there is one attribute."""
         return self.line.test.p_adjusted
-
-
-@dataclass(frozen=True)
-class Difference:
-    """The share of group ``second`` less that of group ``first``, with Newcombe's interval."""
-
-    first: str
-    second: str
-    value: float
-    interval: tuple[float, float]
-
-
-@dataclass(frozen=True)
-class GroupEstimates:
-    """One model's groups one by one, ``(groups,)`` each, and whether they differ at all.
-
-    ``lower`` and ``upper`` are Wilson's interval of each group's accuracy, ``shrunken`` the
-    accuracy drawn towards the mean by how little its images know, ``spread`` the estimated standard
-    deviation of the true accuracies. ``difference`` is there for two groups alone.
-    """
-
-    lower: Array
-    upper: Array
-    shrunken: Array
-    spread: float
-    heterogeneity: Heterogeneity | None
-    difference: Difference | None
 
 
 @dataclass(frozen=True)

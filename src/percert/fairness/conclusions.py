@@ -5,10 +5,11 @@ What a statistical test found, in numbers and in words.
 What may and may not be concluded from a test, as sentences.
 """
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from percert.reports.table import finite
+from percert.reports.table import Column, Row, finite
 
 #: The level of significance of every sentence here, and of the paper (section 4).
 LEVEL = 0.05
@@ -310,3 +311,27 @@ def comparison_may_not(
         f"{name} is fair: its slope may well differ from 0, and a slope can also fall because "
         f"{outcome} falls for all." + sign
     )
+
+
+def interval_column(confidence: float, ends: Callable[[Row], Any], format: str) -> Column[Row]:
+    """The column of confidence intervals that ``ends`` gives as (low, high)."""
+    return Column(f"{confidence:.0%} interval", ends, format, short="interval")
+
+
+def test_columns(statistic: str, test: Callable[[Row], TestResult]) -> list[Column[Row]]:
+    """The numbers of a test that is one of several."""
+    return [
+        Column(statistic, lambda row: test(row).statistic, ".4g"),
+        Column("df", lambda row: test(row).df, df_text),
+        Column("p alone", lambda row: test(row).p_value, ".4g"),
+        Column("p, Holm", lambda row: test(row).p_adjusted, ".4g"),
+    ]
+
+
+def df_text(values: tuple[float, ...]) -> str:
+    """Degrees of freedom: whole ones as they are.
+
+    >>> df_text((1.0, 39.0)), df_text((47.81349,))
+    ('1, 39', '47.81')
+    """
+    return ", ".join(f"{value:g}" if value == int(value) else f"{value:.4g}" for value in values)

@@ -5,6 +5,7 @@ difference is at least the margin, and rejecting it shows that it is smaller: tw
 (TOST, Schuirmann 1987), for the slope and for every pair of groups.
 """
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -16,7 +17,7 @@ from percert.fairness.conclusions import LEVEL, TestResult, within_may, within_m
 from percert.fairness.least_squares import Array, design_of, pooled
 from percert.fairness.random_effects import critical, p_value_of
 from percert.fairness.regression import fit_lines
-from percert.reports.table import finite
+from percert.reports.table import Column, Table, finite
 
 #: The power for which the least detectable difference is stated.
 POWER = 0.8
@@ -254,3 +255,44 @@ def score_p_values(first: Array, n: Array, second: Array, m: Array, margin: floa
         z = np.where(variance > 0, distance / np.sqrt(variance), np.sign(distance) * np.inf)
     p_values: Array = stats.norm.cdf(np.nan_to_num(z, nan=0.0, posinf=np.inf, neginf=-np.inf))
     return p_values
+
+
+def resolutions_table(
+    resolutions: Sequence[Resolution], margin: float | None, *, short: bool = False
+) -> Table:
+    """Within which margin the groups are shown to be fair, and what these data could find."""
+    columns: list[Column[Resolution]] = [
+        Column("model", lambda entry: entry.model),
+        Column(
+            "of",
+            lambda entry: (
+                "all groups" if entry.attribute is None else f"the line on {entry.attribute}"
+            ),
+        ),
+        Column("difference seen", lambda entry: entry.difference, ".4f"),
+        Column("shown to be within", lambda entry: entry.within, ".4f"),
+    ]
+    if margin is not None:
+        columns.append(
+            Column(
+                f"p, fair within {margin:g}",
+                lambda entry: entry.test and entry.test.p_adjusted,
+                ".4g",
+            )
+        )
+    columns.append(
+        Column(
+            "least difference detectable",
+            lambda entry: entry.detectable,
+            ".4f",
+            short="least detectable",
+        )
+    )
+    return Table.of(
+        resolutions,
+        columns,
+        "Within: the smallest margin that these data show to be kept, at the level 0.05 (two "
+        "one-sided tests). Detectable: the true difference that the test of no difference finds "
+        "four times in five; of groups, between the two smallest.",
+        short=short,
+    )

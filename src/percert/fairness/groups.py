@@ -1,11 +1,10 @@
 """The outcome that is asked of each image, and the shares of it that groups have.
 
-What is asked of each image: right or wrong, found or missed, chosen or not, or a column.
-
-Images per group, accuracies per group and model, and the groups that are left out.
+An outcome is 0 or 1 an image: right or wrong, found or missed, chosen or not, or a column of one's
+own. Groups that are too small, or of which something is missing, are left out and listed.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -225,6 +224,24 @@ def group_table(
             f"images and {int(without.sum())} no attribute"
         )
     return GroupTable(sizes[keep], accuracy[keep], known[keep], tuple(left_out))
+
+
+def outcome_table(
+    everything: "pd.DataFrame",
+    attributes: "pd.DataFrame | None",
+    outcome: Outcome,
+    *,
+    smallest: int = SMALLEST,
+    drop_missing: bool = False,
+) -> GroupTable:
+    """The groups' shares of ``outcome``; a group that it is asked of nowhere is left out, too."""
+    check_same_images(everything)
+    asked = with_outcome(everything, outcome)
+    table = group_table(asked, attributes, smallest=smallest, drop_missing=drop_missing)
+    without = sorted(set(everything["group"]) - set(asked["group"]))
+    why = f"no image that the {outcome.short} is asked of"
+    left_out = (*table.left_out, *(LeftOut(str(group), 0, why) for group in without))
+    return replace(table, left_out=left_out)
 
 
 def _otherwise_written(missing: list[str], known: list[str]) -> str:

@@ -1,5 +1,6 @@
 """Intervals for the accuracies of groups, one by one and all at once, and whether they differ."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -182,3 +183,57 @@ def shrunken(share: Array, n: Array) -> tuple[Array, float]:
     mean = float((share / variances).sum() / (1 / variances).sum())
     estimates: Array = mean + tau2 / variances * (share - mean)
     return estimates, float(np.sqrt(tau2))
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The share of group ``second`` less that of group ``first``, with Newcombe's interval."""
+
+    first: str
+    second: str
+    value: float
+    interval: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class GroupEstimates:
+    """One model's groups one by one, ``(groups,)`` each, and whether they differ at all.
+
+    ``lower`` and ``upper`` are Wilson's interval of each group's accuracy, ``shrunken`` the
+    accuracy drawn towards the mean by how little its images know, ``spread`` the estimated standard
+    deviation of the true accuracies. ``difference`` is there for two groups alone.
+    """
+
+    lower: Array
+    upper: Array
+    shrunken: Array
+    spread: float
+    heterogeneity: Heterogeneity | None
+    difference: Difference | None
+
+
+def group_estimates(
+    names: Sequence[str],
+    share: Array,
+    n: Array,
+    *,
+    confidence: float = 0.95,
+    draws: int = 2000,
+    seed: int = 0,
+) -> GroupEstimates:
+    """The estimates of groups called ``names``, whose shares and images are ``(groups,)``.
+
+    >>> found = group_estimates(["a", "b"], np.array([0.5, 0.7]), np.array([100.0, 100.0]))
+    >>> round(found.difference.value, 3), found.heterogeneity.p_value < 0.01
+    (0.2, True)
+    """
+    difference = None
+    if len(n) == 2:
+        interval = newcombe((share[0], share[1]), (n[0], n[1]), confidence)
+        difference = Difference(names[0], names[1], float(share[1] - share[0]), interval)
+    return GroupEstimates(
+        *wilson(share, n, confidence),
+        *shrunken(share, n),
+        heterogeneity(share, n, draws=draws, seed=seed),
+        difference,
+    )

@@ -4,15 +4,18 @@ The values are those of ``fairlearn.metrics.MetricFrame``; the intervals are not
 which for a maximum of noisy estimates covers the truth in a quarter of all samples or less.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
+from percert.fairness.conclusions import interval_column
 from percert.fairness.groups import ACCURACY, Outcome, numbers_first, with_outcome
 from percert.fairness.intervals import extremes
 from percert.fairness.least_squares import Array
+from percert.reports.table import Column, Table
 
 if TYPE_CHECKING:
     import pandas as pd  # type: ignore[import-untyped]  # it ships no types
@@ -221,3 +224,35 @@ def _mean_rate(part: Array, whole: Array) -> Rate:
     if whole.shape[1] == 1:
         images = whole[:, 0]
     return Rate(mean, np.where(classes > 0, images, 0.0))
+
+
+def measures_table(
+    measures: Mapping[str, Sequence[Measure]], confidence: float, *, short: bool = False
+) -> Table:
+    """The measures of the extreme groups of every model, with intervals of the true ones."""
+
+    def name(measure: Measure) -> str:
+        called = measure.name if short else measure.name.replace("_", " ")
+        return called + (f" ({measure.group})" if measure.group else "")
+
+    def meaning(measure: Measure) -> str:
+        several = measure.candidates is not None and measure.candidates > 1
+        return measure.meaning + (
+            f"; {measure.candidates} groups may be the one" if several else ""
+        )
+
+    columns: list[Column[tuple[str, Measure]]] = [
+        Column("model", lambda row: row[0]),
+        Column("measure", lambda row: name(row[1])),
+        Column("value", lambda row: row[1].value, ".4f"),
+        interval_column(confidence, lambda row: row[1].interval, ".4f"),
+        Column("by chance, if all were alike", lambda row: row[1].by_chance, ".4f", missing=""),
+        Column("what it is", lambda row: meaning(row[1]), wide=True),
+    ]
+    return Table.of(
+        [(model, measure) for model, found in measures.items() for measure in found],
+        columns,
+        "Values as fairlearn's MetricFrame has them. Intervals hold the true value whichever group "
+        "attains it: exact ones of all groups at once.",
+        short=short,
+    )

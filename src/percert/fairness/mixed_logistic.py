@@ -7,6 +7,7 @@ likelihood is an integral over u_i, taken by adaptive Gauss-Hermite quadrature (
 the same with one node (Laplace).
 """
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -15,10 +16,17 @@ from scipy import stats  # type: ignore[import-untyped]  # it ships no types
 from scipy.optimize import minimize  # type: ignore[import-untyped]  # it ships no types
 from scipy.special import expit, log_expit, logsumexp  # type: ignore[import-untyped]  # no types
 
-from percert.fairness.conclusions import TestResult, slope_may, slope_may_not, slope_null
+from percert.fairness.conclusions import (
+    TestResult,
+    interval_column,
+    slope_may,
+    slope_may_not,
+    slope_null,
+    test_columns,
+)
 from percert.fairness.least_squares import Array, design_of
 from percert.fairness.regression import CannotEstimate, check_groups
-from percert.reports.table import finite
+from percert.reports.table import Column, Table, finite
 
 NODES = 25
 _ROOTS, _WEIGHTS = np.polynomial.hermite.hermgauss(NODES)
@@ -213,3 +221,28 @@ def _modes(fixed: Array, sd: float, right: Array, n: Array) -> Array:
         if np.abs(step).max() < 1e-10:
             break
     return mode
+
+
+def mixed_table(fits: Sequence[MixedLogistic], confidence: float, *, short: bool = False) -> Table:
+    """The mixed-effects logistic regression of every model given."""
+    columns: list[Column[MixedLogistic]] = [
+        Column("model", lambda fit: fit.model),
+        Column("slope of log odds", lambda fit: fit.slope, "+.4g"),
+        interval_column(confidence, lambda fit: fit.interval, "+.4g"),
+        Column(
+            "odds ratio a standard deviation",
+            lambda fit: fit.odds_ratio,
+            ".4g",
+            short="odds ratio a sd",
+        ),
+        *test_columns("t", lambda fit: replace(fit.test, df=fit.test.df[:1])),
+        Column("spread of groups", lambda fit: fit.spread, ".4f"),
+    ]
+    return Table.of(
+        fits,
+        columns,
+        "Mixed-effects logistic regression of the images by group, by maximum likelihood: the "
+        "model of 0 and 1 as they are, beside the line. The spread is the standard deviation of "
+        "the groups' own log odds.",
+        short=short,
+    )

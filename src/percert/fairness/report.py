@@ -8,23 +8,24 @@ import numpy as np
 
 from percert.fairness.audit_result import GroupAudit, ModelLine, file_names
 from percert.fairness.conclusions import LEVEL, TestResult
+from percert.fairness.equivalence import resolutions_table
 from percert.fairness.least_squares import COVARIANCES
+from percert.fairness.measures import measures_table
+from percert.fairness.mixed_logistic import mixed_table
 from percert.fairness.report_tables import (
     LISTED,
     comparison_table,
-    covariances_section,
+    covariances_table,
     difference_words,
     differences_table,
     groups_table,
     is_influential,
     left_out_table,
+    levels_table,
     lines_table,
-    measures_section,
-    mixed_table,
-    resolutions_section,
     slopes_table,
-    versions_section,
 )
+from percert.fairness.versions import versions_table
 from percert.reports.page import Block, Paragraph, Section, how_made, kept_figure, write_page
 from percert.reports.plots import boxes, scatter_with_line, share_bars
 
@@ -149,9 +150,10 @@ def _result(audit: GroupAudit, attribute: str, folder: Path | None) -> Section:
     )
     lines = [line for line in audit.lines if line.attribute == attribute and line.members == shown]
     if len(models) <= LISTED:
-        blocks.append(lines_table(lines, audit.settings.confidence))
-    if len(models) <= LISTED and any(fit.attribute == attribute for fit in audit.mixed):
-        blocks.append(mixed_table(audit, attribute))
+        confidence = audit.settings.confidence
+        blocks.append(lines_table(lines, confidence))
+        if mixed := [fit for fit in audit.mixed if fit.attribute == attribute]:
+            blocks.append(mixed_table(mixed, confidence))
     blocks.append(slopes_table(audit, attribute))
     blocks += [Paragraph(note, "note") for note in audit.notes]
     return Section(f"Does {audit.outcome.words} depend on {attribute}?", tuple(blocks))
@@ -260,3 +262,60 @@ def _groups(audit: GroupAudit, folder: Path | None) -> Section:
     if table.left_out:
         blocks.append(left_out_table(table.left_out))
     return Section("The groups", tuple(blocks))
+
+
+def measures_section(audit: GroupAudit) -> Section:
+    """The measures of the models listed, and a word of caution."""
+    listed = dict(list(audit.measures.items())[:LISTED])
+    blocks: list[Block] = [measures_table(listed, audit.settings.confidence)]
+    if len(audit.measures) > LISTED:
+        blocks.append(Paragraph(f"{len(audit.measures) - LISTED} more models are not listed."))
+    blocks.append(
+        Paragraph(
+            "These measures look at the extreme groups only. Of many small groups the best and the "
+            "worst lie far apart by the luck of the draw alone: compare the value with the column "
+            "beside its interval, not with 0.",
+            "note",
+        )
+    )
+    return Section("The usual group measures", tuple(blocks))
+
+
+def covariances_section(audit: GroupAudit) -> Section:
+    """The covariances shown, what each assumes, and how often it errs on these groups."""
+    levels = (
+        levels_table(found, attribute, audit.outcome)
+        for attribute, found in audit.levels.items()
+        if found
+    )
+    return Section(
+        "What the errors are assumed to be",
+        (covariances_table(audit.settings.covariances), *levels),
+    )
+
+
+def versions_section(audit: GroupAudit) -> Section:
+    """Each model against its earlier version."""
+    blocks: list[Block] = []
+    for found in audit.versions[:LISTED]:
+        blocks += [
+            versions_table(found, audit.settings.confidence),
+            Paragraph(f"What may be concluded: {found.may}", "note"),
+            Paragraph(f"What may not: {found.may_not}", "warning"),
+        ]
+    return Section("Before and now, on the same images", tuple(blocks))
+
+
+def resolutions_section(audit: GroupAudit) -> Section:
+    """The table of resolutions, and what may and may not be concluded from its tests."""
+    listed = list(audit.measures)[:LISTED]
+    shown = [entry for entry in audit.resolutions if entry.model in listed]
+    blocks: list[Block] = [resolutions_table(shown, audit.settings.margin)]
+    tests = [entry.test for entry in shown if entry.test is not None]
+    for test in tests if len(audit.measures) == 1 else []:
+        blocks += [
+            Paragraph(f"Null hypothesis: {test.null}"),
+            Paragraph(f"What may be concluded: {test.may}", "note"),
+        ]
+    blocks += [Paragraph(f"What may not: {test.may_not}", "warning") for test in tests[:1]]
+    return Section("Fair within a margin?", tuple(blocks))

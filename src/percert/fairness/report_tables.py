@@ -4,33 +4,26 @@
 has room for.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from percert.fairness.audit_result import GroupAudit, GroupEstimates, ModelLine, slope_summaries
-from percert.fairness.conclusions import LEVEL, TestResult
-from percert.fairness.equivalence import Resolution
+from percert.fairness.audit_result import GroupAudit, ModelLine, slope_summaries
+from percert.fairness.conclusions import (
+    LEVEL,
+    TestResult,
+    df_text,
+    interval_column,
+    test_columns,
+)
 from percert.fairness.groups import ACCURACY, GroupTable, LeftOut, Outcome
-from percert.fairness.intervals import Heterogeneity
+from percert.fairness.intervals import GroupEstimates, Heterogeneity
 from percert.fairness.least_squares import COVARIANCES, Covariance
-from percert.fairness.measures import Measure
-from percert.fairness.mixed_logistic import MixedLogistic
 from percert.fairness.regression import Level
 from percert.fairness.slope_tests import SlopeComparison
-from percert.fairness.versions import GroupChange, VersionComparison
-from percert.reports.page import Block, Paragraph, Section
 from percert.reports.table import Column, Table, text_of
 
 #: Models of which each line is listed; of more, the distribution of slopes says it all.
 LISTED = 12
-
-
-def _interval_name(confidence: float) -> str:
-    return f"{confidence:.0%} interval"
-
-
-def _df(values: tuple[float, ...]) -> str:
-    return ", ".join(f"{value:g}" if value == int(value) else f"{value:.4g}" for value in values)
 
 
 def lines_table(lines: Sequence[ModelLine], confidence: float, *, short: bool = False) -> Table:
@@ -39,23 +32,17 @@ def lines_table(lines: Sequence[ModelLine], confidence: float, *, short: bool = 
         Column("model", lambda entry: entry.model),
         Column("covariance", lambda entry: entry.line.covariance),
         Column("slope", lambda entry: entry.line.slope, "+.4g"),
-        Column(
-            _interval_name(confidence), lambda entry: entry.line.interval, "+.4g", short="interval"
-        ),
+        interval_column(confidence, lambda entry: entry.line.interval, "+.4g"),
         Column(
             "slope a standard deviation",
             lambda entry: entry.line.per_sd,
             "+.4g",
             short="slope a sd",
         ),
-        Column("F", lambda entry: entry.line.test.statistic, ".4g"),
-        Column("df", lambda entry: entry.line.test.df, _df),
-        Column("p alone", lambda entry: entry.line.test.p_value, ".4g"),
-        Column("p, Holm", lambda entry: entry.p_holm, ".4g"),
+        *test_columns("F", lambda entry: entry.line.test),
         Column("R²", lambda entry: entry.line.r2, ".3f", short="R2"),
+        Column("τ", lambda entry: entry.line.between, ".4f", missing="", wide=True),
     ]
-    if not short:
-        columns.append(Column("τ", lambda entry: entry.line.between, ".4f", missing=""))
     return Table.of(
         lines,
         columns,
@@ -73,14 +60,11 @@ def slopes_table(audit: GroupAudit, attribute: str, *, short: bool = False) -> T
         Column("models", lambda row: row["models"], "d"),
         Column("mean slope", lambda row: row["mean"], "+.4g"),
         Column("sd", lambda row: row["sd"], ".4g", missing=""),
+        Column("min", lambda row: row["min"], "+.4g", wide=True),
+        Column("median", lambda row: row["quartiles"][1], "+.4g", wide=True),
+        Column("max", lambda row: row["max"], "+.4g", wide=True),
+        Column("p, Holm < 0.05", lambda row: row["significant"], ".0%"),
     ]
-    if not short:
-        columns += [
-            Column("min", lambda row: row["min"], "+.4g"),
-            Column("median", lambda row: row["quartiles"][1], "+.4g"),
-            Column("max", lambda row: row["max"], "+.4g"),
-        ]
-    columns.append(Column("p, Holm < 0.05", lambda row: row["significant"], ".0%"))
     return Table.of(
         (
             row
@@ -98,7 +82,7 @@ def comparison_table(comparison: SlopeComparison, *, short: bool = False) -> Tab
     columns: list[Column[TestResult]] = [
         Column("test", lambda test: test.name),
         Column("statistic", lambda test: test.statistic, ".4g"),
-        Column("df", lambda test: test.df, _df),
+        Column("df", lambda test: test.df, df_text),
         Column("p alone", lambda test: test.p_value, ".4g"),
         Column(
             "p that decides",
@@ -107,11 +91,10 @@ def comparison_table(comparison: SlopeComparison, *, short: bool = False) -> Tab
             missing="",
         ),
         Column("effect", lambda test: test.effect, ".4g"),
+        Column(
+            "interval of the difference", lambda test: test.interval, "+.4g", missing="", wide=True
+        ),
     ]
-    if not short:
-        columns.append(
-            Column("interval of the difference", lambda test: test.interval, "+.4g", missing="")
-        )
     tests = (comparison.paired, comparison.welch, comparison.permutation)
     return Table.of(
         [test for test in tests if test is not None],
@@ -123,89 +106,6 @@ def comparison_table(comparison: SlopeComparison, *, short: bool = False) -> Tab
         "test the difference itself.",
         short=short,
     )
-
-
-def mixed_table(audit: GroupAudit, attribute: str, *, short: bool = False) -> Table:
-    """The mixed-effects logistic regression of every model, for one attribute."""
-    columns: list[Column[MixedLogistic]] = [
-        Column("model", lambda fit: fit.model),
-        Column("slope of log odds", lambda fit: fit.slope, "+.4g"),
-        Column(
-            _interval_name(audit.settings.confidence),
-            lambda fit: fit.interval,
-            "+.4g",
-            short="interval",
-        ),
-        Column(
-            "odds ratio a standard deviation",
-            lambda fit: fit.odds_ratio,
-            ".4g",
-            short="odds ratio a sd",
-        ),
-        Column("t", lambda fit: fit.test.statistic, ".4g"),
-        Column("df", lambda fit: fit.test.df[0], "g"),
-        Column("p alone", lambda fit: fit.test.p_value, ".4g"),
-        Column("p, Holm", lambda fit: fit.test.p_adjusted, ".4g"),
-        Column("spread of groups", lambda fit: fit.spread, ".4f"),
-    ]
-    return Table.of(
-        [fit for fit in audit.mixed if fit.attribute == attribute],
-        columns,
-        "Mixed-effects logistic regression of the images by group, by maximum likelihood: the "
-        "model of 0 and 1 as they are, beside the line. The spread is the standard deviation of "
-        "the groups' own log odds.",
-        short=short,
-    )
-
-
-def measures_table(
-    measures: Mapping[str, Sequence[Measure]], confidence: float, *, short: bool = False
-) -> Table:
-    """The measures of the extreme groups of every model, with intervals of the true ones."""
-
-    def name(measure: Measure) -> str:
-        called = measure.name if short else measure.name.replace("_", " ")
-        return called + (f" ({measure.group})" if measure.group else "")
-
-    def meaning(measure: Measure) -> str:
-        several = measure.candidates is not None and measure.candidates > 1
-        return measure.meaning + (
-            f"; {measure.candidates} groups may be the one" if several else ""
-        )
-
-    columns: list[Column[tuple[str, Measure]]] = [
-        Column("model", lambda row: row[0]),
-        Column("measure", lambda row: name(row[1])),
-        Column("value", lambda row: row[1].value, ".4f"),
-        Column(_interval_name(confidence), lambda row: row[1].interval, ".4f", short="interval"),
-        Column("by chance, if all were alike", lambda row: row[1].by_chance, ".4f", missing=""),
-    ]
-    if not short:
-        columns.append(Column("what it is", lambda row: meaning(row[1])))
-    return Table.of(
-        [(model, measure) for model, found in measures.items() for measure in found],
-        columns,
-        "Values as fairlearn's MetricFrame has them. Intervals hold the true value whichever group "
-        "attains it: exact ones of all groups at once.",
-        short=short,
-    )
-
-
-def measures_section(audit: GroupAudit) -> Section:
-    """The measures of the models listed, and a word of caution."""
-    listed = dict(list(audit.measures.items())[:LISTED])
-    blocks: list[Block] = [measures_table(listed, audit.settings.confidence)]
-    if len(audit.measures) > LISTED:
-        blocks.append(Paragraph(f"{len(audit.measures) - LISTED} more models are not listed."))
-    blocks.append(
-        Paragraph(
-            "These measures look at the extreme groups only. Of many small groups the best and the "
-            "worst lie far apart by the luck of the draw alone: compare the value with the column "
-            "beside its interval, not with 0.",
-            "note",
-        )
-    )
-    return Section("The usual group measures", tuple(blocks))
 
 
 def differences_table(audit: GroupAudit) -> Table:
@@ -271,8 +171,8 @@ def groups_table(audit: GroupAudit) -> Table:
             Column(f"{outcome} of {first}", lambda group: table.accuracy[first][group], ".4f")
         )
     columns += [
-        Column(
-            _interval_name(audit.settings.confidence),
+        interval_column(
+            audit.settings.confidence,
             lambda group: (found.lower[place[group]], found.upper[place[group]]),
             ".4f",
         ),
@@ -327,6 +227,21 @@ def left_out_table(left_out: Sequence[LeftOut]) -> Table:
     )
 
 
+def covariances_table(names: Sequence[str]) -> Table:
+    """What the covariances assume of the groups' errors."""
+    columns: list[Column[Covariance]] = [
+        Column("covariance", lambda known: known.name),
+        Column("formula", lambda known: known.formula),
+        Column("assumes that", lambda known: known.assumes),
+        Column("but", lambda known: known.caution),
+    ]
+    return Table.of(
+        [known for name, known in COVARIANCES.items() if name in names],
+        columns,
+        "The first one asked for decides; the others stand beside it.",
+    )
+
+
 def levels_table(levels: Sequence[Level], attribute: str, outcome: Outcome) -> Table:
     """How often each test rejects on these groups where there is nothing to find."""
     return Table.of(
@@ -341,122 +256,3 @@ def levels_table(levels: Sequence[Level], attribute: str, outcome: Outcome) -> T
         "0.05: it should be 5 %. Alike: all groups have one true share. Differing: their log odds "
         f"have the standard deviation {levels[0].spread:.3g} that was estimated here.",
     )
-
-
-def covariances_section(audit: GroupAudit) -> Section:
-    """The covariances shown, what each assumes, and how often it errs on these groups."""
-    columns: list[Column[Covariance]] = [
-        Column("covariance", lambda known: known.name),
-        Column("formula", lambda known: known.formula),
-        Column("assumes that", lambda known: known.assumes),
-        Column("but", lambda known: known.caution),
-    ]
-    table = Table.of(
-        [known for name, known in COVARIANCES.items() if name in audit.settings.covariances],
-        columns,
-        "The first one asked for decides; the others stand beside it.",
-    )
-    levels = (
-        levels_table(found, attribute, audit.outcome)
-        for attribute, found in audit.levels.items()
-        if found
-    )
-    return Section("What the errors are assumed to be", (table, *levels))
-
-
-def versions_table(found: VersionComparison, confidence: float, *, short: bool = False) -> Table:
-    """Every group before and now, and all together."""
-    statistic, df, p_value = found.heterogeneity
-    columns: list[Column[GroupChange]] = [
-        Column("group", lambda entry: entry.group),
-        Column("images", lambda entry: entry.n, ",", short="n"),
-        Column("before", lambda entry: entry.before, ".4f"),
-        Column("now", lambda entry: entry.now, ".4f"),
-        Column("won", lambda entry: entry.won, "d"),
-        Column("lost", lambda entry: entry.lost, "d"),
-        Column("change", lambda entry: entry.change, "+.4f"),
-        Column(_interval_name(confidence), lambda entry: entry.interval, "+.4f", short="interval"),
-        Column("p alone", lambda entry: entry.p_value, ".4g"),
-        Column(
-            "p, Holm",
-            lambda entry: None if entry is found.overall else entry.p_holm,
-            ".4g",
-            missing="",
-        ),
-    ]
-    return Table.of(
-        (*found.groups, found.overall),
-        columns,
-        f"{found.name} against {found.before} on the same images. Won: wrong before, right now. "
-        "Exact McNemar tests; of all groups together without Holm's correction. That all groups "
-        f"changed alike: chi-square {statistic:.4g}, df {df}, p = {p_value:.4g}.",
-        short=short,
-    )
-
-
-def versions_section(audit: GroupAudit) -> Section:
-    """Each model against its earlier version."""
-    blocks: list[Block] = []
-    for found in audit.versions[:LISTED]:
-        blocks += [
-            versions_table(found, audit.settings.confidence),
-            Paragraph(f"What may be concluded: {found.may}", "note"),
-            Paragraph(f"What may not: {found.may_not}", "warning"),
-        ]
-    return Section("Before and now, on the same images", tuple(blocks))
-
-
-def resolutions_table(
-    resolutions: Sequence[Resolution], margin: float | None, *, short: bool = False
-) -> Table:
-    """Within which margin the groups are shown to be fair, and what these data could find."""
-    columns: list[Column[Resolution]] = [
-        Column("model", lambda entry: entry.model),
-        Column(
-            "of",
-            lambda entry: (
-                "all groups" if entry.attribute is None else f"the line on {entry.attribute}"
-            ),
-        ),
-        Column("difference seen", lambda entry: entry.difference, ".4f"),
-        Column("shown to be within", lambda entry: entry.within, ".4f"),
-    ]
-    if margin is not None:
-        columns.append(
-            Column(
-                f"p, fair within {margin:g}",
-                lambda entry: entry.test and entry.test.p_adjusted,
-                ".4g",
-            )
-        )
-    columns.append(
-        Column(
-            "least difference detectable",
-            lambda entry: entry.detectable,
-            ".4f",
-            short="least detectable",
-        )
-    )
-    return Table.of(
-        resolutions,
-        columns,
-        "Within: the smallest margin that these data show to be kept, at the level 0.05 (two "
-        "one-sided tests). Detectable: the true difference that the test of no difference finds "
-        "four times in five; of groups, between the two smallest.",
-        short=short,
-    )
-
-
-def resolutions_section(audit: GroupAudit) -> Section:
-    """The table of resolutions, and what may and may not be concluded from its tests."""
-    listed = list(audit.measures)[:LISTED]
-    shown = [entry for entry in audit.resolutions if entry.model in listed]
-    blocks: list[Block] = [resolutions_table(shown, audit.settings.margin)]
-    tests = [entry.test for entry in shown if entry.test is not None]
-    for test in tests if len(audit.measures) == 1 else []:
-        blocks += [
-            Paragraph(f"Null hypothesis: {test.null}"),
-            Paragraph(f"What may be concluded: {test.may}", "note"),
-        ]
-    blocks += [Paragraph(f"What may not: {test.may_not}", "warning") for test in tests[:1]]
-    return Section("Fair within a margin?", tuple(blocks))

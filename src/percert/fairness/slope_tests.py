@@ -1,7 +1,8 @@
 """Tests between the slopes of two sets of models, such as two ways of training."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from scipy import stats  # type: ignore[import-untyped]  # it ships no types
@@ -18,6 +19,7 @@ from percert.fairness.conclusions import (
     comparison_null,
 )
 from percert.fairness.least_squares import Array
+from percert.fairness.p_values import holm
 from percert.reports.table import finite
 
 #: Of the permutation tests, beyond which not all rearrangements are gone through.
@@ -220,6 +222,24 @@ def adjust_comparison(
     return replace(found, paired=decided)
 
 
+def compare_by_attribute(
+    slopes: Mapping[str, tuple[Array, Array]], *, confidence: float = 0.95, **how: Any
+) -> dict[str, SlopeComparison]:
+    """The comparison on each attribute, with Holm's correction for their number.
+
+    ``slopes`` has those of both sets by attribute; ``how`` goes to :func:`compare_slopes`.
+    """
+    found = {
+        attribute: compare_slopes(ours, theirs, confidence=confidence, **how)
+        for attribute, (ours, theirs) in slopes.items()
+    }
+    adjusted = holm([entry.deciding.p_value for entry in found.values()])
+    return {
+        attribute: adjust_comparison(entry, p_value, len(found), confidence)
+        for (attribute, entry), p_value in zip(found.items(), adjusted, strict=True)
+    }
+
+
 def _checked(slopes: Array, name: str) -> Array:
     values: Array = np.asarray(slopes, float)
     if values.ndim != 1 or len(values) < 2:
@@ -267,3 +287,39 @@ def _power(solver: Any, sizes: dict[str, float], effect: float, sd: float) -> Po
         )
     )
     return Power(observed, smallest, smallest * sd)
+
+
+#: By name, by place in the files, or not at all.
+Pairing = Literal["name", "order", "none"]
+
+
+def pair_models(
+    ours: list[str], theirs: list[str], sets: tuple[str, ...], pairs: Pairing
+) -> tuple[list[str], list[str], bool]:
+    """Both sets' models, paired one to one where the last value is True.
+
+    By name, models belong together that are called the same once the name of their set is taken
+    off: ``dro/seed-3`` and ``pgd/seed-3``, ``dro-3`` and ``pgd-3``. Sets of which one model has no
+    partner are not paired at all: what is left would be a choice. By order, sets of the same size
+    are paired as their files have them.
+
+    >>> pair_models(["a/1", "a/2"], ["b/2", "b/1"], ("a", "b"), "name")
+    (['a/1', 'a/2'], ['b/1', 'b/2'], True)
+    >>> pair_models(["a/1", "a/2"], ["b/2", "b/3"], ("a", "b"), "name")[2]
+    False
+    """
+    if pairs == "none" or len(ours) != len(theirs):
+        return ours, theirs, False
+    if pairs == "order":
+        return ours, theirs, True
+    partners = {_bare(model, sets[1]): model for model in theirs}
+    found = [partners.get(_bare(model, sets[0])) for model in ours]
+    matched = [model for model in found if model is not None]
+    if len(set(matched)) < len(ours):
+        return ours, theirs, False
+    return ours, matched, True
+
+
+def _bare(model: str, members: str) -> str:
+    """The model's name without its set's, and without what joined them."""
+    return model.removeprefix(f"{members}/").removeprefix(members).strip("/-_. ")

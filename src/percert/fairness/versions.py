@@ -11,12 +11,12 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats  # type: ignore[import-untyped]  # it ships no types
 
-from percert.fairness.conclusions import LEVEL
+from percert.fairness.conclusions import LEVEL, interval_column
 from percert.fairness.groups import ACCURACY, Outcome, check_same_images
 from percert.fairness.intervals import clopper_pearson, extremes
 from percert.fairness.least_squares import Array
 from percert.fairness.p_values import holm
-from percert.reports.table import finite
+from percert.reports.table import Column, Table, finite
 
 if TYPE_CHECKING:
     import pandas as pd  # type: ignore[import-untyped]  # it ships no types
@@ -294,4 +294,34 @@ def _may(
     return (
         f"{verdict} By McNemar's tests (Holm's method over {len(groups)} groups) "
         f"{outcome.words} rose in {listed(1)} and fell in {listed(-1)}."
+    )
+
+
+def versions_table(found: VersionComparison, confidence: float, *, short: bool = False) -> Table:
+    """Every group before and now, and all together."""
+    statistic, df, p_value = found.heterogeneity
+    columns: list[Column[GroupChange]] = [
+        Column("group", lambda entry: entry.group),
+        Column("images", lambda entry: entry.n, ",", short="n"),
+        Column("before", lambda entry: entry.before, ".4f"),
+        Column("now", lambda entry: entry.now, ".4f"),
+        Column("won", lambda entry: entry.won, "d"),
+        Column("lost", lambda entry: entry.lost, "d"),
+        Column("change", lambda entry: entry.change, "+.4f"),
+        interval_column(confidence, lambda entry: entry.interval, "+.4f"),
+        Column("p alone", lambda entry: entry.p_value, ".4g"),
+        Column(
+            "p, Holm",
+            lambda entry: None if entry is found.overall else entry.p_holm,
+            ".4g",
+            missing="",
+        ),
+    ]
+    return Table.of(
+        (*found.groups, found.overall),
+        columns,
+        f"{found.name} against {found.before} on the same images. Won: wrong before, right now. "
+        "Exact McNemar tests; of all groups together without Holm's correction. That all groups "
+        f"changed alike: chi-square {statistic:.4g}, df {df}, p = {p_value:.4g}.",
+        short=short,
     )

@@ -77,7 +77,8 @@ class Column(Generic[Row]):
 
     ``format`` is a specification such as ``".4g"``, or a function of the value; see
     :func:`text_of`. Without one a value is text, and stands to the left; all others stand to the
-    right unless ``side`` says otherwise. ``short`` is the name on a terminal, where it is another.
+    right unless ``side`` says otherwise. On a terminal the name is ``short``, where that is given,
+    and columns that are ``wide`` are left out.
     """
 
     name: str
@@ -86,6 +87,7 @@ class Column(Generic[Row]):
     missing: str = NOTHING
     side: Side | None = None
     short: str = ""
+    wide: bool = False
 
     def text(self, row: Row) -> str:
         """The cell of ``row``."""
@@ -122,7 +124,7 @@ class Table:
         *,
         short: bool = False,
     ) -> "Table":
-        """The table of ``rows``; ``short`` takes the columns' short names.
+        """The table of ``rows``; with ``short`` as it is on a terminal.
 
         >>> columns = [
         ...     Column("name", lambda row: row[0]),
@@ -132,6 +134,7 @@ class Table:
         >>> found.columns, found.rows
         ((('name', 'left'), ('share', 'right')), (('a', '50.0 %'), ('b', '-')))
         """
+        columns = [column for column in columns if not (short and column.wide)]
         heads = tuple(
             (
                 (column.short if short else "") or column.name,
