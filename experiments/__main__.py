@@ -1,35 +1,39 @@
-"""Everything that is published, in one command: ``python -m experiments --data DIR --out DIR``."""
+"""List the experiments, or run one: ``python -m experiments [NAME [OPTIONS]]``."""
 
-import argparse
+import ast
+import runpy
 import sys
 from pathlib import Path
-from time import perf_counter
 
-import torch
+from percert.check import did_you_mean
 
-from experiments import tables
-from experiments.copies import edits
-from experiments.photographs import DEFAULT_DATA
-from experiments.speed import networks
-from experiments.triplets import distortions
+FOLDER = Path(__file__).parent
+
+
+def experiments() -> dict[str, str]:
+    """What each experiment measures, by its name: every module here that can be run."""
+    found = {}
+    for path in sorted(FOLDER.rglob("*.py")):
+        source = path.read_text(encoding="utf-8")
+        if path != Path(__file__) and 'if __name__ == "__main__":' in source:
+            parts = path.relative_to(FOLDER).with_suffix("").parts
+            name = ".".join(part for part in parts if part != "__main__")
+            found[name] = (ast.get_docstring(ast.parse(source)) or "").split("\n")[0]
+    return found
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Copies, triplets, speed, and their tables.")
-    parser.add_argument("--data", type=Path, default=DEFAULT_DATA, help="folder of photographs")
-    parser.add_argument("--out", type=Path, default=Path("docs/results"))
-    parser.add_argument("--limit", type=int, help="the first photographs only")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    options = parser.parse_args()
-    shared = ["--data", str(options.data), "--out", str(options.out)]
-    shared += ["--threads", str(options.threads)]
-    limit = [] if options.limit is None else ["--limit", str(options.limit)]
-    start = perf_counter()
-    networks.main(shared)
-    edits.main(shared + limit)
-    distortions.main(shared + limit)
-    (options.out / "tables.md").write_text(tables.report(options.out))
-    print(f"{options.out / 'tables.md'}: {perf_counter() - start:.0f} s", file=sys.stderr)
+    known = experiments()
+    if len(sys.argv) < 2 or sys.argv[1] in ("-h", "--help"):
+        print("python -m experiments NAME [OPTIONS]; NAME --help says which options it has.\n")
+        width = max(map(len, known))
+        print("\n".join(f"{name:{width}}  {what}" for name, what in known.items()))
+        return
+    name = sys.argv.pop(1)
+    if name not in known:
+        near = did_you_mean(name, known, "; python -m experiments lists them")
+        sys.exit(f"experiments: none is called {name!r}{near}")
+    runpy.run_module(f"experiments.{name}", run_name="__main__", alter_sys=True)
 
 
 if __name__ == "__main__":

@@ -1,13 +1,4 @@
-"""Every copy detector that is measured, by name, and those that percert itself does not have.
-
-Every detector that is measured, by name.
-
-SSIM as a copy detector: images of any size, compared as small grey pictures.
-
-The plain prototype that the embedded default is measured against: one loss, no teacher.
-
-An SLL network at 64 px of 96 channels: its checkpoint is not part of the project.
-"""
+"""Every copy detector that is measured, by name, and those that percert itself does not have."""
 
 from pathlib import Path
 

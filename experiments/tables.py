@@ -1,17 +1,20 @@
 """The published tables, made from the JSON files of a run.
 
-    python -m experiments.tables docs/results
+    python -m experiments tables --measure --data data --out docs/results
 
-Prints them, and writes them to ``tables.md`` beside the files.
+Prints them, and writes them to ``tables.md`` beside the files, which ``--measure`` makes first.
 """
 
+import argparse
 import json
-import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from experiments.detectors import NAMES
+from experiments.photographs import DEFAULT_DATA
 
 Result = dict[str, Any]
 
@@ -127,9 +130,9 @@ def speed_table(result: Result) -> str:
 PARTS = ("copies", "triplets", "speed")
 INTRODUCTION = """# Measured
 
-Made by `python -m experiments`; `experiments/README.md` defines every column. In parentheses: after
-an attack the share that is proven at that budget; of triplets the share that the paper's radius
-(Eq. 8) certifies.
+Made by `python -m experiments tables --measure`; `experiments/README.md` defines every column. In
+parentheses: after an attack the share that is proven at that budget; of triplets the share that the
+paper's radius (Eq. 8) certifies.
 """
 
 
@@ -198,10 +201,27 @@ def _conditions(result: Result) -> str:
     )
 
 
-def main() -> None:
-    folder = Path(sys.argv[1] if len(sys.argv) > 1 else "docs/results")
-    text = report(folder)
-    (folder / "tables.md").write_text(text)
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, default=Path("docs/results"), help="folder of results")
+    parser.add_argument("--measure", action="store_true", help="copies, triplets and speed first")
+    parser.add_argument("--data", type=Path, default=DEFAULT_DATA, help="folder of photographs")
+    parser.add_argument("--limit", type=int, help="the first photographs only")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    options = parser.parse_args(arguments)
+    if options.measure:
+        from experiments.copies import edits
+        from experiments.speed import networks
+        from experiments.triplets import distortions
+
+        shared = ["--data", str(options.data), "--out", str(options.out)]
+        shared += ["--threads", str(options.threads)]
+        limit = [] if options.limit is None else ["--limit", str(options.limit)]
+        networks.main(shared)
+        edits.main(shared + limit)
+        distortions.main(shared + limit)
+    text = report(options.out)
+    (options.out / "tables.md").write_text(text)
     print(text)
 
 

@@ -1,6 +1,6 @@
 """What every metric usually says: of unrelated photographs, and of a photograph saved as JPEG.
 
-``python -m experiments.usual_distances --data DIR`` writes the file that percert itself reads, so
+``python -m experiments usual_distances --data DIR`` writes the file that percert itself reads, so
 that people can be told what a distance means (:mod:`percert.metrics.metric`). Pairs are each
 photograph with the one ``SHIFT`` places on, and with itself after JPEG at quality ``QUALITY``.
 """

@@ -12,7 +12,7 @@ from percert.cli.command import option_names
 
 SOURCE = REPOSITORY / "src" / "percert"
 #: Faces, which speak of their own options, and what is about commands.
-FACES = ("cli", "app", "reproduce")
+FACES = ("cli", "app")
 FLAG = re.compile(r"(?:^|[\s(`'\"])--[a-z]")
 
 

@@ -1,7 +1,7 @@
 """Do our bounded attacks break as many images as other people's implementations do?
 
     pip install adversarial-robustness-toolbox multiprocess
-    python -m experiments.attacks.agreement --data ../shared/data --out docs/results
+    python -m experiments attacks.agreement --data ../shared/data --out docs/results
 
 Two classifiers of MNIST's digits, trained here on every other digit of the test set, one linear and
 one convolutional, are attacked on digits of the rest that they have right. Robust accuracy, which

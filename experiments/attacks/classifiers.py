@@ -1,6 +1,6 @@
 """How often the classifiers with cards are right on the ImageNet-Compatible photographs.
 
-python -m experiments.attacks.classifiers --data ../shared/data --weights FILE --out docs/results
+python -m experiments attacks.classifiers --data ../shared/data --weights FILE --out docs/results
 
 One photograph at a time, as the file is; ``--weights`` are SqueezeNet's. Writes classifiers.json.
 """

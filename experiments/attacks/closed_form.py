@@ -1,6 +1,6 @@
 """How near the smallest possible change do the minimal attacks come, where that is known exactly?
 
-    python -m experiments.attacks.closed_form --out docs/results
+    python -m experiments attacks.closed_form --out docs/results
 
 Three classifiers of 8 x 8 images, attacked in float images far from 0 and 1: two classes with
 linear logits (Gaussian weights), ten with rows of a Hadamard matrix, whose boundaries are all at
@@ -210,7 +210,7 @@ def report(races: Sequence[Ran]) -> str:
 
 
 ABOUT = """Distance found over the least possible one, mean and worst over the images, at default
-budgets, in floats (`python -m experiments.attacks.closed_form`,
+budgets, in floats (`python -m experiments attacks.closed_form`,
 whose head describes the classifiers); calls
 are images passed through the model for each image.
 """

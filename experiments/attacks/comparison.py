@@ -3,7 +3,7 @@
     percert attack classify --images DATA/imagenet-compatible/images \\
         --labels DATA/imagenet-compatible/images.csv --model squeezenet1_0 --weights FILE \\
         --batch-size 10 --attack ascent --attack ssim-sqp ... --out runs/attacks
-    python -m experiments.attacks.comparison runs/attacks --data DATA --weights FILE \\
+    python -m experiments attacks.comparison runs/attacks --data DATA --weights FILE \\
         --out docs/results
 
 Settings of our attacks were chosen on the first 50 photographs that the classifier has right, in

@@ -1,6 +1,6 @@
 """How long attacks take, and what is gained by letting finished images leave the batch.
 
-    python -m experiments.attacks.speed --data ../shared/data --weights FILE --out docs/results
+    python -m experiments attacks.speed --data ../shared/data --weights FILE --out docs/results
 
 Every attack takes the same batch of photographs, by turns, several rounds; medians are given. On a
 CPU SqueezeNet is attacked; ``--device cuda`` takes a ResNet-50 of timm with random weights as well.

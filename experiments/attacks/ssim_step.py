@@ -1,6 +1,6 @@
 """Figures 3 and 9 on MNIST: one step under 1 - SSIM beside one step under L2, and at equal success.
 
-    python -m experiments.attacks.ssim_step --data ../shared/data --out docs/results
+    python -m experiments attacks.ssim_step --data ../shared/data --out docs/results
 
 A small classifier is trained on every other digit of the MNIST test set; the attacks are made on
 the rest. The first three columns of the picture are the paper's: original, Eq. 5 and one gradient

@@ -1,6 +1,6 @@
 """Copies in a collection, with and without views: certified, and under attack beside rivals.
 
-    python -m experiments.copies.collection --data ../shared/data --out docs/results
+    python -m experiments copies.collection --data ../shared/data --out docs/results
 
 The 300 ImageNet-Compatible photographs are edited and looked for among themselves and the 900 other
 photographs (on which the default metric was trained). Keeps what it has computed in --work, so that
@@ -129,7 +129,7 @@ def report(result: SearchCopiesResult) -> str:
         [
             "# Copies in a collection, with and without views",
             "",
-            f"`python -m experiments.copies.collection {' '.join(result.command)}`, "
+            f"`python -m experiments copies.collection {' '.join(result.command)}`, "
             f"{result.conditions.machine}, {result.conditions.threads} thread(s), "
             f"{result.cpu_seconds:.0f} s of CPU.",
             "",

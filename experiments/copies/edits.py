@@ -1,6 +1,6 @@
 """Copies under edits: found, certified, and found after an attack.
 
-    python -m experiments.copies.edits --data ../shared/data --out docs/results
+    python -m experiments copies.edits --data ../shared/data --out docs/results
 
 Each edited photograph is a query, each original a reference; query i and reference i are copies,
 all other pairs are negatives. One JSON file for each detector.

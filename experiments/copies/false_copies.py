@@ -1,6 +1,6 @@
 """Copies that are none: pictures with little in them, and strangers that ask an index.
 
-    python -m experiments.copies.false_copies --data ../shared/data --strangers imagenette/val \
+    python -m experiments copies.false_copies --data ../shared/data --strangers imagenette/val \
         --out docs/results
 
 Pictures of each kind of :mod:`percert.data.plain_pictures`, of a seed that nothing was fitted to:
@@ -120,7 +120,7 @@ def write_page(result: FalseCopies, path: Path) -> None:
     lines = [
         "# Copies that are none",
         "",
-        "By `python -m experiments.copies.false_copies`; `experiments/README.md` says how.",
+        "By `python -m experiments copies.false_copies`; `experiments/README.md` says how.",
         "",
         "## Pictures with little in them",
         "",

@@ -1,6 +1,6 @@
 """How near pictures lie to each other that have nothing to do with each other.
 
-    python -m experiments.copies.strangers --stored ../shared/data/imagenet-compatible/images \
+    python -m experiments copies.strangers --stored ../shared/data/imagenet-compatible/images \
         --stored imagenette/val --stored bsds500 --asked tiny-imagenet/val --out docs/results
 
 All pairs of photographs on which the metric was never trained: each as a whole against each other

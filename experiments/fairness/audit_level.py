@@ -1,6 +1,6 @@
 """How often the audit's tests cry wolf, what they see, and whether its intervals hold: on a grid.
 
-    python -m experiments.fairness.audit_level --out docs/results
+    python -m experiments fairness.audit_level --out docs/results
 
 Groups with normal attributes and log-uniform sizes are drawn, then whether each image is right,
 once for every draw. A cell is a number of groups, a range of sizes, an accuracy, the correlation of

@@ -1,6 +1,6 @@
 """Does training on imperceptible attacks change who pays? Algorithms 2 and 3, and the audit.
 
-    python -m experiments.fairness.dro --data ../shared/data --work out/dro --out docs/results
+    python -m experiments fairness.dro --data ../shared/data --work out/dro --out docs/results
 
 Eight classes of Tiny ImageNet at 32 x 32, a small residual network theta_0; D made by Human_Perc_OT
 and by PGD (Algorithm 2), beside D of the clean images alone; from each, models by Algorithm 3 that

@@ -167,7 +167,7 @@ def write_markdown(path: Path, result: Mapping[str, Any]) -> None:
     lines = [
         "# Distributionally robust training and groups, measured",
         "",
-        "Made by `python -m experiments.fairness.dro`. "
+        "Made by `python -m experiments fairness.dro`. "
         f"{len(settings['classes'])} classes of Tiny ImageNet at 32 x 32, "
         f"{settings['train_a_class']} photographs each to train on, {settings['test_a_class']} to "
         f"judge by; {models} models a set, from one theta_0. Groups are deciles of the test "

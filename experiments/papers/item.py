@@ -9,6 +9,9 @@ from percert.reports.page import Figure
 
 PaperName = Literal["lipsim", "hpot"]
 
+#: How a checkout runs the items.
+COMMAND = ("python", "-m", "experiments", "papers")
+
 #: What the papers are called in full.
 PAPERS: dict[PaperName, str] = {
     "lipsim": "LipSim: A Provably Robust Perceptual Similarity Metric (ICLR 2024)",

@@ -7,7 +7,13 @@ from pathlib import Path
 
 from torch import nn
 
-from experiments.papers.item import MissingDataError, Setting, data_folder, weights_file
+from experiments.papers.item import (
+    COMMAND,
+    MissingDataError,
+    Setting,
+    data_folder,
+    weights_file,
+)
 from experiments.papers.networks import weights_folder
 from percert.attacks.catalog import parse_attack
 from percert.evaluation.attack_runs.read import AttackRuns, read_attack_runs
@@ -114,7 +120,7 @@ def attack_photographs(
     store.merge()
     write_run(
         folder,
-        command=["percert", "reproduce", "hpot-table1", "--images", str(setting.images)],
+        command=[*COMMAND, "hpot-table1", "--images", str(setting.images)],
         settings=settings,
         seed=setting.seed,
         device=setting.device,

@@ -1,14 +1,9 @@
-"""Outcomes as sections of a page, as JSON, and as a page of Markdown.
-
-Outcomes as sections of a page, and as JSON.
-
-Outcomes as a page of Markdown.
-"""
+"""Outcomes as sections of a page, as JSON, and as a page of Markdown."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from experiments.papers.item import PAPERS, Compared, Item
+from experiments.papers.item import COMMAND, PAPERS, Compared, Item
 from experiments.papers.run import Outcome
 from percert.reports.page import Block, Paragraph, Section, Table, rerun
 
@@ -108,10 +103,10 @@ def how_words(item: Item) -> str:
 
     >>> from experiments.papers import find_item
     >>> how_words(find_item("lipsim-figure5")).split(";")[0]
-    'percert reproduce lipsim-figure5 with NIGHT in DATA'
+    'python -m experiments papers lipsim-figure5 with NIGHT in DATA'
     """
     if item.how.startswith("this with"):
-        return f"percert reproduce {item.name}{item.how.removeprefix('this')}"
+        return f"{' '.join(COMMAND)} {item.name}{item.how.removeprefix('this')}"
     return item.how
 
 

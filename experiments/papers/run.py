@@ -1,11 +1,5 @@
-"""The items by name, and running them: each in its own folder, kept when it is through.
+"""The items by name, and running them: each in its own folder, kept when it is through."""
 
-Running items: each in its own folder, kept when it is through, so that a kill costs one item.
-
-The tables and figures of both papers, by name.
-"""
-
-import difflib
 import importlib
 import json
 import math
@@ -16,9 +10,16 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from experiments.papers.hpot.catalog import HPOT_ITEMS
-from experiments.papers.item import Compared, Findings, Item, MissingDataError, Setting
+from experiments.papers.item import (
+    COMMAND,
+    Compared,
+    Findings,
+    Item,
+    MissingDataError,
+    Setting,
+)
 from experiments.papers.lipsim.catalog import LIPSIM_ITEMS
-from percert.check import one_line
+from percert.check import did_you_mean, one_line
 from percert.reports import read_run, write_records, write_run
 from percert.reports.page import Figure, write_whole
 
@@ -32,10 +33,9 @@ def find_item(name: str) -> Item:
     'offline'
     """
     if name not in CATALOG:
-        near = difflib.get_close_matches(name, CATALOG, n=1)
-        hint = f", did you mean {near[0]}?" if near else ""
+        near = did_you_mean(name, CATALOG)
         raise ValueError(
-            f"reproduce: no table or figure called {name!r}{hint} percert reproduce list names them"
+            f"papers: no table or figure called {name!r}{near} {' '.join(COMMAND)} list names them"
         )
     return CATALOG[name]
 
@@ -93,7 +93,7 @@ def run_item(item: Item, setting: Setting, *, command: list[str] | None = None) 
     _write(own.out, item, findings)
     write_run(
         own.out,
-        command=command or ["percert", "reproduce", item.name],
+        command=command or [*COMMAND, item.name],
         settings=settings,
         seed=own.seed,
         device=own.device,

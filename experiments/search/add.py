@@ -1,6 +1,6 @@
 """How fast ``percert index add`` is end to end, beside the network alone and the decoder alone.
 
-    python -m experiments.search.add --images ../shared/data/imagenet-samples --out docs/results
+    python -m experiments search.add --images ../shared/data/imagenet-samples --out docs/results
 
 Adds a folder or a parquet file to a new store, and measures in the same run: the whole; the network
 on inputs that are ready; reading, decoding and resizing without a network. On a machine whose

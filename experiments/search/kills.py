@@ -1,6 +1,6 @@
 """Kills during ``percert index add``: is anything lost, doubled, or damaged?
 
-    python -m experiments.search.kills --kills 20 --out docs/results
+    python -m experiments search.kills --kills 20 --out docs/results
 
 A process adds a folder of images and prints a line for each once it is stored; it is killed with
 SIGKILL at a random moment of its work: while it reads, decodes, embeds or commits. After each kill

@@ -1,6 +1,6 @@
 """How much memory a query takes on a store that is larger than a limit.
 
-    python -m experiments.search.memory --rows 600000 --limit-mib 640 --out docs/results
+    python -m experiments search.memory --rows 600000 --limit-mib 640 --out docs/results
 
 Writes a store of random unit vectors, then starts a process that opens it, warms up on a store of a
 few rows, and asks for the 10 nearest to 1 and to 100 queries, and for all copies: the highest

@@ -1,8 +1,8 @@
 """How fast exact certified search is, beside products and searches that prove nothing.
 
-    python -m experiments.search.speed --rows 100000 --out docs/results
-    python -m experiments.search.speed --rows 1000000 --width 192 --repeats 5 --out docs/results
-    python -m experiments.search.speed --store photos.store --name tiny-imagenet --out docs/results
+    python -m experiments search.speed --rows 100000 --out docs/results
+    python -m experiments search.speed --rows 1000000 --width 192 --repeats 5 --out docs/results
+    python -m experiments search.speed --store photos.store --name tiny-imagenet --out docs/results
 
 The 10 nearest of random unit vectors, or of the whole views of a store of photographs, to 1 query
 and to 100 at once: to strangers, which are vectors kept out of the collection, and to copies, which
@@ -12,7 +12,7 @@ product with top-k, percert with every certificate of its answers, and FAISS ``I
 disk: percert and LanceDB's flat search read the same table; "kept" is a store that keeps what the
 first query has read. Every repeat runs all of them one after
 the other, so that a slower minute of the machine falls on all; all answers must agree. Writes
-``search-NAME.json``; ``python -m experiments.search.tables`` makes the table.
+``search-NAME.json``; ``python -m experiments search.tables`` makes the table.
 """
 
 import argparse

@@ -1,6 +1,6 @@
 """The table of certified search, made from the JSON files of its experiments.
 
-    python -m experiments.search.tables docs/results
+    python -m experiments search.tables docs/results
 
 Prints it, and writes it to ``search.md`` beside the files.
 """
@@ -16,7 +16,7 @@ Result = dict[str, Any]
 
 INTRODUCTION = """# Certified search, measured
 
-Made by `python -m experiments.search.tables` from the JSON files beside it; each names the settings
+Made by `python -m experiments search.tables` from the JSON files beside it; each names the settings
 of its run, and the machine. That had other work: ratios are medians of runs that took turns, and
 processor time is what other work hardly changes.
 """

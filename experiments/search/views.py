@@ -1,6 +1,6 @@
 """What views of the stored images are worth, and what they cost.
 
-    python -m experiments.search.views --data ../shared/data --limit 200 --out docs/results
+    python -m experiments search.views --data ../shared/data --limit 200 --out docs/results
 
 Crops at random places, centre crops, noise and brightness of photographs that nothing was trained
 on, against the originals stored in each set of views. One threshold a set, at which a share of 1e-3

@@ -1,6 +1,6 @@
 """Fifty clients at once against ``percert app`` on loopback: no 5xx, and memory that stays flat.
 
-    python -m experiments.speed.app --clients 50 --rounds 6 --out docs/results
+    python -m experiments speed.app --clients 50 --rounds 6 --out docs/results
 
 Starts the server as a process of its own. For so many rounds every client compares, judges, asks
 what there is and sends something broken; some start an attack and cancel it. Says how often each

@@ -1,8 +1,6 @@
 """How fast triplets are certified and a student is distilled, beside the authors' plain way.
 
-How fast triplets are certified and a student is distilled, beside the authors' plain way.
-
-    python -m experiments.speed.certificates --threads 1 --out docs/results
+    python -m experiments speed.certificates --threads 1 --out docs/results
 
 The paper's architecture (20 convolutional and 7 dense SLL layers, 224 px), the same random weights
 on both sides. Certifying: embed the three images, natural decision, radius; the plain way computes
@@ -10,11 +8,9 @@ every layer's scale in each of the three forward passes, and has Eq. 8 for a rad
 step's losses and gradients, standard and jittered images; the plain way passes the two one after
 the other. Both sides take turns, so that a busy machine slows both; what counts is ratios.
 
-LipSim's network the plain way: every scale computed again in every forward pass.
-
-Written from the facts of the authors' public code (names of parameters, order of layers, what their
-q does), independently of ``percert.lipschitz``. The oracle of the checkpoint loader's test and the
-slow side of ``embed_speed.py``.
+The plain network is written from the facts of the authors' public code (names of parameters, order
+of layers, what their q does), independently of ``percert.lipschitz``. It is the oracle of the
+checkpoint loader's test as well, and the slow side of ``embedding.py``.
 """
 
 import argparse

@@ -1,6 +1,6 @@
 """How fast weighted draws come from a data set of shards on disk, and what memory that takes.
 
-    python -m experiments.speed.dataset_sampling --data ../shared/data --out docs/results
+    python -m experiments speed.dataset_sampling --data ../shared/data --out docs/results
 
 D of 100,000 images: the photographs of Tiny ImageNet, rounds and weights as Algorithm 2 leaves them
 after four rounds of N = 20,000 (their content is clean: reading does not care). Drawn by weight in

@@ -1,6 +1,6 @@
 """How fast LipSim embeds with cached weights, beside computing them in every forward.
 
-    python -m experiments.speed.embedding [--rounds 7] [--threads 2]
+    python -m experiments speed.embedding [--rounds 7] [--threads 2]
 
 Both sides have the same random weights, and take turns, so that a busy machine slows both. Prints
 the medians, their interquartile ranges and ratios as one JSON object.

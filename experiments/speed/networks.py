@@ -1,6 +1,6 @@
 """How fast: images embedded a second, and what a certificate adds to the distance of a pair.
 
-    python -m experiments.speed.networks --data ../shared/data --out docs/results
+    python -m experiments speed.networks --data ../shared/data --out docs/results
 
 Photographs of 299 x 299, resize included, on the CPU. Every repeat runs all cases one after the
 other, so that a slower minute of the machine falls on all of them. What a certificate costs is the

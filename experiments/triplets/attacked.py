@@ -1,6 +1,6 @@
 """2AFC under attack: natural, certified and empirical scores of several metrics on photographs.
 
-    python -m experiments.triplets.attacked --data ../shared/data --out docs/results \\
+    python -m experiments triplets.attacked --data ../shared/data --out docs/results \\
         --work /tmp/twoafc
 
 Distortion triplets of ImageNet-Compatible photographs, and class triplets (a reference, another
@@ -125,7 +125,7 @@ def markdown(result: AttackedTriplets) -> str:
     lines = [
         "# 2AFC under attack",
         "",
-        "Made by `python -m experiments.triplets.attacked --work FOLDER "
+        "Made by `python -m experiments triplets.attacked --work FOLDER "
         f"--photographs {result.photographs} --classes {result.classes}`; in percent. "
         f"The reference moves. Attacks: {'; '.join(result.attacks)}; the worst case of each "
         f"triplet. Distortions: {', '.join(result.distortions)} of {result.photographs} "

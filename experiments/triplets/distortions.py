@@ -1,12 +1,8 @@
 """2AFC: which of two images is closer, on distortions of known severity and on classes.
 
-2AFC: which of two images is closer, on distortions of known severity and on classes.
+    python -m experiments triplets.distortions --data ../shared/data --out docs/results
 
-python -m experiments.triplets.distortions --data ../shared/data --out docs/results
-
-2AFC scores: how often the right image is the closer one, and how often that is proven.
-
-The l2 budgets that certificates and attacks are measured at.
+A score is how often the right image is the closer one; certified is how often that is proven.
 """
 
 import argparse

@@ -1,6 +1,6 @@
 """The authors' LipSim recipe scaled to 64 px against ours, and what each change gives.
 
-python -m experiments.triplets.lipsim_ablation --data ../shared/data \
+python -m experiments triplets.lipsim_ablation --data ../shared/data \
     --weights ../shared/weights/squeezenet1_0-imagenet.safetensors --runs runs/ablation \
     --out docs/results --scales 1 3 30 100
 
@@ -31,7 +31,7 @@ from percert.training.distillation import DistillRecipe, distill, read_distill_r
 from percert.training.engine import Devices, start_fabric
 from percert.training.finetuning import FinetuneRecipe, finetune, read_finetune_recipe
 
-RECIPES = Path(__file__).parents[1] / "recipes"
+RECIPES = Path(__file__).parents[2] / "recipes"
 #: l2: the paper's budgets, and larger ones. Of a tamper with the network's input of 64 px, and of
 #: one with the photograph before it is brought to 64 px.
 BUDGETS = (36 / 255, 72 / 255, 108 / 255, 1.0, 2.0, 4.0, 8.0)
@@ -258,7 +258,7 @@ def table(result: AblationResult) -> str:
     lines = [
         "# The authors' recipe scaled to 64 px, and ours",
         "",
-        f"Measured by `python -m experiments.triplets.lipsim_ablation` at a **small scale**: "
+        f"Measured by `python -m experiments triplets.lipsim_ablation` at a **small scale**: "
         f"{result.photographs} photographs, {result.steps} steps of each stage, {result.passes:,} "
         "images through the network in each arm, networks of a few layers, one CPU thread on a "
         "machine that was busy with other work. It says nothing about the full "

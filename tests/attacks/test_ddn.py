@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from experiments.attacks.closed_form import courses, run
 
+from experiments.attacks.closed_form import courses, run
 from percert.attacks import MoveEmbedding, Targeted, Untargeted, create_attack
 from percert.attacks.minimal.ddn import DDN, ddn
 from percert.attacks.run import CountedModel

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from typer.main import get_command
 
+from experiments.papers.__main__ import app as papers
 from percert.cli import app
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -59,7 +60,7 @@ def shell_lines(page: Path) -> list[str]:
 def mentioned_in(page: Path) -> list[Shown]:
     """Commands within sentences, whose capitals stand for something, and in indented blocks."""
     text = re.sub(r"^ *```.*?^ *```", "", page.read_text(encoding="utf-8"), flags=re.M | re.S)
-    inline = re.findall(r"`((?:percert|python -m (?:percert|experiments)[\w.]*)(?: [^`]*)?)`", text)
+    inline = re.findall(r"`((?:percert|python -m (?:percert|experiments))(?: [^`]*)?)`", text)
     indented = re.findall(r"^ {4}((?:percert|python -m) (?:.*\\\n)*.*)", text, re.M)
     return [Shown(page.name, " ".join(found.replace("\\\n", " ").split()))
             for found in (*inline, *indented)]  # fmt: skip
@@ -102,13 +103,16 @@ class Parsed(Exception):
 
 
 def parse(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the real parser of ``percert`` or of ``python -m MODULE`` take ``words``."""
+    """Let the real parser of ``percert`` or of an experiment take ``words``."""
     if words[0] == "percert":
         verb = verb_of(words)
         verbs()[verb].make_context(" ".join(verb), words[1 + len(verb) :])  # type: ignore[attr-defined]
         return
+    if words[3] == "papers":
+        get_command(papers).make_context("papers", words[4:])
+        return
     real = argparse.ArgumentParser.parse_args
-    _until_parsed(words, lambda parser: real(parser, words[3:]), monkeypatch)
+    _until_parsed(words, lambda parser: real(parser, words[4:]), monkeypatch)
 
 
 def _until_parsed(
@@ -116,13 +120,11 @@ def _until_parsed(
     instead: Callable[[argparse.ArgumentParser], object],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Call the ``main`` of ``python -m MODULE`` up to its parser, which does ``instead``."""
-    assert words[:2] == ["python", "-m"], words
-    module = importlib.import_module(words[2])
-    if hasattr(module, "__path__"):
-        module = importlib.import_module(f"{words[2]}.__main__")
+    """Call the ``main`` of ``python -m experiments NAME`` up to its parser, to do ``instead``."""
+    assert words[:3] == ["python", "-m", "experiments"], words
+    module = importlib.import_module(f"experiments.{words[3]}")
     if "argparse" not in inspect.getsource(module):  # a folder at most
-        assert not [word for word in words[3:] if word.startswith("-")], words
+        assert not [word for word in words[4:] if word.startswith("-")], words
         assert module.main
         return
 
@@ -137,10 +139,13 @@ def _until_parsed(
 
 
 def options_of(words: list[str], monkeypatch: pytest.MonkeyPatch) -> set[str]:
-    """Every option that the verb or module known from its words has."""
+    """Every option that the verb or experiment known from its words has."""
     if words[0] == "percert":
         parameters = verbs()[verb_of(words)].params  # type: ignore[attr-defined]
-        return {name for each in parameters for name in (*each.opts, *each.secondary_opts)}
-    found: set[str] = set()
-    _until_parsed(words[:3], lambda p: found.update(p._option_string_actions), monkeypatch)
-    return found
+    elif words[3] == "papers":
+        parameters = get_command(papers).params
+    else:
+        found: set[str] = set()
+        _until_parsed(words[:4], lambda p: found.update(p._option_string_actions), monkeypatch)
+        return found
+    return {name for each in parameters for name in (*each.opts, *each.secondary_opts)}

@@ -26,6 +26,7 @@ from tests.docs.world import PLACES, build_world
 from tests.fairness.flickr_server import KEY, FlickrServer, located
 from typer.testing import CliRunner
 
+from experiments.papers.__main__ import app as papers
 from percert.cli import app
 
 for package in ("pyarrow", "matplotlib", "jinja2", "cv2", "lancedb", "lightning_fabric", "sklearn"):
@@ -49,12 +50,11 @@ PARSED_ONLY = {
     r"recipes/lipsim-paper": "needs ImageNet, NIGHT and DreamSim's weights, and days of GPUs",
     r"my\.toml": "torchrun, whose processes tests/training/test_ddp.py starts",
     r"train copies recipes": "hours of training; tests/cli/test_train_copies.py runs small ones",
-    r"reproduce all": "minutes; tests/reproduce runs items of each kind",
+    r"papers (all|lipsim)": "minutes; tests/experiments/papers runs items of each kind",
     r"my-weights\.safetensors": "63 million weights; tests/audit runs the verb on smaller networks",
     r"--metric dreamsim": "downloads networks",
-    r"python -m experiments": "real photographs, and long",
+    r"python -m experiments (?!papers)": "real photographs, and long",
     r"audit network": "seconds; tests/cli/test_audit.py runs it",
-    r"--device cuda": "needs a GPU",
     r"index remove 9f86": "the digest of no image that is here",
 }
 # Options that make a run small: given in place of those shown, or besides.
@@ -165,6 +165,10 @@ def small(words, flickr):
 
 def run(command, folder, flickr):
     words = command.words
+    if words[0] == "python":
+        done = CliRunner().invoke(papers, words[4:])
+        assert done.exit_code == 0, f"$ {command.text}\n{done.output}{done.exception!r}"
+        return
     done = CliRunner().invoke(app, small(words, flickr))
     said = f"$ {command.text}\n{done.stdout}{done.stderr}{done.exception!r}"
     assert done.exit_code == 0, said
@@ -199,7 +203,7 @@ def go_through(world, earlier, flickr, tmp_path, monkeypatch):
     def run_all(commands):
         for command in commands:
             words = command.words
-            if words[0] not in ("percert", "python"):
+            if words == ["python", "-m", "experiments"] or words[0] not in ("percert", "python"):
                 continue
             for name in (*EARLIER, *COPIES_OF_FIRST):
                 if asks_for(words, name) and not (folder / name).exists():
@@ -232,7 +236,7 @@ def test_no_command_stands_in_a_block_without_its_dollar(page):
 def names_a_verb(words):
     """Not the program itself, its own options, "percert VERB" or a group of verbs."""
     if words[0] == "python":
-        return True
+        return len(words) > 3 and not words[3].isupper()
     what = words[1] if len(words) > 1 else "-"
     a_group = len(words) == 2 and what in {verb[0] for verb in verbs() if len(verb) == 2}
     return not (what.startswith("-") or what.isupper() or a_group)
@@ -243,7 +247,7 @@ def test_what_a_sentence_calls_a_command_is_one(page, monkeypatch):
     for command in mentioned_in(page):
         words = command.words
         if names_a_verb(words):
-            arguments = words[3:] if words[0] == "python" else words[2:]
+            arguments = words[4:] if words[0] == "python" else words[2:]
             named = {word.split("=")[0] for word in arguments if word.startswith("-")}
             assert named <= options_of(words, monkeypatch), command
 
@@ -264,5 +268,5 @@ def test_a_command_that_is_none_is_noticed(words, monkeypatch):
 
 def test_an_option_that_a_benchmark_lacks_is_noticed(monkeypatch, capsys):
     with pytest.raises(SystemExit):
-        parse(["python", "-m", "experiments.speed.networks", "--no-such-option"], monkeypatch)
+        parse(["python", "-m", "experiments", "speed.networks", "--no-such-option"], monkeypatch)
     assert "no-such-option" in capsys.readouterr().err

@@ -3,6 +3,7 @@
 import math
 
 import pytest
+
 from experiments.triplets.distortions import BUDGETS, psnr, scaled
 
 

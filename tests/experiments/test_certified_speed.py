@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+
 from experiments.speed.certificates import (
     PlainLipSim,
     compare,
@@ -9,7 +10,6 @@ from experiments.speed.certificates import (
     plain_certified,
     plain_distilled,
 )
-
 from percert.certify import twoafc
 from percert.images import Resize
 from percert.lipschitz.architectures import LipSimSize, convert_authors_state, lipsim_network

@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from experiments.attacks.closed_form import courses, main, run
 
+from experiments.attacks.closed_form import courses, main, run
 from percert.attacks.threat import length
 from percert.tensors import per_sample
 

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from experiments.copies import edits as copies
-from experiments.photographs import as_tensor
 from PIL import Image
 
 from experiments import tables
+from experiments.copies import edits as copies
+from experiments.photographs import as_tensor
 from percert import certify, create_metric
 from percert.data.copy_edits import USUAL_EDITS, find_edit
 from percert.evaluation.copies.pictures import background_of, edited

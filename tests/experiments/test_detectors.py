@@ -2,11 +2,11 @@
 
 import pytest
 import torch
-from experiments.detectors import StructureDetector
-from experiments.photographs import as_arrays, as_tensor
 from PIL import Image
 from torch import Tensor
 
+from experiments.detectors import StructureDetector
+from experiments.photographs import as_arrays, as_tensor
 from percert import create_metric
 from percert.evaluation.copies.detector import (
     Detector,

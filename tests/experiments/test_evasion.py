@@ -1,8 +1,8 @@
 """The attack: inside its ball and [0, 1], and as strong as the closed form where there is one."""
 
-from experiments.photographs import as_tensor
 from PIL import Image
 
+from experiments.photographs import as_tensor
 from percert import certify, create_metric
 from percert.evaluation.copies.attack import evade, random_start
 from percert.evaluation.copies.detector import MetricDetector

@@ -8,7 +8,6 @@ pytest.importorskip("imagehash", reason="needs the extra 'experiments'")
 pytest.importorskip("pdqhash", reason="needs the extra 'experiments'")
 
 from experiments.photographs import as_tensor
-
 from percert.evaluation.copies.detector import attacked
 from percert.evaluation.copies.hashes import HashDetector, dhash, pdq, phash, whash
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+
 from experiments.conditions import Conditions
 from experiments.triplets.lipsim_ablation import (
     BUDGETS,
@@ -17,7 +18,6 @@ from experiments.triplets.lipsim_ablation import (
     score,
     table,
 )
-
 from percert.metrics.catalog import create_metric
 from percert.training.student import new_student, save_model
 

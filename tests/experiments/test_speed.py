@@ -4,10 +4,10 @@ import json
 from pathlib import Path
 
 import pytest
-from experiments.speed import networks
-from experiments.speed.networks import Case, time_cases
 
 from experiments import tables
+from experiments.speed import networks
+from experiments.speed.networks import Case, time_cases
 
 
 def test_cases_are_interleaved_after_the_warm_up() -> None:

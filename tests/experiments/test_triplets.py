@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from experiments.photographs import as_tensor
-from experiments.triplets import distortions
 from PIL import Image
 
 from experiments import tables
+from experiments.photographs import as_tensor
+from experiments.triplets import distortions
 from percert import certify, create_metric
 from percert.data.distortions import DISTORTIONS, distortion_triplet
 

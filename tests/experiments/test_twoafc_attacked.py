@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from experiments.triplets import attacked
 from PIL import Image
+
+from experiments.triplets import attacked
 
 pytest.importorskip("pyarrow", reason="needs the extra 'report'")
 pytest.importorskip("matplotlib", reason="needs the extra 'report'")

@@ -4,10 +4,10 @@ import json
 
 import numpy as np
 import pytest
-from experiments.fairness import audit_level
 from scipy import stats
 from tests.conftest import REPOSITORY
 
+from experiments.fairness import audit_level
 from percert.fairness.least_squares import COVARIANCES, design_of, weighted_fit
 from percert.fairness.regression import draw_accuracies, fit_line, fit_lines, simulated_levels
 

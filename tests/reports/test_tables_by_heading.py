@@ -7,11 +7,11 @@ import json
 from html.parser import HTMLParser
 from pathlib import Path
 
+from tests.reports.tables import said, tables_of
+
 from experiments.papers.item import Compared, Findings, Item
 from experiments.papers.report import markdown, outcome_section, summary_section
 from experiments.papers.run import Outcome
-from tests.reports.tables import said, tables_of
-
 from percert.reports.page import Section, Table, how_made, render_page
 from percert.reports.run_comparison import Run, audits_section, columns_section, overview
 

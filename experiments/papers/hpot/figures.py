@@ -1,9 +1,4 @@
-"""Figures 4, 5, 7, 10 and 12 of Human Imperceptible Attacks: attacked photographs.
-
-Figures 4, 5, 10 and 12 of Human Imperceptible Attacks: attacked photographs, and distances.
-
-Figure 7 of Human Imperceptible Attacks: what survives a defence, on small data.
-"""
+"""Figures 4, 5, 7, 10 and 12 of Human Imperceptible Attacks: attacked photographs."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

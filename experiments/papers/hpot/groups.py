@@ -1,9 +1,4 @@
-"""Figures 8 and 13 of Human Imperceptible Attacks: accuracy by group, and images by country.
-
-Figure 8 of Human Imperceptible Attacks, its left half, on a question that can be asked here.
-
-Figure 13 of Human Imperceptible Attacks: from which countries the images are.
-"""
+"""Figures 8 and 13 of Human Imperceptible Attacks: accuracy by group, and images by country."""
 
 import csv
 from collections import Counter
@@ -17,6 +12,7 @@ import torch
 
 from experiments.papers.item import Compared, Findings, MissingDataError, Setting, weights_file
 from experiments.papers.photographs import photographs
+from experiments.papers.printed import HPOT_FIGURE_13, HPOT_SECTION_4
 from percert.fairness.audit import audit_groups
 from percert.fairness.audit_result import AuditSettings
 from percert.fairness.predictions import check_predictions
@@ -66,12 +62,16 @@ def figure_8(setting: Setting) -> Findings:
     (first, *_) = audit.lines
     others = {entry.line.covariance: entry.line for entry in audit.lines}
     rows = (
-        Compared("F of the slope, the paper's covariance", 5.392, first.line.test.statistic),
-        Compared("its denominator's degrees of freedom", 39, first.line.test.df[1]),
-        Compared("its p-value", 0.02554, first.line.test.p_value),
+        Compared(
+            "F of the slope, the paper's covariance", HPOT_SECTION_4["f"], first.line.test.statistic
+        ),
+        Compared(
+            "its denominator's degrees of freedom", HPOT_SECTION_4["f_df"][1], first.line.test.df[1]
+        ),
+        Compared("its p-value", HPOT_SECTION_4["f_p"], first.line.test.p_value),
         Compared("p-value, covariance between groups", None, others["between"].test.p_value),
         Compared("slope: accuracy for 0.1 more of luminance", None, first.line.slope / 10),
-        Compared("groups", 41, float(len(audit.table.n))),
+        Compared("groups", HPOT_SECTION_4["groups"], float(len(audit.table.n))),
     )
     (section, *_) = report_sections(audit)
     figures = tuple(block for block in section.blocks if isinstance(block, Figure))
@@ -104,8 +104,6 @@ def _tenths(values: np.ndarray) -> list[str]:
 
 #: What ``percert data geo`` writes, in DATA or in DATA/geo.
 FILES = ("countries.csv", "images.csv")
-#: Appendix E: images and countries; and countries of at least 50 images, from the F-test.
-IMAGES, COUNTRIES, LARGE = 103_995, 207, 41
 SMALLEST, NAMED = 50, 5
 
 
@@ -116,9 +114,11 @@ def figure_13(setting: Setting) -> Findings:
     total = sum(counts.values())
     large = sum(count >= SMALLEST for count in counts.values())
     rows = [
-        Compared("images", IMAGES, float(total)),
-        Compared("countries", COUNTRIES, float(len(counts))),
-        Compared(f"countries with at least {SMALLEST} images", LARGE, float(large)),
+        Compared("images", HPOT_FIGURE_13["images"], float(total)),
+        Compared("countries", HPOT_FIGURE_13["countries"], float(len(counts))),
+        Compared(
+            f"countries with at least {SMALLEST} images", HPOT_FIGURE_13["large"], float(large)
+        ),
         *(
             Compared(f"share of {name}", None, 100 * count / total, "%")
             for name, count in counts.most_common(NAMED)
@@ -135,7 +135,7 @@ def figure_13(setting: Setting) -> Findings:
         "The paper prints no shares. Its 41 groups are those of its F-test (39 degrees of freedom "
         "and two), which may leave out countries without a GDP.",
     )
-    return Findings(tuple(rows), words, (figure,), same=total == IMAGES)
+    return Findings(tuple(rows), words, (figure,), same=total == HPOT_FIGURE_13["images"])
 
 
 def _file(setting: Setting) -> Path:

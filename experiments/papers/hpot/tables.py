@@ -1,11 +1,4 @@
-"""Tables 1 and 3 to 6 of Human Imperceptible Attacks, and the p-values of its section 4.
-
-Tables 1, 3, 4 and 6 of Human Imperceptible Attacks: attacks on photographs, in numbers.
-
-The settings of Human Imperceptible Attacks beside the defaults here.
-
-The p-values that section 4 of Human Imperceptible Attacks prints, from its statistics.
-"""
+"""Tables 1 and 3 to 6 of Human Imperceptible Attacks, and the p-values of its section 4."""
 
 from collections.abc import Mapping, Sequence
 
@@ -20,10 +13,12 @@ from experiments.papers.hpot.attacks import (
 from experiments.papers.item import Compared, Findings, Setting
 from experiments.papers.photographs import attack_photographs
 from experiments.papers.printed import (
+    HPOT_SECTION_4,
     HPOT_TABLE_1,
     HPOT_TABLE_1_PERCEPTUAL,
     HPOT_TABLE_3,
     HPOT_TABLE_4,
+    HPOT_TABLE_5,
     HPOT_TABLE_6,
 )
 from percert.attacks.transport.human_perc_ot import HumanPercOTLiteral
@@ -140,11 +135,13 @@ def table_5(setting: Setting) -> Findings:
     attack = HumanPercOTLiteral()
     return Findings(
         (
-            Compared("lambda", 1.0, attack.lam),
-            Compared("step size of Algorithm 1", 0.1, attack.step),
-            Compared("steps N of Algorithm 1", 100, attack.steps),
-            Compared("steps between gradients of the cost", 5, attack.refresh),
-            Compared("confidence a", 0.0, attack.confidence),
+            Compared("lambda", HPOT_TABLE_5["lambda"], attack.lam),
+            Compared("step size of Algorithm 1", HPOT_TABLE_5["step"], attack.step),
+            Compared("steps N of Algorithm 1", HPOT_TABLE_5["steps"], attack.steps),
+            Compared(
+                "steps between gradients of the cost", HPOT_TABLE_5["refresh"], attack.refresh
+            ),
+            Compared("confidence a", HPOT_TABLE_5["confidence"], attack.confidence),
         ),
         (
             f"The cost is {attack.cost} by default, PieAPP in the paper, whose weights have to be "
@@ -159,16 +156,23 @@ def table_5(setting: Setting) -> Findings:
 def p_values(setting: Setting) -> Findings:
     """The F-test's and the t-test's p-value; ``setting`` changes nothing about them."""
     del setting
+    paper = HPOT_SECTION_4
+    f, (first, second), t, df = paper["f"], paper["f_df"], paper["t"], paper["t_df"]
+    two_sided = t_p_value(t, df, "two-sided")
     return Findings(
         (
-            Compared("p of F = 5.392 with df (1, 39)", 0.02554, f_p_value(5.392, (1, 39))),
-            Compared("p of t = 3.852, paired and one-sided, df 49", 0.00017, t_p_value(3.852, 49)),
-            Compared("p of t = 3.852, two samples, one-sided, df 98", None, t_p_value(3.852, 98)),
             Compared(
-                "p of t = 3.852, paired and two-sided, df 49",
-                None,
-                t_p_value(3.852, 49, "two-sided"),
+                f"p of F = {f} with df ({first}, {second})",
+                paper["f_p"],
+                f_p_value(f, (first, second)),
             ),
+            Compared(
+                f"p of t = {t}, paired and one-sided, df {df}", paper["t_p"], t_p_value(t, df)
+            ),
+            Compared(
+                f"p of t = {t}, two samples, one-sided, df {2 * df}", None, t_p_value(t, 2 * df)
+            ),
+            Compared(f"p of t = {t}, paired and two-sided, df {df}", None, two_sided),
         ),
         (
             "The paper speaks of a standard t-test between two means of 50 models each, which has "

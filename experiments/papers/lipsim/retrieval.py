@@ -3,7 +3,7 @@
 from dataclasses import asdict
 from typing import Any, cast
 
-from experiments.papers.item import Compared, Findings, Setting
+from experiments.papers.item import COMMAND, Compared, Findings, Setting
 from experiments.papers.networks import Judge, dreamsim_there, lipsim_there
 from experiments.papers.photographs import collection
 from percert.attacks.catalog import parse_attack
@@ -43,7 +43,7 @@ def figure_4(setting: Setting) -> Findings:
     open_output(folder, COLUMNS, settings)
     write_run(
         folder,
-        command=["percert", "reproduce", "lipsim-figure4"],
+        command=[*COMMAND, "lipsim-figure4"],
         settings=settings,
         seed=setting.seed,
         device=setting.device,

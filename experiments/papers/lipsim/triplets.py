@@ -1,9 +1,4 @@
-"""Triplets for LipSim's tables and its Figure 5, and what metrics and attacks make of them.
-
-Triplets for LipSim's tables, and what metrics and attacks make of them, kept for all items.
-
-Figure 5 of LipSim: some triplets, to look at.
-"""
+"""Triplets for LipSim's tables and its Figure 5, and what metrics and attacks make of them."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -14,7 +9,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from experiments.papers.item import Findings, Setting, data_folder
+from experiments.papers.item import COMMAND, Findings, Setting, data_folder
 from experiments.papers.networks import Judge
 from percert.data.judgements import night_triplets
 from percert.data.triplets import Triplet, distortion_triplets, load_triplet
@@ -146,7 +141,7 @@ def judged_rows(
             "size": [SIDE, SIDE],
             "seed": setting.seed,
         },
-        command=["percert", "reproduce", setting.out.name],
+        command=[*COMMAND, setting.out.name],
         device=setting.device,
         seed=setting.seed,
         progress=progress,

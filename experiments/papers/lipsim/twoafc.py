@@ -1,9 +1,4 @@
-"""Tables 1 to 4 and Figure 3a of LipSim: scores on triplets, natural, certified, under attack.
-
-Tables 1 to 3 of LipSim on triplets of distorted photographs, or on NIGHT where it is there.
-
-Table 4 and Figure 3a of LipSim: many metrics on the same triplets, and some under attack.
-"""
+"""Tables 1 to 4 and Figure 3a of LipSim: scores on triplets, natural, certified, under attack."""
 
 from collections.abc import Mapping, Sequence
 

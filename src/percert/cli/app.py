@@ -18,7 +18,6 @@ from percert.cli.eval import evaluate
 from percert.cli.index import index
 from percert.cli.judge import judge
 from percert.cli.report import report
-from percert.cli.reproduce import reproduce
 from percert.cli.train import export, train
 
 app = typer.Typer(
@@ -28,7 +27,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (compare, judge, metrics, report, reproduce, export):
+for verb in (compare, judge, metrics, report, export):
     app.command(help=flowing(verb.__doc__), no_args_is_help=verb is not metrics)(verb)
 app.command("app", help=flowing(serve_app.__doc__))(serve_app)
 app.add_typer(attack, name="attack")

@@ -1,9 +1,4 @@
-"""``percert audit``: whether what certificates rest on is as it is said to be, and who pays.
-
-``percert audit``: whether what certificates rest on is as it is said to be, and who pays.
-
-``percert audit plan``: how many images a group, before any are collected.
-"""
+"""``percert audit``: whether what certificates rest on is as it is said to be, and who pays."""
 
 from dataclasses import asdict
 from pathlib import Path

@@ -1,9 +1,4 @@
-"""``percert metrics`` and ``percert attack list``: what there is.
-
-``percert metrics``: the catalog.
-
-``percert attack list``: the catalog.
-"""
+"""``percert metrics`` and ``percert attack list``: what there is."""
 
 from dataclasses import fields
 

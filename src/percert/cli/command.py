@@ -1,13 +1,4 @@
-"""What every command has: help from its docstring, the extras it needs, errors in one line.
-
-How a command fails: one line on stderr and exit status 1, never a traceback.
-
-What the command line calls an argument of the library.
-
-Which extras a verb needs: looked for before it works, not after minutes.
-
-Docstrings as help texts.
-"""
+"""What every command has: help from its docstring, the extras it needs, errors in one line."""
 
 import errno
 import functools

@@ -1,9 +1,4 @@
-"""``percert data geo``: the country and its GDP per capita for photographs from Flickr.
-
-``percert data``: data sets that have to be put together before they can be used.
-
-``percert data geo``: the country and its GDP per capita for photographs from Flickr.
-"""
+"""``percert data geo``: the country and its GDP per capita for photographs from Flickr."""
 
 import os
 import sys

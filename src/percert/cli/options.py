@@ -1,11 +1,4 @@
-"""The options that several commands share, each once.
-
-The options that several verbs share.
-
-The metric of a store, made from its name: what every verb of ``percert index`` starts with.
-
-Places to write to, looked at before the work begins.
-"""
+"""The options that several commands share, each once."""
 
 import math
 import os

@@ -1,9 +1,4 @@
-"""What goes to stdout: one JSON object, or a table and sentences for people; and what was left out.
-
-What goes to stdout: one JSON object, or a table and sentences for people.
-
-What a search for images left out of folders, told at the end.
-"""
+"""What goes to stdout: one JSON object, or a table and sentences for people."""
 
 import json
 import os

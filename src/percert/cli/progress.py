@@ -1,11 +1,4 @@
-"""The progress bar on stderr, for people; a line now and then where nobody watches.
-
-A progress bar on stderr, for people only.
-
-A progress bar for work that tells itself how far it is.
-
-How far ``percert reproduce`` is, and how long it will take: on stderr, a bar or a line.
-"""
+"""The progress bar on stderr, for people; a line now and then where nobody watches."""
 
 import contextlib
 import sys

@@ -1,15 +1,4 @@
-"""``percert train`` by recipes (distill, finetune, copies), and ``percert export``.
-
-``percert train``: networks and data sets that are made by training.
-
-``percert train distill``: a student learns a teacher's embeddings.
-
-``percert train finetune``: a network learns which of two images people find closer.
-
-``percert train copies``: a network learns to know copies, and to be certain of it.
-
-``percert export``: a trained network as files for others.
-"""
+"""``percert train`` by recipes (distill, finetune, copies), and ``percert export``."""
 
 import sys
 import time

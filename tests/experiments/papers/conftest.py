@@ -5,12 +5,12 @@ import gzip
 import numpy as np
 import pytest
 import torch
-from experiments.papers.hpot import attacks
-from experiments.papers.lipsim import triplets
-from experiments.papers.printed import LIPSIM_TABLE_1, LIPSIM_TABLE_3
 from safetensors.torch import save_file
 
 from experiments.papers import Setting
+from experiments.papers.hpot import attacks
+from experiments.papers.lipsim import triplets
+from experiments.papers.printed import LIPSIM_TABLE_1, LIPSIM_TABLE_3
 from percert.images import save_image
 from percert.models import load_classifier
 from percert.models.imagenet_networks import SqueezeNet

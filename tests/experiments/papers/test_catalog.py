@@ -4,10 +4,10 @@ import importlib
 import re
 
 import pytest
-from experiments.papers.hpot import attacks
-from experiments.papers.item import UNKNOWN
 
 from experiments.papers import CATALOG, find_item, needs
+from experiments.papers.hpot import attacks
+from experiments.papers.item import UNKNOWN
 from percert.metrics.deep import backbones, dists, lpips, pieapp
 
 #: The addresses that the papers print: LipSim on its first page and for retrieval, the other in
@@ -74,5 +74,5 @@ def test_weights_go_where_the_metrics_look_for_them():
 
 
 def test_an_unknown_name_has_a_suggestion():
-    with pytest.raises(ValueError, match="did you mean hpot-table1"):
+    with pytest.raises(ValueError, match="did you mean 'hpot-table1'"):
         find_item("hpot-tabel1")

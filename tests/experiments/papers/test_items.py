@@ -3,13 +3,13 @@
 from dataclasses import replace
 
 import pytest
+from scipy import stats
+
+from experiments.papers import CATALOG, run_item
 from experiments.papers.hpot import attacks as photograph_attacks
 from experiments.papers.hpot import figures
 from experiments.papers.item import weights_file
 from experiments.papers.printed import LIPSIM_TABLE_2
-from scipy import stats
-
-from experiments.papers import CATALOG, run_item
 from percert.defences import create_defence
 from percert.evaluation.twoafc.evaluate import TripletBatch
 from percert.images import load_image

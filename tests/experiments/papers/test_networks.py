@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from experiments.papers.networks import catalog_judge, dreamsim_there, lipsim_there
 
 from experiments.papers import MissingDataError, Setting
+from experiments.papers.networks import catalog_judge, dreamsim_there, lipsim_there
 from percert.attacks.goal import FlipTriplet
 from percert.attacks.goal_through import flip_together
 

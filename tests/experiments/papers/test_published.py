@@ -4,10 +4,10 @@ from dataclasses import replace
 from functools import partial
 
 import pytest
-from experiments.papers.hpot import attacks
 from safetensors.torch import save_file
 
 from experiments.papers import CATALOG, Setting, networks, photographs, run_item
+from experiments.papers.hpot import attacks
 from percert.metrics.catalog import create_metric
 from percert.metrics.certified.lipsim import lipsim_tiny
 

@@ -4,10 +4,10 @@ import json
 from dataclasses import replace
 
 import pytest
-from experiments.papers.item import Item
-from experiments.papers.report import answer, markdown, number, outcome_section
 
 from experiments.papers import CATALOG, Compared, Findings, Setting, run_item, run_offline
+from experiments.papers.item import Item
+from experiments.papers.report import answer, markdown, number, outcome_section
 from percert.reports import read_records, read_run
 from percert.reports.page import render_page
 

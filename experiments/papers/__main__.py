@@ -1,24 +1,45 @@
-"""``percert reproduce``: the tables and figures of the papers, by name."""
+"""The papers' tables and figures, made again beside the numbers that they print."""
 
+import json
 import os
 import sys
 import time
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from percert.cli.command import complain, needs, one_line_errors
+from experiments.papers import CATALOG, Item, Outcome, Setting, find_item, run_item
+from experiments.papers.item import COMMAND
+from experiments.papers.report import (
+    HEADINGS,
+    answer,
+    cells,
+    describe,
+    made_of,
+    markdown,
+    needs_paragraph,
+    outcome_section,
+    state_words,
+    summary_section,
+)
+from experiments.papers.run import write_rows
+from percert.cli.command import complain, flowing, needs, one_line_errors
 from percert.cli.options import DeviceOption, JsonOption, MaxMemoryOption, writable_folder
 from percert.cli.output import emit_json, say, show_table
+from percert.cli.progress import watching
+from percert.device import resolve_device
+from percert.reports import read_run, write_run
+from percert.reports.page import how_made, write_page, write_whole
 
-if TYPE_CHECKING:
-    from experiments.papers import Item, Outcome, Setting
+app = typer.Typer(rich_markup_mode="rich", pretty_exceptions_enable=False)
 
 
 @one_line_errors
 @needs(given={"out": "report"}, sometimes=("fairness", "saliency"))
-def reproduce(
+def papers(
     name: Annotated[
         str,
         typer.Argument(
@@ -40,8 +61,7 @@ def reproduce(
             metavar="DIR",
             envvar="PERCERT_DATA",
             help="The folder with imagenet-compatible/, mnist/, night/, retrieval/, weights/ and "
-            "so on, as far as they are there; [bold]percert reproduce NAME[/bold] says what it "
-            "takes.",
+            "so on, as far as they are there; [bold]papers NAME[/bold] says what it takes.",
         ),
     ] = None,
     weights: Annotated[
@@ -94,17 +114,14 @@ def reproduce(
 
     [bold]Examples[/bold]
 
-    percert reproduce list
+    python -m experiments papers list
 
-    percert reproduce hpot-section4
+    python -m experiments papers hpot-section4
 
-    percert reproduce all --offline --data data/ --images 20
+    python -m experiments papers all --offline --data data/ --images 20
 
-    percert reproduce lipsim-table1 --data data/ --images 1000 --thorough --device cuda
+    python -m experiments papers lipsim-table1 --data data/ --images 1000 --thorough --device cuda
     """
-    from experiments.papers import CATALOG, Setting, find_item
-    from percert.device import resolve_device
-
     if name == "list":
         _list(list(CATALOG.values()), as_json)
         return
@@ -118,8 +135,6 @@ def reproduce(
     setting = Setting(out, data, weights, images, seed, place, thorough)
     outcomes = _make(items, setting)
     if as_json:
-        from experiments.papers.report import answer
-
         emit_json({"out": str(out), "items": [answer(outcome) for outcome in outcomes]})
     else:
         for outcome in outcomes:
@@ -134,20 +149,14 @@ def reproduce(
         raise typer.Exit(1)
 
 
-def _make(items: "list[Item]", setting: "Setting") -> "list[Outcome]":
+def _make(items: list[Item], setting: Setting) -> list[Outcome]:
     """Make ``items``, and after each write everything that there is so far."""
-    from dataclasses import replace
-
-    from experiments.papers.run import run_item
-
-    from percert.cli.progress import watching
-
     began = time.perf_counter()
     outcomes: list[Outcome] = []
     for item in items:
         with watching(item.name) as watch:
             told = replace(setting, watch=watch)
-            outcomes.append(run_item(item, told, command=["percert", *sys.argv[1:]]))
+            outcomes.append(run_item(item, told, command=[*COMMAND, *sys.argv[1:]]))
         if outcomes[-1].state == "made":
             _write(outcomes, setting, time.perf_counter() - began, finished=False)
     if any(outcome.findings is not None for outcome in outcomes):
@@ -156,20 +165,12 @@ def _make(items: "list[Item]", setting: "Setting") -> "list[Outcome]":
 
 
 def _write(
-    outcomes: "list[Outcome]", setting: "Setting", seconds: float, *, finished: bool
+    outcomes: Sequence[Outcome], setting: Setting, seconds: float, *, finished: bool
 ) -> None:
-    import json
-
-    from experiments.papers.report import answer, markdown, outcome_section, summary_section
-    from experiments.papers.run import write_rows
-
-    from percert.reports import read_run, write_run
-    from percert.reports.page import how_made, write_page, write_whole
-
     out = setting.out
     write_run(
         out,
-        command=["percert", *sys.argv[1:]],
+        command=[*COMMAND, *sys.argv[1:]],
         settings={
             "images": setting.images,
             "thorough": setting.thorough,
@@ -201,9 +202,7 @@ def _write(
     )
 
 
-def _list(items: "list[Item]", as_json: bool) -> None:
-    from experiments.papers.report import describe
-
+def _list(items: list[Item], as_json: bool) -> None:
     if as_json:
         emit_json({"items": [describe(item) for item in items]})
         return
@@ -213,14 +212,12 @@ def _list(items: "list[Item]", as_json: bool) -> None:
     )
     say("")
     say(
-        "offline: from small data, with what percert comes with; percert reproduce NAME says what "
-        "the paper's own version takes."
+        f"offline: from small data, with what percert comes with; {' '.join(COMMAND)} NAME says "
+        "what the paper's own version takes."
     )
 
 
-def _show(outcome: "Outcome") -> None:
-    from experiments.papers.report import HEADINGS, cells, made_of, needs_paragraph, state_words
-
+def _show(outcome: Outcome) -> None:
     item = outcome.item
     say("")
     say(f"{item.name}: {item.title}", style="bold")
@@ -237,3 +234,19 @@ def _show(outcome: "Outcome") -> None:
         )
     for said in outcome.findings.differs:
         say(f"- {said}")
+
+
+app.command(
+    help=flowing(papers.__doc__),
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)(papers)
+
+
+def main() -> None:
+    """Run the command line."""
+    app(prog_name=" ".join(COMMAND))
+
+
+if __name__ == "__main__":
+    main()
