@@ -14,7 +14,15 @@ from pathlib import Path
 import pytest
 
 LIST = Path(__file__).with_name("api_surface.txt")
-PACKAGES = ("percert", "percert.audit", "percert.certify", "percert.images", "percert.metrics")
+PACKAGES = (
+    "percert",
+    "percert.audit",
+    "percert.certify",
+    "percert.fairness",
+    "percert.images",
+    "percert.metrics",
+    "percert.reports",
+)
 HEAVY = ("matplotlib", "pandas", "rich", "scipy", "skimage", "torchvision", "typer")
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from percert.registry import lazy_names
 
 if TYPE_CHECKING:
-    from percert import attacks, audit, certify, images, metrics, search
+    from percert import attacks, audit, certify, fairness, images, metrics, search
     from percert.attacks import create_attack, list_attacks, run_attack
     from percert.metrics import create_metric, list_metrics
     from percert.models import load_classifier
@@ -26,6 +26,7 @@ __all__ = [
     "certify",
     "create_attack",
     "create_metric",
+    "fairness",
     "images",
     "list_attacks",
     "list_metrics",
@@ -42,5 +43,5 @@ __getattr__, __dir__ = lazy_names(
         "percert.metrics": "create_metric list_metrics",
         "percert.models": "load_classifier",
     },
-    submodules=("attacks", "audit", "certify", "images", "metrics", "search"),
+    submodules=("attacks", "audit", "certify", "fairness", "images", "metrics", "search"),
 )

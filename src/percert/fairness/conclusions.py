@@ -318,7 +318,7 @@ def interval_column(confidence: float, ends: Callable[[Row], Any], format: str) 
     return Column(f"{confidence:.0%} interval", ends, format, short="interval")
 
 
-def test_columns(statistic: str, test: Callable[[Row], TestResult]) -> list[Column[Row]]:
+def statistic_columns(statistic: str, test: Callable[[Row], TestResult]) -> list[Column[Row]]:
     """The numbers of a test that is one of several."""
     return [
         Column(statistic, lambda row: test(row).statistic, ".4g"),

@@ -22,7 +22,7 @@ from percert.fairness.conclusions import (
     slope_may,
     slope_may_not,
     slope_null,
-    test_columns,
+    statistic_columns,
 )
 from percert.fairness.least_squares import Array, design_of
 from percert.fairness.regression import CannotEstimate, check_groups
@@ -235,7 +235,7 @@ def mixed_table(fits: Sequence[MixedLogistic], confidence: float, *, short: bool
             ".4g",
             short="odds ratio a sd",
         ),
-        *test_columns("t", lambda fit: replace(fit.test, df=fit.test.df[:1])),
+        *statistic_columns("t", lambda fit: replace(fit.test, df=fit.test.df[:1])),
         Column("spread of groups", lambda fit: fit.spread, ".4f"),
     ]
     return Table.of(

@@ -13,7 +13,7 @@ from percert.fairness.conclusions import (
     TestResult,
     df_text,
     interval_column,
-    test_columns,
+    statistic_columns,
 )
 from percert.fairness.groups import ACCURACY, GroupTable, LeftOut, Outcome
 from percert.fairness.intervals import GroupEstimates, Heterogeneity
@@ -39,7 +39,7 @@ def lines_table(lines: Sequence[ModelLine], confidence: float, *, short: bool = 
             "+.4g",
             short="slope a sd",
         ),
-        *test_columns("F", lambda entry: entry.line.test),
+        *statistic_columns("F", lambda entry: entry.line.test),
         Column("R²", lambda entry: entry.line.r2, ".3f", short="R2"),
         Column("τ", lambda entry: entry.line.between, ".4f", missing="", wide=True),
     ]
