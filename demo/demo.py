@@ -70,11 +70,12 @@ def percert(*arguments: str) -> Any:
 
 
 def draw_compare(figure: SubFigure, answer: dict[str, Any]) -> None:
-    """Each candidate beside its distance and the interval that holds it."""
+    """Each candidate beside its distance, the interval that holds it, and the threshold."""
     results = answer["results"]
     figure.suptitle(
         "How far is each from the photograph, and between which proven bounds\n"
-        f"does that stay under tampering with its pixels of up to l2 = {EPS:g}?"
+        f"does that stay under tampering with its pixels of up to l2 = {EPS:g}?\n"
+        f"Left of the dashed line, at {answer['threshold']:g}, it counts as a copy."
     )
     grid = figure.subplots(len(results), 2, width_ratios=[1, 4], squeeze=False)
     right = 1.05 * max(result["upper"] for result in results)
@@ -85,6 +86,7 @@ def draw_compare(figure: SubFigure, answer: dict[str, Any]) -> None:
         width = result["upper"] - result["lower"]
         axes.barh(0, width, left=result["lower"], height=1, color=colour, alpha=0.4)
         axes.plot(result["distance"], 0, "o", color=colour)
+        axes.axvline(answer["threshold"], color="tab:red", linestyle="--", linewidth=1)
         verdict = "a copy" if result["copy"] else "no copy"
         axes.set_title(
             f"{Path(result['candidate']).name}: {result['distance']:.4f}, {verdict}, "

@@ -9,11 +9,20 @@ import skimage
 from PIL import Image
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-PAGES = [REPOSITORY / "README.md", REPOSITORY / "CONTRIBUTING.md", *REPOSITORY.glob("docs/*.md")]
+PAGES = [
+    REPOSITORY / "README.md",
+    REPOSITORY / "CONTRIBUTING.md",
+    *(
+        path
+        for path in sorted(REPOSITORY.glob("docs/**/*.md"))
+        if not {"_build", "_generated"} & {*path.parts}
+    ),
+]
 SOURCES = sorted(REPOSITORY.glob("src/percert/**/*.py"))
 ANYWHERE = re.compile(r"^(https?:|mailto:|#)")
 
-page = pytest.mark.parametrize("page", PAGES, ids=[path.name for path in PAGES])
+NAMES = [path.relative_to(REPOSITORY).as_posix() for path in PAGES]
+page = pytest.mark.parametrize("page", PAGES, ids=NAMES)
 
 
 @pytest.mark.parametrize("command", ["make demo", "make test"])

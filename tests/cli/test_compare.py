@@ -21,9 +21,10 @@ def test_the_json_is_what_the_certificates_say(files, percert_json, perturbed):
         *(reference, candidate, *THUMBNAIL),
         *("--eps", 0.5, "--threshold", 0.3, "--perturbed", perturbed, "--device", "cpu"),
     )
-    assert list(answer) == ["metric", "reference", "results", "bad", "left_out"]
+    assert list(answer) == ["metric", "reference", "threshold", "results", "bad", "left_out"]
     assert answer["bad"] == []
     assert (answer["metric"], answer["reference"]) == ("thumbnail", str(reference))
+    assert answer["threshold"] == 0.3
     (result,) = answer["results"]
     assert list(result) == KEYS
     metric = create_metric("thumbnail", device="cpu")
@@ -124,7 +125,7 @@ def test_the_others_are_compared_when_one_candidate_is_bad(files, percert):
 def test_bad_candidates_are_in_the_json_too(files, percert_json):
     candidates = (files / "bad.png", files / "inside" / "noisy.png")
     answer = percert_json("compare", files / "cat.png", *candidates, *THUMBNAIL, exit_code=1)
-    assert list(answer) == ["metric", "reference", "results", "bad", "left_out"]
+    assert list(answer) == ["metric", "reference", "threshold", "results", "bad", "left_out"]
     assert [result["candidate"] for result in answer["results"]] == [str(candidates[1])]
     (bad,) = answer["bad"]
     assert bad["path"] == str(files / "bad.png")

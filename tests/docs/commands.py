@@ -17,8 +17,16 @@ from experiments.papers.__main__ import app as papers
 from percert.cli import app
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-PAGES = [*sorted(REPOSITORY.glob("docs/*.md")), REPOSITORY / "README.md"]
-RESULTS = [*sorted(REPOSITORY.glob("docs/results/*.md")), REPOSITORY / "experiments" / "README.md"]
+DOCS = REPOSITORY / "docs"
+_WRITTEN = [
+    page
+    for page in sorted(DOCS.rglob("*.md"))
+    if not {"_build", "_generated"} & {*page.relative_to(DOCS).parts}
+]
+#: Pages of measurements are written by scripts; all others by hand.
+MEASURED = [page for page in _WRITTEN if page.parent.name == "results" and page.stem != "index"]
+PAGES = [*(page for page in _WRITTEN if page not in MEASURED), REPOSITORY / "README.md"]
+RESULTS = [*MEASURED, REPOSITORY / "experiments" / "README.md"]
 
 
 @dataclass(frozen=True)
@@ -46,9 +54,14 @@ class Shown:
         return " ".join(words[words.index("|") + 1 :]) if "|" in words else ""
 
 
+def name_of(page: Path) -> str:
+    """A page's path in the repository."""
+    return page.relative_to(REPOSITORY).as_posix()
+
+
 def shown_in(page: Path) -> list[Shown]:
     """What stands behind a $ in a page's blocks of the shell, in its order."""
-    return [Shown(page.name, line[2:]) for line in shell_lines(page) if line.startswith("$ ")]
+    return [Shown(name_of(page), line[2:]) for line in shell_lines(page) if line.startswith("$ ")]
 
 
 def shell_lines(page: Path) -> list[str]:
@@ -62,7 +75,7 @@ def mentioned_in(page: Path) -> list[Shown]:
     text = re.sub(r"^ *```.*?^ *```", "", page.read_text(encoding="utf-8"), flags=re.M | re.S)
     inline = re.findall(r"`((?:percert|python -m (?:percert|experiments))(?: [^`]*)?)`", text)
     indented = re.findall(r"^ {4}((?:percert|python -m) (?:.*\\\n)*.*)", text, re.M)
-    return [Shown(page.name, " ".join(found.replace("\\\n", " ").split()))
+    return [Shown(name_of(page), " ".join(found.replace("\\\n", " ").split()))
             for found in (*inline, *indented)]  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from tests.docs.commands import (
     Shown,
     examples_of,
     mentioned_in,
+    name_of,
     options_of,
     parse,
     shell_lines,
@@ -215,7 +216,7 @@ def go_through(world, earlier, flickr, tmp_path, monkeypatch):
     return run_all
 
 
-@pytest.mark.parametrize("page", [p for p in PAGES if shown_in(p)], ids=lambda page: page.name)
+@pytest.mark.parametrize("page", [p for p in PAGES if shown_in(p)], ids=name_of)
 def test_the_commands_of_a_page_do_what_it_says(page, go_through):
     go_through(shown_in(page))
 
@@ -227,7 +228,7 @@ def test_the_examples_of_a_help_do_what_it_says(group, go_through):
     go_through([each for each in of_group if each.text not in in_pages])
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_no_command_stands_in_a_block_without_its_dollar(page):
     wrong = [line for line in shell_lines(page) if re.match(r"\s*(percert|python) ", line)]
     assert [line for line in wrong if not line.startswith("percert: ")] == []
@@ -242,7 +243,7 @@ def names_a_verb(words):
     return not (what.startswith("-") or what.isupper() or a_group)
 
 
-@pytest.mark.parametrize("page", [*PAGES, *RESULTS], ids=lambda page: page.name)
+@pytest.mark.parametrize("page", [*PAGES, *RESULTS], ids=name_of)
 def test_what_a_sentence_calls_a_command_is_one(page, monkeypatch):
     for command in mentioned_in(page):
         words = command.words

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 from skimage import data
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "comparison.md"
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "how-to" / "come-from-other-tools.md"
 FIRST, *BLOCKS = re.findall(r"^```python\n(.*?)^```", PAGE.read_text("utf-8"), re.M | re.S)
 TOOLS = ("lpips", "dreamsim", "piq", "torchattacks", "foolbox", "art", "fairlearn")
 TOOLS += ("imagehash", "faiss")

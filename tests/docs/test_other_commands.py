@@ -62,7 +62,7 @@ def test_every_curl_asks_for_an_address_with_its_fields(tmp_path):
 
 def test_every_address_of_the_table_is_there(tmp_path):
     known = addresses_and_fields(tmp_path)
-    page = (REPOSITORY / "docs" / "app.md").read_text("utf-8")
+    page = (REPOSITORY / "docs" / "how-to" / "serve-the-page.md").read_text("utf-8")
     rows = [
         line.split("|")[1] for line in page.splitlines() if re.match(r"\| `(GET|POST|DEL)", line)
     ]

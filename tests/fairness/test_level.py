@@ -117,7 +117,7 @@ def test_every_published_interval_covers(published):
 def test_the_pages_say_what_was_measured(published):
     cells = published["cells"]
     shares = {name: [cell["alarms"][name] for cell in cells] for name in COVARIANCES}
-    page = (REPOSITORY / "docs" / "fairness.md").read_text(encoding="utf-8")
+    page = (REPOSITORY / "docs" / "how-to" / "audit-groups.md").read_text(encoding="utf-8")
     for name, pick in (("lowest", min), ("highest", max)):
         row = " | ".join(
             f"**{pick(found):.3f}**" if (name, covariance) == ("highest", "between")
@@ -137,9 +137,9 @@ def test_the_pages_say_what_was_measured(published):
     percent = [f"{100 * held[name]:.1f}" for name in ("worst", "gap", "ratio")]
     assert f"at least {percent[0]}, {percent[1]} and {percent[2]} %" in said
     assert f"at least {100 * held['wilson']:.1f} %" in said
-    readme = " ".join((REPOSITORY / "README.md").read_text(encoding="utf-8").split())
+    index = " ".join(PUBLISHED.with_name("index.md").read_text(encoding="utf-8").split())
     low, high = min(shares["between"]), max(shares["between"])
-    assert f"in {100 * low:.1f} to {100 * high:.1f} % of draws over {len(cells)} kinds" in readme
+    assert f"in {100 * low:.1f} to {100 * high:.1f} % of draws over {len(cells)} kinds" in index
 
 
 def test_the_page_shows_what_was_measured(published):

@@ -106,6 +106,7 @@ def compare(
         answer = {
             "metric": metric_name,
             "reference": str(reference),
+            "threshold": threshold,
             "results": [asdict(result) for result in results],
             "bad": listed(bad),
         }

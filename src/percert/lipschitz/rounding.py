@@ -8,7 +8,8 @@ computed input,
     |g(z') - f(z)| <= |g(z') - f(z')| + L |z' - z|,
 
 so an error passes a layer as any change does, and the layer adds its own, which grows with the
-length of z'. Both lengths are carried from layer to layer. docs/certificates.md derives each line.
+length of z'. Both lengths are carried from layer to layer; each line is derived in
+docs/concepts/certificates.md.
 """
 
 import math

@@ -5,7 +5,7 @@ What an evaluation has computed so far, on the disk: a run that was killed goes 
 Copy detection on any pictures: natural, certified and under attack, of several detectors.
 
 Edited pictures are the queries, the originals the collection, in several views where wanted. Query
-and original are copies; all other pairs are negatives (see ``docs/evaluate-copies.md``).
+and original are copies; all other pairs are negatives (see ``docs/how-to/evaluate-copies.md``).
 """
 
 import hashlib

@@ -1,0 +1,55 @@
+"""Copies at a rate of wrong answers: a tiny run, and the published page."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from experiments.conditions import Conditions
+from experiments.copies import per_query
+
+PUBLISHED = Path(__file__).resolve().parents[2] / "docs" / "results" / "copies-per-query.json"
+
+
+@pytest.fixture(scope="module")
+def out(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    pytest.importorskip("lancedb", reason="needs the extra 'search'")
+    folder: Path = tmp_path_factory.mktemp("per-query")
+    words = ["--data", data, "--out", folder, "--work", folder / "work"]
+    words += ["--metric", "thumbnail-8", "--edits", "jpeg-50", "crop-80-random"]
+    per_query.main([str(word) for word in words])
+    return folder
+
+
+def read(path: Path) -> per_query.CopiesPerQuery:
+    result = json.loads(path.read_text("utf-8"))
+    result["collections"] = [per_query.PerQuery(**one) for one in result["collections"]]
+    result["conditions"] = Conditions(**result["conditions"])
+    return per_query.CopiesPerQuery(**result)
+
+
+def test_more_images_mean_a_lower_threshold_and_fewer_copies(out: Path) -> None:
+    result = read(out / "copies-per-query.json")
+    assert result.copies == 2 * result.photographs
+    for few, many in zip(result.collections[::2], result.collections[1::2], strict=True):
+        assert few.views == many.views
+        assert (few.rate, many.rate) == (1e-3 / few.images, 1e-3 / many.images)
+        assert many.threshold < few.threshold
+        assert many.found <= few.found
+        assert few.certified["16"] <= few.certified["4"] <= few.found
+    whole, crops = result.collections[0], result.collections[2]
+    assert crops.found_by_edit["crop-80-random"] >= whole.found_by_edit["crop-80-random"]
+
+
+def test_found_is_the_mean_of_the_edits() -> None:
+    for one in read(PUBLISHED).collections:
+        assert one.found == pytest.approx(sum(one.found_by_edit.values()) / len(one.found_by_edit))
+
+
+def test_the_published_page_shows_what_was_measured() -> None:
+    page = PUBLISHED.with_suffix(".md").read_text("utf-8")
+    assert page == per_query.report(read(PUBLISHED))
+    cells = [line.strip("| ").split(" | ") for line in page.splitlines() if line.startswith("| 6")]
+    (_, images, rate, threshold, found, four, sixteen), _ = cells
+    assert (images, rate, threshold) == ("300", "3.3e-06, counted", "0.1437")
+    assert (found, four, sixteen) == ("0.953", "0.922", "0.806")
