@@ -4,7 +4,7 @@ Every job has an address: a reload there finds it, running or done.
 """
 
 from dataclasses import replace
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import RedirectResponse, Response
@@ -29,7 +29,6 @@ from percert.app.jobs import Job, view
 from percert.app.page_answers import pair_fragment, scale_words, triplet_fragment
 from percert.app.pages import CAT, attack_text, attack_values, example_image, page
 from percert.app.templates import environment, render, scale_of
-from percert.metrics.metric import typical_distances
 
 router = APIRouter(prefix="/ui")
 
@@ -148,7 +147,7 @@ def _started(request: Request, job: Job, desk: ServerContext) -> Response:
 
 def _fragment(desk: ServerContext, job: Job) -> str:
     seen = view(job)
-    values = {"job": seen, "usual": typical_distances, "scale": None, "scale_words": ""}
+    values: dict[str, Any] = {"job": seen, "scale": None, "scale_words": ""}
     if job.state == "done" and job.kind == "compare":
         scale = scale_of(desk.loaded.card(seen["result"]["metric"]), seen["result"]["threshold"])
         values |= {

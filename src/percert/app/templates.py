@@ -1,16 +1,15 @@
-"""The page's templates, the words and the scale that they show distances with.
+"""The page's templates, and the words, the scale and the tables that they show distances with.
 
-The page's templates; what goes in is text, and is escaped.
-
-The scale on which distances are drawn: the same in every answer of a metric.
+What goes into a template is text, and is escaped. The scale on which distances are drawn is the
+same in every answer of a metric.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jinja2
 from starlette.responses import HTMLResponse
@@ -18,6 +17,11 @@ from starlette.responses import HTMLResponse
 import percert
 from percert.metrics.metric import MetricCard, TypicalDistances, typical_distances
 from percert.reports.budgets import rounded_down, seen_words, tampering
+from percert.reports.page import TEMPLATES
+from percert.reports.table import Column, Table, text_of
+
+if TYPE_CHECKING:
+    from percert.app.answers.judge import Standing
 
 #: Length of the scale, in units of the drawing.
 LENGTH = 1000.0
@@ -27,14 +31,13 @@ LENGTH = 1000.0
 class Scale:
     """From 0 to ``most``, stretched near 0: a distance lies at the square root of its share.
 
-    ``copies`` is where copies end, if the metric gives a verdict; ``typical_distances`` what
-    unrelated
-    photographs usually score, if that was measured.
+    ``copies`` is where copies end, if the metric gives a verdict; ``usual`` what unrelated
+    photographs score, if that was measured.
     """
 
     most: float
     copies: float | None
-    typical_distances: TypicalDistances | None
+    usual: TypicalDistances | None
 
     def at(self, distance: float) -> float:
         """The place of a distance, in drawing units.
@@ -86,21 +89,25 @@ def closeness(distance: float, known: TypicalDistances | None) -> str:
     return "as far apart as unrelated photographs are"
 
 
-#: Beside this module; a package of that name would hide it.
-FOLDER = Path(__file__).parent / "html"
+#: Beside this module; a package of that name would hide it. Then those of reports, for tables.
+FOLDERS = (Path(__file__).parent / "html", TEMPLATES)
 
 
 @lru_cache(maxsize=1)
 def environment() -> jinja2.Environment:
     """The templates, with the words for lengths that the command line uses."""
     made = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(FOLDER),
+        loader=jinja2.FileSystemLoader(FOLDERS),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.globals.update(version=percert.__version__)
+    made.globals.update(
+        version=percert.__version__,
+        distances_table=distances_table,
+        standings_table=standings_table,
+    )
     made.filters.update(
         closeness=closeness,
         plain=plain,
@@ -124,6 +131,55 @@ def plain(value: float) -> str:
     if abs(value) >= 100:
         return f"{value:,.0f}"
     return f"{value:.4f}" if abs(value) < 0.01 else f"{value:.3g}"
+
+
+_SPOKEN = {"mse": "mean squared error"}
+_MOVED = {"reference": "the reference", "candidates": "both candidates", "all": "all three"}
+
+
+def standings_table(standings: "Sequence[Standing]") -> Table:
+    """How far the answer to a triplet stands, by which of its images move."""
+
+    def length(value: float) -> str:
+        return rounded_down(value, 3)
+
+    return Table.of(
+        standings,
+        [
+            Column("What may move", lambda one: _MOVED[one.perturbed]),
+            Column("Proven", lambda one: one.radius, length, missing="any"),
+            Column("LipSim paper", lambda one: one.radius_paper, length),
+        ],
+        "How far the answer stands: the l2 length of a change, of each image that moves",
+    )
+
+
+def distances_table(found: Mapping[str, Any]) -> Table:
+    """How far an attack moved an image, ``found`` by it, beside what is usual of each metric."""
+    rows = [(one, typical_distances(one["metric"])) for one in found["distances"]]
+    if found["psnr"] is not None:
+        rows.insert(0, ({"metric": "PSNR", "value": f"{found['psnr']:.1f} dB"}, None))
+
+    def moved(one: Mapping[str, Any]) -> str:
+        value = one["value"]
+        if value is None:
+            return str(one["why_not"])
+        return value if isinstance(value, str) else plain(value)
+
+    return Table.of(
+        rows,
+        [
+            Column("Distance", lambda row: _SPOKEN.get(row[0]["metric"], row[0]["metric"])),
+            Column("This attack", lambda row: row[0], moved),
+            Column("A JPEG file", lambda row: row[1] and row[1].jpeg, plain),
+            Column(
+                "Unrelated photographs",
+                lambda row: row[1] and (row[1].unrelated_low, row[1].unrelated_high),
+                lambda ends: text_of(tuple(map(plain, ends))),
+            ),
+        ],
+        "How far the image was moved; 0 is not at all",
+    )
 
 
 def render(

@@ -17,6 +17,9 @@ from percert.extras import install_extra
 from percert.reports.table import Column
 from percert.reports.table import Table as Table  # one of the blocks of a page
 
+#: Of whole pages, and of the cells of a table.
+TEMPLATES = Path(__file__).parent / "templates"
+
 
 @dataclass(frozen=True)
 class Paragraph:
@@ -71,7 +74,7 @@ def render_page(title: str, sections: Sequence[Section], *, lead: str = "", made
     except ImportError:
         raise ValueError(f"reports need jinja2: {install_extra('report')}") from None
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
+        loader=jinja2.FileSystemLoader(TEMPLATES),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
