@@ -1,6 +1,7 @@
-"""Sphinx's settings, and the two tables that are written from the code so that they cannot age."""
+"""Sphinx's settings. What is written from the code before the pages are built: ``written.py``."""
 
 import re
+import sys
 from html import unescape
 from importlib.metadata import version as installed_version
 from pathlib import Path
@@ -8,11 +9,9 @@ from typing import Any
 
 from sphinx.application import Sphinx
 from sphinx.errors import ExtensionError
-from typer.main import get_command
-from typer.testing import CliRunner
 
-from percert.cli import app
-from percert.metrics.catalog import CATALOG
+sys.path.insert(0, str(Path(__file__).parent))
+from written import FILES
 
 project = "percert"
 author = "the percert contributors"
@@ -37,50 +36,6 @@ autodoc_typehints_description_target = "documented"
 GENERATED = Path(__file__).parent / "_generated"
 
 
-def write_metrics() -> None:
-    """The catalog as a table, one row a card."""
-    lines = [
-        "| name | what it is | range | resolution | weights | certificates |",
-        "| --- | --- | --- | --- | --- | --- |",
-    ]
-    for card in CATALOG.values():
-        size = "the images' own" if card.resolution is None else "{} x {}".format(*card.resolution)
-        weights = {
-            "none": "none",
-            "optional": "in the package",
-            "required": "a file of yours",
-            "fetched": "published, fetched",
-            "packaged": "extra `networks`",
-        }
-        row = (
-            f"`{card.name}`",
-            card.summary,
-            "{:g} to {:g}".format(*card.range),
-            size,
-            weights[card.checkpoint],
-            "yes" if card.embedding else "no",
-        )
-        lines.append("| " + " | ".join(cell.replace("|", r"\|") for cell in row) + " |")
-    (GENERATED / "metrics.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
-
-
-def write_command_line() -> None:
-    """Every verb with its own help text."""
-    lines: list[str] = []
-
-    def describe(command: object, words: list[str]) -> None:
-        shown = CliRunner().invoke(app, [*words, "--help"], env={"COLUMNS": "96", "TERM": "dumb"})
-        if shown.exit_code != 0:
-            raise RuntimeError(f"percert {' '.join(words)} --help failed: {shown.output}")
-        title = " ".join(["percert", *words])
-        lines.extend([f"## `{title}`", "", "```text", shown.output.strip(), "```", ""])
-        for name, verb in sorted(getattr(command, "commands", {}).items()):
-            describe(verb, [*words, name])
-
-    describe(get_command(app), [])
-    (GENERATED / "command-line.md").write_text("\n".join(lines), encoding="utf-8")
-
-
 def keep_bars(*details: Any) -> None:
     """Let |h| in a docstring be a norm, where reStructuredText would look up a substitution "h"."""
     lines: list[str] = details[-1]
@@ -95,8 +50,8 @@ def keep_bars(*details: Any) -> None:
 
 def generate(_: Sphinx) -> None:
     GENERATED.mkdir(exist_ok=True)
-    write_metrics()
-    write_command_line()
+    for name, write in FILES.items():
+        (GENERATED / name).write_text(write(), encoding="utf-8")
 
 
 def check_titles(app: Sphinx, failure: Exception | None) -> None:
