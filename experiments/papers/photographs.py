@@ -1,6 +1,5 @@
 """Attack runs on a few photographs, shared by all items that look at attacks."""
 
-import time
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,23 +20,18 @@ from percert.evaluation.copies.measure import spread
 from percert.lipschitz.network import weights_hash
 from percert.metrics.catalog import create_metric
 from percert.models import load_classifier
-from percert.reports import write_run
 from percert.runs import (
     AttackPlan,
     ClassifierTask,
     ImageItem,
     RecordedMetric,
-    Tally,
-    attack_items,
+    RunFolder,
     find_items,
-    folder_names,
-    keep,
     number_labels,
-    open_output,
     probe,
-    record_columns,
     with_labels,
 )
+from percert.runs.attack import run_attacks
 
 #: Where the attacked photographs of all items of a run lie, beside the items' own folders.
 SHARED = "attacked-photographs"
@@ -89,12 +83,12 @@ def attack_photographs(
     items = photographs(setting)
     model, name = classifier_there(setting)
     # The first class of these labels is 1; the few photographs here must not have to tell.
-    numbered = number_labels(items, probe(model, items), "1", FOLDER)
+    seen = probe(model, items)
+    numbered = number_labels(items, seen, "1", FOLDER)
     ssim = create_metric("ssim", device=setting.device)
     measures = {"ssim": RecordedMetric(ssim)}  # type: ignore[arg-type]  # metrics are modules
     plan = AttackPlan(
         attacks={text: parse_attack(text)[1] for text in attacks},
-        folders=folder_names(attacks),
         measures=measures,
         batch_size=4,
         seed=setting.seed,
@@ -109,26 +103,24 @@ def attack_photographs(
         "confidence": confidence,
         "seed": setting.seed,
     }
-    store = open_output(folder, record_columns(task.columns, list(measures)), settings)
-    done = {(row["image"], row["attack"]) for row in store.rows()}
-    began, tally = time.perf_counter(), Tally()
-    names, total = {item.name for item in items}, len(items) * len(attacks)
-    there = sum(image in names and attack in plan.attacks for image, attack in done)
-    for step in keep(attack_items(task, plan, numbered.items, done), store, tally):
-        there += len(step.rows)
-        setting.watch("attacking photographs", there, total)
-    store.merge()
-    write_run(
-        folder,
-        command=[*COMMAND, "hpot-table1", "--images", str(setting.images)],
-        settings=settings,
-        seed=setting.seed,
-        device=setting.device,
-        seconds=time.perf_counter() - began,
+    kept = run_attacks(
+        RunFolder(
+            folder,
+            settings,
+            device=setting.device,
+            seed=setting.seed,
+            command=[*COMMAND, "hpot-table1", "--images", str(setting.images)],
+        ),
+        task,
+        plan,
+        numbered.items,
+        read=seen.read,
+        progress=lambda _, done, total: setting.watch("attacking photographs", done, total),
     )
-    if tally.bad or tally.failed:
-        name, reason = (tally.bad or tally.failed)[0]
+    if kept.bad or kept.failed:
+        name, reason = (kept.bad or kept.failed)[0]
         raise ValueError(f"{name}: {reason}")
+    names = {item.name for item in items}
     return _only(read_attack_runs([folder]), attacks, names)
 
 

@@ -25,12 +25,12 @@ from experiments.photographs import DEFAULT_DATA
 from percert.data.labelled_images import read_labelled_images, semantic_triplets
 from percert.data.triplets import Triplet, distortion_triplets, load_triplet
 from percert.evaluation.twoafc.attacks import Budget, plan_attacks
-from percert.evaluation.twoafc.evaluate import COLUMNS, Load, TwoAFCRun, evaluate_twoafc
+from percert.evaluation.twoafc.evaluate import Load, TwoAFCRun, keep_twoafc
 from percert.evaluation.twoafc.report import percent, shown, write_twoafc_report
-from percert.evaluation.twoafc.run import keep_rows
 from percert.evaluation.twoafc.scores import TwoAFCScores, complete_rows, score_twoafc
 from percert.metrics.catalog import create_metric
 from percert.reports.plots import COLOURS, figure_png, new_figure
+from percert.runs import RunFolder
 
 NAMES = ("lipsim-tiny", "thumbnail", "ssim", "features")
 EPS = (36 / 255, 72 / 255, 108 / 255, 1.0, 2.0, 4.0)
@@ -97,18 +97,11 @@ def evaluate(
     run = TwoAFCRun(metric, plan, size=size, seed=options.seed, load=load, batch_size=8)
     out = options.work / f"{name}-{kind}"
     settings = {"metric": name, "triplets": kind, "size": size and list(size), "seed": options.seed}
-    rows, bad = keep_rows(
-        out,
-        COLUMNS,
-        lambda done: evaluate_twoafc(run, triplets, done),
-        settings=settings,
-        command=sys.argv,
-        device="cpu",
-        seed=options.seed,
-    )
-    if bad:
-        raise ValueError(f"{bad[0][0]}: {bad[0][1]}")
-    rows = complete_rows(rows, (triplet.name for triplet in triplets))
+    folder = RunFolder(out, settings, seed=options.seed, command=sys.argv)
+    kept = keep_twoafc(folder, run, triplets)
+    if kept.bad:
+        raise ValueError(f"{kept.bad[0][0]}: {kept.bad[0][1]}")
+    rows = complete_rows(kept.rows, (triplet.name for triplet in triplets))
     scores = score_twoafc(rows, EPS, budgets=[Budget("l2", eps) for eps in L2])
     answer: dict[str, Any] = {
         "metric": name,

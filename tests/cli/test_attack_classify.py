@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import save_file
-from tests.attacks.collection.folder import fill, picture
 from tests.models.tiny_factory import linear
+from tests.runs.folder import fill, picture
 
 from percert.attacks import create_attack
 from percert.images import load_image, round_to_8bit, save_image
@@ -221,7 +221,7 @@ def test_what_is_wrong_is_said_in_one_line_before_anything_is_done(folder, perce
 
 def test_labels_of_another_model_are_warned_about(folder, percert):
     """Twelve pictures, all with the least likely class."""
-    from tests.attacks.collection.folder import picture
+    from tests.runs.folder import picture
 
     from percert.images import save_image
 

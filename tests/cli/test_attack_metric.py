@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from tests.attacks.collection.folder import SIZES, fill, picture
+from tests.runs.folder import SIZES, fill, picture
 
 from percert import create_metric
 from percert.attacks import list_attacks, parse_attack

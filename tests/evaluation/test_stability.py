@@ -27,6 +27,7 @@ from percert.evaluation.twoafc.attacks import Budget, plan_attacks
 from percert.evaluation.twoafc.evaluate import TwoAFCRun, evaluate_twoafc
 from percert.images import save_image
 from percert.runs.certified import BrokenCertificate
+from percert.runs.items import ImageItem
 
 
 @pytest.fixture
@@ -35,7 +36,7 @@ def paths(tmp_path):
     for i in range(3):
         path = tmp_path / f"p{i}.png"
         save_image(picture(i, 16 if i else 20), path)
-        found.append((path.name, path))
+        found.append(ImageItem(path.name, path))
     return found
 
 
@@ -140,7 +141,7 @@ def test_it_goes_on_where_it_stood_and_tells_bad_files(paths, tmp_path):
     run = StabilityRun({"m": metric}, (Budget("l2", 0.1),), steps=2)
     whole = rows_of(run, paths)
     done = frozenset((row["image"], row["attack"]) for row in whole[:2])
-    bad = ("bad.png", tmp_path / "bad.png")
+    bad = ImageItem("bad.png", tmp_path / "bad.png")
     steps = list(evaluate_stability(run, [*paths, bad], done))
     assert [step.bad for step in steps if step.bad] == ["bad.png"]
     (rest,) = (row for step in steps for row in step.rows)

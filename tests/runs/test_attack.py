@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.attacks.collection.folder import SIZES, fill, picture
 from tests.models.tiny_factory import linear
+from tests.runs.folder import SIZES, fill, picture
 
 from percert.attacks import LpBall, create_attack, judge
 from percert.attacks.goal import Untargeted
@@ -46,7 +46,6 @@ def plan_of(batch_size=2, **attacks):
     attacks = attacks or {"ascent": create_attack("ascent", steps=200)}
     return AttackPlan(
         attacks=attacks,
-        folders={name: name for name in attacks},
         measures={"ssim": RecordedMetric(create_metric("ssim", device="cpu"), 11)},
         batch_size=batch_size,
     )
@@ -128,7 +127,7 @@ def test_what_is_done_is_neither_read_nor_attacked_again(folder: Path) -> None:
 def test_the_bad_image_is_named_and_the_rest_is_done(folder: Path) -> None:
     outcomes = list(attack_items(ClassifierTask(linear()), plan_of(), find_items(folder)))
     (bad,) = [found for found in outcomes if found.bad is not None]
-    assert bad.bad.name == "bad.png"
+    assert bad.bad == "bad.png"
     assert "not an image of an accepted format" in bad.reason
     assert len(rows_of(outcomes)) == len(SIZES)
 
@@ -244,7 +243,7 @@ def test_what_the_model_cannot_judge_is_named_and_the_rest_attacked(tmp_path: Pa
     model = Fixed().eval()
     assert probe(model, items).predictions.keys() == {"p0.png"}
     outcomes = list(attack_items(ClassifierTask(model), plan_of(batch_size=3), items))
-    bad = {found.bad.name: found.reason for found in outcomes if found.bad is not None}
+    bad = {found.bad: found.reason for found in outcomes if found.bad is not None}
     assert bad.keys() == {"dark.png", "odd size.png"}
     assert "the logits of 1 of 1 images are NaN" in bad["dark.png"]
     assert "model: fails on images (1, 3," in bad["odd size.png"]
@@ -270,7 +269,7 @@ def test_nan_on_the_way_costs_the_one_image(folder: Path) -> None:
 
     outcomes = list(attack_items(ClassifierTask(Overflowing().eval()), plan_of(), items))
     (bad,) = [found for found in outcomes if found.bad is not None]
-    assert bad.bad.name == "p0.png"
+    assert bad.bad == "p0.png"
     assert "attack ascent: model: the logits of 1 of 1 images are NaN" in bad.reason
     assert {image for image, _ in rows_of(outcomes)} == {"in side/p3.png"}
 
@@ -287,7 +286,7 @@ def test_one_triplet_of_unequal_sizes_is_named_and_passed_over(folder: Path) -> 
     assert load_image(far).shape == load_image(near).shape
     outcomes = list(attack_items(TripletTask(metric), plan_of(), items))
     (bad,) = [found for found in outcomes if found.bad is not None]
-    assert bad.bad.name == "unequal"
+    assert bad.bad == "unequal"
     assert "expected the reference's shape" in bad.reason
     assert {image for image, _ in rows_of(outcomes)} == {"equal"}
     assert not any(found.failed for found in outcomes)

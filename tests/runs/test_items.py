@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
-from tests.attacks.collection.folder import fill
+from tests.runs.folder import fill
 
 from percert.images import ImageError, load_image
 from percert.runs import find_items, read_sample

@@ -1,8 +1,8 @@
 """Ray: the rows are those of one process. Starts a Ray of two workers on this machine."""
 
 import pytest
-from tests.attacks.collection.folder import fill
 from tests.models.tiny_factory import linear
+from tests.runs.folder import fill
 
 from percert.attacks import create_attack
 from percert.metrics.catalog import create_metric
@@ -19,7 +19,6 @@ def test_two_workers_give_the_rows_and_images_of_one_process(tmp_path):
     attacks = {"pgd": create_attack("pgd", eps=0.5, steps=3), "ascent": create_attack("ascent")}
     plan = AttackPlan(
         attacks=attacks,
-        folders={name: name for name in attacks},
         measures={"ssim": RecordedMetric(create_metric("ssim", device="cpu"), 11)},
         batch_size=2,
     )
@@ -27,7 +26,7 @@ def test_two_workers_give_the_rows_and_images_of_one_process(tmp_path):
     done = {("p0.png", "ascent"), ("p2.png", "ascent"), ("p2.png", "pgd")}
     here = list(attack_items(task, plan, items, done))
     there = list(attack_items_on_ray(task, plan, items, done, workers=2))
-    assert [found.bad.name for found in there if found.bad] == ["bad.png"]
+    assert [found.bad for found in there if found.bad] == ["bad.png"]
     rows, images = keyed(here)
     rows_there, images_there = keyed(there)
     assert len(rows) == 9

@@ -14,9 +14,9 @@ from percert.evaluation.retrieval_report import attacked_path, retrieval_picture
 from percert.images import save_image
 from percert.lipschitz.network import weights_hash
 from percert.metrics.certified.embedding import EmbeddingMetric
-from percert.reports import RecordStore, write_run
+from percert.reports import RecordStore
 from percert.reports.page import Figure
-from percert.runs import open_output
+from percert.runs import RunFolder
 
 #: The images of the paper's retrieval set, where they are, and how many it has.
 RETRIEVAL, ALL = "retrieval", 500
@@ -40,14 +40,12 @@ def figure_4(setting: Setting) -> Findings:
         "seed": setting.seed,
         "steps": STEPS,
     }
-    open_output(folder, COLUMNS, settings)
-    write_run(
+    RunFolder(
         folder,
+        settings,
         command=[*COMMAND, "lipsim-figure4"],
-        settings=settings,
         seed=setting.seed,
         device=setting.device,
-        seconds=0.0,
     )
     store = RecordStore(folder, COLUMNS, key=("image", "detector"))
     done = {(row["image"], row["detector"]): row for row in store.rows()}

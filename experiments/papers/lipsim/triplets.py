@@ -1,6 +1,6 @@
 """Triplets for LipSim's tables and its Figure 5, and what metrics and attacks make of them."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -16,19 +16,13 @@ from percert.data.triplets import Triplet, distortion_triplets, load_triplet
 from percert.evaluation.attack_runs.pages import as_picture
 from percert.evaluation.copies.measure import spread
 from percert.evaluation.twoafc.attacks import PlannedAttack
-from percert.evaluation.twoafc.evaluate import (
-    CLEAN,
-    COLUMNS,
-    Evaluated,
-    TwoAFCRun,
-    evaluate_twoafc,
-    resized,
-)
-from percert.evaluation.twoafc.run import keep_rows
+from percert.evaluation.twoafc.evaluate import CLEAN, TwoAFCRun, keep_twoafc
 from percert.lipschitz.network import weights_hash
 from percert.metrics.metric import Metric
 from percert.reports.page import Figure
 from percert.reports.plots import Cell, picture_grid
+from percert.runs import RunFolder
+from percert.runs.items import resized
 
 #: For every photograph, so many triplets of different distortions.
 KINDS = ("jpeg", "blur", "noise")
@@ -117,23 +111,9 @@ def judged_rows(
     names = {triplet.name for triplet in triplets.items}
     wanted = {(name, attack) for name in names for attack in (CLEAN, *attacks)}
     what = f"{judge.title}, {'as they are' if not attacks else 'under attack'}: triplets' rows"
-    count = 0
-
-    def steps(done: frozenset[tuple[str, str]]) -> Iterator[Evaluated]:
-        nonlocal count
-        count = len(wanted & done)
-        return evaluate_twoafc(run, triplets.items, done)
-
-    def progress(step: Evaluated) -> None:
-        nonlocal count
-        count += len(step.rows)
-        setting.watch(what, count, len(wanted))
-
-    rows, bad = keep_rows(
+    folder = RunFolder(
         setting.out.parent / SHARED / judge.key,
-        COLUMNS,
-        steps,
-        settings={
+        {
             "eval": "twoafc",
             "source": triplets.source,
             "metric": judge.key,
@@ -144,11 +124,13 @@ def judged_rows(
         command=[*COMMAND, setting.out.name],
         device=setting.device,
         seed=setting.seed,
-        progress=progress,
     )
-    if bad:
-        raise ValueError(f"{bad[0][0]}: {bad[0][1]}")
-    return [row for row in rows if (row["image"], row["attack"]) in wanted]
+    kept = keep_twoafc(
+        folder, run, triplets.items, lambda _, done, total: setting.watch(what, done, total)
+    )
+    if kept.bad:
+        raise ValueError(f"{kept.bad[0][0]}: {kept.bad[0][1]}")
+    return [row for row in kept.rows if (row["image"], row["attack"]) in wanted]
 
 
 def _load(triplet: Triplet) -> tuple[Tensor, Tensor, Tensor]:

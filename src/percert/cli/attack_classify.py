@@ -1,8 +1,7 @@
 """``percert attack classify``: attack a classifier on a collection of images."""
 
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -23,15 +22,10 @@ from percert.cli.attack_options import (
     ThreatOption,
     WorkersOption,
     WrongOption,
-    parse_attacks,
-    parse_measures,
-    parse_threat,
+    parse_metrics,
 )
-from percert.cli.command import complain, needs, one_line_errors, option_names
+from percert.cli.command import needs, one_line_errors
 from percert.cli.options import DeviceOption, JsonOption, MaxMemoryOption
-
-if TYPE_CHECKING:
-    from percert.images import LeftOut
 
 
 @one_line_errors
@@ -115,87 +109,35 @@ def classify(
     out/resnet --metrics ms-ssim --json | jq '.attacks[].success_8bit'
     """
     from percert.cli.attack_run import run
-    from percert.device import resolve_device
-    from percert.lipschitz.network import weights_hash
-    from percert.models import load_classifier
-    from percert.runs import (
-        AttackPlan,
-        ClassifierTask,
-        find_items,
-        folder_names,
-        number_labels,
-        probe,
-        with_labels,
-    )
+    from percert.evaluation.attack_runs.run import AttackRecipe, ClassifierSet
+    from percert.runs.plan import RayCluster
 
-    attacks = parse_attacks(attack, "classifier")
-    ball = parse_threat(threat)
-    target_class = int(targets) if targets is not None and targets.isdigit() else None
-    left_out: list[LeftOut] = []
-    items = find_items(images, left_out)
-    if labels is not None:
-        found = len(items)
-        column = targets if target_class is None else None
-        items = with_labels(
-            items,
-            labels,
+    run(
+        classify,
+        ClassifierSet(
+            images=images,
+            model=model,
+            weights=weights,
+            labels=labels,
+            labels_from=labels_from.value,
             image_column=image_column,
             label_column=label_column,
-            target_column=column,
-        )
-        if len(items) < found:
-            complain(f"warning: {found - len(items)} of {found} images have no label, left out")
-    elif targets is not None and target_class is None:
-        raise ValueError("--targets: a column needs --labels, the file that has it")
-    if target_class is not None:
-        items = [replace(item, target=target_class) for item in items]
-    items = items[:limit]
-    place = str(resolve_device("cpu" if engine is Engine.RAY else device))
-    network = load_classifier(model, place, weights)
-    numbered = number_labels(
-        items,
-        probe(network, items, batch_size=batch_size),
-        labels_from.value,
-        str(labels or images),
-    )
-    for warning in numbered.warnings:
-        complain(f"warning: {warning.said(option_names(classify))}")
-    task = ClassifierTask(network, targets is not None, confidence, attack_misclassified)
-    plan = AttackPlan(
-        attacks=attacks,
-        folders=folder_names(attacks),
-        measures=parse_measures(metrics, place),
-        threat=ball,
-        batch_size=batch_size,
-        seed=seed,
-        seconds=seconds,
-    )
-    settings = {
-        "goal": "classifier",
-        "images": str(images.resolve()),
-        "labels": labels and str(labels.resolve()),
-        "labels_from": numbered.base,
-        "targets": targets,
-        "model": model,
-        "weights_sha256": weights_hash(network),
-        "confidence": confidence,
-        "threat": threat,
-        "metrics": list(plan.measures),
-        "attack_misclassified": attack_misclassified,
-        "seconds_a_batch": seconds,
-        "seed": seed,
-    }
-    run(
-        task,
-        plan,
-        numbered.items,
-        out=out,
-        settings=settings,
-        device=place,
-        engine=engine,
-        address=address,
-        workers=workers,
-        save=save,
-        as_json=as_json,
-        left_out=left_out,
+            targets=targets,
+        ),
+        AttackRecipe(
+            attacks=tuple(attack),
+            threat=threat,
+            metrics=parse_metrics(metrics),
+            confidence=confidence,
+            attack_misclassified=attack_misclassified,
+            batch_size=batch_size,
+            limit=limit,
+            seconds=seconds,
+            seed=seed,
+            save=save,
+            device=device,
+            ray=RayCluster(address, workers) if engine is Engine.RAY else None,
+        ),
+        out,
+        as_json,
     )

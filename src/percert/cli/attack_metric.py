@@ -2,7 +2,7 @@
 
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -22,9 +22,7 @@ from percert.cli.attack_options import (
     ThreatOption,
     WorkersOption,
     WrongOption,
-    parse_attacks,
-    parse_measures,
-    parse_threat,
+    parse_metrics,
 )
 from percert.cli.command import needs, one_line_errors
 from percert.cli.options import (
@@ -34,10 +32,6 @@ from percert.cli.options import (
     MaxMemoryOption,
     MetricOption,
 )
-
-if TYPE_CHECKING:
-    from percert.images import LeftOut
-    from percert.runs import ImageItem
 
 
 class AttackGoal(str, Enum):
@@ -112,72 +106,40 @@ def attack_metric(
     percert attack metric --goal embedding --images photos/ --beyond 0.5 --attack ddn --out out/e
     """
     from percert.cli.attack_run import run
-    from percert.device import resolve_device
-    from percert.lipschitz.network import weights_hash
-    from percert.metrics.catalog import create_metric
-    from percert.runs import AttackPlan, EmbeddingTask, TripletTask, folder_names
+    from percert.evaluation.attack_runs.run import AttackRecipe, MetricSet
+    from percert.runs.plan import RayCluster, attacks_for
 
-    attacks = parse_attacks(attack, goal.value)
-    ball = parse_threat(threat)
-    left_out: list[LeftOut] = []
-    items = _items(goal, triplets, images, left_out)[:limit]
-    place = str(resolve_device("cpu" if engine is Engine.RAY else device))
-    metric = create_metric(metric_name, checkpoint=checkpoint, device=place)
-    task: TripletTask | EmbeddingTask
-    if goal is AttackGoal.TRIPLET:
-        task = TripletTask(metric, confidence, attack_misclassified)  # type: ignore[arg-type]  # metrics of the catalog are modules
-    else:
-        task = EmbeddingTask(metric, float("inf") if beyond is None else beyond)  # type: ignore[arg-type]  # as above
-    plan = AttackPlan(
-        attacks=attacks,
-        folders=folder_names(attacks),
-        measures=parse_measures(metrics, place),
-        threat=ball,
-        batch_size=batch_size,
-        seed=seed,
-        seconds=seconds,
-    )
-    settings = {
-        "goal": goal.value,
-        "images": images and str(images.resolve()),
-        "triplets": triplets and str(triplets.resolve()),
-        "metric": metric_name,
-        "weights_sha256": weights_hash(task.model),
-        "beyond": beyond,
-        "confidence": confidence,
-        "threat": threat,
-        "metrics": list(plan.measures),
-        "attack_misclassified": attack_misclassified,
-        "seconds_a_batch": seconds,
-        "seed": seed,
-    }
-    run(
-        task,
-        plan,
-        items,
-        out=out,
-        settings=settings,
-        device=place,
-        engine=engine,
-        address=address,
-        workers=workers,
-        save=save,
-        as_json=as_json,
-        left_out=left_out,
-    )
-
-
-def _items(
-    goal: AttackGoal, triplets: Path | None, images: Path | None, left_out: "list[LeftOut]"
-) -> "list[ImageItem]":
-    from percert.runs import find_items, read_triplets
-
-    if goal is AttackGoal.TRIPLET:
-        if triplets is None:
-            raise typer.BadParameter("triplets need a CSV file", param_hint="--triplets")
-        return read_triplets(triplets, images)
-    if triplets is not None:
+    attacks_for(attack, goal.value)
+    if goal is AttackGoal.TRIPLET and triplets is None:
+        raise typer.BadParameter("triplets need a CSV file", param_hint="--triplets")
+    if goal is AttackGoal.EMBEDDING and triplets is not None:
         raise typer.BadParameter("only for --goal triplet", param_hint="--triplets")
-    if images is None:
+    if goal is AttackGoal.EMBEDDING and images is None:
         raise typer.BadParameter("embeddings need images", param_hint="--images")
-    return find_items(images, left_out)
+    run(
+        attack_metric,
+        MetricSet(
+            metric=metric_name,
+            checkpoint=checkpoint,
+            goal=goal.value,
+            triplets=triplets,
+            images=images,
+            beyond=beyond,
+        ),
+        AttackRecipe(
+            attacks=tuple(attack),
+            threat=threat,
+            metrics=parse_metrics(metrics),
+            confidence=confidence,
+            attack_misclassified=attack_misclassified,
+            batch_size=batch_size,
+            limit=limit,
+            seconds=seconds,
+            seed=seed,
+            save=save,
+            device=device,
+            ray=RayCluster(address, workers) if engine is Engine.RAY else None,
+        ),
+        out,
+        as_json,
+    )

@@ -1,18 +1,12 @@
 """The options that the verbs of ``percert attack`` share, and what their values mean."""
 
 from enum import Enum
-from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from percert.cli.options import metric_and_file, writable_folder
-
-if TYPE_CHECKING:
-    from percert.attacks import Attack
-    from percert.attacks.threat import LpBall
-    from percert.runs import RecordedMetric
 
 
 class Engine(str, Enum):
@@ -113,61 +107,11 @@ WorkersOption = Annotated[
 ]
 
 
-def parse_attacks(texts: list[str], kind: str) -> "dict[str, Attack]":
-    """The attacks by the text that names them. Raises ``ValueError`` for one unfit for ``kind``."""
-    from percert.attacks import parse_attack
-    from percert.attacks.catalog import CATALOG
+def parse_metrics(text: str) -> dict[str, str | None]:
+    """The metrics of a list ``NAME[=FILE],...`` with their files; ``psnr``, in dB, is one too.
 
-    found: dict[str, Attack] = {}
-    for text in texts:
-        name, attack = parse_attack(text)
-        if kind not in CATALOG[name].goals:
-            fit = [card.name for card in CATALOG.values() if kind in card.goals]
-            raise ValueError(
-                f"attack {name}: not for {kind} goals; "
-                + (f"these are: {', '.join(fit)}" if fit else "none is")
-            )
-        if text in found:
-            raise ValueError(f"attack {text!r}: given twice")
-        found[text] = attack
-    return found
-
-
-def parse_measures(text: str, device: str) -> "dict[str, RecordedMetric]":
-    """The metrics to record, by name, and ``psnr`` in dB; SSIM always."""
-    from percert.metrics.catalog import create_metric, metric_card
-    from percert.metrics.full_reference.pixel_errors import PSNR
-    from percert.runs import DISTANCES, RecordedMetric
-
-    names = dict.fromkeys(["ssim", *filter(None, (part.strip() for part in text.split(",")))])
-    found: dict[str, RecordedMetric] = {}
-    for entry in names:
-        if entry in DISTANCES and entry != "ssim":
-            continue
-        if entry == "psnr":  # in dB, which is no metric
-            found[entry] = RecordedMetric(PSNR())
-            continue
-        name, file = metric_and_file(entry)
-        if name in found:
-            continue
-        metric = create_metric(name, checkpoint=file, device=device)
-        found[name] = RecordedMetric(metric, metric_card(name).smallest_side)  # type: ignore[arg-type]  # they are modules
-    return found
-
-
-def parse_threat(text: str | None) -> "LpBall | None":
-    """``NORM:EPS`` as a ball; EPS may be a fraction."""
-    from percert.attacks import LpBall
-
-    if text is None:
-        return None
-    norm, _, eps = text.partition(":")
-    try:
-        radius = float(Fraction(eps))
-    except (ValueError, ZeroDivisionError):
-        raise ValueError(
-            f"--threat: expected NORM:EPS such as linf:8/255, found {text!r}"
-        ) from None
-    if norm not in ("l1", "l2", "linf"):
-        raise ValueError(f"--threat: expected a norm of l1, l2 or linf, found {norm!r}")
-    return LpBall(norm, radius)  # type: ignore[arg-type]  # one of the three, just checked
+    >>> parse_metrics("gmsd, lpips-alex=alex.pth,psnr")
+    {'gmsd': None, 'lpips-alex': 'alex.pth', 'psnr': None}
+    """
+    entries = filter(None, (part.strip() for part in text.split(",")))
+    return dict((e, None) if e == "psnr" else metric_and_file(e) for e in entries)

@@ -15,7 +15,6 @@ from percert.cli.eval_copies_inputs import (
     parse_budgets,
     parse_edits,
     readable,
-    stepping,
     weights_of,
 )
 from percert.cli.eval_runs import Evaluation
@@ -28,6 +27,7 @@ from percert.cli.options import (
     writable_folder,
 )
 from percert.cli.output import note_left_out, say, show_table, with_left_out
+from percert.cli.progress import stepping
 
 if TYPE_CHECKING:
     from percert.evaluation.copies.evaluate import DetectorResult

@@ -2,16 +2,13 @@
 
 import hashlib
 import os
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from percert.cli.command import complain
-from percert.cli.progress import counting_bar, with_progress
+from percert.cli.progress import with_progress
 from percert.reports.budgets import parse_budget
 
 if TYPE_CHECKING:
@@ -112,21 +109,3 @@ def weights_of(detector: "Detector") -> str | None:
 
     network = getattr(detector, "metric", None) or getattr(detector, "model", None)
     return None if network is None else weights_hash(network)
-
-
-@contextmanager
-def stepping(every: float = 30.0) -> Iterator[Callable[[str, int, int], None]]:
-    """A function of (step, done, total) that keeps a bar on stderr, or says a line now and then."""
-    bar = counting_bar(time_left=False)
-    task = bar.add_task("", total=None)
-    said = time.perf_counter()
-
-    def show(step: str, done: int, total: int) -> None:
-        nonlocal said
-        bar.update(task, description=step, completed=done, total=total)
-        if bar.disable and time.perf_counter() - said > every:
-            said = time.perf_counter()
-            complain(f"{step}: {done} of {total}")
-
-    with bar:
-        yield show

@@ -1,13 +1,10 @@
 """What the verbs of ``percert eval`` that measure a metric are given: triplets, budgets, sizes."""
 
-import sys
 from collections.abc import Iterator
 from enum import Enum
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-from rich.console import Console
 
 from percert.reports.budgets import parse_budget
 
@@ -111,25 +108,3 @@ def triplets_of(
     if kind is Kind.CSV:
         return csv_triplets(source, images=images, split=None if split == "all" else split)
     return distortion_triplets(source, distortions=distortions, seed=seed)
-
-
-class Bar:
-    """A bar on stderr, where somebody watches."""
-
-    def __init__(self, total: int) -> None:
-        from rich.progress import Progress
-
-        self.bar = Progress(
-            console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()
-        )
-        self.task = self.bar.add_task("evaluating", total=total)
-
-    def __enter__(self) -> "Bar":
-        self.bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.bar.stop()
-
-    def advance(self, rows: int) -> None:
-        self.bar.advance(self.task, rows)

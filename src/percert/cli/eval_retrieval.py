@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from percert.cli.attack_options import SeedOption, parse_attacks
+from percert.cli.attack_options import SeedOption
 from percert.cli.command import complain, needs, one_line_errors
 from percert.cli.eval_copies_inputs import make_detectors, weights_of
 from percert.cli.eval_runs import Evaluation, counting
@@ -117,8 +117,9 @@ def eval_retrieval(
     from percert.reports import RecordStore, read_run
     from percert.reports.page import how_made, write_page, write_whole
     from percert.runs import check_names, find_items, with_labels
+    from percert.runs.plan import attacks_for
 
-    ((_, chosen),) = parse_attacks([attack], "embedding").items()
+    ((_, chosen),) = attacks_for([attack], "embedding").items()
     place = str(resolve_device(device))
     detectors = make_detectors(metric_name, checkpoint, against or [], place)
     left_out: list[LeftOut] = []

@@ -1,6 +1,5 @@
 """What the verbs of ``percert eval`` that read attack runs have in common."""
 
-import json
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -10,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from percert.cli.attack_options import parse_measures
 from percert.cli.command import complain
 from percert.cli.options import writable_folder
 from percert.cli.output import emit_json
@@ -62,10 +60,12 @@ def parse_costs(
     text: str, runs: "AttackRuns", device: str
 ) -> "tuple[list[str], dict[str, RecordedMetric], dict[str, str]]":
     """The distances of a list of names: all of them, those to measure, and with what files."""
+    from percert.runs.plan import recorded_metrics
+
     named = dict(entry.strip().partition("=")[::2] for entry in text.split(",") if entry.strip())
     files = {n: file for n, file in named.items() if file or n not in runs.own_distances}
-    asked = ",".join(f"{name}={file}" if file else name for name, file in files.items())
-    measures = parse_measures(asked, device) if asked else {}
+    asked: dict[str, str | Path | None] = {name: file or None for name, file in files.items()}
+    measures = recorded_metrics(asked, device) if asked else {}
     return list(named), {name: m for name, m in measures.items() if name in files}, files
 
 
@@ -82,36 +82,16 @@ class Evaluation:
     """
 
     def __init__(self, out: Path, settings: Mapping[str, Any], device: str) -> None:
-        from percert.runs import open_output
+        from percert.runs import RunFolder
 
-        open_output(out, {}, settings)
-        self.out, self.settings, self.device = out, settings, device
-        self.began = time.perf_counter()
-        self._note(finished=False)
+        self.folder = RunFolder(out, settings, device=device, command=["percert", *sys.argv[1:]])
 
     def finish(self, name: str, answer: Mapping[str, Any], *, as_json: bool) -> None:
         """Write ``answer`` to ``NAME.json``, and to stdout where that was asked for."""
-        from percert.reports.page import write_whole
-
-        whole = {"out": str(self.out), **answer}
-        text = json.dumps(whole, indent=2, allow_nan=False)
-        write_whole(self.out / f"{name}.json", f"{text}\n".encode())
-        self._note(finished=True)
+        whole = self.folder.answer(name, answer)
+        self.folder.note(finished=True)
         if as_json:
             emit_json(whole)
-
-    def _note(self, finished: bool) -> None:
-        from percert.reports import write_run
-
-        write_run(
-            self.out,
-            command=["percert", *sys.argv[1:]],
-            settings=self.settings,
-            seed=None,
-            device=self.device,
-            seconds=time.perf_counter() - self.began,
-            finished=finished,
-        )
 
 
 @contextmanager

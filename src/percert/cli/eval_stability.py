@@ -7,8 +7,8 @@ from typing import Annotated, Any
 import typer
 
 from percert.cli.attack_options import OutOption, SeedOption
-from percert.cli.command import complain, needs, one_line_errors
-from percert.cli.eval_input import Bar, read_budgets, read_size
+from percert.cli.command import needs, one_line_errors
+from percert.cli.eval_input import read_budgets, read_size
 from percert.cli.options import (
     DeviceOption,
     JsonOption,
@@ -16,7 +16,8 @@ from percert.cli.options import (
     MetricsOption,
     metric_and_file,
 )
-from percert.cli.output import emit_json, listed, note_left_out, say, show_table, with_left_out
+from percert.cli.output import show_result
+from percert.cli.progress import stepping
 
 
 @one_line_errors
@@ -64,44 +65,17 @@ def eval_stability(
     --out out/figure7
     """
     from percert.device import resolve_device
-    from percert.evaluation.lipschitz_violations import count_violations, violations_table
-    from percert.evaluation.stability import (
-        COLUMNS,
-        StabilityRun,
-        attack_name,
-        evaluate_stability,
-        moved_table,
-        stability_answer,
-        summarise_stability,
-        write_stability_report,
-    )
+    from percert.evaluation.stability import StabilityRun, run_stability
     from percert.evaluation.twoafc.attacks import Budget
-    from percert.evaluation.twoafc.run import keep_rows
-    from percert.images import search_images
-    from percert.images.walk import printable_path
-    from percert.lipschitz.network import weights_hash
 
     budgets = tuple(
         Budget(norm, value)  # type: ignore[arg-type]  # one of the two
         for norm, text in (("l2", l2), ("linf", linf))
         for value in read_budgets(text, f"--{norm}")
     )
-    if not budgets:
-        raise ValueError("budgets: expected some of --l2 or --linf, found none")
     place = str(resolve_device(device))
-    metrics = _metrics(metric or ["lipsim-tiny"], place)
-    if not images.exists():
-        raise ValueError(f"{images}: no such file or folder")
-    folder = images if images.is_dir() else images.parent
-    searched = search_images(images)
-    paths = [
-        (printable_path(path.relative_to(folder).as_posix()), path)
-        for path in searched.paths[:limit]
-    ]
-    if not paths:
-        raise ValueError(f"{images}: no images found")
     run = StabilityRun(
-        metrics=metrics,
+        metrics=_metrics(metric or ["lipsim-tiny"], place),
         budgets=budgets,
         climbs="distance" if by_distance else "embedding",
         steps=steps,
@@ -111,55 +85,10 @@ def eval_stability(
         seed=seed,
         device=place,
     )
-    settings: dict[str, Any] = {
-        "source": str(images.resolve()),
-        "weights_sha256": {name: weights_hash(one) for name, one in metrics.items()},
-        "climbs": run.climbs,
-        "steps": steps,
-        "restarts": restarts,
-        "size": run.size and list(run.size),
-        "seed": seed,
-    }
-    with Bar(len(paths) * len(metrics) * len(budgets)) as bar:
-        kept, bad = keep_rows(
-            out,
-            COLUMNS,
-            lambda done: evaluate_stability(run, paths, done),
-            settings=settings,
-            command=["percert", *sys.argv[1:]],
-            device=place,
-            seed=seed,
-            progress=lambda step: bar.advance(len(step.rows)),
-        )
-    asked = {attack_name(name, budget, run) for name in metrics for budget in budgets}
-    named = {name for name, _ in paths}
-    rows = [row for row in kept if row["image"] in named and row["attack"] in asked]
-    if not rows:
-        raise ValueError(f"{images}: no image could be read; {'; '.join(r for _, r in bad[:1])}")
-    answer = {
-        "out": str(out),
-        "source": str(images),
-        **stability_answer(rows),
-        "bad": listed(bad),
-        **with_left_out(searched.left_out),
-    }
-    write_stability_report(out, rows, answer, settings)
-    if as_json:
-        emit_json(answer)
-    else:
-        for table in (
-            moved_table(summarise_stability(rows)),
-            violations_table(count_violations(rows)),
-        ):
-            show_table(table.columns, table.rows)
-            say("")
-        say(f"report.html, stability.json and records.parquet are in {out}")
-    note_left_out(searched.left_out)
-    if bad:
-        complain(f"{len(bad)} images could not be read:")
-        for _, reason in bad:
-            complain(f"  {reason}")
-        raise typer.Exit(1)
+    with stepping() as show:
+        command = ["percert", *sys.argv[1:]]
+        result = run_stability(run, images, out, limit=limit, command=command, progress=show)
+    show_result(result, as_json=as_json)
 
 
 def _metrics(texts: list[str], device: str) -> dict[str, Any]:

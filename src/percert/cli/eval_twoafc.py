@@ -3,13 +3,13 @@
 import sys
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from percert.cli.attack_options import OutOption, SeedOption
-from percert.cli.command import complain, needs, one_line_errors
-from percert.cli.eval_input import Bar, Kind, read_budgets, read_eps, read_size, triplets_of
+from percert.cli.command import needs, one_line_errors
+from percert.cli.eval_input import Kind, read_budgets, read_eps, read_size, triplets_of
 from percert.cli.options import (
     CheckpointOption,
     DeviceOption,
@@ -18,13 +18,8 @@ from percert.cli.options import (
     MetricsOption,
     metric_and_file,
 )
-from percert.cli.output import emit_json, say, show_table
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from percert.evaluation.twoafc.run import TwoAFCResult, TwoAFCSettings
-    from percert.evaluation.twoafc.scores import TwoAFCScores
+from percert.cli.output import show_result
+from percert.cli.progress import stepping
 
 
 class Perturbed(str, Enum):
@@ -132,7 +127,7 @@ def eval_twoafc(
     from itertools import islice
 
     from percert.device import resolve_device
-    from percert.evaluation.twoafc.run import TwoAFCSettings, evaluate_metric
+    from percert.evaluation.twoafc.run import TwoAFCSettings, run_twoafc
 
     metrics = named_metrics(metric or ["lipsim-tiny"], checkpoint)
     chosen = tuple(distortion or ())
@@ -156,86 +151,9 @@ def eval_twoafc(
         },
         command=("percert", *sys.argv[1:]),
     )
-    attacks = sum(len(asked.plan(name)) for name in metrics)  # what does not fit is told at once
-    with Bar(len(asked.triplets) * (len(metrics) + attacks)) as bar:
-        found = {
-            name: evaluate_metric(
-                asked, name, weights, folder, lambda step: bar.advance(len(step.rows))
-            )
-            for (name, weights), folder in zip(
-                metrics.items(), _folders(out, list(metrics)), strict=True
-            )
-        }
-    (first, *others) = found.values()
-    answer = {
-        "out": str(out),
-        "source": asked.source,
-        "perturbed": asked.perturbed,
-        "metrics": [one.answer for one in found.values()],
-    }
-    if others:
-        _side_by_side(asked, found, answer, out)
-    if as_json:
-        emit_json(answer)
-    else:
-        if others:
-            show_compared({name: one.scores for name, one in found.items()})
-        else:
-            show_scores(first.scores)
-        say(f"report.html, scores.json and records.parquet are in {out}")
-    if first.bad:  # the same for every metric
-        complain(f"{len(first.bad)} triplets could not be read:")
-        for _, reason in first.bad:
-            complain(f"  {reason}")
-        raise typer.Exit(1)
-
-
-def _folders(out: Path, metrics: list[str]) -> list[Path]:
-    """Where each metric's files go: of several, each in a folder of its own."""
-    from percert.evaluation.twoafc.report import folder_of
-
-    if len(metrics) == 1:
-        return [out]
-    folders = [out / folder_of(name) for name in metrics]
-    if len(set(folders)) < len(folders):
-        raise ValueError(f"--metric: {' and '.join(metrics)} would share a folder in {out}")
-    return folders
-
-
-def _side_by_side(
-    asked: "TwoAFCSettings", found: "dict[str, TwoAFCResult]", answer: dict[str, Any], out: Path
-) -> None:
-    """The page of several metrics, and what JSON says of them."""
-    from percert.evaluation.twoafc.report import write_compared
-
-    count = next(iter(found.values())).scores[0].triplets
-    write_compared(
-        out,
-        {name: one.scores for name, one in found.items()},
-        answer,
-        f"{count} triplets of {asked.source}; what moves: {asked.perturbed}. Each metric's own "
-        "report is in the folder that bears its name.",
-    )
-
-
-def show_scores(scores: "Sequence[TwoAFCScores]") -> None:
-    """The scores in percent as tables: natural and certified by group, and what attacks leave."""
-    from percert.evaluation.twoafc.report import attacked_table, groups_table, natural_table
-
-    for table in (natural_table(scores), attacked_table(scores), groups_table(scores)):
-        if table is not None:
-            show_table(table.columns, table.rows)
-            say("")
-
-
-def show_compared(named: "dict[str, Sequence[TwoAFCScores]]") -> None:
-    """The scores of several metrics in percent, each table under what it shows."""
-    from percert.evaluation.twoafc.report import compared_tables
-
-    for table in compared_tables(named):
-        say(table.caption)
-        show_table(table.columns, table.rows)
-        say("")
+    with stepping() as show:
+        result = run_twoafc(asked, metrics, out, show)
+    show_result(result, as_json=as_json, what="triplets could not be read")
 
 
 def named_metrics(texts: list[str], checkpoint: Path | None) -> dict[str, str | None]:

@@ -17,6 +17,7 @@ from percert.reports.table import Table, finite
 
 if TYPE_CHECKING:
     from percert.images import LeftOut
+    from percert.runs import RunResult
 
 #: Wide enough that nothing is folded where there is no terminal to fold it for.
 UNLIMITED = 100_000
@@ -44,6 +45,33 @@ def show_table(
     if not isinstance(table, Table):
         table = Table(tuple(table), tuple(map(tuple, rows)))
     console().print(table.terminal())
+
+
+def show_result(
+    result: "RunResult", *, as_json: bool, what: str = "images could not be read"
+) -> None:
+    """The answer as JSON, or its tables and sentences; then, on stderr, what could not be done.
+
+    Exits with status 1 where something could not.
+    """
+    if as_json:
+        emit_json(result.answer)
+    for block in () if as_json else result.shown:
+        if isinstance(block, str):
+            say(block)
+        else:
+            show_table(block)
+            say("")
+    note_left_out(result.left_out)
+    if result.bad:
+        complain(f"{len(result.bad)} {what}:")
+    for name, reason in result.bad:
+        complain(f"  {name}: {reason}")
+    for name, reason in result.failed:
+        details = f"{result.answer['out']}/errors.log"
+        complain(f"attack {name} gave up: {reason} (details in {details})")
+    if result.bad or result.failed:
+        raise typer.Exit(1)
 
 
 def listed(bad: Iterable[tuple[str, str]]) -> list[dict[str, str]]:

@@ -120,3 +120,21 @@ def watching(item: str, every: float = 30.0) -> Iterator[Watch]:
 
     with bar:
         yield show
+
+
+@contextmanager
+def stepping(every: float = 30.0) -> Iterator[Callable[[str, int, int], None]]:
+    """A function of (step, done, total) that keeps a bar on stderr, or says a line now and then."""
+    bar = counting_bar(time_left=False)
+    task = bar.add_task("", total=None)
+    said = time.perf_counter()
+
+    def show(step: str, done: int, total: int) -> None:
+        nonlocal said
+        bar.update(task, description=step, completed=done, total=total)
+        if bar.disable and time.perf_counter() - said > every:
+            said = time.perf_counter()
+            complain(f"{step}: {done} of {total}")
+
+    with bar:
+        yield show

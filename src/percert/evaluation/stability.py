@@ -1,19 +1,14 @@
 """How far an attack on the embedding moves a metric: d(x, x + delta), LipSim Eq. 14.
 
-How far an attack on the embedding moves a metric: d(x, x + delta), LipSim Eq. 14.
-
 Figures 3b and 6 of the paper are the distributions of these distances, Figure 7 those of them that
 are longer than delta itself, against Proposition 1.
-
-The distribution of d(x, x + delta) as numbers and pictures, and the page with them.
 """
 
-import json
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -31,17 +26,30 @@ from percert.evaluation.lipschitz_violations import (
     violations_table,
 )
 from percert.evaluation.twoafc.attacks import Budget, stability_attack
-from percert.evaluation.twoafc.evaluate import Evaluated, resized
-from percert.evaluation.twoafc.report import NOTHING, number, shown
-from percert.images import ImageError, load_image, round_to_8bit
+from percert.evaluation.twoafc.report import shown
+from percert.images import LeftOut, round_to_8bit
+from percert.lipschitz.network import weights_hash
 from percert.metrics.certified.embedding import EmbeddingMetric
 from percert.metrics.metric import Metric
-from percert.reports.page import Figure, Paragraph, Section, Table, write_page, write_whole
+from percert.reports.page import Figure, Paragraph, Section, how_made, write_page
 from percert.reports.plots import COLOURS, figure_png, new_figure
-from percert.reports.records import Row
-from percert.reports.table import finite
-from percert.runs.attack import seed_of
-from percert.runs.certified import BrokenCertificate
+from percert.reports.records import Row, read_run
+from percert.reports.table import Column, Table, number, percent
+from percert.runs.certified import check_interval
+from percert.runs.engine import (
+    Done,
+    Progress,
+    RunFolder,
+    RunResult,
+    Step,
+    batches,
+    listed,
+    listed_left_out,
+    read_all,
+    seed_of,
+    silent,
+)
+from percert.runs.items import ImageItem, find_items, read_sample, resized
 from percert.tensors import Images
 
 COLUMNS: dict[str, type] = {
@@ -65,9 +73,6 @@ COLUMNS: dict[str, type] = {
     "seed": int,
 }
 
-#: What a metric's rows are called after, with the attack.
-Named: TypeAlias = Mapping[str, Metric]
-
 
 @dataclass(frozen=True)
 class StabilityRun:
@@ -77,7 +82,7 @@ class StabilityRun:
     own distance (that of a metric without embeddings in either case).
     """
 
-    metrics: Named
+    metrics: Mapping[str, Metric]
     budgets: tuple[Budget, ...]
     climbs: Literal["embedding", "distance"] = "embedding"
     steps: int = 40
@@ -87,49 +92,53 @@ class StabilityRun:
     seed: int = 0
     device: str = "cpu"
 
-
-def attack_name(metric: str, budget: Budget, run: StabilityRun) -> str:
-    """What the records call an attack: the metric is part of it."""
-    return (
-        f"{metric} {run.climbs} pgd:norm={budget.norm},eps={budget.eps:.10g},steps={run.steps},"
-        f"restarts={run.restarts}"
-    )
+    @property
+    def attacks(self) -> dict[str, tuple[str, Budget]]:
+        """The metric and budget of every attack, by what the records call it."""
+        return {
+            f"{name} {self.climbs} pgd:norm={budget.norm},eps={budget.eps:.10g},"
+            f"steps={self.steps},restarts={self.restarts}": (name, budget)
+            for name in self.metrics
+            for budget in self.budgets
+        }
 
 
 def evaluate_stability(
-    run: StabilityRun,
-    paths: Iterable[tuple[str, Path]],
-    done: frozenset[tuple[str, str]] = frozenset(),
-) -> Iterator[Evaluated]:
-    """Attack the images ``(name, path)``; yields rows of :data:`COLUMNS`, batch by batch.
+    run: StabilityRun, items: Iterable[ImageItem], done: Done = frozenset()
+) -> Iterator[Step]:
+    """Attack the images ``items``; yields rows of :data:`COLUMNS`, batch by batch.
 
     ``distance`` is d(x, x + delta), and ``upper`` what it cannot exceed within the length of delta
     by the metric's certificate; ``violates`` says that Proposition 1 does not hold there, for the
     distance is longer than delta. Raises ``BrokenCertificate`` where a distance exceeds ``upper``.
     """
-    attacks = {
-        (name, budget): attack_name(name, budget, run)
-        for name in run.metrics
-        for budget in run.budgets
-    }
-    for names, images in _batches(run, paths, list(attacks.values()), done):
-        if isinstance(images, str):
-            yield Evaluated(bad=names[0], reason=images)
+    attacks = run.attacks
+    todo = (i for i in items if any((i.name, attack) not in done for attack in attacks))
+
+    def read(item: ImageItem) -> tuple[str, Tensor]:
+        return item.name, resized(read_sample(item).image, run.size)
+
+    found = read_all(todo, read, lambda item: item.name)
+    for batch in batches(found, lambda one: one[1].shape, run.batch_size):
+        if isinstance(batch, Step):
+            yield batch
             continue
-        for (name, budget), called in attacks.items():
-            some = [i for i, image in enumerate(names) if (image, called) not in done]
-            if some:
-                batch = torch.stack([images[i] for i in some]).to(run.device)
-                chosen = [names[i] for i in some]
-                seeds = torch.tensor([seed_of(run.seed, one) for one in chosen])
-                metric = run.metrics[name]
-                attack = stability_attack(budget.norm, budget.eps, run.steps, run.restarts)
-                rows = attacked_rows(metric, attack, batch, seeds, run.climbs == "distance")
-                known = {"attack": called, "metric": name, "norm": budget.norm, "eps": budget.eps}
-                for image, row in zip(chosen, rows, strict=True):
-                    row.update(known, image=image)
-                    check_interval(row)
-                yield Evaluated(rows)
+        for called, (name, budget) in attacks.items():
+            some = [(image, pixels) for image, pixels in batch if (image, called) not in done]
+            if not some:
+                continue
+            rows = attacked_rows(
+                run.metrics[name],
+                stability_attack(budget.norm, budget.eps, run.steps, run.restarts),
+                torch.stack([pixels for _, pixels in some]).to(run.device),
+                torch.tensor([seed_of(run.seed, image) for image, _ in some]),
+                run.climbs == "distance",
+            )
+            known = {"attack": called, "metric": name, "norm": budget.norm, "eps": budget.eps}
+            for (image, _), row in zip(some, rows, strict=True):
+                row.update(known, image=image)
+                check_interval(row)
+            yield Step(rows)
 
 
 def attacked_rows(
@@ -175,50 +184,9 @@ def attacked_rows(
     return rows
 
 
-def check_interval(row: Mapping[str, Any]) -> None:
-    """Raise ``BrokenCertificate`` where an attack moved a distance out of its certified interval.
-
-    >>> check_interval({"image": "a", "attack": "pgd", "l2": 1.0, "distance": 0.1, "upper": 0.2})
-    """
-    if row["upper"] is not None and row["distance"] > row["upper"]:
-        raise BrokenCertificate(
-            f"image {row['image']}: within l2 = {row['l2']:.6g} the distance is certified to stay "
-            f"below {row['upper']:.6g}, but {row['attack']} took it to {row['distance']:.6g}"
-        )
-
-
 def _singly(metric: EmbeddingMetric, images: Images) -> Iterator[PixelFeatures]:
     for image in images:
         yield embed(metric, image[None])
-
-
-def _batches(
-    run: StabilityRun,
-    paths: Iterable[tuple[str, Path]],
-    wanted: Sequence[str],
-    done: frozenset[tuple[str, str]],
-) -> Iterator[tuple[list[str], list[Tensor] | str]]:
-    """Images of one size, or the name of one that cannot be read, and why."""
-    waiting: dict[torch.Size, list[tuple[str, Tensor]]] = {}
-    for name, path in paths:
-        if all((name, attack) in done for attack in wanted):
-            continue
-        try:
-            image = resized(load_image(path), run.size)
-        except ImageError as error:
-            yield [name], str(error)
-            continue
-        some = waiting.setdefault(image.shape, [])
-        some.append((name, image))
-        if len(some) >= run.batch_size:
-            yield _apart(waiting.pop(image.shape))
-        elif sum(map(len, waiting.values())) >= 8 * run.batch_size:
-            yield _apart(waiting.pop(max(waiting, key=lambda shape: len(waiting[shape]))))
-    yield from map(_apart, waiting.values())
-
-
-def _apart(some: list[tuple[str, Tensor]]) -> tuple[list[str], list[Tensor]]:
-    return [name for name, _ in some], [image for _, image in some]
 
 
 #: Bins of a histogram.
@@ -276,29 +244,23 @@ def summarise_stability(rows: Iterable[Row]) -> list[Moved]:
     return found
 
 
+MOVED: tuple[Column[Moved], ...] = (
+    Column("metric", lambda one: one.metric),
+    Column("budget", lambda one: f"{one.norm} {shown(one.eps)}"),
+    Column("images", lambda one: one.images, "d"),
+    Column("mean", lambda one: one.mean, number),
+    Column("median", lambda one: one.median, number),
+    Column("95 %", lambda one: one.quantile_95, number),
+    Column("most", lambda one: one.most, number),
+    Column("of its bound", lambda one: one.bound_reached, percent),
+)
+
+
 def moved_table(moved: Sequence[Moved]) -> Table:
     """The summaries as a table."""
-    return Table(
-        (
-            ("metric", "left"),
-            ("budget", "left"),
-            ("images", "right"),
-            ("mean", "right"),
-            ("median", "right"),
-            ("95 %", "right"),
-            ("most", "right"),
-            ("of its bound", "right"),
-        ),
-        tuple(
-            (
-                entry.metric,
-                f"{entry.norm} {shown(entry.eps)}",
-                str(entry.images),
-                *map(number, (entry.mean, entry.median, entry.quantile_95, entry.most)),
-                NOTHING if entry.bound_reached is None else f"{100 * entry.bound_reached:.1f} %",
-            )
-            for entry in moved
-        ),
+    return Table.of(
+        moved,
+        MOVED,
         "d(x, x + delta) over the images. Of its bound: the largest share that a distance came to "
         "of what no change of that length can exceed, by the certificate.",
     )
@@ -327,11 +289,8 @@ def distance_figure(rows: Sequence[Row]) -> bytes:
     return figure_png(figure)
 
 
-def write_stability_report(
-    out: Path, rows: Sequence[Row], answer: Mapping[str, Any], settings: Mapping[str, Any]
-) -> None:
-    """Write ``report.html`` and ``stability.json`` into ``out``, each whole or not at all."""
-    write_whole(out / "stability.json", (json.dumps(finite(answer), indent=2) + "\n").encode())
+def write_stability_report(out: Path, rows: Sequence[Row], source: str) -> None:
+    """Write ``report.html`` into ``out``, whole or not at all."""
     moved, violations = summarise_stability(rows), count_violations(rows)
     total = sum(entry.violations for entry in violations)
     sections = [
@@ -363,29 +322,72 @@ def write_stability_report(
                 ),
             ),
         ),
-        Section(
-            "How it was made",
-            (
-                Table(
-                    (("setting", "left"), ("value", "left")),
-                    tuple((name, str(value)) for name, value in settings.items()),
-                    "run.json has the command, the versions and the time.",
-                ),
-            ),
-        ),
+        how_made(read_run(out)),
     ]
     write_page(
         out / "report.html",
         "How far an attack on the embedding moves a metric",
         sections,
-        lead=f"{len({row['image'] for row in rows})} images of {answer['source']}; projected "
+        lead=f"{len({row['image'] for row in rows})} images of {source}; projected "
         "gradient ascent on the squared distance of embeddings (LipSim, Eq. 14).",
     )
 
 
-def stability_answer(rows: Sequence[Row]) -> dict[str, Any]:
-    """What JSON says of ``rows``."""
-    return {
-        "moved": [asdict(entry) for entry in summarise_stability(rows)],
-        "violations": [asdict(entry) for entry in count_violations(rows)],
+def run_stability(
+    run: StabilityRun,
+    images: Path,
+    out: Path,
+    *,
+    limit: int | None = None,
+    command: Sequence[str] = (),
+    progress: Progress = silent,
+) -> RunResult:
+    """Attack ``images`` into ``out``: records, ``report.html``, ``stability.json``, ``run.json``.
+
+    ``limit`` takes the first images only. Goes on where an earlier run of the same stood. Raises
+    ``ValueError`` without budgets and where no image can be read, and ``BrokenCertificate`` where
+    a distance exceeds its certified bound.
+    """
+    if not run.budgets:
+        raise ValueError("budgets: expected some of l2 or linf, found none")
+    left_out: list[LeftOut] = []
+    items = find_items(images, left_out)[:limit]
+    settings = {
+        "source": str(images.resolve()),
+        "weights_sha256": {name: weights_hash(one) for name, one in run.metrics.items()},  # type: ignore[arg-type]  # metrics of the catalog are modules
+        "climbs": run.climbs,
+        "steps": run.steps,
+        "restarts": run.restarts,
+        "size": run.size and list(run.size),
+        "seed": run.seed,
     }
+    wanted = [(item.name, attack) for item in items for attack in run.attacks]
+    folder = RunFolder(out, settings, device=run.device, seed=run.seed, command=command)
+    kept = folder.keep(
+        COLUMNS,
+        lambda done: evaluate_stability(run, items, done),
+        wanted=wanted,
+        what="attacking",
+        progress=progress,
+    )
+    asked_for = set(wanted)
+    rows = [row for row in kept.rows if (row["image"], row["attack"]) in asked_for]
+    if not rows:
+        why = "; ".join(reason for _, reason in kept.bad[:1])
+        raise ValueError(f"{images}: no image could be read; {why}")
+    moved, violations = summarise_stability(rows), count_violations(rows)
+    answer = {
+        "source": str(images),
+        "moved": [asdict(entry) for entry in moved],
+        "violations": [asdict(entry) for entry in violations],
+        "bad": listed(kept.bad),
+        "left_out": listed_left_out(left_out),
+    }
+    whole = folder.answer("stability", answer)
+    write_stability_report(out, rows, str(images))
+    shown = (
+        moved_table(moved),
+        violations_table(violations),
+        f"report.html, stability.json and records.parquet are in {out}",
+    )
+    return RunResult(whole, shown, kept.bad, left_out=left_out)

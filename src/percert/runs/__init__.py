@@ -1,44 +1,49 @@
-"""Attack a whole collection of images: read, batched, recorded, and resumed after a kill."""
+"""Run over a set of images: read, batched by size, measured, kept, and resumed after a kill."""
 
-from percert.runs.attack import (
-    DISTANCES,
-    AttackPlan,
-    IterationCallback,
-    RecordedMetric,
-    Step,
-    attack_items,
-    record_columns,
+from percert.runs.attack import IterationCallback, attack_items, run_attacks
+from percert.runs.certified import BrokenCertificate
+from percert.runs.engine import Progress, RunFolder, RunResult, Step, batches, read_all
+from percert.runs.items import (
+    ImageItem,
+    Sample,
+    check_names,
+    find_items,
+    read_sample,
+    read_triplets,
 )
-from percert.runs.items import ImageItem, Sample, find_items, read_sample, read_triplets
 from percert.runs.labels import Numbered, Probe, number_labels, probe, with_labels
-from percert.runs.output import Tally, check_names, folder_names, keep, open_output
+from percert.runs.plan import DISTANCES, AttackPlan, RayCluster, RecordedMetric, record_columns
 from percert.runs.tasks import ClassifierTask, EmbeddingTask, Task, TripletTask
 
 __all__ = [
     "DISTANCES",
     "AttackPlan",
+    "BrokenCertificate",
     "ClassifierTask",
     "EmbeddingTask",
     "ImageItem",
     "IterationCallback",
     "Numbered",
     "Probe",
+    "Progress",
+    "RayCluster",
     "RecordedMetric",
+    "RunFolder",
+    "RunResult",
     "Sample",
     "Step",
-    "Tally",
     "Task",
     "TripletTask",
     "attack_items",
+    "batches",
     "check_names",
     "find_items",
-    "folder_names",
-    "keep",
     "number_labels",
-    "open_output",
     "probe",
+    "read_all",
     "read_sample",
     "read_triplets",
     "record_columns",
+    "run_attacks",
     "with_labels",
 ]

@@ -3,9 +3,13 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 from torch import Tensor
 
 from percert.certify.certificate import Certificate
+
+Flags = npt.NDArray[np.bool_]
 
 
 class BrokenCertificate(ValueError):
@@ -54,3 +58,30 @@ def check_order(
                 f"triplet {name}, {what}: expected certified <= empirical <= natural, found "
                 f"{certified:g}, {score:g} under {attack}, {natural:g}"
             )
+
+
+def check_flags(name: str, eps: float, natural: Flags, right: Flags, proven: Flags | None) -> None:
+    """Raise :class:`BrokenCertificate` unless what is ``proven`` is ``right`` under attack, and
+    that without (``natural``), pair by pair.
+
+    >>> yes, no = np.array([True]), np.array([False])
+    >>> check_flags("thumbnail", 1.0, natural=yes, right=no, proven=yes)
+    Traceback (most recent call last):
+    percert.runs.certified.BrokenCertificate: thumbnail: an attack broke a certificate at l2 = 1
+    """
+    if proven is not None and (proven & ~right).any():
+        raise BrokenCertificate(f"{name}: an attack broke a certificate at l2 = {eps:g}")
+    if (right & ~natural).any():
+        raise BrokenCertificate(f"{name}: right under attack at l2 = {eps:g}, but wrong without")
+
+
+def check_interval(row: Mapping[str, Any]) -> None:
+    """Raise :class:`BrokenCertificate` where an attack took a distance above its ``upper`` bound.
+
+    >>> check_interval({"image": "a", "attack": "pgd", "l2": 1.0, "distance": 0.1, "upper": 0.2})
+    """
+    if row["upper"] is not None and row["distance"] > row["upper"]:
+        raise BrokenCertificate(
+            f"image {row['image']}: within l2 = {row['l2']:.6g} the distance is certified to stay "
+            f"below {row['upper']:.6g}, but {row['attack']} took it to {row['distance']:.6g}"
+        )

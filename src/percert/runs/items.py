@@ -1,20 +1,17 @@
-"""The images and triplets of a set: what each is called, where it lies, and reading it.
+"""The images and triplets of a set: what each is called, where it lies, and reading it."""
 
-The images of a collection: what each is called, where it lies, and reading it.
-
-Triplets of images in a CSV file, as things to attack.
-"""
-
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import torch.nn.functional as F
 from torch import Tensor
 
 from percert.data.triplets import csv_triplets
 from percert.extras import install_extra
-from percert.images import ImageError, LeftOut, load_image, search_images
+from percert.images import ImageError, LeftOut, load_image, round_to_8bit, search_images
 from percert.images.load import decode_image
 from percert.images.walk import fitting_name, printable_path
 
@@ -104,6 +101,31 @@ def output_name(name: str) -> str:
     *folders, last = parts or ["unnamed"]
     stem, suffix = (last[:-4], last[-4:]) if last.lower().endswith(".png") else (last, ".png")
     return "/".join([*map(fitting_name, folders), fitting_name(stem, suffix)])
+
+
+def check_names(items: Iterable[ImageItem]) -> None:
+    """Raise ``ValueError`` where two items would be one in records or in files.
+
+    >>> check_names([ImageItem("a", Path("a")), ImageItem("a.png", Path("a.png"))])
+    Traceback (most recent call last):
+    ValueError: 'a' and 'a.png' would both be written to a.png; rename one
+    """
+    found: dict[str, str] = {}
+    for item in items:
+        path = output_name(item.name)
+        if path in found:
+            raise ValueError(
+                f"{found[path]!r} and {item.name!r} would both be written to {path}; rename one"
+            )
+        found[path] = item.name
+
+
+def resized(image: Tensor, size: tuple[int, int] | None) -> Tensor:
+    """An image ``(3, h, w)`` at ``size``, bicubic with antialiasing and rounded to 8 bits."""
+    if size is None or tuple(image.shape[1:]) == tuple(size):
+        return image
+    smaller = F.interpolate(image[None], size, mode="bicubic", antialias=True)
+    return round_to_8bit(smaller.clamp(0, 1))[0]
 
 
 def _parquet_items(path: Path) -> list[ImageItem]:

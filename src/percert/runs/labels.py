@@ -6,7 +6,7 @@ A first look at a classifier and its labels, before hours are spent on them.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import sqrt
 from pathlib import Path, PurePosixPath
 from typing import Literal, cast
@@ -20,6 +20,7 @@ from percert.check import Argument, ArgumentError, Wording, did_you_mean
 from percert.data.triplets import csv_rows
 from percert.data.triplets import find_column as first_column
 from percert.images import ImageError
+from percert.runs.engine import Step, batches
 from percert.runs.items import ImageItem, Sample, read_sample
 from percert.runs.tasks import stack
 from percert.tensors import Vector
@@ -172,12 +173,21 @@ def chance_warning(right: int, total: int, classes: int) -> Wording | None:
     )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Probe:
-    """How many ``classes`` a model has, and what it says of the first images, by name."""
+    """How many ``classes`` a model has, and what it says of the first images, by name.
+
+    ``samples`` are these images, decoded; :meth:`read` hands each out once instead of reading it.
+    """
 
     classes: int
     predictions: dict[str, int]
+    samples: dict[str, Sample] = field(default_factory=dict)
+
+    def read(self, item: ImageItem) -> Sample:
+        """As :func:`~percert.runs.items.read_sample`, without decoding what was decoded here."""
+        known = self.samples.pop(item.name, None)
+        return read_sample(item) if known is None else replace(known, item=item)
 
 
 @torch.no_grad()
@@ -188,47 +198,45 @@ def probe(
 
     Raises ``ValueError`` where none can be read, and where the model gives no logits of any.
     """
-    by_size: dict[tuple[tuple[int, ...], ...], list[Sample]] = {}
     bad: list[ImageError] = []
+    samples: dict[str, Sample] = {}
     for item in items[:count]:
         try:
-            subject = read_sample(item)
+            samples[item.name] = read_sample(item)
         except ImageError as error:
             bad.append(error)
-        else:
-            by_size.setdefault(subject.sizes, []).append(subject)
-    if not by_size:
+    if not samples:
         raise ValueError(f"none of the first {len(bad)} images can be read; the first: {bad[0]}")
     scores: dict[str, Vector] = {}
     refused: list[ValueError] = []
     with evaluating(model):
-        for subjects in by_size.values():
-            for start in range(0, len(subjects), batch_size):
-                _ask(model, subjects[start : start + batch_size], scores, refused)
+        for batch in batches(samples.values(), lambda sample: sample.sizes, batch_size):
+            if not isinstance(batch, Step):
+                _ask(model, batch, scores, refused)
     if not scores:
         raise refused[0]
     classes = len(next(iter(scores.values())))
-    return Probe(classes, {name: int(row.argmax()) for name, row in scores.items()})
+    return Probe(classes, {name: int(row.argmax()) for name, row in scores.items()}, samples)
 
 
 def _ask(
     model: nn.Module,
-    subjects: Sequence[Sample],
+    samples: Sequence[Sample],
     scores: dict[str, Vector],
     refused: list[ValueError],
 ) -> None:
-    """Add the logits of each subject by name, or why there are none."""
-    images = stack(model, subjects).contiguous(memory_format=torch.channels_last)
+    """Add the logits of each sample by name, or why there are none."""
+    images = stack(model, samples).contiguous(memory_format=torch.channels_last)
     try:
         found = logits(cast(Model, model), images)
     except ValueError as error:
-        if len(subjects) == 1:
+        if len(samples) == 1:
             refused.append(error)
             return
-        for subject in subjects:  # to tell them apart
-            _ask(model, [subject], scores, refused)
+        for sample in samples:  # to tell them apart
+            _ask(model, [sample], scores, refused)
     else:
-        scores.update((s.item.name, row) for s, row in zip(subjects, found, strict=True))
+        scores.update((s.item.name, row) for s, row in zip(samples, found, strict=True))
 
 
 @dataclass(frozen=True)

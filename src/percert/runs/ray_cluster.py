@@ -10,39 +10,40 @@ from typing import Any
 import torch
 
 from percert.extras import install_extra
-from percert.runs.attack import AttackPlan, Done, Step, attack_items
+from percert.runs.attack import attack_items
+from percert.runs.engine import Done, Step
 from percert.runs.items import ImageItem
-from percert.runs.tasks import AnyTask, on_device
+from percert.runs.plan import AttackPlan, RayCluster
+from percert.runs.tasks import Task, on_device
 
 
 def attack_items_on_ray(
-    task: AnyTask,
+    task: Task,
     plan: AttackPlan,
     items: Iterable[ImageItem],
     done: Done = frozenset(),
-    *,
-    address: str | None = None,
-    workers: int | None = None,
+    cluster: RayCluster | None = None,
 ) -> Iterator[Step]:
-    """As :func:`~percert.runs.attack.attack_items`, on Ray; outcomes come as they end.
+    """As :func:`~percert.runs.attack.attack_items`, on Ray; steps come as they end.
 
-    ``address`` is that of a running cluster; without one, Ray is started on this machine and ended
-    again. Each of the ``workers`` (default: one a GPU, or one a processor) has a copy of the model,
-    and takes ``plan.batch_size`` items at a time. Image files are read by the workers, so each must
+    Without the address of a running cluster, Ray is started on this machine and ended again. Each
+    of the cluster's workers (default: one a GPU, or one a processor) has a copy of the model, and
+    takes ``plan.batch_size`` items at a time. Image files are read by the workers, so each must
     see them under the same path. What comes back is written here. Raises ``ValueError`` where Ray
     is missing, the cluster cannot be reached, or a worker dies.
     """
+    cluster = cluster or RayCluster()
     try:
         ray: Any = import_module("ray")
     except ImportError as error:
         raise ValueError(f"ray: cannot be imported ({error}): {install_extra('ray')}") from None
     started = not ray.is_initialized()
     if started:
-        _start(ray, address, workers)
+        _start(ray, cluster)
     try:
         gpus = int(ray.cluster_resources().get("GPU", 0))
         processors = int(ray.cluster_resources().get("CPU", 1))
-        count = workers or gpus or processors
+        count = cluster.workers or gpus or processors
         actor = ray.remote(num_cpus=0 if gpus else 1, num_gpus=1 if gpus else 0)(_Worker)
         shared = ray.put((on_device(task, torch.device("cpu")), plan))
         pool = [actor.remote(shared, bool(gpus)) for _ in range(min(count, gpus or processors))]
@@ -59,7 +60,7 @@ def attack_items_on_ray(
 class _Worker:
     """An actor: one model, attacking one unit after another."""
 
-    def __init__(self, shared: tuple[AnyTask, AttackPlan], gpu: bool) -> None:
+    def __init__(self, shared: tuple[Task, AttackPlan], gpu: bool) -> None:
         if gpu:
             device = torch.device("cuda")
         else:
@@ -77,7 +78,8 @@ class _Worker:
         return [_packed(outcome) for outcome in attack_items(self.task, self.plan, items, done)]
 
 
-def _start(ray: Any, address: str | None, workers: int | None) -> None:
+def _start(ray: Any, cluster: RayCluster) -> None:
+    address, workers = cluster.address, cluster.workers
     # Ray asks its makers' server for nothing, and says nothing that is not an error.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     # Its workers would stand back behind everything else on the machine.

@@ -204,12 +204,9 @@ class EmbeddingTask:
         return {"prediction": None, "moved": 0.0, "distance": 0.0}
 
 
-AnyTask = ClassifierTask | TripletTask | EmbeddingTask
-
-
-def on_device(task: AnyTask, device: torch.device) -> AnyTask:
+def on_device(task: Task, device: torch.device) -> Task:
     """The task with its model on ``device``."""
-    return replace(task, model=task.model.to(device))
+    return replace(task, model=task.model.to(device))  # type: ignore[type-var]  # tasks are dataclasses
 
 
 def device_of(model: nn.Module) -> torch.device:

@@ -1,11 +1,7 @@
 """Every triplet of a 2AFC data set: the metric's choice, what is proven of it, what attacks do.
 
-Every triplet of a 2AFC data set: the metric's choice, what is proven of it, what attacks do.
-
 LipSim (Ghazanfari et al., ICLR 2024), section 5. One row for each triplet as it is (attack
 ``none``) and one for each attack on it; :mod:`percert.evaluation.twoafc.scores` sums them up.
-
-Triplets of the same sizes: the metric's choices, what is proven of them, and attacks on them.
 """
 
 import time
@@ -15,7 +11,6 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from percert.attacks.goal_through import ROLES, flip_together, interleave, take_apart
@@ -25,12 +20,23 @@ from percert.certify.features import embed
 from percert.certify.twoafc import PerturbedTriplet, twoafc_of_features
 from percert.data.triplets import Triplet, load_triplet
 from percert.evaluation.twoafc.attacks import PlannedAttack
-from percert.images import ImageError, round_to_8bit
+from percert.images import round_to_8bit
 from percert.metrics.catalog import create_metric, metric_card
 from percert.metrics.certified.embedding import EmbeddingMetric
 from percert.metrics.metric import Metric
-from percert.runs.attack import seed_of
 from percert.runs.certified import check_attack, check_decision
+from percert.runs.engine import (
+    Done,
+    Kept,
+    Progress,
+    RunFolder,
+    Step,
+    batches,
+    read_all,
+    seed_of,
+    silent,
+)
+from percert.runs.items import resized
 from percert.tensors import Images, Vector
 
 #: What reads a triplet: reference, left and right, ``(3, h, w)`` each.
@@ -287,18 +293,9 @@ def distances(metric: Metric, triplet: Mapping[str, Images]) -> tuple[Vector, Ve
     )
 
 
-@dataclass(frozen=True, eq=False)
-class Evaluated:
-    """What came of a step: rows, or the name of what could not be read (``bad``) and why."""
-
-    rows: list[dict[str, Any]] = field(default_factory=list)
-    bad: str | None = None
-    reason: str = ""
-
-
 def evaluate_twoafc(
-    run: TwoAFCRun, triplets: Iterable[Triplet], done: frozenset[tuple[str, str]] = frozenset()
-) -> Iterator[Evaluated]:
+    run: TwoAFCRun, triplets: Iterable[Triplet], done: Done = frozenset()
+) -> Iterator[Step]:
     """Evaluate ``triplets`` as they come; yields rows of :data:`COLUMNS`, batch by batch.
 
     What is ``done`` already, (image, attack), is left out. A right choice alone is attacked: what
@@ -306,48 +303,34 @@ def evaluate_twoafc(
     as soon as an attack succeeds inside of a certified radius.
     """
     wanted = (CLEAN, *run.attacks)
-    for some in _of_one_size(run, triplets, wanted, done):
-        if isinstance(some, Evaluated):
+
+    def load(triplet: Triplet) -> Loaded:
+        reference, left, right = (resized(image, run.size) for image in run.load(triplet))
+        return triplet, (reference, left, right)
+
+    todo = (one for one in triplets if any((one.name, attack) not in done for attack in wanted))
+    loaded = read_all(todo, load, lambda triplet: triplet.name)
+    for some in batches(loaded, lambda one: tuple(image.shape for image in one[1]), run.batch_size):
+        if isinstance(some, Step):
             yield some
             continue
         batch = TripletBatch(run, some)
-        if any((triplet.name, CLEAN) not in done for triplet, _ in some):
-            yield Evaluated([batch.clean_row(i) for i in range(len(some))])
-        for name, planned in run.attacks.items():
+        for name in wanted:
             left = [i for i, (triplet, _) in enumerate(some) if (triplet.name, name) not in done]
-            if left:
-                yield Evaluated(batch.attack_rows(planned, left))
+            if left and name == CLEAN:
+                yield Step([batch.clean_row(i) for i in left])
+            elif left:
+                yield Step(batch.attack_rows(run.attacks[name], left))
 
 
-def _of_one_size(
-    run: TwoAFCRun, triplets: Iterable[Triplet], wanted: Sequence[str], done: frozenset[Any]
-) -> Iterator[list[Loaded] | Evaluated]:
-    """Batches of triplets whose images have the same sizes, full ones where possible."""
-    waiting: dict[tuple[torch.Size, ...], list[Loaded]] = {}
-    for triplet in triplets:
-        if all((triplet.name, attack) in done for attack in wanted):
-            continue
-        try:
-            images = run.load(triplet)
-        except ImageError as error:
-            yield Evaluated(bad=triplet.name, reason=str(error))
-            continue
-        reference, left, right = (resized(image, run.size) for image in images)
-        sizes = (reference.shape, left.shape, right.shape)
-        waiting.setdefault(sizes, []).append((triplet, (reference, left, right)))
-        if len(waiting[sizes]) >= run.batch_size:
-            yield waiting.pop(sizes)
-        elif sum(map(len, waiting.values())) >= 8 * run.batch_size:
-            yield waiting.pop(max(waiting, key=lambda found: len(waiting[found])))
-    yield from waiting.values()
-
-
-def resized(image: Tensor, size: tuple[int, int] | None) -> Tensor:
-    """An image ``(3, h, w)`` at ``size``, bicubic with antialiasing and rounded to 8 bits."""
-    if size is None or tuple(image.shape[1:]) == tuple(size):
-        return image
-    smaller = F.interpolate(image[None], size, mode="bicubic", antialias=True)
-    return round_to_8bit(smaller.clamp(0, 1))[0]
-
-
-__all__ = ["CLEAN", "COLUMNS", "Evaluated", "TwoAFCRun", "evaluate_twoafc", "resized"]
+def keep_twoafc(
+    folder: RunFolder, run: TwoAFCRun, triplets: Sequence[Triplet], progress: Progress = silent
+) -> Kept:
+    """Evaluate ``triplets`` into ``folder``, all but what is there already."""
+    return folder.keep(
+        COLUMNS,
+        lambda done: evaluate_twoafc(run, triplets, done),
+        wanted=[(one.name, attack) for one in triplets for attack in (CLEAN, *run.attacks)],
+        what=getattr(run.metric, "name", "metric"),
+        progress=progress,
+    )

@@ -1,17 +1,12 @@
-"""A 2AFC evaluation of one metric, from its settings to the files of its folder.
+"""A 2AFC evaluation of one metric or several, from its settings to the files of its folders."""
 
-A 2AFC evaluation of one metric, from what is asked for to the files of its folder.
-
-Keep the rows of an evaluation while it goes on: after a kill it goes on where it stood.
-"""
-
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from percert.certify.twoafc import PerturbedTriplet
+from percert.check import Argument, ArgumentError
 from percert.data.triplets import Triplet
 from percert.evaluation.lipschitz_violations import (
     count_violations,
@@ -19,68 +14,24 @@ from percert.evaluation.lipschitz_violations import (
     proposition_section,
 )
 from percert.evaluation.twoafc.attacks import Budget, PlannedAttack, plan_attacks
-from percert.evaluation.twoafc.evaluate import COLUMNS, Evaluated, TwoAFCRun, evaluate_twoafc
-from percert.evaluation.twoafc.report import write_twoafc_report
+from percert.evaluation.twoafc.evaluate import TwoAFCRun, keep_twoafc
+from percert.evaluation.twoafc.report import (
+    attacked_table,
+    compared_tables,
+    folder_of,
+    groups_table,
+    natural_table,
+    write_compared,
+    write_twoafc_report,
+)
 from percert.evaluation.twoafc.scores import TwoAFCScores, complete_rows, score_twoafc
 from percert.lipschitz.network import weights_hash
 from percert.metrics.catalog import create_metric, metric_card
-from percert.reports import read_run, write_run
-from percert.reports.records import Columns
-from percert.runs import open_output
-
-#: What evaluates all but what is done, (image, attack).
-Steps = Callable[[frozenset[tuple[str, str]]], Iterator[Evaluated]]
+from percert.reports.page import Table
+from percert.runs.engine import Progress, RunFolder, RunResult, listed, silent
 
 
-def keep_rows(
-    out: Path,
-    columns: Columns,
-    steps: Steps,
-    *,
-    settings: Mapping[str, Any],
-    command: list[str],
-    device: str,
-    seed: int,
-    progress: Callable[[Evaluated], None] = lambda _: None,
-) -> tuple[list[dict[str, Any]], list[tuple[str, str]]]:
-    """Write what ``steps`` yields to ``records.parquet`` and ``run.json`` in the folder ``out``.
-
-    Returns all rows, those of earlier runs of the same ``settings`` included, and (name, reason) of
-    what could not be read. Raises ``ValueError`` where the folder holds a run with others.
-    """
-    store = open_output(out, columns, settings)
-    before = float((read_run(out) or {}).get("seconds") or 0.0)
-    began = time.perf_counter()
-    bad: list[tuple[str, str]] = []
-
-    def note(finished: bool) -> None:
-        write_run(
-            out,
-            command=command,
-            settings=settings,
-            seed=seed,
-            device=device,
-            seconds=before + time.perf_counter() - began,
-            finished=finished,
-            bad=[{"name": name, "reason": reason} for name, reason in bad],
-        )
-
-    note(finished=False)
-    finished = False
-    try:
-        for step in steps(frozenset((row["image"], row["attack"]) for row in store.rows())):
-            store.append(step.rows)
-            if step.bad is not None:
-                bad.append((step.bad, step.reason))
-            progress(step)
-        finished = True
-    finally:
-        rows = store.merge()
-        note(finished=finished)
-    return rows, bad
-
-
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class TwoAFCSettings:
     """What is evaluated, and how: the same for every metric.
 
@@ -116,11 +67,64 @@ class TwoAFCSettings:
 
 @dataclass(frozen=True, eq=False)
 class TwoAFCResult:
-    """What came of it: scores, all that JSON says, and (name, reason) of what was not read."""
+    """One metric's scores, all that JSON says, and (name, reason) of triplets not read."""
 
     scores: list[TwoAFCScores]
     answer: dict[str, Any]
     bad: list[tuple[str, str]]
+
+
+def run_twoafc(
+    asked: TwoAFCSettings,
+    metrics: Mapping[str, str | Path | None],
+    out: Path,
+    progress: Progress = silent,
+) -> RunResult:
+    """Evaluate ``metrics``, each with its weights, and write a folder of each and a page of all.
+
+    Of several metrics each has a folder of its own in ``out``; a single one has ``out`` itself.
+    Raises as :func:`evaluate_metric` does, before anything is evaluated where an attack does not do
+    for a metric.
+    """
+    for name in metrics:
+        asked.plan(name)
+    folders = [out] if len(metrics) == 1 else [out / folder_of(name) for name in metrics]
+    if len(set(folders)) < len(folders):
+        raise ArgumentError(
+            Argument("metric"), f": {' and '.join(metrics)} would share a folder in {out}"
+        )
+    found = {
+        name: evaluate_metric(asked, name, weights, folder, progress)
+        for (name, weights), folder in zip(metrics.items(), folders, strict=True)
+    }
+    scores = {name: one.scores for name, one in found.items()}
+    (first, *others) = found.values()
+    answer = {
+        "out": str(out),
+        "source": asked.source,
+        "perturbed": asked.perturbed,
+        "metrics": [one.answer for one in found.values()],
+    }
+    shown: list[Table | str] = []
+    if others:
+        write_compared(
+            out,
+            scores,
+            answer,
+            f"{first.scores[0].triplets} triplets of {asked.source}; what moves: "
+            f"{asked.perturbed}. Each metric's own report is in the folder that bears its name.",
+        )
+        for table in compared_tables(scores):
+            shown += [table.caption, table]
+    else:
+        tables = (
+            natural_table(first.scores),
+            attacked_table(first.scores),
+            groups_table(first.scores),
+        )
+        shown += [table for table in tables if table is not None]
+    shown.append(f"report.html, scores.json and records.parquet are in {out}")
+    return RunResult(answer, tuple(shown), first.bad)  # the same for every metric
 
 
 def evaluate_metric(
@@ -128,7 +132,7 @@ def evaluate_metric(
     name: str,
     checkpoint: str | Path | None,
     out: Path,
-    progress: Callable[[Evaluated], None] = lambda _: None,
+    progress: Progress = silent,
 ) -> TwoAFCResult:
     """Evaluate the metric ``name``, and write ``out``: records, scores, report and ``run.json``.
 
@@ -155,19 +159,11 @@ def evaluate_metric(
         "size": asked.size and list(asked.size),
         "seed": asked.seed,
     }
-    kept, bad = keep_rows(
-        out,
-        COLUMNS,
-        lambda done: evaluate_twoafc(run, asked.triplets, done),
-        settings=settings,
-        command=list(asked.command),
-        device=asked.device,
-        seed=asked.seed,
-        progress=progress,
-    )
-    rows = complete_rows(kept, (triplet.name for triplet in asked.triplets))
+    folder = RunFolder(out, settings, device=asked.device, seed=asked.seed, command=asked.command)
+    kept = keep_twoafc(folder, run, asked.triplets, progress)
+    rows = complete_rows(kept.rows, (triplet.name for triplet in asked.triplets))
     if not rows:
-        why = "; ".join(reason for _, reason in bad[:1])
+        why = "; ".join(reason for _, reason in kept.bad[:1])
         raise ValueError(f"{asked.source}: no triplet could be read; {why}")
     budgets = [Budget("l2", value) for value in asked.l2]
     budgets += [Budget("linf", value) for value in asked.linf]
@@ -181,8 +177,8 @@ def evaluate_metric(
         "checked": "certified <= empirical <= natural for every triplet",
         "scores": [asdict(entry) for entry in scores],
         "violations": [asdict(entry) for entry in count_violations(moved)],
-        "bad": [{"name": name, "reason": reason} for name, reason in bad],
+        "bad": listed(kept.bad, "name"),
     }
     section = proposition_section(moved)
     write_twoafc_report(out, scores, rows, answer, settings, [section] if section else [])
-    return TwoAFCResult(scores, answer, bad)
+    return TwoAFCResult(scores, answer, kept.bad)
