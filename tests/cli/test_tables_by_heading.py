@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 from tests.evaluation import distinct
-from tests.reports.tables import made, rows_by_heading
+from tests.reports.tables import made, rows_by_heading, said
 
 from percert.audit.attacks import AttackAudit, AuditReport
 from percert.certify.answers import Comparison
@@ -31,8 +31,8 @@ def shown(monkeypatch):
         module = importlib.import_module(f"percert.cli.{module}")
         tables = []
 
-        def keep(columns, rows):
-            tables.append(rows_by_heading(columns, rows))
+        def keep(table, rows=None):
+            tables.append(said(table) if rows is None else rows_by_heading(table, rows))
 
         monkeypatch.setattr(module, "show_table", keep)
         getattr(module, function)(*arguments)
@@ -58,7 +58,7 @@ def test_what_is_printed_stands_under_its_heading(monkeypatch, capsys):
 
 def test_compare(shown):
     (table,) = shown(
-        "explain:explain",
+        "compare:explain",
         "reference.png",
         [Comparison("a.png", 0.1234, 2.0, 0.05, 0.25, True, 3.5, (32, 48))],
         "thumbnail",

@@ -24,12 +24,12 @@ from percert.fairness.mixed_logistic import MixedLogistic, mixed_table
 from percert.fairness.regression import GroupLine, Level
 from percert.fairness.report import (
     _groups,
-    covariances_section,
     measures_section,
     resolutions_section,
 )
 from percert.fairness.report_tables import (
     comparison_table,
+    covariances_section,
     difference_words,
     differences_table,
     lines_table,

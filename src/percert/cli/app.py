@@ -2,23 +2,101 @@
 
 import os
 import sys
-from typing import Annotated
+from collections.abc import Callable
+from typing import Annotated, Any
 
 import typer
 
 import percert
 from percert.cli.app_server import serve_app
-from percert.cli.attack import attack
-from percert.cli.audit import audit
-from percert.cli.catalogs import metrics
+from percert.cli.attack_classify import classify
+from percert.cli.attack_metric import attack_metric
+from percert.cli.audit import network, plan
+from percert.cli.audit_groups import groups
+from percert.cli.catalogs import list_attacks, metrics
 from percert.cli.command import flowing
-from percert.cli.compare import compare
-from percert.cli.data import data
-from percert.cli.eval import evaluate
-from percert.cli.index import index
-from percert.cli.judge import judge
+from percert.cli.compare import compare, judge
+from percert.cli.data import geo
+from percert.cli.eval_attacks import eval_attacks
+from percert.cli.eval_copies import eval_copies
+from percert.cli.eval_defences import eval_defences
+from percert.cli.eval_retrieval import eval_retrieval
+from percert.cli.eval_saliency import eval_saliency
+from percert.cli.eval_stability import eval_stability
+from percert.cli.eval_transfer import eval_transfer
+from percert.cli.eval_twoafc import eval_twoafc
+from percert.cli.index_prune import prune
+from percert.cli.index_search import copies as find_copies
+from percert.cli.index_search import duplicates, search
+from percert.cli.index_store import add, info, remove, verify
 from percert.cli.report import report
-from percert.cli.train import export, train
+from percert.cli.train import copies as train_copies
+from percert.cli.train import distill, export, finetune
+from percert.cli.train_adversarial import adversarial_dataset
+from percert.cli.train_dro import dro
+
+Verb = Callable[..., Any]
+VERBS: dict[str, Verb] = {
+    "compare": compare,
+    "judge": judge,
+    "metrics": metrics,
+    "report": report,
+    "export": export,
+    "app": serve_app,
+}
+#: Groups of verbs, each with what its help says.
+GROUPS: dict[str, tuple[str, dict[str, Verb]]] = {
+    "attack": (
+        "Attack classifiers and metrics on whole collections of images.",
+        {"classify": classify, "metric": attack_metric, "list": list_attacks},
+    ),
+    "audit": (
+        "Check what the certificates rest on, and whether accuracy depends on groups.",
+        {"network": network, "groups": groups, "plan": plan},
+    ),
+    "eval": (
+        "Evaluate attacks, metrics and indexes: tables, pictures and a report.",
+        {
+            "attacks": eval_attacks,
+            "copies": eval_copies,
+            "defences": eval_defences,
+            "transfer": eval_transfer,
+            "twoafc": eval_twoafc,
+            "retrieval": eval_retrieval,
+            "stability": eval_stability,
+            "saliency": eval_saliency,
+        },
+    ),
+    "index": (
+        "Keep an index of a collection, and find copies in it, with proof.\n\n"
+        "A store holds one embedding an image (or several, of views of it), from one metric. It is "
+        "a folder, or an address such as s3://bucket/name. Adding is incremental, and may be "
+        "stopped at any moment.",
+        {
+            "add": add,
+            "search": search,
+            "copies": find_copies,
+            "duplicates": duplicates,
+            "info": info,
+            "remove": remove,
+            "prune": prune,
+            "verify": verify,
+        },
+    ),
+    "data": ("Put data sets together.", {"geo": geo}),
+    "train": (
+        "Train: adversarial data sets and robust classifiers from them, perceptual networks.",
+        {
+            "adversarial-dataset": adversarial_dataset,
+            "dro": dro,
+            "copies": train_copies,
+            "distill": distill,
+            "finetune": finetune,
+        },
+    ),
+}
+#: Verbs that say something useful, or serve, without any argument; others show their help.
+WITHOUT_ARGUMENTS = (metrics, list_attacks, serve_app)
 
 app = typer.Typer(
     name="percert",
@@ -27,15 +105,20 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (compare, judge, metrics, report, export):
-    app.command(help=flowing(verb.__doc__), no_args_is_help=verb is not metrics)(verb)
-app.command("app", help=flowing(serve_app.__doc__))(serve_app)
-app.add_typer(attack, name="attack")
-app.add_typer(audit, name="audit")
-app.add_typer(evaluate, name="eval")
-app.add_typer(index, name="index")
-app.add_typer(data, name="data")
-app.add_typer(train, name="train")
+
+
+def _add(to: typer.Typer, verbs: dict[str, Verb]) -> None:
+    for name, verb in verbs.items():
+        helpless = verb not in WITHOUT_ARGUMENTS
+        to.command(name, help=flowing(verb.__doc__), no_args_is_help=helpless)(verb)
+
+
+_add(app, VERBS)
+for _name, (_about, _verbs) in GROUPS.items():
+    _group = typer.Typer(name=_name, no_args_is_help=True, help=_about)
+    _group.callback()(lambda: None)  # or a lone verb would take the group's place
+    _add(_group, _verbs)
+    app.add_typer(_group, name=_name)
 
 
 def _show_version(wanted: bool) -> None:

@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from percert.cli.audit_groups import groups
-from percert.cli.command import complain, flowing, needs, one_line_errors
+from percert.cli.command import complain, needs, one_line_errors
 from percert.cli.options import CheckpointOption, DeviceOption, JsonOption, MetricOption
 from percert.cli.output import emit_json, say, show_table
+from percert.reports.table import Column, Table
 
 if TYPE_CHECKING:
     from percert.audit import AuditReport
+    from percert.fairness.planning import SampleSize
+    from percert.lipschitz.layer_audit import LayerAudit
 
 
 @one_line_errors
@@ -66,17 +68,17 @@ def plan(
     if as_json:
         emit_json({"settings": asdict(settings), "needs": [asdict(need) for need in needs]})
         return
-    show_table(
-        [("to", "left"), ("images a group", "right"), ("images in all", "right")],
-        [
-            [
-                need.question,
-                "none is enough" if need.images is None else f"{need.images:,}",
-                "" if need.images is None else f"{need.images * groups:,}",
-            ]
-            for need in needs
-        ],
-    )
+    columns: list[Column[SampleSize]] = [
+        Column("to", lambda need: need.question),
+        Column("images a group", lambda need: need.images, ",d", missing="none is enough"),
+        Column(
+            "images in all",
+            lambda need: None if need.images is None else need.images * groups,
+            ",d",
+            missing="",
+        ),
+    ]
+    show_table(Table.of(needs, columns))
     say("")
     say(
         f"{groups} groups of one size, shares around {rate:g}; tests at the level 0.05 that find "
@@ -88,14 +90,6 @@ def plan(
                 f"A spread of {spread:g} hides a change of {gap:g} among {groups} groups, however "
                 f"many images: it takes at least {need.groups} groups."
             )
-
-
-audit = typer.Typer(
-    name="audit",
-    no_args_is_help=True,
-    help="Check what the certificates rest on, and whether accuracy depends on groups.",
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
 
 
 @one_line_errors
@@ -156,25 +150,15 @@ def network(
         raise typer.Exit(1)
 
 
-audit.command("network", help=flowing(network.__doc__), no_args_is_help=True)(network)
-audit.command("groups", help=flowing(groups.__doc__), no_args_is_help=True)(groups)
-audit.command("plan", help=flowing(plan.__doc__), no_args_is_help=True)(plan)
-
-
 def _show(report: "AuditReport") -> None:
-    show_table(
-        [("layer", "left"), ("type", "left"), ("lower", "right"), ("upper", "right"), ("", "left")],
-        [
-            [
-                layer.name,
-                layer.type,
-                f"{layer.lower:.6f}",
-                f"{layer.upper:.6f}",
-                "ok" if layer.passed else f"FAILED: {layer.note}",
-            ]
-            for layer in report.layers
-        ],
-    )
+    columns: list[Column[LayerAudit]] = [
+        Column("layer", lambda layer: layer.name),
+        Column("type", lambda layer: layer.type),
+        Column("lower", lambda layer: layer.lower, ".6f"),
+        Column("upper", lambda layer: layer.upper, ".6f"),
+        Column("", lambda layer: "ok" if layer.passed else f"FAILED: {layer.note}"),
+    ]
+    show_table(Table.of(report.layers, columns))
     say("")
     say(f"sha256 of the weights: {report.hash}")
     say(

@@ -1,30 +1,23 @@
 """``percert audit groups``: does accuracy depend on an attribute of the groups?"""
 
+import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from percert.cli.audit_groups_write import write_audit
 from percert.cli.command import needs, one_line_errors
 from percert.cli.options import DeviceOption, JsonOption, MaxMemoryOption, writable_folder
 from percert.cli.output import emit_json
+from percert.cli.progress import with_progress
 
 if TYPE_CHECKING:
     import pandas as pd  # type: ignore[import-untyped]  # it ships no types
 
-    from percert.fairness.slope_tests import Pairing
-
 
 @one_line_errors
-@needs(
-    "fairness",
-    sometimes=(
-        "networks",
-        "timm",
-    ),
-)
+@needs("fairness", sometimes=("networks", "timm"))
 def groups(
     predictions: Annotated[
         Path | None,
@@ -167,7 +160,7 @@ def groups(
         ),
     ] = 2000,
     pair: Annotated[
-        str,
+        Literal["name", "order", "none"],
         typer.Option(
             metavar="HOW",
             help="Which models of both sets belong together: those of one [bold]name[/bold], those "
@@ -244,7 +237,7 @@ def groups(
         seed=seed,
         drop_missing=drop_missing,
         magnitude=magnitude,
-        pairs=_pairing(pair),
+        pairs=pair,
         outcome=outcome,
         positive=positive,
         margin=margin,
@@ -265,13 +258,20 @@ def groups(
     if predictions is not None:
         first, name = read(predictions), predictions.stem
     else:
-        from percert.cli.audit_predict import predictions_of_models
+        from percert.audit.groups import predictions_of_models
 
         assert model
         assert images is not None
         assert group_file is not None
         first = predictions_of_models(
-            model, weights or [], images, group_file, columns, device=device, out=out
+            model,
+            weights or [],
+            images,
+            group_file,
+            columns,
+            device=device,
+            out=out,
+            watch=with_progress,
         )
         name = "models"
     audit = audit_groups(
@@ -288,29 +288,21 @@ def groups(
         settings=settings,
     )
     if out is not None:
-        inputs = [
-            predictions,
-            attributes,
-            against,
-            pretrained,
-            before,
-            group_file,
-            *(weights or []),
-        ]
-        given = [path for path in inputs if path is not None]
-        write_audit(audit, out, started, device if running else "cpu", given)
+        from percert.fairness.report import write_audit
+
+        files = (predictions, attributes, against, pretrained, before, group_file)
+        write_audit(
+            audit,
+            out,
+            command=["percert", *sys.argv[1:]],
+            device=device if running else "cpu",
+            seconds=time.perf_counter() - started,
+            inputs=[*filter(None, files), *(weights or ())],
+        )
     if as_json:
         emit_json(audit.to_dict())
     else:
         show_audit(audit)
-
-
-def _pairing(given: str) -> "Pairing":
-    known: Pairing
-    for known in ("name", "order", "none"):
-        if given == known:
-            return known
-    raise typer.BadParameter(f"expected name, order or none, found {given!r}", param_hint="--pair")
 
 
 def _column_names(given: list[str], known: tuple[str, ...]) -> dict[str, str]:

@@ -5,6 +5,7 @@ from dataclasses import fields
 from percert.cli.command import one_line_errors
 from percert.cli.options import JsonOption
 from percert.cli.output import emit_json, say, show_table
+from percert.reports.table import Column, Table
 
 
 @one_line_errors
@@ -25,27 +26,18 @@ def metrics(as_json: JsonOption = False) -> None:
         shown = [field.name for field in fields(MetricCard) if field.name != "factory"]
         emit_json({"metrics": [{key: getattr(card, key) for key in shown} for card in cards]})
         return
-    show_table(
-        [
-            ("metric", "left"),
-            ("range", "left"),
-            ("copies up to", "right"),
-            ("proven bounds", "left"),
-            ("works at", "left"),
-            ("what", "left"),
-        ],
-        [
-            [
-                card.name,
-                f"{card.range[0]:g} - {card.range[1]:g}",
-                "-" if card.copy_threshold is None else f"{card.copy_threshold:g}",
-                "yes" if card.embedding else "no",
-                " x ".join(map(str, card.resolution)) if card.resolution else "the images' size",
-                card.summary,
-            ]
-            for card in cards
-        ],
-    )
+    columns: list[Column[MetricCard]] = [
+        Column("metric", lambda card: card.name),
+        Column("range", lambda card: "{:g} - {:g}".format(*card.range)),
+        Column("copies up to", lambda card: card.copy_threshold, "g"),
+        Column("proven bounds", lambda card: "yes" if card.embedding else "no"),
+        Column(
+            "works at",
+            lambda card: " x ".join(map(str, card.resolution or ())) or "the images' size",
+        ),
+        Column("what", lambda card: card.summary),
+    ]
+    show_table(Table.of(cards, columns))
     say("")
     say("All are distances: 0 at identity, lower is closer. The first is the default.")
 
@@ -60,7 +52,7 @@ def list_attacks(as_json: JsonOption = False) -> None:
 
     percert attack list --json | jq '.attacks[] | select(.kind == "minimal") | .name'
     """
-    from percert.attacks.catalog import CATALOG
+    from percert.attacks.catalog import CATALOG, AttackCard
 
     cards = list(CATALOG.values())
     settings = {card.name: CATALOG.settings(card.name) for card in cards}
@@ -81,10 +73,13 @@ def list_attacks(as_json: JsonOption = False) -> None:
             }
         )
         return
-    show_table(
-        [("attack", "left"), ("kind", "left"), ("against", "left"), ("what", "left")],
-        [[card.name, card.kind, ", ".join(card.goals), card.summary] for card in cards],
-    )
+    columns: list[Column[AttackCard]] = [
+        Column("attack", lambda card: card.name),
+        Column("kind", lambda card: card.kind),
+        Column("against", lambda card: ", ".join(card.goals)),
+        Column("what", lambda card: card.summary),
+    ]
+    show_table(Table.of(cards, columns))
     say("")
     say("Settings and their defaults, as NAME:key=value,key=value:")
     for card in cards:

@@ -1,9 +1,10 @@
-"""``percert compare``: how far candidates are from a reference, and whether they are copies."""
+"""``percert compare`` and ``percert judge``: how far from a reference, and which is closer."""
 
+import math
+from collections.abc import Sequence
 from dataclasses import asdict
-from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -17,21 +18,20 @@ from percert.cli.options import (
     MetricOption,
     ThresholdOption,
 )
-from percert.cli.output import emit_json, listed, note_left_out, with_left_out
+from percert.cli.output import emit_json, listed, note_left_out, say, show_table, with_left_out
 from percert.cli.progress import with_progress
+from percert.reports.budgets import describe, rounded_down, rounded_up_db
+from percert.reports.table import Column, Table
 
+if TYPE_CHECKING:
+    from percert.certify.answers import Comparison
 
-class Perturbed(str, Enum):
-    """Which of the two images somebody may tamper with."""
-
-    CANDIDATE = "candidate"
-    REFERENCE = "reference"
-    BOTH = "both"
+ImageArgument = Annotated[Path, typer.Argument(help="An image file.")]
 
 
 @one_line_errors
 def compare(
-    reference: Annotated[Path, typer.Argument(help="An image file.")],
+    reference: ImageArgument,
     candidates: Annotated[
         list[Path],
         typer.Argument(metavar="CANDIDATE", help="Image files, and folders of them."),
@@ -40,8 +40,9 @@ def compare(
     threshold: ThresholdOption = None,
     metric_name: MetricOption = "lipsim-tiny",
     perturbed: Annotated[
-        Perturbed, typer.Option(help="Which image is tampered with.")
-    ] = Perturbed.CANDIDATE,
+        Literal["candidate", "reference", "both"],
+        typer.Option(help="Which image is tampered with."),
+    ] = "candidate",
     checkpoint: CheckpointOption = None,
     max_memory: MaxMemoryOption = None,
     device: DeviceOption = "auto",
@@ -63,7 +64,6 @@ def compare(
     percert compare photo.jpg uploads/ --json | jq '.results[] | select(.copy)'
     """
     from percert.certify.answers import Comparison, compare_pair, prepare
-    from percert.cli.explain import explain
     from percert.images import ImageError, iter_images, load_image, search_images
     from percert.metrics.catalog import create_metric, metric_card
 
@@ -85,23 +85,22 @@ def compare(
     results: list[Comparison] = []
     bad: list[tuple[str, str]] = []
     for path, found in with_progress(iter_images(paths), len(paths), "comparing"):
-        if isinstance(found, ImageError):
-            bad.append((str(path), found.reason))
-            continue
         try:
-            result = compare_pair(
-                metric,
-                prepared,
-                found,
-                str(path),
-                eps=eps,
-                threshold=threshold,
-                perturbed=perturbed.value,
+            if isinstance(found, ImageError):
+                raise ValueError(found.reason)
+            results.append(
+                compare_pair(
+                    metric,
+                    prepared,
+                    found,
+                    str(path),
+                    eps=eps,
+                    threshold=threshold,
+                    perturbed=perturbed,
+                )
             )
         except ValueError as error:  # such as two sizes, for a metric of pixels
             bad.append((str(path), str(error)))
-        else:
-            results.append(result)
     if as_json:
         answer = {
             "metric": metric_name,
@@ -112,10 +111,163 @@ def compare(
         }
         emit_json(answer | with_left_out(searched.left_out))
     elif results:
-        explain(str(reference), results, metric_name, threshold, perturbed.value)
+        explain(str(reference), results, metric_name, threshold, perturbed)
     note_left_out(searched.left_out)
     if bad:
         complain(f"{len(bad)} of {len(paths)} candidates could not be compared:")
         for name, reason in bad:
             complain(f"  {name}: {reason}")
         raise typer.Exit(1)
+
+
+@one_line_errors
+def judge(
+    reference: ImageArgument,
+    left: ImageArgument,
+    right: ImageArgument,
+    perturbed: Annotated[
+        Literal["reference", "candidates", "all"],
+        typer.Option(help="Which images are tampered with, each within the radius."),
+    ] = "reference",
+    metric_name: MetricOption = "lipsim-tiny",
+    checkpoint: CheckpointOption = None,
+    max_memory: MaxMemoryOption = None,
+    device: DeviceOption = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Which is closer to the REFERENCE, LEFT or RIGHT, and how far does that answer stand?
+
+    The radius is proven: no change of the pixels up to that l2 length turns the answer round.
+    Images of different sizes are fine; a radius counts in the pixels (0 to 1) of each image as
+    given.
+
+    [bold]Examples[/bold]
+
+    percert judge photo.jpg edited.jpg another.jpg
+
+    percert judge photo.jpg edited.jpg another.jpg --perturbed all --json
+    """
+    from percert.certify.answers import judge_triplet
+    from percert.certify.sentences import judgement_sentence
+    from percert.images import load_image
+    from percert.metrics.catalog import create_metric
+
+    images = [load_image(path) for path in (reference, left, right)]
+    metric = create_metric(metric_name, checkpoint=checkpoint, device=device)
+    judgement = judge_triplet(metric, *images, perturbed=perturbed)
+    if as_json:
+        emit_json({"metric": metric_name, **asdict(judgement)})
+        return
+    near, far = (left, right) if judgement.closer == "left" else (right, left)
+    distances = sorted((judgement.distance_left, judgement.distance_right))
+    say(
+        f"{near} is closer to {reference}: distance {distances[0]:.4f}; "
+        f"{far} is at {distances[1]:.4f} ({metric_name}).",
+        style="bold",
+    )
+    whose = {
+        "reference": str(reference),
+        "candidates": f"{left} and {right} each",
+        "all": "the three images each",
+    }[perturbed]
+    moving = {"reference": images[:1], "candidates": images[1:]}.get(perturbed, images)
+    sizes = {(image.shape[1], image.shape[2]) for image in moving}
+    say(judgement_sentence(judgement, whose, sizes, metric_name))
+
+
+def explain(
+    reference: str,
+    results: "Sequence[Comparison]",
+    metric: str,
+    threshold: float | None,
+    perturbed: str,
+) -> None:
+    """Show ``results`` (at least one) on stdout: a table, then what it means in sentences."""
+    from percert.certify.sentences import comparison_sentences
+
+    show_table(comparisons_table(results))
+    say("")
+    candidate = results[0].candidate if len(results) == 1 else "a candidate"
+    whose = {"candidate": candidate, "reference": reference}.get(
+        perturbed, f"{reference} and {candidate} each"
+    )
+    if len(results) == 1:
+        styles = {"yes": "bold green", "no": "bold yellow", "plain": ""}
+        for said in comparison_sentences(reference, results[0], metric, threshold, whose):
+            say(said.text, style=styles[said.tone])
+    else:
+        _explain_many(reference, results, metric, threshold, whose)
+    if results[0].lower is None:
+        say(f"{metric} has no proven bound: it says nothing about tampering.")
+
+
+def comparisons_table(results: "Sequence[Comparison]") -> Table:
+    """A row a candidate, with what its metric can prove of it."""
+    from percert.certify.sentences import outward
+
+    columns: list[Column[Comparison]] = [
+        Column("candidate", lambda result: result.candidate),
+        Column("distance", lambda result: result.distance, ".4f"),
+    ]
+    if results[0].lower is not None:
+        columns += [
+            Column(
+                "stays within",
+                lambda result: (result.lower, result.upper),
+                lambda ends: " - ".join(outward(*ends)),
+            )
+        ]
+    if results[0].radius is not None:
+        verdicts = {True: "yes", False: "no", None: "undecided"}  # None: one of the two is plain
+        columns += [
+            Column("copy", lambda result: verdicts[result.copy]),
+            Column("radius l2", lambda result: result.radius, lambda r: rounded_down(r, 3)),
+            Column("PSNR", _least_db, side="right"),
+        ]
+    return Table.of(results, columns)
+
+
+def _least_db(result: "Comparison") -> str:
+    if not result.radius:
+        return "-"
+    if math.isinf(result.radius):
+        return "any"
+    return f">= {rounded_up_db(result.radius, result.resolution)} dB"
+
+
+def _explain_many(
+    reference: str,
+    results: "Sequence[Comparison]",
+    metric: str,
+    threshold: float | None,
+    whose: str,
+) -> None:
+    if results[0].radius is None:
+        say(f"Distances from {reference} by {metric}; 0: equal.", style="bold")
+    else:
+        copies = sum(bool(result.copy) for result in results)
+        say(
+            f"{copies} of {len(results)} are copies of {reference}: distance <= {threshold:g} "
+            f"({metric}).",
+            style="bold",
+        )
+        say(
+            f"Proven: a verdict stands for every change of {whose} of less than its radius, an l2 "
+            "length in pixels from 0 to 1, and so for every change of more than that PSNR."
+        )
+    if results[0].lower is not None:
+        say(
+            f"Proven: for every change of {whose} up to {_budget(results)} the distance stays "
+            "within its bounds."
+        )
+
+
+def _budget(results: "Sequence[Comparison]") -> str:
+    """The eps of all rows, in one phrase: by default it grows with the size of the image."""
+    one = results[0]
+    if len({(result.eps, result.resolution) for result in results}) == 1:
+        return describe(one.eps, one.resolution)
+    lengths = {result.eps for result in results}
+    if len(lengths) == 1:
+        return f"l2 {one.eps:g}"
+    return f"1/255 on every value (l2 {min(lengths):.3g} to {max(lengths):.3g} by size)"

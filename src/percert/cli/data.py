@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from percert.cli.command import complain, flowing, needs, one_line_errors
+from percert.cli.command import complain, needs, one_line_errors
 from percert.cli.options import JsonOption, writable_folder
 from percert.cli.output import emit_json, say, show_table
 from percert.cli.progress import with_progress
+from percert.reports.table import Column, Table
 
 if TYPE_CHECKING:
-    from percert.fairness.geo.dataset import GeoDataset
+    from percert.fairness.geo.dataset import Country, GeoDataset
 
 
 @one_line_errors
@@ -88,7 +89,7 @@ def geo(
     percert audit groups predictions.csv --attributes geo/countries.csv --attribute log_gdp
     """
     from percert.fairness.geo.countries import read_gdp
-    from percert.fairness.geo.dataset import ask_all, build, read_sources
+    from percert.fairness.geo.dataset import ask_all, build, read_sources, write_dataset
     from percert.fairness.geo.flickr import ENDPOINT, KEY_VARIABLE, FlickrSettings
 
     started = time.perf_counter()
@@ -106,7 +107,13 @@ def geo(
         watch=lambda photos, count: with_progress(photos, count, "asking Flickr"),
     )
     dataset = build(listed, answers, gdp=wealth, seed=seed, asked=asked, farthest=farthest)
-    _write(dataset, out, seed, time.perf_counter() - started)
+    write_dataset(
+        dataset,
+        out,
+        command=["percert", *sys.argv[1:]],
+        seed=seed,
+        seconds=time.perf_counter() - started,
+    )
     if as_json:
         emit_json(
             asdict(dataset.counts)
@@ -124,58 +131,15 @@ def geo(
         raise typer.Exit(1)
 
 
-def _write(dataset: "GeoDataset", out: Path, seed: int, seconds: float) -> None:
-    import csv
-    import io
-
-    from percert.reports import write_records, write_run
-    from percert.reports.page import write_whole
-    from percert.reports.plots import share_bars
-
-    images = [asdict(row) for row in dataset.images]
-    kinds = {"image": str, "photo": str, "country": str, "latitude": float, "longitude": float}
-    write_records(out / "images.parquet", images, kinds | {"split": str})
-    countries = [asdict(country) for country in dataset.countries]
-    for name, rows, columns in (
-        ("images.csv", images, [*kinds, "split"]),
-        (
-            "countries.csv",
-            countries,
-            ["group", "images", "gdp_per_capita", "gdp_year", "log_gdp"],
-        ),
-    ):
-        text = io.StringIO()
-        writer = csv.DictWriter(text, columns, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-        write_whole(out / name, text.getvalue().encode())
-    if dataset.countries:
-        shares = {country.group: float(country.images) for country in dataset.countries}
-        write_whole(out / "images-by-country.png", share_bars(shares))
-    write_run(
-        out,
-        command=["percert", *sys.argv[1:]],
-        seed=seed,
-        device="cpu",
-        seconds=seconds,
-        counts=asdict(dataset.counts),
-    )
-
-
 def _show(dataset: "GeoDataset", out: Path) -> None:
     counts = dataset.counts
-    show_table(
-        [("country", "left"), ("images", "right"), ("GDP per capita", "right"), ("year", "right")],
-        [
-            [
-                country.group,
-                str(country.images),
-                "" if country.gdp_per_capita is None else f"{country.gdp_per_capita:,.0f}",
-                "" if country.gdp_year is None else str(country.gdp_year),
-            ]
-            for country in dataset.countries[:30]
-        ],
-    )
+    columns: list[Column[Country]] = [
+        Column("country", lambda country: country.group),
+        Column("images", lambda country: country.images, "d"),
+        Column("GDP per capita", lambda country: country.gdp_per_capita, ",.0f", missing=""),
+        Column("year", lambda country: country.gdp_year, "d", missing=""),
+    ]
+    show_table(Table.of(dataset.countries[:30], columns))
     say("")
     say(
         f"Of {counts.images} images {counts.placed} are placed in {counts.countries} countries; "
@@ -185,17 +149,3 @@ def _show(dataset: "GeoDataset", out: Path) -> None:
     )
     say(f"{counts.countries_without_gdp} countries have no GDP per capita.")
     say(f"Written to {out}: images.csv, images.parquet, countries.csv")
-
-
-data = typer.Typer(
-    name="data",
-    no_args_is_help=True,
-    help="Put data sets together.",
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-data.command("geo", help=flowing(geo.__doc__), no_args_is_help=True)(geo)
-
-
-@data.callback()
-def _group() -> None:
-    """Keep ``geo`` a verb of its own: a lone command would take the group's place."""

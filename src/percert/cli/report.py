@@ -9,6 +9,7 @@ import typer
 from percert.cli.command import needs, one_line_errors
 from percert.cli.options import JsonOption, writable_file
 from percert.cli.output import emit_json, say, show_table
+from percert.reports.table import Column, Table
 
 if TYPE_CHECKING:
     from percert.reports.run_comparison import Run
@@ -58,9 +59,11 @@ def report(
 
 
 def _show(runs: "Sequence[Run]", out: Path) -> None:
-    show_table(
-        [("run", "left"), ("command", "left"), ("records", "right")],
-        [[run.name, run.verb, str(len(run.rows))] for run in runs],
-    )
+    columns: list[Column[Run]] = [
+        Column("run", lambda run: run.name),
+        Column("command", lambda run: run.verb),
+        Column("records", lambda run: len(run.rows), "d"),
+    ]
+    show_table(Table.of(runs, columns))
     say("")
     say(f"Written to {out}")

@@ -2,13 +2,14 @@
 
 import sys
 import time
+from collections.abc import Callable
 from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from percert.cli.command import flowing, needs, one_line_errors
+from percert.cli.command import needs, one_line_errors
 from percert.cli.options import (
     DeviceOption,
     DevicesOption,
@@ -18,8 +19,9 @@ from percert.cli.options import (
     writable_folder,
 )
 from percert.cli.output import emit_json, say
-from percert.cli.train_adversarial import adversarial_dataset
-from percert.cli.train_dro import dro
+
+if TYPE_CHECKING:
+    from percert.training.engine import Devices
 
 RecipeArgument = Annotated[
     Path,
@@ -84,37 +86,19 @@ def distill(
 
     torchrun --nproc-per-node 8 -m percert train distill my.toml --data /data --out runs/distill
     """  # noqa: E501  # a command stays in one line
-    from percert.training.distillation import distill as run_distillation
-    from percert.training.distillation import read_distill_recipe
-    from percert.training.engine import Devices, launched
+    from percert.training import distillation as by
+    from percert.training.engine import Devices
 
-    started = time.perf_counter()
-    settings = read_distill_recipe(recipe)
-    with launched(Devices(device, devices, nodes)) as fabric:
-        run_distillation(settings, data, out, fabric, tensorboard=tensorboard)
-        if fabric.is_global_zero:
-            finish(recipe, settings.seed, out, str(fabric.device), started, as_json)
-
-
-def finish(recipe: Path, seed: int, out: Path, device: str, started: float, as_json: bool) -> None:
-    """Write ``run.json``, and say where the model is."""
-    from percert.reports import write_run
-    from percert.training.recipe_file import find_recipe
-
-    seconds = time.perf_counter() - started
-    text = find_recipe(recipe).read_text(encoding="utf-8")
-    write_run(
+    _train(
+        by.distill,
+        by.read_distill_recipe,
+        recipe,
+        data,
         out,
-        command=sys.argv,
-        seed=seed,
-        device=device,
-        seconds=seconds,
-        settings={"recipe": text},
+        Devices(device, devices, nodes),
+        as_json,
+        tensorboard=tensorboard,
     )
-    if as_json:
-        emit_json({"model": str(out), "metric": str(out), "seconds": seconds})
-    else:
-        say(f"Done: {out} holds model.safetensors and config.json, and is a metric's name.")
 
 
 @one_line_errors
@@ -143,16 +127,20 @@ def finetune(
 
     percert eval twoafc nights/ --metric ./runs/night --out out/night
     """  # noqa: E501  # a command stays in one line
-    from percert.training.engine import Devices, launched
-    from percert.training.finetuning import finetune as run_finetuning
-    from percert.training.finetuning import read_finetune_recipe
+    from percert.training import finetuning as by
+    from percert.training.engine import Devices
 
-    started = time.perf_counter()
-    settings = read_finetune_recipe(recipe)
-    with launched(Devices(device, devices, nodes)) as fabric:
-        run_finetuning(settings, data, out, fabric, model=model, tensorboard=tensorboard)
-        if fabric.is_global_zero:
-            finish(recipe, settings.seed, out, str(fabric.device), started, as_json)
+    _train(
+        by.finetune,
+        by.read_finetune_recipe,
+        recipe,
+        data,
+        out,
+        Devices(device, devices, nodes),
+        as_json,
+        model=model,
+        tensorboard=tensorboard,
+    )
 
 
 @one_line_errors
@@ -181,34 +169,56 @@ def copies(
 
     percert eval copies held-out/ --metric ./runs/mine --out out/mine
     """
-    from percert.training.copies import read_copies_recipe, train_copies
-    from percert.training.engine import Devices, launched
+    from percert.training import copies as by
+    from percert.training.engine import Devices
+
+    _train(
+        by.train_copies,
+        by.read_copies_recipe,
+        recipe,
+        data,
+        out,
+        Devices(device, 1, 1),
+        as_json,
+        model=model,
+        tensorboard=tensorboard,
+    )
+
+
+def _train(
+    run: Callable[..., object],
+    read: Callable[[Path], Any],
+    recipe: Path,
+    data: Path,
+    out: Path,
+    devices: "Devices",
+    as_json: bool,
+    **more: Any,
+) -> None:
+    """Train as a recipe says, write ``run.json``, and say where the model is."""
+    from percert.reports import write_run
+    from percert.training.engine import launched
+    from percert.training.recipe_file import find_recipe
 
     started = time.perf_counter()
-    settings = read_copies_recipe(recipe)
-    with launched(Devices(device, 1, 1)) as fabric:
-        train_copies(settings, data, out, fabric, model=model, tensorboard=tensorboard)
-        finish(recipe, settings.seed, out, str(fabric.device), started, as_json)
-
-
-train = typer.Typer(
-    name="train",
-    no_args_is_help=True,
-    help="Train: adversarial data sets and robust classifiers from them, perceptual networks.",
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-train.command(
-    "adversarial-dataset", help=flowing(adversarial_dataset.__doc__), no_args_is_help=True
-)(adversarial_dataset)
-train.command("dro", help=flowing(dro.__doc__), no_args_is_help=True)(dro)
-train.command("copies", help=flowing(copies.__doc__), no_args_is_help=True)(copies)
-train.command("distill", help=flowing(distill.__doc__), no_args_is_help=True)(distill)
-train.command("finetune", help=flowing(finetune.__doc__), no_args_is_help=True)(finetune)
-
-
-@train.callback()
-def _group() -> None:
-    """Keep every verb one of its own: a lone command would take the group's place."""
+    settings = read(recipe)
+    with launched(devices) as fabric:
+        run(settings, data, out, fabric, **more)
+        if not fabric.is_global_zero:
+            return
+        seconds = time.perf_counter() - started
+        write_run(
+            out,
+            command=sys.argv,
+            seed=settings.seed,
+            device=str(fabric.device),
+            seconds=seconds,
+            settings={"recipe": find_recipe(recipe).read_text(encoding="utf-8")},
+        )
+    if as_json:
+        emit_json({"model": str(out), "metric": str(out), "seconds": seconds})
+    else:
+        say(f"Done: {out} holds model.safetensors and config.json, and is a metric's name.")
 
 
 class ExportFormat(str, Enum):

@@ -12,10 +12,28 @@ from rich.console import Console
 from percert.cli.command import needs, one_line_errors
 from percert.cli.options import DeviceOption, JsonOption, MaxMemoryOption, writable_folder
 from percert.cli.output import emit_json, say, show_table
+from percert.reports.table import Column, Table
 
 if TYPE_CHECKING:
     from percert.training.dro.attack import Tally
 
+ROUND_COLUMNS: list[Column[dict[str, Any]]] = [
+    Column("round", lambda entry: entry["round"], "d"),
+    Column("images", lambda entry: entry["images"], "d"),
+    Column("wrong before", lambda entry: entry["wrong"], "d"),
+    Column("spared", lambda entry: entry["spared"], "d"),
+    Column(
+        "attacked",
+        lambda entry: (
+            f"{entry['attacked']}" + (f" + {entry['centres']} centres" if entry["centres"] else "")
+        ),
+        side="right",
+    ),
+    Column("adversarial", lambda entry: entry["succeeded"], "d"),
+    Column("median cost", lambda entry: entry["cost"], ".3g"),
+    Column("attack s", lambda entry: entry["attack_seconds"], ".1f"),
+    Column("steps s", lambda entry: entry["step_seconds"], ".1f"),
+]
 #: Without a terminal, how often a line says how far it is, in seconds.
 EVERY = 30.0
 
@@ -210,37 +228,7 @@ def adversarial_dataset(
 
 def _show(answer: dict[str, Any], out: Path) -> None:
     if answer["rounds"]:
-        show_table(
-            [
-                (name, "right")
-                for name in (
-                    "round",
-                    "images",
-                    "wrong before",
-                    "spared",
-                    "attacked",
-                    "adversarial",
-                    "median cost",
-                    "attack s",
-                    "steps s",
-                )
-            ],
-            [
-                [
-                    str(entry["round"]),
-                    str(entry["images"]),
-                    str(entry["wrong"]),
-                    str(entry["spared"]),
-                    str(entry["attacked"])
-                    + (f" + {entry['centres']} centres" if entry["centres"] else ""),
-                    str(entry["succeeded"]),
-                    "-" if entry["cost"] is None else f"{entry['cost']:.3g}",
-                    f"{entry['attack_seconds']:.1f}",
-                    f"{entry['step_seconds']:.1f}",
-                ]
-                for entry in answer["rounds"]
-            ],
-        )
+        show_table(Table.of(answer["rounds"], ROUND_COLUMNS))
         say("")
     say(f"{answer['images']} images, {answer['clean']} of them clean, are in {out}")
 

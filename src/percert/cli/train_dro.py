@@ -18,6 +18,7 @@ from percert.cli.options import (
     writable_folder,
 )
 from percert.cli.output import emit_json, say, show_table
+from percert.reports.table import Column, Table
 
 if TYPE_CHECKING:
     from percert.reports.records import Row
@@ -175,18 +176,13 @@ def dro(
 
 
 def _show(rows: list[dict[str, Any]], out: Path) -> None:
-    show_table(
-        [("model", "right"), ("loss", "right"), ("clean accuracy", "right"), ("s", "right")],
-        [
-            [
-                str(row["model"]),
-                f"{row['loss']:.4f}",
-                f"{row['accuracy']:.4f}",
-                f"{row['seconds']:.1f}",
-            ]
-            for row in rows
-        ],
-    )
+    columns: list[Column[Row]] = [
+        Column("model", lambda row: row["model"], "d"),
+        Column("loss", lambda row: row["loss"], ".4f"),
+        Column("clean accuracy", lambda row: row["accuracy"], ".4f"),
+        Column("s", lambda row: row["seconds"], ".1f"),
+    ]
+    show_table(Table.of(rows, columns))
     say("")
     say("Clean accuracy is that on the data set's own clean images.")
     say(f"The models and records.parquet are in {out}")

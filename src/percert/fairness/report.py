@@ -1,12 +1,13 @@
 """The audit as one self-contained HTML page, with its figures as PNG files beside it."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from percert.fairness.audit_result import GroupAudit, ModelLine, file_names
+from percert.fairness.audit_result import GroupAudit, ModelLine, file_names, group_rows
 from percert.fairness.conclusions import LEVEL, TestResult
 from percert.fairness.equivalence import resolutions_table
 from percert.fairness.least_squares import COVARIANCES
@@ -15,28 +16,31 @@ from percert.fairness.mixed_logistic import mixed_table
 from percert.fairness.report_tables import (
     LISTED,
     comparison_table,
-    covariances_table,
+    covariances_section,
     difference_words,
     differences_table,
     groups_table,
     is_influential,
     left_out_table,
-    levels_table,
     lines_table,
     slopes_table,
 )
 from percert.fairness.versions import versions_table
-from percert.reports.page import Block, Paragraph, Section, how_made, kept_figure, write_page
+from percert.files import file_sha256
+from percert.reports import read_run, write_records, write_run
+from percert.reports.page import (
+    Block,
+    Paragraph,
+    Section,
+    how_made,
+    kept_figure,
+    write_page,
+    write_whole,
+)
 from percert.reports.plots import boxes, scatter_with_line, share_bars
 
 
-def write_report(
-    audit: GroupAudit,
-    folder: Path,
-    *,
-    title: str = "Group-fairness audit",
-    run: Mapping[str, Any] | None = None,
-) -> None:
+def write_report(audit: GroupAudit, folder: Path, run: Mapping[str, Any] | None = None) -> None:
     """Write ``report.html`` and its figures into ``folder``: each file whole or not at all.
 
     With ``run``, the record in ``run.json``, the page ends in how it was made.
@@ -44,7 +48,40 @@ def write_report(
     sections = report_sections(audit, folder)
     if run is not None:
         sections.append(how_made(run))
-    write_page(folder / "report.html", title, sections, lead=lead(audit))
+    write_page(folder / "report.html", "Group-fairness audit", sections, lead=lead(audit))
+
+
+def write_audit(
+    audit: GroupAudit,
+    out: Path,
+    *,
+    command: Sequence[str],
+    device: str,
+    seconds: float,
+    inputs: Iterable[Path],
+) -> None:
+    """``records.parquet``, ``audit.json``, ``run.json``, and last the report, which cites it.
+
+    ``inputs`` are the files that the audit was made of: ``run.json`` has their hashes.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    rows = group_rows(audit)
+    write_records(
+        out / "records.parquet", rows, {name: type(value) for name, value in rows[0].items()}
+    )
+    found = audit.to_dict()
+    text = json.dumps(found, indent=2, allow_nan=False) + "\n"
+    write_whole(out / "audit.json", text.encode())
+    write_run(
+        out,
+        command=list(command),
+        seed=audit.settings.seed,
+        device=device,
+        seconds=seconds,
+        settings=found["details"]["settings"],
+        inputs={str(path): f"sha256:{file_sha256(path)}" for path in inputs},
+    )
+    write_report(audit, out, read_run(out))
 
 
 def report_sections(audit: GroupAudit, folder: Path | None = None) -> list[Section]:
@@ -279,19 +316,6 @@ def measures_section(audit: GroupAudit) -> Section:
         )
     )
     return Section("The usual group measures", tuple(blocks))
-
-
-def covariances_section(audit: GroupAudit) -> Section:
-    """The covariances shown, what each assumes, and how often it errs on these groups."""
-    levels = (
-        levels_table(found, attribute, audit.outcome)
-        for attribute, found in audit.levels.items()
-        if found
-    )
-    return Section(
-        "What the errors are assumed to be",
-        (covariances_table(audit.settings.covariances), *levels),
-    )
 
 
 def versions_section(audit: GroupAudit) -> Section:

@@ -20,6 +20,7 @@ from percert.fairness.intervals import GroupEstimates, Heterogeneity
 from percert.fairness.least_squares import COVARIANCES, Covariance
 from percert.fairness.regression import Level
 from percert.fairness.slope_tests import SlopeComparison
+from percert.reports.page import Section
 from percert.reports.table import Column, Table, text_of
 
 #: Models of which each line is listed; of more, the distribution of slopes says it all.
@@ -255,4 +256,17 @@ def levels_table(levels: Sequence[Level], attribute: str, outcome: Outcome) -> T
         f"{outcome.words} does not depend on it, the share in which the test rejects at "
         "0.05: it should be 5 %. Alike: all groups have one true share. Differing: their log odds "
         f"have the standard deviation {levels[0].spread:.3g} that was estimated here.",
+    )
+
+
+def covariances_section(audit: GroupAudit) -> Section:
+    """The covariances shown, what each assumes, and how often it errs on these groups."""
+    levels = (
+        levels_table(found, attribute, audit.outcome)
+        for attribute, found in audit.levels.items()
+        if found
+    )
+    return Section(
+        "What the errors are assumed to be",
+        (covariances_table(audit.settings.covariances), *levels),
     )

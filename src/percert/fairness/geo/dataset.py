@@ -11,14 +11,19 @@ import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
+from operator import attrgetter
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, get_type_hints
 
 import numpy as np
 
 from percert.fairness.geo.countries import Gdp, countries_of
 from percert.fairness.geo.flickr import Answer, FlickrSettings, Unanswered, ask_locations, photo_id
+from percert.reports import write_records, write_run
+from percert.reports.page import write_whole
+from percert.reports.plots import share_bars
+from percert.reports.table import Column, csv_text
 
 
 class Journal:
@@ -277,6 +282,33 @@ def _country(code: str, images: int, gdp: Gdp | None) -> Country:
     if gdp is None or dollars is None:
         return Country(code, images, None, None, None)
     return Country(code, images, dollars, gdp.years[code], math.log(dollars))
+
+
+def write_dataset(
+    dataset: GeoDataset, out: Path, *, command: Sequence[str], seed: int, seconds: float
+) -> None:
+    """Write images.csv and images.parquet, countries.csv, a figure, and run.json into ``out``."""
+    columns = [
+        Column[PlacedImage](field.name, attrgetter(field.name)) for field in fields(PlacedImage)
+    ]
+    kinds = get_type_hints(PlacedImage)
+    write_records(out / "images.parquet", [asdict(row) for row in dataset.images], kinds)
+    write_whole(out / "images.csv", csv_text(dataset.images, columns).encode())
+    of_countries = [
+        Column[Country](field.name, attrgetter(field.name)) for field in fields(Country)
+    ]
+    write_whole(out / "countries.csv", csv_text(dataset.countries, of_countries).encode())
+    if dataset.countries:
+        shares = {country.group: float(country.images) for country in dataset.countries}
+        write_whole(out / "images-by-country.png", share_bars(shares))
+    write_run(
+        out,
+        command=list(command),
+        seed=seed,
+        device="cpu",
+        seconds=seconds,
+        counts=asdict(dataset.counts),
+    )
 
 
 def assign_splits(photos: Sequence[str], seed: int) -> dict[str, str]:

@@ -1,46 +1,54 @@
-"""What classifiers say about a folder of images: the step before ``percert audit groups``."""
+"""What classifiers say about a folder of images: the step before an audit of groups."""
 
 import hashlib
 import json
 import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TypeAlias
 
+import pandas as pd  # type: ignore[import-untyped]  # it ships no types
 import torch
 
-from percert.cli.progress import with_progress
-
-if TYPE_CHECKING:
-    import pandas as pd  # type: ignore[import-untyped]  # it ships no types
+from percert.check import Argument, ArgumentError
+from percert.fairness.predictions import check_predictions, read_table
+from percert.images import load_image
+from percert.models import load_classifier
+from percert.reports import read_records, write_records
 
 _BATCH = 32
+#: Passes names on, of so many, such as through a progress bar with a title.
+Watch: TypeAlias = Callable[[Iterable[str], int, str], Iterable[str]]
+
+
+def _pass_on(names: Iterable[str], count: int, title: str) -> Iterable[str]:
+    del count, title
+    return names
 
 
 def predictions_of_models(
-    specs: list[str],
-    weights: list[Path],
+    specs: Sequence[str],
+    weights: Sequence[Path],
     images: Path,
     group_file: Path,
-    columns: dict[str, str],
+    columns: Mapping[str, str],
     *,
-    device: str,
-    out: Path | None,
-) -> "pd.DataFrame":
+    device: str = "auto",
+    out: Path | None = None,
+    watch: Watch = _pass_on,
+) -> pd.DataFrame:
     """Checked predictions (``percert.fairness.predictions``) of every classifier on every image.
 
-    ``group_file`` lists image (a path inside ``images``), group and label (a class index). With
-    ``out`` those of a model are kept there when it is through, and a later run with the same
-    weights, list and images takes them from there. Raises ``ValueError`` for an image that cannot
-    be read: to leave it out would change its group.
+    ``group_file`` lists image (a path inside ``images``), group and label (a class index);
+    ``columns`` say what it calls these. With ``out`` the predictions of a model are kept there
+    when it is through, and a later run with the same weights, list and images takes them from
+    there. Raises ``ValueError`` for an image that cannot be read: to leave it out
+    would change its group.
     """
-    import pandas as pd
-
-    from percert.fairness.predictions import check_predictions, read_table
-    from percert.reports import read_records, write_records
-
     if weights and len(weights) != len(specs):
-        raise ValueError(
-            f"--weights: expected one file for each of {len(specs)} models, found {len(weights)}"
+        raise ArgumentError(
+            Argument("weights"),
+            f": expected one file for each of {len(specs)} models, found {len(weights)}",
         )
     rows = read_table(group_file).rename(columns={v: k for k, v in columns.items()})
     rows = _checked_list(rows, group_file, images)
@@ -54,7 +62,7 @@ def predictions_of_models(
         if kept is not None and kept.exists():
             found = [row["prediction"] for row in read_records(kept)]
         else:
-            found = _predict(spec, file, rows, images, device, name)
+            found = _predict(spec, file, rows, images, device, watch, name)
             if kept is not None:
                 kept.parent.mkdir(parents=True, exist_ok=True)
                 write_records(
@@ -72,9 +80,7 @@ def predictions_of_models(
     return check_predictions(pd.concat(frames, ignore_index=True))
 
 
-def _checked_list(rows: "pd.DataFrame", path: Path, images: Path) -> "pd.DataFrame":
-    import pandas as pd
-
+def _checked_list(rows: pd.DataFrame, path: Path, images: Path) -> pd.DataFrame:
     for column in ("image", "group", "label"):
         if column not in rows:
             raise ValueError(
@@ -105,11 +111,14 @@ def _checked_list(rows: "pd.DataFrame", path: Path, images: Path) -> "pd.DataFra
 
 
 def _predict(
-    spec: str, weights: Path | None, rows: "pd.DataFrame", folder: Path, device: str, name: str
+    spec: str,
+    weights: Path | None,
+    rows: pd.DataFrame,
+    folder: Path,
+    device: str,
+    watch: Watch,
+    name: str,
 ) -> list[int]:
-    from percert.images import load_image
-    from percert.models import load_classifier
-
     model = load_classifier(spec, device=device, weights=weights)
     where = next((value.device for value in model.parameters()), torch.device("cpu"))
     found: list[int] = []
@@ -132,7 +141,7 @@ def _predict(
         found.extend(scores.argmax(1).tolist())
         waiting.clear()
 
-    for image in with_progress(rows["image"], len(rows), f"running {name}"):
+    for image in watch(rows["image"], len(rows), f"running {name}"):
         pixels = load_image(folder / image)
         if waiting and (len(waiting) == _BATCH or pixels.shape != waiting[0].shape):
             decide()
@@ -141,18 +150,18 @@ def _predict(
     return found
 
 
-def _names(specs: list[str], weights: list[Path]) -> list[str]:
+def _names(specs: Sequence[str], weights: Sequence[Path]) -> list[str]:
     names = [
         f"{spec}/{weights[place].stem}" if weights and specs.count(spec) > 1 else spec
         for place, spec in enumerate(specs)
     ]
     for name in names:
         if names.count(name) > 1:
-            raise ValueError(f"--model: {name} is given more than once")
+            raise ArgumentError(Argument("model"), f": {name} is given more than once")
     return names
 
 
-def _fingerprint(spec: str, weights: Path | None, rows: "pd.DataFrame", folder: Path) -> str:
+def _fingerprint(spec: str, weights: Path | None, rows: pd.DataFrame, folder: Path) -> str:
     """What the predictions depend on: the model, the list, and the files' sizes and times."""
     digest = hashlib.sha256()
     files = [folder / image for image in rows["image"]]
