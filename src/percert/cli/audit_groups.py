@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from percert.cli.command import needs, one_line_errors
-from percert.cli.options import DeviceOption, JsonOption, MaxMemoryOption, writable_folder
+from percert.cli.options import DeviceOption, JsonOption, MaxMemoryOption, out_option
 from percert.cli.output import emit_json
 from percert.cli.progress import with_progress
 
@@ -179,11 +179,8 @@ def groups(
     seed: Annotated[int, typer.Option(help="Of simulations and permutations.")] = 0,
     out: Annotated[
         Path | None,
-        typer.Option(
-            "--out",
-            callback=writable_folder,
-            metavar="DIR",
-            help="Write report.html, its figures, audit.json, records.parquet and run.json here.",
+        out_option(
+            "Write report.html, its figures, audit.json, records.parquet and run.json here."
         ),
     ] = None,
     max_memory: MaxMemoryOption = None,

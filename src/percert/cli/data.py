@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from percert.cli.command import complain, needs, one_line_errors
-from percert.cli.options import JsonOption, writable_folder
+from percert.cli.options import JsonOption, out_option
 from percert.cli.output import emit_json, say, show_table
 from percert.cli.progress import with_progress
 from percert.reports.table import Column, Table
@@ -32,12 +32,7 @@ def geo(
     ],
     out: Annotated[
         Path,
-        typer.Option(
-            "--out",
-            callback=writable_folder,
-            metavar="DIR",
-            help="Where the tables and Flickr's answers go.",
-        ),
+        out_option("Where the tables and Flickr's answers go."),
     ],
     gdp: Annotated[
         Path | None,

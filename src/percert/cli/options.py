@@ -3,7 +3,7 @@
 import math
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -115,6 +115,31 @@ DevicesOption = Annotated[
 NodesOption = Annotated[
     int | None,
     typer.Option("--nodes", min=1, metavar="N", help="Machines.", show_default=False),
+]
+RecipeOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--recipe",
+        metavar="FILE",
+        help="A TOML file with the settings below, which options override.",
+        show_default=False,
+    ),
+]
+TrainableOption = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        metavar="SPEC",
+        help="small-resnet[:WIDTH], or what [bold]percert attack classify[/bold] takes.",
+        show_default="small-resnet",
+    ),
+]
+LearningRateOption = Annotated[float | None, typer.Option(min=0, help="alpha.", show_default="0.1")]
+MomentumOption = Annotated[
+    float | None, typer.Option(min=0, max=1, help="Of SGD.", show_default="0")
+]
+WeightDecayOption = Annotated[
+    float | None, typer.Option(min=0, help="Of SGD.", show_default="0.0005")
 ]
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Print one JSON object to stdout, and nothing else there.")
@@ -228,3 +253,8 @@ def _check_place(folder: Path) -> None:
         fail(f"{folder}: cannot be made, {place} is no folder")
     if not os.access(place, os.W_OK | os.X_OK):
         fail(f"{folder}: no permission to write in {place}")
+
+
+def out_option(help: str) -> Any:
+    """``--out``, a folder to write to; ``help`` says what goes there."""
+    return typer.Option("--out", callback=writable_folder, metavar="DIR", help=help)

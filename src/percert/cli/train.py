@@ -16,7 +16,7 @@ from percert.cli.options import (
     JsonOption,
     MaxMemoryOption,
     NodesOption,
-    writable_folder,
+    out_option,
 )
 from percert.cli.output import emit_json, say
 
@@ -35,12 +35,7 @@ DataOption = Annotated[
 ]
 OutOption = Annotated[
     Path,
-    typer.Option(
-        "--out",
-        callback=writable_folder,
-        metavar="DIR",
-        help="Where checkpoints, logs and the model go.",
-    ),
+    out_option("Where checkpoints, logs and the model go."),
 ]
 ModelOption = Annotated[
     Path | None,
@@ -241,7 +236,7 @@ def export(
     ],
     out: Annotated[
         Path,
-        typer.Option("--out", callback=writable_folder, metavar="DIR", help="Where the files go."),
+        out_option("Where the files go."),
     ],
     format: Annotated[
         ExportFormat,

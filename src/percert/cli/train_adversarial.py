@@ -10,7 +10,17 @@ import typer
 from rich.console import Console
 
 from percert.cli.command import needs, one_line_errors
-from percert.cli.options import DeviceOption, JsonOption, MaxMemoryOption, writable_folder
+from percert.cli.options import (
+    DeviceOption,
+    JsonOption,
+    LearningRateOption,
+    MaxMemoryOption,
+    MomentumOption,
+    RecipeOption,
+    TrainableOption,
+    WeightDecayOption,
+    out_option,
+)
 from percert.cli.output import emit_json, say, show_table
 from percert.reports.table import Column, Table
 
@@ -52,22 +62,9 @@ def adversarial_dataset(
     ],
     out: Annotated[
         Path,
-        typer.Option(
-            "--out",
-            callback=writable_folder,
-            metavar="DIR",
-            help="The data set. A run that was stopped goes on there.",
-        ),
+        out_option("The data set. A run that was stopped goes on there."),
     ],
-    recipe: Annotated[
-        Path | None,
-        typer.Option(
-            "--recipe",
-            metavar="FILE",
-            help="A TOML file with the settings below, which options override.",
-            show_default=False,
-        ),
-    ] = None,
+    recipe: RecipeOption = None,
     attack: Annotated[
         str | None,
         typer.Option(
@@ -78,15 +75,7 @@ def adversarial_dataset(
             show_default="human-perc-ot",
         ),
     ] = None,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            "--model",
-            metavar="SPEC",
-            help="small-resnet[:WIDTH], or what [bold]percert attack classify[/bold] takes.",
-            show_default="small-resnet",
-        ),
-    ] = None,
+    model: TrainableOption = None,
     weights: Annotated[
         Path | None,
         typer.Option("--weights", metavar="FILE", help="theta_0; without it weights are random."),
@@ -99,15 +88,9 @@ def adversarial_dataset(
             show_default="3",
         ),
     ] = None,
-    learning_rate: Annotated[
-        float | None, typer.Option(min=0, help="alpha.", show_default="0.1")
-    ] = None,
-    momentum: Annotated[
-        float | None, typer.Option(min=0, max=1, help="Of SGD.", show_default="0")
-    ] = None,
-    weight_decay: Annotated[
-        float | None, typer.Option(min=0, help="Of SGD.", show_default="0.0005")
-    ] = None,
+    learning_rate: LearningRateOption = None,
+    momentum: MomentumOption = None,
+    weight_decay: WeightDecayOption = None,
     batch_size: Annotated[
         int | None,
         typer.Option(min=1, help="Images a step, and attacked at once.", show_default="64"),

@@ -13,9 +13,14 @@ from percert.cli.options import (
     DeviceOption,
     DevicesOption,
     JsonOption,
+    LearningRateOption,
     MaxMemoryOption,
+    MomentumOption,
     NodesOption,
-    writable_folder,
+    RecipeOption,
+    TrainableOption,
+    WeightDecayOption,
+    out_option,
 )
 from percert.cli.output import emit_json, say, show_table
 from percert.reports.table import Column, Table
@@ -35,35 +40,14 @@ def dro(
     ],
     out: Annotated[
         Path,
-        typer.Option(
-            "--out",
-            callback=writable_folder,
-            metavar="DIR",
-            help="The models. Those that are there are not trained again.",
-        ),
+        out_option("The models. Those that are there are not trained again."),
     ],
-    recipe: Annotated[
-        Path | None,
-        typer.Option(
-            "--recipe",
-            metavar="FILE",
-            help="A TOML file with the settings below, which options override.",
-            show_default=False,
-        ),
-    ] = None,
+    recipe: RecipeOption = None,
     models: Annotated[
         int | None,
         typer.Option(min=1, help="How many, each with its own seed.", show_default="50"),
     ] = None,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            "--model",
-            metavar="SPEC",
-            help="small-resnet[:WIDTH], or what [bold]percert attack classify[/bold] takes.",
-            show_default="small-resnet",
-        ),
-    ] = None,
+    model: TrainableOption = None,
     weights: Annotated[
         Path | None,
         typer.Option(
@@ -79,19 +63,13 @@ def dro(
         int | None,
         typer.Option(min=1, metavar="N", help="Images a pass. The default: as many as there are."),
     ] = None,
-    learning_rate: Annotated[
-        float | None, typer.Option(min=0, help="alpha.", show_default="0.1")
-    ] = None,
+    learning_rate: LearningRateOption = None,
     schedule: Annotated[
         Literal["constant", "cosine"] | None,
         typer.Option(help="What the learning rate does.", show_default="constant"),
     ] = None,
-    momentum: Annotated[
-        float | None, typer.Option(min=0, max=1, help="Of SGD.", show_default="0")
-    ] = None,
-    weight_decay: Annotated[
-        float | None, typer.Option(min=0, help="Of SGD.", show_default="0.0005")
-    ] = None,
+    momentum: MomentumOption = None,
+    weight_decay: WeightDecayOption = None,
     batch_size: Annotated[
         int | None, typer.Option(min=1, help="Images a step.", show_default="64")
     ] = None,

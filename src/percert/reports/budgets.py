@@ -1,17 +1,12 @@
-"""Budgets of tampering: parsed, and said as a PSNR, as 8-bit levels, and by what is seen of them.
-
-A budget of tampering, in the measure that it was asked for in.
-
-How much of a change people would see, in words: of a budget, and of a change that was made.
-
-An l2 length in pixels, said in the other words that people use for the same thing.
-"""
+"""Budgets of tampering: parsed, and said as PSNR, as 8-bit levels, and by what is seen of them."""
 
 import math
 import re
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
+
+from percert.check import Argument, ArgumentError
 
 _DECIBEL = re.compile(r"^(.+?)\s*db$", re.IGNORECASE)
 
@@ -75,6 +70,28 @@ def parse_budget(text: str) -> Budget:
             f"expected an l2 length such as 4 or 36/255, or linf:8/255, or 30dB, found {text!r}"
         )
     return Budget(kind, value, text.strip())
+
+
+def parse_lengths(text: str, size: tuple[int, int] | None = None) -> tuple[float, ...]:
+    """The l2 lengths of a list of budgets, each once, in order, to ten digits.
+
+    Those of linf and dB are taken in images of ``size`` (height, width), and are no shorter than
+    what they are to cover. Raises ``ValueError`` for what :func:`parse_budget` refuses, and for
+    linf and dB without a size.
+
+    >>> parse_lengths("1/4, linf:1/255, 0.25", (299, 299))
+    (0.25, 2.0309...)
+    """
+    lengths = []
+    for budget in map(parse_budget, filter(None, map(str.strip, text.split(",")))):
+        if budget.kind != "l2" and size is None:
+            raise ArgumentError(
+                "linf and dB are lengths of images of one size: name it with ", Argument("size")
+            )
+        exact = budget.kind == "l2"
+        length = budget.value if exact else budget.length(size or (1, 1)) * (1 + 1e-9)
+        lengths.append(float(f"{length:.10g}"))
+    return tuple(dict.fromkeys(lengths))
 
 
 def peak_db(length: float, size: tuple[int, int]) -> float:
