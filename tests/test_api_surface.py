@@ -22,6 +22,7 @@ PACKAGES = (
     "percert.images",
     "percert.metrics",
     "percert.reports",
+    "percert.search",
 )
 HEAVY = ("matplotlib", "pandas", "rich", "scipy", "skimage", "torchvision", "typer")
 

@@ -29,7 +29,6 @@ from percert.images import find_images, load_image
 from percert.metrics.catalog import create_metric
 from percert.metrics.certified.embedding import EmbeddingMetric
 from percert.search import open_store
-from percert.search.query.recommended import recommended_threshold
 
 #: Metric, its threshold for a pair of files at 1e-3, and what an index of it once recommended.
 METRICS = (("lipsim-tiny-uncentred", 0.49, 0.41), ("lipsim-tiny", 0.31, None))
@@ -96,10 +95,10 @@ def ask(
         for start in range(0, len(stored), 50):
             some = stored[start : start + 50]
             store.add([load_image(path) for path in some], [path.name for path in some])
-        own = recommended_threshold(store)
+        own = store.recommended_threshold()
         thresholds = [("one wrong answer in 1,000,000 queries", own.threshold)]
         for rate in (1e-4, 1e-6):
-            thresholds.append((f"{rate:g} a pair", recommended_threshold(store, rate).threshold))
+            thresholds.append((f"{rate:g} a pair", store.recommended_threshold(rate).threshold))
         if once is not None:
             thresholds.insert(0, ("as it was, 1e-3 a pair", once))
         found = []

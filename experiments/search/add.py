@@ -22,13 +22,12 @@ from time import perf_counter, process_time
 import torch
 
 from experiments.conditions import Conditions, conditions, write_result
+from percert.images import find_images
 from percert.metrics.catalog import create_metric
 from percert.metrics.certified.embedding import EmbeddingMetric
 from percert.search import open_store
-from percert.search.ingest.add import iter_add
-from percert.search.ingest.outcomes import AddSettings, StageSeconds
 from percert.search.ingest.pipeline import decode_source, read_source
-from percert.search.ingest.sources import count_sources, iter_sources
+from percert.search.ingest.sources import AddSettings, StageSeconds, iter_sources
 from percert.search.ingest.views import Prepared, embed_prepared, preparation
 from percert.search.store import Store
 
@@ -72,17 +71,16 @@ def add_all(
     """What ``percert index add`` does, into a new store."""
     stages = StageSeconds()
     store = open_store(folder, metric, views=views)
-    for _ in iter_add(store, [inputs], AddSettings(batch=batch), stages):
+    for _ in store.iter_add([inputs], AddSettings(batch=batch), stages):
         pass
     return stages
 
 
 def decode_all(store: Store, metric: EmbeddingMetric, inputs: Path) -> list[Prepared]:
     """Read, hash, decode and resize, one after the other."""
-    how = preparation(store.header, metric)
-    files, _ = count_sources([inputs])
+    how = preparation(store.tables.header, metric)
     prepared = []
-    for source in iter_sources(files, lambda *_: False):
+    for source in iter_sources(find_images([inputs]), lambda *_: False):
         read = read_source(source) if not isinstance(source, Exception) else source
         if isinstance(read, Exception):
             continue

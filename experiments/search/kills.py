@@ -28,8 +28,7 @@ from experiments.conditions import Conditions, conditions, write_result
 from percert.images import save_image
 from percert.metrics.certified.lipsim import thumbnail
 from percert.search import open_store
-from percert.search.ingest.add import add_files, iter_add
-from percert.search.ingest.outcomes import AddSettings
+from percert.search.ingest.sources import AddSettings
 
 COMMIT_IMAGES = 8
 T = TypeVar("T")
@@ -69,7 +68,7 @@ def add_here(store: Path, folder: Path) -> Iterator[str]:
     opened = open_store(store, thumbnail(8))
     yield "begin"
     settings = AddSettings(decoders=1, batch=4, commit_images=COMMIT_IMAGES)
-    for outcome in iter_add(opened, [folder], settings):
+    for outcome in opened.iter_add([folder], settings):
         yield f"{outcome.what} {outcome.id} {outcome.path}"
 
 
@@ -137,7 +136,7 @@ def check(store: Path, lines: Sequence[str], seconds: float) -> dict[str, Any]:
 def complete(store: Path, folder: Path, images: int) -> bool:
     """Whether adding once more stores every image, each once."""
     opened = open_store(store, thumbnail(8))
-    add_files(opened, [folder])
+    opened.add_files([folder])
     verdict = opened.verify()
     return verdict.sound and verdict.images == verdict.files == images
 

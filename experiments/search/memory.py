@@ -20,9 +20,9 @@ import torch
 
 from experiments.conditions import Conditions, conditions, write_result
 from experiments.search.stores import query_features, random_units, write_store
+from percert.search import open_store
 from percert.search.query.nearest import nearest_images
 from percert.search.query.range_search import copies_within
-from percert.search.store import open_store
 
 STATUS = Path("/proc/self/status")
 

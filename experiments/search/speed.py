@@ -36,8 +36,8 @@ from experiments.search.stores import (
     random_units,
     write_store,
 )
+from percert.search import Store, open_store
 from percert.search.query.nearest import nearest_images
-from percert.search.store import Store, open_store
 
 K = 10
 BATCHES = (1, 100)
@@ -102,7 +102,7 @@ def searches(
     on_disk = {
         ("percert", "disk"): lambda: _percert(store.blocks, features),
         ("percert", "kept"): lambda: _percert(kept.blocks, features),
-        ("lancedb", "disk"): lambda: _lancedb(store.images, queries),
+        ("lancedb", "disk"): lambda: _lancedb(store.tables.images, queries),
     }
     return {**here, **on_disk}
 

@@ -22,8 +22,7 @@ BOUND = LipschitzBound(1.0, "the vectors are measured as if the network had made
 
 @dataclass(frozen=True)
 class MemoryBlock:
-    """Vectors in memory, as the search takes them (see
-    ``percert.search.query.distances.Block``)."""
+    """Vectors in memory, as the search takes them (see ``percert.search.Block``)."""
 
     ids: list[str]
     embeddings: Tensor
@@ -66,12 +65,11 @@ def header_of(vectors: Tensor) -> StoreHeader:
 
 def write_store(folder: Path, vectors: Tensor, ids: list[str]) -> Store:
     """A new store at ``folder`` that holds ``vectors``, written without looking for doubles."""
-    header = header_of(vectors)
-    images, files, header = open_tables(str(folder), header)
+    tables = open_tables(str(folder), header_of(vectors))
     one, none = np.ones(1), np.zeros(1)
     for rows in in_parts(_rows(vectors, ids, one, none), WRITTEN):
-        images.add(images_table(rows, header))
-    return Store(str(folder), images, files, header, None, memory=0)
+        tables.images.add(images_table(rows, tables.header))
+    return Store(tables, memory=0)
 
 
 def _rows(

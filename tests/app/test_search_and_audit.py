@@ -22,14 +22,13 @@ def store(tmp_path_factory):
     pytest.importorskip("lancedb", reason="the store needs the extra 'search'")
     from percert.metrics.catalog import create_metric
     from percert.search import open_store
-    from percert.search.ingest.add import add_files
 
     folder = tmp_path_factory.mktemp("store")
     for seed in range(6):
         (folder / f"{seed}.png").write_bytes(png(seed=seed))
     metric = create_metric("thumbnail", device="cpu")
     opened = open_store(folder / "photos.store", metric)
-    add_files(opened, [folder / f"{seed}.png" for seed in range(6)])
+    opened.add_files([folder / f"{seed}.png" for seed in range(6)])
     return opened
 
 

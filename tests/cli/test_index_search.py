@@ -8,7 +8,6 @@ from percert import create_metric
 from percert.images import find_images, load_image
 from percert.reports import read_records
 from percert.search import open_store
-from percert.search.ingest.add import add_files
 
 MATCH = ["id", "path", "paths", "view", "distance", "lower", "upper", "certain", "radius"]
 THRESHOLD = 0.1
@@ -40,7 +39,7 @@ def folder(files, tmp_path_factory):
 def store(folder):
     """The cat, its noisy and its small copy, and a coffee."""
     path = folder.parent / f"{folder.name}.store"
-    add_files(open_store(path, create_metric("thumbnail", device="cpu")), [folder])
+    open_store(path, create_metric("thumbnail", device="cpu")).add_files([folder])
     return path
 
 

@@ -141,7 +141,7 @@ def test_verifying_a_sound_and_a_damaged_store(added, percert, percert_json):
     answer = percert_json("index", "verify", "--store", added, "--again", 4)
     assert (answer["sound"], answer["images"], answer["embedded"]) == (True, 4, 4)
     opened = open_store(added)
-    opened.images.add(opened.images.search().limit(1).to_arrow())  # a row twice
+    opened.tables.images.add(opened.tables.images.search().limit(1).to_arrow())  # a row twice
     answer = percert_json("index", "verify", "--store", added, exit_code=1)
     assert not answer["sound"]
     assert "more than once" in answer["problems"][0]

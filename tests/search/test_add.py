@@ -13,13 +13,11 @@ from PIL import Image
 
 from percert.images import load_image, save_image
 from percert.search import open_store
-from percert.search.ingest.add import add_files, count_images, iter_add
-from percert.search.ingest.outcomes import AddSettings, StageSeconds
 from percert.search.ingest.pipeline import Decoders, Encoded
-from percert.search.ingest.snapshot import Snapshot
-from percert.search.ingest.sources import Source, path_key
+from percert.search.ingest.sources import AddSettings, Snapshot, Source, StageSeconds, count_images
 from percert.search.ingest.views import Preparation
-from percert.search.tables.remove import remove_files, remove_named
+from percert.search.tables.commit import remove_files
+from percert.search.tables.files import path_key
 
 from .conftest import smooth_image
 
@@ -52,7 +50,7 @@ def sha256(path):
 
 
 def test_every_image_is_stored_with_its_hash_size_and_embedding(store, metric, photos):
-    outcomes = add_files(store, [photos], AddSettings(batch=3, commit_images=5))
+    outcomes = store.add_files([photos], AddSettings(batch=3, commit_images=5))
     paths = sorted(photos.iterdir())
     assert [(one.path, one.what, one.id) for one in outcomes] == [
         (str(path), "added", sha256(path)) for path in paths
@@ -67,32 +65,32 @@ def test_every_image_is_stored_with_its_hash_size_and_embedding(store, metric, p
 
 
 def test_adding_again_costs_nothing_and_changes_nothing(store, photos, embedded):
-    assert told(add_files(store, [photos])) == {"added": 8}
+    assert told(store.add_files([photos])) == {"added": 8}
     version, seen = store.version, embedded()
     assert seen == 8
-    again = add_files(store, [photos, photos / "3.png"])
+    again = store.add_files([photos, photos / "3.png"])
     assert told(again) == {"unchanged": 9}
     assert {one.id for one in again} == set(store.rows(["id"])["id"].to_pylist())
     assert (embedded(), store.version) == (0, version)
 
 
 def test_a_file_that_was_only_touched_is_hashed_and_not_embedded(store, photos, embedded):
-    add_files(store, [photos])
+    store.add_files([photos])
     embedded()
     os.utime(photos / "2.png", ns=(1, 1))
-    assert told(add_files(store, [photos])) == {"unchanged": 8}
+    assert told(store.add_files([photos])) == {"unchanged": 8}
     assert embedded() == 0
     # Its new time is known by now: nothing is even read.
-    assert Snapshot(store).is_unchanged(str(photos / "2.png"), None, 1)
+    assert Snapshot(store.tables).is_unchanged(str(photos / "2.png"), None, 1)
 
 
 def test_identical_bytes_are_embedded_once_and_all_paths_are_kept(store, photos, embedded):
     shutil.copy(photos / "1.png", photos / "copy of 1.png")
-    outcomes = add_files(store, [photos])
+    outcomes = store.add_files([photos])
     assert told(outcomes) == {"added": 8, "duplicate": 1}
     assert (embedded(), store.count) == (8, 8)
     shutil.copy(photos / "1.png", photos / "later.png")
-    assert told(add_files(store, [photos / "later.png"])) == {"duplicate": 1}
+    assert told(store.add_files([photos / "later.png"])) == {"duplicate": 1}
     assert embedded() == 0
     (row,) = store.rows(["path", "paths"], [sha256(photos / "1.png")]).to_pylist()
     assert row["paths"] == [str(photos / n) for n in ("1.png", "copy of 1.png", "later.png")]
@@ -102,12 +100,12 @@ def test_identical_bytes_are_embedded_once_and_all_paths_are_kept(store, photos,
 
 def test_a_changed_file_takes_the_place_of_what_it_was(store, photos, embedded):
     shutil.copy(photos / "1.png", photos / "twin.png")
-    add_files(store, [photos])
+    store.add_files([photos])
     before = {name: sha256(photos / name) for name in ("0.png", "1.png")}
     save_image(smooth_image(100), photos / "0.png")
     save_image(smooth_image(101), photos / "1.png")
     embedded()
-    assert told(add_files(store, [photos])) == {"added": 2, "unchanged": 7}
+    assert told(store.add_files([photos])) == {"added": 2, "unchanged": 7}
     assert embedded() == 2
     ids = set(store.rows(["id"])["id"].to_pylist())
     # What another file holds stays; what no file holds any more goes.
@@ -123,20 +121,20 @@ def test_bad_files_are_listed_and_the_others_added(store, photos):
     shutil.copy(photos / "text.png", photos / "text again.png")
     (photos / "torn.png").write_bytes((photos / "0.png").read_bytes()[:200])
     os.mkfifo(photos / "pipe.png")
-    outcomes = add_files(store, [photos, photos / "missing.png"])
+    outcomes = store.add_files([photos, photos / "missing.png"])
     assert told(outcomes) == {"added": 8, "bad": 6}
     bad = {os.path.basename(one.path): one.reason for one in outcomes if one.what == "bad"}
     assert bad["empty.png"] == "an empty file (0 bytes)"
     assert bad["text.png"] == bad["text again.png"]
     assert "truncated" in bad["torn.png"]
     assert (bad["pipe.png"], bad["missing.png"]) == ("not a regular file", "no such file")
-    assert told(add_files(store, [photos])) == {"unchanged": 8, "bad": 5}
+    assert told(store.add_files([photos])) == {"unchanged": 8, "bad": 5}
     assert store.verify().sound
 
 
 def test_images_that_take_more_memory_than_allowed_are_bad(store, photos):
     save_image(torch.zeros(3, 900, 900), photos / "large.png")
-    outcomes = add_files(store, [photos], AddSettings(max_memory=40 << 20))
+    outcomes = store.add_files([photos], AddSettings(max_memory=40 << 20))
     assert told(outcomes) == {"added": 8, "bad": 1}
     [bad] = [one for one in outcomes if one.what == "bad"]
     assert bad.path.endswith("large.png")
@@ -148,10 +146,10 @@ def test_images_that_take_more_memory_than_allowed_are_bad(store, photos):
 )
 def test_files_of_any_name_are_found_again(store, tmp_path, name):
     save_image(smooth_image(0), tmp_path / name)
-    assert told(add_files(store, [tmp_path / name])) == {"added": 1}
-    assert told(add_files(store, [tmp_path / name])) == {"unchanged": 1}
+    assert told(store.add_files([tmp_path / name])) == {"added": 1}
+    assert told(store.add_files([tmp_path / name])) == {"unchanged": 1}
     assert store.find_path(tmp_path / name) == sha256(tmp_path / name)
-    assert remove_named(store, [os.fspath(tmp_path)]) == (1, [])
+    assert store.remove_named([os.fspath(tmp_path)]) == (1, [])
     assert store.count == 0
 
 
@@ -166,7 +164,7 @@ def test_decoding_in_processes_stores_the_same(tmp_path, metric, photos):
     for kind in ("threads", "processes"):
         store = open_store(tmp_path / kind, metric)
         settings = AddSettings(decoders=2 if kind == "threads" else 1, decode_in=kind)
-        assert told(add_files(store, [photos], settings)) == {"added": 8, "bad": 1}
+        assert told(store.add_files([photos], settings)) == {"added": 8, "bad": 1}
         columns = ["id", "path", "height", "width", "h", "norm", "bound", "pixel_error"]
         tables.append(store.rows(columns).sort_by("id"))
     assert tables[0].equals(tables[1])
@@ -217,19 +215,19 @@ def test_rows_of_parquet_files_are_images_under_their_number(store, tmp_path, em
     path = tmp_path / "images.parquet"
     parquet.write_table(pa.table({"image": column}), path, row_group_size=4)
     assert count_images([path]) == 6
-    outcomes = sorted(add_files(store, [path]), key=lambda one: one.path)  # bad ones come at once
+    outcomes = sorted(store.add_files([path]), key=lambda one: one.path)  # bad ones come at once
     assert [one.what for one in outcomes] == ["added", "added", "duplicate", "added", "bad", "bad"]
     assert [one.path for one in outcomes] == [f"parquet:{path}#{row}" for row in range(6)]
     assert outcomes[4].reason == "a row without the bytes of an image"
     assert embedded() == 3
     assert outcomes[0].id == hashlib.sha256(data[0]).hexdigest()
     assert store.find_path(secret) is None
-    again = add_files(store, [path])
+    again = store.add_files([path])
     assert told(again) == {"unchanged": 4, "bad": 2}
     assert embedded() == 0
     os.utime(path)
-    assert told(add_files(store, [path])) == {"unchanged": 4, "bad": 2}
-    assert remove_named(store, [os.fspath(path)]) == (4, [])
+    assert told(store.add_files([path])) == {"unchanged": 4, "bad": 2}
+    assert store.remove_named([os.fspath(path)]) == (4, [])
     assert store.count == 0
 
 
@@ -239,16 +237,16 @@ def test_parquet_files_without_images_are_bad(store, tmp_path):
     parquet.write_table(pa.table({"label": [1, 2]}), tmp_path / "labels.parquet")
     (tmp_path / "broken.parquet").write_bytes(b"PAR1 and nothing more")
     names = ["labels.parquet", "broken.parquet", "none.parquet"]
-    outcomes = add_files(store, [tmp_path / name for name in names])
+    outcomes = store.add_files([tmp_path / name for name in names])
     assert [one.what for one in outcomes] == ["bad"] * 3
     assert outcomes[0].reason == "expected a column image, found label"
-    assert outcomes[1].reason.startswith("not a readable parquet file")
+    assert outcomes[1].reason.startswith("not a parquet file that can be read")
     assert outcomes[2].reason == "no such file"
 
 
 def test_what_is_handed_out_is_on_disk_by_then(store, tmp_path, metric, photos):
     reader = open_store(tmp_path / "store", metric)
-    adding = iter_add(store, [photos], AddSettings(batch=2, commit_images=2))
+    adding = store.iter_add([photos], AddSettings(batch=2, commit_images=2))
     for outcome in adding:
         reader.refresh()
         assert len(reader.rows(["id", "path"], [outcome.id])) == 1
@@ -257,12 +255,12 @@ def test_what_is_handed_out_is_on_disk_by_then(store, tmp_path, metric, photos):
             break
     assert 4 <= reader.count < 8
     assert reader.verify().sound
-    assert told(add_files(store, [photos]))["added"] == 8 - reader.count
+    assert told(store.add_files([photos]))["added"] == 8 - reader.count
 
 
 def test_the_stages_account_for_the_time(store, photos):
     stages = StageSeconds()
-    list(iter_add(store, [photos], stages=stages))
+    list(store.iter_add([photos], stages=stages))
     named = [stages.reading, stages.decoding, stages.resizing, stages.network, stages.committing]
     assert all(seconds > 0 for seconds in named)
     assert stages.network + stages.committing + stages.waiting <= stages.total
@@ -270,37 +268,37 @@ def test_the_stages_account_for_the_time(store, photos):
 
 def test_files_are_forgotten_and_images_when_no_file_holds_them(store, photos):
     shutil.copy(photos / "1.png", photos / "copy.png")
-    add_files(store, [photos])
+    store.add_files([photos])
     named = [str(photos / "1.png"), str(photos / "2.png")]
-    assert sorted(remove_files(store, [*named, "/nowhere"])) == named
+    assert sorted(remove_files(store.tables, [*named, "/nowhere"])) == named
     assert store.count == 7
     assert store.find_path(photos / "copy.png") == sha256(photos / "copy.png")
     id = sha256(photos / "5.png")
-    assert remove_named(store, [id, "nothing"]) == (1, ["nothing"])
+    assert store.remove_named([id, "nothing"]) == (1, ["nothing"])
     assert store.find_path(photos / "5.png") is None
     assert store.verify().sound
-    assert remove_named(store, [str(photos)]) == (6, [])
+    assert store.remove_named([str(photos)]) == (6, [])
     assert store.count == 0
 
 
 def test_a_file_of_an_image_that_another_writer_removed_is_not_acknowledged(
     store, tmp_path, metric, photos
 ):
-    add_files(store, [photos])
+    store.add_files([photos])
     shutil.copy(photos / "1.png", photos / "copy.png")
-    adding = iter_add(store, [photos / "0.png", photos / "copy.png"])
+    adding = store.iter_add([photos / "0.png", photos / "copy.png"])
     assert next(adding).what == "unchanged"  # it has looked at the store by now
     open_store(tmp_path / "store", metric).remove([sha256(photos / "1.png")])
     (outcome,) = adding
     assert outcome.what == "bad"
     assert "another writer has just removed" in outcome.reason
     assert store.verify().sound
-    assert told(add_files(store, [photos / "copy.png"])) == {"added": 1}
+    assert told(store.add_files([photos / "copy.png"])) == {"added": 1}
 
 
 def test_torch_keeps_its_threads(store, photos):
     before = torch.get_num_threads()
-    add_files(store, [photos], AddSettings(decoders=3))
+    store.add_files([photos], AddSettings(decoders=3))
     assert torch.get_num_threads() == before
 
 
@@ -308,7 +306,7 @@ def test_several_views_are_embeddings_of_what_they_show(tmp_path, metric, photos
     from percert.search.ingest.views import find_view
 
     store = open_store(tmp_path / "views", metric, views="centre-80,mirror-top-left-90")
-    add_files(store, [photos])
+    store.add_files([photos])
     (block,) = store.blocks()
     assert block.view.tolist() == [0, 1, 2] * 8
     paths = store.rows(["path"], list(block.ids))["path"].to_pylist()

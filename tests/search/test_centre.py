@@ -5,7 +5,7 @@ import torch
 
 from percert.metrics.catalog import create_metric
 from percert.search import open_store
-from percert.search.metric_name import metric_name
+from percert.search.info import metric_name
 
 from .conftest import smooth_image
 

@@ -15,7 +15,6 @@ from percert.metrics.certified.embedding import cosine_distance
 from percert.search import open_store
 from percert.search.query.nearest import EmbeddingSpec
 from percert.search.query.overtaking import stored_features
-from percert.search.query.queries import copies
 from percert.search.query.range_search import copies_within
 
 from .memory_blocks import awkward, full_matrix, in_blocks, query_features, unit
@@ -103,8 +102,8 @@ def test_views_match_crops_and_mirror_images_and_keep_their_certificates(tmp_pat
     # A mirrored crop of 80 % of the sides, at the top left.
     queries = photographs[:4, :, :24, :24].flip(-1)
     threshold = 0.05
-    answers = copies(store, queries, threshold, eps=0.2)
-    assert not any(answer.results for answer in copies(plain, queries, threshold))
+    answers = store.copies(queries, threshold, eps=0.2)
+    assert not any(answer.results for answer in plain.copies(queries, threshold))
     h = torch.cat([block.embeddings for block in store.blocks()]).double().view(12, -1, 192)
     for at, (query, answer) in enumerate(zip(queries, answers, strict=True)):
         (match,) = answer.certain
@@ -126,7 +125,7 @@ def test_views_match_crops_and_mirror_images_and_keep_their_certificates(tmp_pat
             steps=20,
             generator=torch.Generator().manual_seed(at),
         )
-        (now,) = copies(store, moved, threshold)
+        (now,) = store.copies(moved, threshold)
         assert match.id in {one.id for one in now.results if one.distance <= threshold}
 
 

@@ -14,7 +14,6 @@ from percert.search import open_store
 from percert.search.query import range_search as links_module
 from percert.search.query.duplicates import DuplicatesJob, clusters, find_pairs
 from percert.search.query.nearest import EmbeddingSpec
-from percert.search.query.queries import duplicates
 from percert.search.query.range_search import Pair, pairs_within
 
 from .memory_blocks import awkward, full_matrix, in_blocks, unit
@@ -75,7 +74,7 @@ def test_both_images_of_a_link_may_move(tmp_path: Path) -> None:
     images[4] = (images[1] + 0.05 * torch.rand(3, 48, 24)).clamp(0, 1)
     store = open_store(tmp_path / "store", metric)
     store.add(images, ids=list("abcdef"))
-    found = duplicates(store, 0.1)
+    found = store.duplicates(0.1)
     (link,) = found.links
     assert {link.first, link.second} == {"b", "e"}
     expected = certify_copies(metric, images[1:2], images[4:5], 0.1, perturbed="both")

@@ -14,8 +14,7 @@ import pytest
 
 from percert.images import save_image
 from percert.search import open_store
-from percert.search.ingest.add import add_files
-from percert.search.tables.prune import find_missing
+from percert.search.tables.files import find_missing
 
 from .conftest import smooth_image
 
@@ -87,7 +86,7 @@ def test_writers_killed_at_work_lose_and_double_nothing(tmp_path, metric, many, 
     store = check(tmp_path, metric, lines)
     assert 0 < store.count <= COUNT
     before = store.count
-    told = Counter(one.what for one in add_files(store, [many]))
+    told = Counter(one.what for one in store.add_files([many]))
     assert told["bad"] == 0
     assert told["added"] == COUNT - before
     store = check(tmp_path, metric, lines)
@@ -97,7 +96,7 @@ def test_writers_killed_at_work_lose_and_double_nothing(tmp_path, metric, many, 
 
 def test_writers_killed_while_files_move_lose_nothing(tmp_path, metric, many, start):
     """Every image keeps a file: its old one until the new one is stored, in one commit."""
-    add_files(open_store(tmp_path / "store", metric), [many])
+    open_store(tmp_path / "store", metric).add_files([many])
     for path in list(many.iterdir()):
         path.rename(path.with_name(f"moved {path.name}"))
     chance = random.Random(1)
@@ -111,9 +110,9 @@ def test_writers_killed_while_files_move_lose_nothing(tmp_path, metric, many, st
         store = check(tmp_path, metric, lines)
         verdict = store.verify()
         assert (verdict.images, verdict.without_file) == (COUNT, 0)
-    assert Counter(one.what for one in add_files(store, [many]))["added"] == 0
+    assert Counter(one.what for one in store.add_files([many]))["added"] == 0
     store = check(tmp_path, metric, lines)
-    assert find_missing(store).gone == []
+    assert find_missing(store.tables).gone == []
     assert (store.count, store.verify().files) == (COUNT, COUNT + 2)
 
 

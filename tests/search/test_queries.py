@@ -15,7 +15,6 @@ from percert.metrics.certified.embedding import EmbeddingMetric, cosine_distance
 from percert.search import open_store
 from percert.search.query.nearest import EmbeddingSpec, OpenQueries, nearest_images, tangent_queries
 from percert.search.query.overtaking import rival_radii, stored_features
-from percert.search.query.queries import search
 
 from .memory_blocks import full_matrix, in_blocks, query_features, unit
 
@@ -249,7 +248,7 @@ def test_attacks_on_pixels_from_inside_the_radius_fail(
     store = open_store(f"{tmp_path}/store", metric)
     store.add(images, ids=[f"{at}" for at in range(40)])
     queries = (images[2:5] + 0.2 * torch.rand(3, 3, 12, 12)).clamp(0, 1)
-    answers = search(store, queries, 3, eps=0.4)
+    answers = store.search(queries, 3, eps=0.4)
     h = metric.embed(images).double()
     attacked = 0
     for query, answer in zip(queries, answers, strict=True):
@@ -286,7 +285,7 @@ def test_answers_are_typed_and_named(metric: EmbeddingMetric, tmp_path: "object"
     store = open_store(f"{tmp_path}/store", metric, views="mirror")
     images = torch.rand(5, 3, 16, 16)
     store.add(images, ids=list("abcde"))
-    answers = search(store, [images[2].flip(-1), torch.rand(3, 20, 10)], 2, names=["x", "y"])
+    answers = store.search([images[2].flip(-1), torch.rand(3, 20, 10)], 2, names=["x", "y"])
     assert [answer.query for answer in answers] == ["x", "y"]
     assert (answers[0].results[0].id, answers[0].results[0].view) == ("c", "mirror-whole")
     assert answers[0].results[0].certain
@@ -299,4 +298,4 @@ def test_answers_are_typed_and_named(metric: EmbeddingMetric, tmp_path: "object"
     assert frame["query"].tolist() == ["x", "x", "y", "y"]
     assert frame["id"].tolist()[0] == "c"
     with pytest.raises(ValueError, match="names: expected 5, one an image, found 1"):
-        search(store, images, names=["x"])
+        store.search(images, names=["x"])

@@ -3,14 +3,11 @@
 import os
 import shutil
 from collections import Counter
-from functools import partial
 
 import pytest
 
 from percert.search import open_store
-from percert.search.ingest.add import add_files, iter_add
-from percert.search.ingest.outcomes import AddSettings
-from percert.search.ingest.ray import iter_ray_add
+from percert.search.ingest.sources import AddSettings
 
 from .test_add import encoded_png
 
@@ -41,8 +38,8 @@ def test_ray_stores_the_rows_of_the_local_engine(tmp_path, weighted, photos):
     metric = weighted(0)
     local = open_store(tmp_path / "local", metric, views="whole,centre-80")
     there = open_store(tmp_path / "ray", metric, views="whole,centre-80")
-    expected = add_files(local, inputs)
-    outcomes = list(iter_ray_add(there, inputs, AddSettings(batch=4), workers=2, device="cpu"))
+    expected = local.add_files(inputs)
+    outcomes = list(there.iter_ray_add(inputs, AddSettings(batch=4), workers=2, device="cpu"))
     assert Counter(one.what for one in outcomes) == Counter(one.what for one in expected)
     assert Counter(one.what for one in outcomes) == {"added": 10, "duplicate": 2, "bad": 3}
     # Of two equal images either may be the first: workers finish in any order.
@@ -58,14 +55,14 @@ def test_ray_stores_the_rows_of_the_local_engine(tmp_path, weighted, photos):
         for one, other in pairs:
             assert one == pytest.approx(other, rel=1e-5, abs=1e-6)
     assert there.verify(again=3).problems == []
-    again = list(iter_ray_add(there, inputs, workers=2, device="cpu"))
+    again = list(there.iter_ray_add(inputs, workers=2, device="cpu"))
     assert Counter(one.what for one in again) == {"unchanged": 12, "bad": 3}
     assert there.count == 10
     (photos / "2.png").rename(photos / "renamed.png")
     (photos / "more.parquet").rename(photos / "again.parquet")
     inputs[1] = photos / "again.parquet"
-    for store, engine in ((local, iter_add), (there, partial(iter_ray_add, device="cpu"))):
-        moved = [one for one in engine(store, inputs) if one.what == "moved"]
+    for outcomes in (local.iter_add(inputs), there.iter_ray_add(inputs, device="cpu")):
+        moved = [one for one in outcomes if one.what == "moved"]
         assert {(one.was, one.path) for one in moved} == {
             (str(photos / "2.png"), str(photos / "renamed.png")),
             *(

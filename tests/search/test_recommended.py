@@ -9,7 +9,6 @@ from percert.search import open_store
 from percert.search.query.recommended import (
     Quantiles,
     has_table,
-    recommended_threshold,
     shipped_tables,
     stranger_rate,
 )
@@ -27,22 +26,22 @@ def metric():
 def test_an_index_recommends_one_wrong_answer_in_a_million_queries(tmp_path, metric):
     store = open_store(tmp_path / "store", metric)
     store.add([smooth_image(seed, (40, 50)) for seed in range(5)], [str(n) for n in range(5)])
-    found = recommended_threshold(store)
+    found = store.recommended_threshold()
     assert found.rate == pytest.approx(1e-6 / 5)
     assert found.measured
     assert not found.counted  # pairs were counted down to 5e-7
-    assert 0.05 < found.threshold < recommended_threshold(store, 1e-6).threshold < 0.15
-    assert recommended_threshold(store, 1e-6).counted
-    assert stranger_rate(store, found.threshold) == pytest.approx(found.rate)
+    assert 0.05 < found.threshold < store.recommended_threshold(1e-6).threshold < 0.15
+    assert store.recommended_threshold(1e-6).counted
+    assert stranger_rate(store.tables.header, found.threshold) == pytest.approx(found.rate)
 
 
 def test_the_more_a_store_holds_the_nearer_a_copy_must_be(tmp_path, metric):
     store = open_store(tmp_path / "store", metric)
     images = [smooth_image(seed, (40, 50)) for seed in range(36)]
     store.add(images[:4], [str(n) for n in range(4)])
-    before = recommended_threshold(store).threshold
+    before = store.recommended_threshold().threshold
     store.add(images, [str(n) for n in range(36)])
-    after = recommended_threshold(store).threshold
+    after = store.recommended_threshold().threshold
     exponent = shipped_tables()[metric.name, store.metric_id.weights].views["whole"].exponent
     assert after == pytest.approx(before * 9 ** (-1 / exponent))
 
@@ -50,10 +49,10 @@ def test_the_more_a_store_holds_the_nearer_a_copy_must_be(tmp_path, metric):
 def test_views_without_a_table_share_the_rate_of_the_whole(tmp_path, metric):
     whole = open_store(tmp_path / "whole", metric)
     views = open_store(tmp_path / "views", metric, views="centre-80,mirror-whole")
-    found = recommended_threshold(views, 3e-4)
+    found = views.recommended_threshold(3e-4)
     assert not found.measured
-    assert found.threshold == recommended_threshold(whole, 1e-4).threshold
-    assert stranger_rate(views, found.threshold) == pytest.approx(3e-4)
+    assert found.threshold == whole.recommended_threshold(1e-4).threshold
+    assert stranger_rate(views.tables.header, found.threshold) == pytest.approx(3e-4)
 
 
 @pytest.mark.parametrize(
@@ -61,8 +60,8 @@ def test_views_without_a_table_share_the_rate_of_the_whole(tmp_path, metric):
 )
 def test_every_metric_with_a_copy_threshold_has_a_table(tmp_path, name):
     store = open_store(tmp_path / "store", percert.create_metric(name, device="cpu"))
-    assert has_table(store)
-    near, far = (recommended_threshold(store, rate).threshold for rate in (1e-9, 1e-3))
+    assert has_table(store.tables.header)
+    near, far = (store.recommended_threshold(rate).threshold for rate in (1e-9, 1e-3))
     assert 0 < near < far < 0.6
 
 
@@ -70,24 +69,24 @@ def test_a_rate_outside_the_table_is_refused(tmp_path, metric):
     store = open_store(tmp_path / "store", metric)
     for rate in (0.0, -1.0, 0.3):
         with pytest.raises(ValueError, match=r"rate: expected 0 < rate <= 0\.01"):
-            recommended_threshold(store, rate)
-    assert stranger_rate(store, 1.5) is None
+            store.recommended_threshold(rate)
+    assert stranger_rate(store.tables.header, 1.5) is None
 
 
 def test_a_metric_without_a_table_says_so(tmp_path):
     network = thumbnail(8).network
     metric = EmbeddingMetric(network, thumbnail(8).resize, name="mine")
     store = open_store(tmp_path / "store", metric)
-    assert stranger_rate(store, 0.1) is None
+    assert stranger_rate(store.tables.header, 0.1) is None
     with pytest.raises(ValueError, match="mine recommends no threshold: give one"):
-        recommended_threshold(store)
+        store.recommended_threshold()
 
 
 def test_other_weights_of_the_same_name_have_no_recommendation(tmp_path):
     metric = percert.create_metric("lipsim-tiny", checkpoint="random", device="cpu")
     store = open_store(tmp_path / "store", metric)
     with pytest.raises(ValueError, match="no threshold for weights of your own"):
-        recommended_threshold(store)
+        store.recommended_threshold()
 
 
 def test_thresholds_and_rates_are_inverses_and_rise_together():

@@ -9,9 +9,8 @@ import torch
 from percert.images import find_images, load_image
 from percert.metrics.certified.lipsim import thumbnail
 from percert.search import open_store
-from percert.search.ingest.add import add_files
-from percert.search.ingest.outcomes import AddSettings
-from percert.search.store import stored_metric
+from percert.search.info import stored_metric
+from percert.search.ingest.sources import AddSettings
 from percert.search.tables.scan import scan_blocks
 from percert.search.tables.schema import metric_id, parse_metric_id
 
@@ -20,7 +19,7 @@ from percert.search.tables.schema import metric_id, parse_metric_id
 def store(tmp_path, metric, photos):
     """The eight photos, in fragments of three."""
     opened = open_store(tmp_path / "store", metric)
-    add_files(opened, [photos], AddSettings(commit_images=3))
+    opened.add_files([photos], AddSettings(commit_images=3))
     return opened
 
 
@@ -205,7 +204,7 @@ def test_a_table_of_somebody_else_is_refused(tmp_path, metric):
 
 def test_an_address_that_is_no_folder_serves_as_well(metric, photos):
     store = open_store("memory://", metric)
-    assert {one.what for one in add_files(store, [photos])} == {"added"}
+    assert {one.what for one in store.add_files([photos])} == {"added"}
     assert store.count == 8
     assert store.verify().sound
     assert store.info()["disk_bytes"] is None

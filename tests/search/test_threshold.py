@@ -8,7 +8,6 @@ from scipy import stats
 
 from percert import create_metric
 from percert.search import open_store
-from percert.search.query.queries import choose_threshold
 from percert.search.query.threshold import at_least, auto_threshold, disjoint_pairs, largest_order
 
 
@@ -68,7 +67,7 @@ def test_a_store_chooses_by_its_own_images(tmp_path: Path) -> None:
     store = open_store(tmp_path / "store", metric, views="mirror")
     images = torch.rand(60, 3, 16, 16)
     store.add(images, ids=[f"{at:02d}" for at in range(60)])
-    found = choose_threshold(store, 0.2, confidence=0.9)
+    found = store.choose_threshold(0.2, confidence=0.9)
     assert found.proven
     assert (found.pairs, found.all_pairs) == (30, 60 * 59 // 2)
     with torch.no_grad():

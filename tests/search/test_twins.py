@@ -7,8 +7,7 @@ import pytest
 from percert.certify import copies as certify_copies
 from percert.images import load_image, save_image
 from percert.search import open_store
-from percert.search.ingest.add import add_files, add_tensors
-from percert.search.tables.remove import remove_files
+from percert.search.tables.commit import remove_files
 
 from .conftest import smooth_image
 
@@ -20,8 +19,8 @@ def store(tmp_path, metric, photos):
         (photos / name).parent.mkdir(exist_ok=True)
         shutil.copy(photos / f"{name.split('/')[-1][0]}.png", photos / name)
     opened = open_store(tmp_path / "store", metric, views="whole,centre-80")
-    add_files(opened, [photos])
-    add_tensors(opened, [smooth_image(100)], ["a tensor"])
+    opened.add_files([photos])
+    opened.add([smooth_image(100)], ["a tensor"])
     return opened
 
 
@@ -56,7 +55,7 @@ def test_how_far_both_files_may_move_is_the_certificate_of_an_image_with_itself(
 def test_twins_join_the_cluster_of_their_image_and_bound_its_radius(store, photos, tmp_path):
     # An edit of image 1, near enough to be linked.
     save_image((smooth_image(1, (24, 24)) + 0.02).clamp(0, 1), tmp_path / "edit.png")
-    add_files(store, [tmp_path / "edit.png"])
+    store.add_files([tmp_path / "edit.png"])
     threshold = 0.05
     found = store.duplicates(threshold)
     edit = str(tmp_path / "edit.png")
@@ -83,6 +82,6 @@ def test_nearest_and_copies_name_all_files_of_an_image(store, photos):
 
 
 def test_what_is_no_twin_any_more_is_none(store, photos):
-    remove_files(store, [str(photos / "more/2.png"), str(photos / "more/1.png")])
+    remove_files(store.tables, [str(photos / "more/2.png"), str(photos / "more/1.png")])
     (link,) = store.duplicates(1e-6).links
     assert link.second_path == str(photos / "1.png")

@@ -168,8 +168,8 @@ class Resources:
 
         Raises ``ValueError`` where there is none, or its metric is not at hand.
         """
-        from percert.search.metric_name import metric_name
-        from percert.search.store import open_store
+        from percert.search import open_store
+        from percert.search.info import metric_name
 
         name = metric_name(path, (name for name in self.checkpoints if name not in CATALOG))
         if name is None:

@@ -11,7 +11,7 @@ from percert.cli.options import JsonOption, StoreOption
 from percert.cli.output import emit_json, say
 
 if TYPE_CHECKING:
-    from percert.search.tables.prune import Pruned
+    from percert.search import Pruned
 
 #: Files that are named; --json has all.
 SHOWN = 20
@@ -43,11 +43,10 @@ def prune(
 
     percert index prune photos/ --store photos.store
     """
-    from percert.search.store import open_store
-    from percert.search.tables.prune import prune_store
+    from percert.search import open_store
 
     opened = open_store(store, create=False)
-    pruned = prune_store(opened, below, dry_run=dry_run)
+    pruned = opened.prune(below, dry_run=dry_run)
     if as_json:
         answer = {"store": store, "dry_run": dry_run, "images": pruned.images}
         emit_json({**answer, **pruned_json(pruned)})

@@ -29,8 +29,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from percert.images import LeftOut
-    from percert.search import Store
-    from percert.search.query.results import Copies, Nearest
+    from percert.search import Copies, Nearest, Store
 
 #: Images that are searched for in one pass.
 TOGETHER = 64
@@ -77,8 +76,6 @@ def search(
 
     percert index search uploads/ --store photos.store --eps 4 --json
     """
-    from percert.search.query import queries
-
     opened = _open(store, metric_name, checkpoint, device)
     answers: list[Nearest] = []
     bad: list[tuple[str, str]] = []
@@ -87,7 +84,7 @@ def search(
         bad += unread
         for length, at in _lengths(eps, pixels):
             some, called = [pixels[i] for i in at], [names[i] for i in at]
-            answers += queries.search(opened, some, k, length, names=called)
+            answers += opened.search(some, k, length, names=called)
     _tell([answer.to_json() for answer in answers], bad, left_out, as_json)
     if not as_json:
         for answer in answers:
@@ -120,8 +117,6 @@ def copies(
 
     percert index copies uploads/ --store photos.store --threshold auto:1e-4 --eps 4 --json
     """
-    from percert.search.query import queries
-
     opened = _open(store, metric_name, checkpoint, device)
     limit, said = find_threshold(opened, threshold)
     answers: list[Copies] = []
@@ -131,7 +126,7 @@ def copies(
         bad += unread
         for length, at in _lengths(eps, pixels):
             some, called = [pixels[i] for i in at], [names[i] for i in at]
-            answers += queries.copies(opened, some, limit, length, names=called)
+            answers += opened.copies(some, limit, length, names=called)
     _tell([{**answer.to_json(), **said} for answer in answers], bad, left_out, as_json)
     if not as_json:
         for answer in answers:
@@ -174,13 +169,11 @@ def duplicates(
     """
     from time import perf_counter
 
-    from percert.search.query import queries
-
     began = perf_counter()
     opened = _open(store, metric_name, checkpoint, device)
     limit, said = find_threshold(opened, threshold)
     with counted_progress("comparing") as progress:
-        found = queries.duplicates(opened, limit, out=out, progress=progress)
+        found = opened.duplicates(limit, out=out, progress=progress)
     if out is not None:
         write_duplicates(out, found, store, device, perf_counter() - began)
     if as_json:

@@ -10,7 +10,7 @@ from percert.cli.output import say, show_table
 from percert.reports.budgets import rounded_down
 
 if TYPE_CHECKING:
-    from percert.search.query.results import Copies, Duplicates, Match, Nearest
+    from percert.search import Copies, Duplicates, Match, Nearest
 
 #: Links and clusters that are shown; --json and --out have all.
 SHOWN = 20
@@ -93,7 +93,7 @@ def write_duplicates(
 ) -> None:
     """``records.parquet`` (links), ``clusters.parquet`` (a file a row) and ``run.json``."""
     from percert.reports import write_records, write_run
-    from percert.search.query.results import Link
+    from percert.search import Link
 
     links = [asdict(link) for link in found.links]
     columns = {field.name: str for field in fields(Link)} | {"distance": float, "radius": float}

@@ -24,9 +24,7 @@ from percert.cli.progress import with_progress
 
 if TYPE_CHECKING:
     from percert.images import LeftOut
-    from percert.search import Store
-    from percert.search.ingest.outcomes import AddOutcome
-    from percert.search.tables.prune import Pruned
+    from percert.search import AddOutcome, Pruned, Store
 
 
 class Engine(str, Enum):
@@ -122,11 +120,9 @@ def add(
 
     percert index add train-*.parquet --store s3://bucket/train --engine ray --address auto
     """
-    from percert.search.ingest.add import count_images, iter_add
-    from percert.search.ingest.outcomes import AddSettings
-    from percert.search.ingest.ray import iter_ray_add
-    from percert.search.store import open_store, stored_metric
-    from percert.search.tables.prune import prune_store
+    from percert.search import AddSettings, open_store
+    from percert.search.info import stored_metric
+    from percert.search.ingest.sources import count_images
 
     if each and as_json:
         raise typer.BadParameter("prints lines, which --json does not", param_hint="--each")
@@ -145,11 +141,11 @@ def add(
     kind: Any = None if decode_in is DecodeIn.AUTO else decode_in.value
     settings = AddSettings(None if engine is Engine.RAY else workers, kind, batch)
     if engine is Engine.RAY:
-        outcomes = iter_ray_add(
-            opened, inputs, settings, address=address, workers=workers, device=device
+        outcomes = opened.iter_ray_add(
+            inputs, settings, address=address, workers=workers, device=device
         )
     else:
-        outcomes = iter_add(opened, inputs, settings)
+        outcomes = opened.iter_add(inputs, settings)
     counts: Counter[str] = Counter(added=0, moved=0, duplicate=0, unchanged=0)
     bad: list[AddOutcome] = []
     for outcome in with_progress(outcomes, total, "adding"):
@@ -161,7 +157,7 @@ def add(
             was = {} if outcome.was is None else {"was": outcome.was}
             line = {"what": outcome.what, "id": outcome.id, "path": outcome.path, **was}
             typer.echo(json.dumps(line))
-    pruned = prune_store(opened, inputs) if prune else None
+    pruned = opened.prune(inputs) if prune else None
     if not as_json and not each and len(opened.views) > 1:
         say(
             f"{len(opened.views)} views an image, each an embedding and {_kib(opened):.1f} KiB: "
@@ -252,12 +248,11 @@ def remove(
 
     percert index remove 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08 --store s
     """
-    from percert.search.store import open_store
-    from percert.search.tables.remove import remove_named
+    from percert.search import open_store
 
     opened = open_store(store, create=False)
     before = opened.count
-    files, missing = remove_named(opened, what)
+    files, missing = opened.remove_named(what)
     images = before - opened.count
     if as_json:
         emit_json({"store": store, "files": files, "images": images, "missing": missing})
@@ -291,11 +286,10 @@ def verify(
 
     percert index verify --store photos.store --again 100
     """
-    from percert.search.store import open_store
-    from percert.search.verify import verify_store
+    from percert.search import open_store
 
     metric = metric_for_store(store, metric_name, checkpoint, "cpu")
-    verdict = verify_store(open_store(store, metric, create=False), again)
+    verdict = open_store(store, metric, create=False).verify(again)
     if as_json:
         emit_json({"store": store, "sound": verdict.sound, **vars(verdict)})
     elif verdict.sound:

@@ -46,16 +46,16 @@ def find_threshold(store: "Store", text: str | None) -> tuple[float, dict[str, A
         ) from None
     from percert.search.query.recommended import PER_QUERY, has_table
 
-    if has_table(store, fpr):
+    if has_table(store.tables.header, fpr):
         return _by_table(store, fpr)
     return _by_images(store, PER_QUERY / max(1, store.count) if fpr is None else fpr)
 
 
 def _by_table(store: "Store", rate: float | None) -> tuple[float, dict[str, Any]]:
     """The threshold of the metric's table of strangers."""
-    from percert.search.query.recommended import one_in, recommended_threshold
+    from percert.search.query.recommended import one_in
 
-    found = recommended_threshold(store, rate)
+    found = store.recommended_threshold(rate)
     how = "counted" if found.counted else "extrapolated from what was counted"
     if not found.measured:
         how += f", of whole images, for {len(store.views)} views"
@@ -65,9 +65,7 @@ def _by_table(store: "Store", rate: float | None) -> tuple[float, dict[str, Any]
 
 def _by_images(store: "Store", fpr: float) -> tuple[float, dict[str, Any]]:
     """A threshold by the store's own images."""
-    from percert.search.query.queries import choose_threshold
-
-    chosen = choose_threshold(store, fpr)
+    chosen = store.choose_threshold(fpr)
     complain(
         f"threshold {chosen.threshold:.4g}: at most {chosen.fpr:.2g} of unrelated pairs pass, with "
         f"{math.floor(1000 * chosen.confidence) / 10:g} % confidence by {chosen.pairs} independent "

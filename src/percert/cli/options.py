@@ -220,7 +220,7 @@ def metric_for_store(
     Whether its weights are the store's is checked when the store is opened with it.
     """
     from percert.metrics.catalog import create_metric
-    from percert.search.metric_name import metric_name
+    from percert.search.info import metric_name
 
     if name is None:
         name = metric_name(store) or DEFAULT_METRIC

@@ -1,23 +1,31 @@
-"""Labelled images: parquet files in the convention of Hugging Face datasets, and MNIST's idx files.
-
-MNIST's idx files: grey digits and their labels.
-
-Labelled images in a parquet file, in the convention of Hugging Face ``datasets``.
-"""
+"""Encoded images and labels: parquet files as Hugging Face has them, and MNIST's idx files."""
 
 import gzip
+import os
+import threading
 import zlib
+from bisect import bisect_right
+from collections import OrderedDict
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from math import prod
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from percert.images.load import decode_image
+from percert.check import one_line
+from percert.extras import install_extra
+from percert.images.formats import ImageError
+from percert.images.load import decode_image, open_file
 from percert.tensors import Images
+
+#: Rows of a parquet file that are read at once.
+ROWS = 256
 
 #: The codes of an idx file's types that hold bytes: unsigned ones.
 UNSIGNED_BYTE = 0x08
@@ -96,6 +104,122 @@ def _find(folder: Path, name: str) -> Path:
     raise ValueError(f"{folder}: expected a file {name}.gz or {name}, found neither")
 
 
+class ParquetImages:
+    """The images in the column ``column`` of a parquet file, still encoded, by their rows.
+
+    The convention of Hugging Face ``datasets``: bytes, or structs with ``bytes``, and perhaps a
+    column ``label`` of integers. Opening reads the metadata alone: ``groups`` are the rows of each
+    row group, ``size`` and ``mtime_ns`` those of the file. Of what :meth:`read` has read the last
+    ``kept`` row groups stay in memory; it is safe from several threads. Raises
+    :class:`~percert.images.ImageError` for a file that is none or lacks the column (with
+    ``labelled``, one of the two), and ``ValueError`` where pyarrow is missing.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        column: str = "image",
+        labelled: bool = False,
+        kept: int = 1,
+        extra: str = "attacks",
+    ) -> None:
+        self.path, self.column, self.kept = path, column, kept
+        try:
+            import pyarrow as pa  # type: ignore[import-untyped]  # it ships no types
+            import pyarrow.parquet as pq  # type: ignore[import-untyped]  # as above
+        except ModuleNotFoundError:
+            raise ValueError(f"{path}: needs pyarrow: {install_extra(extra)}") from None
+        with open_file(path) as stream:
+            found = os.fstat(stream.fileno())
+            try:
+                metadata = pq.read_metadata(stream)
+                schema = metadata.schema.to_arrow_schema()
+            except (pa.ArrowException, OSError) as error:
+                why = f"not a parquet file that can be read ({one_line(error)})"
+                raise ImageError(path, why) from None
+        self.size, self.mtime_ns = found.st_size, found.st_mtime_ns
+        self.has_labels = "label" in schema.names
+        if column not in schema.names or (labelled and not self.has_labels):
+            expected = f"columns {column} and label" if labelled else f"a column {column}"
+            raise ImageError(path, f"expected {expected}, found {', '.join(schema.names)}")
+        self.has_paths = pa.types.is_struct(kind := schema.field(column).type) and "path" in {
+            field.name for field in kind
+        }
+        if pa.types.is_struct(kind) and "bytes" not in {field.name for field in kind}:
+            inside = ", ".join(field.name for field in kind)
+            raise ImageError(path, f"expected a column {column} with bytes, found {inside}")
+        ends = [0]
+        for group in range(metadata.num_row_groups):
+            ends.append(ends[-1] + metadata.row_group(group).num_rows)
+        self.groups = [range(start, end) for start, end in pairwise(ends)]
+        self._starts = ends[:-1]
+        self._read: OrderedDict[int, list[bytes | None]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return self.groups[-1].stop if self.groups else 0
+
+    def iter_group(self, group: int) -> Iterator[bytes | None]:
+        """The images of a row group, :data:`ROWS` in memory at once; ``None`` for no bytes.
+
+        A row may name a file instead of holding one. It is not followed: whoever made the parquet
+        file would choose what is read here.
+        """
+        for value in self._values(self.column, group):
+            encoded = value.get("bytes") if isinstance(value, dict) else value
+            yield encoded if isinstance(encoded, bytes) else None
+
+    def read(self, row: int) -> bytes:
+        """The image of a row. Raises :class:`~percert.images.ImageError` for one without bytes."""
+        group = bisect_right(self._starts, row) - 1
+        with self._lock:
+            held = self._read.get(group)
+            if held is None:
+                held = self._read[group] = list(self.iter_group(group))
+            self._read.move_to_end(group)
+            while len(self._read) > self.kept:
+                self._read.popitem(last=False)
+        encoded = held[row - self.groups[group].start]
+        if encoded is None:
+            raise ImageError(self.path, f"no bytes in row {row}")
+        return encoded
+
+    def labels(self, group: int | None = None) -> list[int]:
+        """The labels of a row group, or of all rows; ``ValueError`` where they are no integers."""
+        chosen = range(len(self.groups)) if group is None else [group]
+        found = [value for one in chosen for value in self._values("label", one)]
+        if not all(isinstance(value, int) for value in found):
+            raise ValueError(f"{self.path}: expected integers in the column label")
+        return found
+
+    def names(self) -> list[str]:
+        """What each row is called: by its ``path``, where all have one and no two the same, and
+        else by its number.
+        """
+        if self.has_paths:
+            groups = range(len(self.groups))
+            found = [value["path"] for g in groups for value in self._values("image.path", g)]
+            if all(found) and len(set(found)) == len(found):
+                return list(map(str, found))
+        return [f"{row:06d}" for row in range(len(self))]
+
+    def _values(self, column: str, group: int) -> Iterator[Any]:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        try:
+            with open_file(self.path) as stream:
+                parts = pq.ParquetFile(stream).iter_batches(
+                    batch_size=ROWS, row_groups=[group], columns=[column]
+                )
+                for part in parts:
+                    yield from part.column(0).to_pylist()
+        except (pa.ArrowException, OSError) as error:
+            why = f"row group {group}: damaged ({one_line(error)})"
+            raise ImageError(self.path, why) from error
+
+
 @dataclass(frozen=True)
 class LabelledImages:
     """Encoded images of a file and their labels ``(n,)``; decoded when asked for."""
@@ -115,20 +239,13 @@ class LabelledImages:
 
 
 def read_labelled_images(path: Path) -> LabelledImages:
-    """Read columns ``image`` (a struct with ``bytes``) and ``label``. Needs pyarrow.
+    """All of a parquet file with columns ``image`` and ``label``, encoded. Needs pyarrow.
 
-    Raises ``ValueError`` where a column is missing.
+    Raises ``ValueError`` where a column is missing, and for a row without an image.
     """
-    # An optional dependency, and slow to load.
-    import pyarrow.parquet  # type: ignore[import-untyped]  # it ships no types
-
-    table = pyarrow.parquet.read_table(path)
-    missing = {"image", "label"} - set(table.column_names)
-    if missing:
-        raise ValueError(f"{path}: expected columns image and label, found {table.column_names}")
-    encoded = [row["bytes"] for row in table.column("image").to_pylist()]
-    labels = np.asarray(table.column("label").to_pylist(), dtype=np.int64)
-    return LabelledImages(encoded, labels, str(path))
+    images = ParquetImages(path, labelled=True, extra="train")
+    encoded = [images.read(row) for row in range(len(images))]
+    return LabelledImages(encoded, np.asarray(images.labels(), np.int64), str(path))
 
 
 def semantic_triplets(

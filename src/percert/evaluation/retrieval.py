@@ -21,7 +21,6 @@ from percert.evaluation.copies.gallery import Gallery, gallery_of, join_gallerie
 from percert.images import ImageError, round_to_8bit
 from percert.reports.records import Columns
 from percert.runs import ImageItem, read_sample
-from percert.search.query.overtaking import row_of
 from percert.tensors import Embeddings, Images, l2_norm
 
 #: How many queries are attacked together.
@@ -227,7 +226,9 @@ def _rows(
     for row, place in enumerate(places):
         radius = None
         if described.features is not None:
-            radius = _radius(row_of(described.features, row), gallery, place, before[row][0])
+            radius = _radius(
+                described.features.rows(slice(row, row + 1)), gallery, place, before[row][0]
+            )
         first, last, file = items[before[row][0]], items[after[row][0]], items[after_8bit[row][0]]
         unchanged = after[row][0] == before[row][0]
         if radius is not None and lengths[row] < radius and not unchanged:

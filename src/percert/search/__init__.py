@@ -8,8 +8,52 @@ from typing import TYPE_CHECKING
 from percert.registry import lazy_names
 
 if TYPE_CHECKING:
-    from percert.search.store import Block, Store, open_store
+    from percert.search.ingest.sources import AddOutcome, AddSettings
+    from percert.search.query.recommended import Recommended
+    from percert.search.query.results import (
+        Answers,
+        Cluster,
+        Copies,
+        Duplicates,
+        Link,
+        Match,
+        Nearest,
+    )
+    from percert.search.query.threshold import AutoThreshold
+    from percert.search.store import Store, open_store
+    from percert.search.tables.commit import Pruned
+    from percert.search.tables.scan import Block
+    from percert.search.verify import Verdict
 
-__all__ = ["Block", "Store", "open_store"]
+__all__ = [
+    "AddOutcome",
+    "AddSettings",
+    "Answers",
+    "AutoThreshold",
+    "Block",
+    "Cluster",
+    "Copies",
+    "Duplicates",
+    "Link",
+    "Match",
+    "Nearest",
+    "Pruned",
+    "Recommended",
+    "Store",
+    "Verdict",
+    "open_store",
+]
 
-__getattr__, __dir__ = lazy_names(__name__, {"percert.search.store": "Block Store open_store"})
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "percert.search.ingest.sources": "AddOutcome AddSettings",
+        "percert.search.query.recommended": "Recommended",
+        "percert.search.query.results": "Answers Cluster Copies Duplicates Link Match Nearest",
+        "percert.search.query.threshold": "AutoThreshold",
+        "percert.search.store": "Store open_store",
+        "percert.search.tables.commit": "Pruned",
+        "percert.search.tables.scan": "Block",
+        "percert.search.verify": "Verdict",
+    },
+)

@@ -1,27 +1,35 @@
-"""What there is to say about a store at a glance."""
+"""What there is to say about a store without opening it for queries: nothing here takes torch."""
 
 import os
+from collections.abc import Iterable
 from typing import Any
 
-from percert.search.tables.location import is_remote, open_tables
-from percert.search.tables.schema import StoreHeader
+from percert.check import Argument, ArgumentError
+from percert.search.tables.location import Tables, is_remote, is_store, open_tables
+from percert.search.tables.schema import MetricId
+
+#: The names that stores of weights which percert shipped before are opened with, by their hash.
+EARLIER = {
+    "70bbe92471bd3654062aefc854bb1da74d5fc2730dda96c599d4f6aa7d02e27e": "lipsim-tiny-uncentred",
+}
 
 
 def describe_store(path: str) -> dict[str, Any]:
-    """What there is to say about the store at ``path``, without its metric and without torch.
+    """Counts, metric, views and the folder's size in bytes (``None`` at an address).
 
-    Raises ``ValueError`` where there is no store.
+    Raises ``ValueError`` where there is no store at ``path``.
     """
-    return describe_tables(path, *open_tables(path, None))
+    return describe_tables(open_tables(path))
 
 
-def describe_tables(path: str, images: Any, files: Any, header: StoreHeader) -> dict[str, Any]:
-    """Counts, metric, views and the folder's size in bytes (``None`` at an address)."""
-    metric, count = header.metric, int(images.count_rows())
+def describe_tables(tables: Tables) -> dict[str, Any]:
+    """What :func:`describe_store` says, of tables that are open."""
+    path, header = tables.path, tables.header
+    metric, count = header.metric, int(tables.images.count_rows())
     return {
         "store": path,
         "images": count,
-        "files": int(files.count_rows()),
+        "files": int(tables.files.count_rows()),
         "views": list(header.views),
         "embeddings": count * len(header.views),
         "metric": {
@@ -35,6 +43,43 @@ def describe_tables(path: str, images: Any, files: Any, header: StoreHeader) -> 
         },
         "disk_bytes": None if is_remote(path) else _size(path),
     }
+
+
+def stored_metric(path: str | os.PathLike[str]) -> MetricId | None:
+    """The identity of the metric of the store at ``path``; ``None`` where there is no store yet.
+
+    >>> stored_metric("/no/such/folder") is None
+    True
+    """
+    name = os.fspath(path)
+    return open_tables(name).header.metric if is_store(name) else None
+
+
+def metric_name(path: str, trained: Iterable[str] = ()) -> str | None:
+    """What ``create_metric`` makes the metric of the store at ``path`` from; ``None`` for no store.
+
+    That is a name of the catalog, of earlier weights where the store is of these, or the one of the
+    ``trained`` metrics' folders whose metric has the store's name. Raises ``ValueError`` where
+    neither is there.
+
+    >>> metric_name("/no/such/folder") is None
+    True
+    """
+    stored = stored_metric(path)
+    if stored is None:
+        return None
+    from percert.metrics.catalog import CATALOG
+    from percert.metrics.certified.exported import exported_folder, read_config
+
+    if stored.name in CATALOG:
+        return EARLIER.get(stored.weights, stored.name)
+    for folder in trained:
+        if read_config(exported_folder(folder)).name == stored.name:
+            return folder
+    raise ArgumentError(
+        f"{path}: is of a trained metric called {stored.name}: name its folder with ",
+        Argument("metric"),
+    )
 
 
 def _size(folder: str) -> int:

@@ -1,17 +1,38 @@
-"""The store of an index: embeddings of images in LanceDB, in a folder or an object store."""
+"""The store of an index, opened: images are added to it, and it is asked."""
 
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, final
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, final
 
-import torch
 from torch import Tensor
 
 from percert.metrics.certified.embedding import EmbeddingMetric
 from percert.metrics.metric import Metric
+from percert.search.info import describe_tables
+from percert.search.ingest.add import Added, add_tensors, iter_add
+from percert.search.ingest.ray import iter_ray_add
+from percert.search.ingest.sources import AddOutcome, AddSettings, StageSeconds
 from percert.search.ingest.views import parse_views
-from percert.search.tables.location import is_store, open_tables
+from percert.search.query.distances import embedding_spec, query_features
+from percert.search.query.duplicates import Progress, find_duplicates
+from percert.search.query.nearest import nearest_images
+from percert.search.query.range_search import copies_within
+from percert.search.query.recommended import Recommended, recommended_threshold, stranger_rate
+from percert.search.query.results import (
+    Answers,
+    Copies,
+    Duplicates,
+    Nearest,
+    matcher,
+    nearest_answer,
+    query_names,
+)
+from percert.search.query.threshold import AutoThreshold, choose_threshold
+from percert.search.tables.commit import Pruned, prune_store, remove_images, remove_named
+from percert.search.tables.files import path_key
+from percert.search.tables.location import Tables, open_tables
+from percert.search.tables.scan import MEMORY, EmbeddingBlocks, paths_by_id, scan_rows
 from percert.search.tables.schema import (
     MetricId,
     StoreHeader,
@@ -19,60 +40,7 @@ from percert.search.tables.schema import (
     is_one_of,
     metric_id,
 )
-
-if TYPE_CHECKING:
-    from percert.search.ingest.add import Added
-    from percert.search.query.results import Answers, Copies, Duplicates, Nearest
-    from percert.search.tables.prune import Pruned
-    from percert.search.verify import Verdict
-
-#: Bytes of embeddings that a store keeps in memory between queries.
-MEMORY = 512 << 20
-#: Values of a block that is read, 16 MiB: what is larger, malloc takes from the system, page by
-#: page, every time. Of one that is kept: the fewer blocks, the less is done for each.
-BLOCK_VALUES, KEPT_VALUES = 4 << 20, 16 << 20
-#: Bytes of an image's name.
-NAME_BYTES = 80
-
-
-@dataclass(frozen=True)
-class Block:
-    """Some images of a store, in its order: ``m`` of them with ``views`` embeddings each.
-
-    ``embeddings`` ``(m * views, k)`` float32 holds the raw h, all views of an image side by side:
-    row r is view ``r % views`` of image ``ids[r // views]``. ``norms``, ``bounds`` and
-    ``pixel_errors`` ``(m * views,)`` float64: |h|, the proven bound of h at the view's size, and
-    the rounding of the pixels in pixel units (``pixel_error`` of
-    :func:`percert.certify.features.pixel_features`). All lie on the CPU, and are not to be changed.
-    """
-
-    ids: "Ids"
-    embeddings: Tensor
-    norms: Tensor
-    bounds: Tensor
-    pixel_errors: Tensor
-    views: int
-
-    @property
-    def view(self) -> Tensor:
-        """``(m * views,)`` int64: which of :attr:`Store.views` each row is."""
-        return torch.arange(self.views).repeat(len(self.ids))
-
-
-@final
-class Ids(Sequence[str]):
-    """Names of images, kept as Arrow has them and made Python strings where they are asked for."""
-
-    def __init__(self, column: Any) -> None:
-        self.column = column
-
-    def __len__(self) -> int:
-        return len(self.column)
-
-    def __getitem__(self, index: Any) -> Any:
-        if isinstance(index, slice):
-            return self.column[index].to_pylist()
-        return self.column[index].as_py()
+from percert.search.verify import Verdict, verify_store
 
 
 @final
@@ -80,49 +48,48 @@ class Store:
     """An opened store; :func:`open_store` makes it. It shows the state of when it was opened.
 
     What the store itself adds and removes it shows at once, what others do after :meth:`refresh`.
+    ``blocks()`` gives all embeddings (:class:`~percert.search.tables.scan.EmbeddingBlocks`),
+    ``tables`` are those of LanceDB.
     """
 
     def __init__(
-        self,
-        path: str,
-        images: Any,
-        files: Any,
-        header: StoreHeader,
-        metric: EmbeddingMetric | None,
-        memory: int = MEMORY,
+        self, tables: Tables, metric: EmbeddingMetric | None = None, memory: int = MEMORY
     ) -> None:
-        self.path = path
-        self.images = images
-        self.files = files
-        self.header = header
+        self.tables = tables
         self.metric = metric
-        self.memory = memory
-        self._kept: tuple[int, list[Block]] = (-1, [])
+        self.blocks = EmbeddingBlocks(tables, memory)
+        self._spec = embedding_spec(tables.header, metric)
+        like = None if metric is None else next(metric.buffers(), None)
+        self._device = "cpu" if like is None else str(like.device)
+
+    @property
+    def path(self) -> str:
+        """The folder or address of the store."""
+        return self.tables.path
 
     @property
     def metric_id(self) -> MetricId:
         """Name, weights hash and bound of the metric that all embeddings here are from."""
-        return self.header.metric
+        return self.tables.header.metric
 
     @property
     def views(self) -> tuple[str, ...]:
         """The names of the views that each image is stored with, the whole image first."""
-        return self.header.views
+        return self.tables.header.views
 
     @property
     def count(self) -> int:
         """How many images there are, each counted once however many files hold it."""
-        return int(self.images.count_rows())
+        return int(self.tables.images.count_rows())
 
     @property
     def version(self) -> int:
         """Another number after every change of the images: what is kept for one is stale then."""
-        return int(self.images.version)
+        return int(self.tables.images.version)
 
     def refresh(self) -> None:
         """Show what others have added and removed since the store was opened."""
-        self.images.checkout_latest()
-        self.files.checkout_latest()
+        self.tables.refresh()
 
     def embedder(self) -> EmbeddingMetric:
         """The metric. Raises ``ValueError`` for a store that was opened without one."""
@@ -130,128 +97,212 @@ class Store:
             raise ValueError(f"{self.path}: opened without a metric, which this needs")
         return self.metric
 
-    def blocks(self, rows: int | None = None) -> Iterator[Block]:
-        """All images, in blocks of at most ``rows`` embeddings (but at least one image).
-
-        By default a block holds 16 MiB. Memory holds a few blocks at a time, however large the
-        store; where all of it takes at most :attr:`memory` bytes, it is kept for the next query,
-        in blocks of 64 MiB.
-        Iterate twice, and the order is the same, unless the store has been changed in between.
-        """
-        from percert.search.tables.scan import scan_blocks
-
-        if rows is None:
-            return self._kept_blocks()
-        return scan_blocks(self.images, self.header, rows)
-
-    def _kept_blocks(self) -> Iterator[Block]:
-        from percert.search.tables.scan import scan_blocks
-
-        version, kept = self._kept
-        now = self.version
-        if version == now:
-            yield from kept
-            return
-        self._kept = -1, []
-        some: list[Block] | None = [] if self._bytes() <= self.memory else None
-        values = BLOCK_VALUES if some is None else KEPT_VALUES
-        rows = max(1, values // self.metric_id.width)
-        for block in scan_blocks(self.images, self.header, rows):
-            if some is not None:
-                some.append(block)
-            yield block
-        if some is not None:
-            self._kept = now, some
-
-    def _bytes(self) -> int:
-        """About what all blocks take together."""
-        each = 4 * self.metric_id.width + 24
-        return self.count * (each * len(self.views) + NAME_BYTES)
-
     def rows(self, columns: Sequence[str], ids: Sequence[str] | None = None) -> Any:
         """A ``pyarrow.Table`` of ``columns`` of all images, or of those of ``ids`` that are there.
 
-        The columns: ``id``, ``bytes``, ``height``, ``width``, ``h``, ``norm``, ``bound``,
-        ``pixel_error``, ``time``; ``path``, the first in order of the files that hold the image
-        (null for an image without one), and ``paths``, the list of all; ``metric`` and ``weights``.
-        Raises ``ValueError`` for another column. With ``ids``, the rows come in their order.
+        :func:`percert.search.tables.scan.scan_rows` lists the columns.
         """
-        from percert.search.tables.scan import scan_rows
+        return scan_rows(self.tables, columns, ids)
 
-        return scan_rows(self.images, self.files, self.header, columns, ids)
+    def paths(self, ids: Sequence[str]) -> dict[str, list[str]]:
+        """Of each of ``ids`` that is there all files that hold the image, in order."""
+        found = self.rows(["id", "paths"], ids)
+        return dict(zip(found["id"].to_pylist(), found["paths"].to_pylist(), strict=True))
 
     def find_path(self, path: str | os.PathLike[str]) -> str | None:
         """The id of the image that the file ``path`` held when it was added, or ``None``."""
-        from percert.search.ingest.sources import path_key
-
         (condition,) = is_one_of("path", [path_key(path)])
-        found = self.files.search().where(condition).select(["id"]).to_arrow()
+        found = self.tables.files.search().where(condition).select(["id"]).to_arrow()
         return found["id"][0].as_py() if len(found) else None
 
-    def add(self, images: Tensor | Sequence[Tensor], ids: Sequence[str]) -> "Added":
+    def add(self, images: Tensor | Sequence[Tensor], ids: Sequence[str]) -> Added:
         """Store images ``(n, 3, h, w)`` in [0, 1], or a list of ``(3, h, w)``, under ``ids``.
 
-        An id that is there already keeps what it has. When this returns, all are stored, and stay
-        so. Raises ``ValueError`` for what are not images, and for ids that are not one per image.
-        See :func:`percert.search.ingest.add.add_files` for files.
+        An id that is there already keeps what it has. When this returns, all are stored for good.
         """
-        from percert.search.ingest.add import add_tensors
+        return add_tensors(self.tables, self.embedder(), images, ids)
 
-        return add_tensors(self, images, ids)
+    def add_files(
+        self,
+        inputs: Iterable[str | os.PathLike[str]],
+        settings: AddSettings | None = None,
+    ) -> list[AddOutcome]:
+        """All outcomes of :meth:`iter_add`.
+
+        >>> import tempfile, torch
+        >>> from percert.images import save_image
+        >>> from percert.metrics.certified.lipsim import thumbnail
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     save_image(torch.rand(3, 20, 30), f"{folder}/a.png")
+        ...     store = open_store(f"{folder}/store", thumbnail(8))
+        ...     [[each.what for each in store.add_files([f"{folder}/a.png"])] for _ in range(2)]
+        [['added'], ['unchanged']]
+        """
+        return list(self.iter_add(inputs, settings))
+
+    def iter_add(
+        self,
+        inputs: Iterable[str | os.PathLike[str]],
+        settings: AddSettings | None = None,
+        stages: StageSeconds | None = None,
+    ) -> Iterator[AddOutcome]:
+        """Add files, folders and parquet files; each outcome comes once it is stored for good.
+
+        Folders are searched as :func:`percert.images.find_images` does; a parquet file has to be
+        named, and has a column ``image`` (bytes, or structs with ``bytes``). A file whose path,
+        size and time of change are known costs nothing, one whose bytes are known costs reading.
+        ``stages`` collects the seconds that each stage takes.
+        """
+        return iter_add(self.tables, self.embedder(), inputs, settings, stages)
+
+    def iter_ray_add(
+        self,
+        inputs: Iterable[str | os.PathLike[str]],
+        settings: AddSettings | None = None,
+        *,
+        address: str | None = None,
+        workers: int | None = None,
+        device: str = "auto",
+    ) -> Iterator[AddOutcome]:
+        """:meth:`iter_add` on the Ray cluster at ``address``, or on one of this machine.
+
+        ``workers`` networks run at once, each on its ``device``; see
+        :func:`percert.search.ingest.ray.iter_ray_add`.
+        """
+        how: dict[str, Any] = {"address": address, "workers": workers, "device": device}
+        return iter_ray_add(self.tables, self.embedder(), inputs, settings, **how)
 
     def search(
-        self, images: Tensor | Sequence[Tensor], k: int = 10, eps: float | None = None
-    ) -> "Answers[Nearest]":
-        """The ``k`` nearest images to each query; see
-        :func:`percert.search.query.queries.search`."""
-        from percert.search.query.queries import search
+        self,
+        images: Tensor | Sequence[Tensor],
+        k: int = 10,
+        eps: float | None = None,
+        *,
+        names: Sequence[str] | None = None,
+    ) -> Answers[Nearest]:
+        """The ``k`` nearest stored images to each of ``images``, with radii; several in one pass.
 
-        return search(self, images, k, eps)
+        ``images`` are ``(n, 3, h, w)`` or a list of ``(3, h, w)`` in [0, 1], ``names`` what the
+        answers call them. With ``eps``, an l2 length in the query's pixels, each answer lists all
+        images that could be the first after such a move. Exact: no row is left out. Raises
+        ``ValueError`` for a store that was opened without its metric, and for what are not images.
+        """
+        features = query_features(self.embedder(), images)
+        found = nearest_images(self.blocks, features, k, eps, self._spec, device=self._device)
+        items = [i for one in found for i in (*one.items, *(one.candidates or ()))]
+        match = matcher(self.views, paths_by_id(self.tables, [item.id for item in items]))
+        names = query_names(names, len(features))
+        return Answers(
+            nearest_answer(name, k, eps, one, match, self.metric_id.name)
+            for name, one in zip(names, found, strict=True)
+        )
 
     def copies(
-        self, images: Tensor | Sequence[Tensor], threshold: float, eps: float | None = None
-    ) -> "Answers[Copies]":
-        """All copies of each query; see :func:`percert.search.query.queries.copies`."""
-        from percert.search.query.queries import copies
+        self,
+        images: Tensor | Sequence[Tensor],
+        threshold: float,
+        eps: float | None = None,
+        *,
+        names: Sequence[str] | None = None,
+    ) -> Answers[Copies]:
+        """All stored images within ``threshold`` of each image, or that could be after a move.
 
-        return copies(self, images, threshold, eps)
+        Arguments as in :meth:`search`; without ``eps`` nothing moves, and only float rounding is
+        allowed for. Complete by proof: an image that is not listed is no copy, whatever a move of
+        ``eps`` does.
+        """
+        features = query_features(self.embedder(), images)
+        found = copies_within(
+            self.blocks, features, threshold, eps or 0.0, self._spec, device=self._device
+        )
+        ids = [copy.item.id for one in found for copy in one]
+        match = matcher(self.views, paths_by_id(self.tables, ids))
+        rate = stranger_rate(self.tables.header, threshold)
+        return Answers(
+            Copies(
+                query=name,
+                threshold=threshold,
+                eps=eps or 0.0,
+                results=tuple(match(copy.item, copy.certain) for copy in one),
+                metric=self.metric_id.name,
+                stranger_rate=rate,
+            )
+            for name, one in zip(query_names(names, len(features)), found, strict=True)
+        )
 
     def duplicates(
-        self, threshold: float, *, out: str | os.PathLike[str] | None = None
-    ) -> "Duplicates":
-        """All pairs within ``threshold``; see :func:`percert.search.query.queries.duplicates`."""
-        from percert.search.query.queries import duplicates
+        self,
+        threshold: float,
+        *,
+        out: str | os.PathLike[str] | None = None,
+        progress: Progress = lambda done, total: None,
+    ) -> Duplicates:
+        """All pairs of stored images within ``threshold`` of each other, and their clusters.
 
-        return duplicates(self, threshold, out=out)
+        Each image as a whole is compared with every view of every other. Both images of a link may
+        move, each by less than its radius in its own pixels. Files with the same bytes are linked
+        at distance 0. With ``out``, the links go part by part into that folder, and a run that was
+        killed goes on. Memory holds two blocks and the links.
+        """
+        return find_duplicates(
+            self.tables,
+            self.blocks,
+            self._spec,
+            threshold,
+            out=None if out is None else Path(out),
+            progress=progress,
+            device=self._device,
+        )
+
+    def recommended_threshold(self, rate: float | None = None) -> Recommended:
+        """The threshold that a share ``rate`` of pairs of unrelated images passes, by the metric's
+        own table; by default one in a million over the number of stored images.
+
+        :func:`percert.search.query.recommended.recommended_threshold` says when there is none.
+        """
+        return recommended_threshold(self.tables.header, self.count, rate)
+
+    def choose_threshold(
+        self, fpr: float = 1e-3, *, confidence: float = 0.95, seed: int = 0
+    ) -> AutoThreshold:
+        """A threshold by the store's own images, taken to be no copies of each other; see
+        :func:`percert.search.query.threshold.choose_threshold`.
+        """
+        return choose_threshold(
+            self.blocks, self.count, self._spec, fpr, confidence=confidence, seed=seed
+        )
 
     def remove(self, ids: Sequence[str]) -> int:
         """Remove the images ``ids``, and what is known of their files; how many there were."""
-        from percert.search.tables.remove import remove_images
+        return remove_images(self.tables, ids)
 
-        return remove_images(self, ids)
+    def remove_named(self, names: Sequence[str]) -> tuple[int, list[str]]:
+        """Remove files, folders, parquet files, or images by id; the files themselves stay.
+
+        How many files were forgotten, and which names are not in the store.
+        """
+        return remove_named(self.tables, names)
 
     def prune(
         self,
         below: Sequence[str | os.PathLike[str]] | None = None,
         *,
         dry_run: bool = False,
-    ) -> "Pruned":
-        """Forget the files that are gone; see :func:`percert.search.tables.prune.prune_store`."""
-        from percert.search.tables.prune import prune_store
+    ) -> Pruned:
+        """Forget the files that are gone, and the images that no other file holds.
 
-        return prune_store(self, below, dry_run=dry_run)
+        ``below`` limits it to some folders. What lies below a root of which nothing is there is
+        kept: an unmounted folder must not empty a store. With ``dry_run`` nothing is changed.
+        """
+        return prune_store(self.tables, below, dry_run=dry_run)
 
-    def verify(self, again: int = 0) -> "Verdict":
-        """Whether the store is sound; see :func:`percert.search.verify.verify_store`."""
-        from percert.search.verify import verify_store
-
-        return verify_store(self, again)
+    def verify(self, again: int = 0) -> Verdict:
+        """Whether the store is sound; with ``again``, so many images are embedded once more."""
+        return verify_store(self.tables, self.metric, again)
 
     def info(self) -> dict[str, Any]:
         """What ``percert index info`` says: counts, metric, views and size."""
-        from percert.search.info import describe_tables
-
-        return describe_tables(self.path, self.images, self.files, self.header)
+        return describe_tables(self.tables)
 
 
 def open_store(
@@ -266,13 +317,12 @@ def open_store(
 
     Where there is none, ``create`` makes one for ``metric`` and ``views`` (the name of a set of
     :data:`percert.search.ingest.views.VIEW_SETS`, or names of views; by default the set ``whole``).
-    A
-    store that exists must be of the same metric, weights included, and of the same views unless
+    A store that exists must be of the same metric, weights included, and of the same views unless
     none are named: otherwise ``ValueError``, with both hashes. Without a ``metric``, the store can
     be looked at, verified and removed from, but nothing can be embedded. Embeddings of up to
     ``memory`` bytes in all are kept between queries; a larger store is read anew by each.
 
-    >>> import tempfile
+    >>> import tempfile, torch
     >>> from percert.metrics.certified.lipsim import thumbnail
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     store = open_store(f"{folder}/photos.store", thumbnail(8))
@@ -284,7 +334,8 @@ def open_store(
     wanted = None if views is None else parse_views(views)
     given = None if metric is None else metric_id(metric)
     new = StoreHeader(given, wanted or parse_views("whole")) if create and given else None
-    images, files, header = open_tables(name, new)
+    tables = open_tables(name, new)
+    header = tables.header
     if given is not None:
         check_same_metric(header.metric, given, name)
     if wanted is not None and wanted != header.views:
@@ -292,16 +343,4 @@ def open_store(
             f"{name}: holds the views {', '.join(header.views)}, found {', '.join(wanted)}"
         )
     embedder = metric if isinstance(metric, EmbeddingMetric) else None
-    return Store(name, images, files, header, embedder, memory)
-
-
-def stored_metric(path: str | os.PathLike[str]) -> MetricId | None:
-    """The identity of the metric of the store at ``path``; ``None`` where there is no store yet.
-
-    >>> stored_metric("/no/such/folder") is None
-    True
-    """
-    name = os.fspath(path)
-    if not is_store(name):
-        return None
-    return open_tables(name, None)[2].metric
+    return Store(tables, embedder, memory)

@@ -4,21 +4,21 @@ import string
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 
 from percert.images import ImageError
+from percert.metrics.certified.embedding import EmbeddingMetric
 from percert.search.ingest.pipeline import Encoded, read_source
-from percert.search.ingest.sources import Source, key_path
+from percert.search.ingest.sources import Source
 from percert.search.ingest.views import embed_prepared, preparation, prepare_image, view_bounds
 from percert.search.query.overtaking import STORED_ROUNDING
-from percert.search.tables.prune import find_missing
+from percert.search.tables.files import find_missing, key_path
+from percert.search.tables.location import Tables
+from percert.search.tables.scan import Block, scan_blocks, scan_rows
 from percert.search.tables.schema import files_schema, images_schema
-
-if TYPE_CHECKING:
-    from percert.search.store import Block, Store
 
 #: Relative difference of norms and bounds that float rounding explains.
 ROUNDING = 1e-9
@@ -54,26 +54,26 @@ class Verdict:
         return not self.problems
 
 
-def verify_store(store: "Store", again: int = 0) -> Verdict:
-    """Read all of ``store``, as it is on disk now, and check what queries rely on.
+def verify_store(tables: Tables, metric: EmbeddingMetric | None = None, again: int = 0) -> Verdict:
+    """Read all of a store, as it is on disk now, and check what queries rely on.
 
     Names are there once; every file's image is there; embeddings are finite, their norms are
     theirs, and every bound is the one proven for the image's size. With ``again``, as many images
     are embedded once more from their files and compared (one of them may have changed since: then
     it is passed over); that needs a store that was opened with its metric. Nothing is changed.
     """
-    store.refresh()
+    tables.refresh()
     problems: list[str] = []
     for name, table, schema in (
-        ("images", store.images, images_schema(store.header)),
-        ("files", store.files, files_schema()),
+        ("images", tables.images, images_schema(tables.header)),
+        ("files", tables.files, files_schema()),
     ):
         if table.schema.names != schema.names or table.schema.types != schema.types:
             problems.append(f"the table {name} has columns of other names or types")
     if problems:
         return Verdict(problems, 0, 0, 0, 0)
-    images = store.images.search().select(["id", "bytes", "height", "width"]).to_arrow()
-    files = store.files.search().select(["path", "id"]).to_arrow()
+    images = tables.images.search().select(["id", "bytes", "height", "width"]).to_arrow()
+    files = tables.files.search().select(["path", "id"]).to_arrow()
     ids = images["id"].to_pylist()
     holding = files["id"].to_pylist()
     tensors = images["bytes"].null_count
@@ -96,20 +96,22 @@ def verify_store(store: "Store", again: int = 0) -> Verdict:
             if size is not None and not (len(id) == 64 and set(id) <= set(string.hexdigits))
         ),
     )
-    problems += _embeddings(store, images)
+    problems += _embeddings(tables, metric, images)
     embedded = 0
     if again:
-        embedded, moved = _again(store, again)
+        if metric is None:
+            raise ValueError(f"{tables.path}: opened without a metric, which this needs")
+        embedded, moved = _again(tables, metric, again)
         problems += moved
     without = len(there - set(holding))
-    away = find_missing(store)
+    away = find_missing(tables)
     unreachable = sum(away.unreachable.values())
     return Verdict(
         problems, len(ids), len(holding), tensors, without, embedded, len(away.gone), unreachable
     )
 
 
-def _embeddings(store: "Store", images: Any) -> list[str]:
+def _embeddings(tables: Tables, metric: EmbeddingMetric | None, images: Any) -> list[str]:
     sizes = {
         id: (height, width)
         for id, height, width in zip(
@@ -120,15 +122,15 @@ def _embeddings(store: "Store", images: Any) -> list[str]:
     misnormed: list[str] = []
     unproven: list[str] = []
     count = 0
-    for block in store.blocks(READ):  # from the disk, whatever is kept in memory
+    for block in scan_blocks(tables, READ):
         count += len(block.ids)
         h = block.embeddings.double()
         norms = h.norm(dim=1)
         broken += _ids(block, ~h.isfinite().all(dim=1))
         misnormed += _ids(block, ~torch.isclose(norms, block.norms, rtol=ROUNDING, atol=0))
         bad_bound = ~(block.bounds > 0) | ~(block.pixel_errors >= 0)
-        if store.metric is not None:
-            how = preparation(store.header, store.metric)
+        if metric is not None:
+            how = preparation(tables.header, metric)
             proven = [bound for id in block.ids for bound in view_bounds(how, sizes[id])]
             bad_bound |= ~torch.isclose(
                 block.bounds, torch.tensor(proven, dtype=torch.float64), rtol=ROUNDING, atol=0
@@ -144,11 +146,10 @@ def _embeddings(store: "Store", images: Any) -> list[str]:
     return found
 
 
-def _again(store: "Store", count: int) -> tuple[int, list[str]]:
+def _again(tables: Tables, metric: EmbeddingMetric, count: int) -> tuple[int, list[str]]:
     """Embed up to ``count`` images once more, spread over the store."""
-    metric = store.embedder()
-    how = preparation(store.header, metric)
-    files = store.files.search().select(["path", "id", "mtime_ns"]).to_arrow()
+    how = preparation(tables.header, metric)
+    files = tables.files.search().select(["path", "id", "mtime_ns"]).to_arrow()
     step = max(1, len(files) // count)
     embedded, moved = 0, []
     for row in files.to_pylist()[::step][:count]:
@@ -159,7 +160,7 @@ def _again(store: "Store", count: int) -> tuple[int, list[str]]:
         if isinstance(read, ImageError) or read.id != row["id"]:
             continue
         (fresh,) = embed_prepared(metric, [prepare_image(_decoded(read), read.id, 0, how)])
-        stored = store.rows(["h"], [read.id])["h"].combine_chunks().flatten().to_numpy()
+        stored = scan_rows(tables, ["h"], [read.id])["h"].combine_chunks().flatten().to_numpy()
         stored = stored.reshape(fresh.h.shape)
         gap = np.linalg.norm(fresh.h.astype(np.float64) - stored, axis=1)
         embedded += 1
@@ -177,7 +178,7 @@ def _decoded(read: Encoded) -> torch.Tensor:
     return decode_image(read.data, read.source.key)
 
 
-def _ids(block: "Block", wrong: torch.Tensor) -> list[str]:
+def _ids(block: Block, wrong: torch.Tensor) -> list[str]:
     return [block.ids[row // block.views] for row in wrong.nonzero().flatten().tolist()]
 
 

@@ -17,8 +17,6 @@ from percert.app.resources import readable_store
 from percert.app.worker import Worker
 from percert.images import ImageError, load_image
 from percert.reports.table import finite
-from percert.search.query import queries
-from percert.search.query.recommended import recommended_threshold
 
 #: The longer side of the small pictures of stored images.
 SMALL = 192
@@ -83,7 +81,7 @@ def answer_nearest(bench: Worker, upload: Upload, k: int, eps: float | None) -> 
     """The fields of a :class:`NearestAnswer`."""
     store, image = bench.loaded.opened_store(), upload.image(bench.limits.pixels)
     with readable_store():
-        (answer,) = queries.search(store, [image], k, eps, names=[upload.name])
+        (answer,) = store.search([image], k, eps, names=[upload.name])
     return _for_clients(answer.to_json())
 
 
@@ -92,9 +90,9 @@ def answer_copies(
 ) -> dict[str, Any]:
     """The fields of a :class:`CopiesAnswer`, at the metric's own threshold by default."""
     store, image = bench.loaded.opened_store(), upload.image(bench.limits.pixels)
-    limit = recommended_threshold(store).threshold if threshold is None else threshold
+    limit = store.recommended_threshold().threshold if threshold is None else threshold
     with readable_store():
-        (answer,) = queries.copies(store, [image], limit, eps, names=[upload.name])
+        (answer,) = store.copies([image], limit, eps, names=[upload.name])
     return _for_clients(answer.to_json())
 
 
@@ -122,7 +120,7 @@ def small_picture(bench: Worker, image_id: str) -> Tensor:
     """
     store = bench.loaded.opened_store()
     with readable_store():
-        paths = queries.files_of(store, {image_id}).get(image_id, ())
+        paths = store.paths([image_id]).get(image_id, [])
     reason = "the store knows no file of that image"
     for path in paths:  # all hold the same bytes, and the first may be gone
         try:
@@ -149,7 +147,7 @@ def describe_store(bench: Worker) -> StoreAbout:
     if path is None:
         raise Refused(422, "The server was started without a store (--store).")
     with readable_store():
-        from percert.search.store import open_store
+        from percert.search import open_store
 
         try:
             store = open_store(path, create=False)

@@ -1,9 +1,4 @@
-"""Files read, hashed and decoded on this machine, in threads or processes, ahead of the network.
-
-Decoding in several threads or processes, ahead of the network and in order.
-
-The local engine: files read, hashed and decoded on this machine, ahead of the network.
-"""
+"""Files read, hashed and decoded on this machine, in threads or processes, ahead of the network."""
 
 import hashlib
 import multiprocessing
@@ -24,9 +19,16 @@ import torch
 
 from percert.images import ImageError
 from percert.images.load import decode_image
-from percert.search.ingest.outcomes import AddOutcome, AddSettings, AddStep, DecodeIn, StageSeconds
-from percert.search.ingest.snapshot import Snapshot
-from percert.search.ingest.sources import Source, iter_sources
+from percert.search.ingest.sources import (
+    AddOutcome,
+    AddSettings,
+    AddStep,
+    DecodeIn,
+    Snapshot,
+    Source,
+    StageSeconds,
+    iter_sources,
+)
 from percert.search.ingest.views import Preparation, Prepared, prepare_image
 from percert.search.tables.schema import FileRow
 

@@ -10,26 +10,33 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 
 from percert.device import resolve_device
 from percert.extras import install_extra
-from percert.images import ImageError
+from percert.images import ImageError, find_images
 from percert.images.load import memory_limit
+from percert.metrics.certified.embedding import EmbeddingMetric
 from percert.search.ingest.add import tidy, write_steps
-from percert.search.ingest.outcomes import AddOutcome, AddSettings, AddStep, StageSeconds
 from percert.search.ingest.pipeline import decode_source, read_source
-from percert.search.ingest.snapshot import Snapshot
-from percert.search.ingest.sources import Unit, count_sources, is_known, iter_units, unit_sources
+from percert.search.ingest.sources import (
+    AddOutcome,
+    AddSettings,
+    AddStep,
+    Snapshot,
+    StageSeconds,
+    Unit,
+    is_known,
+    iter_units,
+    unit_sources,
+)
 from percert.search.ingest.views import Preparation, Prepared, embed_prepared, preparation
-from percert.search.tables.roots import remember_roots
+from percert.search.tables.files import remember_roots
+from percert.search.tables.location import Tables
 from percert.search.tables.schema import FileRow, ImageRow, in_parts
-
-if TYPE_CHECKING:
-    from percert.search.store import Store
 
 #: Files, or row groups, that one task of Ray reads.
 UNITS = 64
@@ -39,7 +46,8 @@ SHARE = 0.5
 
 
 def iter_ray_add(
-    store: "Store",
+    tables: Tables,
+    metric: EmbeddingMetric,
     inputs: Iterable[str | os.PathLike[str]],
     settings: AddSettings | None = None,
     *,
@@ -47,8 +55,7 @@ def iter_ray_add(
     workers: int | None = None,
     device: str = "auto",
 ) -> Iterator[AddOutcome]:
-    """:func:`percert.search.ingest.add.iter_add` on the Ray cluster at ``address``, or on a local
-    one.
+    """The same as ``iter_add``, on the Ray cluster at ``address``, or on one of this machine.
 
     Without an ``address`` Ray is started here, unless it runs in this process already, and stopped
     at the end. ``workers`` networks run at once (by default one a GPU, or one for two processors
@@ -72,27 +79,27 @@ def iter_ray_add(
         except (ConnectionError, ValueError, RuntimeError) as error:
             raise ValueError(f"Ray at {address}: cannot be reached ({error})") from error
     try:
-        steps = _steps(store, inputs, settings, workers, device)
-        yield from write_steps(store, steps, None, settings, StageSeconds())
-        tidy(store)
+        steps = _steps(tables, metric, inputs, settings, workers, device)
+        yield from write_steps(tables, steps, None, settings, StageSeconds())
+        tidy(tables)
     finally:
         if mine:
             ray.shutdown()
 
 
 def _steps(
-    store: "Store",
+    tables: Tables,
+    metric: EmbeddingMetric,
     inputs: Iterable[str | os.PathLike[str]],
     settings: AddSettings,
     workers: int | None,
     device: str,
 ) -> Iterator[AddStep]:
     inputs = list(inputs)
-    remember_roots(store, inputs)
-    known = Snapshot(store)
-    files, _ = count_sources(map(Path, inputs))
+    remember_roots(tables.path, inputs)
+    known = Snapshot(tables)
     units: list[Unit] = []
-    for unit in iter_units(files):
+    for unit in iter_units(find_images(inputs)):
         if isinstance(unit, ImageError):
             yield AddStep(AddOutcome(str(unit.path), "bad", reason=unit.reason))
         elif is_known(unit, known.is_unchanged):
@@ -103,7 +110,7 @@ def _steps(
     if not units:
         return
     done: set[str] = set()
-    for row in _embedded(store, units, known, settings, workers, device):
+    for row in _embedded(tables, metric, units, known, settings, workers, device):
         key, id = row["key"], row["id"]
         file = FileRow(key, id, row["bytes"], row["mtime_ns"])
         if row["reason"]:
@@ -126,7 +133,8 @@ def _steps(
 
 
 def _embedded(
-    store: "Store",
+    tables: Tables,
+    metric: EmbeddingMetric,
     units: list[Unit],
     known: Snapshot,
     settings: AddSettings,
@@ -138,13 +146,12 @@ def _embedded(
     import ray
     import ray.data
 
-    metric = store.embedder()
-    how = preparation(store.header, metric)
+    how = preparation(tables.header, metric)
     resources: dict[str, float] = ray.cluster_resources()
     gpus = int(resources.get("GPU", 0)) if device != "cpu" else 0
     networks = workers or gpus or max(1, int(resources.get("CPU", 1)) // 2)
     # Each column is one array of Arrow: a million files are no million objects of Python.
-    tables = [
+    parts = [
         pa.Table.from_pylist(
             [
                 {**asdict(unit), "path": os.fsencode(unit.path), "group": _number(unit)}
@@ -155,7 +162,7 @@ def _embedded(
     ]
     ray.data.DataContext.get_current().enable_progress_bars = False
     decode: Any = _decode
-    rows = ray.data.from_arrow(tables).map_batches(
+    rows = ray.data.from_arrow(parts).map_batches(
         decode,
         fn_kwargs={
             "known": ray.put(known.ids),
@@ -171,7 +178,7 @@ def _embedded(
         fn_constructor_kwargs={
             "metric": ray.put(copy.deepcopy(metric).cpu()),
             "device": "cuda" if gpus else "cpu",
-            "shape": (len(how.views), store.metric_id.width),
+            "shape": (len(how.views), tables.header.metric.width),
         },
         batch_size=settings.batch,
         concurrency=networks,

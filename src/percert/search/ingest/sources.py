@@ -1,19 +1,100 @@
-"""What is to be added: files, folders of files, and rows of parquet files, under lasting names."""
+"""What is to be added, what of it a store has already, and what becomes of each image."""
 
 import os
-import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Literal, TypeAlias
 
 from percert.check import one_line
+from percert.data.labelled_images import ParquetImages
 from percert.images import ImageError, LeftOut, search_images
 from percert.images.load import open_file
+from percert.search.ingest.views import Prepared
+from percert.search.tables.files import (
+    Roots,
+    is_missing,
+    is_parquet,
+    key_path,
+    path_key,
+    read_roots,
+    row_key,
+)
+from percert.search.tables.location import Tables
+from percert.search.tables.schema import FileRow, ImageRow
 
 #: A larger file is no photograph; it would be read into memory whole.
 MAX_BYTES = 1 << 30
-#: What :func:`path_key` escapes: a backslash, and a byte that is no UTF-8.
-_ESCAPED = re.compile(rb"\\(?:\\|x([0-9a-f]{2}))")
+DecodeIn: TypeAlias = Literal["threads", "processes"]
+
+
+@dataclass(frozen=True)
+class AddOutcome:
+    """What became of one image: the file or row ``path``, whose bytes have the SHA-256 ``id``.
+
+    ``what`` is ``"added"``: embedded and stored; ``"duplicate"``: the same bytes are stored
+    already, and ``path`` is stored beside their other paths; ``"moved"``: their file ``was`` is
+    gone, and ``path`` has taken its place; ``"unchanged"``: stored before under this path;
+    ``"bad"``: not stored, for ``reason``. What is not bad is on disk when this is handed out.
+    """
+
+    path: str
+    what: Literal["added", "moved", "duplicate", "unchanged", "bad"]
+    id: str | None = None
+    reason: str | None = None
+    was: str | None = None
+
+
+@dataclass(frozen=True)
+class AddSettings:
+    """How adding works; what is stored is the same whatever these are.
+
+    Images are decoded by ``decoders`` workers (by default one a core) in ``decode_in`` (by default
+    threads up to 4, processes beyond), embedded in batches of ``batch``, and committed after
+    ``commit_images`` of them or ``commit_seconds``. An image that takes more than ``max_memory``
+    bytes to decode is bad (:func:`percert.images.load_image` says what is usual).
+    """
+
+    decoders: int | None = None
+    decode_in: DecodeIn | None = None
+    batch: int = 64
+    commit_images: int = 1024
+    commit_seconds: float = 10.0
+    max_memory: int | None = None
+
+
+@dataclass
+class StageSeconds:
+    """Seconds spent in each stage. Reading, decoding and resizing are sums over all workers.
+
+    ``waiting`` is how long the network had nothing to do because decoding was behind.
+    """
+
+    reading: float = 0.0
+    decoding: float = 0.0
+    resizing: float = 0.0
+    network: float = 0.0
+    committing: float = 0.0
+    waiting: float = 0.0
+    total: float = 0.0
+
+
+@dataclass(frozen=True)
+class AddStep:
+    """An outcome, and what has to be written before it is handed out.
+
+    ``prepared`` is an image that still has to be embedded, ``image`` one that is; ``file`` is the
+    row of its file, ``replaced`` the id that this file held before, and ``left`` are files that
+    held the same image and are gone.
+    """
+
+    outcome: AddOutcome
+    prepared: Prepared | None = None
+    image: ImageRow | None = None
+    file: FileRow | None = None
+    replaced: str | None = None
+    left: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -46,18 +127,17 @@ class Source:
 IsKnown = Callable[[str, "int | None", int], bool]
 
 
-def count_sources(
-    inputs: Iterable[Path], left_out: list[LeftOut] | None = None
-) -> tuple[list[Path], int]:
-    """The files that ``inputs`` stand for, folders searched, and how many images they may hold.
+def count_images(
+    inputs: Iterable[str | os.PathLike[str]], left_out: list[LeftOut] | None = None
+) -> int:
+    """How many images ``inputs`` may hold: files, those in folders, and rows of parquet files.
 
-    What the search leaves out is added to ``left_out``.
+    What the search of folders leaves out is added to ``left_out``.
     """
     found = search_images(inputs)
-    files = found.paths
     if left_out is not None:
         left_out += found.left_out
-    return files, sum(_rows(path) if is_parquet(path) else 1 for path in files)
+    return sum(_row_count(path) if is_parquet(path) else 1 for path in found.paths)
 
 
 @dataclass(frozen=True)
@@ -123,114 +203,114 @@ def unit_sources(unit: Unit) -> Iterator[Source | ImageError]:
     if unit.group is None:
         yield Source(path_key(unit.path), unit.size, unit.mtime_ns, unit.path)
         return
-    import pyarrow as pa  # type: ignore[import-untyped]  # it ships no types
-    import pyarrow.parquet as pq  # type: ignore[import-untyped]  # it ships no types
-
     keys = iter(unit.names())
     try:
-        with open_file(unit.path) as stream:
-            parts = pq.ParquetFile(stream).iter_batches(
-                batch_size=256, row_groups=[unit.group], columns=["image"]
-            )
-            for value in (image.as_py() for part in parts for image in part.column(0)):
-                key = next(keys)
-                # A row may name a file instead of holding one. It is not followed: whoever made
-                # the parquet file would choose what is read here.
-                encoded = value.get("bytes") if isinstance(value, dict) else value
-                if isinstance(encoded, bytes):
-                    yield Source(key, len(encoded), unit.mtime_ns, unit.path, encoded)
-                else:
-                    yield ImageError(key, "a row without the bytes of an image")
+        for encoded in ParquetImages(unit.path, extra="search").iter_group(unit.group):
+            key = next(keys)
+            if encoded is None:
+                yield ImageError(key, "a row without the bytes of an image")
+            else:
+                yield Source(key, len(encoded), unit.mtime_ns, unit.path, encoded)
     except ImageError as error:
         yield error
-    except (pa.ArrowException, OSError, StopIteration) as error:
-        yield ImageError(unit.path, f"row group {unit.group}: damaged ({one_line(error)})")
+    except StopIteration:
+        yield ImageError(unit.path, f"row group {unit.group}: has changed meanwhile")
 
 
-def is_parquet(path: Path) -> bool:
-    return path.suffix.lower() == ".parquet"
+def _row_groups(path: Path) -> Iterator[Unit]:
+    images = ParquetImages(path, extra="search")
+    for group, rows in enumerate(images.groups):
+        yield Unit(path, images.size, images.mtime_ns, group, rows.start, len(rows))
 
 
-def path_key(path: str | os.PathLike[str]) -> str:
-    r"""The absolute ``path`` as text that no other path gives, whatever bytes its name holds.
-
-    Text that is no UTF-8 cannot be stored; such a path is escaped, and marked by ``bytes:``, with
-    which no absolute path begins. Links are not resolved.
-
-    >>> path_key("/photos/../a.png")
-    '/a.png'
-    >>> path_key(os.fsdecode(b"/caf\xe9.png"))
-    'bytes:/caf\\xe9.png'
-    """
-    name = os.path.abspath(path)
+def _row_count(path: Path) -> int:
     try:
-        name.encode()
-    except UnicodeEncodeError:
-        escaped = os.fsencode(name).replace(b"\\", b"\\\\").decode("utf-8", "backslashreplace")
-        return f"bytes:{escaped}"
-    return name
-
-
-def row_key(parquet: Path, row: int) -> str:
-    """The name of a row of a parquet file.
-
-    >>> row_key(Path("/data/train.parquet"), 7)
-    'parquet:/data/train.parquet#7'
-    """
-    return f"parquet:{path_key(parquet)}#{row}"
-
-
-def key_path(key: str) -> tuple[Path, int | None]:
-    r"""The path that a store calls ``key``, and the row of a parquet file: what names it undone.
-
-    >>> key_path("/a.png"), key_path("parquet:/data/train.parquet#7")
-    ((...Path('/a.png'), None), (...Path('/data/train.parquet'), 7))
-    >>> os.fsencode(key_path("bytes:/caf\\xe9.png")[0])
-    b'/caf\xe9.png'
-    """
-    row = None
-    if key.startswith("parquet:"):
-        key, _, number = key.removeprefix("parquet:").rpartition("#")
-        row = int(number)
-    if key.startswith("bytes:"):
-        escaped = key.removeprefix("bytes:").encode()
-        key = os.fsdecode(_ESCAPED.sub(_unescaped, escaped))
-    return Path(key), row
-
-
-def _unescaped(found: "re.Match[bytes]") -> bytes:
-    return bytes.fromhex(found[1].decode()) if found[1] else b"\\"
-
-
-def count_rows(path: Path) -> int:
-    """The rows of a parquet file with images. Raises ``OSError`` or ``ValueError`` for another."""
-    return sum(unit.rows for unit in _row_groups(path))
-
-
-def _rows(path: Path) -> int:
-    try:
-        return count_rows(path)
+        return len(ParquetImages(path, extra="search"))
     except (OSError, ValueError):
         return 1  # it is listed as bad
 
 
-def _row_groups(path: Path) -> list[Unit]:
-    """The row groups of a parquet file with a column ``image``, of bytes or structs with them."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+class Snapshot:
+    """The files and images that a store has when an addition begins: about 500 bytes for each.
 
-    with open_file(path) as stream:
-        found = os.fstat(stream.fileno())
-        try:
-            metadata = pq.read_metadata(stream)
-            names = metadata.schema.to_arrow_schema().names
-        except (pa.ArrowException, OSError) as error:
-            raise ImageError(path, f"not a readable parquet file ({one_line(error)})") from error
-    if "image" not in names:
-        raise ImageError(path, f"expected a column image, found {', '.join(names)}")
-    units, first = [], 0
-    for group in range(metadata.num_row_groups):
-        rows = metadata.row_group(group).num_rows
-        units.append(Unit(path, found.st_size, found.st_mtime_ns, group, first, rows))
-        first += rows
-    return units
+    It only spares work. Other writers may add meanwhile: that costs work done twice, never a row
+    twice.
+    """
+
+    def __init__(self, tables: Tables) -> None:
+        tables.refresh()
+        columns = ["path", "id", "bytes", "mtime_ns"]
+        self.files = tables.files.search().select(columns).to_arrow().combine_chunks()
+        self.row = {path: row for row, path in enumerate(self.files["path"].to_pylist())}
+        images = tables.images.search().select(["id", "bytes"]).to_arrow()
+        self.ids = set(images["id"].to_pylist())
+        self.path = tables.path
+        self._by_id: dict[str, list[int]] | None = None
+        self._missing: dict[str, dict[str, int]] = {}
+
+    def id_at(self, key: str) -> str | None:
+        """The image that the file ``key`` held."""
+        row = self.row.get(key)
+        return None if row is None else str(self.files["id"][row].as_py())
+
+    def is_unchanged(self, key: str, size: int | None, mtime_ns: int) -> bool:
+        """Whether the file ``key`` still is what was stored, by its size and time of change."""
+        row = self.row.get(key)
+        return (
+            row is not None
+            and self.files["mtime_ns"][row].as_py() == mtime_ns
+            and (size is None or self.files["bytes"][row].as_py() == size)
+            and self.files["id"][row].as_py() in self.ids
+        )
+
+    def known_step(self, file: FileRow) -> AddStep:
+        """What is to be done for a file whose bytes have been read and are stored already."""
+        before = self.id_at(file.path)
+        if before == file.id:
+            return AddStep(AddOutcome(file.path, "unchanged", file.id), file=file)
+        was, left = self._moved_from(file)
+        what: Literal["moved", "duplicate"] = "duplicate" if was is None else "moved"
+        outcome = AddOutcome(file.path, what, file.id, was=was)
+        return AddStep(outcome, file=file, replaced=before, left=left)
+
+    def _moved_from(self, file: FileRow) -> tuple[str | None, tuple[str, ...]]:
+        """The file that ``file`` was, each told of once, and all that held its bytes and are gone.
+
+        Where the root of one cannot be reached, it may be unmounted, and ``file`` a copy; but a
+        renamed file keeps its time of change, which a copy made since does not have.
+        """
+        if file.id not in self._missing:
+            rows = ((str(self.files["path"][row]), row) for row in self._rows_of(file.id))
+            self._missing[file.id] = {path: row for path, row in rows if is_missing(path)}
+        missing = self._missing[file.id]
+        gone = [
+            path
+            for path, row in missing.items()
+            if self.files["mtime_ns"][row].as_py() == file.mtime_ns
+            or self._roots.is_reachable(self._roots.of(str(key_path(path)[0])))
+        ]
+        if not gone:
+            return None, ()
+        name = key_path(file.path)[0].name
+        was = next((path for path in gone if key_path(path)[0].name == name), gone[0])
+        del missing[was]
+        return was, tuple(gone)
+
+    def _rows_of(self, id: str) -> list[int]:
+        if self._by_id is None:
+            self._by_id = {}
+            for row, one in enumerate(self.files["id"].to_pylist()):
+                self._by_id.setdefault(one, []).append(row)
+        return self._by_id.get(id, [])
+
+    @cached_property
+    def _roots(self) -> Roots:
+        return Roots(read_roots(self.path), self.row)
+
+    def unchanged_id(self, source: Source) -> str | None:
+        """The id of ``source``'s image where it need not be read again."""
+        # A row of a parquet file that has been passed over comes without its size.
+        size = None if source.size < 0 else source.size
+        if self.is_unchanged(source.key, size, source.mtime_ns):
+            return self.id_at(source.key)
+        return None

@@ -1,13 +1,9 @@
 """Views of an image (the whole, crops, mirror images), and their embeddings with proven bounds.
 
-Views of a stored image: the whole, and crops and mirror images of it that a copy may show.
-
 A crop or a mirror image is a linear map of norm at most 1, so the bound of a view is the metric's
 bound at the size of the view. A query is compared with every view; what is proven of a query that
 is tampered with does not depend on how the stored embeddings came about (CERTIFICATES, "Several
 views").
-
-From decoded images to rows: the views of each, resized, embedded in batches of one size.
 """
 
 import math

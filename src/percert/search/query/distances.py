@@ -1,32 +1,23 @@
-"""Queries and stored embeddings as unit vectors, and the exact distances between the two.
-
-What a collection's embeddings are.
-
-Embeddings of several images as one batch, and some rows of a batch.
-
-Queries as directions, blocks of a collection, and the exact distances between the two.
-"""
+"""Queries and stored embeddings as unit vectors, and the exact distances between the two."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor
 
-from percert.certify.features import PixelFeatures
+from percert.certify.features import PixelFeatures, embed
 from percert.lipschitz.centre import Content
-from percert.metrics.certified.embedding import SHORTEST
+from percert.metrics.certified.embedding import SHORTEST, EmbeddingMetric
+from percert.search.tables.scan import Block
+from percert.search.tables.schema import StoreHeader
 from percert.tensors import Embeddings, Vector
-
-if TYPE_CHECKING:
-    from percert.search.store import Store
 
 
 @dataclass(frozen=True)
 class EmbeddingSpec:
-    """What the collection's embeddings are: the metric's constant and float error, the number of
-    views that each image has, and the metric's rule of what an image must hold.
+    """What the embeddings of a collection are: the metric's ``constant`` c and its relative float
+    error, how many ``views`` each image has, and the metric's rule of what an image must hold.
     """
 
     constant: float = 0.0
@@ -39,11 +30,11 @@ class EmbeddingSpec:
 PLAIN_SPEC = EmbeddingSpec()
 
 
-def embedding_spec(store: "Store") -> EmbeddingSpec:
-    """What the store's embeddings are."""
-    identity = store.metric_id
-    content = None if store.metric is None else store.metric.content
-    return EmbeddingSpec(identity.constant, identity.feature_error, len(store.views), content)
+def embedding_spec(header: StoreHeader, metric: EmbeddingMetric | None) -> EmbeddingSpec:
+    """What the embeddings of a store with ``header`` are."""
+    own = header.metric
+    content = None if metric is None else metric.content
+    return EmbeddingSpec(own.constant, own.feature_error, len(header.views), content)
 
 
 def stack(features: Sequence[PixelFeatures]) -> list[PixelFeatures]:
@@ -61,31 +52,6 @@ def stack(features: Sequence[PixelFeatures]) -> list[PixelFeatures]:
     held = [one.content for one in features if one.content is not None]
     content = torch.cat(held) if held else None
     return [PixelFeatures(h, features[0].constant, error, features[0].relative, least, content)]
-
-
-def take(features: PixelFeatures, index: Tensor) -> PixelFeatures:
-    """Some rows, in the order of ``index``."""
-    return features.rows(index)
-
-
-class Block(Protocol):
-    """Some images of a collection, in its order: ``m`` of them with ``views`` embeddings each.
-
-    ``embeddings`` ``(m * views, k)`` is the raw h, float32 or float64, and ``norms`` its l2 norms:
-    row r is view ``r % views`` of image ``ids[r // views]``.
-    """
-
-    @property
-    def ids(self) -> Sequence[str]: ...
-
-    @property
-    def embeddings(self) -> Embeddings: ...
-
-    @property
-    def norms(self) -> Vector: ...
-
-    @property
-    def views(self) -> int: ...
 
 
 def image_ids(block: Block, rows: Tensor) -> list[str]:
@@ -129,12 +95,28 @@ def make_queries(features: Sequence[PixelFeatures], constant: float) -> Queries:
     return Queries(g[:, :width], last, constant)
 
 
+def query_features(
+    metric: EmbeddingMetric, images: Tensor | Sequence[Tensor]
+) -> list[PixelFeatures]:
+    """The embeddings of query images, each a batch of one, on the CPU; those of a size together."""
+    found: list[PixelFeatures | None] = [None] * len(images)
+    by_size: dict[tuple[int, ...], list[int]] = {}
+    for at, image in enumerate(images):
+        by_size.setdefault(tuple(image.shape), []).append(at)
+    for places in by_size.values():
+        for start in range(0, len(places), 32):
+            some = places[start : start + 32]
+            together = embed(metric, torch.stack([images[at] for at in some]))
+            for row, at in enumerate(some):
+                found[at] = together.rows(slice(row, row + 1)).cpu()
+    return [one for one in found if one is not None]
+
+
 def distances(query: Tensor, last: Vector, h: Embeddings, constant: float) -> Vector:
     """|g - g_j|^2 / 2 of p pairs in float64: the cosine distance, 0 to the last digit at identity.
 
     ``query`` ``(p, k)`` and ``last`` ``(p,)`` are directions, ``h`` ``(p, k)`` raw embeddings. An
-    embedding shorter than float rounding
-    (:data:`~percert.metrics.certified.embedding.SHORTEST`) has no
+    embedding shorter than float rounding (``percert.metrics.certified.embedding.SHORTEST``) has no
     direction, g = 0: it is at 0 from another such and at 1/2 from all others.
     """
     norm = row_norms(h, constant)

@@ -8,8 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from percert.search.query.distances import EmbeddingSpec
-from percert.search.query.range_search import AT_ONCE, Opener, Pair, pairs_within
-from percert.search.query.results import Cluster
+from percert.search.query.range_search import AT_ONCE, Opener, Pair, pairs_within, twin_pairs
+from percert.search.query.recommended import stranger_rate
+from percert.search.query.results import Cluster, Duplicates, Link
+from percert.search.tables.location import Tables
+from percert.search.tables.scan import paths_by_id, shared_files
 
 #: What a file of links holds.
 COLUMNS = {"first": str, "second": str, "view": int, "distance": float, "radius": float}
@@ -19,7 +22,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class DuplicatesJob:
-    """What links depend on: those of another work are never mixed in."""
+    """What links depend on: a folder of parts belongs to one job, and is refused by any other."""
 
     store: str
     version: int
@@ -30,30 +33,83 @@ class DuplicatesJob:
     at_once: int = AT_ONCE
 
 
+def find_duplicates(
+    tables: Tables,
+    collection: Opener,
+    spec: EmbeddingSpec,
+    threshold: float,
+    *,
+    out: Path | None = None,
+    progress: Progress = lambda done, total: None,
+    device: str = "cpu",
+) -> Duplicates:
+    """All pairs of stored images within ``threshold`` of each other, and their clusters.
+
+    Files with the same bytes are one image, and linked with each other at distance 0. ``out`` as in
+    :func:`find_pairs`.
+    """
+    metric, views = tables.header.metric, tables.header.views
+    job = DuplicatesJob(
+        store=tables.path,
+        version=int(tables.images.version),
+        images=int(tables.images.count_rows()),
+        views=views,
+        weights=metric.weights,
+        threshold=threshold,
+    )
+    pairs = find_pairs(collection, job, spec, out, progress, device)
+    shared = shared_files(tables)
+    twins = twin_pairs(tables, list(shared), threshold, spec)
+    ids = {id for pair in pairs for id in (pair.first, pair.second)} - set(shared)
+    paths: dict[str, Sequence[str]] = {**paths_by_id(tables, sorted(ids)), **shared}
+
+    def file(id: str) -> str | None:
+        return next(iter(paths.get(id, ())), None)
+
+    links = [
+        Link(p.first, p.second, file(p.first), file(p.second), views[p.view], p.distance, p.radius)
+        for p in pairs
+    ]
+    links += [
+        Link(p.first, p.second, shared[p.first][0], path, views[0], p.distance, p.radius)
+        for p in twins
+        for path in shared[p.first][1:]
+    ]
+    links.sort(key=lambda one: (one.distance, one.first, one.second, one.second_path or ""))
+    return Duplicates(
+        threshold=threshold,
+        links=tuple(links),
+        clusters=tuple(clusters([*pairs, *twins], paths)),
+        compared=job.images * (job.images - 1) // 2,
+        metric=metric.name,
+        stranger_rate=stranger_rate(tables.header, threshold),
+    )
+
+
 def find_pairs(
     collection: Opener,
-    work: DuplicatesJob,
+    job: DuplicatesJob,
     stored: EmbeddingSpec,
     out: Path | None = None,
     progress: Progress = lambda done, total: None,
     device: str = "cpu",
 ) -> list[Pair]:
-    """All pairs of ``work``, each once; with ``out``, part by part into that folder.
+    """All pairs of ``job``, each once; with ``out``, part by part into that folder.
 
     A part that is there already is not compared again, so that a run that was killed goes on where
-    it was. Raises ``ValueError`` where the folder holds parts of other work: of the store before it
-    was changed, or of another threshold.
+    it was. Raises ``ValueError`` where the folder holds parts of another job: of the store before
+    it was changed, or of another threshold.
     """
     if out is not None:
-        _same_work(out, work)
+        _check_job(out, job)
     found: list[Pair] = []
 
     def done(part: int) -> bool:
         return out is not None and _file(out, part).exists()
 
-    parts = pairs_within(collection, work.threshold, stored, skip=done, device=device)
+    parts = pairs_within(collection, job.threshold, stored, skip=done, device=device)
     for part, pairs in parts:
-        progress(min((part + 1) * AT_ONCE, work.images), work.images)
+        progress(min((part + 1) * AT_ONCE, job.images), job.images)
         if out is None:
             found += pairs
         else:
@@ -129,9 +185,9 @@ def _file(out: Path, part: int) -> Path:
     return out / "parts" / f"{part:08d}.parquet"
 
 
-def _same_work(out: Path, work: DuplicatesJob) -> None:
+def _check_job(out: Path, job: DuplicatesJob) -> None:
     (out / "parts").mkdir(parents=True, exist_ok=True)
-    wanted: dict[str, Any] = json.loads(json.dumps(asdict(work)))
+    wanted: dict[str, Any] = json.loads(json.dumps(asdict(job)))
     path = out / "work.json"
     if not path.exists():
         temporary = out / f".work-{os.getpid()}"

@@ -1,12 +1,10 @@
 """The nearest images to a query, how long they stay so, and which others could take their place.
 
-A second pass for the rivals that the nearest rows alone leave in doubt.
-
-A copy of a stored image stays the first for a long way, and by its angle alone a large part of the
-collection could overtake it. Whether a row does depends on its product with the first as well. One
-product with a vector between the query and the first bounds both, and few rows pass it.
-
-The nearest images to a query, how long they stay so, and which others could take their place.
+The nearest rows alone prove nearly all of that. They leave in doubt queries that have a copy in the
+collection: its first image stays the first for a long way, and by its angle alone a large part of
+the collection could overtake it within that. Whether a row does depends on its product with the
+first as well. So a second pass takes one product of each row with a vector between the query and
+the first, which bounds both products, and few rows pass it.
 """
 
 import math
@@ -22,13 +20,11 @@ from percert.certify.pairs import distance_of_features
 from percert.check import check_budget
 from percert.search.query.distances import (
     PLAIN_SPEC,
-    Block,
     EmbeddingSpec,
     Queries,
     image_ids,
     make_queries,
     stack,
-    take,
 )
 from percert.search.query.overtaking import (
     LeaderRadii,
@@ -42,6 +38,7 @@ from percert.search.query.overtaking import (
 )
 from percert.search.query.prefilter import Prefilter, in_memory
 from percert.search.query.top_k import Places, TopRows, nearest_rows
+from percert.search.tables.scan import Block
 from percert.tensors import Embeddings, Vector
 
 #: By how much |u_k| may be above |u| in :func:`percert.search.query.overtaking.rival_radii`.
@@ -87,9 +84,9 @@ def rivals_within(
     Some rows may come whose radius is larger, but none is missed.
     """
     between, least = tangent_queries(doubts, constant)
-    sieve, start = Prefilter(between, least, device=device), 0
+    prefilter, start = Prefilter(between, least, device=device), 0
     for block in blocks:
-        for pairs in sieve.passing(block):
+        for pairs in prefilter.passing(block):
             for some in in_memory(pairs, block):
                 ids = image_ids(block, some.row)
                 yield RivalRows(some.query, some.row + start, ids, block.embeddings[some.row])
@@ -333,18 +330,18 @@ def _of_pairs(doubts: OpenQueries, which: Tensor, rivals: PixelFeatures, eps: fl
     """``(4, p)``: the radius of each rival against the doubt that ``which`` names, its distance
     from the query, and the lower and upper bound of that.
     """
-    queries, first = stack(doubts.queries), take(doubts.first, which)
+    queries, first = stack(doubts.queries), doubts.first.rows(which)
     upright = all(bool(has_direction(one).all()) for one in (*queries, first, rivals))
     if upright and len(queries) == 1:
-        query = take(queries[0], which)
+        query = queries[0].rows(which)
         now = distance_of_features(query, rivals, eps, perturbed="reference")
         radii = pair_radii(query, first, rivals)
         return torch.stack([radii, now.distance, now.lower, now.upper])
     columns = torch.zeros(4, len(which), dtype=torch.float64)
     for at in torch.unique(which).tolist():
         index, query = (which == at).nonzero()[:, 0], doubts.queries[at]
-        mine = take(rivals, index)
-        columns[0, index] = rival_radii(query, take(doubts.first, torch.tensor([at])), mine)[0]
+        mine = rivals.rows(index)
+        columns[0, index] = rival_radii(query, doubts.first.rows(torch.tensor([at])), mine)[0]
         columns[1:, index] = torch.stack(stays_within(query, mine, eps)).double()
     return columns
 

@@ -1,11 +1,8 @@
 """How far a query may move until another stored image is nearer to it.
 
-How far a query may move until one stored image is nearer to it than another.
-
 What is stored does not move. Row j overtakes row 1 at r_j = n <g, g_1 - g_j> / |(g_1 - g_j)_k|,
-the distance to the plane between the two (CERTIFICATES, "Nearest of a gallery").
-
-What the rows near each query say of its leading images: how far they stay where they are.
+the distance to the plane between the two (CERTIFICATES, "Nearest of a gallery"). Of each query the
+rows that one pass keeps say how long its leading images stay where they are.
 """
 
 import math
@@ -23,7 +20,7 @@ from percert.certify.twoafc import plane_radius
 from percert.lipschitz.bound import LipschitzBound
 from percert.lipschitz.centre import Content
 from percert.metrics.certified.embedding import SHORTEST
-from percert.search.query.distances import EmbeddingSpec, stack, take
+from percert.search.query.distances import EmbeddingSpec, stack
 from percert.search.query.top_k import TopRows
 from percert.tensors import Embeddings, Vector
 
@@ -47,11 +44,6 @@ def stored_features(
         feature_error=feature_error + STORED_ROUNDING,
         content=content,
     )
-
-
-def row_of(features: PixelFeatures, row: int) -> PixelFeatures:
-    """The features of one image of a batch, as a batch of one."""
-    return features.rows(slice(row, row + 1))
 
 
 def has_direction(features: PixelFeatures) -> Tensor:
@@ -185,7 +177,7 @@ def leader_radii(
     for start in range(0, len(near), step):
         some = torch.arange(start, min(start + step, len(near)))
         if plain:
-            rows = _together(take(together[0], some), near, some, lead, eps, stored)
+            rows = _together(together[0].rows(some), near, some, lead, eps, stored)
         else:
             rows = _alone(features[start], near, start, lead, eps, stored)
         looks.append(_of_images(rows, near, some, k))
@@ -281,12 +273,12 @@ def _alone(
     radii = torch.full((1, lead, rows_all), torch.inf, dtype=torch.float64)
     lower, upper = torch.zeros(2, 1, rows_all, dtype=torch.float64)
     ends = torch.full((1, lead), torch.inf, dtype=torch.float64)
-    these = take(rows, leading)
+    these = rows.rows(leading)
     _, lower[0, :used], upper[0, :used] = stays_within(query, rows, eps)
     radii[0, :, :used] = rival_radii(query, these, rows)
     if not near.complete[at]:
         # No row beyond the nearest lies at a smaller angle than the last.
-        end = take(rows, torch.tensor([used - 1]))
+        end = rows.rows(torch.tensor([used - 1]))
         upright = bool(has_direction(end))
         last = float(angle(query.directions, end.directions)) if upright else FLAT_ANGLE
         ends[0] = least_beyond(query, these, last)

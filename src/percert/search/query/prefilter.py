@@ -1,12 +1,8 @@
-"""The rows within a distance: a float32 prefilter that misses none, then float64.
-
-Which rows may be near enough: a float32 product that may not miss.
+"""The rows within a distance of a query: a float32 prefilter that misses none, then float64.
 
 Every row g_j of a block is compared with every query g_i by one matrix product in float32. Its
 rounding error has a proven bound eta (:func:`rounding_margin`), so a row whose computed product is
 more than eta below what is wanted cannot be one of those. Few are left, and memory stays flat.
-
-Every row within a distance of a query: found by a float32 product, decided in float64.
 """
 
 from collections.abc import Iterable, Iterator
@@ -17,7 +13,8 @@ from torch import Tensor
 
 from percert.device import full_precision
 from percert.metrics.certified.embedding import SHORTEST
-from percert.search.query.distances import Block, Queries, distances, image_ids
+from percert.search.query.distances import Queries, distances, image_ids
+from percert.search.tables.scan import Block
 from percert.tensors import Embeddings, Vector
 
 #: Products that are held at once, so that they stay in cache, and rows at most.
@@ -28,6 +25,8 @@ TILE = 2048
 TOGETHER = 32
 #: Above this norm float32 products may overflow.
 GREATEST_NORM = 1e30
+#: Values of rows that are held at once, and in float64 (which then stays in cache).
+VALUES, WIDE_VALUES = 1 << 23, 1 << 19
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,11 +64,11 @@ def rounding_margin(width: int, dtype: torch.dtype) -> float:
 
 
 class Prefilter:
-    """Lets rows of a collection pass whose product with a query may be at least ``least``.
+    """Drops the rows of a collection whose product with a query is proven to be below ``least``.
 
-    ``queries`` are vectors no longer than 1, ``least`` is ``(q,)`` in float64. With ``best`` it
-    rises by itself: rows no longer pass that are below so many others. No other row is missed,
-    whatever the rounding; rows without a direction always pass.
+    ``queries`` are vectors of length at most 1, ``least`` ``(q,)`` float64. With ``best`` the
+    threshold of a query rises by itself, to the ``best``-th largest product that has been seen. No
+    row that reaches it is missed, whatever the rounding; rows without a direction always pass.
     """
 
     def __init__(
@@ -212,14 +211,11 @@ def check_block(block: Block, queries: Queries) -> None:
         )
 
 
-#: Values of rows that are held at once, and in float64 (which then stays in cache).
-VALUES, WIDE_VALUES = 1 << 23, 1 << 19
-
-
 @dataclass(frozen=True, eq=False)
 class NearRows:
-    """Rows that are near enough to a query, one entry a pair: the row's place among all ``(p,)``,
-    the id of its image, its raw embedding ``(p, k)`` as stored and its distance from the query.
+    """Rows within the limit of a query, one entry a pair of the two: which ``query`` ``(p,)``, the
+    row's ``place`` among all, the id of its image, its raw embedding ``h`` ``(p, k)`` as stored,
+    and its ``distance`` from the query.
     """
 
     query: Tensor
@@ -247,16 +243,15 @@ def rows_within(
 ) -> Iterator[NearRows]:
     """Every row whose distance from query i is at most ``limit[i]``, in the order of the blocks.
 
-    ``limit`` is ``(q,)``, float64. Distances are those of
-    :func:`percert.search.query.distances.distances`.
-    No row is missed, whatever the rounding. Raises ``ValueError`` for embeddings of another width
-    and norms that are not finite.
+    ``limit`` is ``(q,)``, float64; distances are those of
+    :func:`~percert.search.query.distances.distances`. No row is missed, whatever the rounding.
+    Raises ``ValueError`` for embeddings of another width and norms that are not finite.
     """
     # d = (|g|^2 + |g_j|^2) / 2 - <g, g_j>, and rows without direction always pass.
-    sieve = Prefilter(queries, (queries.weight + 1) / 2 - limit, device=device)
+    prefilter = Prefilter(queries, (queries.weight + 1) / 2 - limit, device=device)
     place = 0
     for block in blocks:
-        for pairs in sieve.passing(block):
+        for pairs in prefilter.passing(block):
             for some in in_memory(pairs, block):
                 h = block.embeddings[some.row]
                 distance = pair_distances(queries, some.query, h)

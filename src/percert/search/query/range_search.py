@@ -1,16 +1,8 @@
-"""All images within a threshold: of a query, and of each other, complete by proof.
-
-All stored images that are, or could be, copies of a query: complete by proof.
-
-All pairs of a collection within a threshold, block against block, with the radius of each.
-
-Twins: files with the same bytes, which a store holds as one image.
-"""
+"""All images within a threshold: of a query, and of each other, complete by proof."""
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor
@@ -23,10 +15,8 @@ from percert.lipschitz.bound import LipschitzBound
 from percert.metrics.certified.embedding import SHORTEST
 from percert.search.query.distances import (
     PLAIN_SPEC,
-    Block,
     EmbeddingSpec,
     Queries,
-    embedding_spec,
     make_queries,
     row_norms,
 )
@@ -39,11 +29,15 @@ from percert.search.query.overtaking import (
     tilt,
 )
 from percert.search.query.prefilter import rows_within
+from percert.search.tables.location import Tables
+from percert.search.tables.scan import Block, scan_rows
 from percert.search.tables.schema import in_parts
 from percert.tensors import Embeddings, Vector
 
-if TYPE_CHECKING:
-    from percert.search.store import Store
+#: Images that are compared with all others at once, or whose embeddings are held at once.
+AT_ONCE = 1024
+#: Opens the collection anew, in blocks of at most so many rows, or of its own choice.
+Opener = Callable[..., Iterable[Block]]
 
 
 @dataclass(frozen=True)
@@ -68,10 +62,9 @@ def copies_within(
 
     Nearest first. A query that moves by eps turns by at most phi(eps), so no row whose angle is
     larger than that of the threshold by more can come within it; all rows up to there are looked
-    at (:func:`percert.search.query.prefilter.rows_within` misses none). An image is a copy if any
-    of its views is:
-    it stays one within the largest of their radii, and a non-copy within the smallest. Raises
-    ``ValueError`` for a threshold outside [0, 2] and for a negative eps.
+    at (:func:`~percert.search.query.prefilter.rows_within` misses none). An image is a copy if any
+    of its views is: it stays one within the largest of their radii, and a non-copy within the
+    smallest. Raises ``ValueError`` for a threshold outside [0, 2] and for a negative eps.
     """
     check_threshold(threshold)
     eps = check_budget(eps)
@@ -160,20 +153,6 @@ def _either(old: CopyVerdict | None, new: CopyVerdict) -> CopyVerdict:
     return CopyVerdict(item, old.copy or new.copy, old.certain or new.certain)
 
 
-#: Images that are compared with all others at once.
-AT_ONCE = 1024
-
-
-class BoundedBlock(Block, Protocol):
-    """A block that also has each row's proven bound, and its rounding of the pixels."""
-
-    @property
-    def bounds(self) -> Vector: ...
-
-    @property
-    def pixel_errors(self) -> Vector: ...
-
-
 @dataclass(frozen=True)
 class Pair:
     """Two images within the threshold: ``first`` as a whole, ``second`` in its view ``view``.
@@ -186,10 +165,6 @@ class Pair:
     view: int
     distance: float
     radius: float
-
-
-#: Opens the collection anew, in blocks of at most so many rows, or of its own choice.
-Opener = Callable[..., Iterable[BoundedBlock]]
 
 
 def pairs_within(
@@ -218,8 +193,8 @@ def pairs_within(
 
 
 def _part(
-    blocks: Iterable[BoundedBlock],
-    block: BoundedBlock,
+    blocks: Iterable[Block],
+    block: Block,
     place: int,
     threshold: float,
     stored: EmbeddingSpec,
@@ -312,39 +287,19 @@ def _directions(h: Embeddings, constant: float) -> Queries:
     return Queries(h * scale[:, None], constant * scale, constant)
 
 
-#: Images whose embeddings are held at once.
-TWINS_AT_ONCE = 1024
-
-
-def shared_files(store: "Store") -> dict[str, tuple[str, ...]]:
-    """The images that several files hold, by id, with all of their files in order."""
-    table = store.files.search().select(["id", "path"]).to_arrow()
-    counted = table.group_by("id").aggregate([("path", "count")])
-    several = {
-        id
-        for id, count in zip(
-            counted["id"].to_pylist(), counted["path_count"].to_pylist(), strict=True
-        )
-        if count > 1
-    }
-    found: dict[str, list[str]] = {}
-    for id, path in zip(table["id"].to_pylist(), table["path"].to_pylist(), strict=True):
-        if id in several:
-            found.setdefault(id, []).append(path)
-    return {id: tuple(sorted(paths)) for id, paths in sorted(found.items())}
-
-
-def twin_pairs(store: "Store", ids: list[str], threshold: float) -> list[Pair]:
-    """Each image of ``ids`` as a pair with itself: distance 0, and how far both files may move."""
+def twin_pairs(
+    tables: Tables, ids: Sequence[str], threshold: float, stored: EmbeddingSpec
+) -> list[Pair]:
+    """Images that several files hold, each as a pair with itself: distance 0, and how far both of
+    two such files may move and stay within the threshold.
+    """
     check_threshold(threshold)
-    views = len(store.views)
-    stored = embedding_spec(store)
     found: list[Pair] = []
-    for some in in_parts(ids, TWINS_AT_ONCE):
-        rows = store.rows(["id", "h", "bound", "pixel_error"], some)
+    for some in in_parts(ids, AT_ONCE):
+        rows = scan_rows(tables, ["id", "h", "bound", "pixel_error"], some)
         h, bound, error = (
             torch.tensor(rows[name].combine_chunks().flatten().to_numpy()).view(
-                len(rows), views, -1
+                len(rows), stored.views, -1
             )
             for name in ("h", "bound", "pixel_error")
         )

@@ -1,13 +1,9 @@
 """The threshold recommended for a store, by the measured distances of unrelated images.
 
-How near strangers lie: the distances that a share of all pairs of them has at most.
-
-A table is measured once for a metric and ships with it (``experiments/copies/strangers.py``).
-What it says
-holds for photographs like those that it was measured on: pictures with little in them, and those of
-one scene, are nearer.
-
-The threshold recommended for a store: by its metric, its views, and how much it holds.
+How near unrelated images ("strangers") lie is measured once for a metric, and ships with it as a
+table (``experiments/copies/strangers.py``): the distances that a share of all pairs of them has at
+most. It holds for photographs like those that it was measured on: pictures with little in them, and
+those of one scene, are nearer.
 """
 
 import json
@@ -17,14 +13,14 @@ from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import NoReturn
 
 from percert.metrics.catalog import CATALOG, create_metric
 from percert.search.ingest.views import VIEW_SETS
-from percert.search.tables.schema import metric_id
+from percert.search.tables.schema import StoreHeader, metric_id
 
-if TYPE_CHECKING:
-    from percert.search.store import Store
+#: By default one of so many queries that are copies of nothing gets an answer: its inverse.
+PER_QUERY = 1e-6
 
 
 @dataclass(frozen=True)
@@ -132,10 +128,6 @@ def one_in(rate: float) -> str:
     return f"one in {float(f'{1 / rate:.2g}'):,.0f} pairs of strangers"
 
 
-#: How many of so many queries that are copies of nothing get an answer, by default: one.
-PER_QUERY = 1e-6
-
-
 @dataclass(frozen=True)
 class Recommended:
     """``threshold``, a distance that a share ``rate`` of unrelated pairs has at most.
@@ -152,66 +144,67 @@ class Recommended:
     measured: bool
 
 
-def recommended_threshold(store: "Store", rate: float | None = None) -> Recommended:
+def recommended_threshold(
+    header: StoreHeader, images: int, rate: float | None = None
+) -> Recommended:
     """The threshold that a share ``rate`` of pairs of strangers passes, by the metric's own table.
 
-    By default :data:`PER_QUERY` over the number of stored images, so that of a million queries that
-    are copies of nothing one gets an answer, however much is stored. The more a store holds, the
-    lower it is. Raises ``ValueError`` for a rate outside the table, and where there is no table for
-    the metric and its weights.
+    ``header`` is that of a store with so many ``images``. The default rate is :data:`PER_QUERY`
+    over their number, so that of a million queries that are copies of nothing one gets an answer,
+    however much is stored: the more a store holds, the lower is its threshold. Raises
+    ``ValueError`` for a rate outside the table, and where there is no table for the metric and its
+    weights.
 
-    >>> import tempfile
     >>> from percert.metrics.certified.lipsim import thumbnail
-    >>> from percert.search import open_store
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     found = recommended_threshold(open_store(f"{folder}/store", thumbnail(8)), 1e-3)
+    >>> found = recommended_threshold(StoreHeader(metric_id(thumbnail(8)), ("whole",)), 1, 1e-3)
     >>> found.rate, found.counted, 0.1 < found.threshold < 0.3
     (0.001, True, True)
     """
     if rate is None:
-        rate = PER_QUERY / max(1, store.count)
-    table = _table(store)
-    for name, quantiles in table.views.items():
-        if _same_strangers(store.views, VIEW_SETS[name]):
-            return _read(quantiles, rate, rate, measured=True)
-    return _read(table.views["whole"], rate / len(store.views), rate, measured=False)
+        rate = PER_QUERY / max(1, images)
+    quantiles, parts = _quantiles(header) or _no_table(header)
+    at = rate / parts
+    return Recommended(quantiles.threshold(at), rate, at >= quantiles.counted, parts == 1)
 
 
-def has_table(store: "Store", rate: float | None = None) -> bool:
+def has_table(header: StoreHeader, rate: float | None = None) -> bool:
     """Whether the metric ships a table for the store, and one that reaches up to ``rate``."""
-    table = shipped_tables().get((store.metric_id.name, store.metric_id.weights))
+    table = _table(header)
     return table is not None and (rate is None or rate <= table.views["whole"].points[0][0])
 
 
-def stranger_rate(store: "Store", threshold: float) -> float | None:
+def stranger_rate(header: StoreHeader, threshold: float) -> float | None:
     """The share of pairs of strangers within ``threshold``, or ``None`` where no table knows it.
 
     That is also so above the largest distance that the table has.
     """
-    table = shipped_tables().get((store.metric_id.name, store.metric_id.weights))
-    if table is None:
+    found = _quantiles(header)
+    if found is None:
         return None
-    for name, quantiles in table.views.items():
-        if _same_strangers(store.views, VIEW_SETS[name]):
-            rate = quantiles.rate(threshold)
-            return rate if rate < 1 else None
-    rate = len(store.views) * table.views["whole"].rate(threshold)
+    quantiles, parts = found
+    rate = parts * quantiles.rate(threshold)
     return rate if rate < 1 else None
 
 
-def _read(quantiles: Quantiles, at: float, rate: float, *, measured: bool) -> Recommended:
-    return Recommended(quantiles.threshold(at), rate, at >= quantiles.counted, measured)
+def _table(header: StoreHeader) -> StrangerTable | None:
+    return shipped_tables().get((header.metric.name, header.metric.weights))
 
 
-def _same_strangers(stored: tuple[str, ...], known: tuple[str, ...]) -> bool:
-    return set(stored) == set(known)
+def _quantiles(header: StoreHeader) -> tuple[Quantiles, int] | None:
+    """The quantiles measured with the store's views, and 1; or those of whole images, and among how
+    many views their rate is shared.
+    """
+    table = _table(header)
+    if table is None:
+        return None
+    for name, quantiles in table.views.items():
+        if set(header.views) == set(VIEW_SETS[name]):
+            return quantiles, 1
+    return table.views["whole"], len(header.views)
 
 
-def _table(store: "Store") -> StrangerTable:
-    name, weights = store.metric_id.name, store.metric_id.weights
-    found = shipped_tables().get((name, weights))
-    if found is not None:
-        return found
+def _no_table(header: StoreHeader) -> NoReturn:
+    name, weights = header.metric.name, header.metric.weights
     card = CATALOG.get(name)
     own = card is not None and card.copy_threshold is not None and weights != _shipped_weights(name)
     what = f"{name} recommends no threshold{' for weights of your own' if own else ''}"

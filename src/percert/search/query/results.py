@@ -1,6 +1,6 @@
 """What queries answer: typed, and ready for JSON and pandas."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -8,6 +8,8 @@ from percert.extras import install_extra
 
 if TYPE_CHECKING:
     import pandas as pd  # type: ignore[import-untyped]  # it ships no types
+
+    from percert.search.query.nearest import NearestImages, Neighbour
 
 
 @dataclass(frozen=True)
@@ -173,6 +175,63 @@ class Answers(tuple[Answer, ...]):
 
     def to_pandas(self) -> "pd.DataFrame":
         return table([(answer.query, match) for answer in self for match in answer.results])
+
+
+def matcher(
+    views: Sequence[str], paths: Mapping[str, Sequence[str]]
+) -> "Callable[[Neighbour, bool], Match]":
+    """Makes the matches of a store with ``views``, whose files are ``paths`` by id."""
+
+    def match(item: "Neighbour", certain: bool) -> Match:
+        files = tuple(paths.get(item.id, ()))
+        return Match(
+            id=item.id,
+            path=files[0] if files else None,
+            paths=files,
+            view=views[item.view],
+            distance=item.distance,
+            lower=item.lower,
+            upper=item.upper,
+            certain=certain,
+            radius=item.radius,
+        )
+
+    return match
+
+
+def nearest_answer(
+    query: str,
+    k: int,
+    eps: float | None,
+    found: "NearestImages",
+    match: "Callable[[Neighbour, bool], Match]",
+    metric: str,
+) -> Nearest:
+    """What was ``found`` of one query, as its answer."""
+    candidates = found.candidates
+    certain = None if candidates is None else len(candidates) <= 1
+    return Nearest(
+        query=query,
+        k=k,
+        eps=eps,
+        results=tuple(match(item, item.radius > (eps or 0.0)) for item in found.items),
+        radius_first=found.radius_first,
+        radius_top_k=found.radius_top_k,
+        candidates=None
+        if candidates is None
+        else tuple(match(item, len(candidates) == 1) for item in candidates),
+        certain=certain,
+        metric=metric,
+    )
+
+
+def query_names(names: Sequence[str] | None, count: int) -> list[str]:
+    """What ``count`` queries are called: ``names``, or their numbers."""
+    if names is None:
+        return [str(at) for at in range(count)]
+    if len(names) != count:
+        raise ValueError(f"names: expected {count}, one an image, found {len(names)}")
+    return list(names)
 
 
 def table(rows: Sequence[tuple[str, Match]]) -> "pd.DataFrame":

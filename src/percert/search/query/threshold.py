@@ -5,12 +5,19 @@ false positives without any assumption on how distances are distributed.
 """
 
 import math
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from percert.search.query.distances import EmbeddingSpec, distances, make_queries
+from percert.search.query.overtaking import stored_features
+from percert.search.tables.scan import Block
 from percert.tensors import Vector
+
+#: At most so many stored images choose a threshold.
+SAMPLE = 20_000
 
 #: Images of which all pairs are looked at, where disjoint pairs are too few.
 ALL_PAIRS_OF = 500
@@ -138,3 +145,47 @@ def _bound(count: int, rank: int, confidence: float) -> float:
 
 def _below(value: float) -> float:
     return math.nextafter(value, -math.inf)
+
+
+def choose_threshold(
+    blocks: Callable[[], Iterable[Block]],
+    images: int,
+    spec: EmbeddingSpec,
+    fpr: float = 1e-3,
+    *,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> AutoThreshold:
+    """A threshold by a store's own ``images``, taken to be no copies of each other.
+
+    Stored copies make it smaller than it had to be, so remove duplicates first. Of two images, one
+    is compared whole with every view of the other, as a query is. At most :data:`SAMPLE` of them,
+    evenly spread, are read. Raises ``ValueError`` where there are fewer than two.
+    """
+    step = max(1, -(-images // SAMPLE))
+    parts, place = [], 0
+    for block in blocks():
+        h = block.embeddings.view(len(block.ids), spec.views, -1)
+        parts.append(h[(-place) % step :: step].clone())
+        place += len(block.ids)
+    if sum(map(len, parts)) < 2:
+        raise ValueError("threshold: expected at least 2 images to choose one by, found fewer")
+    h = torch.cat(parts)
+    pairs = disjoint_pairs(len(h), seed)
+    every = torch.combinations(pairs.flatten()[:ALL_PAIRS_OF], 2)
+    independent, all_pairs = (_least_distances(h, some, spec) for some in (pairs, every))
+    return auto_threshold(independent, all_pairs, fpr, confidence=confidence)
+
+
+def _least_distances(h: Tensor, pairs: Tensor, spec: EmbeddingSpec) -> Tensor:
+    """Of each pair the distance of the first, whole, from the nearest view of the second."""
+    found = []
+    for some in torch.split(pairs, 1024):
+        whole = stored_features(h[some[:, 0], 0], spec.constant, spec.feature_error)
+        queries = make_queries([whole], spec.constant)
+        views = [
+            distances(queries.h, queries.last, h[some[:, 1], view].double(), spec.constant)
+            for view in range(spec.views)
+        ]
+        found.append(torch.stack(views).amin(0))
+    return torch.cat(found)

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from percert.metrics.certified.embedding import SHORTEST
-from percert.search.query.distances import Block, Queries, image_ids, row_norms
+from percert.search.query.distances import Queries, image_ids, row_norms
 from percert.search.query.prefilter import VALUES, Pairs, Prefilter, in_memory, pair_distances
+from percert.search.tables.scan import Block
 from percert.tensors import Embeddings, Vector
 
 Numbers = npt.NDArray[np.float64]
@@ -125,16 +126,16 @@ def nearest_rows(
         raise ValueError(f"depth: expected at least 1 image, found {depth}")
     tally, kept = Tally(queries.constant), _Kept(queries, depth)
     anything = torch.full((len(queries),), -torch.inf, dtype=torch.float64)
-    sieve = Prefilter(queries, anything, device=device)
+    prefilter = Prefilter(queries, anything, device=device)
     for block in blocks:
         tally.count(block)
         # The number of views is known from the first block on.
-        sieve.best = depth * block.views
-        for pairs in sieve.passing(block):
-            kept.wait(pairs, block, sieve)
-        kept.add(block, sieve)
+        prefilter.best = depth * block.views
+        for pairs in prefilter.passing(block):
+            kept.wait(pairs, block, prefilter)
+        kept.add(block, prefilter)
         kept.start += len(block.embeddings)
-    return kept.ranked(tally, sieve)
+    return kept.ranked(tally, prefilter)
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,20 +167,20 @@ class _Kept:
         self.rows = [_Rows(none, none, h[:, 0], _names([]), h)]
         self.waiting: list[Pairs] = []
 
-    def wait(self, pairs: Pairs, block: Block, sieve: Prefilter) -> None:
+    def wait(self, pairs: Pairs, block: Block, prefilter: Prefilter) -> None:
         """Take the pairs of a part of ``block``: their rows only once it has gone by, if few."""
         self.waiting.append(pairs)
         most = VALUES // max(1, self.queries.h.shape[1])
         if sum(map(len, self.waiting)) > most:
-            self.waiting = [self._still_passing(sieve)]
+            self.waiting = [self._still_passing(prefilter)]
             if len(self.waiting[0]) > most / 2:
-                self.add(block, sieve)
+                self.add(block, prefilter)
 
-    def add(self, block: Block, sieve: Prefilter) -> None:
+    def add(self, block: Block, prefilter: Prefilter) -> None:
         """Take the rows of the pairs that wait and still pass."""
         if not self.waiting:
             return
-        pairs, self.views = self._still_passing(sieve), block.views
+        pairs, self.views = self._still_passing(prefilter), block.views
         self.waiting = []
         for some in in_memory(pairs, block):
             ids = _names(image_ids(block, some.row))
@@ -187,22 +188,22 @@ class _Kept:
             self.rows.append(_Rows(some.query, place, some.cosine, ids, h))
             most = 1024 + SPARE * len(self.queries) * self.depth * self.views
             if sum(map(len, self.rows)) > most:
-                rows = self._together(sieve)
+                rows = self._together(prefilter)
                 # If that drops little, float64 says what is not needed.
                 self.rows = [
-                    rows if len(rows) < most / 2 else rows.take(self._needed(rows, sieve)[0])
+                    rows if len(rows) < most / 2 else rows.take(self._needed(rows, prefilter)[0])
                 ]
 
-    def _still_passing(self, sieve: Prefilter) -> Pairs:
+    def _still_passing(self, prefilter: Prefilter) -> Pairs:
         """The pairs that wait, less those that the threshold has passed by."""
         names = ("query", "row", "cosine")
         columns = (torch.cat([getattr(one, name) for one in self.waiting]) for name in names)
         pairs = Pairs(*columns)
-        return pairs[sieve.passes(pairs.query, pairs.cosine)]
+        return pairs[prefilter.passes(pairs.query, pairs.cosine)]
 
-    def _together(self, sieve: Prefilter) -> _Rows:
+    def _together(self, prefilter: Prefilter) -> _Rows:
         """All rows, less those that the threshold has passed by."""
-        passed = [sieve.passes(rows.query, rows.cosine) for rows in self.rows]
+        passed = [prefilter.passes(rows.query, rows.cosine) for rows in self.rows]
         rows = [
             some if bool(mask.all()) else some.take(mask.nonzero()[:, 0])
             for some, mask in zip(self.rows, passed, strict=True)
@@ -213,7 +214,7 @@ class _Kept:
         query, place, cosine, h = columns
         return _Rows(query, place, cosine, np.concatenate([one.ids for one in rows]), h)
 
-    def _needed(self, rows: _Rows, sieve: Prefilter) -> tuple[Tensor, Vector]:
+    def _needed(self, rows: _Rows, prefilter: Prefilter) -> tuple[Tensor, Vector]:
         """Which rows hold the nearest images, sorted by query, distance and place, and all
         distances.
         """
@@ -230,13 +231,13 @@ class _Kept:
         # How many images of its query come before each row.
         nearer = before[:-1] - before[start[query]]
         last = torch.from_numpy(order[first & (nearer == self.depth - 1)])
-        sieve.bound(rows.query[last], distance[last])
+        prefilter.bound(rows.query[last], distance[last])
         return torch.from_numpy(order[nearer < self.depth]), distance
 
-    def ranked(self, tally: Tally, sieve: Prefilter) -> TopRows:
+    def ranked(self, tally: Tally, prefilter: Prefilter) -> TopRows:
         """What is kept, at the end."""
-        rows = self._together(sieve)
-        needed, distance = self._needed(rows, sieve)
+        rows = self._together(prefilter)
+        needed, distance = self._needed(rows, prefilter)
         query = rows.query[needed]
         count = torch.bincount(query, minlength=len(self.queries))
         row = torch.arange(int(count.max()))

@@ -1,17 +1,19 @@
-"""Where a store lies: opening its tables, locking them for writing, and errors that name the store.
+"""Where a store lies: opening its tables, locking them against other writers, and trying again.
 
-Tables of LanceDB, whose every failure names the store in one line.
-
-Where a store lies, and what makes it safe to write there.
+A store is a folder, or an address in an object store, with three LanceDB tables: ``images``,
+``files`` and ``roots`` (:mod:`percert.search.tables.schema`).
 """
 
 import contextlib
 import os
+import random
 import re
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, final
+from typing import Any, TypeVar, final
 
 from percert.check import one_line
 from percert.extras import install_extra
@@ -23,6 +25,9 @@ from percert.search.tables.schema import (
     roots_schema,
 )
 
+#: How often a commit that another writer got ahead of is tried again.
+ATTEMPTS = 20
+T = TypeVar("T")
 #: Where in its own source LanceDB failed: nothing for a reader of the message.
 _PLACE = re.compile(r",?\s*/\S+\.rs:\d+:\d+")
 
@@ -89,8 +94,27 @@ READ_AHEAD = {
     "LANCE_DEFAULT_FRAGMENT_READAHEAD": "1",
 }
 #: Seconds after which a writer that holds the lock is taken for stuck; a commit takes less than 1.
-PATIENCE = 600
+LOCK_TIMEOUT = 600
 _OURS = ("files.lance", "images.lance", "roots.lance", LOCK)
+
+
+@dataclass(frozen=True, eq=False)
+class Tables:
+    """The opened tables of the store at ``path``: what all that reads and writes them works on.
+
+    ``images`` and ``files`` are tables of LanceDB, :class:`Guarded`, as they were when they were
+    opened or last refreshed; ``header`` says from which metric and in which views.
+    """
+
+    path: str
+    images: Any
+    files: Any
+    header: StoreHeader
+
+    def refresh(self) -> None:
+        """Show what others have added and removed meanwhile."""
+        self.images.checkout_latest()
+        self.files.checkout_latest()
 
 
 def is_remote(path: str) -> bool:
@@ -119,11 +143,11 @@ def is_store(path: str) -> bool:
     return _open(_connect(path), "images") is not None
 
 
-def open_tables(path: str, new: StoreHeader | None) -> tuple[Any, Any, StoreHeader]:
-    """The tables ``images`` and ``files`` of the store at ``path``, and its header.
+def open_tables(path: str, new: StoreHeader | None = None) -> Tables:
+    """The tables of the store at ``path``.
 
-    Where there is no store, makes one with the header ``new``. Raises ``ValueError`` where there is
-    none and ``new`` is ``None``, and for a folder of something else.
+    Where there is no store, one is made with the header ``new``. Raises ``ValueError`` where there
+    is none and ``new`` is ``None``, and for a folder of something else.
     """
     if not is_remote(path):
         _check_folder(Path(path), create=new is not None)
@@ -141,7 +165,7 @@ def open_tables(path: str, new: StoreHeader | None) -> tuple[Any, Any, StoreHead
     header = read_header(images.schema.metadata, path)
     if files is None:
         raise StoreError(f"{path}: a damaged store, its table of files is missing")
-    return images, files, header
+    return Tables(path, images, files, header)
 
 
 def open_roots(path: str, *, create: bool = False) -> Any:
@@ -170,12 +194,35 @@ def writing(path: str) -> AbstractContextManager[Any]:
 def _locked(path: str) -> Iterator[None]:
     import filelock  # torch depends on it
 
-    lock = filelock.FileLock(os.path.join(path, LOCK), timeout=PATIENCE)
+    lock = filelock.FileLock(os.path.join(path, LOCK), timeout=LOCK_TIMEOUT)
     try:
         with lock:
             yield
     except filelock.Timeout:
-        raise ValueError(f"{path}: another writer has held the store for {PATIENCE} s") from None
+        raise ValueError(
+            f"{path}: another writer has held the store for {LOCK_TIMEOUT} s"
+        ) from None
+
+
+def persist(write: Callable[[], T]) -> T:
+    """``write()``, again where LanceDB says that another writer's commit came first.
+
+    Its commits are all or nothing, and a row of a key that is there is never inserted again, so to
+    repeat one does no harm.
+    """
+    for attempt in range(ATTEMPTS):
+        try:
+            return write()
+        except (OSError, RuntimeError, ValueError) as error:
+            if not _overtaken(error) or attempt == ATTEMPTS - 1:
+                raise
+            time.sleep(random.uniform(0, 0.05 * 2 ** min(attempt, 6)))
+    raise AssertionError("unreachable")
+
+
+def _overtaken(error: Exception) -> bool:
+    text = str(error.__cause__ or error).lower()
+    return "conflict" in text or "concurrent" in text or "too much contention" in text
 
 
 def _connect(path: str) -> Any:

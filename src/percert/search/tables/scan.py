@@ -1,32 +1,118 @@
-"""Reading a store from end to end, in blocks, without holding more of it than that."""
+"""Reading a store: all embeddings in blocks, and chosen columns as a table."""
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any, final
 
 import torch
 from torch import Tensor
 from torch.utils.dlpack import from_dlpack
 
+from percert.search.tables.location import Tables
 from percert.search.tables.schema import StoreHeader, is_one_of
 
-if TYPE_CHECKING:
-    from percert.search.store import Block
-
+#: Bytes of embeddings that are kept in memory between queries.
+MEMORY = 512 << 20
+#: Values of a block that is read, 16 MiB: what is larger, malloc takes from the system, page by
+#: page, every time. Of one that is kept: the fewer blocks, the less is done for each.
+BLOCK_VALUES, KEPT_VALUES = 4 << 20, 16 << 20
+#: Bytes of an image's name.
+NAME_BYTES = 80
 _NUMBERS = ("h", "norm", "bound", "pixel_error")
 _OWN = ("id", "bytes", "height", "width", *_NUMBERS, "time")
 _OF_FILES = ("path", "paths")
 _OF_HEADER = ("metric", "weights")
 
 
-def scan_blocks(images: Any, header: StoreHeader, rows: int) -> "Iterator[Block]":
-    """See :meth:`percert.search.store.Store.blocks`."""
+@dataclass(frozen=True)
+class Block:
+    """Some images of a store, in its order: ``m`` of them with ``views`` embeddings each.
+
+    ``embeddings`` ``(m * views, k)`` float32 holds the raw h, all views of an image side by side:
+    row r is view ``r % views`` of image ``ids[r // views]``. ``norms``, ``bounds`` and
+    ``pixel_errors`` ``(m * views,)`` float64: |h|, the proven bound of h at the view's size, and
+    the rounding of the pixels in pixel units (``pixel_error`` of
+    :func:`percert.certify.features.pixel_features`). All lie on the CPU, and are not to be changed.
+    """
+
+    ids: Sequence[str]
+    embeddings: Tensor
+    norms: Tensor
+    bounds: Tensor
+    pixel_errors: Tensor
+    views: int
+
+    @property
+    def view(self) -> Tensor:
+        """``(m * views,)`` int64: which of the store's views each row is."""
+        return torch.arange(self.views).repeat(len(self.ids))
+
+
+@final
+class Ids(Sequence[str]):
+    """Names of images, kept as Arrow has them and made Python strings where they are asked for."""
+
+    def __init__(self, column: Any) -> None:
+        self.column = column
+
+    def __len__(self) -> int:
+        return len(self.column)
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return self.column[index].to_pylist()
+        return self.column[index].as_py()
+
+
+@final
+class EmbeddingBlocks:
+    """All embeddings of a store, in blocks, in an order that stays the same until it is changed.
+
+    Memory holds a few blocks at a time, however large the store; where all of it takes at most
+    ``memory`` bytes, it is kept for the next call, until the images change.
+    """
+
+    def __init__(self, tables: Tables, memory: int = MEMORY) -> None:
+        self.tables = tables
+        self.memory = memory
+        self._kept: tuple[int, list[Block]] = (-1, [])
+
+    def __call__(self, rows: int | None = None) -> Iterator[Block]:
+        """Blocks of at most ``rows`` embeddings (but at least one image), from the disk; by default
+        of 16 MiB, or of 64 MiB from memory.
+        """
+        return self._kept_blocks() if rows is None else scan_blocks(self.tables, rows)
+
+    def _kept_blocks(self) -> Iterator[Block]:
+        version, kept = self._kept
+        now = int(self.tables.images.version)
+        if version == now:
+            yield from kept
+            return
+        self._kept = -1, []
+        header = self.tables.header
+        image = (4 * header.metric.width + 24) * len(header.views) + NAME_BYTES
+        fits = self.tables.images.count_rows() * image <= self.memory
+        some: list[Block] | None = [] if fits else None
+        values = BLOCK_VALUES if some is None else KEPT_VALUES
+        for block in scan_blocks(self.tables, max(1, values // header.metric.width)):
+            if some is not None:
+                some.append(block)
+            yield block
+        if some is not None:
+            self._kept = now, some
+
+
+def scan_blocks(tables: Tables, rows: int) -> Iterator[Block]:
+    """All images, in blocks of at most ``rows`` embeddings, but at least one image.
+
+    The state of now, whatever is written meanwhile. Raises ``ValueError`` for ``rows`` below 1.
+    """
     if rows < 1:
         raise ValueError(f"rows: expected at least 1, found {rows}")
-    views = len(header.views)
-    at_once = max(1, rows // views)
-    # A reader keeps the state of the table of when it was made, whatever is written meanwhile.
-    reader = images.search().select(["id", *_NUMBERS]).to_batches(batch_size=at_once)
-    return (_block(parts, header) for parts in _regrouped(reader, at_once))
+    at_once = max(1, rows // len(tables.header.views))
+    reader = tables.images.search().select(["id", *_NUMBERS]).to_batches(batch_size=at_once)
+    return (_block(parts, tables.header) for parts in _regrouped(reader, at_once))
 
 
 def _regrouped(reader: Any, at_once: int) -> Iterator[list[Any]]:
@@ -49,10 +135,8 @@ def _regrouped(reader: Any, at_once: int) -> Iterator[list[Any]]:
         yield waiting
 
 
-def _block(parts: list[Any], header: StoreHeader) -> "Block":
+def _block(parts: list[Any], header: StoreHeader) -> Block:
     import pyarrow as pa  # type: ignore[import-untyped]  # it ships no types
-
-    from percert.search.store import Block, Ids
 
     h, norms, bounds, errors = (_numbers(parts, name) for name in _NUMBERS)
     return Block(
@@ -71,10 +155,14 @@ def _numbers(parts: list[Any], name: str) -> Tensor:
     return flat[0] if len(flat) == 1 else torch.cat(flat)
 
 
-def scan_rows(
-    images: Any, files: Any, header: StoreHeader, columns: Sequence[str], ids: Sequence[str] | None
-) -> Any:
-    """See :meth:`percert.search.store.Store.rows`."""
+def scan_rows(tables: Tables, columns: Sequence[str], ids: Sequence[str] | None = None) -> Any:
+    """A ``pyarrow.Table`` of ``columns`` of all images, or of those of ``ids`` that are there.
+
+    The columns: ``id``, ``bytes``, ``height``, ``width``, ``h``, ``norm``, ``bound``,
+    ``pixel_error``, ``time``; ``path``, the first in order of the files that hold the image
+    (null for an image without one), and ``paths``, the list of all; ``metric`` and ``weights``.
+    Raises ``ValueError`` for another column. With ``ids``, the rows come in their order.
+    """
     import pyarrow as pa
 
     known = (*_OWN, *_OF_FILES, *_OF_HEADER)
@@ -82,29 +170,43 @@ def scan_rows(
         if column not in known:
             raise ValueError(f"column: expected one of {', '.join(known)}, found {column!r}")
     own = ["id", *(column for column in _OWN if column in columns and column != "id")]
-    found = _matching(images, own, ids)
+    found = _matching(tables.images, own, ids)
     if ids is not None:
         place = {id: row for row, id in enumerate(found["id"].to_pylist())}
         found = found.take(pa.array([place[id] for id in ids if id in place], pa.int64()))
     if any(column in columns for column in _OF_FILES):
-        paths = _paths_by_id(files, ids)
+        paths = paths_by_id(tables, ids)
         of_each = [paths.get(id, []) for id in found["id"].to_pylist()]
         first = [of_one[0] if of_one else None for of_one in of_each]
         found = found.append_column("path", pa.array(first, pa.string()))
         found = found.append_column("paths", pa.array(of_each, pa.list_(pa.string())))
-    for column, value in (("metric", header.metric.name), ("weights", header.metric.weights)):
+    metric = tables.header.metric
+    for column, value in (("metric", metric.name), ("weights", metric.weights)):
         found = found.append_column(column, pa.array([value] * len(found), pa.string()))
     return found.select(list(columns)).replace_schema_metadata(None)
 
 
-def _paths_by_id(files: Any, ids: Sequence[str] | None) -> dict[str, list[str]]:
-    table = _matching(files, ["id", "path"], ids)
+def paths_by_id(tables: Tables, ids: Sequence[str] | None = None) -> dict[str, list[str]]:
+    """The files that hold each image, in order; an image that no file holds is not among them."""
+    table = _matching(tables.files, ["id", "path"], ids)
     paths: dict[str, list[str]] = {}
     for id, path in sorted(
         zip(table["id"].to_pylist(), table["path"].to_pylist(), strict=True), key=lambda row: row[1]
     ):
         paths.setdefault(id, []).append(path)
     return paths
+
+
+def shared_files(tables: Tables) -> dict[str, tuple[str, ...]]:
+    """The images that several files hold, by id, with all of their files in order."""
+    table = tables.files.search().select(["id", "path"]).to_arrow()
+    counted = table.group_by("id").aggregate([("path", "count")])
+    counts = zip(counted["id"].to_pylist(), counted["path_count"].to_pylist(), strict=True)
+    found: dict[str, list[str]] = {id: [] for id, count in counts if count > 1}
+    for id, path in zip(table["id"].to_pylist(), table["path"].to_pylist(), strict=True):
+        if id in found:
+            found[id].append(path)
+    return {id: tuple(sorted(paths)) for id, paths in sorted(found.items())}
 
 
 def _matching(table: Any, columns: list[str], ids: Sequence[str] | None) -> Any:

@@ -1,17 +1,12 @@
-"""The columns of a store's tables, and the header that names the metric.
+"""The columns of a store's tables, and the header that names the metric and the views.
 
-Which metric a store's embeddings are from: they mean nothing under another.
-
-The tables of a store, in Arrow: one row an image, and one row a file that holds it.
-
-``images``: ``id`` (the SHA-256 of the file's bytes, or the caller's name), ``bytes`` (the file's
-size; null for images that were handed in as tensors), ``height``, ``width``, then per view (see
-:mod:`percert.search.ingest.views`) the raw embedding in ``h``, its norm, the proven bound at the
-view's
-size and the error of pixel rounding; ``time``. ``files``: ``path``, the ``id`` that it held, its
-``bytes`` and ``mtime_ns`` then; ``time``. A third, ``roots``, has the ``path`` of each folder that
-was added. All have a primary key by which LanceDB finds two
-writers of the same row.
+``images`` has a row an image: ``id`` (the SHA-256 of the file's bytes, or the caller's name),
+``bytes`` (the file's size; null for images that were handed in as tensors), ``height``, ``width``,
+then per view (:mod:`percert.search.ingest.views`) the raw embedding in ``h``, its norm, the proven
+bound at the view's size and the error of pixel rounding; ``time``. ``files`` has a row a file:
+``path``, the ``id`` that it held, its ``bytes`` and ``mtime_ns`` then; ``time``. ``roots`` has the
+``path`` of each folder that was added. All have a primary key by which LanceDB finds two writers of
+the same row.
 """
 
 import datetime
