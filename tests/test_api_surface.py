@@ -16,6 +16,7 @@ import pytest
 LIST = Path(__file__).with_name("api_surface.txt")
 PACKAGES = (
     "percert",
+    "percert.attacks",
     "percert.audit",
     "percert.certify",
     "percert.fairness",

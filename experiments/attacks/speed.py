@@ -23,7 +23,7 @@ from torch import nn
 from experiments.conditions import conditions, write_result
 from experiments.tables import markdown
 from percert.attacks import Untargeted, parse_attack, run_attack
-from percert.attacks.attack import gradient
+from percert.attacks.steps import gradient
 from percert.images import load_image
 from percert.models import load_classifier
 from percert.tensors import Images, Labels
@@ -130,7 +130,7 @@ def time_attacks(model: nn.Module, images: Images, labels: Labels, rounds: int) 
         for timing in timings:
             attack = parse_attack(timing.attack)[1]
             goal = Untargeted(labels)
-            one = run_attack(attack, model, images, goal, batch_size=len(images))
+            one = run_attack(model, images, goal, attack, batch_size=len(images))
             timing.seconds.append(one.seconds / len(images))
             timing.calls = one.model_calls / len(images)
     return timings
@@ -144,7 +144,7 @@ def compaction(spec: str, model: nn.Module, images: Images, labels: Labels) -> C
         return True
 
     attack, goal = parse_attack(spec)[1], Untargeted(labels)
-    one = run_attack(attack, model, images, goal, batch_size=len(images), watch=watch)
+    one = run_attack(model, images, goal, attack, batch_size=len(images), watch=watch)
     left = [active for active in left if active]
     step = []
     for _ in range(5):

@@ -263,7 +263,7 @@ def _judged(name: str, number: int, test: TrainingImages, work: Path) -> dict[st
         right = torch.from_numpy(np.flatnonzero((clean == labels).numpy()[ATTACKED_ROWS]))
         rows = torch.from_numpy(ATTACKED_ROWS)[right]
         for found in iter_attack(
-            parse_attack(JUDGE)[1], model, images[rows], Untargeted(labels[rows]), batch_size=100
+            model, images[rows], Untargeted(labels[rows]), parse_attack(JUDGE)[1], batch_size=100
         ):
             with torch.inference_mode():
                 attacked[right[found.index]] = model(found.verdict.images_8bit).argmax(1)
@@ -287,10 +287,10 @@ def _visible(name: str, test: TrainingImages, work: Path, *, count: int = 60) ->
         with torch.inference_mode():
             right = (model(images).argmax(1) == labels).nonzero()[:count, 0]
         found = run_attack(
-            parse_attack(ATTACKS["human-perc-ot"])[1],
             model,
             images[right],
             Untargeted(labels[right]),
+            parse_attack(ATTACKS["human-perc-ot"])[1],
             metrics={"ssim": create_metric("ssim")},
             batch_size=count,
         )

@@ -13,7 +13,8 @@ from percert.registry import lazy_names
 
 if TYPE_CHECKING:
     from percert import attacks, audit, certify, fairness, images, metrics, search
-    from percert.attacks import create_attack, list_attacks, run_attack
+    from percert.attacks import create_attack, list_attacks
+    from percert.attacks import run_attack as attack
     from percert.metrics import create_metric, list_metrics
     from percert.models import load_classifier
 
@@ -21,6 +22,7 @@ __version__ = "0.1.0.dev0"
 
 __all__ = [
     "__version__",
+    "attack",
     "attacks",
     "audit",
     "certify",
@@ -32,14 +34,13 @@ __all__ = [
     "list_metrics",
     "load_classifier",
     "metrics",
-    "run_attack",
     "search",
 ]
 
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
-        "percert.attacks": "create_attack list_attacks run_attack",
+        "percert.attacks": "create_attack list_attacks run_attack=attack",
         "percert.metrics": "create_metric list_metrics",
         "percert.models": "load_classifier",
     },

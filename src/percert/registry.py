@@ -152,7 +152,8 @@ def _read(value: str, hint: Any, what: str) -> Any:
             except ValueError:
                 continue
     if bool in kinds or int in kinds or float in kinds:
-        names = " or ".join(getattr(kind, "__name__", str(kind)) for kind in kinds)
+        written = [kind for kind in kinds if kind in (bool, int, float, type(None))]
+        names = " or ".join(kind.__name__ for kind in written)
         raise ValueError(f"{what}: expected {names}, found {value!r}")
     return value
 
@@ -162,21 +163,26 @@ def lazy_names(
 ) -> tuple[Callable[[str], object], Callable[[], list[str]]]:
     """``__getattr__`` and ``__dir__`` of ``package``: what ``homes`` says of each module's names.
 
-    ``homes`` maps a module to the public names that live there, separated by spaces. What is not
-    among them raises ``AttributeError``.
+    ``homes`` maps a module to the public names that live there, separated by spaces; ``NAME=HERE``
+    is one that is called otherwise here. What is not among them raises ``AttributeError``.
 
     >>> get, names = lazy_names("percert", {"percert.metrics": "list_metrics"}, ["certify"])
     >>> names(), get("list_metrics")()[0]
     (['certify', 'list_metrics'], 'lipsim-tiny')
     """
-    module_of = {name: module for module, names in homes.items() for name in names.split()}
+    places = {
+        name.rpartition("=")[2]: (module, name.partition("=")[0])
+        for module, names in homes.items()
+        for name in names.split()
+    }
     inside = set(submodules)
 
     def get(name: str) -> object:
         if name in inside:
             return import_module(f"{package}.{name}")
-        if name not in module_of:
+        if name not in places:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        return getattr(import_module(module_of[name]), name)
+        module, attribute = places[name]
+        return getattr(import_module(module), attribute)
 
-    return get, lambda: sorted({*module_of, *inside})
+    return get, lambda: sorted({*places, *inside})

@@ -6,10 +6,9 @@ import pytest
 import torch
 
 from percert.attacks import Untargeted, create_attack
-from percert.attacks.attack import generators
 from percert.attacks.bounded.pgd import checkpoints
 from percert.attacks.run import CountedModel
-from percert.attacks.steps import random_point
+from percert.attacks.steps import generators, random_point
 
 from .closed_form import InsideBall, Linear, grey_images
 

@@ -3,8 +3,7 @@
 import pytest
 import torch
 
-from percert.attacks import Untargeted, judge
-from percert.attacks.minimal.ascent import Ascent, normalised_ascent
+from percert.attacks import Ascent, Untargeted, judge
 from percert.attacks.run import CountedModel
 from percert.attacks.threat import length
 
@@ -16,7 +15,7 @@ def test_two_linear_classes_are_crossed_by_the_number_of_steps_that_the_distance
     labels = model(images).argmax(1)
     away = model.distance(images, labels, "l2").float()
     step = 0.01
-    moved = normalised_ascent(model, images, Untargeted(labels), step=step, steps=200)
+    moved = Ascent(step=step, steps=200, rescale_steps=0)(model, images, labels)
     walked = length(moved - images, "l2")
     wanted = (away / step).floor() * step + step
     torch.testing.assert_close(walked, wanted, rtol=0, atol=1e-4)
@@ -43,10 +42,9 @@ def test_saturated_cross_entropy_has_no_gradient_where_the_margin_has():
         return 1e5 * linear(x)
 
     goal = Untargeted(labels)
-    by_margin = normalised_ascent(model, images, goal, step=0.05, steps=50)
-    by_likelihood = normalised_ascent(
-        model, images, goal, step=0.05, steps=50, loss="cross-entropy"
-    )
+    by_margin = Ascent(step=0.05, steps=50, rescale_steps=0)(model, images, goal)
+    attack = Ascent(step=0.05, steps=50, loss="cross-entropy", rescale_steps=0)
+    by_likelihood = attack(model, images, goal)
     assert (goal.margin(model(by_margin)) > 0).all()
     assert torch.equal(by_likelihood, images)
 
@@ -56,7 +54,7 @@ def test_images_that_are_there_leave_the_batch():
     labels = model(images).argmax(1)
     steps = (model.distance(images, labels, "l2") / 0.01).floor() + 1
     counted = CountedModel(model)
-    normalised_ascent(counted, images, Untargeted(labels), step=0.01, steps=300)
+    Ascent(step=0.01, steps=300, rescale_steps=0)(counted, images, labels)
     assert counted.calls == int((steps + 1).sum())
 
 
@@ -64,5 +62,5 @@ def test_images_that_are_there_leave_the_batch():
 def test_few_steps(steps):
     model, images = Linear(classes=2), grey_images(3)
     goal = Untargeted(model(images).argmax(1))
-    moved = normalised_ascent(model, images, goal, step=1e-4, steps=steps)
+    moved = Ascent(step=1e-4, steps=steps, rescale_steps=0)(model, images, goal)
     torch.testing.assert_close(length(moved - images, "l2"), torch.full((3,), steps * 1e-4))

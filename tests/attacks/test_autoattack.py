@@ -65,20 +65,23 @@ def runs(monkeypatch, succeed):
     seen = []
 
     def stand_in(name):
-        def attack(model, images, goal, *, loss=None, seeds, **settings):
-            kind = name if loss is None else f"{name}-{loss}"
-            if isinstance(goal, Towards):
-                kind += "-towards"
-            seen.append((kind, images[:, 0, 0, 0].tolist(), seeds.tolist()))
-            moved = images.clone()
-            moved[:, 0, 0, 1] = torch.tensor(
-                [kind in succeed.get(int(i), ()) for i in images[:, 0, 0, 0] * 10 + 0.5]
-            ).float()
-            return moved
+        def made(*, loss=None, **settings):
+            def attack(model, images, goal, *, seeds, watch):
+                kind = name.lower() if loss is None else f"{name.lower()}-{loss}"
+                if isinstance(goal, Towards):
+                    kind += "-towards"
+                seen.append((kind, images[:, 0, 0, 0].tolist(), seeds.tolist()))
+                moved = images.clone()
+                moved[:, 0, 0, 1] = torch.tensor(
+                    [kind in succeed.get(int(i), ()) for i in images[:, 0, 0, 0] * 10 + 0.5]
+                ).float()
+                return moved
 
-        return attack
+            return attack
 
-    for name in ("apgd", "fab", "square"):
+        return made
+
+    for name in ("APGD", "FAB", "Square"):
         monkeypatch.setattr(module, name, stand_in(name))
     return seen
 
@@ -102,7 +105,7 @@ def test_an_image_that_is_broken_is_not_attacked_again(monkeypatch):
     images, model = marked(5)
     goal = Untargeted(torch.zeros(5, dtype=torch.long))
     settings = AutoAttack(eps=1.0, targets=2)
-    moved = module.autoattack(model, images, goal, settings, seeds=torch.arange(5))
+    moved = settings(model, images, goal, seeds=torch.arange(5))
     assert (goal.margin(model(moved)) > 0).tolist() == [True, True, True, True, False]
     counts = [(kind, len(which)) for kind, which, _ in seen]
     assert counts == [
@@ -122,7 +125,7 @@ def test_what_leaves_the_ball_is_no_success(monkeypatch):
     runs(monkeypatch, {0: ("apgd-cross-entropy",)})
     images, model = marked(1)
     goal = Untargeted(ONE)
-    moved = module.autoattack(model, images, goal, AutoAttack(eps=0.5))
+    moved = AutoAttack(eps=0.5)(model, images, goal)
     assert LpBall("l2", 0.5).within(images, moved).all()
     assert goal.margin(model(moved)) < 0
 

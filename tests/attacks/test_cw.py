@@ -5,7 +5,7 @@ import torch
 
 from experiments.attacks.closed_form import courses, run
 from percert.attacks import MoveEmbedding, Targeted, Untargeted, create_attack
-from percert.attacks.minimal.cw import CarliniWagner, carlini_wagner
+from percert.attacks.minimal.cw import CarliniWagner
 from percert.attacks.run import CountedModel
 from percert.images import round_to_8bit
 from percert.metrics.certified.lipsim import thumbnail
@@ -42,8 +42,8 @@ def test_the_constant_grows_until_there_is_a_success():
     success = [
         (model(moved).argmax(1) != labels).all().item()
         for moved in (
-            carlini_wagner(
-                model, images, Untargeted(labels), search_steps=rounds, const=1e-6, steps=40
+            CarliniWagner(search_steps=rounds, const=1e-6, steps=40, rescale_steps=0)(
+                model, images, labels
             )
             for rounds in (1, 8)
         )
@@ -58,9 +58,10 @@ def test_an_objective_that_stands_still_ends_the_round():
     )
     grey = torch.full((1, 3, 4, 4), 0.5)
     goal = Untargeted(torch.tensor([0]))
-    carlini_wagner(model, grey, goal, search_steps=1, steps=100, abort_early=True)
+    settings = {"search_steps": 1, "steps": 100, "rescale_steps": 0}
+    CarliniWagner(**settings, abort_early=True)(model, grey, goal)
     stopped, model.calls = model.calls, 0
-    carlini_wagner(model, grey, goal, search_steps=1, steps=100, abort_early=False)
+    CarliniWagner(**settings, abort_early=False)(model, grey, goal)
     assert stopped < 60 < model.calls
 
 

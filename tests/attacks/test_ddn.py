@@ -5,7 +5,7 @@ import torch
 
 from experiments.attacks.closed_form import courses, run
 from percert.attacks import MoveEmbedding, Targeted, Untargeted, create_attack
-from percert.attacks.minimal.ddn import DDN, ddn
+from percert.attacks.minimal.ddn import DDN
 from percert.attacks.run import CountedModel
 from percert.images import round_to_8bit
 from percert.metrics.certified.lipsim import thumbnail
@@ -53,8 +53,8 @@ def test_a_saturated_cross_entropy_does_not_stop_it():
     model = SmallNetwork()
     images, labels = clear_images(model, 3)
     goal = Untargeted(labels)
-    plain = ddn(model, images, goal, levels=0, loss="margin")
-    moved = ddn(lambda batch: 100 * model(batch), images, goal, levels=0)
+    plain = DDN(levels=0, loss="margin")(model, images, goal)
+    moved = DDN(levels=0)(lambda batch: 100 * model(batch), images, goal)
     ratio = l2_norm(moved - images) / l2_norm(plain - images)
     assert (ratio < 1.1).all()
 
@@ -72,7 +72,7 @@ def test_images_at_the_goal_cost_one_call_and_the_others_all():
     images, labels = clear_images(model, 4)
     labels[:3] = (labels[:3] + 1) % 5
     counted = CountedModel(model)
-    moved = ddn(counted, images, Untargeted(labels), steps=10)
+    moved = DDN(steps=10)(counted, images, labels)
     assert torch.equal(moved[:3], images[:3])
     assert counted.calls == 4 + 9 + 1
 

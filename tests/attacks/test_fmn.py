@@ -5,8 +5,8 @@ import torch
 
 from experiments.attacks.closed_form import courses, run
 from percert.attacks import MoveEmbedding, Targeted, Untargeted, create_attack
+from percert.attacks.goal_through import clearly
 from percert.attacks.minimal.ddn import FMN
-from percert.attacks.nearest import Clearly
 from percert.attacks.threat import length
 from percert.images import round_to_8bit
 from percert.metrics.certified.lipsim import thumbnail
@@ -74,7 +74,7 @@ def test_a_success_is_one_in_every_batch():
     images, labels = clear_images(model, 6)
     goal = Untargeted(labels)
     moved = FMN(rescale_steps=0)(model, images, goal)
-    clear = Clearly(goal)
+    clear = clearly(goal)
     assert (clear.margin(model(moved)) > -1e-6).all()
     for row in range(6):
         assert (goal.select(torch.tensor([row])).margin(model(moved[row : row + 1])) > 0).all()

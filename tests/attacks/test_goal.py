@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from percert.attacks import FlipTriplet, MoveEmbedding, Targeted, Untargeted
-from percert.attacks.attack import generators, go_on, gradient, noise_like
+from percert.attacks.attack import go_on
 from percert.attacks.goal import class_loss, targeted_dlr
+from percert.attacks.steps import generators, gradient, noise_like
 from percert.metrics import create_metric
 from percert.metrics.certified.lipsim import thumbnail
 

@@ -3,10 +3,9 @@
 import pytest
 import torch
 
-from percert.attacks import MetricBall, Targeted, Untargeted, judge
-from percert.attacks.bounded.perceptual import LPA, lpa
+from percert.attacks import LPA, MetricBall, Targeted, Untargeted, judge
 from percert.attacks.run import CountedModel
-from percert.attacks.transport.cost import FeatureDistance, PerceptualBall, SquaredL2
+from percert.attacks.transport.cost import FeatureDistance, SquaredL2
 from percert.images import round_to_8bit
 from percert.tensors import l2_norm
 
@@ -25,8 +24,8 @@ def halfspace(images):
 def test_it_succeeds_just_where_it_can(bound, expected):
     grey = torch.full((2, 3, 4, 4), 0.5)
     goal = Untargeted(torch.zeros(2, dtype=torch.long))
-    ball = PerceptualBall(SquaredL2(), bound)
-    moved = lpa(halfspace, grey, goal, ball, seeds=torch.arange(2))
+    attack = LPA(metric=SquaredL2(), bound=bound)
+    moved = attack(halfspace, grey, goal, seeds=torch.arange(2))
     verdict = judge(halfspace, grey, moved, goal, threat=MetricBall(SquaredL2(), bound**2))
     assert verdict.within_threat.all()
     assert (verdict.success == expected).all()
@@ -55,10 +54,10 @@ def test_one_penalty_after_the_other_brings_it_back_inside():
     """With a weak multiplier the first round ends outside; only ten times ten times it will do."""
     grey = torch.full((1, 3, 4, 4), 0.5)
     goal = Untargeted(torch.tensor([0]), confidence=0.15)
-    ball = PerceptualBall(SquaredL2(), 0.22)
     reached = []
     for rounds in (1, 8):
-        moved = lpa(halfspace, grey, goal, ball, rounds=rounds, steps=15, multiplier=1e-4)
+        attack = LPA(metric=SquaredL2(), bound=0.22, rounds=rounds, steps=15, multiplier=1e-4)
+        moved = attack(halfspace, grey, goal)
         reached.append(judge(halfspace, grey, moved, goal).achieved.item())
     assert reached == [False, True]
 

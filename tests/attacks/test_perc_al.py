@@ -6,7 +6,7 @@ import torch
 from percert.attacks import MoveEmbedding, Targeted, Untargeted
 from percert.attacks.minimal.ascent import Ascent
 from percert.attacks.minimal.ddn import DDN
-from percert.attacks.minimal.perc_al import PerCAL, perc_al
+from percert.attacks.minimal.perc_al import PerCAL
 from percert.color import ciede2000, srgb_to_lab
 from percert.images import round_to_8bit
 from percert.metrics.certified.lipsim import thumbnail
@@ -42,11 +42,10 @@ def test_the_best_of_many_steps_is_not_worse_than_that_of_the_first(scene):
     """Stopped after a success, and after many more steps of the same schedule."""
     model, images, labels = scene
     early, late = (
-        perc_al(
+        PerCAL(steps=60)(
             model,
             images,
-            Untargeted(labels),
-            steps=60,
+            labels,
             watch=lambda done, total, active, last=last: done < last,
         )
         for last in (15, 60)
@@ -66,7 +65,7 @@ def test_a_step_has_its_length_in_l2(scene):
         value = ((images - 0.5) * weight).sum((1, 2, 3)) - 0.01
         return torch.stack([-value, value], 1)
 
-    moved = perc_al(model, grey, Untargeted(torch.tensor([0])), steps=1, loss_step=0.5)
+    moved = PerCAL(steps=1, loss_step=0.5)(model, grey, torch.tensor([0]))
     expected = round_to_8bit(grey + 0.5 * weight / weight.norm())
     assert torch.equal(moved, expected)
 
@@ -76,7 +75,7 @@ def test_the_colour_step_is_the_authors(scene, targeted, size):
     model, images, labels = scene
     goal = Targeted((labels + 1) % 5) if targeted else Untargeted(labels)
     chosen, given = (
-        perc_al(model, images, goal, steps=30, color_step=step) for step in (None, size)
+        PerCAL(steps=30, color_step=step)(model, images, goal) for step in (None, size)
     )
     assert torch.equal(chosen, given)
     assert (goal.margin(model(chosen)) > 0).all()

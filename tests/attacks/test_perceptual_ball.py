@@ -3,11 +3,11 @@
 import pytest
 import torch
 
+from percert.attacks import LPA, PPGD
 from percert.attacks.transport.cost import (
     PROJECTIONS,
     FeatureDistance,
     PerceptualBall,
-    perceptual_ball,
 )
 from percert.metrics.full_reference.ssim import SSIM
 
@@ -108,11 +108,14 @@ def test_the_distance_has_a_finite_gradient_at_its_own_reference():
     assert torch.equal(images.grad, torch.zeros_like(images))
 
 
-def test_a_metric_that_will_not_do_is_named():
+@pytest.mark.parametrize("kind", [LPA, PPGD])
+def test_a_metric_that_will_not_do_is_named(kind):
     images = torch.rand(1, 3, 16, 16)
     with pytest.raises(ValueError, match="layers"):
-        perceptual_ball("features", 0.5, True, images, lambda batch: batch.mean((2, 3)))
+        kind(metric="features").threat(lambda batch: batch.mean((2, 3)), images)
     with pytest.raises(ValueError, match="metric"):
-        perceptual_ball("no such metric", 0.5, True, images, SmallNetwork())
+        kind(metric="no such metric").threat(SmallNetwork(), images)
     with pytest.raises(ValueError, match="bound"):
-        perceptual_ball("ssim", -0.5, True, images, SmallNetwork())
+        kind(metric="ssim", bound=-0.5)
+    with pytest.raises(ValueError, match="bound"):
+        PerceptualBall(SSIM(), -0.5)

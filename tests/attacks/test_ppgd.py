@@ -3,9 +3,8 @@
 import pytest
 import torch
 
-from percert.attacks import MetricBall, Targeted, Untargeted, judge
-from percert.attacks.bounded.perceptual import PPGD, ppgd
-from percert.attacks.transport.cost import FeatureDistance, PerceptualBall
+from percert.attacks import PPGD, MetricBall, Targeted, Untargeted, judge
+from percert.attacks.transport.cost import FeatureDistance
 from percert.images import round_to_8bit
 from percert.tensors import l2_norm
 
@@ -30,19 +29,18 @@ def best_margin(bound):
 @pytest.mark.parametrize(("projection", "bound"), [("newton", 0.2), ("bisection", 0.02)])
 def test_it_reaches_the_maximum_of_a_linear_margin(bound, projection):
     grey = torch.full((3, 3, 4, 4), 0.5)
-    moved = ppgd(
-        halfspace,
-        grey,
-        Untargeted(torch.zeros(3, dtype=torch.long)),
-        PerceptualBall(weighted, bound),
+    attack = PPGD(
+        metric=weighted,
+        bound=bound,
         step=bound / 10,
         steps=25,
         conjugate_steps=8,
         noise=0.001,
         kappa=100.0,
         projection=projection,
-        seeds=torch.arange(3),
     )
+    goal = Untargeted(torch.zeros(3, dtype=torch.long))
+    moved = attack(halfspace, grey, goal, seeds=torch.arange(3))
     change = bound * (SLOPE / WEIGHTS**2) / (SLOPE / WEIGHTS).norm()
     ideal = best_margin(bound)
     scores = halfspace(moved)
@@ -62,9 +60,10 @@ def test_it_succeeds_just_where_it_can():
     needed = EDGE / (SLOPE / WEIGHTS).norm().item()
     goal = Untargeted(torch.tensor([0]))
     for share, expected in ((0.98, False), (1.12, True)):
-        ball = PerceptualBall(weighted, share * needed)
-        moved = ppgd(halfspace, grey, goal, ball, step=ball.bound / 10, steps=25)
-        threat = MetricBall(weighted, ball.bound**2)
+        bound = share * needed
+        attack = PPGD(metric=weighted, bound=bound, step=bound / 10, steps=25)
+        moved = attack(halfspace, grey, goal)
+        threat = MetricBall(weighted, bound**2)
         assert judge(halfspace, grey, moved, goal, threat=threat).success.item() is expected
 
 

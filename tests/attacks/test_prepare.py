@@ -25,7 +25,7 @@ SIDE = 16
 #: An attack by itself, and as it is run and judged: the images that come of it.
 WAYS = {
     "called": lambda attack, model, images, goal: attack(model, images, goal),
-    "run": lambda *given: run_attack(*given, batch_size=1).verdict.images,
+    "run": lambda attack, *given: run_attack(*given, attack, batch_size=1).verdict.images,
 }
 
 
@@ -126,7 +126,7 @@ def test_images_that_are_none_are_refused_by_every_attack(name, change, message)
     with pytest.raises(ValueError, match=message):
         create_attack(name)(model, change(images), labels)
     with pytest.raises(ValueError, match=message):
-        run_attack(create_attack(name), model, change(images), labels)
+        run_attack(model, change(images), labels, create_attack(name))
 
 
 def test_a_model_in_half_precision_is_attacked_as_the_message_says() -> None:
@@ -135,7 +135,7 @@ def test_a_model_in_half_precision_is_attacked_as_the_message_says() -> None:
     with torch.no_grad():
         labels = half(images.half()).argmax(1)
     attack = create_attack("pgd", norm="linf", eps=0.2)
-    result = run_attack(attack, lambda x: half(x.half()), images, labels)
+    result = run_attack(lambda x: half(x.half()), images, labels, attack)
     assert result.verdict.success_8bit.all()
     assert result.verdict.images.dtype == torch.float32
 
@@ -170,7 +170,7 @@ def test_the_mode_is_put_back_where_the_attack_fails() -> None:
     was = modes(model)
     warned = pytest.warns(UserWarning, match="training mode")
     with warned, pytest.raises(ValueError, match="classes from 0 to 4"):
-        run_attack(create_attack("pgd"), model, images, labels + 10)
+        run_attack(model, images, labels + 10, create_attack("pgd"))
     assert modes(model) == was
 
 
@@ -178,7 +178,7 @@ def test_a_model_in_evaluation_mode_is_not_spoken_of() -> None:
     _, images, labels = scene()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        run_attack(create_attack("pgd", steps=1), Trained().eval(), images, labels)
+        run_attack(Trained().eval(), images, labels, create_attack("pgd", steps=1))
 
 
 @pytest.mark.parametrize("name", ["pgd", "square", "ddn", "ssim-sqp", "autoattack"])

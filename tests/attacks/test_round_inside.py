@@ -126,7 +126,7 @@ def test_a_bounded_attack_succeeds_as_a_file_within_its_own_eps(name, norm, eps)
     images = round_to_8bit(near_boundary(model, 6, side=16))
     labels = model(images).argmax(1)
     attack = create_attack(name, norm=norm, eps=eps, **BOUNDED[name])
-    verdict = run_attack(attack, model, images, labels).verdict
+    verdict = run_attack(model, images, labels, attack).verdict
     assert verdict.success.all()
     assert (verdict.distances[norm] <= eps + 1e-6).all()
     assert torch.equal(verdict.images_8bit, round_to_8bit(verdict.images_8bit))
@@ -170,12 +170,12 @@ def test_an_attack_is_judged_by_its_own_budget_unless_told_otherwise():
         def __call__(self, model, images, goal, *, seeds=None, watch=None):
             return create_attack("pgd", norm="linf", eps=0.2)(model, images, goal)
 
-    own = run_attack(TooFar(), model, images, labels).verdict
+    own = run_attack(model, images, labels, TooFar()).verdict
     assert own.achieved.all()
     assert not own.success.any()
     assert not own.success_8bit.any()
     assert own.outside_8bit.all()
-    told = run_attack(TooFar(), model, images, labels, threat=LpBall("linf", 0.2)).verdict
+    told = run_attack(model, images, labels, TooFar(), threat=LpBall("linf", 0.2)).verdict
     assert told.success_8bit.all()
 
 
@@ -185,7 +185,7 @@ def test_an_attack_in_a_perceptual_ball_stays_in_it_as_a_file(name):
     images = round_to_8bit(near_boundary(model, 3, side=16))
     labels = model(images).argmax(1)
     attack = create_attack(name, metric="squared-l2", bound=0.3, noise=1e-3)
-    verdict = run_attack(attack, model, images, labels).verdict
+    verdict = run_attack(model, images, labels, attack).verdict
     assert verdict.success_8bit.all()
     assert (verdict.distances["l2"] <= 0.3001).all()
 
@@ -196,7 +196,7 @@ def test_fab_and_foolbox_with_an_eps_are_judged_by_it():
     away = model.distance(images, labels, "l2")
     eps = float(away.median()) * 1.02
     attack = create_attack("fab", norm="l2", eps=eps, steps=30)
-    verdict = run_attack(attack, model, images, labels).verdict
+    verdict = run_attack(model, images, labels, attack).verdict
     assert verdict.achieved.all()
     assert torch.equal(verdict.success, away <= eps)
     pytest.importorskip("foolbox")

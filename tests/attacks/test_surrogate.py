@@ -8,14 +8,12 @@ from hypothesis import strategies as st
 from scipy.optimize import linprog
 from torch import Tensor
 
-from percert.attacks import MoveEmbedding, Untargeted
+from percert.attacks import Ascent, MoveEmbedding, Untargeted
 from percert.attacks.goal import LossName
-from percert.attacks.minimal.ascent import normalised_ascent
+from percert.attacks.goal_through import Demanding, demanding
 from percert.attacks.transport.cost import SquaredL2, cost_of
 from percert.attacks.transport.surrogate import (
-    Demanding,
     climb,
-    demanding,
     robust_surrogate,
     surrogate_values,
     validated,
@@ -87,7 +85,7 @@ def test_without_a_penalty_its_normalised_form_is_normalised_ascent_to_the_bit()
     moved = climb(
         model, images, goal, SSIM(), lam=0, step=0.1, steps=20, loss="margin", normalise=True
     )
-    assert torch.equal(moved, normalised_ascent(model, images, goal, step=0.1, steps=20))
+    assert torch.equal(moved, Ascent(step=0.1, steps=20, rescale_steps=0)(model, images, goal))
 
 
 @pytest.mark.parametrize(("refresh", "expected"), [(1, 10), (5, 2), (100, 1)])

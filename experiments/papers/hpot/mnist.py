@@ -10,8 +10,7 @@ from experiments.papers.item import Compared, Findings, Setting, data_folder
 from percert.attacks import Untargeted, judge
 from percert.attacks.minimal.ascent import Ascent
 from percert.attacks.second_order.ssim_step import Border, least_step, ssim_newton_step
-from percert.attacks.steps import steepest
-from percert.attacks.transport.surrogate import loss_slope
+from percert.attacks.steps import loss_slope, steepest
 from percert.data.labelled_images import Digits, read_mnist
 from percert.images import round_to_8bit
 from percert.metrics.full_reference.ssim import SSIM

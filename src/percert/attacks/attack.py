@@ -1,15 +1,11 @@
-"""What an attack is, and what each sees to before it begins.
-
-What an attack is: a frozen dataclass of settings that is called on a batch.
-
-What every attack sees to before it begins: images, labels, and the mode that the model is in.
-"""
+"""What an attack is, and what every attack sees to before it begins and while it runs."""
 
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import fields, is_dataclass, replace
 from functools import wraps
-from typing import Concatenate, ParamSpec, Protocol, TypeAlias, TypeVar
+from typing import Concatenate, ParamSpec, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -18,16 +14,25 @@ from percert.attacks.goal import Goal, Model, Untargeted
 from percert.check import check_images
 from percert.tensors import Images
 
-#: Called by an attack once an iteration with (iterations done, iterations in all, images still at
-#: work). ``False`` ends the attack there: it returns the best that it has.
-Watch: TypeAlias = Callable[[int, int, int], bool]
+_Self = TypeVar("_Self")
+_More = ParamSpec("_More")
+_AnyAttack = TypeVar("_AnyAttack")
+
+
+class Watch(Protocol):
+    """Called by an attack once an iteration; ``False`` ends it: it returns the best that it has.
+
+    ``active`` is the number of images that are still at work.
+    """
+
+    def __call__(self, done: int, total: int, active: int, /) -> bool: ...
 
 
 class Attack(Protocol):
     """``attack(model, images, goal)`` gives adversarial images ``(n, 3, h, w)`` in [0, 1].
 
     An image for which nothing was found comes back as the attack last had it; whether any of them
-    reaches the goal is for :func:`~percert.attacks.judge.judge` alone to say. ``seeds`` (``(n,)``
+    reaches the goal is for :func:`~percert.attacks.verdict.judge` alone to say. ``seeds`` (``(n,)``
     integers, zeros where ``None``) start each image's own random numbers, so that no result depends
     on the batch that an image is in. The caller's gradient mode does not matter and is not changed.
 
@@ -48,12 +53,11 @@ class Attack(Protocol):
 
 
 class CatalogAttack(Protocol):
-    """An :class:`Attack` that takes labels wherever a goal is, and checks what it is given.
+    """An :class:`Attack` of percert, which takes labels wherever a goal is.
 
     ``attack(model, images, labels)`` leaves the class of each label, ``(n,)`` integers from 0. Bad
     images, labels and scores are a ``ValueError`` that says what is wrong with them; a model in
-    training mode is put into evaluation mode and back, with a warning. All of percert's attacks are
-    such, and :func:`~percert.attacks.run.run_attack` does the same for those of others.
+    training mode is put into evaluation mode and back, with a warning.
     """
 
     def __call__(
@@ -73,67 +77,25 @@ def go_on(watch: Watch | None, done: int, total: int, active: int) -> bool:
     return active > 0 and (watch is None or watch(done, total, active))
 
 
-def phases(watch: Watch | None, total: int) -> tuple[Watch, Watch]:
-    """What the ``total`` iterations of an attack ask, and what the work that follows on them asks.
+class Relay:
+    """One watch for the parts of an attack, which end together once it has said stop.
 
-    To ``watch`` the second counts as the last iteration. Neither asks again after a stop.
-
-    >>> first, then = phases(lambda done, total, active: done < 2, 2)
-    >>> first(0, 2, 1), then(0, 16, 1), first(0, 2, 1)
-    (True, False, False)
+    >>> relay = Relay(lambda done, total, active: done < 2)
+    >>> relay(0, 2, 1), relay.as_part(2, 3)(0, 16, 1), relay(0, 2, 1), relay.stopped
+    (True, False, False, True)
     """
-    stopped = False
 
-    def iterating(done: int, of: int, active: int) -> bool:
-        nonlocal stopped
-        stopped = stopped or not (watch is None or watch(done, of, active))
-        return not stopped
+    def __init__(self, watch: Watch | None) -> None:
+        self.watch, self.stopped = watch, False
 
-    def finishing(done: int, of: int, active: int) -> bool:
-        return iterating(total, total, active)
+    def __call__(self, done: int, total: int, active: int) -> bool:
+        if self.watch is not None and not self.stopped:
+            self.stopped = not self.watch(done, total, active)
+        return not self.stopped
 
-    return iterating, finishing
-
-
-def generators(seeds: Tensor | None, count: int) -> list[torch.Generator]:
-    """A generator of random numbers for each of ``count`` images, on the CPU.
-
-    On the CPU wherever the images are, so that a GPU attacks with the same numbers.
-    """
-    values = [0] * count if seeds is None else [int(seed) for seed in seeds]
-    if len(values) != count:
-        raise ValueError(f"seeds: expected {count}, one an image, found {len(values)}")
-    return [torch.Generator().manual_seed(value) for value in values]
-
-
-def noise_like(images: Tensor, sources: list[torch.Generator], kind: str = "normal") -> Tensor:
-    """Random numbers shaped like ``images``: standard ``"normal"``, or ``"uniform"`` in [-1, 1].
-
-    >>> source = generators(torch.tensor([7]), 1)
-    >>> noise_like(torch.zeros(1, 3, 2, 2), source, "uniform").abs().max().item() <= 1
-    True
-    """
-    shape = images.shape[1:]
-    if kind == "normal":
-        drawn = [torch.randn(shape, generator=source) for source in sources]
-    else:
-        drawn = [2 * torch.rand(shape, generator=source) - 1 for source in sources]
-    return torch.stack(drawn).to(images) if drawn else torch.zeros_like(images)
-
-
-def gradient(
-    model: Model, images: Images, goal: Goal, loss: Callable[[Tensor], Tensor]
-) -> tuple[Tensor, Tensor]:
-    """The gradient of ``loss(scores)`` (``(n,)``) in the images, and the scores, both detached."""
-    with torch.enable_grad():
-        at = images.detach().requires_grad_(True)
-        scores = goal.scores(model, at)
-        (slope,) = torch.autograd.grad(loss(scores).sum(), at)
-    return slope, scores.detach()
-
-
-_Self = TypeVar("_Self")
-_More = ParamSpec("_More")
+    def as_part(self, start: int, total: int, *, counting: bool = False) -> Watch:
+        """A part's watch, which reports ``start`` of ``total``, or counts on from there."""
+        return lambda done, _, active: self(start + counting * done, total, active)
 
 
 def prepared(
@@ -144,10 +106,11 @@ def prepared(
     The images and the goal go through :func:`check_attack`; the model is in evaluation mode while
     the attack runs (:func:`evaluating`).
 
-    >>> from percert.attacks import create_attack
+    >>> import torch
+    >>> from percert.attacks import DDN
     >>> model = lambda images: torch.stack([1 - images.mean((1, 2, 3)), images.mean((1, 2, 3))], 1)
     >>> dark, labels = torch.full((1, 3, 4, 4), 0.4), torch.tensor([0])
-    >>> model(create_attack("ddn")(model, dark, labels)).argmax(1)
+    >>> model(DDN()(model, dark, labels)).argmax(1)
     tensor([1])
     """
 
@@ -166,6 +129,28 @@ def prepared(
             return call(self, model, images, goal, *args, **kwargs)
 
     return ready
+
+
+def for_images(attack: _AnyAttack, index: Tensor, of: int | None = None) -> _AnyAttack:
+    """The attack for some of its images: settings that are tensors ``(n,)``, at ``index``.
+
+    Raises ``ValueError`` where n is not the number of images ``of`` which these are some.
+
+    >>> import torch
+    >>> from percert.attacks import PGD
+    >>> for_images(PGD(eps=torch.tensor([0.5, 1.0, 2.0])), torch.tensor([2])).eps
+    tensor([2.])
+    """
+    some: dict[str, Tensor] = {}
+    for field in fields(attack) if is_dataclass(attack) else ():
+        value = getattr(attack, field.name)
+        if isinstance(value, Tensor) and value.ndim:
+            if of is not None and len(value) != of:
+                raise ValueError(
+                    f"{field.name}: expected one number or {of}, one an image, found {len(value)}"
+                )
+            some[field.name] = value[index.to(value.device)]
+    return replace(attack, **some) if some else attack  # type: ignore[type-var]  # it has fields
 
 
 def check_attack(images: Images, goal: Goal | Tensor) -> Goal:

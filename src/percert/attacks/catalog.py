@@ -1,10 +1,12 @@
 """Every attack by name."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from percert.attacks.attack import CatalogAttack
-from percert.registry import Registry
+from percert.registry import Registry, default_settings, make, read_settings
+
+if TYPE_CHECKING:  # listing attacks takes no torch
+    from percert.attacks.attack import Attack, CatalogAttack
 
 
 @dataclass(frozen=True)
@@ -168,22 +170,45 @@ def list_attacks() -> list[str]:
     return list(CATALOG)
 
 
-def create_attack(name: str, **options: Any) -> CatalogAttack:
+def create_attack(name: str, **options: Any) -> "CatalogAttack":
     """The attack called ``name`` with its settings, those not given at their defaults.
 
-    Raises ``ValueError`` for an unknown name or option, naming the nearest and what there is.
+    ``name`` may bring settings as on a command line, ``"NAME:key=value,key=value"``. Raises
+    ``ValueError`` for an unknown name or option, naming the nearest and what there is.
 
-    >>> create_attack("ascent", steps=20).steps
-    20
+    >>> create_attack("ascent:loss=cross-entropy", steps=20)
+    Ascent(step=0.1, steps=20, loss='cross-entropy', rescale_steps=8)
     """
-    made: CatalogAttack = CATALOG.create(name, **options)
+    name, _, written = name.partition(":")
+    settings = read_settings(written, CATALOG.load(name), f"attack {name}")
+    made: CatalogAttack = CATALOG.create(name, **{**settings, **options})
     return made
 
 
-def parse_attack(text: str) -> tuple[str, CatalogAttack]:
-    """The attack in ``NAME`` or ``NAME:key=value,key=value``, as on a command line, with its name.
+def parse_attack(text: str) -> tuple[str, "CatalogAttack"]:
+    """The name in ``NAME`` or ``NAME:key=value,key=value``, and the attack that this is.
 
-    >>> parse_attack("ascent:steps=20,loss=cross-entropy")[1].loss
-    'cross-entropy'
+    >>> parse_attack("ascent:steps=20")[0]
+    'ascent'
     """
-    return CATALOG.parse(text)
+    return text.partition(":")[0], create_attack(text)
+
+
+def as_attack(attack: "Attack | str", /, **settings: Any) -> "Attack":
+    """An attack by name, or one as it is; ``settings`` take the place of its own.
+
+    >>> from percert.attacks import PGD
+    >>> as_attack(PGD(steps=7), eps=0.5) == as_attack("pgd:steps=7", eps=0.5)
+    True
+    """
+    if isinstance(attack, str):
+        return create_attack(attack, **settings)
+    if not settings:
+        return attack
+    if not hasattr(attack, "__dataclass_fields__"):
+        raise ValueError(
+            f"attack: {type(attack).__name__} takes no settings here, found {min(settings)!r}"
+        )
+    own = {name: getattr(attack, name) for name in default_settings(type(attack))}
+    changed: Attack = make(type(attack), {**own, **settings}, f"attack {type(attack).__name__}")
+    return changed

@@ -307,8 +307,12 @@ def targeted_dlr(scores: Tensor, labels: Tensor) -> Vector:
     Croce and Hein 2020, Eq. 7, with the sign that grows towards the target; the best class stands
     for the original one.
     """
+    return class_margin(scores, labels) / targeted_spread(scores)
+
+
+def targeted_spread(scores: Tensor) -> Vector:
+    """z_(1) - (z_(3) + z_(4)) / 2 of each row, by which the targeted DLR loss is divided."""
     if scores.shape[1] < 4:
         raise ValueError(f"targeted loss 'dlr' needs at least 4 classes, found {scores.shape[1]}")
     best = scores.topk(4, dim=1).values
-    spread = best[:, 0] - (best[:, 2] + best[:, 3]) / 2
-    return class_margin(scores, labels) / spread.clamp_min(1e-12)
+    return (best[:, 0] - (best[:, 2] + best[:, 3]) / 2).clamp_min(1e-12)

@@ -1,14 +1,8 @@
-"""Goals made of others: through one class, through defences, and of a triplet's images together.
-
-Leave a class by way of one certain other class: the targeted stages of AutoAttack and FAB.
-
-A goal that must be reached through preprocessing defences as well.
-
-Turn a metric's choice round by moving any of a triplet's images, all of them within a budget.
-"""
+"""Goals made of others: more confidence, one class, defences, the images of a triplet together."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,15 +12,78 @@ from percert.attacks.goal import (
     Goal,
     LossName,
     Model,
+    MoveEmbedding,
     Untargeted,
     class_loss,
     class_margin,
+    targeted_spread,
 )
 from percert.check import check_choice, check_images
 from percert.defences import Defence, create_defence
 from percert.metrics.certified.embedding import EmbeddingMetric, cosine_distance
 from percert.metrics.deep.dreamsim import DreamSim
 from percert.tensors import Images, Vector
+
+
+@dataclass(frozen=True, eq=False)
+class Demanding:
+    """Another goal, reached only where its margin exceeds ``confidence`` (the paper's a) as well.
+
+    And ``relative`` times the largest score, in size, of each image.
+
+    >>> Demanding(Untargeted(torch.tensor([1])), 0.5).margin(torch.tensor([[2.0, 1.0]]))
+    tensor([0.5000])
+    """
+
+    goal: Goal
+    confidence: float
+    relative: float = 0.0
+
+    def __len__(self) -> int:
+        return len(self.goal)
+
+    def select(self, index: Tensor) -> "Demanding":
+        return replace(self, goal=self.goal.select(index))
+
+    def scores(self, model: Model, images: Images) -> Tensor:
+        return self.goal.scores(model, images)
+
+    def loss(self, scores: Tensor, kind: LossName = "margin") -> Vector:
+        return self.goal.loss(scores, kind)
+
+    def margin(self, scores: Tensor) -> Vector:
+        demanded = self.relative * scores.detach().abs().amax(1) + self.confidence
+        return self.goal.margin(scores) - demanded
+
+
+def demanding(goal: Goal, confidence: float) -> Goal:
+    """The goal with ``confidence`` added to what it asks for.
+
+    Raises ``ValueError`` for a goal that can never be reached: there is no smallest change then.
+    """
+    if isinstance(innermost(goal), MoveEmbedding) and innermost(goal).beyond == float("inf"):
+        raise ValueError("goal MoveEmbedding: expected a finite beyond= to reach, found inf")
+    return Demanding(goal, confidence) if confidence else goal
+
+
+def clearly(goal: Goal) -> Goal:
+    """The goal, to be reached by more than rounding: 1e-5 of the largest score, and 1e-6.
+
+    The nearest success is so near the boundary that in another batch, whose sums are rounded in
+    another order, it would be a failure. Raises as :func:`demanding` does.
+
+    >>> goal = clearly(Untargeted(torch.tensor([0])))
+    >>> goal.margin(torch.tensor([[100.0, 100.0009]])) > 0
+    tensor([False])
+    """
+    return Demanding(demanding(goal, 0.0), confidence=1e-6, relative=1e-5)
+
+
+def innermost(goal: Goal) -> Any:
+    """The goal that others of this file are made of."""
+    while hasattr(goal, "goal"):
+        goal = goal.goal
+    return goal
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,10 +113,7 @@ class Towards:
         ahead = self._ahead(scores)
         if kind == "margin":
             return ahead
-        if scores.shape[1] < 4:
-            raise ValueError(f"loss 'dlr' towards a class needs 4 classes, found {scores.shape[1]}")
-        best = scores.topk(4, dim=1).values
-        return ahead / (best[:, 0] - (best[:, 2] + best[:, 3]) / 2).clamp_min(1e-12)
+        return ahead / targeted_spread(scores)
 
     def margin(self, scores: Tensor) -> Vector:
         return self.goal.margin(scores)

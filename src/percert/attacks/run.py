@@ -1,23 +1,25 @@
 """Run an attack over many images: in batches that fit, counted, timed, judged."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from percert.attacks.attack import Attack, Watch, check_attack, evaluating
+from percert.attacks.attack import Attack, Watch, check_attack, evaluating, for_images
+from percert.attacks.catalog import as_attack
 from percert.attacks.goal import Goal, Model
-from percert.attacks.judge import Verdict, join_verdicts, judge
-from percert.attacks.threat import Threat, threat_of
+from percert.attacks.threat import Threat, select_threat, threat_of
+from percert.attacks.verdict import Verdict, join_verdicts, judge
 from percert.metrics.metric import Metric
 from percert.tensors import Embeddings, Images
 
 
 @dataclass(frozen=True, eq=False)
 class AttackResult:
-    """The :class:`~percert.attacks.judge.Verdict` on n images, and what it took to attack them.
+    """The :class:`~percert.attacks.verdict.Verdict` on n images, and what it took to attack them.
 
     ``index`` (``(n,)``) says which of the images these are. ``model_calls`` counts images passed
     through the model by the attack (a forward pass of n images is n calls; each backward pass
@@ -59,10 +61,10 @@ class CountedModel:
 
 
 def run_attack(
-    attack: Attack,
     model: Model,
     images: Images,
     goal: Goal | Tensor,
+    attack: Attack | str = "ssim-sqp",
     *,
     threat: Threat | None = None,
     metrics: Mapping[str, Metric] | None = None,
@@ -70,97 +72,43 @@ def run_attack(
     seeds: Tensor | None = None,
     watch: Watch | None = None,
     seconds: float | None = None,
+    **settings: Any,
 ) -> AttackResult:
     """Attack all ``images`` (``(n, 3, h, w)`` in [0, 1]) and judge them: one result for all.
 
-    ``goal`` is what is wanted, or labels (``(n,)`` integers from 0) whose class each image is to
-    leave. A model in training mode is put into evaluation mode and back, with a warning. The work
-    is done in batches, as :func:`iter_attack` does it and with the same settings; that function
-    gives each batch's result as soon as it is there.
+    Also :func:`percert.attack`. ``goal`` is what is wanted, or labels (``(n,)`` integers from 0)
+    whose class each image is to leave. ``attack`` is an attack, or the name of one, as on a command
+    line (``"pgd:steps=40"``); further keywords are settings of it, ``eps`` among them. A setting
+    may be a tensor ``(n,)``, one an image, where the attack has a budget.
 
-    >>> from percert.attacks import create_attack
+    ``threat`` is what counts as allowed; where ``None``, the attack's own budget, if it has one.
+    ``metrics`` are measured between each image and its 8-bit adversarial one. A model in training
+    mode is put into evaluation mode and back, with a warning. The work is done in batches; one that
+    does not fit into memory is halved and done again, down to single images. ``seeds`` (``(n,)``,
+    default 0, 1, 2, ...) belong to images, so a result does not depend on ``batch_size``.
+    ``seconds`` is a time budget for each batch, looked at between iterations.
+
     >>> model = lambda images: torch.stack([1 - images.mean((1, 2, 3)), images.mean((1, 2, 3))], 1)
     >>> dark = torch.full((50, 3, 4, 4), 0.4)
     >>> labels = torch.zeros(50, dtype=torch.long)
-    >>> result = run_attack(create_attack("ascent"), model, dark, labels)
+    >>> result = run_attack(model, dark, labels, "fmn", norm="linf")
     >>> int(result.verdict.success_8bit.sum())
     50
     """
     batches = iter_attack(
-        attack,
         model,
         images,
         goal,
+        attack,
         threat=threat,
         metrics=metrics,
         batch_size=batch_size,
         seeds=seeds,
         watch=watch,
         seconds=seconds,
+        **settings,
     )
-    return _joined(list(batches))
-
-
-def iter_attack(
-    attack: Attack,
-    model: Model,
-    images: Images,
-    goal: Goal | Tensor,
-    *,
-    threat: Threat | None = None,
-    metrics: Mapping[str, Metric] | None = None,
-    batch_size: int = 32,
-    seeds: Tensor | None = None,
-    watch: Watch | None = None,
-    seconds: float | None = None,
-) -> Iterator[AttackResult]:
-    """Attack ``images`` batch by batch; yields a judged :class:`AttackResult` for each batch.
-
-    Where a batch does not fit into memory it is halved and done again, down to single images.
-    ``threat`` is what counts as allowed; where ``None``, the attack's own budget, if it has one.
-    ``seeds`` (``(n,)``, default 0, 1, 2, ...) belong to images, so a result does not depend on
-    ``batch_size``. ``seconds`` is a time budget for each batch, looked at between iterations. No
-    images are one result of none.
-    """
-    if batch_size < 1:
-        raise ValueError(f"batch_size: expected at least 1, found {batch_size}")
-    goal = check_attack(images, goal)
-    if seeds is None:
-        seeds = torch.arange(len(images))
-    return _batches(attack, model, images, goal, threat, metrics, batch_size, seeds, watch, seconds)
-
-
-def _batches(
-    attack: Attack,
-    model: Model,
-    images: Images,
-    goal: Goal,
-    threat: Threat | None,
-    metrics: Mapping[str, Metric] | None,
-    batch_size: int,
-    seeds: Tensor,
-    watch: Watch | None,
-    seconds: float | None,
-) -> Iterator[AttackResult]:
-    start = 0
-    while start < len(images) or start == 0:
-        index = torch.arange(start, min(start + batch_size, len(images)))
-        try:
-            with evaluating(model):
-                result = _one_batch(
-                    attack, model, images, goal, index, threat, metrics, seeds, watch, seconds
-                )
-        except torch.OutOfMemoryError:
-            if len(index) == 1:
-                raise
-            torch.cuda.empty_cache()
-            batch_size = max(1, len(index) // 2)
-            continue
-        yield result
-        start += max(len(index), 1)
-
-
-def _joined(results: Sequence[AttackResult]) -> AttackResult:
+    results = list(batches)
     return AttackResult(
         index=torch.cat([result.index for result in results]),
         verdict=join_verdicts([result.verdict for result in results]),
@@ -170,36 +118,67 @@ def _joined(results: Sequence[AttackResult]) -> AttackResult:
     )
 
 
-def _one_batch(
-    attack: Attack,
+def iter_attack(
     model: Model,
     images: Images,
-    goal: Goal,
-    index: Tensor,
-    threat: Threat | None,
-    metrics: Mapping[str, Metric] | None,
-    seeds: Tensor,
-    watch: Watch | None,
-    seconds: float | None,
-) -> AttackResult:
-    chosen = index.to(images.device)
-    # Channels last halves the time of a convolution forward and back on a CPU.
-    batch = images[chosen].contiguous(memory_format=torch.channels_last)
-    some = goal.select(chosen)
-    counted = CountedModel(model)
-    began, cpu_began = time.perf_counter(), time.process_time()
+    goal: Goal | Tensor,
+    attack: Attack | str = "ssim-sqp",
+    *,
+    threat: Threat | None = None,
+    metrics: Mapping[str, Metric] | None = None,
+    batch_size: int = 32,
+    seeds: Tensor | None = None,
+    watch: Watch | None = None,
+    seconds: float | None = None,
+    **settings: Any,
+) -> Iterator[AttackResult]:
+    """Attack ``images`` as :func:`run_attack` does; yields each batch's result as it is there.
 
-    def watch_both(done: int, total: int, active: int) -> bool:
-        if seconds is not None and time.perf_counter() - began > seconds:
-            return False
-        return watch is None or watch(done, total, active)
+    No images are one result of none.
+    """
+    if batch_size < 1:
+        raise ValueError(f"batch_size: expected at least 1, found {batch_size}")
+    goal = check_attack(images, goal)
+    made = for_images(as_attack(attack, **settings), torch.arange(len(images)), of=len(images))
+    numbers = torch.arange(len(images)) if seeds is None else seeds
 
-    moved = batch.clone()
-    if len(batch):
-        moved = attack(counted, batch, some, seeds=seeds[index], watch=watch_both)
-    if batch.is_cuda:
-        torch.cuda.synchronize(batch.device)
-    took, cpu_took = time.perf_counter() - began, time.process_time() - cpu_began
-    allowed = threat_of(attack, model, batch) if threat is None else threat
-    verdict = judge(model, batch, moved, some, threat=allowed, metrics=metrics)
-    return AttackResult(index, verdict, counted.calls, took, cpu_took)
+    def one_batch(index: Tensor) -> AttackResult:
+        chosen = index.to(images.device)
+        # Channels last halves the time of a convolution forward and back on a CPU.
+        batch = images[chosen].contiguous(memory_format=torch.channels_last)
+        some, mine = goal.select(chosen), for_images(made, index)
+        counted = CountedModel(model)
+        began, cpu_began = time.perf_counter(), time.process_time()
+
+        def watching(done: int, total: int, active: int) -> bool:
+            if seconds is not None and time.perf_counter() - began > seconds:
+                return False
+            return watch is None or watch(done, total, active)
+
+        moved = batch.clone()
+        if len(batch):
+            moved = mine(counted, batch, some, seeds=numbers[index], watch=watching)
+        if batch.is_cuda:
+            torch.cuda.synchronize(batch.device)
+        took, cpu_took = time.perf_counter() - began, time.process_time() - cpu_began
+        allowed = threat_of(mine, model, batch) if threat is None else select_threat(threat, index)
+        verdict = judge(model, batch, moved, some, threat=allowed, metrics=metrics)
+        return AttackResult(index, verdict, counted.calls, took, cpu_took)
+
+    def batches() -> Iterator[AttackResult]:
+        start, size = 0, batch_size
+        while start < len(images) or start == 0:
+            index = torch.arange(start, min(start + size, len(images)))
+            try:
+                with evaluating(model):
+                    result = one_batch(index)
+            except torch.OutOfMemoryError:
+                if len(index) == 1:
+                    raise
+                torch.cuda.empty_cache()
+                size = max(1, len(index) // 2)
+                continue
+            yield result
+            start += max(len(index), 1)
+
+    return batches()

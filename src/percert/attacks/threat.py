@@ -1,9 +1,4 @@
-"""What an attack may do to an image, and rounding to 8 bits without leaving that.
-
-What an attack may do to an image.
-
-Rounding to 8 bits without leaving what an attack was allowed.
-"""
+"""What an attack may do to an image, and rounding to 8 bits without leaving that."""
 
 from dataclasses import dataclass
 from typing import Literal, Protocol, TypeAlias, final
@@ -11,12 +6,15 @@ from typing import Literal, Protocol, TypeAlias, final
 import torch
 from torch import Tensor
 
+from percert.attacks.attack import for_images
 from percert.check import check_budget, check_choice
 from percert.images import round_to_8bit
 from percert.metrics.metric import Metric
 from percert.tensors import Images, Vector, l2_norm, linf_norm, per_sample, project_l2
 
 Norm: TypeAlias = Literal["l1", "l2", "linf"]
+#: A budget: a number for all images, or a tensor ``(n,)`` of one an image.
+Eps: TypeAlias = float | Tensor
 #: Share of eps by which float rounding may carry a projected image over the edge.
 SLACK = 1e-5
 
@@ -32,35 +30,35 @@ class Threat(Protocol):
 class LpBall:
     """All images in [0, 1] within ``eps`` of the reference in the l1, l2 or linf norm of pixels.
 
-    >>> ball = LpBall(norm="linf", eps=0.1)
-    >>> ball.project(torch.zeros(1, 3, 1, 1), torch.full((1, 3, 1, 1), 0.5)).flatten()
-    tensor([0.1000, 0.1000, 0.1000])
+    ``eps`` is a number, or a tensor ``(n,)`` of one an image.
+
+    >>> ball = LpBall(norm="linf", eps=torch.tensor([0.1, 0.2]))
+    >>> ball.project(torch.zeros(2, 3, 1, 1), torch.full((2, 3, 1, 1), 0.5)).flatten(1)
+    tensor([[0.1000, 0.1000, 0.1000],
+            [0.2000, 0.2000, 0.2000]])
     """
 
     norm: Norm
-    eps: float
+    eps: Eps
 
     def __post_init__(self) -> None:
         check_choice(self.norm, ("l1", "l2", "linf"), "norm")
-        check_budget(self.eps)
+        check_eps(self.eps)
 
     def within(self, reference: Images, candidate: Images) -> Tensor:
-        return length(candidate - reference, self.norm) <= self.eps * (1 + SLACK) + 1e-7
+        radius = per_image(self.eps, reference, torch.float64)
+        return length(candidate - reference, self.norm) <= radius * (1 + SLACK) + 1e-7
 
     def project(self, reference: Images, candidate: Images) -> Images:
         """An image of the ball for each candidate: the nearest one for linf; for l1 and l2 the
-
         nearest of the unclipped ball, clipped to [0, 1], which leaves it inside.
         """
-        change = candidate - reference
-        radius = change.new_full((len(change),), self.eps)
-        if self.norm == "linf":
-            change = change.clamp(-self.eps, self.eps)
-        elif self.norm == "l2":
-            change = project_l2(change, radius)
-        else:
-            change = project_l1(change, radius)
+        change = project(candidate - reference, self.norm, per_image(self.eps, reference))
         return (reference + change).clamp(0, 1)
+
+    def select(self, index: Tensor) -> "LpBall":
+        """The ball of the images at ``index``."""
+        return for_images(self, index)
 
 
 @final
@@ -100,11 +98,67 @@ def threat_of(attack: object, model: object, images: Images) -> Threat:
     return found
 
 
+def select_threat(threat: Threat, index: Tensor) -> Threat:
+    """What the ``threat`` allows the images at ``index``, where it knows images apart."""
+    select = getattr(threat, "select", None)
+    chosen: Threat = threat if select is None else select(index)
+    return chosen
+
+
+def check_eps(eps: Eps, name: str = "eps") -> None:
+    """Raise ``ValueError`` unless ``eps`` is finite and at least 0, ``(n,)`` if a tensor.
+
+    >>> check_eps(torch.tensor([0.5, -1.0]))
+    Traceback (most recent call last):
+    ValueError: eps: expected finite numbers of at least 0, one an image, found -1.0
+    """
+    if not isinstance(eps, Tensor) or not eps.ndim:
+        check_budget(float(eps), name)
+        return
+    if eps.ndim != 1 or not eps.is_floating_point():
+        raise ValueError(
+            f"{name}: expected a number, or floats of shape (n,), found {eps.dtype} of shape "
+            f"{tuple(eps.shape)}"
+        )
+    wrong = eps[~(eps.isfinite() & (eps >= 0))]
+    if len(wrong):
+        raise ValueError(
+            f"{name}: expected finite numbers of at least 0, one an image, found {wrong[0].item()}"
+        )
+
+
+def per_image(
+    value: Eps, images: Images, dtype: torch.dtype | None = None, *, name: str = "eps"
+) -> Vector:
+    """``value`` of each image, ``(n,)``, on their device, in their precision unless told.
+
+    Raises ``ValueError`` for a tensor of another length.
+    """
+    dtype = dtype or images.dtype
+    if not isinstance(value, Tensor) or not value.ndim:
+        return torch.full((len(images),), float(value), dtype=dtype, device=images.device)
+    if len(value) != len(images):
+        raise ValueError(
+            f"{name}: expected one number or {len(images)}, one an image, found {len(value)}"
+        )
+    return value.to(images.device, dtype)
+
+
 def length(change: Tensor, norm: Norm) -> Vector:
     """The norm of each sample of ``(n, ...)``, shape ``(n,)``."""
     if norm == "l1":
         return change.flatten(1).abs().sum(1)
     return l2_norm(change) if norm == "l2" else linf_norm(change)
+
+
+def project(change: Tensor, norm: Norm, radius: Vector) -> Tensor:
+    """The nearest point of each sample's ball of ``radius`` (``(n,)``) around 0."""
+    if norm == "l1":
+        return project_l1(change, radius)
+    if norm == "l2":
+        return project_l2(change, radius)
+    edge = per_sample(radius, change)
+    return change.clamp(-edge, edge)
 
 
 def project_l1(batch: Tensor, radius: Vector) -> Tensor:
@@ -147,18 +201,16 @@ def round_inside(threat: Threat, images: Images, adversarial: Images) -> Images:
     tensor([101., 101., 101.])
     """
     files = round_to_8bit(adversarial)
-    if not len(files):
-        return files
     led_out = threat.within(images, adversarial) & ~threat.within(images, files)
     rows = led_out.nonzero()[:, 0]
-    if not len(rows):
-        return files
-    if isinstance(threat, LpBall):
-        tried = nearest_in_ball(threat, images[rows], adversarial[rows])
-    else:
-        tried = _on_the_way(threat, images[rows], adversarial[rows])
-    inside = threat.within(images[rows], tried)
-    files[rows[inside]] = tried[inside]
+    if len(rows):
+        some, origin = select_threat(threat, rows), images[rows]
+        if isinstance(some, LpBall):
+            tried = nearest_in_ball(some, origin, adversarial[rows])
+        else:
+            tried = _on_the_way(some, origin, adversarial[rows])
+        inside = some.within(origin, tried)
+        files[rows[inside]] = tried[inside]
     return files
 
 
@@ -174,17 +226,17 @@ def nearest_in_ball(ball: LpBall, images: Images, adversarial: Images) -> Images
     """
     level = 255.0
     origin, wanted = (level * batch.double() for batch in (images, adversarial))
+    reach = level * per_image(ball.eps, images, torch.float64)
     rounded = wanted.clamp(0, level).round()
     if ball.norm == "linf":
-        low = (origin - level * ball.eps - HAIR).ceil().clamp(0, level)
-        high = (origin + level * ball.eps + HAIR).floor().clamp(0, level)
-        found = torch.maximum(torch.minimum(rounded, high), low)
+        edge = per_sample(reach, images) + HAIR
+        low, high = (origin - edge).ceil(), (origin + edge).floor()
+        found = torch.maximum(torch.minimum(rounded, high.clamp(0, level)), low.clamp(0, level))
     else:
         power = 1 if ball.norm == "l1" else 2
-        budget = (level * ball.eps) ** power
-        flat = zip(origin.flatten(1), wanted.flatten(1), rounded.flatten(1), strict=True)
-        found = torch.stack([_taken_back(x, y, z, budget, power) for x, y, z in flat])
-        found = found.view_as(rounded)
+        rows = zip(origin.flatten(1), wanted.flatten(1), rounded.flatten(1), reach, strict=True)
+        levels = [_taken_back(x, y, z, float(most) ** power, power) for x, y, z, most in rows]
+        found = torch.stack(levels).view_as(rounded)
     return round_to_8bit((found / level).to(images.dtype))
 
 

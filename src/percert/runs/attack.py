@@ -57,10 +57,10 @@ def attack_batch(
         return True
 
     result = run_attack(
-        plan.attacks[attack],
         cast(Model, task.model),
         images,
         task.goal(samples, clean),
+        plan.attacks[attack],
         threat=plan.threat,
         metrics=metrics,
         batch_size=len(samples),

@@ -152,7 +152,7 @@ def attack_classifier(
         raise ValueError(f"target: expected a class from 0 to {len(before) - 1}, found {target}")
     wanted = torch.tensor([label if target is None else target], device=batch.device)
     goal = Untargeted(wanted) if target is None else Targeted(wanted)
-    result = run_attack(attack, model, batch, goal, watch=run.watch(f"attacking with {text}"))
+    result = run_attack(model, batch, goal, attack, watch=run.watch(f"attacking with {text}"))
     run.check()
     run.say("measuring")
     verdict = result.verdict

@@ -242,10 +242,10 @@ def attack_pair(
     ways: tuple[tuple[Literal["away", "towards"], float], ...] = (("away", 1.0), ("towards", -1.0))
     for part, (way, sign) in enumerate(ways):
         result = run_attack(
-            attack,
             _Distance(judged, sign),
             pair[1],
             MoveEmbedding(pair[0]),
+            attack,
             threat=LpBall("l2", eps),
             watch=run.watch(f"moving the distance {_MOVES[way]}", part, len(ways)),
         )

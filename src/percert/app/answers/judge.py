@@ -170,10 +170,10 @@ def attack_triplet(
     for part, (where, eps) in enumerate(budgets):
         attack = create_attack("apgd", norm="l2", eps=eps, steps=STEPS, loss="margin")
         result = run_attack(
-            attack,
             judged,
             reference[None],
             goal,
+            attack,
             threat=LpBall("l2", eps),
             watch=run.watch(f"attacking {where} the radius", part, len(budgets)),
         )

@@ -1,32 +1,107 @@
-"""Square: random search with squares, by scores alone (Andriushchenko et al. 2020, 1912.00049).
-
-Square: random search with squares, by scores alone (Andriushchenko et al. 2020, 1912.00049).
-
-The tries of the Square attack: where its squares lie, and what they hold.
-"""
+"""Square: random search with squares, by scores alone (Andriushchenko et al. 2020, 1912.00049)."""
 
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from percert.attacks.attack import Watch, generators, go_on, prepared
+from percert.attacks.attack import Watch, go_on, prepared
 from percert.attacks.goal import LOSSES, Goal, LossName, Model
-from percert.attacks.steps import BALL_NORMS, BallNorm, Found
-from percert.attacks.threat import LpBall, Threat
-from percert.check import check_budget, check_choice
+from percert.attacks.steps import BALL_NORMS, BallNorm, Best, generators
+from percert.attacks.threat import Eps, LpBall, Threat, check_eps, per_image
+from percert.check import check_choice
 from percert.tensors import Images, Vector, l2_norm, per_sample
 
+#: Of 10,000 queries: after which of them the squares' area is halved once more.
+HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
+#: Queries for which an image's random numbers are drawn at once.
+BLOCK = 64
 #: Random numbers in [0, 1) for one try of one image: two corners, three signs, a direction.
 DRAWS = 8
 
 
-def start_linf(origin: Images, eps: float, signs: Tensor) -> Images:
+@dataclass(frozen=True, kw_only=True)
+class Square:
+    """``queries`` forward passes without gradients, each with another square of the image changed.
+
+    The image within ``eps`` (a number, or one an image) of highest ``loss``: a try that raises the
+    loss is kept, and an image that reaches the goal asks no more. It starts from stripes (linf) or
+    a mesh of pyramids (l2). ``share`` is the area of the first squares, as a share of the image.
+    Every image has its own squares, from its seed.
+    """
+
+    norm: BallNorm = "l2"
+    eps: Eps = 1.0
+    queries: int = 5000
+    share: float = 0.8
+    loss: LossName = "margin"
+
+    def __post_init__(self) -> None:
+        check_choice(self.norm, BALL_NORMS, "norm")
+        check_choice(self.loss, LOSSES, "loss")
+        check_eps(self.eps)
+
+    def threat(self, model: Model, images: Images) -> Threat:
+        return LpBall(self.norm, self.eps)
+
+    @prepared
+    @torch.no_grad()
+    def __call__(
+        self,
+        model: Model,
+        images: Images,
+        goal: Goal,
+        *,
+        seeds: Tensor | None = None,
+        watch: Watch | None = None,
+    ) -> Images:
+        radius = per_image(self.eps, images)
+        sources = generators(seeds, len(images))
+        best = Best(images)
+        active = best.remaining()
+        height, width = images.shape[2:]
+        start, move = (start_l2, move_l2) if self.norm == "l2" else (start_linf, move_linf)
+        numbers = images.new_zeros(0)
+        for query in range(self.queries):
+            if not go_on(watch, query, self.queries, len(active)):
+                break
+            origin, eps = images[active], radius[active]
+            if not query:
+                signs = torch.stack([torch.rand(3, height, width, generator=s) for s in sources])
+                now = start(origin, eps, signs.to(images))
+            else:
+                if query % BLOCK == 1:
+                    chosen = [sources[row] for row in active.tolist()]
+                    drawn = [torch.rand(BLOCK, DRAWS, generator=source) for source in chosen]
+                    numbers = torch.stack(drawn).to(images)
+                covered = area(query, self.queries, self.share) * height * width
+                drawn_now = numbers[:, (query - 1) % BLOCK]
+                now = move(origin, best.images[active], eps, covered, drawn_now)
+            some = goal.select(active)
+            scores = some.scores(model, now)
+            reached = some.margin(scores) > 0
+            best.offer(active, now, some.loss(scores, self.loss), reached)
+            active, numbers = active[~reached], numbers[~reached] if query else numbers
+        return best.images
+
+
+def area(query: int, queries: int, share: float) -> float:
+    """The share of the image that is changed by a query: ``share``, halved on a schedule.
+
+    >>> [area(query, 10_000, 0.8) for query in (0, 11, 51)]
+    [0.8, 0.4, 0.2]
+    """
+    at = 10_000 * query / max(queries, 1)
+    return share * 0.5 ** sum(at > mark for mark in HALVINGS)
+
+
+def start_linf(origin: Images, eps: Eps, signs: Tensor) -> Images:
     """Vertical stripes of +-eps, a sign for each column and channel, by ``signs`` in [0, 1)."""
-    return (origin + eps * _sign(signs[:, :, :1])).clamp(0, 1)
+    reach = per_sample(per_image(eps, origin), origin)
+    return (origin + reach * _sign(signs[:, :, :1])).clamp(0, 1)
 
 
-def move_linf(origin: Images, best: Images, eps: float, covered: float, numbers: Tensor) -> Images:
+def move_linf(origin: Images, best: Images, eps: Eps, covered: float, numbers: Tensor) -> Images:
     """One square of ``covered`` pixels set to +-eps, a sign for each channel (Algorithm 2).
 
     ``numbers`` is ``(n, DRAWS)``.
@@ -34,12 +109,12 @@ def move_linf(origin: Images, best: Images, eps: float, covered: float, numbers:
     height, width = origin.shape[2:]
     side = max(1, min(round(covered**0.5), height, width))
     inside = _window(numbers[:, 0], numbers[:, 1], side, height, width)
-    change = eps * _sign(numbers[:, 4:7])[:, :, None, None]
-    moved = (origin + change).clamp(0, 1)
+    reach = per_sample(per_image(eps, origin), origin)
+    moved = (origin + reach * _sign(numbers[:, 4:7])[:, :, None, None]).clamp(0, 1)
     return torch.where(inside[:, None], moved, best)
 
 
-def start_l2(origin: Images, eps: float, signs: Tensor) -> Images:
+def start_l2(origin: Images, eps: Eps, signs: Tensor) -> Images:
     """A mesh of 5 x 5 tiles, each a pair of pyramids of random sign, of length eps in all."""
     height, width = origin.shape[2:]
     side = max(1, min(height, width) // 5)
@@ -51,7 +126,7 @@ def start_l2(origin: Images, eps: float, signs: Tensor) -> Images:
     return _on_sphere(origin, mesh * sign, eps)
 
 
-def move_l2(origin: Images, best: Images, eps: float, covered: float, numbers: Tensor) -> Images:
+def move_l2(origin: Images, best: Images, eps: Eps, covered: float, numbers: Tensor) -> Images:
     """Take one square's change away, and give its length, and what is left, to another square.
 
     Algorithm 3: the second square's change keeps its direction, mixed with a new pair of pyramids,
@@ -62,7 +137,7 @@ def move_l2(origin: Images, best: Images, eps: float, covered: float, numbers: T
     change = best - origin
     given = _window(numbers[:, 0], numbers[:, 1], side, height, width)[:, None]
     emptied = _window(numbers[:, 2], numbers[:, 3], side, height, width)[:, None]
-    unused = (eps**2 - l2_norm(change).square()).clamp_min(0)[:, None]
+    unused = (per_image(eps, origin) ** 2 - l2_norm(change).square()).clamp_min(0)[:, None]
     freed = (change * (given | emptied)).square().sum((2, 3))
     template = pyramids(side).to(origin)
     flat = torch.where((numbers[:, 7] < 0.5)[:, None, None], template, template.T)
@@ -103,10 +178,6 @@ def _sign(numbers: Tensor) -> Tensor:
     return torch.where(numbers < 0.5, -1.0, 1.0).to(numbers)
 
 
-def _corners(numbers: Vector, side: int, size: int) -> Tensor:
-    return (numbers * (size - side + 1)).long().clamp_max(size - side)
-
-
 def _window(top: Vector, left: Vector, side: int, height: int, width: int) -> Tensor:
     """Which pixels, ``(n, h, w)``, lie in each image's square."""
     rows = _offsets(top, side, height)
@@ -114,8 +185,10 @@ def _window(top: Vector, left: Vector, side: int, height: int, width: int) -> Te
     return ((rows >= 0) & (rows < side))[:, :, None] & ((columns >= 0) & (columns < side))[:, None]
 
 
-def _offsets(corner: Vector, side: int, size: int) -> Tensor:
-    return torch.arange(size, device=corner.device) - _corners(corner, side, size)[:, None]
+def _offsets(number: Vector, side: int, size: int) -> Tensor:
+    """How far each of ``size`` rows or columns lies beyond a square's first, ``(n, size)``."""
+    corner = (number * (size - side + 1)).long().clamp_max(size - side)
+    return torch.arange(size, device=number.device) - corner[:, None]
 
 
 def _placed(template: Tensor, numbers: Tensor, side: int, height: int, width: int) -> Tensor:
@@ -132,115 +205,6 @@ def _lengths(change: Tensor) -> Tensor:
     return change.square().sum((2, 3), keepdim=True).sqrt().clamp_min(1e-12)
 
 
-def _on_sphere(origin: Images, change: Tensor, eps: float) -> Images:
-    scale = eps / l2_norm(change).clamp_min(1e-12)
+def _on_sphere(origin: Images, change: Tensor, eps: Eps) -> Images:
+    scale = per_image(eps, origin) / l2_norm(change).clamp_min(1e-12)
     return (origin + per_sample(scale, change) * change).clamp(0, 1)
-
-
-#: Of 10,000 queries: after which of them the squares' area is halved once more.
-HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
-#: Queries for which an image's random numbers are drawn at once.
-BLOCK = 64
-
-
-@dataclass(frozen=True, kw_only=True)
-class Square:
-    """``queries`` forward passes, each with another square changed; no gradients.
-
-    ``share`` is the area of the first squares, as a share of the image. ``loss`` is what counts as
-    better. Every image has its own squares, from its seed.
-    """
-
-    norm: BallNorm = "l2"
-    eps: float = 1.0
-    queries: int = 5000
-    share: float = 0.8
-    loss: LossName = "margin"
-
-    def __post_init__(self) -> None:
-        check_choice(self.norm, BALL_NORMS, "norm")
-        check_choice(self.loss, LOSSES, "loss")
-        check_budget(self.eps)
-
-    def threat(self, model: Model, images: Images) -> Threat:
-        return LpBall(self.norm, self.eps)
-
-    @prepared
-    def __call__(
-        self,
-        model: Model,
-        images: Images,
-        goal: Goal,
-        *,
-        seeds: Tensor | None = None,
-        watch: Watch | None = None,
-    ) -> Images:
-        return square(
-            model,
-            images,
-            goal,
-            norm=self.norm,
-            eps=self.eps,
-            queries=self.queries,
-            share=self.share,
-            loss=self.loss,
-            seeds=seeds,
-            watch=watch,
-        )
-
-
-def area(query: int, queries: int, share: float) -> float:
-    """The share of the image that is changed by a query: ``share``, halved on a schedule.
-
-    >>> [area(query, 10_000, 0.8) for query in (0, 11, 51)]
-    [0.8, 0.4, 0.2]
-    """
-    at = 10_000 * query / max(queries, 1)
-    return share * 0.5 ** sum(at > mark for mark in HALVINGS)
-
-
-@torch.no_grad()
-def square(
-    model: Model,
-    images: Images,
-    goal: Goal,
-    *,
-    norm: BallNorm,
-    eps: float,
-    queries: int,
-    share: float = 0.8,
-    loss: LossName = "margin",
-    seeds: Tensor | None = None,
-    watch: Watch | None = None,
-) -> Images:
-    """The image of highest loss among ``queries`` tries, within ``eps`` of ``images`` and [0, 1].
-
-    It starts from stripes (linf) or a mesh of pyramids (l2); a try that raises the loss is kept. An
-    image that reaches the goal asks no more. ``model`` is called without gradients.
-    """
-    sources = generators(seeds, len(images))
-    found = Found(images)
-    active = found.remaining()
-    height, width = images.shape[2:]
-    start, move = (start_l2, move_l2) if norm == "l2" else (start_linf, move_linf)
-    numbers = images.new_zeros(0)
-    for query in range(queries):
-        if not go_on(watch, query, queries, len(active)):
-            break
-        origin = images[active]
-        if not query:
-            signs = torch.stack([torch.rand(3, height, width, generator=s) for s in sources])
-            now = start(origin, eps, signs.to(images))
-        else:
-            if query % BLOCK == 1:
-                chosen = [sources[row] for row in active.tolist()]
-                drawn = [torch.rand(BLOCK, DRAWS, generator=source) for source in chosen]
-                numbers = torch.stack(drawn).to(images)
-            covered = area(query, queries, share) * height * width
-            now = move(origin, found.images[active], eps, covered, numbers[:, (query - 1) % BLOCK])
-        some = goal.select(active)
-        scores = some.scores(model, now)
-        reached = some.margin(scores) > 0
-        found.offer(active, now, some.loss(scores, loss), reached)
-        active, numbers = active[~reached], numbers[~reached] if query else numbers
-    return found.images

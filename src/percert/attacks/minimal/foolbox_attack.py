@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from percert.attacks.attack import Watch, go_on, prepared
 from percert.attacks.goal import FlipTriplet, Goal, Model, Targeted, Untargeted
-from percert.attacks.threat import LpBall, Norm, Threat, Unbounded
+from percert.attacks.threat import Eps, LpBall, Norm, Threat, Unbounded, per_image
 from percert.extras import install_extra
 from percert.tensors import Images
 
@@ -25,13 +25,14 @@ NORMS: dict[float | None, Norm] = {1: "l1", 2: "l2", float("inf"): "linf"}
 class Foolbox:
     """The class ``attack`` of ``foolbox.attacks``, with ``steps`` where given.
 
-    ``eps`` is the budget in the attack's own norm; ``None`` leaves it to an attack that minimises.
-    Images are attacked one after another, each with its own seed: foolbox draws from global random
-    numbers, and a result would otherwise depend on the batch. They are put back afterwards.
+    ``eps`` is the budget in the attack's own norm, a number or one an image; ``None`` leaves it to
+    an attack that minimises. Images are attacked one after another, each with its own seed: foolbox
+    draws from global random numbers, and a result would otherwise depend on the batch. They are put
+    back afterwards.
     """
 
     attack: str = "DDNAttack"
-    eps: float | None = None
+    eps: Eps | None = None
     steps: int | None = None
 
     def threat(self, model: Model, images: Images) -> Threat:
@@ -52,6 +53,9 @@ class Foolbox:
         watch: Watch | None = None,
     ) -> Images:
         attack = foolbox_attack(self.attack, self.steps)
+        budgets = [None] * len(images)
+        if self.eps is not None:
+            budgets = per_image(self.eps, images, torch.float64).tolist()
         result = images.clone()
         values = [0] * len(images) if seeds is None else seeds.tolist()
         for row in range(len(images)):
@@ -63,7 +67,7 @@ class Foolbox:
                 _seeded(int(values[row]), images.device),
                 torch.enable_grad(),
             ):
-                found = _run(attack, model, images[index], goal.select(index), self.eps)
+                found = _run(attack, model, images[index], goal.select(index), budgets[row])
                 result[index] = found.clamp(0, 1)
         return result
 

@@ -1,12 +1,11 @@
 """The cheapest change in whole 8-bit levels that a linear model says is enough.
 
-The fewest 8-bit levels that reach a goal: a proximal attack for the l1 cost.
-
-An l1 cost wants few values moved far, and a step along the gradient moves all of them a little. So
-each iteration adds a multiple of the gradient to the change so far and then shrinks every value
-towards 0 by a threshold (the proximal operator of l1: Beck and Teboulle 2009, as in EAD, Chen et
-al. 2018), which falls from iteration to iteration. The multiple is the least that carries the
-linear model of the loss past the decision boundary, in whole levels.
+For a quadratic cost at once (:func:`cheapest_scale`); for l1 by a proximal attack
+(:func:`sparse_levels`): an l1 cost wants few values moved far, and a step along the gradient moves
+all of them a little. So each iteration adds a multiple of the gradient to the change so far and
+then shrinks every value towards 0 by a threshold (the proximal operator of l1: Beck and Teboulle
+2009, as in EAD, Chen et al. 2018), which falls from iteration to iteration. The multiple is the
+least that carries the linear model of the loss past the decision boundary, in whole levels.
 """
 
 from collections.abc import Callable
@@ -15,8 +14,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from percert.attacks.attack import Watch, go_on, gradient
+from percert.attacks.attack import Watch, go_on
 from percert.attacks.goal import Goal, Model
+from percert.attacks.steps import gradient
 from percert.images import round_to_8bit
 from percert.tensors import Images, Vector, per_sample
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from percert.attacks.attack import Watch, go_on, gradient, phases, prepared
-from percert.attacks.goal import Goal, Model, MoveEmbedding
-from percert.attacks.goal_through import surviving
+from percert.attacks.attack import Relay, Watch, go_on, prepared
+from percert.attacks.goal import Goal, Model
+from percert.attacks.goal_through import demanding, surviving
 from percert.attacks.second_order.integer_step import (
     Growth,
     Pixels,
@@ -27,6 +27,7 @@ from percert.attacks.second_order.integer_step import (
     whole_levels,
 )
 from percert.attacks.second_order.local_cost import COSTS, CostName, local_cost
+from percert.attacks.steps import gradient
 from percert.check import check_choice
 from percert.images import round_to_8bit
 from percert.tensors import Images, Vector, per_sample
@@ -49,8 +50,8 @@ class SSIMSQP:
     ``search`` forward passes for the least scale. ``momentum`` is the share of the old direction
     that is kept. ``"l1"`` has an iteration of its own, without these two:
     :func:`~percert.attacks.second_order.integer_step.sparse_levels`. ``survive`` names defences,
-    such as
-    ``"jpeg-75+bits-4"``, through which the goal must be reached as well.
+    such as ``"jpeg-75+bits-4"``, through which the goal must be reached as well. Images are rounded
+    to 8 bits first.
     """
 
     cost: CostName = "perceptual"
@@ -73,7 +74,99 @@ class SSIMSQP:
         seeds: Tensor | None = None,
         watch: Watch | None = None,
     ) -> Images:
-        return ssim_sqp(model, images, surviving(goal, self.survive), self, watch=watch)
+        goal = surviving(demanding(goal, 0.0), self.survive)
+        if not len(images):
+            return images.clone()
+        steps, most = STEPS.get(self.cost, USUAL_STEPS)
+        steps = steps if self.steps is None else self.steps
+        most = max(steps, most if self.most_steps is None else self.most_steps)
+        if self.cost == "l1":
+            return sparse_levels(model, images, goal, steps=steps, most_steps=most, watch=watch)
+        relay, track = Relay(watch), _begin(images, self.cost)
+        active = torch.arange(len(images), device=images.device)
+        for done in range(most + 1):
+            if not go_on(relay, done, most, len(active)):
+                break
+            some = goal.select(active)
+            current = round_to_8bit(track.images[active] + track.change[active])
+            slope, scores = gradient(model, current, some, some.margin)
+            margin = some.margin(scores)
+            slope = torch.nan_to_num(slope)
+            self._keep_best(track, active, current, margin > 0)
+            found = track.best_cost[active].isfinite()
+            ended = found if done >= steps else torch.zeros_like(found)
+            active, slope, margin = active[~ended], slope[~ended], margin[~ended]
+            if done < most and len(active):
+                self._step(track, active, slope, margin, first=done == 0)
+        self._shrink(model, goal, track, relay.as_part(most, most))
+        return torch.where(
+            per_sample(track.best_cost.isfinite(), images),
+            track.best,
+            round_to_8bit(track.images + track.change),
+        )
+
+    @torch.no_grad()
+    def _step(
+        self, track: "_Track", active: Tensor, slope: Tensor, margin: Vector, *, first: bool
+    ) -> None:
+        """Move the active images to the cheapest point that the linear model takes to the goal."""
+        # How far past the boundary to aim: a little less after every success, more after a failure.
+        later = track.push[active] * torch.where(margin > 0, 0.6, 1.5)
+        track.push[active] = first_aim(margin) if first else later
+        inverse = track.inverse[active]
+        length = (slope * times(inverse, slope)).flatten(1).sum(1).clamp_min(1e-30).sqrt()
+        unit = slope / per_sample(length, slope)
+        if not first:
+            unit = self.momentum * track.direction[active] + (1 - self.momentum) * unit
+        track.direction[active] = unit
+        wanted = track.push[active] - margin + (slope * track.change[active]).flatten(1).sum(1)
+        images, form = track.images[active], track.form[active]
+        growth = GROWTH.get(self.cost, Growth())
+        start = track.scale[active] * (1 if first else 1.2)
+        for share in (0.1, 1.0):
+            pixels = moving_pixels(images, form, inverse, unit, share)
+            index = pixels.position[:, None].expand_as(pixels.direction)
+            here = slope.flatten(2).gather(2, index)
+            scale = cheapest_scale(pixels, here, wanted, start, growth)
+            if not bool(_overflows(pixels, scale).any()):
+                break
+        track.scale[active] = scale
+        moved = into_image(images, pixels, whole_levels(pixels, scale, growth))
+        track.change[active] = moved - images
+
+    def _keep_best(self, track: "_Track", index: Tensor, current: Images, reached: Tensor) -> None:
+        change = current - track.images[index]
+        squares = (change * times(track.form[index], change)).sum(1).clamp_min(0)
+        cost = (squares.sqrt() if self.cost == "ciede2000" else squares).flatten(1).sum(1)
+        better = reached & (cost > 0) & (cost < track.best_cost[index])
+        chosen = index[better]
+        track.best[chosen] = current[better]
+        track.best_cost[chosen] = cost[better]
+        track.best_scale[chosen] = track.scale[chosen]
+        track.best_direction[chosen] = track.direction[chosen]
+
+    @torch.no_grad()
+    def _shrink(self, model: Model, goal: Goal, track: "_Track", watch: Watch) -> None:
+        """Shrink each image's best step along its own direction while the goal is still reached."""
+        index = torch.nonzero(track.best_cost.isfinite()).flatten()
+        if not len(index) or not self.search:
+            return
+        some = goal.select(index)
+        images, direction = track.images[index], track.best_direction[index]
+        growth = GROWTH.get(self.cost, Growth())
+        pixels = moving_pixels(images, track.form[index], track.inverse[index], direction, 1.0)
+        high = track.best_scale[index]
+        low = 0.4 * high
+        for done in range(self.search):
+            if not go_on(watch, done, self.search, len(index)):
+                return
+            middle = (low + high) / 2
+            current = into_image(images, pixels, whole_levels(pixels, middle, growth))
+            reached = some.margin(some.scores(model, current)) > 0
+            track.scale[index], track.direction[index] = middle, direction
+            self._keep_best(track, index, current, reached)
+            high = torch.where(reached, middle, high)
+            low = torch.where(reached, low, middle)
 
 
 @dataclass
@@ -93,48 +186,10 @@ class _Track:
     best_direction: Tensor
 
 
-def ssim_sqp(
-    model: Model, images: Images, goal: Goal, settings: SSIMSQP, *, watch: Watch | None = None
-) -> Images:
-    """Attack ``images`` (rounded to 8 bits first); see :class:`SSIMSQP`."""
-    if isinstance(goal, MoveEmbedding) and goal.beyond == float("inf"):
-        raise ValueError("ssim-sqp: looks for the least change, so the goal needs beyond=DISTANCE")
-    if not len(images):
-        return images.clone()
-    steps, most = STEPS.get(settings.cost, USUAL_STEPS)
-    steps = steps if settings.steps is None else settings.steps
-    most = max(steps, most if settings.most_steps is None else settings.most_steps)
-    if settings.cost == "l1":
-        return sparse_levels(model, images, goal, steps=steps, most_steps=most, watch=watch)
-    iterating, finishing = phases(watch, most)
-    track = _begin(images, settings)
-    active = torch.arange(len(images), device=images.device)
-    for done in range(most + 1):
-        if not go_on(iterating, done, most, len(active)):
-            break
-        some = goal.select(active)
-        current = round_to_8bit(track.images[active] + track.change[active])
-        slope, scores = gradient(model, current, some, some.margin)
-        margin = some.margin(scores)
-        slope = torch.nan_to_num(slope)
-        _keep_best(track, active, current, margin > 0, settings.cost)
-        found = track.best_cost[active].isfinite()
-        ended = found if done >= steps else torch.zeros_like(found)
-        active, slope, margin = active[~ended], slope[~ended], margin[~ended]
-        if done < most and len(active):
-            _step(track, active, slope, margin, settings, first=done == 0)
-    _search(model, goal, track, settings, finishing)
-    return torch.where(
-        per_sample(track.best_cost.isfinite(), images),
-        track.best,
-        round_to_8bit(track.images + track.change),
-    )
-
-
-def _begin(images: Images, settings: SSIMSQP) -> _Track:
+def _begin(images: Images, cost: CostName) -> _Track:
     images = round_to_8bit(images.detach())
     with torch.no_grad():
-        form = local_cost(images, settings.cost)
+        form = local_cost(images, cost)
         inverse = invert(form)
     zeros = torch.zeros_like(images)
     count = images.new_zeros(len(images))
@@ -153,43 +208,6 @@ def _begin(images: Images, settings: SSIMSQP) -> _Track:
     )
 
 
-@torch.no_grad()
-def _step(
-    track: _Track,
-    active: Tensor,
-    slope: Tensor,
-    margin: Vector,
-    settings: SSIMSQP,
-    *,
-    first: bool,
-) -> None:
-    """Move every active image to the cheapest point that the linear model takes past the goal."""
-    # How far past the boundary to aim: a little less after every success, more after a failure.
-    later = track.push[active] * torch.where(margin > 0, 0.6, 1.5)
-    track.push[active] = first_aim(margin) if first else later
-    inverse = track.inverse[active]
-    length = (slope * times(inverse, slope)).flatten(1).sum(1).clamp_min(1e-30).sqrt()
-    unit = slope / per_sample(length, slope)
-    if not first:
-        keep = settings.momentum
-        unit = keep * track.direction[active] + (1 - keep) * unit
-    track.direction[active] = unit
-    wanted = track.push[active] - margin + (slope * track.change[active]).flatten(1).sum(1)
-    images, form = track.images[active], track.form[active]
-    growth = GROWTH.get(settings.cost, Growth())
-    start = track.scale[active] * (1 if first else 1.2)
-    for share in (0.1, 1.0):
-        pixels = moving_pixels(images, form, inverse, unit, share)
-        index = pixels.position[:, None].expand_as(pixels.direction)
-        here = slope.flatten(2).gather(2, index)
-        scale = cheapest_scale(pixels, here, wanted, start, growth)
-        if not bool(_overflows(pixels, scale).any()):
-            break
-    track.scale[active] = scale
-    moved = into_image(images, pixels, whole_levels(pixels, scale, growth))
-    track.change[active] = moved - images
-
-
 def _overflows(pixels: Pixels, scale: Vector) -> Tensor:
     """Whether pixels that were left out might have moved at this scale: the last one in might."""
     last = pixels.direction[:, :, -1:]
@@ -197,54 +215,3 @@ def _overflows(pixels: Pixels, scale: Vector) -> Tensor:
     reach = (last * times(inverse, last)).sum((1, 2)).clamp_min(0).sqrt()
     widest = torch.stack([inverse[:, i, i, 0] for i in range(3)]).amax(0).sqrt()
     return scale * reach * widest >= 0.5
-
-
-def _cost(track: _Track, index: Tensor, change: Tensor, cost: CostName) -> Vector:
-    squares = (change * times(track.form[index], change)).sum(1).clamp_min(0)
-    return (squares.sqrt() if cost == "ciede2000" else squares).flatten(1).sum(1)
-
-
-def _keep_best(
-    track: _Track, index: Tensor, current: Images, reached: Tensor, name: CostName
-) -> None:
-    change = current - track.images[index]
-    cost = _cost(track, index, change, name)
-    better = reached & (cost > 0) & (cost < track.best_cost[index])
-    chosen = index[better]
-    track.best[chosen] = current[better]
-    track.best_cost[chosen] = cost[better]
-    track.best_scale[chosen] = track.scale[chosen]
-    track.best_direction[chosen] = track.direction[chosen]
-
-
-@torch.no_grad()
-def _search(
-    model: Model, goal: Goal, track: _Track, settings: SSIMSQP, watch: Watch | None
-) -> None:
-    """Shrink each image's best step along its own direction while the goal is still reached."""
-    index = torch.nonzero(track.best_cost.isfinite()).flatten()
-    if not len(index) or not settings.search:
-        return
-    some = goal.select(index)
-    growth = GROWTH.get(settings.cost, Growth())
-    pixels = moving_pixels(
-        track.images[index],
-        track.form[index],
-        track.inverse[index],
-        track.best_direction[index],
-        1.0,
-    )
-    high = track.best_scale[index]
-    low = 0.4 * high
-    for done in range(settings.search):
-        if not go_on(watch, done, settings.search, len(index)):
-            return
-        middle = (low + high) / 2
-        change = whole_levels(pixels, middle, growth)
-        current = into_image(track.images[index], pixels, change)
-        reached = some.margin(some.scores(model, current)) > 0
-        track.scale[index] = middle
-        track.direction[index] = track.best_direction[index]
-        _keep_best(track, index, current, reached, settings.cost)
-        high = torch.where(reached, middle, high)
-        low = torch.where(reached, low, middle)

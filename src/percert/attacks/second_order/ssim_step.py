@@ -1,9 +1,4 @@
-"""One Newton step of the SSIM surrogate, the paper's Eq. 5, and the Hessian that it inverts.
-
-The Hessian of 1 - SSIM at an image, up to its border and past it: products, and the whole.
-
-One Newton step of the SSIM surrogate: the paper's Eq. 5, for images of any size.
-"""
+"""One Newton step of the SSIM surrogate, the paper's Eq. 5, and the Hessian that it inverts."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,12 +9,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from percert.attacks.attack import Watch, generators, go_on, phases, prepared
-from percert.attacks.goal import Goal, LossName, Model
+from percert.attacks.attack import Relay, Watch, go_on, prepared
+from percert.attacks.goal import LOSSES, Goal, LossName, Model
+from percert.attacks.goal_through import demanding
 from percert.attacks.minimal.ascent import rescale
-from percert.attacks.steps import steepest
-from percert.attacks.transport.surrogate import demanding, loss_slope, nudged
-from percert.check import check_budget, check_choice
+from percert.attacks.steps import generators, loss_slope, nudged, steepest
+from percert.attacks.threat import Eps, check_eps, per_image
+from percert.check import check_choice
 from percert.metrics.full_reference.ssim import WINDOW, blur
 from percert.metrics.full_reference.ssim_curvature import (
     LARGEST_DENSE,
@@ -102,19 +98,19 @@ DENSE_UP_TO = 1024
 class SSIMStep:
     """Eq. 5: x + ``eps`` D / ||D||_2 with D = H^-1 grad loss / ``lam``.
 
-    H is the Hessian of 1 - SSIM at x, whose gradient there is zero. ``eps`` is an l2 length;
-    ``none`` leaves D's own, the maximiser of the second-order model of loss - lam (1 - SSIM). (With
-    a length, ``lam`` cancels.) With ``search``, only the direction counts: its least multiple that
-    reaches the goal by more than ``confidence`` after rounding to 8 bits. ``border``: windows go
-    past it, over the reflected image; with ``"valid"`` they stay inside, as in the metric, for
-    which a corner weighs 1e-6 of the centre: the exact step is then a frame around the picture,
-    where SSIM hardly looks. ``solver``: the ``"dense"`` Hessian of each channel in float64, as the
-    paper has it for MNIST; ``"cg"``, conjugate gradients with its products, ``iterations`` at most;
-    ``"auto"``: dense up to 32 x 32 pixels. A grey image is one repeated in three channels, and its
-    ``eps`` sqrt(3) of the grey one's: see :func:`ssim_newton_step`.
+    H is the Hessian of 1 - SSIM at x, whose gradient there is zero. ``eps`` is an l2 length, a
+    number or one an image; ``none`` leaves D's own, the maximiser of the second-order model of loss
+    - lam (1 - SSIM). (With a length, ``lam`` cancels.) With ``search``, only the direction counts:
+    its least multiple that reaches the goal by more than ``confidence`` after rounding to 8 bits.
+    ``border``: windows go past it, over the reflected image; with ``"valid"`` they stay inside, as
+    in the metric, for which a corner weighs 1e-6 of the centre: the exact step is then a frame
+    around the picture, where SSIM hardly looks. ``solver``: the ``"dense"`` Hessian of each channel
+    in float64, as the paper has it for MNIST; ``"cg"``, conjugate gradients with its products,
+    ``iterations`` at most; ``"auto"``: dense up to 32 x 32 pixels. A grey image is one repeated in
+    three channels, and its ``eps`` sqrt(3) of the grey one's: see :func:`ssim_newton_step`.
     """
 
-    eps: float | None = 10.0
+    eps: Eps | None = 10.0
     lam: float = 1.0
     search: bool = False
     search_steps: int = 8
@@ -124,6 +120,11 @@ class SSIMStep:
     solver: Solver = "auto"
     iterations: int = 100
     tolerance: float = 1e-4
+
+    def __post_init__(self) -> None:
+        check_choice(self.loss, LOSSES, "loss")
+        if self.eps is not None:
+            check_eps(self.eps)
 
     @prepared
     def __call__(
@@ -136,8 +137,8 @@ class SSIMStep:
         watch: Watch | None = None,
     ) -> Images:
         wanted = demanding(goal, self.confidence)
-        iterating, finishing = phases(watch, 1)
-        if not go_on(iterating, 0, 1, len(images)):
+        relay = Relay(watch)
+        if not go_on(relay, 0, 1, len(images)):
             return images.clone()
         slope, _ = loss_slope(model, images, wanted, self.loss, fallback=True)
         everyone = torch.arange(len(images), device=images.device)
@@ -150,12 +151,13 @@ class SSIMStep:
             solver=self.solver,
             iterations=self.iterations,
             tolerance=self.tolerance,
-            going=lambda: go_on(iterating, 0, 1, len(images)),
+            going=lambda: go_on(relay, 0, 1, len(images)),
         )
         if self.search:
+            finishing = relay.as_part(1, 1)
             return least_step(model, images, step, wanted, steps=self.search_steps, watch=finishing)
         if self.eps is not None:
-            step = check_budget(self.eps) * steepest(step, "l2")
+            step = per_sample(per_image(self.eps, images), step) * steepest(step, "l2")
         return (images + step).clamp(0, 1)
 
 
@@ -232,7 +234,7 @@ def least_step(
 
     The search starts where the linear model of the margin has its zero, and doubles from there.
     """
-    slope, scores = loss_slope(model, images, goal, "margin", fallback=False)
+    slope, scores = loss_slope(model, images, goal, "margin")
     gain = (slope * step).flatten(1).sum(1)
     missing = -goal.margin(scores)
     # Against the margin's slope, or without one, the length of one pixel's range is the start.

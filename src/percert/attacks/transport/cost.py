@@ -1,9 +1,4 @@
-"""What an attack pays: perceptual metrics as costs, and the images within one of them.
-
-What an attack pays: a metric of the catalog as a cost, its value and its gradient.
-
-Staying within a perceptual distance of an image (Laidlaw, Singla and Feizi 2021).
-"""
+"""Perceptual metrics as costs of an attack, and the balls of images within one of them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,10 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from percert.attacks.attack import Watch
-from percert.attacks.goal import Goal, Model
-from percert.attacks.minimal.ascent import rescale
-from percert.check import check_budget, check_choice
+from percert.attacks.attack import for_images
+from percert.attacks.goal import Model
+from percert.attacks.steps import without_nan
+from percert.attacks.threat import Eps, check_eps, per_image
+from percert.check import check_choice
 from percert.metrics.catalog import create_metric, metric_card
 from percert.metrics.metric import Metric
 from percert.models.card import PreparedClassifier
@@ -36,9 +32,9 @@ class SquaredL2:
 
 
 def cost_of(
-    name: str, images: Images, *, model: Model | None = None, checkpoint: str | None = None
+    cost: str | Metric, images: Images, *, model: Model | None = None, checkpoint: str | None = None
 ) -> Metric:
-    """The cost called ``name``, on the device of ``images``.
+    """The cost of that name, on the device of ``images``; a metric is its own cost.
 
     Any differentiable metric of the catalog; ``"squared-l2"``; and ``"features"``, the distance of
     the attacked classifier's own features (LPIPS without calibrated weights). Raises ``ValueError``
@@ -49,13 +45,15 @@ def cost_of(
     >>> cost_of("ssim", black)(black, black)
     tensor([0.])
     """
-    if name == "squared-l2":
+    if not isinstance(cost, str):
+        return cost
+    if cost == "squared-l2":
         return SquaredL2()
-    if name == "features":
+    if cost == "features":
         return _features_of(model)
-    if not metric_card(name).differentiable:
-        raise ValueError(f"cost: expected a differentiable metric, found {name!r}")
-    return _made(name, checkpoint, str(images.device))
+    if not metric_card(cost).differentiable:
+        raise ValueError(f"cost: expected a differentiable metric, found {cost!r}")
+    return _made(cost, checkpoint, str(images.device))
 
 
 def cost_gradient(cost: Metric, reference: Images, candidate: Images) -> tuple[Tensor, Vector]:
@@ -74,11 +72,6 @@ def cost_gradient(cost: Metric, reference: Images, candidate: Images) -> tuple[T
 def cost_values(cost: Metric, reference: Images, candidate: Images) -> Vector:
     """``cost(reference, candidate)``, ``(n,)``, in the images' precision."""
     return cost(reference, candidate).to(candidate.dtype)
-
-
-def without_nan(slope: Tensor) -> Tensor:
-    """A gradient with its NaN and infinite entries at zero."""
-    return torch.where(slope.isfinite(), slope, torch.zeros_like(slope))
 
 
 class FeatureDistance:
@@ -135,19 +128,25 @@ class PerceptualBall:
     """All images in [0, 1] whose ``distance`` from the reference is at most ``bound``.
 
     The distance is the square root of the ``metric`` where ``root`` is set, as LPIPS and all that
-    grow with the square of a small change want, and otherwise the metric itself.
+    grow with the square of a small change want, and otherwise the metric itself. ``bound`` is a
+    number, or one an image ``(n,)``. (Laidlaw, Singla and Feizi 2021.)
     """
 
     metric: Metric
-    bound: float
+    bound: Eps
     root: bool = True
 
     def __post_init__(self) -> None:
-        check_budget(self.bound, "bound")
+        check_eps(self.bound, "bound")
+
+    def select(self, index: Tensor) -> "PerceptualBall":
+        """The ball of the images at ``index``."""
+        return for_images(self, index)
 
     def within(self, reference: Images, candidate: Images) -> Tensor:
         """Whether each candidate is in the ball, ``(n,)``: the threat of an attack with a bound."""
-        return self._measured(reference, candidate) <= self.bound * (1 + ROUNDING)
+        bound = per_image(self.bound, reference, torch.float64, name="bound")
+        return self._measured(reference, candidate) <= bound * (1 + ROUNDING)
 
     def distance(self, reference: Images, candidate: Images) -> Vector:
         """The distance, ``(n,)``, with a gradient of 0 where it is 0."""
@@ -196,7 +195,7 @@ class PerceptualBall:
         outside. What comes back has been measured to be inside.
         """
         check_choice(how, PROJECTIONS, "projection")
-        result = candidate.clone()
+        result, bound = candidate.clone(), per_image(self.bound, reference, name="bound")
         outside = torch.arange(len(candidate), device=candidate.device)
         for step in range(steps + 1 if how == "newton" else 1):
             if not len(outside):
@@ -207,65 +206,29 @@ class PerceptualBall:
                 if how == "newton" and step < steps
                 else (None, self._measured(reference[outside], some))
             )
-            over = distance > self.bound
+            excess = distance - bound[outside]
+            over = excess > 0
             outside = outside[over]
             if slope is not None:
-                slope, excess = slope[over], (distance - self.bound)[over] * (1 + OVERSHOOT)
+                slope, excess = slope[over], excess[over] * (1 + OVERSHOOT)
                 square = slope.flatten(1).square().sum(1).clamp_min(1e-30)
-                result[outside] = (
-                    some[over] - per_sample(excess / square, slope) * slope
-                ).clamp(0, 1)  # fmt: skip
-        result[outside] = self._bisected(reference[outside], candidate[outside], steps)
-        return result
-
-    def _bisected(self, reference: Images, candidate: Images, steps: int) -> Images:
-        low = reference.new_zeros(len(reference))
-        high = torch.ones_like(low)
-        change = candidate - reference
-        for _ in range(steps if len(low) else 0):
+                nearer = some[over] - per_sample(excess / square, slope) * slope
+                result[outside] = nearer.clamp(0, 1)
+        # On the line to the reference, by bisection.
+        origin, bound = reference[outside], bound[outside]
+        change = candidate[outside] - origin
+        low, high = torch.zeros_like(bound), torch.ones_like(bound)
+        for _ in range(steps if len(outside) else 0):
             middle = (low + high) / 2
-            at = (reference + per_sample(middle, change) * change).clamp(0, 1)
-            inside = self._measured(reference, at) <= self.bound
+            at = (origin + per_sample(middle, change) * change).clamp(0, 1)
+            inside = self._measured(origin, at) <= bound
             low, high = torch.where(inside, middle, low), torch.where(inside, high, middle)
-        return (reference + per_sample(low, change) * change).clamp(0, 1)
+        result[outside] = (origin + per_sample(low, change) * change).clamp(0, 1)
+        return result
 
     @torch.no_grad()
     def _measured(self, reference: Images, candidate: Images) -> Vector:
         return self.distance(reference, candidate)
-
-
-def perceptual_ball(
-    metric: str, bound: float, root: bool, images: Images, model: Model
-) -> PerceptualBall:
-    """The ball of a metric by name, on the device of ``images``.
-
-    ``metric``: ``"features"``, an LPIPS without calibrated weights over the attacked classifier's
-    own features, or a differentiable metric of the catalog. Raises ``ValueError`` for another.
-    """
-    return PerceptualBall(cost_of(metric, images, model=model), bound, root)
-
-
-def rescale_inside(
-    model: Model,
-    images: Images,
-    moved: Images,
-    goal: Goal,
-    ball: PerceptualBall,
-    *,
-    steps: int,
-    watch: Watch | None = None,
-) -> Images:
-    """The least multiple of each change that reaches the goal in 8 bits, if that is in the ball.
-
-    Where it is not, which is where the attack has failed or rounding leads outside, the image
-    stays as it was ``moved``. ``steps`` 0 leaves all as they are.
-    """
-    if not steps or not len(images):
-        return moved
-    scaled = rescale(model, images, moved, goal, steps=steps, watch=watch)
-    with torch.no_grad():
-        inside = ball.distance(images, scaled) <= ball.bound
-    return torch.where(per_sample(inside, images), scaled, moved)
 
 
 def _room(at: Images, step: Tensor) -> Images:

@@ -5,12 +5,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from percert.attacks.attack import Watch, go_on, gradient, phases, prepared
-from percert.attacks.goal import Goal, LossName, Model
+from percert.attacks.attack import Relay, Watch, go_on, prepared
+from percert.attacks.goal import LOSSES, Goal, LossName, Model
+from percert.attacks.goal_through import demanding
 from percert.attacks.minimal.ascent import rescale
-from percert.attacks.steps import steepest
-from percert.attacks.transport.cost import cost_gradient, cost_of, cost_values, without_nan
-from percert.attacks.transport.surrogate import Validation, climb, demanding
+from percert.attacks.steps import gradient, steepest, without_nan
+from percert.attacks.transport.cost import cost_gradient, cost_of, cost_values
+from percert.attacks.transport.surrogate import VALIDATIONS, Validation, climb
+from percert.check import check_choice
 from percert.images import round_to_8bit
 from percert.metrics.metric import Metric
 from percert.tensors import Images, Vector, l2_norm, per_sample
@@ -23,10 +25,11 @@ class HumanPercOTLiteral:
     Up to ``steps`` (N) times: stop if the goal is reached by more than ``confidence`` (a), else
     x += ``step`` (epsilon) times the gradient of loss - ``lam`` cost, and force x to be an image
     (``validate``). The cost's gradient is taken anew every ``refresh`` steps. The defaults are the
-    paper's, but for the cost, which is PieAPP there and needs its weights: ``cost="pieapp"``.
+    paper's, but for the cost, which is PieAPP there and needs its weights: ``cost="pieapp"``. It is
+    the name of a metric (:func:`~percert.attacks.transport.cost.cost_of`), or a metric.
     """
 
-    cost: str = "ssim"
+    cost: str | Metric = "ssim"
     lam: float = 1.0
     step: float = 0.1
     steps: int = 100
@@ -35,6 +38,10 @@ class HumanPercOTLiteral:
     refresh: int = 5
     validate: Validation = "clip"
     checkpoint: str | None = None
+
+    def __post_init__(self) -> None:
+        check_choice(self.loss, LOSSES, "loss")
+        check_choice(self.validate, VALIDATIONS, "validate")
 
     @prepared
     def __call__(
@@ -72,7 +79,7 @@ class HumanPercOT:
     all 8-bit images that reached the goal by more than ``confidence`` is returned.
     """
 
-    cost: str = "ssim"
+    cost: str | Metric = "ssim"
     lam: float = 0.7
     step: float = 0.1
     steps: int = 100
@@ -83,6 +90,9 @@ class HumanPercOT:
     stride: float = 0.15
     rescale_steps: int = 8
     checkpoint: str | None = None
+
+    def __post_init__(self) -> None:
+        check_choice(self.loss, LOSSES, "loss")
 
     @prepared
     def __call__(
@@ -96,8 +106,7 @@ class HumanPercOT:
     ) -> Images:
         wanted = demanding(goal, self.confidence)
         cost = cost_of(self.cost, images, model=model, checkpoint=self.checkpoint)
-        counted = _Counted(watch, self.steps + (self.polish if self.lam else 0))
-        iterating, finishing = phases(counted.watch, self.steps)
+        relay, total = Relay(watch), self.steps + (self.polish if self.lam else 0)
         moved = climb(
             model,
             images,
@@ -110,12 +119,12 @@ class HumanPercOT:
             refresh=self.refresh,
             normalise=True,
             seeds=seeds,
-            watch=iterating,
+            watch=relay.as_part(0, total, counting=True),
         )
+        finishing = relay.as_part(self.steps, total)
         found = rescale(model, images, moved, wanted, steps=self.rescale_steps, watch=finishing)
-        if not self.lam or not self.polish or counted.stopped:
+        if not self.lam or not self.polish or relay.stopped:
             return found
-        counted.offset = self.steps
         return polish(
             model,
             images,
@@ -125,21 +134,8 @@ class HumanPercOT:
             steps=self.polish,
             stride=self.stride,
             rescale_steps=self.rescale_steps,
-            watch=counted.watch,
+            watch=relay.as_part(self.steps, total, counting=True),
         )
-
-
-class _Counted:
-    """Two loops under one watch: iterations counted on from ``offset``, and one stop for both."""
-
-    def __init__(self, watch: Watch | None, total: int) -> None:
-        self.outer, self.total = watch, total
-        self.offset, self.stopped = 0, False
-
-    def watch(self, done: int, _: int, active: int) -> bool:
-        if not self.stopped and self.outer is not None:
-            self.stopped = not self.outer(self.offset + done, self.total, active)
-        return not self.stopped
 
 
 def polish(
@@ -168,10 +164,9 @@ def polish(
     change = adversarial - images
     margin = goal.margin(goal.scores(model, adversarial)).detach() if len(images) else price
     active = (margin > 0).nonzero()[:, 0]
-    buffer = margin.clone()
-    last = change.clone()
+    buffer, last, relay = margin.clone(), change.clone(), Relay(watch)
     for done in range(steps + 1):
-        if not go_on(watch, done, steps, len(active)):
+        if not go_on(relay, done, steps, len(active)):
             break
         some, reference = goal.select(active), images[active]
         at = round_to_8bit((reference + change[active]).clamp(0, 1))
@@ -183,18 +178,21 @@ def polish(
         best[keep], price[keep], last[keep] = at[better], now[better], change[keep]
         if done == steps:
             break
-        buffer[active] = _buffer(buffer[active], reached)
+        # How far inside the next step aims: less after a success, more after a failure.
+        less, more = torch.minimum(buffer[active], reached) * 0.6, buffer[active] * 1.5
+        buffer[active] = torch.where(reached > 0, less, more)
         change[active] = _tangent(
             change[active], slope, pull, reached, buffer[active], stride * (1 - done / steps)
         )
         change[active] = (reference + change[active]).clamp(0, 1) - reference
-    _, finishing = phases(watch, steps)
-    return _cheapest(model, images, best, last, goal, cost, price, rescale_steps, finishing)
-
-
-def _buffer(buffer: Vector, reached: Vector) -> Vector:
-    """How far inside the next step aims: less after a success, more after a failure."""
-    return torch.where(reached > 0, torch.minimum(buffer, reached) * 0.6, buffer * 1.5)
+    if not rescale_steps or not len(images):
+        return best
+    finishing = relay.as_part(steps, steps)
+    shrunk = rescale(model, images, images + last, goal, steps=rescale_steps, watch=finishing)
+    with torch.no_grad():
+        succeeds = goal.margin(goal.scores(model, shrunk)) > 0
+    better = succeeds & (cost_values(cost, images, shrunk) < price)
+    return torch.where(per_sample(better, best), shrunk, best)
 
 
 def _tangent(
@@ -208,25 +206,3 @@ def _tangent(
     # Where the boundary is far by the linear model, the model is wrong: no longer step than that.
     onto = ((aim - reached) / length).clamp(-size, size)
     return change - per_sample(stride * size, along) * along + per_sample(onto, normal) * normal
-
-
-def _cheapest(
-    model: Model,
-    images: Images,
-    best: Images,
-    change: Tensor,
-    goal: Goal,
-    cost: Metric,
-    price: Vector,
-    rescale_steps: int,
-    watch: Watch | None,
-) -> Images:
-    """``best``, or its perturbation rescaled, where that reaches the goal for less."""
-    if not rescale_steps or not len(images):
-        return best
-    grown = images + change
-    shrunk = rescale(model, images, grown, goal, steps=rescale_steps, watch=watch)
-    with torch.no_grad():
-        reached = goal.margin(goal.scores(model, shrunk)) > 0
-    better = reached & (cost_values(cost, images, shrunk) < price)
-    return torch.where(per_sample(better, best), shrunk, best)

@@ -7,71 +7,27 @@ min_theta sup_{P: D(P, P0) <= rho} E_P loss (Eq. 2) is
     phi_lambda(x0) = sup_x loss(x) - lambda c(x, x0)                          (Eq. 4),
 
 since the supremum over couplings falls apart into one over each image (Volpi et al. 2018, Lemma 1;
-:mod:`percert.attacks.transport.surrogate` has it for finite sets,
-where it can be checked). The attacks and the training share this solver and its names: ``cost``,
-``lam`` (lambda), ``step`` (the paper's epsilon), ``steps`` (N), ``confidence`` (a), ``refresh``,
-``validate``.
-
-Wasserstein worst cases over finite sets, where the paper's Eq. 3 can be computed exactly.
+:func:`worst_case_risk` computes Eq. 3 for finite sets, where that can be checked). The attacks and
+the training share this solver and its names: ``cost``, ``lam`` (lambda), ``step`` (the paper's
+epsilon), ``steps`` (N), ``confidence`` (a), ``refresh``, ``validate``.
 """
 
-from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 import torch
 from torch import Tensor
 
-from percert.attacks.attack import Watch, generators, go_on, gradient, noise_like
-from percert.attacks.goal import Goal, LossName, Model, MoveEmbedding
-from percert.attacks.steps import steepest
-from percert.attacks.transport.cost import cost_gradient, without_nan
+from percert.attacks.attack import Watch, go_on
+from percert.attacks.goal import Goal, LossName, Model
+from percert.attacks.steps import generators, loss_slope, nudged, steepest
+from percert.attacks.transport.cost import cost_gradient
 from percert.check import check_choice
 from percert.images import round_to_8bit
 from percert.metrics.metric import Metric
-from percert.tensors import Images, Vector, l2_norm, per_sample
+from percert.tensors import Images, Vector, per_sample
 
 Validation: TypeAlias = Literal["clip", "round", "truncate"]
 VALIDATIONS: tuple[Validation, ...] = ("clip", "round", "truncate")
-#: A cross-entropy below this has a gradient of mostly rounding errors: the margin stands in for it.
-SATURATED = 1e-3
-
-
-@dataclass(frozen=True, eq=False)
-class Demanding:
-    """Another goal, reached only where its margin exceeds ``confidence`` (the paper's a) as well.
-
-    >>> from percert.attacks.goal import Untargeted
-    >>> Demanding(Untargeted(torch.tensor([1])), 0.5).margin(torch.tensor([[2.0, 1.0]]))
-    tensor([0.5000])
-    """
-
-    goal: Goal
-    confidence: float
-
-    def __len__(self) -> int:
-        return len(self.goal)
-
-    def select(self, index: Tensor) -> "Demanding":
-        return Demanding(self.goal.select(index), self.confidence)
-
-    def scores(self, model: Model, images: Images) -> Tensor:
-        return self.goal.scores(model, images)
-
-    def loss(self, scores: Tensor, kind: LossName = "margin") -> Vector:
-        return self.goal.loss(scores, kind)
-
-    def margin(self, scores: Tensor) -> Vector:
-        return self.goal.margin(scores) - self.confidence
-
-
-def demanding(goal: Goal, confidence: float) -> Goal:
-    """The goal with ``confidence`` added to what it asks for.
-
-    Raises ``ValueError`` for a goal that can never be reached: these attacks stop when it is.
-    """
-    if isinstance(goal, MoveEmbedding) and goal.beyond == float("inf"):
-        raise ValueError("goal MoveEmbedding: expected a finite beyond= to reach, found inf")
-    return Demanding(goal, confidence) if confidence else goal
 
 
 def climb(
@@ -129,34 +85,6 @@ def climb(
             slope = steepest(slope, "l2") if normalise else slope
         result[active] = validated(result[active] + step * slope, validate)
     return result
-
-
-def loss_slope(
-    model: Model, images: Images, goal: Goal, loss: LossName, *, fallback: bool
-) -> tuple[Tensor, Tensor]:
-    """The gradient of the goal's loss in the images, free of NaN, and the scores.
-
-    With ``fallback``, that of the margin where the cross-entropy is saturated: below 1e-3 its
-    gradient is the difference of a probability and 1, and loses what float32 cannot hold.
-    """
-
-    def climbed(scores: Tensor) -> Tensor:
-        value = goal.loss(scores, loss)
-        if not fallback or loss != "cross-entropy":
-            return value
-        return torch.where(value.detach().abs() < SATURATED, goal.loss(scores, "margin"), value)
-
-    slope, scores = gradient(model, images, goal, climbed)
-    return without_nan(slope), scores
-
-
-def nudged(slope: Tensor, index: Tensor, sources: list[torch.Generator]) -> Tensor:
-    """``slope`` with random directions in place of zeros; ``index`` says which images these are."""
-    flat = (l2_norm(slope) == 0).nonzero()[:, 0]
-    if len(flat):
-        slope = slope.clone()
-        slope[flat] = noise_like(slope[flat], [sources[int(i)] for i in index[flat]])
-    return slope
 
 
 def validated(images: Tensor, how: Validation) -> Images:
@@ -221,7 +149,7 @@ def _objective(
     loss: LossName,
 ) -> tuple[Tensor, Vector]:
     """The gradient and the value of loss(x) - lambda c(x, x0)."""
-    slope, scores = loss_slope(model, at, goal, loss, fallback=False)
+    slope, scores = loss_slope(model, at, goal, loss)
     height = goal.loss(scores, loss).detach()
     if lam:
         change, price = cost_gradient(cost, images, at)

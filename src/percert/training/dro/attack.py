@@ -231,10 +231,10 @@ def attack_batch(
         rows = todo.nonzero()[:, 0]
         if len(rows):
             found = run_attack(
-                attack,
                 model,
                 images[rows],
                 goal.select(rows),
+                attack,
                 batch_size=len(rows),
                 seeds=seeds[rows.cpu()],
             )
