@@ -1,8 +1,44 @@
-"""What names the bytes of a file."""
+"""Files that are whole or not there, and what names their bytes."""
 
 import hashlib
 import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
+
+
+@contextmanager
+def replacing(path: "os.PathLike[Any] | str") -> Iterator[Path]:
+    """A file to write beside ``path``, which takes its place when everything is on the disk.
+
+    An error or a kill leaves the old file, or none: never half of one. The folder is made where
+    there is none.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with replacing(f"{folder}/new/a.txt") as waiting:
+    ...         _ = waiting.write_text("whole")
+    ...     [file.name for file in Path(folder, "new").iterdir()]
+    ['a.txt']
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    waiting = path.with_name(f".{secrets.token_hex(8)}.part")
+    try:
+        yield waiting
+        with waiting.open("r+b") as file:
+            os.fsync(file.fileno())
+        os.replace(waiting, path)
+    finally:
+        waiting.unlink(missing_ok=True)
+
+
+def write_whole(path: "os.PathLike[Any] | str", content: bytes) -> None:
+    """Write ``content`` to ``path`` such that a kill leaves the old file or the new, never half."""
+    with replacing(path) as waiting:
+        waiting.write_bytes(content)
 
 
 def file_sha256(path: "os.PathLike[Any] | str") -> str:

@@ -1,11 +1,4 @@
-"""How an audit of groups is done, what it found, and the records of it.
-
-How an audit of groups is done.
-
-What an audit of groups found.
-
-The rows that an audit is recorded in, and the names of its figures.
-"""
+"""How an audit of groups is done, what it found, and the rows that it is recorded in."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field

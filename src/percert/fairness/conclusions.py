@@ -1,8 +1,7 @@
 """What a statistical test found, in numbers and in words: what may and may not be concluded.
 
-What a statistical test found, in numbers and in words.
-
-What may and may not be concluded from a test, as sentences.
+Every sentence follows the p-value after the correction for the tests beside it. Also the columns
+that tables of tests share.
 """
 
 from collections.abc import Callable
@@ -53,10 +52,8 @@ class TestResult:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; a number that JSON cannot hold becomes ``None``."""
-        fields = asdict(self)
-        fields["df"] = list(self.df)
-        fields["interval"] = None if self.interval is None else list(self.interval)
-        return {key: finite(value) for key, value in fields.items()}
+        fields: dict[str, Any] = finite(asdict(self))
+        return fields
 
 
 #: Fewer groups than this are called few.

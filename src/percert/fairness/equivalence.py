@@ -52,8 +52,8 @@ class Resolution:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
-        fields = asdict(self) | {"test": None if self.test is None else self.test.to_dict()}
-        return {key: finite(value) for key, value in fields.items()}
+        fields: dict[str, Any] = finite(asdict(self))
+        return fields
 
 
 def groups_within(

@@ -1,11 +1,7 @@
 """Weighted least squares of many draws at once, and the covariances that weigh the groups.
 
-Weighted least squares of many draws at once: the arithmetic below lines and simulations.
-
-How the errors of the groups' accuracies are assumed to vary: the choice behind the regression.
-
-The groups are independent, so each choice is a diagonal: one variance a group, up to a common
-factor that the regression estimates from the residuals.
+The groups are independent, so each choice of covariance is a diagonal: one variance a group, up to
+a common factor that the regression estimates from the residuals.
 """
 
 from dataclasses import dataclass

@@ -70,8 +70,8 @@ class MixedLogistic:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
-        fields = asdict(self) | {"interval": list(self.interval), "test": self.test.to_dict()}
-        return {key: finite(value) for key, value in fields.items()}
+        fields: dict[str, Any] = finite(asdict(self))
+        return fields
 
 
 def fit_mixed(

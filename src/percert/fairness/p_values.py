@@ -1,9 +1,4 @@
-"""p-values: of several tests at once, and of statistics as papers print them.
-
-p-values of several tests at once.
-
-p-values of statistics as papers print them: the check on what was printed.
-"""
+"""p-values: Holm's correction for several tests, and the check on statistics that papers print."""
 
 from typing import Literal
 

@@ -1,8 +1,7 @@
-"""Generalised least squares of the groups' accuracies on an attribute, and its level by simulation.
+"""Generalised least squares of the groups' accuracies on an attribute, and the F-test of its slope.
 
-Generalised least squares of the groups' accuracies on an attribute of the groups.
-
-How often each test rejects where there is no slope, on the user's own groups: simulated.
+:func:`simulated_levels` says how often each covariance's test rejects where there is no slope, on
+groups like the user's own.
 """
 
 from dataclasses import dataclass, replace

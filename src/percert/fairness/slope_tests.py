@@ -1,7 +1,8 @@
 """Tests between the slopes of two sets of models, such as two ways of training."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -68,25 +69,7 @@ class SlopeComparison:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
-        fields: dict[str, Any] = finite(
-            {
-                "name": self.name,
-                "other": self.other,
-                "models": self.models,
-                "mean": self.mean,
-                "sd": self.sd,
-                "magnitude": self.magnitude,
-                "null": self.welch.null,
-                "paired": None if self.paired is None else self.paired.to_dict(),
-                "welch": self.welch.to_dict(),
-                "permutation": self.permutation.to_dict(),
-                "power": {
-                    "observed": self.power.observed,
-                    "smallest_effect": self.power.smallest_effect,
-                    "smallest_difference": self.power.smallest_difference,
-                },
-            }
-        )
+        fields: dict[str, Any] = finite(asdict(self) | {"null": self.welch.null})
         return fields
 
 
@@ -141,7 +124,7 @@ def compare_slopes(
         p_value: float,
         effect: float,
         effect_name: str,
-        interval: tuple[float, float] | None,
+        interval: tuple[float, float] | None = None,
     ) -> TestResult:
         may = comparison_may(
             p_value, p_value, name, other, difference, interval, magnitude, confidence
@@ -150,33 +133,36 @@ def compare_slopes(
             test, statistic, df, p_value, p_value, effect, effect_name, interval, null, may, may_not
         )
 
+    def t_test(test: str, run: Callable[..., Any], effect: float, effect_name: str) -> TestResult:
+        found = run(theirs, ours, alternative="greater")
+        ends = run(theirs, ours).confidence_interval(confidence)
+        return result(
+            f"{test}, one-sided",
+            float(found.statistic),
+            (float(found.df),),
+            float(found.pvalue),
+            effect,
+            effect_name,
+            (float(ends.low), float(ends.high)),
+        )
+
     pairs = None
     gaps = theirs - ours if paired else None
     if gaps is not None and np.ptp(gaps) == 0:
         gaps = None  # the same difference in every pair leaves no error to test it with
     if gaps is not None:
-        found = stats.ttest_rel(theirs, ours, alternative="greater")
-        ends = stats.ttest_rel(theirs, ours).confidence_interval(confidence)
-        pairs = result(
-            "paired t-test, one-sided",
-            float(found.statistic),
-            (float(found.df),),
-            float(found.pvalue),
+        pairs = t_test(
+            "paired t-test",
+            stats.ttest_rel,
             float(gaps.mean() / gaps.std(ddof=1)),
             "Cohen's d of the pairs: mean difference by its standard deviation",
-            (float(ends.low), float(ends.high)),
         )
-    found = stats.ttest_ind(theirs, ours, equal_var=False, alternative="greater")
-    ends = stats.ttest_ind(theirs, ours, equal_var=False).confidence_interval(confidence)
     pooled = float(np.sqrt((ours.var(ddof=1) + theirs.var(ddof=1)) / 2))
-    welch = result(
-        "Welch's t-test, one-sided",
-        float(found.statistic),
-        (float(found.df),),
-        float(found.pvalue),
+    welch = t_test(
+        "Welch's t-test",
+        partial(stats.ttest_ind, equal_var=False),
         difference / pooled,
         "Cohen's d: difference of means by the pooled standard deviation",
-        (float(ends.low), float(ends.high)),
     )
     statistic, p_value = _permute(ours, theirs, gaps, seed)
     permutation = result(
@@ -186,7 +172,6 @@ def compare_slopes(
         p_value,
         difference,
         "difference of mean slopes",
-        None,
     )
     if gaps is not None and pairs is not None:
         power = _power(TTestPower(), {"nobs": len(gaps)}, pairs.effect, float(gaps.std(ddof=1)))
@@ -250,42 +235,27 @@ def _checked(slopes: Array, name: str) -> Array:
 
 
 def _permute(ours: Array, theirs: Array, gaps: Array | None, seed: int) -> tuple[float, float]:
-    rng = np.random.default_rng(seed)
-    if gaps is not None:
-        # Of one sample, "samples" flips signs.
-        found = stats.permutation_test(
-            (gaps,),
-            lambda values, axis: values.mean(axis=axis),
-            permutation_type="samples",
-            vectorized=True,
-            n_resamples=PERMUTATIONS,
-            alternative="greater",
-            random_state=rng,
-        )
-    else:
-        found = stats.permutation_test(
-            (theirs, ours),
-            lambda left, right, axis: left.mean(axis=axis) - right.mean(axis=axis),
-            permutation_type="independent",
-            vectorized=True,
-            n_resamples=PERMUTATIONS,
-            alternative="greater",
-            random_state=rng,
-        )
+    def mean_difference(*samples: Array, axis: int) -> Array:
+        means = [sample.mean(axis=axis) for sample in samples]
+        difference: Array = means[0] - means[1] if len(means) > 1 else means[0]
+        return difference
+
+    found = stats.permutation_test(
+        (theirs, ours) if gaps is None else (gaps,),
+        mean_difference,
+        permutation_type="independent" if gaps is None else "samples",  # which flips signs
+        vectorized=True,
+        n_resamples=PERMUTATIONS,
+        alternative="greater",
+        random_state=np.random.default_rng(seed),
+    )
     return float(found.statistic), float(found.pvalue)
 
 
 def _power(solver: Any, sizes: dict[str, float], effect: float, sd: float) -> Power:
-    smallest = float(
-        solver.solve_power(**sizes, alpha=LEVEL, power=USUAL_POWER, alternative="larger")
-    )
-    observed = (
-        float(solver.power(effect, *sizes.values(), alpha=LEVEL, alternative="larger"))
-        if ("nobs" in sizes)
-        else float(
-            solver.power(effect, sizes["nobs1"], LEVEL, ratio=sizes["ratio"], alternative="larger")
-        )
-    )
+    how = {**sizes, "alpha": LEVEL, "alternative": "larger"}
+    smallest = float(solver.solve_power(**how, power=USUAL_POWER))
+    observed = float(solver.power(effect, **how))
     return Power(observed, smallest, smallest * sd)
 
 

@@ -1,4 +1,7 @@
-"""Budgets of tampering: parsed, and said as PSNR, as 8-bit levels, and by what is seen of them."""
+"""Budgets of tampering: parsed, and said as a PSNR, as 8-bit levels, and by what is seen of them.
+
+A budget is an l2 length in pixels, for values in [0, 1]; lengths are rounded to the safe side.
+"""
 
 import math
 import re

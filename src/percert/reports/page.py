@@ -5,7 +5,6 @@ so that a file or group with an odd name cannot become a script.
 """
 
 import base64
-import os
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from pathlib import Path, PurePath
 from typing import Any, Literal
 
 from percert.extras import install_extra
+from percert.files import write_whole as write_whole
 from percert.reports.table import Column
 from percert.reports.table import Table as Table  # one of the blocks of a page
 
@@ -100,20 +100,6 @@ def kept_figure(folder: Path | None, name: str, png: bytes, caption: str, alt: s
     if folder is not None:
         write_whole(folder / name, png)
     return Figure(png, caption, alt)
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write ``content`` to ``path`` such that a kill leaves the old file or the new, never half."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    waiting = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with waiting.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(waiting, path)
-    finally:
-        waiting.unlink(missing_ok=True)
 
 
 def _now() -> str:

@@ -1,9 +1,4 @@
-"""Figures that several reports draw, as the bytes of a PNG. Needs matplotlib, and no display.
-
-Figures that several reports draw, as the bytes of a PNG. Needs matplotlib, and no display.
-
-Pictures side by side, as the bytes of a PNG. Needs matplotlib, and no display.
-"""
+"""Figures that several reports draw, as the bytes of a PNG. Needs matplotlib, and no display."""
 
 import io
 from collections.abc import Mapping, Sequence

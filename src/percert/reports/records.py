@@ -1,12 +1,9 @@
 """What a run leaves on disk: rows of results in parquet files, and ``run.json``.
 
-Records: rows of results in parquet files that are whole or not there at all.
-
-``run.json``: what was run, with what, and how long it took.
+``run.json`` says what was run, with what, and how long it took. Each file is whole or not there.
 """
 
 import json
-import os
 import platform
 import secrets
 import subprocess
@@ -20,6 +17,7 @@ from typing import Any, TypeAlias
 
 import percert
 from percert.extras import install_extra
+from percert.files import replacing, write_whole
 
 #: The columns of a table by name, in order, each ``str``, ``bool``, ``int`` or ``float``. Every
 #: value may be ``None``.
@@ -55,7 +53,10 @@ def write_records(path: str | Path, rows: Sequence[Row], columns: Columns) -> No
         )
     except (arrow.ArrowInvalid, arrow.ArrowTypeError) as error:
         raise ValueError(f"{path}: a value does not fit its column ({error})") from None
-    _write_table(path, table)
+    from pyarrow import parquet  # type: ignore[import-untyped]  # it ships no types
+
+    with replacing(path) as waiting:
+        parquet.write_table(table, waiting)
 
 
 def read_records(path: str | Path, columns: Columns | None = None) -> list[dict[str, Any]]:
@@ -132,7 +133,7 @@ class RecordStore:
 
 def _read_rows(path: Path, columns: Columns | None) -> list[dict[str, Any]]:
     arrow = _arrow()
-    from pyarrow import parquet  # type: ignore[import-untyped]  # it ships no types
+    from pyarrow import parquet
 
     try:
         table = parquet.read_table(path)
@@ -153,20 +154,6 @@ def _read_rows(path: Path, columns: Columns | None) -> list[dict[str, Any]]:
         table = table.select(list(columns))
     rows: list[dict[str, Any]] = table.to_pylist()
     return rows
-
-
-def _write_table(path: Path, table: Any) -> None:
-    from pyarrow import parquet
-
-    temporary = path.with_name(f".{secrets.token_hex(8)}.part")
-    try:
-        with open(temporary, "xb") as stream:
-            parquet.write_table(table, stream)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _schema(columns: Columns) -> Any:
@@ -249,14 +236,7 @@ def write_run(
         "commit": _commit(),
         **more,
     }
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    temporary = folder / f".{secrets.token_hex(8)}.part"
-    try:
-        temporary.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-        os.replace(temporary, folder / "run.json")
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_whole(Path(folder) / "run.json", f"{json.dumps(record, indent=2)}\n".encode())
 
 
 def read_run(folder: str | Path) -> dict[str, Any] | None:

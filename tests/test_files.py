@@ -1,0 +1,34 @@
+"""A file is whole or not there, whatever happens while it is written."""
+
+import pytest
+
+from percert.files import replacing, write_whole
+
+
+def fail_after_writing(path):
+    path.write_bytes(b"ne")
+    raise TypeError
+
+
+def test_an_error_while_writing_leaves_what_was_there(tmp_path):
+    path = tmp_path / "new" / "a.json"
+    write_whole(path, b"old")
+    with pytest.raises(TypeError), replacing(path) as waiting:
+        fail_after_writing(waiting)
+    assert path.read_bytes() == b"old"
+    assert list(path.parent.iterdir()) == [path]
+    write_whole(path, b"new")
+    assert path.read_bytes() == b"new"
+
+
+def test_nothing_is_left_where_nothing_was_written(tmp_path):
+    with pytest.raises(FileNotFoundError), replacing(tmp_path / "a"):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_in_the_place_of_the_file_is_an_error(tmp_path):
+    (tmp_path / "a").mkdir()
+    with pytest.raises(OSError, match="a"):
+        write_whole(tmp_path / "a", b"x")
+    assert [file.name for file in tmp_path.iterdir()] == ["a"]
