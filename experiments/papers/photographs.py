@@ -86,7 +86,7 @@ def attack_photographs(
     seen = probe(model, items)
     numbered = number_labels(items, seen, "1", FOLDER)
     ssim = create_metric("ssim", device=setting.device)
-    measures = {"ssim": RecordedMetric(ssim)}  # type: ignore[arg-type]  # metrics are modules
+    measures = {"ssim": RecordedMetric(ssim)}
     plan = AttackPlan(
         attacks={text: parse_attack(text)[1] for text in attacks},
         measures=measures,

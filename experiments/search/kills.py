@@ -26,7 +26,7 @@ import torch
 
 from experiments.conditions import Conditions, conditions, write_result
 from percert.images import save_image
-from percert.metrics.certified.lipsim import thumbnail
+from percert.metrics.certified.lipsim import Thumbnail
 from percert.search import open_store
 from percert.search.ingest.sources import AddSettings
 
@@ -65,7 +65,7 @@ class KillResult:
 
 def add_here(store: Path, folder: Path) -> Iterator[str]:
     """The work that is killed: a line when it begins, then one an image once it is stored."""
-    opened = open_store(store, thumbnail(8))
+    opened = open_store(store, Thumbnail(8))
     yield "begin"
     settings = AddSettings(decoders=1, batch=4, commit_images=COMMIT_IMAGES)
     for outcome in opened.iter_add([folder], settings):
@@ -124,7 +124,7 @@ def apart(work: Callable[[], T]) -> Any:
 
 def check(store: Path, lines: Sequence[str], seconds: float) -> dict[str, Any]:
     """What the store is like after a kill, as :class:`Kill` has it."""
-    opened = open_store(store, thumbnail(8))
+    opened = open_store(store, Thumbnail(8))
     verdict = opened.verify()
     table = opened.rows(["id", "paths"]).to_pydict()
     held = {(id, path) for id, paths in zip(*table.values(), strict=True) for path in paths}
@@ -135,7 +135,7 @@ def check(store: Path, lines: Sequence[str], seconds: float) -> dict[str, Any]:
 
 def complete(store: Path, folder: Path, images: int) -> bool:
     """Whether adding once more stores every image, each once."""
-    opened = open_store(store, thumbnail(8))
+    opened = open_store(store, Thumbnail(8))
     opened.add_files([folder])
     verdict = opened.verify()
     return verdict.sound and verdict.images == verdict.files == images

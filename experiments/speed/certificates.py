@@ -28,7 +28,7 @@ from torch import Tensor, nn
 
 from experiments.conditions import Conditions, conditions, write_result
 from percert.certify import twoafc
-from percert.metrics.certified.lipsim import lipsim
+from percert.metrics.certified.lipsim import LipSim
 from percert.training.losses import rmse
 
 
@@ -217,7 +217,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "model.pth"
         torch.save(published_state(plain), file)
-        metric = lipsim("small", file)
+        metric = LipSim("small", file)
     # Both in the metric's precision, which certificates need.
     plain.double()
     found = []

@@ -19,7 +19,7 @@ import torch
 
 from experiments.conditions import conditions
 from experiments.speed.certificates import PlainLipSim, published_state
-from percert.metrics.certified.lipsim import lipsim
+from percert.metrics.certified.lipsim import LipSim
 
 
 def seconds(function: Callable[[], object]) -> float:
@@ -41,7 +41,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "model.pth"
         torch.save(published_state(recomputed), file)
-        cached = lipsim("small", file).float().requires_grad_(False)  # as the other
+        cached = LipSim("small", file).float().requires_grad_(False)  # as the other
 
     results = []
     with torch.inference_mode():

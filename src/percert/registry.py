@@ -64,8 +64,7 @@ class Registry(Mapping[str, C], Generic[C]):
 
     def load(self, name: str) -> Any:
         """The class or function behind ``name``, its module imported."""
-        module, _, attribute = self.find(name).where.partition(":")
-        return getattr(import_module(module), attribute)
+        return load(self.find(name).where)
 
     def settings(self, name: str) -> dict[str, Any]:
         """The settings of what ``name`` makes and their defaults; ``"..."`` has none."""
@@ -83,6 +82,12 @@ class Registry(Mapping[str, C], Generic[C]):
         name, _, rest = text.partition(":")
         settings = read_settings(rest, self.load(name), f"{self.kind} {name}")
         return name, self.create(name, **settings)
+
+
+def load(where: str) -> Any:
+    """The class or function at ``module:attribute``, its module imported."""
+    module, _, attribute = where.partition(":")
+    return getattr(import_module(module), attribute)
 
 
 def unknown_name(kind: str, name: object, known: Collection[str]) -> str:

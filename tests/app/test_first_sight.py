@@ -11,8 +11,7 @@ from percert.app.answers.attack import attacks_offered
 from percert.app.pages import attack_text, setting_fields
 from percert.app.templates import scale_of
 from percert.attacks import parse_attack
-from percert.metrics.catalog import CATALOG, metric_card
-from percert.metrics.metric import typical_distances
+from percert.metrics.catalog import CATALOG, metric_card, typical_distances
 from percert.reports.budgets import tampering, visibility, whole_pixels
 
 HTMX = {"HX-Request": "true"}

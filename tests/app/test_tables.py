@@ -4,7 +4,7 @@ from tests.reports.tables import said
 
 from percert.app.answers.judge import Standing
 from percert.app.templates import distances_table, environment, plain, standings_table
-from percert.metrics.metric import typical_distances
+from percert.metrics.catalog import typical_distances
 
 
 def test_how_far_the_answer_to_a_triplet_stands():

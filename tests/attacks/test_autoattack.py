@@ -16,7 +16,7 @@ from percert.attacks import (
 from percert.attacks.bounded import autoattack as module
 from percert.attacks.bounded.autoattack import AutoAttack, stages
 from percert.attacks.goal_through import Towards, through_classes
-from percert.metrics.certified.lipsim import thumbnail
+from percert.metrics.certified.lipsim import Thumbnail
 
 from .closed_form import Linear, grey_images
 
@@ -144,7 +144,7 @@ def test_it_is_at_least_as_strong_as_each_of_its_parts():
 
 
 def test_two_logits_get_the_margin_and_a_warning():
-    metric = thumbnail(8)
+    metric = Thumbnail(8)
     reference = grey_images(2, side=16, seed=1)
     left, right = grey_images(2, side=16, seed=2), grey_images(2, side=16, seed=3)
     choice = (metric(reference, right) < metric(reference, left)).long()

@@ -20,7 +20,7 @@ from percert.attacks import (
 from percert.attacks.attack import Attack
 from percert.attacks.catalog import CATALOG
 from percert.attacks.goal import Goal
-from percert.metrics.certified.lipsim import thumbnail
+from percert.metrics.certified.lipsim import Thumbnail
 
 from .closed_form import Linear, near_boundary
 
@@ -70,7 +70,7 @@ def triplet() -> tuple[Tensor, FlipTriplet]:
     reference = 0.3 + 0.4 * draw[0]
     left = (reference + 0.2 * (draw[1] - 0.5)).clamp(0, 1)
     right = (reference + 0.2 * (draw[2] - 0.5)).clamp(0, 1)
-    metric = thumbnail(8)
+    metric = Thumbnail(8)
     choice = (metric(reference, right) < metric(reference, left)).long()
     return reference, FlipTriplet(left, right, choice)
 
@@ -105,7 +105,7 @@ def test_it_succeeds_on_an_easy_classifier(name: str, targeted: bool) -> None:
 @pytest.mark.filterwarnings("ignore:autoattack")
 def test_it_turns_round_a_choice_of_two(name: str) -> None:
     images, goal = triplet()
-    metric, attack = thumbnail(8), made(name)
+    metric, attack = Thumbnail(8), made(name)
     moved = attack(metric, images, goal)
     check_output(attack, images, moved)
     assert judge(metric, images, moved, goal).achieved.all()
@@ -114,7 +114,7 @@ def test_it_turns_round_a_choice_of_two(name: str) -> None:
 @pytest.mark.parametrize("name", attacks_on("embedding"))
 def test_it_moves_an_embedding(name: str) -> None:
     images, _ = triplet()
-    metric, attack = thumbnail(8), made(name)
+    metric, attack = Thumbnail(8), made(name)
     beyond = 0.002
     # A bounded attack goes as far as it can, a minimal one must be told how far.
     goal = MoveEmbedding(images, *([beyond] if CATALOG[name].kind == "minimal" else []))

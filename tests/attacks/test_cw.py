@@ -8,7 +8,7 @@ from percert.attacks import MoveEmbedding, Targeted, Untargeted, create_attack
 from percert.attacks.minimal.cw import CarliniWagner
 from percert.attacks.run import CountedModel
 from percert.images import round_to_8bit
-from percert.metrics.certified.lipsim import thumbnail
+from percert.metrics.certified.lipsim import Thumbnail
 from percert.tensors import l2_norm
 
 from .small_network import SmallNetwork, clear_images
@@ -86,7 +86,7 @@ def test_towards_a_target_it_ends_at_the_target():
 def test_what_cannot_be_reached_or_makes_no_sense_is_named():
     images = torch.rand(1, 3, 16, 16)
     with pytest.raises(ValueError, match="beyond"):
-        CarliniWagner()(thumbnail(8), images, MoveEmbedding(images))
+        CarliniWagner()(Thumbnail(8), images, MoveEmbedding(images))
     with pytest.raises(ValueError, match="rate"):
         CarliniWagner(rate=0.0)
     with pytest.raises(ValueError, match="const"):

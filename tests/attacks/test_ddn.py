@@ -8,7 +8,7 @@ from percert.attacks import MoveEmbedding, Targeted, Untargeted, create_attack
 from percert.attacks.minimal.ddn import DDN
 from percert.attacks.run import CountedModel
 from percert.images import round_to_8bit
-from percert.metrics.certified.lipsim import thumbnail
+from percert.metrics.certified.lipsim import Thumbnail
 from percert.tensors import l2_norm
 
 from .small_network import SmallNetwork, clear_images
@@ -88,7 +88,7 @@ def test_more_confidence_costs_more():
 def test_what_cannot_be_reached_or_makes_no_sense_is_named():
     images = torch.rand(1, 3, 16, 16)
     with pytest.raises(ValueError, match="beyond"):
-        DDN()(thumbnail(8), images, MoveEmbedding(images))
+        DDN()(Thumbnail(8), images, MoveEmbedding(images))
     with pytest.raises(ValueError, match="levels"):
         DDN(levels=1)
     with pytest.raises(ValueError, match="gamma"):

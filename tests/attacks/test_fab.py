@@ -7,7 +7,7 @@ from scipy.optimize import linprog, minimize
 from percert.attacks import MoveEmbedding, Targeted, Untargeted, create_attack
 from percert.attacks.minimal.fab import to_hyperplane
 from percert.attacks.threat import length
-from percert.metrics.certified.lipsim import thumbnail
+from percert.metrics.certified.lipsim import Thumbnail
 
 from .closed_form import InsideBall, Linear, grey_images
 
@@ -103,7 +103,7 @@ def test_confidence_moves_the_boundary():
 def test_a_goal_without_an_end_is_refused_by_name():
     images = grey_images(2, side=16)
     with pytest.raises(ValueError, match="beyond"):
-        create_attack("fab")(thumbnail(8), images, MoveEmbedding(images))
+        create_attack("fab")(Thumbnail(8), images, MoveEmbedding(images))
 
 
 def planes(count: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

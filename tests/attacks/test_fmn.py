@@ -9,7 +9,7 @@ from percert.attacks.goal_through import clearly
 from percert.attacks.minimal.ddn import FMN
 from percert.attacks.threat import length
 from percert.images import round_to_8bit
-from percert.metrics.certified.lipsim import thumbnail
+from percert.metrics.certified.lipsim import Thumbnail
 
 from .small_network import SmallNetwork, clear_images
 
@@ -85,7 +85,7 @@ def test_a_success_is_one_in_every_batch():
 def test_what_cannot_be_reached_or_makes_no_sense_is_named():
     images = torch.rand(1, 3, 16, 16)
     with pytest.raises(ValueError, match="beyond"):
-        FMN()(thumbnail(8), images, MoveEmbedding(images))
+        FMN()(Thumbnail(8), images, MoveEmbedding(images))
     with pytest.raises(ValueError, match="norm"):
         FMN(norm="l0")
     with pytest.raises(ValueError, match="gamma"):

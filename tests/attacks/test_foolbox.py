@@ -8,7 +8,7 @@ import torch
 
 from percert.attacks import FlipTriplet, MoveEmbedding, Targeted, Untargeted, create_attack
 from percert.attacks.threat import length
-from percert.metrics.certified.lipsim import thumbnail
+from percert.metrics.certified.lipsim import Thumbnail
 
 from .closed_form import Linear, grey_images
 
@@ -39,7 +39,7 @@ def test_all_class_goals():
     targets = model(images).argmin(1)
     moved = attack(model, images, Targeted(targets))
     assert torch.equal(model(moved).argmax(1), targets)
-    metric = thumbnail(8)
+    metric = Thumbnail(8)
     left, right = grey_images(2, seed=4), grey_images(2, seed=5)
     goal = FlipTriplet(left, right, (metric(images, right) < metric(images, left)).long())
     moved = attack(metric, images, goal)

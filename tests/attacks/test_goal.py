@@ -10,7 +10,7 @@ from percert.attacks.attack import go_on
 from percert.attacks.goal import class_loss, targeted_dlr
 from percert.attacks.steps import generators, gradient, noise_like
 from percert.metrics import create_metric
-from percert.metrics.certified.lipsim import thumbnail
+from percert.metrics.certified.lipsim import Thumbnail
 
 from .closed_form import Linear, grey_images
 
@@ -109,7 +109,7 @@ def test_what_is_no_classifier_is_refused(out, message):
 
 def triplet():
     reference, left, right = (grey_images(4, side=16, seed=seed) for seed in (1, 2, 3))
-    metric = thumbnail(8)
+    metric = Thumbnail(8)
     choice = (metric(reference, right) < metric(reference, left)).long()
     return metric, reference, FlipTriplet(left, right, choice)
 
@@ -142,7 +142,7 @@ def test_any_metric_can_be_flipped():
 
 
 def test_moving_an_embedding_is_equation_14():
-    metric, images = thumbnail(8), grey_images(3, side=16)
+    metric, images = Thumbnail(8), grey_images(3, side=16)
     moved = grey_images(3, side=16, seed=9)
     goal = MoveEmbedding(images)
     z = goal.scores(metric, moved)

@@ -9,7 +9,7 @@ from percert.attacks.minimal.ddn import DDN
 from percert.attacks.minimal.perc_al import PerCAL
 from percert.color import ciede2000, srgb_to_lab
 from percert.images import round_to_8bit
-from percert.metrics.certified.lipsim import thumbnail
+from percert.metrics.certified.lipsim import Thumbnail
 from percert.tensors import l2_norm
 
 from .small_network import SmallNetwork, clear_images
@@ -84,4 +84,4 @@ def test_the_colour_step_is_the_authors(scene, targeted, size):
 def test_what_cannot_be_reached_is_named():
     images = torch.rand(1, 3, 16, 16)
     with pytest.raises(ValueError, match="beyond"):
-        PerCAL()(thumbnail(8), images, MoveEmbedding(images))
+        PerCAL()(Thumbnail(8), images, MoveEmbedding(images))

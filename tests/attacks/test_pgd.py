@@ -6,7 +6,7 @@ import torch
 from percert.attacks import MoveEmbedding, Targeted, Untargeted, create_attack
 from percert.attacks.bounded.pgd import PGD
 from percert.attacks.threat import length
-from percert.metrics.certified.lipsim import thumbnail
+from percert.metrics.certified.lipsim import Thumbnail
 
 from .closed_form import Linear, grey_images
 
@@ -84,7 +84,7 @@ def test_confidence_is_asked_of_the_margin():
 
 def test_the_embedding_moves_as_far_as_the_ball_reaches():
     """LipSim's attack on a linear embedding: its length is the largest singular value times eps."""
-    metric, images = thumbnail(8), grey_images(3, side=16)
+    metric, images = Thumbnail(8), grey_images(3, side=16)
     eps = 0.25
     for name in ("pgd", "apgd"):
         attack = create_attack(name, norm="l2", eps=eps, steps=60)
@@ -97,7 +97,7 @@ def test_the_embedding_moves_as_far_as_the_ball_reaches():
 
 
 def test_without_a_random_start_the_embedding_has_no_gradient():
-    metric, images = thumbnail(8), grey_images(2, side=16)
+    metric, images = Thumbnail(8), grey_images(2, side=16)
     still = PGD(random_start=False)(metric, images, MoveEmbedding(images))
     assert torch.equal(still, images)
     moved = PGD(random_start=False, restarts=2)(metric, images, MoveEmbedding(images))

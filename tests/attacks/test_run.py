@@ -12,7 +12,7 @@ from percert.attacks import (
     run_attack,
 )
 from percert.attacks.run import CountedModel
-from percert.metrics.certified.lipsim import thumbnail
+from percert.metrics.certified.lipsim import Thumbnail
 
 from .closed_form import Linear, grey_images
 
@@ -76,7 +76,7 @@ def test_images_are_counted_as_they_pass():
     assert result.model_calls == 4 * 6
     assert result.seconds > 0
     assert result.index.tolist() == [0, 1, 2, 3]
-    counted = CountedModel(thumbnail(8))
+    counted = CountedModel(Thumbnail(8))
     goal_of_embedding = MoveEmbedding(grey_images(3, side=16))
     goal_of_embedding.scores(counted, grey_images(3, side=16, seed=2))
     assert counted.calls == 6  # the reference as well

@@ -16,7 +16,7 @@ from percert.attacks.bounded.square import (
     start_linf,
 )
 from percert.attacks.threat import length
-from percert.metrics.certified.lipsim import thumbnail
+from percert.metrics.certified.lipsim import Thumbnail
 
 from .closed_form import Linear, grey_images
 
@@ -141,7 +141,7 @@ def test_pyramids_are_what_section_3_4_says():
 
 
 def test_it_moves_an_embedding_without_gradients():
-    metric, images = thumbnail(8), grey_images(2, side=16)
+    metric, images = Thumbnail(8), grey_images(2, side=16)
     attack = create_attack("square", norm="l2", eps=0.5, queries=100)
     moved = attack(metric, images, MoveEmbedding(images))
     reach = (metric.embed(moved) - metric.embed(images)).norm(dim=1)

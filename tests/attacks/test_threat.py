@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from percert.attacks import LpBall, MetricBall, Unbounded
 from percert.attacks.steps import random_point, steepest
 from percert.attacks.threat import length, project_l1
-from percert.metrics.certified.lipsim import thumbnail
+from percert.metrics.certified.lipsim import Thumbnail
 
 NORMS = ("l1", "l2", "linf")
 
@@ -94,7 +94,7 @@ def test_balls_that_make_no_sense_are_refused():
 
 
 def test_a_metric_ball_asks_its_metric():
-    metric = thumbnail(8)
+    metric = Thumbnail(8)
     reference, far = pair(2)
     candidate = far.clamp(0, 1)
     distance = metric(reference, candidate)

@@ -6,7 +6,7 @@ import torch
 from percert.audit.attacks import ascend, attack_certificates
 from percert.certify import twoafc
 from percert.metrics.certified.embedding import EmbeddingMetric
-from percert.metrics.certified.lipsim import thumbnail
+from percert.metrics.certified.lipsim import Thumbnail
 from percert.tensors import l2_norm
 
 
@@ -26,7 +26,7 @@ def test_ascent_stays_inside_ball_and_range_and_reaches_the_top_of_a_linear_func
 
 
 def test_nothing_flips_inside_and_most_flips_beyond(monkeypatch: pytest.MonkeyPatch) -> None:
-    metric = thumbnail(8)
+    metric = Thumbnail(8)
     images = (0.3 + 0.4 * torch.rand(6, 3, 24, 24)).double()
     generator = torch.Generator().manual_seed(0)
     inside = attack_certificates(metric, images, steps=20, generator=generator)
@@ -40,7 +40,7 @@ def test_nothing_flips_inside_and_most_flips_beyond(monkeypatch: pytest.MonkeyPa
 
 def test_an_overstated_norm_is_flipped(monkeypatch: pytest.MonkeyPatch) -> None:
     """A metric that claims a bound five times too small has radii that an attack goes through."""
-    metric = thumbnail(8)
+    metric = Thumbnail(8)
     honest = EmbeddingMetric.bound
 
     def wishful(self: EmbeddingMetric, size: tuple[int, int]) -> object:

@@ -34,7 +34,7 @@ from percert.lipschitz.network import LipschitzNetwork
 from percert.lipschitz.orthogonal import OrthogonalMix, Shift
 from percert.lipschitz.sll import SLLConv, SLLDense
 from percert.metrics.certified.embedding import EmbeddingMetric
-from percert.metrics.certified.lipsim import lipsim, thumbnail
+from percert.metrics.certified.lipsim import LipSim, Thumbnail
 
 SLL_NETWORK = LipSimSize(2, 6, 1, 8, embedding=20, side=32)
 
@@ -90,7 +90,7 @@ def test_sound_networks_pass(make: Callable[[], LipschitzNetwork]) -> None:
 
 
 def test_an_isometry_has_a_slope_near_the_bound() -> None:
-    assert audit_network(thumbnail(8)).pair_slope > 0.95
+    assert audit_network(Thumbnail(8)).pair_slope > 0.95
 
 
 def test_the_audited_module_is_left_as_it_was() -> None:
@@ -126,7 +126,7 @@ def test_pairs_of_the_callers_own_and_a_whole_metric(monkeypatch: pytest.MonkeyP
     monkeypatch.setitem(
         __import__("percert.lipschitz.architectures").lipschitz.lipsim.SIZES, "small", SLL_NETWORK
     )
-    metric = lipsim("small", "random").eval()
+    metric = LipSim("small", "random").eval()
     report = audit_network(metric, pairs=(torch.rand(3, 3, 20, 50),))
     assert report.passed
     assert report.name == "lipsim-small"
@@ -203,7 +203,7 @@ def test_an_orthogonal_matrix_scaled_by_five_percent(monkeypatch: pytest.MonkeyP
 def test_scaling_one_layer_is_seen_by_the_pairs_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Flatten that scales, as if the layer table were blind to it."""
     monkeypatch.setattr(Flatten, "forward", lambda self, x: 1.05 * x.flatten(1))
-    report = audit_network(thumbnail(8))
+    report = audit_network(Thumbnail(8))
     assert failed(report, "its outputs are not its inputs moved")
     assert failed(report, "a pair of images has a slope of 1.0")
 

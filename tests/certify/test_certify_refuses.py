@@ -15,7 +15,7 @@ from percert.images import Resize
 from percert.lipschitz.bound import LipschitzBound, LipschitzEstimate
 from percert.metrics.catalog import CATALOG, create_metric
 from percert.metrics.certified.embedding import EmbeddingMetric
-from percert.metrics.certified.lipsim import thumbnail
+from percert.metrics.certified.lipsim import Thumbnail
 
 from .feature_attacks import features, random_embeddings
 
@@ -50,7 +50,7 @@ def test_features_of_less_than_float32(dtype: torch.dtype) -> None:
 
 
 def test_a_metric_in_training_mode() -> None:
-    metric = thumbnail(8)
+    metric = Thumbnail(8)
     metric.network.layers[0].train()
     for call in calls(metric, torch.rand(1, 3, 16, 16)).values():
         with pytest.raises(ValueError, match=r"thumbnail-8: is in training mode.*metric.eval\(\)"):
@@ -132,7 +132,7 @@ def test_an_image_without_contrast_abstains() -> None:
     """Its thumbnail is zero up to rounding: a direction of noise, which certifies nothing."""
     grey = torch.full((1, 3, 30, 50), 0.3)
     photo = torch.rand(1, 3, 30, 50)
-    for metric in (thumbnail(8), thumbnail(16), thumbnail(8).float()):
+    for metric in (Thumbnail(8), Thumbnail(16), Thumbnail(8).float()):
         for left, right in ((grey, photo), (photo, grey)):
             assert certify.copies(metric, left, right, 0.3).radius.item() == 0
             interval = certify.distance(metric, left, right, 0.0)
@@ -143,13 +143,13 @@ def test_an_image_without_contrast_abstains() -> None:
 
 
 def test_low_precision_is_refused() -> None:
-    metric = thumbnail(8).to(torch.bfloat16)
+    metric = Thumbnail(8).to(torch.bfloat16)
     with pytest.raises(ValueError, match="certificates need float32 or float64 embeddings"):
         certify.copies(metric, torch.rand(1, 3, 16, 16), torch.rand(1, 3, 16, 16), 0.2)
 
 
 def test_unequal_numbers_of_images_and_unknown_movers() -> None:
-    metric, one, two = thumbnail(8), torch.rand(1, 3, 16, 16), torch.rand(2, 3, 20, 16)
+    metric, one, two = Thumbnail(8), torch.rand(1, 3, 16, 16), torch.rand(2, 3, 20, 16)
     with pytest.raises(ValueError, match="candidate: expected 2 images"):
         certify.distance(metric, two, one, 1.0)
     with pytest.raises(ValueError, match="right: expected 2 images"):
@@ -161,7 +161,7 @@ def test_unequal_numbers_of_images_and_unknown_movers() -> None:
 
 
 def test_the_bound_is_that_of_the_images_that_move() -> None:
-    metric = thumbnail(8)
+    metric = Thumbnail(8)
     small, large = torch.rand(1, 3, 16, 16), torch.rand(1, 3, 64, 64)
     both = certify.copies(metric, small, large, 0.3, perturbed="both")
     assert both.bounds.keys() == {"reference", "candidate"}

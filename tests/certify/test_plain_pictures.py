@@ -11,7 +11,7 @@ from percert.certify.pairs import copies_of_features
 from percert.certify.sentences import comparison_sentences
 from percert.lipschitz.bound import LipschitzBound
 from percert.lipschitz.centre import Content
-from percert.metrics.certified.lipsim import lipsim_tiny
+from percert.metrics.certified.lipsim import LipSimTiny
 
 RULE = Content(torch.eye(6, dtype=torch.float64)[:2], 2.0)
 ROLES = ("reference", "candidate", "both")
@@ -79,7 +79,7 @@ def test_a_picture_that_holds_too_little_says_so():
 
 @pytest.mark.parametrize("perturbed", ROLES)
 def test_a_comparison_of_plain_pictures_is_undecided_and_says_why(perturbed):
-    metric = lipsim_tiny()
+    metric = LipSimTiny()
     black, white = torch.zeros(3, 70, 90), torch.ones(3, 70, 90)
     found = compare_pair(
         metric, prepare(metric, black), white, "w.png", eps=1, threshold=0.31, perturbed=perturbed

@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from percert.metrics.certified.lipsim import thumbnail
+from percert.metrics.certified.lipsim import Thumbnail
 from percert.search import open_store
 from percert.search.ingest.views import VIEW_SETS
 from percert.search.tables.schema import metric_id
@@ -81,7 +81,7 @@ def test_info_says_what_the_store_holds(added, percert, percert_json):
     answer = percert_json("index", "info", "--store", added)
     assert (answer["images"], answer["files"], answer["embeddings"]) == (4, 4, 24)
     assert answer["views"] == list(VIEW_SETS["standard"])
-    assert answer["metric"]["weights"] == metric_id(thumbnail(8)).weights
+    assert answer["metric"]["weights"] == metric_id(Thumbnail(8)).weights
     said = percert("index", "info", "--store", added).stdout
     assert answer["metric"]["weights"] in said
     assert "4 images" in said
@@ -160,7 +160,7 @@ def test_another_metric_than_the_stores_is_refused_with_both_hashes(added, photo
             "lipsim-tiny",
             exit_code=1,
         )
-        assert metric_id(thumbnail(8)).weights in result.stderr
+        assert metric_id(Thumbnail(8)).weights in result.stderr
         assert "found lipsim-tiny with weights" in result.stderr
         assert result.stdout == ""
 

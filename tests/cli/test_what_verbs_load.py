@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from percert.cli import app
-from percert.metrics.certified.lipsim import thumbnail
+from percert.metrics.certified.lipsim import Thumbnail
 from percert.search import open_store
 
 SCRIPT = """
@@ -77,7 +77,7 @@ def test_the_list_of_metrics_loads_no_torch():
 
 
 def test_what_a_store_holds_is_said_without_torch(tmp_path):
-    open_store(tmp_path / "a.store", thumbnail(8))
+    open_store(tmp_path / "a.store", Thumbnail(8))
     modules = loaded("index", "info", "--store", tmp_path / "a.store")
     assert "lancedb" in modules  # which itself takes pandas
     assert not (HEAVY - {"lancedb", "numpy", "pandas", "pyarrow"}) & modules

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 
 from percert.lipschitz.architectures import SIZES, LipSimSize, lipsim_network
-from percert.metrics.certified.lipsim import lipsim
+from percert.metrics.certified.lipsim import LipSim
 
 SIZE = LipSimSize(3, 6, 2, 10, embedding=20, side=32)
 
@@ -44,7 +44,7 @@ def save(network: torch.nn.Module, path: Path) -> Path:
 
 
 def test_embeddings_equal_the_authors(authors: torch.nn.Module, tmp_path: Path) -> None:
-    metric = lipsim("small", save(authors, tmp_path / "model.ckpt-1.pth")).eval()
+    metric = LipSim("small", save(authors, tmp_path / "model.ckpt-1.pth")).eval()
     x = torch.rand(4, 3, 32, 32)
     with torch.no_grad():
         expected = authors.double()(x.double())
@@ -62,7 +62,7 @@ def test_a_bare_state_dict_and_half_precision_are_fine(
 ) -> None:
     path = tmp_path / "bare.pth"
     torch.save({k: v.half() for k, v in authors.state_dict().items()}, path)
-    metric = lipsim("small", path).eval()
+    metric = LipSim("small", path).eval()
     x = torch.rand(1, 3, 32, 32)
     assert (metric.embed(x) - authors(x)).abs().max() < 1e-2
     # Computed in float64, as all metrics with certificates are.
@@ -73,13 +73,13 @@ def test_our_own_safetensors(tmp_path: Path) -> None:
     network = lipsim_network(SIZE).eval()
     save_file(network.state_dict(), tmp_path / "own.safetensors")
     x = torch.rand(1, 3, 32, 32)
-    loaded = lipsim("small", str(tmp_path / "own.safetensors")).eval()
+    loaded = LipSim("small", str(tmp_path / "own.safetensors")).eval()
     assert torch.allclose(loaded.embed(x), network.double()(x.double()), atol=1e-12)
 
 
 def test_random_weights_are_seeded() -> None:
     state = torch.random.get_rng_state()
-    first, second = lipsim("small", "random"), lipsim("small", "random")
+    first, second = LipSim("small", "random"), LipSim("small", "random")
     assert torch.equal(torch.random.get_rng_state(), state)
     x = torch.rand(1, 3, 40, 30)
     assert torch.equal(first.eval().embed(x), second.eval().embed(x))
@@ -122,7 +122,7 @@ def test_checkpoints_that_do_not_fit(
     state = plain().published_state(authors)["model_state_dict"]
     torch.save(broken(state, how), tmp_path / "bad.pth")
     with pytest.raises(ValueError, match=rf"bad\.pth: .*{message}"):
-        lipsim("small", tmp_path / "bad.pth")
+        LipSim("small", tmp_path / "bad.pth")
 
 
 class Evil:
@@ -142,24 +142,24 @@ def test_other_files_are_errors_and_run_no_code(
     for name, content in files.items():
         (tmp_path / name).write_bytes(content)
         with pytest.raises(ValueError, match=rf"{name}: not a"):
-            lipsim("small", tmp_path / name)
+            LipSim("small", tmp_path / name)
     torch.save({"model_state_dict": Evil()}, tmp_path / "evil.pth")
     with pytest.raises(ValueError, match=r"evil\.pth: not a PyTorch checkpoint of plain tensors"):
-        lipsim("small", tmp_path / "evil.pth")
+        LipSim("small", tmp_path / "evil.pth")
     assert capsys.readouterr().out == ""
     torch.save([1, 2], tmp_path / "list.pth")
     with pytest.raises(ValueError, match="expected a dict of tensors"):
-        lipsim("small", tmp_path / "list.pth")
+        LipSim("small", tmp_path / "list.pth")
     save_file({"a": torch.zeros(1)}, tmp_path / "other.safetensors")
     with pytest.raises(ValueError, match="does not fit lipsim-small"):
-        lipsim("small", tmp_path / "other.safetensors")
+        LipSim("small", tmp_path / "other.safetensors")
     for name in ("none.pth", "none.safetensors"):
         with pytest.raises(ValueError, match=f"{name}: no such file"):
-            lipsim("small", tmp_path / name)
+            LipSim("small", tmp_path / name)
 
 
 def test_without_a_checkpoint_it_says_where_to_get_one() -> None:
     with pytest.raises(ValueError, match=r"lipsim-small: needs a checkpoint: .*github\.com"):
-        lipsim("small", None)
+        LipSim("small", None)
     with pytest.raises(ValueError, match="expected size 'small', 'medium', 'large', found 'tiny'"):
-        lipsim("tiny", "random")
+        LipSim("tiny", "random")

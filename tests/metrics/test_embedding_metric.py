@@ -9,7 +9,7 @@ from torch import nn
 from percert.images import Resize
 from percert.lipschitz.bound import LipschitzBound, LipschitzEstimate
 from percert.metrics.certified.embedding import EmbeddingMetric, cosine_distance, direction
-from percert.metrics.certified.lipsim import thumbnail
+from percert.metrics.certified.lipsim import Thumbnail
 
 
 class Gain(nn.Module):
@@ -179,7 +179,7 @@ def test_a_compiled_metric_computes_products_in_full_precision_whatever_is_allow
     onednn = torch.backends.mkldnn
     if not hasattr(onednn, "matmul"):
         pytest.skip("this torch has no switch to look at")
-    metric, images = thumbnail(8).float(), torch.rand(1, 3, 32, 32)
+    metric, images = Thumbnail(8).float(), torch.rand(1, 3, 32, 32)
     seen: list[str] = []
 
     def looking(graph: torch.fx.GraphModule, _: object) -> object:

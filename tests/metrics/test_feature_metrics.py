@@ -12,16 +12,16 @@ import torch.nn.functional as F
 from torch import nn
 
 from percert.metrics.deep.backbones import FILES, TAPS
-from percert.metrics.deep.dists import dists
+from percert.metrics.deep.dists import DISTS
 from percert.metrics.deep.features import (
-    FeatureDistance,
+    Features,
     feature_distance,
     squeezenet_features,
     unit,
 )
-from percert.metrics.deep.lpips import lpips
+from percert.metrics.deep.lpips import LPIPS
 from percert.metrics.deep.pieapp import FILE as PIEAPP_FILE
-from percert.metrics.deep.pieapp import PieAPP, pieapp
+from percert.metrics.deep.pieapp import PieAPP
 from percert.models.imagenet_networks import FEATURE_LAYERS, SqueezeNet
 
 #: torchvision's layers of each trunk: a convolution's (out, in, kernel, stride, padding), pooling
@@ -138,7 +138,7 @@ def test_lpips_agrees_with_its_twin_on_the_published_layouts(name, folder):
     reference, candidate = images()
     expected = twin_lpips(name, reference, candidate)
     assert (expected > 0.01).all()
-    metric = lpips(name, folder)
+    metric = LPIPS(name, folder)
     torch.testing.assert_close(metric(reference, candidate), expected, rtol=1e-4, atol=1e-6)
     kept = metric.features(reference)
     torch.testing.assert_close(metric.from_features(kept, candidate), expected, rtol=1e-4, atol=0)
@@ -155,23 +155,23 @@ def test_lpips_reads_the_state_dict_of_the_lpips_packages_module(name, tmp_path)
             whole[f"net.slice{piece}.{index}.{rest}"] = value
     torch.save(whole, tmp_path / "whole.pth")
     reference, candidate = images(count=1)
-    found = lpips(name, tmp_path / "whole.pth")(reference, candidate)
+    found = LPIPS(name, tmp_path / "whole.pth")(reference, candidate)
     expected = twin_lpips(name, reference, candidate)
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)
 
 
 def test_lpips_says_what_does_not_fit(tmp_path):
     with pytest.raises(ValueError, match=r"lpips-alex: needs lpips-alex.pth .* Fetch https://"):
-        lpips("alex", tmp_path)
+        LPIPS("alex", tmp_path)
     torch.save(heads_state("vgg"), tmp_path / "alex.pth")
     with pytest.raises(ValueError, match=r"not the heads of lpips-alex: expected lin1\.model"):
-        lpips("alex", tmp_path)
+        LPIPS("alex", tmp_path)
     torch.save(heads_state("alex"), tmp_path / "alex.pth")
     with pytest.raises(ValueError, match=r"lpips-alex: needs alexnet-owt-7be5be79\.pth"):
-        lpips("alex", tmp_path)
+        LPIPS("alex", tmp_path)
     torch.save(torchvision_state("squeeze"), tmp_path / "alexnet-owt-7be5be79.pth")
     with pytest.raises(ValueError, match=r"not the weights wanted here: features\.0\.weight is of"):
-        lpips("alex", tmp_path)
+        LPIPS("alex", tmp_path)
 
 
 @pytest.fixture
@@ -206,7 +206,7 @@ def test_lpips_vgg_agrees_with_piq(piq_perceptual, tmp_path):
     reference, candidate = images()
     theirs = piq_perceptual("LPIPS", list(heads_state("vgg").values()))
     expected = theirs(candidate, reference)
-    found = lpips("vgg", tmp_path)(reference, candidate)
+    found = LPIPS("vgg", tmp_path)(reference, candidate)
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)
 
 
@@ -219,15 +219,15 @@ def test_dists_agrees_with_piq(piq_perceptual, tmp_path):
     torch.save(torchvision_state("vgg"), tmp_path / FILES["vgg"].names[0])
     torch.save(weights, tmp_path / "weights.pt")
     reference, candidate = images()
-    found = dists(tmp_path)(reference, candidate)
+    found = DISTS(tmp_path)(reference, candidate)
     torch.testing.assert_close(found, expected_metric(candidate, reference), rtol=1e-3, atol=1e-5)
     torch.save({"alpha": torch.zeros(3)}, tmp_path / "weights.pt")
     with pytest.raises(ValueError, match="not the weights of DISTS: expected alpha"):
-        dists(tmp_path)
+        DISTS(tmp_path)
 
 
 def test_dists_reduces_large_images_first(monkeypatch):
-    metric, shapes = dists("random"), []
+    metric, shapes = DISTS("random"), []
     monkeypatch.setattr(metric.trunk, "forward", lambda x: shapes.append(tuple(x.shape)) or [])
     for size in ((100, 80), (256, 300), (512, 600)):
         metric.features(torch.rand(1, 3, *size))
@@ -238,7 +238,7 @@ def test_dists_reduces_large_images_first(monkeypatch):
 def pieapp_weights():
     """A network of the published shape whose biases are not 0."""
     torch.manual_seed(4)
-    metric = PieAPP().requires_grad_(False)
+    metric = PieAPP("random")
     for name, value in metric.named_parameters():
         if "score" in name or "weight" in name.split(".")[0]:
             value.uniform_(0.0, 0.02)
@@ -254,7 +254,7 @@ def test_pieapp_agrees_with_piq_less_its_value_at_identity(piq_module, monkeypat
     theirs = piq_module("pieapp").PieAPP(reduction="none", enable_grad=True)
     monkeypatch.setattr("percert.metrics.deep.pieapp.read_weights", lambda _: dict(published))
     monkeypatch.setattr("percert.metrics.deep.pieapp.find_weights", lambda *_: None)
-    ours = pieapp()
+    ours = PieAPP()
     reference, candidate = (batch[..., :64, :] for batch in images(side=91, count=1))  # 2 patches
     candidate.requires_grad_()
     expected = theirs(candidate, reference) - theirs(reference, reference)
@@ -271,12 +271,12 @@ def test_pieapp_reads_its_published_file(tmp_path, pieapp_weights):
     state = {k: torch.full((1,), 0.01).expand(v.shape) for k, v in pieapp_weights.items()}
     state["ref_score_subtract.weight"] = torch.full((1,), 0.01)
     torch.save(state, tmp_path / PIEAPP_FILE.names[0])
-    metric = pieapp(tmp_path)
+    metric = PieAPP(tmp_path)
     assert all((value == 0.01).all() for value in metric.parameters())
     del state["fc2_weight.bias"]
     torch.save(state, tmp_path / PIEAPP_FILE.names[0])
     with pytest.raises(ValueError, match=r"not the weights of PieAPP: expected fc2_weight\.bias"):
-        pieapp(tmp_path)
+        PieAPP(tmp_path)
 
 
 def test_features_of_squeezenet_are_those_that_it_says_itself():
@@ -318,7 +318,7 @@ def test_features_of_any_network_by_name():
     network = Mixed().requires_grad_(False)
     ends = []
     network.end.register_forward_hook(lambda *_: ends.append(1))
-    metric = FeatureDistance(network, ["vector", "twice", "token"])
+    metric = Features(network, ["vector", "twice", "token"])
     image = images(side=12)[0]
     vector, twice, token = metric.features(image)
     assert (vector.shape, twice.shape[1], token.shape[2]) == ((2, 2), 4, 5)
@@ -332,12 +332,12 @@ def test_features_of_any_network_by_name():
 def test_a_layer_that_is_not_there_or_gives_no_tensor_is_an_error():
     network = Mixed()
     with pytest.raises(ValueError, match="has no layer 'maps'; it has map, twice, token"):
-        FeatureDistance(network, ["maps"])
+        Features(network, ["maps"])
     with pytest.raises(ValueError, match="expected the names of layers, found none"):
-        FeatureDistance(network, [])
+        Features(network, [])
     network.unused = nn.ReLU()
     with pytest.raises(ValueError, match="the layer 'unused' did not run"):
-        FeatureDistance(network, ["unused"]).features(images(side=12)[0])
+        Features(network, ["unused"]).features(images(side=12)[0])
     with pytest.raises(ValueError, match="features: expected a safetensors file of SqueezeNet"):
         squeezenet_features("resnet")
 

@@ -14,7 +14,7 @@ from PIL import Image
 from percert.attacks.transport.cost import cost_of
 from percert.metrics.catalog import CATALOG, create_metric
 from percert.metrics.deep.dists import FILE as DISTS_FILE
-from percert.metrics.deep.lpips import SHIFT_TOLERANT_FILES, BlurPool, heads_file, st_lpips
+from percert.metrics.deep.lpips import LPIPS, SHIFT_TOLERANT_FILES, BlurPool, heads_file
 from percert.metrics.deep.weight_files import find_weights
 from percert.models.card import Preparation, PreparedClassifier
 from percert.models.imagenet_networks import scale_ends
@@ -79,7 +79,7 @@ def test_st_lpips_is_what_its_package_says(name, their_lpips):
 def test_a_shift_counts_for_less_than_without_anti_aliasing():
     """The metric's reason to be, on the same heads and kernels with the blurring taken out."""
     cat = photograph("chelsea")
-    metric, sharp = st_lpips("alex"), st_lpips("alex")
+    metric, sharp = LPIPS("alex", shift_tolerant=True), LPIPS("alex", shift_tolerant=True)
     for layer in sharp.trunk.features:
         if isinstance(layer, BlurPool):
             layer.filt.zero_()
@@ -112,7 +112,7 @@ def test_blurring_is_a_strided_mean_of_what_is_mirrored_around():
 
 
 def test_a_file_in_the_packages_layout_is_read_and_another_refused(tmp_path):
-    metric = st_lpips("alex", "random")
+    metric = LPIPS("alex", "random", shift_tolerant=True)
     bounds = [0, 3, 7, 11, 13, 15]
     state = {}
     for key, value in metric.trunk.state_dict().items():
@@ -123,12 +123,12 @@ def test_a_file_in_the_packages_layout_is_read_and_another_refused(tmp_path):
     torch.save({**state, **heads}, tmp_path / "whole.pth")
     torch.save(heads, tmp_path / "heads.pth")
     a, b = torch.rand(2, 1, 3, 32, 32)
-    doubled = st_lpips("alex", tmp_path / "whole.pth")(a, b)
+    doubled = LPIPS("alex", tmp_path / "whole.pth", shift_tolerant=True)(a, b)
     assert torch.allclose(doubled, 2 * metric(a, b))
     with pytest.raises(ValueError, match=r"heads\.pth: not the weights of st-lpips-alex: expected"):
-        st_lpips("alex", tmp_path / "heads.pth")
+        LPIPS("alex", tmp_path / "heads.pth", shift_tolerant=True)
     with pytest.raises(ValueError, match=r"not the heads of st-lpips-vgg: expected lin1"):
-        st_lpips("vgg", tmp_path / "heads.pth")
+        LPIPS("vgg", tmp_path / "heads.pth", shift_tolerant=True)
 
 
 @pytest.mark.parametrize("name", PACKAGED)

@@ -8,7 +8,7 @@ from percert.lipschitz.fixed_layers import Flatten
 from percert.lipschitz.network import LipschitzNetwork
 from percert.lipschitz.sll import SLLDense
 from percert.metrics.certified.embedding import EmbeddingMetric
-from percert.metrics.certified.lipsim import thumbnail
+from percert.metrics.certified.lipsim import Thumbnail
 
 #: Of a store that is made for tests.
 SIZES = [(20, 30), (24, 24), (40, 17), (9, 50)]
@@ -22,7 +22,7 @@ def smooth_image(seed, size=(20, 30)):
 
 @pytest.fixture
 def metric():
-    return thumbnail(8)
+    return Thumbnail(8)
 
 
 @pytest.fixture

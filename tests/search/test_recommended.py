@@ -4,7 +4,7 @@ import pytest
 
 import percert
 from percert.metrics.certified.embedding import EmbeddingMetric
-from percert.metrics.certified.lipsim import thumbnail
+from percert.metrics.certified.lipsim import Thumbnail
 from percert.search import open_store
 from percert.search.query.recommended import (
     Quantiles,
@@ -74,8 +74,8 @@ def test_a_rate_outside_the_table_is_refused(tmp_path, metric):
 
 
 def test_a_metric_without_a_table_says_so(tmp_path):
-    network = thumbnail(8).network
-    metric = EmbeddingMetric(network, thumbnail(8).resize, name="mine")
+    network = Thumbnail(8).network
+    metric = EmbeddingMetric(network, Thumbnail(8).resize, name="mine")
     store = open_store(tmp_path / "store", metric)
     assert stranger_rate(store.tables.header, 0.1) is None
     with pytest.raises(ValueError, match="mine recommends no threshold: give one"):

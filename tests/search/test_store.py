@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from percert.images import find_images, load_image
-from percert.metrics.certified.lipsim import thumbnail
+from percert.metrics.certified.lipsim import Thumbnail
 from percert.search import open_store
 from percert.search.info import stored_metric
 from percert.search.ingest.sources import AddSettings
@@ -115,18 +115,18 @@ def test_what_are_not_images_with_names_is_refused_before_anything_is_stored(
 def test_another_metric_or_other_weights_are_refused_with_both_hashes(tmp_path, weighted):
     mine, other = weighted(0), weighted(1)
     open_store(tmp_path / "store", mine).add(torch.rand(1, 3, 8, 8), ["a"])
-    hashes = [metric_id(one).weights for one in (mine, other, thumbnail(8))]
+    hashes = [metric_id(one).weights for one in (mine, other, Thumbnail(8))]
     assert len(set(hashes)) == 3
-    for stranger, found in [(other, hashes[1]), (thumbnail(8), hashes[2])]:
+    for stranger, found in [(other, hashes[1]), (Thumbnail(8), hashes[2])]:
         with pytest.raises(ValueError, match=f"{hashes[0]}, found .*{found}"):
             open_store(tmp_path / "store", stranger)
     assert open_store(tmp_path / "store", weighted(0)).count == 1
 
 
 def test_metrics_without_weights_are_told_apart_too(tmp_path):
-    open_store(tmp_path / "store", thumbnail(8))
+    open_store(tmp_path / "store", Thumbnail(8))
     with pytest.raises(ValueError, match=r"holds embeddings of thumbnail-8 .*found thumbnail-16"):
-        open_store(tmp_path / "store", thumbnail(16))
+        open_store(tmp_path / "store", Thumbnail(16))
 
 
 def test_the_same_weights_may_be_computed_more_exactly_not_less(tmp_path, weighted):

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from percert.metrics.catalog import create_metric
-from percert.metrics.certified.lipsim import thumbnail
+from percert.metrics.certified.lipsim import Thumbnail
 from percert.search import open_store
 from percert.search.ingest.views import (
     VIEW_SETS,
@@ -53,7 +53,7 @@ def test_corners_touch_their_corners_and_mirrors_mirror():
 @pytest.mark.parametrize("size", [(20, 30), (8, 8), (33, 9)])
 def test_the_bound_of_a_view_holds_for_changes_of_the_whole_image(size):
     """The exact operator norm of the thumbnail of every view, against the bound that is stored."""
-    metric = thumbnail(4)
+    metric = Thumbnail(4)
     names = parse_views("all")
     bounds = view_bounds(Preparation(names, metric.resize, 1.0, "float64"), size)
     basis = torch.eye(size[0] * size[1], dtype=torch.float64).view(-1, 1, *size)
@@ -75,7 +75,7 @@ def test_the_default_metric_needs_no_mirror_images():
 
 
 def test_a_crop_is_found_at_no_distance_where_its_view_is_stored(tmp_path):
-    metric = thumbnail(8)
+    metric = Thumbnail(8)
     store = open_store(tmp_path / "store", metric, views="crops")
     store.add([smooth_image(seed, (40, 60)) for seed in range(6)], [str(n) for n in range(6)])
     for name in ("centre-80", "bottom-right-90", "top-left-80"):

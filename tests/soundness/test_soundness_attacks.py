@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from percert.metrics.certified.lipsim import thumbnail
+from percert.metrics.certified.lipsim import Thumbnail
 
 from .cases import Case, Scene, cases
 from .catalog_attacks import flips_within, shortest_flip
@@ -32,11 +32,11 @@ pytestmark = pytest.mark.filterwarnings("ignore:autoattack")
 
 
 def some_cases() -> list[Case]:
-    return [case for case in cases(thumbnail(8), Scene.of(2)) if case.name in SOME]
+    return [case for case in cases(Thumbnail(8), Scene.of(2)) if case.name in SOME]
 
 
 def test_no_attack_flips_a_decision_of_the_thumbnail_inside_its_radius() -> None:
-    found = list(cases(thumbnail(8), Scene.of(2)))
+    found = list(cases(Thumbnail(8), Scene.of(2)))
     assert len(found) == 17
     for case in found:
         assert (case.radius > 0).all()

@@ -10,7 +10,7 @@ from percert.images import Resize
 from percert.lipschitz.architectures import TinyShape, tiny_network
 from percert.lipschitz.sll import SLLDense
 from percert.metrics.certified.embedding import EmbeddingMetric
-from percert.metrics.certified.lipsim import thumbnail
+from percert.metrics.certified.lipsim import Thumbnail
 
 from .cases import Case, Scene, cases
 from .pixel_attacks import flips
@@ -30,7 +30,7 @@ def scaled(layer: nn.Module, factor: float) -> None:
 
 def test_radii_that_are_half_too_large_flip_in_every_certificate() -> None:
     """The thumbnail is linear and its bound exact, so every exact certificate must give way."""
-    for case in cases(thumbnail(8), Scene.of(3)):
+    for case in cases(Thumbnail(8), Scene.of(3)):
         # The first k places hold further than proven: k rivals must overtake at once.
         if case.name == "nearest, first 2":
             continue
@@ -40,7 +40,7 @@ def test_radii_that_are_half_too_large_flip_in_every_certificate() -> None:
 
 @pytest.mark.parametrize("factor", [1.05, 3.0])
 def test_a_scaled_layer_is_found(factor: float) -> None:
-    metric = thumbnail(8)
+    metric = Thumbnail(8)
     scaled(metric.network.layers[0], factor)
     assert found(metric, Scene.of(3), "twoafc reference", "copies, reference") > 0
 
@@ -59,7 +59,7 @@ class _WithoutNorm:
 
 
 def test_a_resize_whose_norm_is_left_out_is_found() -> None:
-    sound = thumbnail(16)
+    sound = Thumbnail(16)
     scene = Scene.of(3, divisor=8)
     names = ("twoafc reference", "copies, candidate")
     assert found(sound, scene, *names) == 0

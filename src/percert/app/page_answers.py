@@ -27,7 +27,7 @@ from percert.app.images import Upload, upload_of, write_picture
 from percert.app.pages import COFFEE, COPY, example_image, example_pair, example_triplet, page
 from percert.app.templates import Scale, closeness, environment, scale_of
 from percert.app.worker import Worker
-from percert.metrics.metric import typical_distances
+from percert.metrics.catalog import typical_distances
 from percert.reports.budgets import levels, rounded_down, tampering, visibility, whole_pixels
 
 

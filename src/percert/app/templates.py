@@ -15,7 +15,8 @@ import jinja2
 from starlette.responses import HTMLResponse
 
 import percert
-from percert.metrics.metric import MetricCard, TypicalDistances, typical_distances
+from percert.metrics.cards import MetricCard
+from percert.metrics.catalog import TypicalDistances, typical_distances
 from percert.reports.budgets import rounded_down, seen_words, tampering
 from percert.reports.page import TEMPLATES
 from percert.reports.table import Column, Table, text_of

@@ -13,13 +13,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from percert.check import check_choice, check_images, one_line
-from percert.metrics.metric import Metric
+from percert.metrics.metric import Distance
 from percert.tensors import Images, Vector
 
 #: A classifier: sRGB images in [0, 1] to logits ``(n, classes)``.
 Classifier: TypeAlias = Callable[[Images], Tensor]
 #: What can be attacked: a classifier, or a metric where the goal compares images.
-Model: TypeAlias = Classifier | Metric
+Model: TypeAlias = Classifier | Distance
 
 LossName: TypeAlias = Literal["margin", "cross-entropy", "dlr"]
 LOSSES: tuple[LossName, ...] = ("margin", "cross-entropy", "dlr")

@@ -13,7 +13,7 @@ from percert.attacks.catalog import as_attack
 from percert.attacks.goal import Goal, Model
 from percert.attacks.threat import Threat, select_threat, threat_of
 from percert.attacks.verdict import Verdict, join_verdicts, judge
-from percert.metrics.metric import Metric
+from percert.metrics.metric import Distance
 from percert.tensors import Embeddings, Images
 
 
@@ -67,7 +67,7 @@ def run_attack(
     attack: Attack | str = "ssim-sqp",
     *,
     threat: Threat | None = None,
-    metrics: Mapping[str, Metric] | None = None,
+    metrics: Mapping[str, Distance] | None = None,
     batch_size: int = 32,
     seeds: Tensor | None = None,
     watch: Watch | None = None,
@@ -125,7 +125,7 @@ def iter_attack(
     attack: Attack | str = "ssim-sqp",
     *,
     threat: Threat | None = None,
-    metrics: Mapping[str, Metric] | None = None,
+    metrics: Mapping[str, Distance] | None = None,
     batch_size: int = 32,
     seeds: Tensor | None = None,
     watch: Watch | None = None,

@@ -9,7 +9,7 @@ from torch import Tensor
 from percert.attacks.attack import for_images
 from percert.check import check_budget, check_choice
 from percert.images import round_to_8bit
-from percert.metrics.metric import Metric
+from percert.metrics.metric import Distance
 from percert.tensors import Images, Vector, l2_norm, linf_norm, per_sample, project_l2
 
 Norm: TypeAlias = Literal["l1", "l2", "linf"]
@@ -66,7 +66,7 @@ class LpBall:
 class MetricBall:
     """All images within ``eps`` of the reference in a perceptual metric."""
 
-    metric: Metric
+    metric: Distance
     eps: float
 
     def within(self, reference: Images, candidate: Images) -> Tensor:

@@ -11,7 +11,7 @@ from percert.attacks.goal import Goal, Model
 from percert.attacks.threat import Threat, Unbounded, length, round_inside
 from percert.check import check_images, check_same_shape
 from percert.images import round_to_8bit
-from percert.metrics.metric import Metric
+from percert.metrics.metric import Distance
 from percert.tensors import Images, Vector
 
 
@@ -71,7 +71,7 @@ def judge(
     goal: Goal | Tensor,
     *,
     threat: Threat | None = None,
-    metrics: Mapping[str, Metric] | None = None,
+    metrics: Mapping[str, Distance] | None = None,
 ) -> Verdict:
     """Judge ``adversarial`` images of ``images``, both ``(n, 3, h, w)`` in [0, 1].
 

@@ -120,8 +120,8 @@ def audit_network(
     ``steps`` is the number of gradient steps of each attack. The audited module is left as it was.
     Raises ``ValueError`` for anything but such a metric or network.
 
-    >>> from percert.metrics.certified.lipsim import thumbnail
-    >>> report = audit_network(thumbnail(8))
+    >>> from percert.metrics.certified.lipsim import Thumbnail
+    >>> report = audit_network(Thumbnail(8))
     >>> report.passed, [(layer.type, round(layer.upper, 6)) for layer in report.layers]
     (True, [('SubtractMean', 1.0), ('Flatten', 1.0)])
     """

@@ -217,7 +217,7 @@ def embed(metric: Metric, images: Images) -> PixelFeatures:
 
 
 def _name(metric: object) -> str:
-    for card in CATALOG.values():
-        if type(metric).__name__.lower() == card.name.replace("-", ""):
-            return card.name
-    return type(metric).__name__
+    """What the metric calls itself, or what the catalog calls it; else the name of its class."""
+    where = f"{type(metric).__module__}:{type(metric).__name__}"
+    known = [c.name for c in CATALOG.values() if c.where == where and not c.settings]
+    return str(getattr(metric, "name", None) or (known or [type(metric).__name__])[0])

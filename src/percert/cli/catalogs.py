@@ -18,12 +18,13 @@ def metrics(as_json: JsonOption = False) -> None:
 
     percert metrics --json | jq -r '.metrics[] | select(.embedding) | .name'
     """
+    from percert.metrics.cards import MetricCard
     from percert.metrics.catalog import CATALOG
-    from percert.metrics.metric import MetricCard
 
     cards = list(CATALOG.values())
     if as_json:
-        shown = [field.name for field in fields(MetricCard) if field.name != "factory"]
+        inside = ("where", "settings")
+        shown = [field.name for field in fields(MetricCard) if field.name not in inside]
         emit_json({"metrics": [{key: getattr(card, key) for key in shown} for card in cards]})
         return
     columns: list[Column[MetricCard]] = [

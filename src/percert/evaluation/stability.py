@@ -354,7 +354,7 @@ def run_stability(
     items = find_items(images, left_out)[:limit]
     settings = {
         "source": str(images.resolve()),
-        "weights_sha256": {name: weights_hash(one) for name, one in run.metrics.items()},  # type: ignore[arg-type]  # metrics of the catalog are modules
+        "weights_sha256": {name: weights_hash(one) for name, one in run.metrics.items()},
         "climbs": run.climbs,
         "steps": run.steps,
         "restarts": run.restarts,

@@ -1,19 +1,24 @@
-"""Every metric by name."""
+"""Every metric by name: :func:`create_metric`, which makes what a card names, and its scale.
 
+A card names its class; the class is loaded when a metric is made, so that listing takes no torch.
+"""
+
+import json
 from collections.abc import Collection
-from functools import partial
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias, overload
 
-from percert.check import did_you_mean
-from percert.metrics import network_cards, pixel_cards
-from percert.metrics.metric import Metric, MetricCard
+from percert.metrics.cards import CATALOG as CATALOG
+from percert.metrics.cards import MetricCard
+from percert.registry import load, unknown_name
 
 if TYPE_CHECKING:
     import torch
-    from torch import nn
 
     from percert.metrics.certified.embedding import EmbeddingMetric
+    from percert.metrics.metric import Metric
 
 EmbeddingName: TypeAlias = Literal[
     "lipsim-tiny",
@@ -25,108 +30,6 @@ EmbeddingName: TypeAlias = Literal[
     "lipsim-medium",
     "lipsim-large",
 ]
-
-LIPSIM_PAPER = (
-    "Ghazanfari et al., LipSim: A Provably Robust Perceptual Similarity Metric, ICLR 2024"
-)
-
-
-# The factories import when they are called: naming a metric must not load all of them.
-def _lipsim_tiny(checkpoint: str | None) -> "nn.Module":
-    from percert.metrics.certified.lipsim import lipsim_tiny
-
-    return lipsim_tiny(checkpoint)
-
-
-def _lipsim_tiny_uncentred(checkpoint: str | None) -> "nn.Module":
-    from percert.metrics.certified.lipsim import lipsim_tiny_uncentred
-
-    return lipsim_tiny_uncentred()
-
-
-def _lipsim(size: str, checkpoint: str | None) -> "nn.Module":
-    from percert.metrics.certified.lipsim import lipsim
-
-    return lipsim(size, checkpoint)
-
-
-def _thumbnail(side: int, checkpoint: str | None) -> "nn.Module":
-    from percert.metrics.certified.lipsim import thumbnail
-
-    return thumbnail(side)
-
-
-#: Copy thresholds are those measured at a false-positive rate of 1e-3 (docs/results), rounded down.
-CATALOG: dict[str, MetricCard] = {
-    card.name: card
-    for card in (
-        MetricCard(
-            name="lipsim-tiny",
-            factory=_lipsim_tiny,
-            summary="Compact 1-Lipschitz network for copies and edits; weights come with percert",
-            range=(0.0, 2.0),
-            embedding=True,
-            resolution=(64, 64),
-            copy_threshold=0.31,
-            checkpoint="optional",
-            paper=LIPSIM_PAPER,
-            weights_licence="Apache-2.0",
-        ),
-        MetricCard(
-            name="thumbnail",
-            factory=partial(_thumbnail, 8),
-            summary="Angle between 8 x 8 mean-subtracted thumbnails; linear, no training",
-            range=(0.0, 2.0),
-            embedding=True,
-            resolution=(8, 8),
-            copy_threshold=0.22,
-        ),
-        MetricCard(
-            name="thumbnail-8",
-            factory=partial(_thumbnail, 8),
-            summary="The same as thumbnail",
-            range=(0.0, 2.0),
-            embedding=True,
-            resolution=(8, 8),
-            copy_threshold=0.22,
-        ),
-        MetricCard(
-            name="thumbnail-16",
-            factory=partial(_thumbnail, 16),
-            summary="Angle between 16 x 16 mean-subtracted thumbnails; linear, no training",
-            range=(0.0, 2.0),
-            embedding=True,
-            resolution=(16, 16),
-            copy_threshold=0.28,
-        ),
-        MetricCard(
-            name="lipsim-tiny-uncentred",
-            factory=_lipsim_tiny_uncentred,
-            summary="lipsim-tiny before its embeddings had a centre; for stores made with it",
-            range=(0.0, 2.0),
-            embedding=True,
-            resolution=(64, 64),
-            copy_threshold=0.49,
-            paper=LIPSIM_PAPER,
-            weights_licence="Apache-2.0",
-        ),
-        *(
-            MetricCard(
-                name=f"lipsim-{size}",
-                factory=partial(_lipsim, size),
-                summary=f"The paper's {size} network; needs a checkpoint",
-                range=(0.0, 2.0),
-                embedding=True,
-                resolution=(224, 224),
-                checkpoint="required",
-                paper=LIPSIM_PAPER,
-            )
-            for size in ("small", "medium", "large")
-        ),
-        *pixel_cards.CARDS,
-        *network_cards.CARDS,
-    )
-}
 
 
 def list_metrics() -> list[str]:
@@ -149,11 +52,22 @@ def metric_card(name: str) -> MetricCard:
     """
     if name in CATALOG:
         return CATALOG[name]
-    from percert.metrics.certified.exported import is_exported
+    from percert.metrics.certified.exported import exported_folder, is_exported, read_config
 
-    if is_exported(str(name)):
-        return _exported_card(str(name))
-    raise ValueError(unknown_metric(name, CATALOG))
+    if not is_exported(str(name)):
+        raise ValueError(unknown_metric(name, CATALOG))
+    folder = exported_folder(str(name))
+    card = read_config(folder)
+    return MetricCard(
+        str(name),
+        "percert.metrics.certified.exported:load_exported",
+        f"{card.name}: a network of one's own",
+        (0.0, 2.0),
+        settings={"folder": folder},
+        embedding=True,
+        resolution=card.shape.resolution,
+        copy_threshold=card.copy_threshold,
+    )
 
 
 def unknown_metric(name: str, known: Collection[str]) -> str:
@@ -163,24 +77,7 @@ def unknown_metric(name: str, known: Collection[str]) -> str:
             "metric: 'psnr' is in decibels and no distance (higher is closer, infinite at "
             "identity); the metric of the same order is 'mse', and percert.metrics.psnr gives dB"
         )
-    hint = did_you_mean(str(name).lower(), known, otherwise=".")
-    return f"metric: unknown name {name!r}{hint} Known: {', '.join(known)}"
-
-
-def _exported_card(name: str) -> MetricCard:
-    from percert.metrics.certified.exported import exported_folder, load_exported, read_config
-
-    folder = exported_folder(name)
-    card = read_config(folder)
-    return MetricCard(
-        name=name,
-        factory=lambda _: load_exported(folder),
-        summary=f"{card.name}: a network of one's own",
-        range=(0.0, 2.0),
-        embedding=True,
-        resolution=card.shape.resolution,
-        copy_threshold=card.copy_threshold,
-    )
+    return unknown_name("metric", name, known)
 
 
 @overload
@@ -194,12 +91,12 @@ def create_metric(
 @overload
 def create_metric(
     name: str, checkpoint: str | Path | None = None, device: "str | torch.device" = "auto"
-) -> Metric: ...
+) -> "Metric": ...
 
 
 def create_metric(
     name: str, checkpoint: str | Path | None = None, device: "str | torch.device" = "auto"
-) -> Metric:
+) -> "Metric":
     """The metric called ``name``, ready to use: on ``device``, in evaluation mode, weights frozen.
 
     ``checkpoint`` is a file or folder of weights, for the metrics that take one; ``"random"`` gives
@@ -224,5 +121,42 @@ def create_metric(
             "(checkpoint='random' gives untrained ones)"
         )
     target = resolve_device(device)
-    metric = card.factory(None if checkpoint is None else str(checkpoint))
+    given = {} if checkpoint is None else {"checkpoint": str(checkpoint)}
+    metric: Metric = load(card.where)(**card.settings, **given)
     return metric.to(target).eval().requires_grad_(False)
+
+
+#: Written by experiments/usual_distances.py, on the 300 ImageNet-Compatible photographs (299 px).
+TYPICAL_FILE = Path(__file__).with_name("usual_distances.json")
+
+
+@dataclass(frozen=True)
+class TypicalDistances:
+    """A metric's distance between photographs that have nothing to do with one another.
+
+    9 of 10 such pairs lie between ``unrelated_low`` and ``unrelated_high``, half of them below
+    ``unrelated``. ``jpeg`` is the median of a photograph and its JPEG file of quality 75.
+    """
+
+    jpeg: float
+    unrelated_low: float
+    unrelated: float
+    unrelated_high: float
+
+
+@cache
+def _read_typical() -> dict[str, TypicalDistances]:
+    entries = json.loads(TYPICAL_FILE.read_text(encoding="utf-8"))
+    return {name: TypicalDistances(**entry) for name, entry in entries.items()}
+
+
+def typical_distances(name: str) -> TypicalDistances | None:
+    """What the metric called ``name`` usually says; ``None`` where that was not measured.
+
+    >>> found = typical_distances("ssim")
+    >>> 0 < found.jpeg < found.unrelated_low < found.unrelated < found.unrelated_high <= 2
+    True
+    >>> typical_distances("no such metric") is None
+    True
+    """
+    return _read_typical().get(name)

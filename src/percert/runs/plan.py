@@ -128,7 +128,7 @@ def recorded_metrics(
             found[name] = RecordedMetric(PSNR())
             continue
         metric = create_metric(name, checkpoint=file, device=device)
-        found[name] = RecordedMetric(metric, metric_card(name).smallest_side)  # type: ignore[arg-type]  # they are modules
+        found[name] = RecordedMetric(metric, metric_card(name).smallest_side)
     return found
 
 

@@ -131,10 +131,10 @@ class Store:
 
         >>> import tempfile, torch
         >>> from percert.images import save_image
-        >>> from percert.metrics.certified.lipsim import thumbnail
+        >>> from percert.metrics.certified.lipsim import Thumbnail
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     save_image(torch.rand(3, 20, 30), f"{folder}/a.png")
-        ...     store = open_store(f"{folder}/store", thumbnail(8))
+        ...     store = open_store(f"{folder}/store", Thumbnail(8))
         ...     [[each.what for each in store.add_files([f"{folder}/a.png"])] for _ in range(2)]
         [['added'], ['unchanged']]
         """
@@ -323,9 +323,9 @@ def open_store(
     ``memory`` bytes in all are kept between queries; a larger store is read anew by each.
 
     >>> import tempfile, torch
-    >>> from percert.metrics.certified.lipsim import thumbnail
+    >>> from percert.metrics.certified.lipsim import Thumbnail
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     store = open_store(f"{folder}/photos.store", thumbnail(8))
+    ...     store = open_store(f"{folder}/photos.store", Thumbnail(8))
     ...     added = store.add(torch.rand(2, 3, 32, 32), ids=["a", "b"])
     ...     store.count, [len(block.ids) for block in store.blocks()]
     (2, [2])

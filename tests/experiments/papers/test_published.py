@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 from experiments.papers import CATALOG, Setting, networks, photographs, run_item
 from experiments.papers.hpot import attacks
 from percert.metrics.catalog import create_metric
-from percert.metrics.certified.lipsim import lipsim_tiny
+from percert.metrics.certified.lipsim import LipSimTiny
 
 NAME = "squeezenet1_0-imagenet.safetensors"
 
@@ -61,7 +61,7 @@ def test_figures_are_made_of_night(name, published):
 
 def test_the_authors_weights_make_it_the_papers_own(published, monkeypatch):
     monkeypatch.setattr(networks, "PAPERS_OWN", "lipsim-tiny")
-    save_file(lipsim_tiny().network.state_dict(), published.data / "lipsim-tiny.safetensors")
+    save_file(LipSimTiny().network.state_dict(), published.data / "lipsim-tiny.safetensors")
     findings = made("lipsim-table2", published)
     assert findings.same
     assert findings.rows[0].what == "LipSim: natural score"

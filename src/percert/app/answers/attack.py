@@ -14,7 +14,7 @@ from percert.attacks import Targeted, Untargeted, parse_attack, run_attack
 from percert.attacks.attack import Attack
 from percert.attacks.catalog import CATALOG
 from percert.check import did_you_mean
-from percert.metrics.metric import MetricCard
+from percert.metrics.cards import MetricCard
 from percert.reports.budgets import peak_db
 
 #: Classes that are listed, of before and after together.

@@ -22,7 +22,7 @@ from percert.attacks.threat import Eps, check_eps, per_image
 from percert.attacks.transport.cost import PROJECTIONS, PerceptualBall, Projection, cost_of
 from percert.check import check_choice
 from percert.metrics.full_reference.ssim_curvature import conjugate_gradients
-from percert.metrics.metric import Metric
+from percert.metrics.metric import Distance
 from percert.tensors import Images, Vector, per_sample
 
 
@@ -44,7 +44,7 @@ class LPA:
     """
 
     bound: Eps = 0.5
-    metric: str | Metric = "features"
+    metric: str | Distance = "features"
     root: bool = True
     rounds: int = 5
     steps: int = 40
@@ -139,7 +139,7 @@ class PPGD:
     """
 
     bound: Eps = 0.5
-    metric: str | Metric = "features"
+    metric: str | Distance = "features"
     root: bool = True
     steps: int = 40
     step: float | None = None

@@ -15,7 +15,7 @@ from percert.attacks.steps import without_nan
 from percert.attacks.threat import Eps, check_eps, per_image
 from percert.check import check_choice
 from percert.metrics.catalog import create_metric, metric_card
-from percert.metrics.metric import Metric
+from percert.metrics.metric import Distance
 from percert.models.card import PreparedClassifier
 from percert.tensors import Images, Vector, l2_norm, per_sample
 
@@ -32,8 +32,12 @@ class SquaredL2:
 
 
 def cost_of(
-    cost: str | Metric, images: Images, *, model: Model | None = None, checkpoint: str | None = None
-) -> Metric:
+    cost: str | Distance,
+    images: Images,
+    *,
+    model: Model | None = None,
+    checkpoint: str | None = None,
+) -> Distance:
     """The cost of that name, on the device of ``images``; a metric is its own cost.
 
     Any differentiable metric of the catalog; ``"squared-l2"``; and ``"features"``, the distance of
@@ -56,7 +60,7 @@ def cost_of(
     return _made(cost, checkpoint, str(images.device))
 
 
-def cost_gradient(cost: Metric, reference: Images, candidate: Images) -> tuple[Tensor, Vector]:
+def cost_gradient(cost: Distance, reference: Images, candidate: Images) -> tuple[Tensor, Vector]:
     """The gradient of ``cost(reference, candidate)`` in the candidates, and the costs; detached.
 
     Where a metric has no gradient (NaN, as some have at identity) it counts as zero.
@@ -69,7 +73,7 @@ def cost_gradient(cost: Metric, reference: Images, candidate: Images) -> tuple[T
 
 
 @torch.no_grad()
-def cost_values(cost: Metric, reference: Images, candidate: Images) -> Vector:
+def cost_values(cost: Distance, reference: Images, candidate: Images) -> Vector:
     """``cost(reference, candidate)``, ``(n,)``, in the images' precision."""
     return cost(reference, candidate).to(candidate.dtype)
 
@@ -94,7 +98,7 @@ class FeatureDistance:
         return total
 
 
-def _features_of(model: Model | None) -> Metric:
+def _features_of(model: Model | None) -> Distance:
     """The cost of the features that ``model.layers`` gives, counted model calls not included."""
     attacked = getattr(model, "model", model)
     layers = getattr(attacked, "layers", None)
@@ -109,9 +113,9 @@ def _features_of(model: Model | None) -> Metric:
 
 
 @lru_cache(maxsize=8)
-def _made(name: str, checkpoint: str | None, device: str) -> Metric:
+def _made(name: str, checkpoint: str | None, device: str) -> Distance:
     """Kept, since a network of weights must not be loaded anew for every batch."""
-    made: Metric = create_metric(name, checkpoint, device)
+    made: Distance = create_metric(name, checkpoint, device)
     return made
 
 
@@ -132,7 +136,7 @@ class PerceptualBall:
     number, or one an image ``(n,)``. (Laidlaw, Singla and Feizi 2021.)
     """
 
-    metric: Metric
+    metric: Distance
     bound: Eps
     root: bool = True
 

@@ -14,7 +14,7 @@ from percert.attacks.transport.cost import cost_gradient, cost_of, cost_values
 from percert.attacks.transport.surrogate import VALIDATIONS, Validation, climb
 from percert.check import check_choice
 from percert.images import round_to_8bit
-from percert.metrics.metric import Metric
+from percert.metrics.metric import Distance
 from percert.tensors import Images, Vector, l2_norm, per_sample
 
 
@@ -29,7 +29,7 @@ class HumanPercOTLiteral:
     the name of a metric (:func:`~percert.attacks.transport.cost.cost_of`), or a metric.
     """
 
-    cost: str | Metric = "ssim"
+    cost: str | Distance = "ssim"
     lam: float = 1.0
     step: float = 0.1
     steps: int = 100
@@ -79,7 +79,7 @@ class HumanPercOT:
     all 8-bit images that reached the goal by more than ``confidence`` is returned.
     """
 
-    cost: str | Metric = "ssim"
+    cost: str | Distance = "ssim"
     lam: float = 0.7
     step: float = 0.1
     steps: int = 100
@@ -143,7 +143,7 @@ def polish(
     images: Images,
     adversarial: Images,
     goal: Goal,
-    cost: Metric,
+    cost: Distance,
     *,
     steps: int,
     stride: float,

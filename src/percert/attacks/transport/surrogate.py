@@ -23,7 +23,7 @@ from percert.attacks.steps import generators, loss_slope, nudged, steepest
 from percert.attacks.transport.cost import cost_gradient
 from percert.check import check_choice
 from percert.images import round_to_8bit
-from percert.metrics.metric import Metric
+from percert.metrics.metric import Distance
 from percert.tensors import Images, Vector, per_sample
 
 Validation: TypeAlias = Literal["clip", "round", "truncate"]
@@ -34,7 +34,7 @@ def climb(
     model: Model,
     images: Images,
     goal: Goal,
-    cost: Metric,
+    cost: Distance,
     *,
     lam: float,
     step: float,
@@ -108,7 +108,7 @@ def robust_surrogate(
     model: Model,
     images: Images,
     goal: Goal,
-    cost: Metric,
+    cost: Distance,
     *,
     lam: float,
     step: float,
@@ -144,7 +144,7 @@ def _objective(
     images: Images,
     at: Images,
     goal: Goal,
-    cost: Metric,
+    cost: Distance,
     lam: float,
     loss: LossName,
 ) -> tuple[Tensor, Vector]:

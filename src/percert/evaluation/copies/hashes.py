@@ -32,8 +32,8 @@ from percert.extras import install_extra
 from percert.metrics.catalog import CATALOG, create_metric, metric_card
 from percert.metrics.certified.embedding import EmbeddingMetric
 from percert.metrics.certified.exported import is_exported
-from percert.metrics.deep.backbones import seeded
 from percert.models.imagenet_networks import SqueezeNet, squeezenet
+from percert.models.weights import seeded
 from percert.tensors import Images, Vector
 
 #: ITU-R 601 luma, as pillow and pdqhash have it.

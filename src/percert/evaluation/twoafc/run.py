@@ -154,7 +154,7 @@ def evaluate_metric(
     settings = {
         **asked.settings,
         "metric": name,
-        "weights_sha256": weights_hash(metric),  # type: ignore[arg-type]  # metrics of the catalog are modules
+        "weights_sha256": weights_hash(metric),
         "perturbed": asked.perturbed,
         "size": asked.size and list(asked.size),
         "seed": asked.seed,

@@ -1,7 +1,7 @@
 """The metric that certificates are made for: an angle between two proven-Lipschitz embeddings."""
 
 import math
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +14,7 @@ from percert.lipschitz.bound import LipschitzBound
 from percert.lipschitz.centre import Content, centre_of
 from percert.lipschitz.effective import UNIT
 from percert.lipschitz.rounding import Signal, has_rounding, rounding
+from percert.metrics.metric import Metric
 from percert.tensors import Embeddings, Images, Vector
 
 #: What is assumed of a network whose layers' rounding is not bounded by percert, where it does not
@@ -50,9 +51,12 @@ def direction(embeddings: Embeddings, constant: float = 0.0) -> Embeddings:
     return F.normalize(embeddings, dim=1, eps=SHORTEST)
 
 
-@final
-class EmbeddingMetric(nn.Module):
+class EmbeddingMetric(Metric):
     """A perceptual distance 1 - cos(angle) between embeddings whose Lipschitz constant is proven.
+
+    :class:`~percert.metrics.certified.lipsim.LipSimTiny` and its neighbours are such, and so is one
+    of your own. Takes two batches ``(n, 3, h, w)``, sRGB in [0, 1], perhaps of different sizes, and
+    gives ``(n,)`` in [0, 2].
 
     ``network`` maps images of size ``resize.size`` to ``(n, k)`` and has ``lipschitz_bound()``, the
     bound of the network alone. ``constant`` (at least 0) is the c that is appended to embeddings
@@ -66,16 +70,13 @@ class EmbeddingMetric(nn.Module):
     with percert compute in float64. For other layers it is ``feature_error``, which you vouch for:
     in units of |h|, 1e-5 if not given. See Ghazanfari et al. (LipSim), section 4.
 
-    >>> from percert.metrics.certified.lipsim import thumbnail
-    >>> metric, photo = thumbnail(8), torch.rand(1, 3, 48, 64)
+    >>> from percert.metrics import Thumbnail
+    >>> metric, photo = Thumbnail(8), torch.rand(1, 3, 48, 64)
     >>> metric.embed(photo).shape, metric(photo, photo).item()
     (torch.Size([1, 192]), 0.0)
     """
 
-    if TYPE_CHECKING:  # nn.Module's __call__ and attributes are untyped
-
-        def __call__(self, reference: Images, candidate: Images) -> Vector: ...
-
+    if TYPE_CHECKING:
         _like: Tensor
 
     def __init__(
@@ -141,8 +142,8 @@ class EmbeddingMetric(nn.Module):
         in the metric's present precision: the resize's own, and that of every layer (see
         :mod:`percert.lipschitz.rounding`). What is assumed for other layers, where there are any.
 
-        >>> from percert.metrics.certified.lipsim import thumbnail
-        >>> metric = thumbnail(8)
+        >>> from percert.metrics import Thumbnail
+        >>> metric = Thumbnail(8)
         >>> f"{metric.float_error((64, 64)):.0e}", f"{metric.float().float_error((64, 64)):.0e}"
         ('2e-13', '1e-04')
         """
@@ -196,8 +197,8 @@ class EmbeddingMetric(nn.Module):
         bound times the exact norm of the resize. Raises ``TypeError`` for a network whose bound is
         only an estimate.
 
-        >>> from percert.metrics.certified.lipsim import thumbnail
-        >>> round(thumbnail(8).bound((64, 64)).value, 12)  # the mean of 8 x 8 pixels has norm 1/8
+        >>> from percert.metrics import Thumbnail
+        >>> round(Thumbnail(8).bound((64, 64)).value, 12)  # the mean of 8 x 8 pixels has norm 1/8
         0.125
         """
         height, width = size

@@ -1,14 +1,8 @@
-"""The certified metrics that have names: LipSim, lipsim-tiny and thumbnails.
-
-The LipSim metrics: the authors' networks, with their weights or with yours.
-
-``lipsim-tiny``: the embedded default, a compact 1-Lipschitz network at 64 px.
-
-Thumbnails as embeddings: the linear baseline, without any training.
-"""
+"""The certified metrics that have names: LipSim, lipsim-tiny and thumbnails."""
 
 from importlib.resources import as_file, files
 from pathlib import Path
+from typing import Literal, final
 
 import torch
 from safetensors import SafetensorError
@@ -27,102 +21,56 @@ from percert.lipschitz.centre import Centre
 from percert.lipschitz.fixed_layers import Flatten, SubtractMean
 from percert.lipschitz.network import LipschitzNetwork
 from percert.metrics.certified.embedding import EmbeddingMetric
+from percert.models.weights import seeded
 
 #: Where the authors link their weights. Their licence is not stated there.
 PUBLISHED = "https://github.com/SaraGhazanfari/lipsim (README, section Checkpoints)"
 
 
-def lipsim(size: str, checkpoint: Path | str | None) -> EmbeddingMetric:
-    """LipSim ``size`` ("small", "medium", "large"): 224 x 224 inside, embeddings of 1792 values.
+@final
+class LipSimTiny(EmbeddingMetric):
+    """``lipsim-tiny``, the default: a compact 1-Lipschitz network at 64 px, in [0, 2].
 
-    ``checkpoint`` is the authors' PyTorch file, a ``.safetensors`` of a ``lipsim_network``'s state
-    dict, or ``"random"`` for seeded random weights. Images are resized by antialiased bicubic
-    interpolation, the kind the authors evaluate with (they round to 8 bits after it, we do not),
-    and a constant 1 is appended to the embedding as theirs (Ghazanfari et al., section 4.2).
-    Raises ``ValueError`` without a checkpoint and for one that does not fit.
+    Takes two batches ``(n, 3, h, w)``, sRGB in [0, 1], perhaps of different sizes, and gives
+    ``(n,)``, float64. Blind to mirroring, by construction; made for copies and edits. The weights
+    come with percert. ``checkpoint`` is a safetensors file of others, which must have the shape of
+    the embedded network, that ``recipes/lipsim-tiny.toml`` trains, with or without a
+    :class:`~percert.lipschitz.centre.Centre`; ``"random"`` gives seeded random weights, for tests.
+    Raises ``ValueError`` for a file that is missing, not safetensors, or of another shape.
 
-    >>> lipsim("small", None)
-    Traceback (most recent call last):
-    ValueError: lipsim-small: needs a checkpoint: ...
-    """
-    if size not in SIZES:
-        raise ValueError(f"lipsim: expected size {', '.join(map(repr, SIZES))}, found {size!r}")
-    name, shape = f"lipsim-{size}", SIZES[size]
-    if checkpoint is None:
-        raise ValueError(
-            f"{name}: needs a checkpoint: download the authors' weights from {PUBLISHED} and pass "
-            'the file, or a .safetensors of your own, or "random" for untrained weights'
-        )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        network = lipsim_network(shape, name)
-    if str(checkpoint) != "random":
-        path = Path(checkpoint)
-        if path.suffix == ".safetensors":
-            load_own(network, path)
-        else:
-            network.load_state_dict(read_authors_checkpoint(path, shape))
-    resize = Resize((shape.side, shape.side), "bicubic")
-    # float64: what float32 may lose is more than the radii of this network.
-    return EmbeddingMetric(network.double().eval(), resize, constant=1.0, name=name).eval()
+    Without ``centred`` it is the metric as it was before its embeddings had a centre, for stores
+    that were made with it: the same weights without the last layer.
 
-
-def load_own(network: LipschitzNetwork, path: Path) -> None:
-    """Loads a state dict from safetensors. Raises ``ValueError`` where it does not fit."""
-    if not path.is_file():
-        raise ValueError(f"{path}: no such file")
-    try:
-        state = load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise ValueError(f"{path}: not a safetensors file ({error})") from error
-    if not all(bool(torch.isfinite(value).all()) for value in state.values()):
-        raise ValueError(f"{path}: holds NaN or infinite values")
-    try:
-        network.load_state_dict(state)
-    except RuntimeError as error:
-        raise ValueError(f"{path}: does not fit {network.name}: {error}") from error
-
-
-def lipsim_tiny(checkpoint: Path | str | None = None) -> EmbeddingMetric:
-    """The metric with the weights in the package, or those of a safetensors file.
-
-    A checkpoint must have the shape of the embedded network, which ``recipes/lipsim-tiny.toml``
-    trains, with or without a :class:`~percert.lipschitz.centre.Centre`; ``"random"`` gives seeded
-    random weights, for tests. Raises ``ValueError`` for a file that is missing, not safetensors, or
-    of another shape.
-
-    >>> metric = lipsim_tiny()
-    >>> photo = torch.rand(1, 3, 80, 120)
-    >>> bool(metric(photo, photo.flip(-1)) < 1e-9)  # blind to mirroring, by construction
+    >>> metric, photo = LipSimTiny(), torch.rand(1, 3, 80, 120)
+    >>> bool(metric(photo, photo.flip(-1)) < 1e-9)
     True
-    """
-    if checkpoint == "random":
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            network = tiny_network(TinyShape())
-    elif checkpoint is None:
-        network = _shipped()
-        network.layers.append(_shipped_centre())
-    else:
-        network = _load(Path(checkpoint))
-    return _metric(network)
-
-
-def lipsim_tiny_uncentred() -> EmbeddingMetric:
-    """The metric as it was before its embeddings had a centre, for stores that were made with it.
-
-    The same weights without the last layer: name and hash are those that such a store holds.
-
     >>> plain = torch.full((1, 3, 64, 64), 0.5)
-    >>> [f"{metric.embed(plain).norm():.3f}" for metric in (lipsim_tiny_uncentred(), lipsim_tiny())]
+    >>> [f"{m.embed(plain).norm():.3f}" for m in (LipSimTiny(centred=False), metric)]
     ['8.479', '0.000']
     """
-    return _metric(_shipped())
+
+    def __init__(self, checkpoint: str | Path | None = None, *, centred: bool = True) -> None:
+        if checkpoint == "random":
+            network = seeded(lambda: tiny_network(TinyShape()))
+        elif checkpoint is not None:
+            network = _load_tiny(Path(checkpoint))
+        else:
+            network = _shipped()
+            if centred:
+                network.layers.append(_shipped_centre())
+        super().__init__(
+            # float64: what float32 may lose is far more than what certificates should.
+            network.double().eval().requires_grad_(False),
+            # Exact area averages: of all resizes the one that keeps the most signal for its norm.
+            Resize(RESOLUTION, "box"),
+            name="lipsim-tiny",
+        )
+        self.eval()
 
 
 def _shipped() -> LipschitzNetwork:
     with as_file(files("percert") / "weights" / "lipsim-tiny.safetensors") as path:
-        return _load(path)
+        return _load_tiny(path)
 
 
 def _shipped_centre() -> Centre:
@@ -134,18 +82,8 @@ def _shipped_centre() -> Centre:
     return centre
 
 
-def _metric(network: LipschitzNetwork) -> EmbeddingMetric:
-    return EmbeddingMetric(
-        # float64: what float32 may lose is far more than what certificates should.
-        network.double().eval().requires_grad_(False),
-        # Exact area averages: of all resizes the one that keeps the most signal for its norm.
-        Resize(RESOLUTION, "box"),
-        name="lipsim-tiny",
-    ).eval()
-
-
-def _load(path: Path) -> LipschitzNetwork:
-    network = tiny_network(TinyShape())
+def _load_tiny(path: Path) -> LipschitzNetwork:
+    network = seeded(lambda: tiny_network(TinyShape()))
     try:
         weights = load_file(path)
     except (OSError, SafetensorError) as error:
@@ -171,21 +109,85 @@ def _load(path: Path) -> LipschitzNetwork:
     return network
 
 
-def thumbnail(side: int) -> EmbeddingMetric:
-    """The metric that compares ``side`` x ``side`` thumbnails, blind to a uniform change of colour.
+@final
+class LipSim(EmbeddingMetric):
+    """LipSim's networks of SLL layers, 224 x 224 inside, embeddings of 1792 values, in [0, 2].
 
-    Each thumbnail pixel is the average of the image over its rectangle, less the mean of them all:
-    a linear map, and 1-Lipschitz exactly. In units of the image's pixels the embedding is long
-    (n / L around 80 at 299 px), so copies are certified far out. Weak against crops, and blind to
-    meaning. Computed in float64: subtracting the mean of a picture of low contrast would cost
-    float32 its digits, and two images without any contrast are equal here.
+    Takes two batches ``(n, 3, h, w)``, sRGB in [0, 1], perhaps of different sizes, and gives
+    ``(n,)``, float64. ``size`` is ``"small"``, ``"medium"`` or ``"large"``. ``checkpoint`` is the
+    authors' PyTorch file, a ``.safetensors`` of a ``lipsim_network``'s state dict, or ``"random"``
+    for seeded random weights. Images are resized by antialiased bicubic interpolation, the kind the
+    authors evaluate with (they round to 8 bits after it, we do not), and a constant 1 is appended
+    to the embedding as theirs (Ghazanfari et al., ICLR 2024, section 4.2). Raises ``ValueError``
+    without a checkpoint and for one that does not fit.
 
-    >>> import torch
-    >>> metric, grey = thumbnail(8), torch.full((1, 3, 20, 30), 0.5)
+    >>> LipSim("small")
+    Traceback (most recent call last):
+    ValueError: lipsim-small: needs a checkpoint: ...
+    """
+
+    def __init__(
+        self,
+        size: Literal["small", "medium", "large"] = "small",
+        checkpoint: str | Path | None = None,
+    ) -> None:
+        if size not in SIZES:
+            raise ValueError(f"lipsim: expected size {', '.join(map(repr, SIZES))}, found {size!r}")
+        name, shape = f"lipsim-{size}", SIZES[size]
+        if checkpoint is None:
+            raise ValueError(
+                f"{name}: needs a checkpoint: download the authors' weights from {PUBLISHED} and "
+                'pass the file, or a .safetensors of your own, or "random" for untrained weights'
+            )
+        network = seeded(lambda: lipsim_network(shape, name))
+        if str(checkpoint) != "random":
+            path = Path(checkpoint)
+            if path.suffix == ".safetensors":
+                load_own(network, path)
+            else:
+                network.load_state_dict(read_authors_checkpoint(path, shape))
+        resize = Resize((shape.side, shape.side), "bicubic")
+        # float64: what float32 may lose is more than the radii of this network.
+        network = network.double().eval().requires_grad_(False)
+        super().__init__(network, resize, constant=1.0, name=name)
+        self.eval()
+
+
+def load_own(network: LipschitzNetwork, path: Path) -> None:
+    """Loads a state dict from safetensors. Raises ``ValueError`` where it does not fit."""
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file")
+    try:
+        state = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"{path}: not a safetensors file ({error})") from error
+    if not all(bool(torch.isfinite(value).all()) for value in state.values()):
+        raise ValueError(f"{path}: holds NaN or infinite values")
+    try:
+        network.load_state_dict(state)
+    except RuntimeError as error:
+        raise ValueError(f"{path}: does not fit {network.name}: {error}") from error
+
+
+@final
+class Thumbnail(EmbeddingMetric):
+    """``side`` x ``side`` thumbnails, compared blind to a uniform change of colour, in [0, 2].
+
+    Takes two batches ``(n, 3, h, w)``, sRGB in [0, 1], perhaps of different sizes, and gives
+    ``(n,)``, float64. Each thumbnail pixel is the average of the image over its rectangle, less the
+    mean of them all: a linear map, and 1-Lipschitz exactly. In units of the image's pixels the
+    embedding is long (n / L around 80 at 299 px), so copies are certified far out. Weak against
+    crops, and blind to meaning. In float64, because subtracting the mean of a picture of low
+    contrast would cost float32 its digits, and two images without any contrast are equal here.
+
+    >>> metric, grey = Thumbnail(8), torch.full((1, 3, 20, 30), 0.5)
     >>> metric(grey, 0.5 * grey).item()
     0.0
     """
-    name = f"thumbnail-{side}"
-    layers = (SubtractMean(), Flatten())
-    network = LipschitzNetwork(layers, resolution=(side, side), name=name)
-    return EmbeddingMetric(network, Resize((side, side), "box"), name=name).double().eval()
+
+    def __init__(self, side: int = 8) -> None:
+        name = f"thumbnail-{side}"
+        layers = (SubtractMean(), Flatten())
+        network = LipschitzNetwork(layers, resolution=(side, side), name=name)
+        super().__init__(network, Resize((side, side), "box"), name=name)
+        self.double().eval()

@@ -5,9 +5,8 @@ Written here on plain torch, so that LPIPS and DISTS need no torchvision.
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal, TypeAlias, TypeVar
+from typing import Literal, TypeAlias
 
-import torch
 from torch import nn
 
 from percert.metrics.deep.weight_files import WeightFile
@@ -15,7 +14,6 @@ from percert.models.imagenet_networks import Fire
 from percert.models.weights import read_weights
 from percert.tensors import Features
 
-Module = TypeVar("Module", bound=nn.Module)
 BackboneName: TypeAlias = Literal["alex", "vgg", "squeeze"]
 
 _FROM = "https://download.pytorch.org/models/"
@@ -44,6 +42,7 @@ SMALLEST: dict[BackboneName, int] = {"alex": 31, "vgg": 16, "squeeze": 17}
 class Backbone(nn.Module):
     """A trunk that gives the features after several of its layers, finest first.
 
+    >>> import torch
     >>> trunk = backbone("squeeze")
     >>> [tuple(layer.shape[1:]) for layer in trunk(torch.rand(1, 3, 64, 64))][:3]
     [(64, 31, 31), (128, 15, 15), (256, 7, 7)]
@@ -135,15 +134,3 @@ def _squeeze() -> list[nn.Module]:
         Fire(384, 64, 256),
         Fire(512, 64, 256),
     ]
-
-
-def seeded(make: Callable[[], Module]) -> Module:
-    """A module with the same random weights every time, without touching torch's generator.
-
-    >>> first, second = (seeded(lambda: nn.Linear(2, 2)) for _ in range(2))
-    >>> torch.equal(first.weight, second.weight)
-    True
-    """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        return make()

@@ -7,10 +7,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from percert.metrics.deep.backbones import FILES, Backbone, backbone, load_backbone, seeded
+from percert.metrics.deep.backbones import FILES, Backbone, backbone, load_backbone
 from percert.metrics.deep.weight_files import WeightFile, find_weights
-from percert.metrics.pair import check_pair
-from percert.models.weights import read_weights
+from percert.metrics.metric import Metric, check_pair
+from percert.models.weights import read_weights, seeded
 from percert.tensors import Features, Images, Vector
 
 FILE = WeightFile(
@@ -49,15 +49,21 @@ class L2Pooling(nn.Module):
         return (power + 1e-12).sqrt()
 
 
-class DISTS(nn.Module):
-    """DISTS (Ding, Ma, Wang, Simoncelli, TPAMI 2020): 0 at identity, at most 2 in theory.
+class DISTS(Metric):
+    """DISTS: 0 at identity, at most 2 in theory (Ding, Ma, Wang, Simoncelli, TPAMI 2020).
 
-    The pixels, and VGG-16's features at five layers with its max pooling replaced by l2 pooling: of
-    each channel how alike the two means are, and the structure around them, weighted by learnt
-    alpha and beta. Images whose shorter side is more than 256 pixels are reduced to that first,
-    with antialiasing.
+    Takes two batches ``(n, 3, h, w)``, sRGB in [0, 1], of one shape, sides of at least 16 pixels,
+    and gives ``(n,)``. Of the pixels, and of VGG-16's features at five layers with its max pooling
+    replaced by l2 pooling: of each channel how alike the two means are, and the structure around
+    them, weighted by learnt alpha and beta. Images whose shorter side is more than 256 pixels are
+    reduced to that first, with antialiasing.
 
-    >>> metric = dists("random")
+    ``checkpoint`` is a folder with the file of alpha and beta and torchvision's of VGG-16, or the
+    file of alpha and beta alone, or ``"random"`` for seeded random weights. Without it, both are
+    looked for where :func:`~percert.metrics.deep.weight_files.find_weights` looks. Raises
+    ``ValueError`` that says what is missing and where to put it.
+
+    >>> metric = DISTS(checkpoint="random")
     >>> image = torch.rand(1, 3, 24, 24)
     >>> metric(image, image)
     tensor([0.])
@@ -67,14 +73,27 @@ class DISTS(nn.Module):
         mean: Tensor
         std: Tensor
 
-    def __init__(self) -> None:
+    def __init__(self, checkpoint: str | Path | None = None) -> None:
         super().__init__()
-        self.trunk: Backbone = backbone("vgg", L2Pooling)
-        channels = 3 + sum(self.trunk.channels)
-        self.alpha = nn.Parameter(torch.rand(1, channels, 1, 1))
-        self.beta = nn.Parameter(torch.rand(1, channels, 1, 1))
+        self.trunk, self.alpha, self.beta = seeded(_untrained)
         self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor(STD).view(1, 3, 1, 1))
+        if str(checkpoint) != "random":
+            self._load(None if checkpoint is None else Path(checkpoint))
+        self.eval().requires_grad_(False)
+
+    def _load(self, given: Path | None) -> None:
+        path = find_weights(FILE, "dists", given)
+        state = read_weights(path)
+        with torch.no_grad():
+            for key, value in (("alpha", self.alpha), ("beta", self.beta)):
+                if key not in state or state[key].shape != value.shape:
+                    raise ValueError(
+                        f"{path}: not the weights of DISTS: expected {key} of {tuple(value.shape)}"
+                    )
+                value.copy_(state[key])
+        folder = given if given is not None and given.is_dir() else None
+        load_backbone(self.trunk, find_weights(FILES["vgg"], "dists", folder))
 
     def features(self, images: Images) -> list[Features]:
         """The pixels and the five layers, finest first."""
@@ -106,27 +125,9 @@ class DISTS(nn.Module):
         return self.from_features(self.features(reference), candidate)
 
 
-def dists(checkpoint: str | Path | None = None) -> DISTS:
-    """DISTS with its weights.
-
-    ``checkpoint`` is a folder with the file of alpha and beta and torchvision's of VGG-16, or the
-    file of alpha and beta alone, or ``"random"`` for seeded random weights. Without it, both are
-    looked for where :func:`find_weights` looks. Raises ``ValueError`` that says what is missing and
-    where to put it.
-    """
-    if str(checkpoint) == "random":
-        return seeded(DISTS).eval().requires_grad_(False)
-    metric = DISTS()
-    given = None if checkpoint is None else Path(checkpoint)
-    path = find_weights(FILE, "dists", given)
-    state = read_weights(path)
-    with torch.no_grad():
-        for key, value in (("alpha", metric.alpha), ("beta", metric.beta)):
-            if key not in state or state[key].shape != value.shape:
-                raise ValueError(
-                    f"{path}: not the weights of DISTS: expected {key} of {tuple(value.shape)}"
-                )
-            value.copy_(state[key])
-    folder = given if given is not None and given.is_dir() else None
-    load_backbone(metric.trunk, find_weights(FILES["vgg"], "dists", folder))
-    return metric.eval().requires_grad_(False)
+def _untrained() -> tuple[Backbone, nn.Parameter, nn.Parameter]:
+    """The trunk, alpha and beta with random weights."""
+    trunk = backbone("vgg", L2Pooling)
+    channels = 3 + sum(trunk.channels)
+    alpha, beta = (nn.Parameter(torch.rand(1, channels, 1, 1)) for _ in range(2))
+    return trunk, alpha, beta

@@ -11,6 +11,7 @@ from percert.extras import install_package
 from percert.images import Resize
 from percert.metrics.certified.embedding import cosine_distance
 from percert.metrics.deep.weight_files import UnavailableError, cache_folder
+from percert.metrics.metric import Metric
 from percert.tensors import Embeddings, Images
 
 #: What its networks see.
@@ -20,25 +21,34 @@ PARTS = ("ensemble", "dino_vitb16", "clip_vitb32", "open_clip_vitb32")
 RELEASES = "https://github.com/ssundaram21/dreamsim/releases"
 
 
-class DreamSim(nn.Module):
-    """DreamSim (Fu, Tamir and others, NeurIPS 2023): 1 - cosine of an ensemble's embeddings.
+class DreamSim(Metric):
+    """DreamSim: 1 - cosine of an ensemble's embeddings, in [0, 2] (Fu and others, NeurIPS 2023).
 
-    ``part`` is one of :data:`PARTS`: all three networks, or one of them, each as DreamSim's authors
-    fine-tuned it on NIGHT (the rows DINO, CLIP and OpenCLIP of LipSim's Tables 1 and 3).
+    Takes two batches ``(n, 3, h, w)``, sRGB in [0, 1], perhaps of different sizes, and gives
+    ``(n,)``. ``part`` is ``"ensemble"``, all three networks, or one of them, each as DreamSim's
+    authors fine-tuned it on NIGHT (the rows DINO, CLIP and OpenCLIP of LipSim's Tables 1 and 3):
+    ``"dino_vitb16"``, ``"clip_vitb32"``, ``"open_clip_vitb32"``.
 
-    The network and its weights come from the ``dreamsim`` package, which fetches them into
-    ``folder`` when they are not there. Images of any size are resized to 224 x 224 by antialiased
-    bicubic interpolation, without rounding to 8 bits; gradients reach both images. It moves to the
-    images' device by itself. Raises ``ValueError`` where the package cannot be imported or its
-    weights cannot be had.
+    The network and its weights come from the ``dreamsim`` package, which fetches them into the
+    folder ``checkpoint`` (by default one in percert's cache) when they are not there. Images of any
+    size are resized to 224 x 224 by antialiased bicubic interpolation, without rounding to 8 bits;
+    gradients reach both images. It moves to the images' device by itself. Raises ``ValueError``
+    where the package cannot be imported or its weights cannot be had.
+
+    >>> DreamSim("random")
+    Traceback (most recent call last):
+    ValueError: dreamsim: has no random weights; expected a folder, found 'random'
     """
 
-    def __init__(self, folder: Path, part: str = "ensemble") -> None:
+    def __init__(self, checkpoint: str | Path | None = None, part: str = "ensemble") -> None:
         super().__init__()
-        self.folder, self.part = folder, check_choice(part, PARTS, "dreamsim")
+        if str(checkpoint) == "random":
+            raise ValueError("dreamsim: has no random weights; expected a folder, found 'random'")
+        self.folder = default_folder() if checkpoint is None else Path(checkpoint)
+        self.part = check_choice(part, PARTS, "dreamsim")
         self.resize = Resize((SIDE, SIDE), "bicubic")
         # Not registered: the package keeps parts of itself outside of torch's reach.
-        self._loaded: dict[str, Any] = {"cpu": load_dreamsim(part, folder, "cpu")}
+        self._loaded: dict[str, Any] = {"cpu": load_dreamsim(part, self.folder, "cpu")}
 
     def embed(self, images: Images) -> Embeddings:
         """The package's embedding of each image, ``(n, k)``."""
@@ -54,18 +64,6 @@ class DreamSim(nn.Module):
         if len(reference) == 0:
             return reference.new_zeros(0)
         return cosine_distance(self.embed(reference), self.embed(candidate))
-
-
-def dreamsim(checkpoint: str | Path | None = None, part: str = "ensemble") -> DreamSim:
-    """One of :data:`PARTS` with the weights in the folder ``checkpoint``, by default in the cache.
-
-    >>> dreamsim("random")
-    Traceback (most recent call last):
-    ValueError: dreamsim: has no random weights; expected a folder, found 'random'
-    """
-    if str(checkpoint) == "random":
-        raise ValueError("dreamsim: has no random weights; expected a folder, found 'random'")
-    return DreamSim(default_folder() if checkpoint is None else Path(checkpoint), part)
 
 
 def default_folder() -> Path:

@@ -1,9 +1,4 @@
-"""Distances between a classifier's features: LPIPS without its calibration, for any network.
-
-Distances between a classifier's features: LPIPS without its calibration, for any network.
-
-Distances between what EfficientNet-Lite makes of two images: its pooled or layered features.
-"""
+"""Distances between a classifier's features: LPIPS without its calibration, for any network."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -13,8 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from percert.metrics.deep.backbones import seeded
-from percert.metrics.pair import check_pair
+from percert.metrics.metric import Metric, check_pair
 from percert.models.card import PreparedClassifier, shipped_card
 from percert.models.imagenet_networks import (
     FEATURE_LAYERS,
@@ -24,6 +18,7 @@ from percert.models.imagenet_networks import (
     squeezenet,
 )
 from percert.models.load import load_classifier
+from percert.models.weights import seeded
 from percert.tensors import Images, Vector
 
 SQUEEZENET_LAYERS = tuple(f"features.{index}" for index in FEATURE_LAYERS)
@@ -56,18 +51,21 @@ def feature_distance(first: Sequence[Tensor], second: Sequence[Tensor]) -> Vecto
     return total
 
 
-class FeatureDistance(nn.Module):
+class Features(Metric):
     """How far apart two images are for ``network``: :func:`feature_distance` of its ``layers``.
 
-    ``network`` takes sRGB images in [0, 1], ``layers`` names modules in it, as ``named_modules``
-    does; of one that runs more than once, its first output counts, and what comes after the last
-    of them is not computed. Name the ReLU rather than a layer whose output an in-place one changes.
-    With a trained classifier this is LPIPS without calibrated weights. Raises ``ValueError`` for a
-    name that is not there. An attack that asks for the same reference many times can compute
-    ``features(reference)`` once and call :meth:`from_features`.
+    Takes two batches ``(n, 3, h, w)``, sRGB in [0, 1], of one shape and gives ``(n,)``, 0 at
+    identity: the squared distance of unit-normalised features, summed over layers. With a trained
+    classifier this is LPIPS without calibrated weights (Zhang and others, CVPR 2018).
+
+    ``network`` takes such images, ``layers`` names modules in it, as ``named_modules`` does; of one
+    that runs more than once, its first output counts, and what comes after the last of them is not
+    computed. Name the ReLU rather than a layer whose output an in-place one changes. Raises
+    ``ValueError`` for a name that is not there. An attack that asks for the same reference many
+    times can compute ``features(reference)`` once and call :meth:`from_features`.
 
     >>> network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 2))
-    >>> distance = FeatureDistance(network.requires_grad_(False), ["1"])
+    >>> distance = Features(network.requires_grad_(False), ["1"])
     >>> image = torch.rand(1, 3, 8, 8)
     >>> distance(image, image)
     tensor([0.])
@@ -144,7 +142,7 @@ def _taps(network: nn.Module, layers: tuple[str, ...]) -> Iterator[dict[str, Ten
             handle.remove()
 
 
-def squeezenet_features(checkpoint: str) -> FeatureDistance:
+def squeezenet_features(checkpoint: str) -> Features:
     """The catalog's ``features``: of SqueezeNet 1.0, or of any classifier.
 
     ``checkpoint`` is a safetensors file of SqueezeNet 1.0's weights, ``"random"`` for seeded random
@@ -156,7 +154,7 @@ def squeezenet_features(checkpoint: str) -> FeatureDistance:
     """
     spec, at, layers = checkpoint.rpartition("@")
     if at:
-        return FeatureDistance(load_classifier(spec, "cpu"), layers.split(","))
+        return Features(load_classifier(spec, "cpu"), layers.split(","))
     if checkpoint == "random":
         network = seeded(SqueezeNet)
     elif Path(checkpoint).suffix == ".safetensors":
@@ -168,12 +166,10 @@ def squeezenet_features(checkpoint: str) -> FeatureDistance:
             "features: expected a safetensors file of SqueezeNet 1.0, or SPEC@LAYER,LAYER,... with "
             f"a classifier and its layers, found {checkpoint!r}"
         )
-    return FeatureDistance(network, SQUEEZENET_LAYERS, smallest_side=SMALLEST_SQUEEZENET)
+    return Features(network, SQUEEZENET_LAYERS, smallest_side=SMALLEST_SQUEEZENET)
 
 
-def efficientnet_features(
-    size: str, *, layered: bool, checkpoint: str | None = None
-) -> FeatureDistance:
+def efficientnet_features(size: str, *, layered: bool, checkpoint: str | None = None) -> Features:
     """The catalog's ``efficientnet-SIZE-layers`` where ``layered``, else ``-pooled``.
 
     ``size`` is ``"lite0"``, ``"lite1"`` or ``"lite2"``. Images are resized to the network's own
@@ -194,7 +190,7 @@ def efficientnet_features(
     else:
         model = load_classifier(name, "cpu", checkpoint)
     layers = scale_ends(size) if layered else ["_avg_pooling"]
-    return FeatureDistance(
+    return Features(
         model,
         [f"network.{layer}" for layer in layers],
         name=f"{name}-{'layers' if layered else 'pooled'}",

@@ -1,19 +1,17 @@
 """LPIPS: distances of deep features, calibrated by a linear head a layer; shift-tolerant too.
 
-LPIPS: distances of unit-normalised features, calibrated by a linear head for each layer.
-
-ShiftTolerant-LPIPS: LPIPS over trunks that are anti-aliased, so that a shift hardly counts.
+ShiftTolerant-LPIPS is the same over trunks that are anti-aliased, so that a shift hardly counts.
 """
 
 import re
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from percert.check import check_choice
 from percert.metrics.deep.backbones import (
     FILES,
     SMALLEST,
@@ -21,12 +19,11 @@ from percert.metrics.deep.backbones import (
     BackboneName,
     backbone,
     load_backbone,
-    seeded,
 )
 from percert.metrics.deep.features import unit
 from percert.metrics.deep.weight_files import WeightFile, find_weights
-from percert.metrics.pair import check_pair
-from percert.models.weights import packaged_file, read_weights
+from percert.metrics.metric import Metric, check_pair
+from percert.models.weights import packaged_file, read_weights, seeded
 from percert.tensors import Features, Images, Vector
 
 #: What LPIPS subtracts from pixels in [-1, 1], and divides them by: red, green, blue.
@@ -46,16 +43,29 @@ def heads_file(name: BackboneName) -> WeightFile:
     )
 
 
-class LPIPS(nn.Module):
-    """LPIPS version 0.1 (Zhang, Isola, Efros, Shechtman, Wang, CVPR 2018): 0 at identity.
+class LPIPS(Metric):
+    """LPIPS version 0.1: 0 at identity, no upper limit (Zhang and others, CVPR 2018).
 
-    The squared difference of unit-normalised features at five layers of AlexNet (``"alex"``) or
-    VGG-16 (``"vgg"``), or seven of SqueezeNet 1.1 (``"squeeze"``), weighted by channel, averaged
-    over positions, summed over layers. At the image's own size. Images are sRGB in [0, 1]; the
-    normalisation is inside. An attack that asks for the same reference many times can compute
-    ``features(reference)`` once and call :meth:`from_features`.
+    Takes two batches ``(n, 3, h, w)``, sRGB in [0, 1] (not [-1, 1]: they are normalised inside), of
+    one shape and gives ``(n,)``: the squared difference of unit-normalised features at five layers
+    of AlexNet (``net="alex"``) or VGG-16 (``"vgg"``), or seven of SqueezeNet 1.1 (``"squeeze"``),
+    weighted by channel, averaged over positions, summed over layers. At the image's own size.
 
-    >>> metric = lpips("squeeze", "random")
+    ``shift_tolerant`` is ShiftTolerant-LPIPS (Ghildyal and Liu, ECCV 2022), over anti-aliased
+    AlexNet or VGG-16, trained on the judgements of BAPPS.
+
+    ``checkpoint`` is a folder with the file of the heads (``alex.pth`` of the ``lpips`` package's
+    version 0.1) and that of the network as torchvision publishes it; or a file of the heads alone;
+    or one of a whole module's state dict (of ``lpips``, or of ``stlpips-pytorch``); or ``"random"``
+    for seeded random weights. Without it, both are looked for where
+    :func:`~percert.metrics.deep.weight_files.find_weights` looks, and those of ``shift_tolerant``
+    in the package ``stlpips-pytorch``, whose code is not run. Raises ``ValueError`` that says what
+    is missing and where to put it.
+
+    An attack that asks for the same reference many times can compute ``features(reference)`` once
+    and call :meth:`from_features`.
+
+    >>> metric = LPIPS("squeeze", checkpoint="random")
     >>> image = torch.rand(1, 3, 32, 32)
     >>> metric(image, image)
     tensor([0.])
@@ -65,14 +75,38 @@ class LPIPS(nn.Module):
         shift: Tensor
         scale: Tensor
 
-    def __init__(self, name: str, trunk: Backbone, smallest_side: int) -> None:
+    def __init__(
+        self,
+        net: BackboneName = "alex",
+        checkpoint: str | Path | None = None,
+        *,
+        shift_tolerant: bool = False,
+    ) -> None:
         super().__init__()
-        self.name = name
-        self.trunk = trunk
-        self.smallest_side = smallest_side
-        self.heads = nn.ParameterList(torch.rand(1, c, 1, 1) / c for c in trunk.channels)
+        known = SHIFT_TOLERANT_SMALLEST if shift_tolerant else SMALLEST
+        self.name = f"{'st-' if shift_tolerant else ''}lpips-{net}"
+        check_choice(net, tuple(known), f"{self.name}: net")
+        self.smallest_side = known[net]
+        self.trunk, self.heads = seeded(lambda: _untrained(net, shift_tolerant))
         self.register_buffer("shift", torch.tensor(SHIFT).view(1, 3, 1, 1))
         self.register_buffer("scale", torch.tensor(SCALE).view(1, 3, 1, 1))
+        if str(checkpoint) != "random":
+            self._load(net, None if checkpoint is None else Path(checkpoint), shift_tolerant)
+        self.eval().requires_grad_(False)
+
+    def _load(self, net: BackboneName, given: Path | None, shift_tolerant: bool) -> None:
+        if shift_tolerant:
+            path = given or packaged_file(*SHIFT_TOLERANT_FILES[net], self.name)
+        else:
+            path = find_weights(heads_file(net), self.name, given)
+        state = read_weights(path)
+        load_heads(self, state, path)
+        if load_whole_trunk(self.trunk, state, path):
+            return
+        if shift_tolerant:
+            raise ValueError(f"{path}: not the weights of {self.name}: expected its trunk as well")
+        folder = given if given is not None and given.is_dir() else None
+        load_backbone(self.trunk, find_weights(FILES[net], self.name, folder))
 
     def features(self, images: Images) -> list[Features]:
         """The features of each layer, ``(n, c, h', w')``, at unit length in each position."""
@@ -96,30 +130,10 @@ class LPIPS(nn.Module):
         return self.from_features(self.features(reference), candidate)
 
 
-def lpips(name: BackboneName, checkpoint: str | Path | None = None) -> LPIPS:
-    """LPIPS with its weights.
-
-    ``checkpoint`` is a folder with the file of the heads (``alex.pth`` of the ``lpips`` package's
-    version 0.1) and that of the network as torchvision publishes it; or a file of the heads alone;
-    or one of a whole ``lpips.LPIPS`` module's state dict; or ``"random"`` for seeded random
-    weights. Without it, both are looked for where :func:`find_weights` looks. Raises ``ValueError``
-    that says what is missing and where to put it.
-    """
-    if str(checkpoint) == "random":
-        return seeded(lambda: _untrained(name)).eval().requires_grad_(False)
-    metric, title = _untrained(name), f"lpips-{name}"
-    given = None if checkpoint is None else Path(checkpoint)
-    path = find_weights(heads_file(name), title, given)
-    state = read_weights(path)
-    load_heads(metric, state, path)
-    if not load_whole_trunk(metric.trunk, state, path):
-        folder = given if given is not None and given.is_dir() else None
-        load_backbone(metric.trunk, find_weights(FILES[name], title, folder))
-    return metric.eval().requires_grad_(False)
-
-
-def _untrained(name: BackboneName) -> LPIPS:
-    return LPIPS(f"lpips-{name}", backbone(name), SMALLEST[name])
+def _untrained(net: BackboneName, shift_tolerant: bool) -> tuple[Backbone, nn.ParameterList]:
+    """The trunk and the heads with random weights."""
+    trunk = shift_tolerant_trunk(net) if shift_tolerant else backbone(net)
+    return trunk, nn.ParameterList(torch.rand(1, c, 1, 1) / c for c in trunk.channels)
 
 
 def load_whole_trunk(trunk: Backbone, state: dict[str, Tensor], path: Path) -> bool:
@@ -154,11 +168,9 @@ def load_heads(metric: LPIPS, state: dict[str, Tensor], path: Path) -> None:
             head.copy_(state[key])
 
 
-ShiftTolerantName: TypeAlias = Literal["alex", "vgg"]
-
 _PLACE = "stlpips_pytorch/weights/vST0.0/"
 #: The file of each whole module in the package ``stlpips-pytorch``, and its digest.
-SHIFT_TOLERANT_FILES: dict[ShiftTolerantName, tuple[str, str]] = {
+SHIFT_TOLERANT_FILES: dict[BackboneName, tuple[str, str]] = {
     "alex": (
         f"{_PLACE}alex_shift_tolerant.pth",
         "b356b382f96010f77d085ee8343ecd9fd322d0a56e8de2b2d0549fafcad8b9ee",
@@ -169,12 +181,12 @@ SHIFT_TOLERANT_FILES: dict[ShiftTolerantName, tuple[str, str]] = {
     ),
 }
 #: After which layers features are taken, and how many channels they have.
-SHIFT_TOLERANT_TAPS: dict[ShiftTolerantName, dict[int, int]] = {
+SHIFT_TOLERANT_TAPS: dict[BackboneName, dict[int, int]] = {
     "alex": {2: 64, 6: 192, 10: 384, 12: 256, 14: 256},
     "vgg": {3: 64, 9: 128, 17: 256, 25: 512, 33: 512},
 }
 #: The least side of an image that can be padded by reflection wherever that is done.
-SHIFT_TOLERANT_SMALLEST: dict[ShiftTolerantName, int] = {"alex": 21, "vgg": 18}
+SHIFT_TOLERANT_SMALLEST: dict[BackboneName, int] = {"alex": 21, "vgg": 18}
 REFLECTED = 2
 
 
@@ -199,41 +211,9 @@ class BlurPool(nn.Module):
         return F.conv2d(around, self.filt, stride=2, groups=len(self.filt))
 
 
-def shift_tolerant_trunk(name: ShiftTolerantName) -> Backbone:
+def shift_tolerant_trunk(name: BackboneName) -> Backbone:
     """AlexNet without strides in its convolutions, or VGG-16; each halving by :class:`BlurPool`."""
     return Backbone({"alex": _alex, "vgg": _vgg}[name](), SHIFT_TOLERANT_TAPS[name])
-
-
-def st_lpips(name: ShiftTolerantName, checkpoint: str | Path | None = None) -> LPIPS:
-    """ShiftTolerant-LPIPS (Ghildyal and Liu, ECCV 2022), trained on the judgements of BAPPS.
-
-    ``checkpoint`` is a file in the layout of the package ``stlpips-pytorch`` (a whole module's
-    state dict), or ``"random"`` for seeded random weights; without it, that package's own file,
-    whose digest is checked and whose code is not run. Raises ``ValueError`` where it is not there.
-
-    >>> metric = st_lpips("alex", "random")
-    >>> image = torch.rand(1, 3, 32, 32)
-    >>> metric(image, image)
-    tensor([0.])
-    """
-    title = f"st-lpips-{name}"
-    make = partial(_untrained_shift_tolerant, name)
-    if str(checkpoint) == "random":
-        return seeded(make).eval().requires_grad_(False)
-    path = (
-        Path(checkpoint)
-        if checkpoint is not None
-        else packaged_file(*SHIFT_TOLERANT_FILES[name], title)
-    )
-    metric, state = make(), read_weights(path)
-    load_heads(metric, state, path)
-    if not load_whole_trunk(metric.trunk, state, path):
-        raise ValueError(f"{path}: not the weights of {title}: expected its trunk as well")
-    return metric.eval().requires_grad_(False)
-
-
-def _untrained_shift_tolerant(name: ShiftTolerantName) -> LPIPS:
-    return LPIPS(f"st-lpips-{name}", shift_tolerant_trunk(name), SHIFT_TOLERANT_SMALLEST[name])
 
 
 def _alex() -> list[nn.Module]:

@@ -6,10 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from percert.metrics.deep.backbones import seeded
 from percert.metrics.deep.weight_files import WeightFile, find_weights
-from percert.metrics.pair import check_pair
-from percert.models.weights import read_weights
+from percert.metrics.metric import Metric, check_pair
+from percert.models.weights import read_weights, seeded
 from percert.tensors import Embeddings, Images, Vector
 
 FILE = WeightFile(
@@ -30,26 +29,43 @@ SIGMOID = 0.01
 FLOOR = 1e-6
 
 
-class PieAPP(nn.Module):
-    """PieAPP (Prashnani, Cai, Mostofi, Sen, CVPR 2018), less its value at identity.
+class PieAPP(Metric):
+    """PieAPP, less its value at identity (Prashnani, Cai, Mostofi, Sen, CVPR 2018).
 
-    The mean over patches of 64 pixels, a step of ``stride`` apart, of a learnt error, weighted by
-    its learnt importance. The network compares with a preference, not a distance: it is not
-    symmetric, below 0 for a candidate that it takes to be better than the reference, and its
-    gradient at identity need not be 0. Gradients reach both images. The patches overlap, so it
-    costs several times a VGG: a larger ``stride`` makes a cheaper cost for attacks.
+    Takes two batches ``(n, 3, h, w)``, sRGB in [0, 1], of one shape, sides of at least 64 pixels,
+    and gives ``(n,)``: the mean over patches of 64 pixels, a step of ``stride`` apart, of a learnt
+    error, weighted by its learnt importance. The network compares with a preference, not a
+    distance: it is not symmetric, below 0 for a candidate that it takes to be better than the
+    reference, and its gradient at identity need not be 0. Gradients reach both images. The patches
+    overlap, so it costs several times a VGG: a larger ``stride`` makes a cheaper cost for attacks.
 
-    >>> metric = pieapp("random")
+    ``checkpoint`` is the file ``PieAPPv0.1.pth`` of piq's releases or a folder with it, or
+    ``"random"`` for seeded random weights that make a distance: biases of 0 and no negative weight
+    in the last layers. Without it, it is looked for where
+    :func:`~percert.metrics.deep.weight_files.find_weights` looks, and fetched. Raises
+    ``ValueError`` that says what is missing and where to put it.
+
+    >>> metric = PieAPP("random")
     >>> image = torch.rand(1, 3, 64, 64)
     >>> metric(image, image)
     tensor([0.])
     """
 
-    def __init__(self, stride: int = STRIDE) -> None:
+    def __init__(self, checkpoint: str | Path | None = None, *, stride: int = STRIDE) -> None:
         super().__init__()
         if stride < 1:
             raise ValueError(f"pieapp: expected a stride of at least 1, found {stride}")
         self.stride = stride
+        if str(checkpoint) == "random":
+            seeded(self._build)
+            self._make_a_distance()
+        else:
+            with torch.device("meta"):  # 62 million random weights would be thrown away
+                self._build()
+            self._load(None if checkpoint is None else Path(checkpoint))
+        self.eval().requires_grad_(False)
+
+    def _build(self) -> None:
         before = 3
         for index, channels in enumerate(CHANNELS, 1):
             self.add_module(f"conv{index}", nn.Conv2d(before, channels, 3, padding=1))
@@ -59,6 +75,27 @@ class PieAPP(nn.Module):
         self.fc1_weight = nn.Linear(COARSEST, 512)
         self.fc2_weight = nn.Linear(512, 1)
         self.ref_score_subtract = nn.Linear(1, 1)
+
+    def _make_a_distance(self) -> None:
+        with torch.no_grad():
+            for layer in self.modules():
+                if isinstance(layer, nn.Linear):
+                    layer.bias.zero_()
+            for layer in (self.fc2_score, self.fc2_weight, self.ref_score_subtract):
+                layer.weight.abs_()
+
+    def _load(self, given: Path | None) -> None:
+        path = find_weights(FILE, "pieapp", given)
+        state = read_weights(path)
+        scale = state.get("ref_score_subtract.weight")
+        if scale is not None and scale.ndim == 1:  # so it is in the published file
+            state["ref_score_subtract.weight"] = scale.unsqueeze(1)
+        for key, value in self.state_dict().items():
+            if key not in state or state[key].shape != value.shape:
+                raise ValueError(
+                    f"{path}: not the weights of PieAPP: expected {key} of {tuple(value.shape)}"
+                )
+        self.load_state_dict({key: state[key] for key in self.state_dict()}, assign=True)
 
     def features(self, images: Images) -> tuple[Embeddings, Embeddings]:
         """All features and the coarsest of each patch: ``(n p, 120832)`` and ``(n p, 2048)``."""
@@ -93,39 +130,3 @@ class PieAPP(nn.Module):
         if len(reference) == 0:
             return self.fc2_score.weight.new_zeros(0)
         return self.from_features(self.features(reference), candidate)
-
-
-def pieapp(checkpoint: str | Path | None = None, *, stride: int = STRIDE) -> PieAPP:
-    """PieAPP with its weights.
-
-    ``checkpoint`` is the file ``PieAPPv0.1.pth`` of piq's releases or a folder with it, or
-    ``"random"`` for seeded random weights that make a distance: biases of 0 and no negative weight
-    in the last layers. Without it, it is looked for where :func:`find_weights` looks, and fetched.
-    Raises ``ValueError`` that says what is missing and where to put it.
-    """
-    if str(checkpoint) == "random":
-        return _as_distance(seeded(lambda: PieAPP(stride))).eval().requires_grad_(False)
-    with torch.device("meta"):  # 62 million random weights would be thrown away
-        metric = PieAPP(stride)
-    path = find_weights(FILE, "pieapp", None if checkpoint is None else Path(checkpoint))
-    state = read_weights(path)
-    scale = state.get("ref_score_subtract.weight")
-    if scale is not None and scale.ndim == 1:  # so it is in the published file
-        state["ref_score_subtract.weight"] = scale.unsqueeze(1)
-    for key, value in metric.state_dict().items():
-        if key not in state or state[key].shape != value.shape:
-            raise ValueError(
-                f"{path}: not the weights of PieAPP: expected {key} of {tuple(value.shape)}"
-            )
-    metric.load_state_dict({key: state[key] for key in metric.state_dict()}, assign=True)
-    return metric.eval().requires_grad_(False)
-
-
-def _as_distance(metric: PieAPP) -> PieAPP:
-    with torch.no_grad():
-        for layer in metric.modules():
-            if isinstance(layer, nn.Linear):
-                layer.bias.zero_()
-        for layer in (metric.fc2_score, metric.fc2_weight, metric.ref_score_subtract):
-            layer.weight.abs_()
-    return metric

@@ -1,16 +1,11 @@
-"""Feature similarity (FSIMc) as a distance, with the phase congruency in it.
-
-Phase congruency: how far the frequencies of an image agree that there is an edge.
-
-Feature similarity (FSIMc, the one for colour), as a distance.
-"""
+"""Feature similarity (FSIMc) as a distance, with the phase congruency in it."""
 
 import math
 from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from percert.metrics.full_reference.similarity import (
     SCHARR,
@@ -19,7 +14,7 @@ from percert.metrics.full_reference.similarity import (
     shrink_factor,
     yiq,
 )
-from percert.metrics.pair import check_pair
+from percert.metrics.metric import Metric, check_pair
 from percert.tensors import Features, Images, Vector
 
 SCALES = 4
@@ -124,19 +119,36 @@ FLOOR = 1e-8
 SMALLEST_SIDE = 16
 
 
-def fsim_distance(reference: Images, candidate: Images) -> Vector:
-    """``1 - FSIMc``, shape ``(n,)``, in [0, 1].
+class FSIM(Metric):
+    """Feature similarity with colour as a distance, ``1 - FSIMc``: 0 at identity, at most 1.
 
-    Both batches have shape ``(n, 3, h, w)``, in [0, 1], sides of at least 16 pixels. How alike
-    phase congruency, Scharr gradients and chroma are at each pixel, averaged with the larger of the
-    two phase congruencies as the weight. Computed from what is missing to 1, so that it is exactly
+    Takes two batches ``(n, 3, h, w)`` in [0, 1] of one shape, sides of at least 16 pixels, and
+    gives ``(n,)``. FSIMc is how alike phase congruency, Scharr gradients and chroma are at each
+    pixel, averaged with the larger of the two phase congruencies as the weight; where S_I S_Q is
+    negative, its absolute value is taken. Computed from what is missing to 1, so that it is exactly
     0 at identity and precise beside it. Two flat images are at 0, whatever their colour. Raises
-    ``ValueError`` where the shapes differ or a side is too short (Zhang, Zhang, Mou and Zhang 2011;
-    where S_I S_Q is negative, its absolute value is taken).
+    ``ValueError`` where the shapes differ or a side is too short (Zhang, Zhang, Mou and Zhang, IEEE
+    TIP 2011).
 
-    >>> fsim_distance(torch.zeros(1, 3, 16, 16), torch.zeros(1, 3, 16, 16))
+    >>> FSIM()(torch.zeros(1, 3, 16, 16), torch.zeros(1, 3, 16, 16))
     tensor([0.])
     """
+
+    def forward(self, reference: Tensor, candidate: Tensor) -> Tensor:
+        return fsim_distance(reference, candidate)
+
+
+def fsim(reference: Images, candidate: Images) -> Vector:
+    """FSIMc of each pair, ``(n,)`` in [0, 1], 1 for equal images: see :class:`FSIM`.
+
+    >>> fsim(torch.zeros(1, 3, 16, 16), torch.zeros(1, 3, 16, 16))
+    tensor([1.])
+    """
+    return 1 - fsim_distance(reference, candidate)
+
+
+def fsim_distance(reference: Images, candidate: Images) -> Vector:
+    """``1 - FSIMc`` of each pair, ``(n,)``: see :class:`FSIM`."""
     reference, candidate = check_pair(
         reference, candidate, smallest_side=SMALLEST_SIDE, name="fsim"
     )
@@ -172,10 +184,3 @@ def _missing_chroma(reference: Features, candidate: Features) -> Features:
     near = torch.log1p(-torch.where(small, missing, 0))
     far = torch.log((1 - missing).abs().clamp_min(FLOOR))
     return -torch.expm1(LAMBDA * torch.where(small, near, far))
-
-
-class FSIM(nn.Module):
-    """FSIMc as a distance, ``1 - FSIMc``. See :func:`fsim_distance`."""
-
-    def forward(self, reference: Tensor, candidate: Tensor) -> Tensor:
-        return fsim_distance(reference, candidate)

@@ -1,15 +1,10 @@
-"""How much the similarity of gradients deviates over an image: GMSD, and MDSI with colour.
-
-Gradient magnitude similarity deviation (GMSD): already a distance.
-
-Mean deviation similarity index (MDSI): already a distance.
-"""
+"""How much the similarity of gradients deviates over an image: GMSD, and MDSI with colour."""
 
 import math
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from percert.color.colorimetry import mix, safe_sqrt
 from percert.metrics.full_reference.similarity import (
@@ -20,7 +15,7 @@ from percert.metrics.full_reference.similarity import (
     luma,
     shrink_factor,
 )
-from percert.metrics.pair import check_pair
+from percert.metrics.metric import Metric, check_pair
 from percert.tensors import Features, Images, Vector
 
 #: c of the paper, for pixels in [0, 1].
@@ -29,31 +24,31 @@ GMSD_CONSTANT = 170 / 255**2
 GMSD_SMALLEST_SIDE = 6
 
 
-def gmsd(reference: Images, candidate: Images) -> Vector:
-    """The standard deviation over pixels of how alike the gradients' lengths are, shape ``(n,)``.
+class GMSD(Metric):
+    """Gradient magnitude similarity deviation: 0 at identity, at most 1/2.
 
-    Both batches have shape ``(n, 3, h, w)``, in [0, 1], sides of at least 6 pixels. On luma at half
-    the size, with Prewitt gradients. In [0, 1/2], 0 for equal images, and for such whose gradients
-    differ everywhere alike. Raises ``ValueError`` where the shapes differ or a side is too short
-    (Xue, Zhang, Mou and Bovik 2014, equations 4 to 6).
+    Takes two batches ``(n, 3, h, w)`` in [0, 1] of one shape, sides of at least 6 pixels, and gives
+    ``(n,)``: the standard deviation over pixels of how alike the lengths of the gradients are. On
+    luma at half the size, with Prewitt gradients. 0 as well for images whose gradients differ
+    everywhere alike; its gradient is 0 at identity. Raises ``ValueError`` where the shapes differ
+    or a side is too short (Xue, Zhang, Mou and Bovik, IEEE TIP 2014, equations 4 to 6).
 
-    >>> import torch
-    >>> gmsd(torch.zeros(1, 3, 8, 8), torch.zeros(1, 3, 8, 8))
+    >>> GMSD()(torch.zeros(1, 3, 8, 8), torch.zeros(1, 3, 8, 8))
     tensor([0.])
     """
+
+    def forward(self, reference: Tensor, candidate: Tensor) -> Tensor:
+        return gmsd(reference, candidate)
+
+
+def gmsd(reference: Images, candidate: Images) -> Vector:
+    """The gradient magnitude similarity deviation of each pair, ``(n,)``: see :class:`GMSD`."""
     reference, candidate = check_pair(
         reference, candidate, smallest_side=GMSD_SMALLEST_SIDE, name="gmsd"
     )
     old, new = (gradient_magnitude(halve(luma(x)), PREWITT) for x in (reference, candidate))
     missing = dissimilarity(old, new, GMSD_CONSTANT).flatten(1)
     return safe_sqrt((missing - missing.mean(1, keepdim=True)).square().mean(1))
-
-
-class GMSD(nn.Module):
-    """GMSD, 0 at identity, at most 1/2. Its gradient is 0 at identity. See :func:`gmsd`."""
-
-    def forward(self, reference: Tensor, candidate: Tensor) -> Tensor:
-        return gmsd(reference, candidate)
 
 
 #: Red, green, blue to luminance and the two chromatic channels H and M.
@@ -68,19 +63,27 @@ FLOOR = 1e-8
 MDSI_SMALLEST_SIDE = 3
 
 
-def mdsi(reference: Images, candidate: Images) -> Vector:
-    """The fourth root of how much the fourth root of similarity varies, shape ``(n,)``, in [0, 1].
+class MDSI(Metric):
+    """Mean deviation similarity index, a distance: 0 at identity, at most 1. Not symmetric.
 
-    Both batches have shape ``(n, 3, h, w)``, in [0, 1], sides of at least 3 pixels. Similarity is
-    that of luminance gradients, with the candidate's and the reference's to their average, and of
-    chroma; its variation is the mean absolute deviation. Where it is negative its root is complex.
-    The outer root makes MDSI rise like sqrt |d| from identity: its gradient is 0 there, finite
-    elsewhere, and steep beside it. Not symmetric. Raises ``ValueError`` where the shapes differ or
-    a side is too short (Nafchi, Shahkolaei, Hedjam and Cheriet 2016).
+    Takes two batches ``(n, 3, h, w)`` in [0, 1] of one shape, sides of at least 3 pixels, and gives
+    ``(n,)``: the fourth root of the mean absolute deviation of the fourth root of similarity, which
+    is that of luminance gradients, with the candidate's and the reference's to their average, and
+    of chroma. Where it is negative its root is complex. The outer root makes MDSI rise like sqrt
+    |d| from identity: its gradient is 0 there, finite elsewhere, and steep beside it. Raises
+    ``ValueError`` where the shapes differ or a side is too short (Nafchi, Shahkolaei, Hedjam and
+    Cheriet, IEEE Access 2016).
 
-    >>> mdsi(torch.zeros(1, 3, 8, 8), torch.zeros(1, 3, 8, 8))
+    >>> MDSI()(torch.zeros(1, 3, 8, 8), torch.zeros(1, 3, 8, 8))
     tensor([0.])
     """
+
+    def forward(self, reference: Tensor, candidate: Tensor) -> Tensor:
+        return mdsi(reference, candidate)
+
+
+def mdsi(reference: Images, candidate: Images) -> Vector:
+    """The mean deviation similarity index of each pair, ``(n,)``: see :class:`MDSI`."""
     reference, candidate = check_pair(
         reference, candidate, smallest_side=MDSI_SMALLEST_SIDE, name="mdsi"
     )
@@ -123,10 +126,3 @@ def _rooted(missing: Features) -> tuple[Features, Features]:
     real = 1 - torch.where(negative, math.cos(angle), 1.0) * root
     imaginary = torch.where(negative, -math.sin(angle) * root, 0)
     return torch.where(small, near, real), imaginary
-
-
-class MDSI(nn.Module):
-    """MDSI, 0 at identity, at most 1. See :func:`mdsi`."""
-
-    def forward(self, reference: Tensor, candidate: Tensor) -> Tensor:
-        return mdsi(reference, candidate)

@@ -4,10 +4,10 @@ import math
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from percert.metrics.full_reference.similarity import dissimilarity, halve, yiq
-from percert.metrics.pair import check_pair
+from percert.metrics.metric import Metric, check_pair
 from percert.tensors import Features, Images, Vector
 
 #: C, for pixels in [0, 255], and alpha of the paper.
@@ -18,18 +18,35 @@ SCALES = 3
 SMALLEST_SIDE = 2 ** (SCALES + 1)
 
 
-def haarpsi_distance(reference: Images, candidate: Images) -> Vector:
-    """``1 - HaarPSI``, shape ``(n,)``, in [0, 1].
+class HaarPSI(Metric):
+    """Haar wavelet-based perceptual similarity as a distance: 0 at identity, at most 1.
 
-    Both batches have shape ``(n, 3, h, w)``, in [0, 1], sides of at least 16 pixels. At half the
-    size: how alike the responses to the two finest Haar wavelets are, horizontally and vertically,
-    and the two channels of chroma, weighted by the third. Computed from what is missing to 1, so
-    that it is exactly 0 at identity and precise beside it. Raises ``ValueError`` where the shapes
-    differ or a side is too short (Reisenhofer, Bosse, Kutyniok and Wiegand 2018).
+    Takes two batches ``(n, 3, h, w)`` in [0, 1] of one shape, sides of at least 16 pixels, and
+    gives ``(n,)``, ``1 - HaarPSI``. At half the size: how alike the responses to the two finest
+    Haar wavelets are, horizontally and vertically, and the two channels of chroma, weighted by the
+    third. Computed from what is missing to 1, so that it is exactly 0 at identity and precise
+    beside it. Raises ``ValueError`` where the shapes differ or a side is too short (Reisenhofer,
+    Bosse, Kutyniok and Wiegand, Signal Processing: Image Communication 2018).
 
-    >>> haarpsi_distance(torch.zeros(1, 3, 16, 16), torch.zeros(1, 3, 16, 16))
+    >>> HaarPSI()(torch.zeros(1, 3, 16, 16), torch.zeros(1, 3, 16, 16))
     tensor([0.])
     """
+
+    def forward(self, reference: Tensor, candidate: Tensor) -> Tensor:
+        return haarpsi_distance(reference, candidate)
+
+
+def haarpsi(reference: Images, candidate: Images) -> Vector:
+    """HaarPSI of each pair, ``(n,)`` in [0, 1], 1 for equal images: see :class:`HaarPSI`.
+
+    >>> haarpsi(torch.zeros(1, 3, 16, 16), torch.zeros(1, 3, 16, 16))
+    tensor([1.])
+    """
+    return 1 - haarpsi_distance(reference, candidate)
+
+
+def haarpsi_distance(reference: Images, candidate: Images) -> Vector:
+    """``1 - HaarPSI`` of each pair, ``(n,)``: see :class:`HaarPSI`."""
     reference, candidate = check_pair(
         reference, candidate, smallest_side=SMALLEST_SIDE, name="haarpsi"
     )
@@ -71,10 +88,3 @@ def _wavelets(plane: Features) -> Features:
 def _average(chroma: Features) -> Features:
     """The absolute mean of each pixel with its neighbours on the right and below."""
     return F.avg_pool2d(F.pad(chroma, (0, 1, 0, 1)), 2, stride=1).abs()
-
-
-class HaarPSI(nn.Module):
-    """HaarPSI as a distance, ``1 - HaarPSI``. See :func:`haarpsi_distance`."""
-
-    def forward(self, reference: Tensor, candidate: Tensor) -> Tensor:
-        return haarpsi_distance(reference, candidate)

@@ -1,15 +1,10 @@
-"""Structural similarity at one scale (SSIM) and at five (MS-SSIM), as distances.
-
-Structural similarity (SSIM), as a distance.
-
-Multi-scale structural similarity (MS-SSIM), as a distance.
-"""
+"""Structural similarity at one scale (SSIM) and at five (MS-SSIM), as distances."""
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from percert.metrics.pair import check_pair
+from percert.metrics.metric import Metric, check_pair
 from percert.tensors import Features, Images, Vector
 
 #: The window: a Gaussian of standard deviation 1.5 on 11 x 11 pixels.
@@ -20,13 +15,29 @@ C1 = 0.01**2
 C2 = 0.03**2
 
 
-def ssim(reference: Images, candidate: Images) -> Vector:
-    """The mean structural similarity of each image pair, in [-1, 1], 1 for equal images.
+class SSIM(Metric):
+    """Structural similarity as a distance, ``1 - ssim``: 0 at identity, at most 2.
 
-    Both batches have shape ``(n, 3, h, w)``, in [0, 1], sides of at least 11 pixels; returns
-    ``(n,)``. With Gaussian windows, (2 m_x m_y + C1)(2 s_xy + C2) /
-    ((m_x^2 + m_y^2 + C1)(s_x^2 + s_y^2 + C2)), averaged over all windows that lie wholly inside the
-    image and over the channels (Wang et al. 2004). Raises ``ValueError`` where the shapes differ.
+    Takes two batches ``(n, 3, h, w)`` in [0, 1] of one shape, sides of at least 11 pixels, and
+    gives ``(n,)``. With Gaussian windows of standard deviation 1.5 on 11 x 11 pixels, ssim is
+    (2 m_x m_y + C1)(2 s_xy + C2) / ((m_x^2 + m_y^2 + C1)(s_x^2 + s_y^2 + C2)), C1 = 0.01^2 and
+    C2 = 0.03^2, averaged over all windows that lie wholly inside the image and over the channels
+    (Wang et al., IEEE TIP 2004). Computed without the cancellation of 1 - ssim. Raises
+    ``ValueError`` where the shapes differ or a side is too short.
+
+    >>> black, white = torch.zeros(1, 3, 16, 16), torch.ones(1, 3, 16, 16)
+    >>> print(f"{SSIM()(black, white).item():.4f}")  # 1 - C1 / (1 + C1)
+    0.9999
+    """
+
+    def forward(self, reference: Tensor, candidate: Tensor) -> Tensor:
+        return ssim_distance(reference, candidate)
+
+
+def ssim(reference: Images, candidate: Images) -> Vector:
+    """The mean structural similarity of each pair, ``(n,)`` in [-1, 1], 1 for equal images.
+
+    See :class:`SSIM`, which is 1 less this.
 
     >>> ssim(torch.zeros(1, 3, 16, 16), torch.zeros(1, 3, 16, 16))
     tensor([1.])
@@ -88,18 +99,6 @@ def separable(images: Features, taps: Tensor, padding: int = 0) -> Features:
     return windows.view(n, c, *windows.shape[2:])
 
 
-class SSIM(nn.Module):
-    """SSIM as a distance, ``1 - ssim``: 0 at identity, at most 2. See :func:`ssim`.
-
-    >>> black, white = torch.zeros(1, 3, 16, 16), torch.ones(1, 3, 16, 16)
-    >>> print(f"{SSIM()(black, white).item():.4f}")  # 1 - C1 / (1 + C1)
-    0.9999
-    """
-
-    def forward(self, reference: Tensor, candidate: Tensor) -> Tensor:
-        return ssim_distance(reference, candidate)
-
-
 #: The exponent of each scale, finest first (Wang, Simoncelli, Bovik 2003).
 WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 #: The coarsest scale must still hold one window: (11 - 1) 2^4 + 1.
@@ -108,14 +107,27 @@ SMALLEST_SIDE = (WINDOW - 1) * 2 ** (len(WEIGHTS) - 1) + 1
 FLOOR = 1e-6
 
 
-def ms_ssim(reference: Images, candidate: Images) -> Vector:
-    """The multi-scale structural similarity of each image pair, in [0, 1], 1 for equal images.
+class MSSSIM(Metric):
+    """Structural similarity over five scales as a distance: 0 at identity, at most 1.
 
-    Both batches have shape ``(n, 3, h, w)``, in [0, 1], sides of at least 161 pixels; returns
-    ``(n,)``. The product over five scales of the mean contrast-structure term, of the mean SSIM at
-    the coarsest, each to its weight, averaged over the channels. From scale to scale 2 x 2 pixels
-    are averaged; an odd side repeats its first row or column. Raises ``ValueError`` where the
-    shapes differ or a side is too short (Wang, Simoncelli, Bovik 2003).
+    Takes two batches ``(n, 3, h, w)`` in [0, 1] of one shape, sides of at least 161 pixels, and
+    gives ``(n,)``: 1 less the product over five scales of the mean contrast-structure term, of the
+    mean SSIM at the coarsest, each to its weight, averaged over the channels. From scale to scale
+    2 x 2 pixels are averaged; an odd side repeats its first row or column (Wang, Simoncelli and
+    Bovik, Asilomar 2003). Raises ``ValueError`` where the shapes differ or a side is too short.
+
+    >>> MSSSIM()(torch.zeros(1, 3, 161, 161), torch.zeros(1, 3, 161, 161))
+    tensor([0.])
+    """
+
+    def forward(self, reference: Tensor, candidate: Tensor) -> Tensor:
+        return ms_ssim_distance(reference, candidate)
+
+
+def ms_ssim(reference: Images, candidate: Images) -> Vector:
+    """The multi-scale structural similarity of each pair, ``(n,)`` in [0, 1], 1 for equal images.
+
+    See :class:`MSSSIM`, which is 1 less this.
 
     >>> ms_ssim(torch.zeros(1, 3, 161, 161), torch.zeros(1, 3, 161, 161))
     tensor([1.])
@@ -146,14 +158,3 @@ def halve(images: Features) -> Features:
     if odd_rows or odd_columns:
         images = F.pad(images, (odd_columns, 0, odd_rows, 0), mode="replicate")
     return F.avg_pool2d(images, 2)
-
-
-class MSSSIM(nn.Module):
-    """MS-SSIM as a distance, ``1 - ms_ssim``: 0 at identity, at most 1. See :func:`ms_ssim`.
-
-    >>> MSSSIM()(torch.zeros(1, 3, 161, 161), torch.zeros(1, 3, 161, 161))
-    tensor([0.])
-    """
-
-    def forward(self, reference: Tensor, candidate: Tensor) -> Tensor:
-        return ms_ssim_distance(reference, candidate)

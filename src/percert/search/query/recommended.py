@@ -155,8 +155,8 @@ def recommended_threshold(
     ``ValueError`` for a rate outside the table, and where there is no table for the metric and its
     weights.
 
-    >>> from percert.metrics.certified.lipsim import thumbnail
-    >>> found = recommended_threshold(StoreHeader(metric_id(thumbnail(8)), ("whole",)), 1, 1e-3)
+    >>> from percert.metrics.certified.lipsim import Thumbnail
+    >>> found = recommended_threshold(StoreHeader(metric_id(Thumbnail(8)), ("whole",)), 1, 1e-3)
     >>> found.rate, found.counted, 0.1 < found.threshold < 0.3
     (0.001, True, True)
     """

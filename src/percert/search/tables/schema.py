@@ -50,8 +50,8 @@ class MetricId:
 def metric_id(metric: "Metric") -> MetricId:
     """The identity of ``metric``. Raises ``ValueError`` for one without a proven bound.
 
-    >>> from percert.metrics.certified.lipsim import thumbnail
-    >>> found = metric_id(thumbnail(8))
+    >>> from percert.metrics.certified.lipsim import Thumbnail
+    >>> found = metric_id(Thumbnail(8))
     >>> found.name, found.width, found.resolution, found.bound
     ('thumbnail-8', 192, (8, 8), 1.0)
     """

@@ -1,0 +1,316 @@
+"""The card of every metric: where it lives, and what may be expected of it."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from percert.registry import Registry
+
+
+@dataclass(frozen=True)
+class MetricCard:
+    """What one metric of the catalog is and promises; ``tests/metrics`` holds it to this.
+
+    ``where`` is ``module:Class`` and ``settings`` what the class is called with. ``range`` are the
+    least and greatest distance. ``resolution`` is the (height, width) at which the metric looks at
+    images, ``None`` for the images' own; such a metric needs both images of one size, of at least
+    ``smallest_side`` pixels. ``embedding`` says that it is an
+    :class:`~percert.metrics.certified.embedding.EmbeddingMetric`, which certificates need.
+    ``copy_threshold`` is the distance up to which a pair is best called copies, where recommended.
+    ``checkpoint`` says where weights come from: ``"none"`` are needed, ``"optional"`` for such as
+    come with percert, ``"required"`` for a file of yours, ``"fetched"`` for published ones that are
+    looked for and downloaded, unless a file or folder is given, ``"packaged"`` for those that come
+    with the packages of the extra ``networks``, unless a file is given.
+    """
+
+    name: str
+    where: str
+    summary: str
+    range: tuple[float, float]
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    symmetric: bool = True
+    differentiable: bool = True
+    embedding: bool = False
+    resolution: tuple[int, int] | None = None
+    smallest_side: int = 1
+    copy_threshold: float | None = None
+    checkpoint: str = "none"
+    paper: str | None = None
+    weights_licence: str | None = None
+
+
+LIPSIM_PAPER = (
+    "Ghazanfari et al., LipSim: A Provably Robust Perceptual Similarity Metric, ICLR 2024"
+)
+LPIPS_PAPER = (
+    "Zhang, Isola, Efros, Shechtman, Wang, The Unreasonable Effectiveness of Deep Features as a "
+    "Perceptual Metric, CVPR 2018"
+)
+
+
+def _certified(name: str, where: str, summary: str, side: int, **more: Any) -> MetricCard:
+    """The card of an embedding metric, which sees images at ``side`` x ``side``."""
+    where = f"percert.metrics.certified.lipsim:{where}"
+    return MetricCard(
+        name, where, summary, (0.0, 2.0), embedding=True, resolution=(side, side), **more
+    )
+
+
+def _pixels(name: str, where: str, summary: str, most: float, **more: Any) -> MetricCard:
+    """The card of a metric of pixels, from 0 to ``most``."""
+    return MetricCard(name, f"percert.metrics.full_reference.{where}", summary, (0.0, most), **more)
+
+
+def _deep(name: str, where: str, summary: str, most: float, **more: Any) -> MetricCard:
+    """The card of a metric of a network's features, from 0 to ``most``."""
+    return MetricCard(name, f"percert.metrics.deep.{where}", summary, (0.0, most), **more)
+
+
+def _thumbnail(name: str, side: int, summary: str, copy_threshold: float) -> MetricCard:
+    settings = {"side": side}
+    return _certified(
+        name, "Thumbnail", summary, side, settings=settings, copy_threshold=copy_threshold
+    )
+
+
+#: Copy thresholds are those measured at a false-positive rate of 1e-3 (docs/results), rounded down.
+CATALOG = Registry(
+    "metric",
+    (
+        _certified(
+            "lipsim-tiny",
+            "LipSimTiny",
+            "Compact 1-Lipschitz network for copies and edits; weights come with percert",
+            side=64,
+            copy_threshold=0.31,
+            checkpoint="optional",
+            paper=LIPSIM_PAPER,
+            weights_licence="Apache-2.0",
+        ),
+        _thumbnail(
+            "thumbnail",
+            8,
+            "Angle between 8 x 8 mean-subtracted thumbnails; linear, no training",
+            0.22,
+        ),
+        _thumbnail("thumbnail-8", 8, "The same as thumbnail", 0.22),
+        _thumbnail(
+            "thumbnail-16",
+            16,
+            "Angle between 16 x 16 mean-subtracted thumbnails; linear, no training",
+            0.28,
+        ),
+        _certified(
+            "lipsim-tiny-uncentred",
+            "LipSimTiny",
+            "lipsim-tiny before its embeddings had a centre; for stores made with it",
+            side=64,
+            settings={"centred": False},
+            copy_threshold=0.49,
+            paper=LIPSIM_PAPER,
+            weights_licence="Apache-2.0",
+        ),
+        *(
+            _certified(
+                f"lipsim-{size}",
+                "LipSim",
+                f"The paper's {size} network; needs a checkpoint",
+                side=224,
+                settings={"size": size},
+                checkpoint="required",
+                paper=LIPSIM_PAPER,
+            )
+            for size in ("small", "medium", "large")
+        ),
+        _pixels(
+            "ssim",
+            "ssim:SSIM",
+            "1 - structural similarity",
+            2.0,
+            smallest_side=11,
+            paper="Wang et al., Image quality assessment: from error visibility to structural "
+            "similarity, IEEE TIP 2004",
+        ),
+        _pixels(
+            "ms-ssim",
+            "ssim:MSSSIM",
+            "1 - structural similarity over five scales",
+            1.0,
+            smallest_side=161,
+            paper="Wang, Simoncelli, Bovik, Multi-scale structural similarity for image quality "
+            "assessment, Asilomar 2003",
+        ),
+        _pixels("mse", "pixel_errors:MSE", "Mean squared error, 10^(-PSNR / 10)", 1.0),
+        _pixels(
+            "l1",
+            "pixel_errors:Lp",
+            "Sum over pixels and channels of the absolute difference",
+            math.inf,
+            settings={"norm": "l1"},
+        ),
+        _pixels(
+            "l2",
+            "pixel_errors:Lp",
+            "Euclidean length of the difference, of which every radius is one",
+            math.inf,
+            settings={"norm": "l2"},
+        ),
+        _pixels(
+            "linf",
+            "pixel_errors:Lp",
+            "Largest absolute difference of any pixel and channel",
+            1.0,
+            settings={"norm": "linf"},
+        ),
+        _pixels(
+            "ciede2000",
+            "pixel_errors:CIEDE2000",
+            "Colour difference CIEDE2000, mean over pixels; 1 is about just seen",
+            120.0,
+            paper="Sharma, Wu, Dalal, The CIEDE2000 color-difference formula, Color Research and "
+            "Application 2005",
+        ),
+        _pixels(
+            "gmsd",
+            "gradient_deviation:GMSD",
+            "Gradient magnitude similarity deviation",
+            0.5,
+            smallest_side=6,
+            paper="Xue, Zhang, Mou, Bovik, Gradient Magnitude Similarity Deviation, IEEE TIP 2014",
+        ),
+        _pixels(
+            "mdsi",
+            "gradient_deviation:MDSI",
+            "Mean deviation similarity index; steep at identity, not symmetric",
+            1.0,
+            symmetric=False,
+            smallest_side=3,
+            paper="Nafchi, Shahkolaei, Hedjam, Cheriet, Mean Deviation Similarity Index, IEEE "
+            "Access 2016",
+        ),
+        _pixels(
+            "haarpsi",
+            "haarpsi:HaarPSI",
+            "1 - Haar wavelet-based perceptual similarity",
+            1.0,
+            smallest_side=16,
+            paper="Reisenhofer, Bosse, Kutyniok, Wiegand, A Haar Wavelet-Based Perceptual "
+            "Similarity Index, Signal Processing: Image Communication 2018",
+        ),
+        _pixels(
+            "fsim",
+            "fsim:FSIM",
+            "1 - feature similarity with colour (FSIMc)",
+            1.0,
+            smallest_side=16,
+            paper="Zhang, Zhang, Mou, Zhang, FSIM: A Feature Similarity Index, IEEE TIP 2011",
+        ),
+        _deep(
+            "features",
+            "features:squeezenet_features",
+            "Features of a classifier, LPIPS without calibration; checkpoint is SqueezeNet 1.0's "
+            "weights, or SPEC@LAYER,LAYER,...",
+            14.0,
+            smallest_side=48,
+            checkpoint="required",
+            paper=LPIPS_PAPER,
+        ),
+        *(
+            _deep(
+                f"lpips-{net}",
+                "lpips:LPIPS",
+                f"LPIPS 0.1 with {network}",
+                math.inf,
+                settings={"net": net},
+                smallest_side=side,
+                checkpoint="fetched",
+                paper=LPIPS_PAPER,
+                weights_licence="BSD-2-Clause (heads), torchvision's BSD-3-Clause (network)",
+            )
+            for net, network, side in (
+                ("alex", "AlexNet", 31),
+                ("vgg", "VGG-16", 16),
+                ("squeeze", "SqueezeNet 1.1", 17),
+            )
+        ),
+        *(
+            _deep(
+                f"st-lpips-{net}",
+                "lpips:LPIPS",
+                f"ShiftTolerant-LPIPS with an anti-aliased {network}",
+                math.inf,
+                settings={"net": net, "shift_tolerant": True},
+                smallest_side=side,
+                checkpoint="packaged",
+                paper="Ghildyal, Liu, Shift-tolerant Perceptual Similarity Metric, ECCV 2022",
+                weights_licence="BSD-2-Clause",
+            )
+            for net, network, side in (("alex", "AlexNet", 21), ("vgg", "VGG-16", 18))
+        ),
+        *(
+            _deep(
+                f"efficientnet-{size}-{part}",
+                "features:efficientnet_features",
+                f"EfficientNet-{size.capitalize()}: {what}",
+                most,
+                settings={"size": size, "layered": part == "layers"},
+                checkpoint="packaged",
+                paper="Tan, Le, EfficientNet: Rethinking Model Scaling for Convolutional Neural "
+                "Networks, ICML 2019; compared as in " + LPIPS_PAPER,
+                weights_licence="Apache-2.0",
+            )
+            for size in ("lite0", "lite1", "lite2")
+            for part, what, most in (
+                ("pooled", "its last features, averaged over the image (1 - cos, times 2)", 2.0),
+                ("layers", "its features at five scales, LPIPS without calibration", 20.0),
+            )
+        ),
+        _deep(
+            "dists",
+            "dists:DISTS",
+            "Structure and texture of VGG-16's features (DISTS)",
+            2.0,
+            smallest_side=16,
+            checkpoint="fetched",
+            paper="Ding, Ma, Wang, Simoncelli, Image Quality Assessment: Unifying Structure and "
+            "Texture Similarity, TPAMI 2020",
+            weights_licence="MIT (alpha and beta), torchvision's BSD-3-Clause (network)",
+        ),
+        MetricCard(
+            "pieapp",
+            "percert.metrics.deep.pieapp:PieAPP",
+            "Learnt visibility of errors (PieAPP), less its value at identity; negative for what "
+            "it takes to be better, not symmetric",
+            (-math.inf, math.inf),
+            symmetric=False,
+            smallest_side=64,
+            checkpoint="fetched",
+            paper="Prashnani, Cai, Mostofi, Sen, PieAPP: Perceptual Image-Error Assessment through "
+            "Pairwise Preference, CVPR 2018",
+        ),
+        *(
+            _deep(
+                name,
+                "dreamsim:DreamSim",
+                f"DreamSim's {what}, through its authors' package",
+                2.0,
+                settings={"part": part},
+                checkpoint="fetched",
+                paper="Fu, Tamir, Sundaram, Chai, Zhang, Dekel, Isola, DreamSim: Learning New "
+                "Dimensions of Human Visual Similarity using Synthetic Data, NeurIPS 2023",
+                weights_licence="MIT",
+            )
+            for name, part, what in (
+                ("dreamsim", "ensemble", "ensemble"),
+                ("dreamsim-dino", "dino_vitb16", "DINO ViT-B/16, fine-tuned on NIGHT"),
+                ("dreamsim-clip", "clip_vitb32", "CLIP ViT-B/32, fine-tuned on NIGHT"),
+                (
+                    "dreamsim-open-clip",
+                    "open_clip_vitb32",
+                    "OpenCLIP ViT-B/32, fine-tuned on NIGHT",
+                ),
+            )
+        ),
+    ),
+)
