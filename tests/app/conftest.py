@@ -14,34 +14,33 @@ pytest.importorskip("fastapi", reason="the app is in the extra app")
 import uvicorn
 from starlette.testclient import TestClient
 
-from percert.app.limits import Limits
-from percert.app.resources import ClassifierSource, Resources
+from percert.app.resources import ClassifierSource, Limits, Resources
 from percert.app.server import create_app
 
 
 @pytest.fixture(scope="session")
-def loaded() -> Resources:
+def resources() -> Resources:
     kinds = ("Brightness", "Stubborn", "Deaf")
     models = {kind.lower(): ClassifierSource(f"tests.app.models:{kind}") for kind in kinds}
     return Resources(classifiers=models)
 
 
 @pytest.fixture
-def serve(loaded, tmp_path) -> Iterator:
+def serve(resources, tmp_path) -> Iterator:
     """``serve(...)`` gives a client of a new server with those settings."""
-    yield from _serving(loaded, tmp_path)
+    yield from _serving(resources, tmp_path)
 
 
 @pytest.fixture(scope="module")
-def serving(loaded, tmp_path_factory) -> Iterator:
+def serving(resources, tmp_path_factory) -> Iterator:
     """The same, for a server that all tests of a file share."""
-    yield from _serving(loaded, tmp_path_factory.mktemp("serving"))
+    yield from _serving(resources, tmp_path_factory.mktemp("serving"))
 
 
-def _serving(loaded, place):
+def _serving(resources, place):
     opened = []
 
-    def start(given=loaded, limits=None, base_url="http://localhost", **more):
+    def start(given=resources, limits=None, base_url="http://localhost", **more):
         folder = place / f"work-{len(opened)}"
         folder.mkdir()
         app = create_app(given, folder, limits=limits or Limits(), **more)
@@ -57,10 +56,10 @@ def _serving(loaded, place):
 
 
 @pytest.fixture(scope="session")
-def shared(loaded, tmp_path_factory) -> Iterator:
+def shared(resources, tmp_path_factory) -> Iterator:
     """A client of one server for all tests that leave nothing behind."""
     folder = tmp_path_factory.mktemp("shared")
-    with TestClient(create_app(loaded, folder), base_url="http://localhost") as client:
+    with TestClient(create_app(resources, folder), base_url="http://localhost") as client:
         client.folder = folder
         yield client
 
@@ -72,9 +71,9 @@ def client(shared):
 
 
 @pytest.fixture(scope="session")
-def address(loaded, tmp_path_factory) -> Iterator[str]:
+def address(resources, tmp_path_factory) -> Iterator[str]:
     """Where a server that runs in a thread listens, for tests that need a real connection."""
-    app = create_app(loaded, tmp_path_factory.mktemp("work"))
+    app = create_app(resources, tmp_path_factory.mktemp("work"))
     with socket.create_server(("127.0.0.1", 0)) as listener:
         server = uvicorn.Server(uvicorn.Config(app, log_level="critical"))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})

@@ -29,7 +29,7 @@ def started(monkeypatch):
     """The classifiers of the server that ``percert app`` with these words would start."""
     monkeypatch.setattr(nurseries, "fork_server", NoNursery)
     given = []
-    monkeypatch.setattr(server, "serve", lambda loaded, **_: given.append(loaded))
+    monkeypatch.setattr(server, "serve", lambda resources, **_: given.append(resources))
 
     def start(*words):
         done = CliRunner().invoke(app, ["app", "--device", "cpu", *words])

@@ -5,8 +5,8 @@ import re
 import pytest
 from tests.app.conftest import png, wait_for
 
-from percert.app.answers.attack import attacks_offered
-from percert.app.limits import Limits
+from percert.app.attack import attacks_offered
+from percert.app.resources import Limits
 
 #: Large enough for every distance that an attack uses by default.
 IMAGE = png(48, 64, level=90)

@@ -7,7 +7,7 @@ import pytest
 from tests.app.conftest import png, wait_for
 
 import percert.app.pages as examples
-from percert.app.answers.attack import attacks_offered
+from percert.app.attack import attacks_offered
 from percert.app.pages import attack_text, setting_fields
 from percert.app.templates import scale_of
 from percert.attacks import parse_attack

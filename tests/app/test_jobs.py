@@ -16,8 +16,7 @@ from percert.app import jobs
 from percert.app import workers as child
 from percert.app.errors import Refused
 from percert.app.jobs import Job, Jobs
-from percert.app.limits import Limits
-from percert.app.resources import Resources
+from percert.app.resources import Limits, Resources
 from percert.app.worker import JobRun, WorkerSettings
 from percert.app.workers import TookTooLong, Workers
 
@@ -321,9 +320,9 @@ def test_stopping_cancels_what_runs_and_what_waits(started):
 
 
 class Silent:
-    """A bench that nobody listens to."""
+    """A worker that nobody listens to."""
 
-    loaded = None
+    resources = None
 
     def __init__(self):
         self.said = []
@@ -336,22 +335,22 @@ class Silent:
 
 
 def test_parts_of_a_job_count_on(tmp_path):
-    bench, job = Silent(), Job("x", "judge", tmp_path, 100.0)
-    inside = JobRun(bench, tmp_path, 100.0)
+    worker, job = Silent(), Job("x", "judge", tmp_path, 100.0)
+    inside = JobRun(worker, tmp_path, 100.0)
     first, second = inside.watch("one", 0, 2), inside.watch("two", 1, 2)
     assert first(30, 40, 1)
     assert second(10, 40, 1)
-    assert bench.said == [("progress", "one", 30, 80), ("progress", "two", 50, 80)]
-    for kind, *said in bench.said:
+    assert worker.said == [("progress", "one", 30, 80), ("progress", "two", 50, 80)]
+    for kind, *said in worker.said:
         job.hear(kind, tuple(said))
     assert (job.done, job.total, job.doing) == (50, 80, "two")
 
 
-def one(bench, images):
+def one(worker, images):
     return images.sum()
 
 
-def nap(bench, seconds):
+def nap(worker, seconds):
     time.sleep(seconds)
     return True
 

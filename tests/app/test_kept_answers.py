@@ -5,7 +5,7 @@ import re
 import pytest
 from tests.app.conftest import png, wait_for
 
-from percert.app.limits import Limits
+from percert.app.resources import Limits
 
 HTMX = {"HX-Request": "true"}
 PAIR = {"reference": ("one.png", png(seed=1)), "candidate": ("two.png", png(seed=2))}

@@ -119,7 +119,7 @@ def test_images_of_two_sizes_are_refused_by_a_metric_of_one(client):
     assert "compares images of one size" in answer.json()["reason"]
 
 
-def test_the_server_says_what_it_has(serve, loaded):
+def test_the_server_says_what_it_has(serve, resources):
     client = serve()
     about = client.get("/api/v1/about").json()
     names = [one["name"] for one in about["metrics"]]
@@ -134,7 +134,7 @@ def test_the_server_says_what_it_has(serve, loaded):
     assert (health["status"], health["jobs"]) == ("ok", {})
 
 
-def test_answers_leave_no_gradients_behind(client, loaded):
+def test_answers_leave_no_gradients_behind(client, resources):
     compare(client)
     assert torch.is_grad_enabled()
-    assert not any(p.requires_grad for p in loaded.metric("thumbnail").parameters())
+    assert not any(p.requires_grad for p in resources.metric("thumbnail").parameters())

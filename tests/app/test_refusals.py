@@ -11,10 +11,10 @@ from PIL import Image
 from starlette.exceptions import HTTPException
 from tests.app.conftest import png
 
-from percert.app import api_about, pages
+from percert.app import api, pages
 from percert.app.images import shown_name
-from percert.app.limits import Limits
 from percert.app.middleware import BodyLimit
+from percert.app.resources import Limits
 
 COMPARE = "/api/v1/compare"
 TOKEN = "correct-horse-battery"
@@ -161,7 +161,7 @@ def test_a_fault_is_answered_in_the_form_of_a_refusal(client, monkeypatch, caplo
         raise ZeroDivisionError("somewhere")
 
     monkeypatch.setattr(pages, "render", broken)
-    monkeypatch.setattr(api_about, "describe", broken)
+    monkeypatch.setattr(api, "describe", broken)
     answer = client.get("/api/v1/about")
     assert (answer.status_code, set(answer.json())) == (500, {"reason"})
     shown = client.get("/login", headers={"Accept": "text/html"})

@@ -9,8 +9,7 @@ import pytest
 from starlette.testclient import TestClient
 from tests.app.conftest import png
 
-from percert.app.limits import Limits
-from percert.app.resources import Resources
+from percert.app.resources import Limits, Resources
 from percert.app.server import create_app
 from percert.images.load import decode_image
 

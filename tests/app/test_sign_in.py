@@ -15,9 +15,9 @@ TOKEN = "correct-horse-battery"
 
 
 @pytest.fixture(scope="module")
-def guarded(loaded, tmp_path_factory):
+def guarded(resources, tmp_path_factory):
     """Where a server listens that asks for a token."""
-    app = create_app(loaded, tmp_path_factory.mktemp("guarded"), token=TOKEN)
+    app = create_app(resources, tmp_path_factory.mktemp("guarded"), token=TOKEN)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         server = uvicorn.Server(uvicorn.Config(app, log_level="critical"))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})

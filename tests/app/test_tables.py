@@ -2,7 +2,7 @@
 
 from tests.reports.tables import said
 
-from percert.app.answers.judge import Standing
+from percert.app.judge import Standing
 from percert.app.templates import distances_table, environment, plain, standings_table
 from percert.metrics.catalog import typical_distances
 

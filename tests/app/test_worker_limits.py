@@ -11,16 +11,16 @@ from tests.app.conftest import png
 
 from percert.app.errors import Refused
 from percert.app.forkserver import fork_server
-from percert.app.limits import Limits
+from percert.app.resources import Limits
 
 HTMX = {"HX-Request": "true"}
 
 
-def number(bench):
+def number(worker):
     return os.getpid()
 
 
-def forever(bench):
+def forever(worker):
     """As a decoder that a file keeps busy: it does not look at any clock."""
     while True:
         pass
@@ -28,15 +28,15 @@ def forever(bench):
 
 def test_questions_that_do_not_end_hold_up_no_page_and_are_ended(serve):
     client = serve(limits=Limits(questions=2, answer_seconds=4.0))
-    desk = client.app.state.desk
+    context = client.app.state.context
     files = {"reference": ("a.png", png(seed=1)), "candidate": ("b.png", png(seed=2))}
     ask = {"files": files, "data": {"metric": "thumbnail"}}
     while client.post("/api/v1/compare", **ask).status_code == 408:  # until workers are there
         pass
     with ThreadPoolExecutor(4) as pool:
-        held = [pool.submit(client.portal.call, desk.ask, forever) for _ in range(2)]
+        held = [pool.submit(client.portal.call, context.ask, forever) for _ in range(2)]
         until = time.monotonic() + 30
-        while desk.questions.held < 2:
+        while context.questions.held < 2:
             assert time.monotonic() < until
             time.sleep(0.01)
         waiting = pool.submit(client.post, "/api/v1/compare", **ask)
@@ -66,28 +66,28 @@ def ended(process):
 
 def test_without_the_process_that_forks_them_workers_are_ended_and_replaced(serve):
     client = serve(limits=Limits(questions=1, answer_seconds=30.0))
-    desk = client.app.state.desk
-    first = client.portal.call(desk.ask, number)
+    context = client.app.state.context
+    first = client.portal.call(context.ask, number)
     fork_server()._process.kill()
     fork_server()._process.wait()
-    assert client.portal.call(desk.ask, number) == first  # it goes on with what it has
-    object.__setattr__(desk.limits, "answer_seconds", 1.0)
+    assert client.portal.call(context.ask, number) == first  # it goes on with what it has
+    object.__setattr__(context.limits, "answer_seconds", 1.0)
     with pytest.raises(Refused, match="no answer within 1 seconds"):
-        client.portal.call(desk.ask, forever)
-    object.__setattr__(desk.limits, "answer_seconds", 60.0)
-    second = client.portal.call(desk.ask, number)
+        client.portal.call(context.ask, forever)
+    object.__setattr__(context.limits, "answer_seconds", 60.0)
+    second = client.portal.call(context.ask, number)
     assert second != first
     assert ended(first)
 
 
 def test_who_waits_is_told_when_the_server_stops(serve):
     client = serve(limits=Limits(questions=1))
-    desk = client.app.state.desk
+    context = client.app.state.context
 
     async def stop_while_asking():
-        asked = [asyncio.create_task(desk.ask(forever)) for _ in range(2)]
+        asked = [asyncio.create_task(context.ask(forever)) for _ in range(2)]
         await asyncio.sleep(0.5)
-        desk.stop()
+        context.stop()
         return await asyncio.gather(*asked, return_exceptions=True)
 
     for end in client.portal.call(stop_while_asking):

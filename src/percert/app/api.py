@@ -1,32 +1,129 @@
-"""The REST interface: forms, and what is answered at once.
-
-Forms: what a client sends with its files, checked and described once for page and interface.
-
-The interface: compare, judge, search and audit, each answered at once.
-"""
+"""The REST interface: what this server is and allows, forms, and what is answered at once."""
 
 import io
+from dataclasses import asdict, dataclass
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, File, Form, Query, Response, UploadFile
 from PIL import Image
 from torch import Tensor
 
-from percert.app.answers.audit import AskedAudit, AuditAnswer, answer_audit
-from percert.app.answers.compare import PairAnswer, PairQuestion, answer_pair
-from percert.app.answers.judge import TripletAnswer, TripletQuestion, answer_triplet
-from percert.app.answers.search import (
+import percert
+from percert.app.attack import attacks_offered, settings_of
+from percert.app.audit import AskedAudit, AuditAnswer, answer_audit
+from percert.app.compare import PairAnswer, PairQuestion, answer_pair
+from percert.app.context import Context, ServerContext
+from percert.app.errors import Refused, problems
+from percert.app.images import upload_of
+from percert.app.judge import TripletAnswer, TripletQuestion, answer_triplet
+from percert.app.resources import Limits
+from percert.app.search import (
     CopiesAnswer,
     NearestAnswer,
+    StoreAbout,
     answer_copies,
     answer_nearest,
     small_picture,
 )
-from percert.app.context import Context
-from percert.app.errors import problems
-from percert.app.images import upload_of
 from percert.app.worker import Worker
+from percert.attacks.catalog import CATALOG
 from percert.certify.pairs import PerturbedPair
+
+router = APIRouter(prefix="/api/v1", responses=problems())
+
+
+@dataclass(frozen=True)
+class Health:
+    """That the server is well, and how busy it is: jobs by state, and questions under way."""
+
+    status: str
+    version: str
+    jobs: dict[str, int]
+    questions: int
+
+
+@dataclass(frozen=True)
+class MetricAbout:
+    """A metric that may be asked for; ``proven`` ones give intervals and radii."""
+
+    name: str
+    summary: str
+    proven: bool
+    copy_threshold: float | None
+    smallest_side: int
+
+
+@dataclass(frozen=True)
+class AttackAbout:
+    """An attack that may be asked for, with its settings as they are when none are given."""
+
+    name: str
+    kind: str
+    summary: str
+    settings: str
+
+
+@dataclass(frozen=True)
+class About:
+    """What may be asked of this server. ``absent`` metrics need weights that it was not given.
+
+    ``store`` is ``None`` where there is none, and where it cannot be read: ``store_problem``.
+    """
+
+    version: str
+    metrics: list[MetricAbout]
+    absent: list[str]
+    models: list[str]
+    attacks: list[AttackAbout]
+    store: StoreAbout | None
+    store_problem: str | None
+    limits: Limits
+
+
+@router.get("/health", tags=["about"])
+async def health(context: Context) -> Health:
+    """Is the server well?"""
+    return Health("ok", percert.__version__, context.jobs.count(), context.questions.held)
+
+
+@router.get("/about", tags=["about"], response_model=About)
+async def about(context: Context) -> dict[str, Any]:
+    """What may be asked of this server."""
+    return asdict(await describe(context))
+
+
+async def describe(context: ServerContext, *, ask_store: bool = True) -> About:
+    """What the server was started with, and what its store holds now, which waits for no question.
+
+    ``ask_store`` False leaves the store out.
+    """
+    resources = context.resources
+    store, problem = None, None
+    try:
+        store = await context.store_about() if ask_store else None
+    except Refused as error:
+        problem = error.reason
+    return About(
+        version=percert.__version__,
+        metrics=[
+            MetricAbout(
+                card.name, card.summary, card.embedding, card.copy_threshold, card.smallest_side
+            )
+            for card in resources.cards()
+        ],
+        absent=resources.absent(),
+        models=list(resources.classifiers),
+        attacks=[
+            AttackAbout(
+                name, CATALOG[name].kind, CATALOG[name].summary, settings_of(CATALOG.settings(name))
+            )
+            for name in attacks_offered()
+        ],
+        store=store,
+        store_problem=problem,
+        limits=context.limits,
+    )
+
 
 ImageFile = Annotated[UploadFile, File(description="A JPEG, PNG, WebP, BMP, TIFF or AVIF image.")]
 MetricName = Annotated[
@@ -90,35 +187,35 @@ AskedPair = Annotated[PairQuestion, Depends(_pair)]
 AskedTriplet = Annotated[TripletQuestion, Depends(_triplet)]
 
 
-router = APIRouter(prefix="/api/v1", responses=problems())
-
 Many = Annotated[int, Form(ge=1, le=100, description="How many of the nearest.")]
 
 
 @router.post("/compare", tags=["compare"])
-async def compare(desk: Context, asked: AskedPair) -> PairAnswer:
+async def compare(context: Context, asked: AskedPair) -> PairAnswer:
     """How far is the candidate from the reference, is it a copy, and how far does that stand?"""
-    return await desk.ask(answer_pair, asked)
+    return await context.ask(answer_pair, asked)
 
 
 @router.post("/judge", tags=["judge"])
-async def judge(desk: Context, asked: AskedTriplet) -> TripletAnswer:
+async def judge(context: Context, asked: AskedTriplet) -> TripletAnswer:
     """Which of two images is closer to a reference, and how far does that stand?"""
-    return await desk.ask(answer_triplet, asked)
+    return await context.ask(answer_triplet, asked)
 
 
 @router.post("/search", tags=["search"], response_model=NearestAnswer, responses=problems(503))
-async def search(desk: Context, image: ImageFile, k: Many = 10, eps: Eps = None) -> dict[str, Any]:
+async def search(
+    context: Context, image: ImageFile, k: Many = 10, eps: Eps = None
+) -> dict[str, Any]:
     """Which stored images are nearest to this one, and how far is that proven?"""
-    return await desk.ask(answer_nearest, upload_of(image, "query"), k, eps)
+    return await context.ask(answer_nearest, upload_of(image, "query"), k, eps)
 
 
 @router.post("/copies", tags=["search"], response_model=CopiesAnswer, responses=problems(503))
 async def copies(
-    desk: Context, image: ImageFile, threshold: Threshold = None, eps: Eps = None
+    context: Context, image: ImageFile, threshold: Threshold = None, eps: Eps = None
 ) -> dict[str, Any]:
     """Which stored images is this one certainly, or possibly, a copy of? None is missing."""
-    return await desk.ask(answer_copies, upload_of(image, "query"), threshold, eps)
+    return await context.ask(answer_copies, upload_of(image, "query"), threshold, eps)
 
 
 @router.get(
@@ -127,20 +224,20 @@ async def copies(
     response_class=Response,
     responses={200: {"content": {"image/png": {}}}, **problems(404, 503)},
 )
-async def stored_picture(desk: Context, id: str) -> Response:
+async def stored_picture(context: Context, id: str) -> Response:
     """A small picture of a stored image."""
-    png = await desk.ask(_png_of, id)
+    png = await context.ask(_png_of, id)
     return Response(png, media_type="image/png", headers={"Cache-Control": "private, max-age=600"})
 
 
 @router.post("/audit", tags=["audit"], response_model=AuditAnswer)
-async def audit(desk: Context, asked: AskedAudit) -> dict[str, Any]:
+async def audit(context: Context, asked: AskedAudit) -> dict[str, Any]:
     """Does accuracy depend on an attribute of the groups that images come from?"""
-    return await desk.ask(answer_audit, asked)
+    return await context.ask(answer_audit, asked)
 
 
-def _png_of(bench: Worker, image_id: str) -> bytes:
-    return _png(small_picture(bench, image_id))
+def _png_of(worker: Worker, image_id: str) -> bytes:
+    return _png(small_picture(worker, image_id))
 
 
 def _png(image: Tensor) -> bytes:

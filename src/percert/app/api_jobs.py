@@ -7,14 +7,14 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Form, Request, Response
 from fastapi.responses import FileResponse, StreamingResponse
 
-from percert.app.answers.attack import attack_classifier, check_attack
-from percert.app.answers.compare import PairQuestion, attack_pair
-from percert.app.answers.judge import TripletQuestion, attack_triplet
 from percert.app.api import AskedPair, AskedTriplet, ImageFile
+from percert.app.attack import attack_classifier, check_attack
+from percert.app.compare import PairQuestion, attack_pair
 from percert.app.context import Context, ServerContext
 from percert.app.errors import Refused, problems
 from percert.app.images import Upload, upload_of
 from percert.app.jobs import Job, JobView, Streams, events, progress_json, view
+from percert.app.judge import TripletQuestion, attack_triplet
 
 router = APIRouter(prefix="/api/v1", responses=problems())
 
@@ -49,72 +49,72 @@ STREAM: dict[int | str, dict[str, Any]] = {
 }
 
 
-async def start_pair(desk: ServerContext, asked: PairQuestion) -> Job:
+async def start_pair(context: ServerContext, asked: PairQuestion) -> Job:
     """A job that attacks a comparison; the metric must have a proven bound."""
-    card = desk.loaded.proven_card(asked.metric)
+    card = context.resources.proven_card(asked.metric)
     if asked.perturbed != "candidate":
         raise Refused(422, "perturbed: the attack moves the candidate; expected 'candidate'")
     if asked.eps == 0:
         raise Refused(422, "eps: expected more than 0 to attack with")
     threshold = card.copy_threshold if asked.threshold is None else asked.threshold
     work = partial(attack_pair, metric=card.name, eps=asked.eps, threshold=threshold)
-    return await desk.start("compare", (asked.reference, asked.candidate), work)
+    return await context.start("compare", (asked.reference, asked.candidate), work)
 
 
-async def start_triplet(desk: ServerContext, asked: TripletQuestion, times: float) -> Job:
+async def start_triplet(context: ServerContext, asked: TripletQuestion, times: float) -> Job:
     """A job that attacks a judgement; the metric must have a proven bound."""
-    card = desk.loaded.proven_card(asked.metric)
+    card = context.resources.proven_card(asked.metric)
     work = partial(attack_triplet, metric=card.name, times=times)
-    return await desk.start("judge", (asked.reference, asked.left, asked.right), work)
+    return await context.start("judge", (asked.reference, asked.left, asked.right), work)
 
 
 async def start_classifier(
-    desk: ServerContext, image: Upload, model: str, text: str, target: int | None
+    context: ServerContext, image: Upload, model: str, text: str, target: int | None
 ) -> Job:
     """A job that attacks a classifier on one image."""
-    name = desk.loaded.classifier_name(model)
-    await desk.ask(check_attack, text)
+    name = context.resources.classifier_name(model)
+    await context.ask(check_attack, text)
     work = partial(
-        attack_classifier, name=name, text=text, target=target, side=desk.limits.attack_side
+        attack_classifier, name=name, text=text, target=target, side=context.limits.attack_side
     )
-    return await desk.start("attack", (image,), work)
+    return await context.start("attack", (image,), work)
 
 
 @router.post("/compare/attack", status_code=202, tags=["compare"], response_model=JobView)
-async def attack_compare(desk: Context, asked: AskedPair) -> dict[str, Any]:
+async def attack_compare(context: Context, asked: AskedPair) -> dict[str, Any]:
     """Start an attack on the candidate within eps that moves the distance as far as it can."""
-    return view(await start_pair(desk, asked))
+    return view(await start_pair(context, asked))
 
 
 @router.post("/judge/attack", status_code=202, tags=["judge"], response_model=JobView)
-async def attack_judge(desk: Context, asked: AskedTriplet, times: Times = 2.0) -> dict[str, Any]:
+async def attack_judge(context: Context, asked: AskedTriplet, times: Times = 2.0) -> dict[str, Any]:
     """Start attacks on the reference, inside the proven radius and outside of it."""
-    return view(await start_triplet(desk, asked, times))
+    return view(await start_triplet(context, asked, times))
 
 
 @router.post("/attack", status_code=202, tags=["attack"], response_model=JobView)
 async def attack(
-    desk: Context,
+    context: Context,
     image: ImageFile,
     attack: AttackText = "ascent",
     model: ModelName = "",
     target: Target = None,
 ) -> dict[str, Any]:
     """Start an attack on a classifier."""
-    started = await start_classifier(desk, upload_of(image, "image"), model, attack, target)
+    started = await start_classifier(context, upload_of(image, "image"), model, attack, target)
     return view(started)
 
 
 @router.get("/jobs/{job_id}", tags=["jobs"], response_model=JobView, responses=problems(404))
-async def job(desk: Context, job_id: str) -> dict[str, Any]:
+async def job(context: Context, job_id: str) -> dict[str, Any]:
     """How far a job is, and its result when it is done."""
-    return view(desk.jobs.find(job_id))
+    return view(context.jobs.find(job_id))
 
 
 @router.delete("/jobs/{job_id}", tags=["jobs"], response_model=JobView, responses=problems(404))
-async def cancel(desk: Context, job_id: str) -> dict[str, Any]:
+async def cancel(context: Context, job_id: str) -> dict[str, Any]:
     """Cancel a job; one that is over stays as it is."""
-    found = desk.jobs.find(job_id)
+    found = context.jobs.find(job_id)
     found.cancel()
     return view(found)
 
@@ -125,9 +125,9 @@ async def cancel(desk: Context, job_id: str) -> dict[str, Any]:
     response_class=StreamingResponse,
     responses={**problems(404), **STREAM},
 )
-async def job_events(request: Request, desk: Context, job_id: str) -> Response:
+async def job_events(request: Request, context: Context, job_id: str) -> Response:
     """The progress of a job as it goes on."""
-    return stream(request, desk, job_id, progress_json)
+    return stream(request, context, job_id, progress_json)
 
 
 @router.get(
@@ -136,19 +136,19 @@ async def job_events(request: Request, desk: Context, job_id: str) -> Response:
     response_class=FileResponse,
     responses={200: {"content": {"image/png": {}}}, **problems(404)},
 )
-async def picture(desk: Context, job_id: str, name: str) -> Response:
+async def picture(context: Context, job_id: str, name: str) -> Response:
     """A picture of a finished job."""
-    found = desk.jobs.find(job_id)
+    found = context.jobs.find(job_id)
     if found.state != "done" or name not in found.pictures:
         raise Refused(404, "There is no such picture.")
     return FileResponse(found.folder / f"{name}.png", media_type="image/png")
 
 
 def stream(
-    request: Request, desk: ServerContext, job_id: str, shown: Callable[[Job], str]
+    request: Request, context: ServerContext, job_id: str, shown: Callable[[Job], str]
 ) -> Response:
     """The events of a job, one of a limited number of streams."""
-    found = desk.jobs.find(job_id)
+    found = context.jobs.find(job_id)
     streams: Streams = request.app.state.streams
     streams.check()
 

@@ -1,10 +1,7 @@
 """What every address of the server works with: limits, resources, workers, jobs and kept answers.
 
-What every address of the server works with.
-
-Answers of the pages with what they were made of: what follows is asked of the same images.
-
-An attack on an answer, or another eps for it, must not depend on what a form holds by then.
+Answers of the pages are kept with what they were made of: an attack on an answer, or another eps
+for it, must not depend on what a form holds by then.
 """
 
 import asyncio
@@ -21,18 +18,17 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from fastapi import Depends, Request
 
-from percert.app.answers.search import StoreAbout, describe_store
 from percert.app.errors import DEFECT, STOPPING, Refused
 from percert.app.images import Upload
 from percert.app.jobs import Job, Jobs
-from percert.app.limits import Limits
-from percert.app.resources import Resources
+from percert.app.resources import Limits, Resources
+from percert.app.search import StoreAbout, describe_store
 from percert.app.worker import Cancelled, Worker, WorkerSettings
 from percert.app.workers import Defect, TookTooLong, WorkerProcess, Workers
 
 if TYPE_CHECKING:
-    from percert.app.answers.compare import PairQuestion
-    from percert.app.answers.judge import TripletQuestion
+    from percert.app.compare import PairQuestion
+    from percert.app.judge import TripletQuestion
 
 Question = TypeVar("Question", "PairQuestion", "TripletQuestion")
 
@@ -57,7 +53,7 @@ class KeptAnswers:
         self._kept: dict[str, KeptAnswer] = {}
         self._lock = threading.Lock()
 
-    def keep(self, question: Question) -> KeptAnswer:
+    def keep(self, question: "PairQuestion | TripletQuestion") -> KeptAnswer:
         """Keep the question with copies of its files; the oldest are forgotten for it."""
         folder = self._folder / f"answer-{secrets.token_hex(8)}"
         folder.mkdir()
@@ -134,7 +130,7 @@ class ServerContext:
         self.questions = Workers(limits.questions, limits.waiting_questions, "question", setting)
         self._stores = (
             None
-            if setting.loaded.store is None
+            if setting.resources.store is None
             else Workers(1, limits.waiting_questions, "store", setting)
         )
 
@@ -144,12 +140,12 @@ class ServerContext:
         return self._setting.limits
 
     @property
-    def loaded(self) -> Resources:
+    def resources(self) -> Resources:
         """What the server was started with."""
-        return self._setting.loaded
+        return self._setting.resources
 
     async def ask(self, function: Callable[..., T], *arguments: Any) -> T:
-        """``function(bench, *arguments)``, computed in a worker process when its turn comes.
+        """``function(worker, *arguments)``, computed in a worker process when its turn comes.
 
         The function is one that can be pickled: of a module, or a ``partial`` of one. What it finds
         wrong with the question (``ValueError``) is refused with 422, an answer that takes too long
@@ -234,14 +230,14 @@ async def _ask(
         raise Refused(500, DEFECT) from None
 
 
-def _look(bench: Worker, uploads: tuple[Upload, ...]) -> None:
+def _look(worker: Worker, uploads: tuple[Upload, ...]) -> None:
     for one in uploads:
-        one.image(bench.limits.pixels)
+        one.image(worker.limits.pixels)
 
 
 def _context_of(request: Request) -> ServerContext:
-    desk: ServerContext = request.app.state.desk
-    return desk
+    context: ServerContext = request.app.state.context
+    return context
 
 
 Context = Annotated[ServerContext, Depends(_context_of)]

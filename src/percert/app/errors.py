@@ -1,9 +1,4 @@
-"""Errors as answers: a 4xx or 5xx status and a sentence that says why.
-
-What the server does not do: a 4xx status and a sentence that says why.
-
-Faults of percert's own: logged, and answered in the form of every other refusal.
-"""
+"""Refusals and faults as answers: a 4xx or 5xx status and a sentence that says why."""
 
 import logging
 

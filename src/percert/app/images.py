@@ -1,9 +1,4 @@
-"""Images of clients: uploaded files, and pictures made to be shown.
-
-Files that clients send: read with limits, called by harmless names, never executed.
-
-Pictures for people: reduced to fit, changes magnified, and where a change can be seen.
-"""
+"""Images of clients: uploaded files, read with limits and never executed; pictures to be shown."""
 
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath

@@ -1,13 +1,4 @@
-"""Jobs: long computations that are started, watched by a stream of events, cancelled.
-
-One long computation as the server sees it: how far it is, and what came of it.
-
-All jobs of the server: started, looked up, cancelled, and forgotten after a while.
-
-A job as clients see it, and its progress as a stream of events (server-sent events).
-
-How many progress streams are open at once.
-"""
+"""Jobs: long computations that are started, watched by a stream of events, cancelled, forgotten."""
 
 import asyncio
 import json
@@ -22,11 +13,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from percert.app.answers.attack import ClassifierAttackAnswer
-from percert.app.answers.compare import PairAttackAnswer
-from percert.app.answers.judge import TripletAttackAnswer
+from percert.app.attack import ClassifierAttackAnswer
+from percert.app.compare import PairAttackAnswer
 from percert.app.errors import DEFECT, STOPPING, Refused
 from percert.app.images import Upload
+from percert.app.judge import TripletAttackAnswer
 from percert.app.worker import PICTURE, PROGRESS, Cancelled, WorkerSettings, compute_job
 from percert.app.workers import TookTooLong, WorkerProcess, Workers
 from percert.reports.table import finite

@@ -1,12 +1,7 @@
 """ASGI middleware that every request passes: the token, security headers, limits of the body, HEAD.
 
-Who may talk to the server: no other site's pages, and where there is a token, who has it.
-
-What every answer tells the browser: run nothing of others, keep nothing, tell nobody.
-
-Requests whose body is too large, arrives too slowly, or is one too many.
-
-HEAD: what GET would answer, without the body.
+Requests are refused that another site's pages make, that do not know the token where there is one,
+and whose body is too large, arrives too slowly, or is one too many.
 """
 
 import asyncio
@@ -25,7 +20,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from percert.app.errors import API, STOPPING, refusal
-from percert.app.limits import Limits
+from percert.app.resources import Limits
 from percert.app.templates import render
 
 #: Holds proof of the token in a browser, never the token itself.

@@ -1,30 +1,34 @@
-"""What the pages answer at once, and the plain sentences that they say first.
+"""What the pages answer at once: fragments for htmx, whole pages without it.
 
-What the forms of the pages answer at once: fragments for htmx, whole pages without it.
-
-Answers to compare and judge are kept with their images, and have an address: a reload finds them,
-and what is asked of an answer next is asked of the images that it was made of.
-
-What the pages say first, before any number: the meaning of an answer in plain sentences.
+First, before any number, comes the meaning of an answer in plain sentences. Answers to compare and
+judge are kept with their images, and have an address: a reload finds them, and what is asked of an
+answer next is asked of the images that it was made of.
 """
 
 import asyncio
-import secrets
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from fastapi import APIRouter, Request
-from fastapi.responses import FileResponse, RedirectResponse, Response
+from fastapi.responses import FileResponse, Response
 
-from percert.app.answers.audit import AskedAudit, AuditQuestion, audit
-from percert.app.answers.compare import PairAnswer, PairQuestion, answer_pair
-from percert.app.answers.judge import TripletAnswer, TripletQuestion, answer_triplet
-from percert.app.answers.search import answer_copies, answer_nearest
 from percert.app.api import AskedPair, AskedTriplet, Eps, EpsInQuery, ImageFile, Many, Threshold
+from percert.app.audit import AskedAudit, AuditQuestion, audit
+from percert.app.compare import PairAnswer, PairQuestion, answer_pair
 from percert.app.context import Context, ServerContext
 from percert.app.images import Upload, upload_of, write_picture
-from percert.app.pages import COFFEE, COPY, example_image, example_pair, example_triplet, page
+from percert.app.judge import TripletAnswer, TripletQuestion, answer_triplet
+from percert.app.pages import (
+    COFFEE,
+    COPY,
+    alone,
+    example_image,
+    example_pair,
+    example_triplet,
+    whole,
+)
+from percert.app.search import answer_copies, answer_nearest
 from percert.app.templates import Scale, closeness, environment, scale_of
 from percert.app.worker import Worker
 from percert.metrics.catalog import typical_distances
@@ -117,196 +121,185 @@ def _stands(name: str, radius: float, size: tuple[int, int]) -> str:
 router = APIRouter(prefix="/ui")
 
 
-async def shown(
-    request: Request, desk: ServerContext, path: str, template: str, values: dict[str, Any]
-) -> Response:
-    """The answer alone for htmx; inside its page for a browser that runs no scripts."""
-    fragment = environment().get_template(template).render(values)
-    if "hx-request" in request.headers:
-        return Response(fragment, media_type="text/html")
-    return await page(request, desk, path, result=fragment)
-
-
 @router.post("/compare")
-async def compare(request: Request, desk: Context, asked: AskedPair) -> Response:
+async def compare(request: Request, context: Context, asked: AskedPair) -> Response:
     """Distance, interval, verdict and slider."""
-    return await _pair_asked(request, desk, asked)
+    return await _answered(request, context, asked)
 
 
 @router.post("/compare/example")
-async def compare_example(request: Request, desk: Context) -> Response:
+async def compare_example(request: Request, context: Context) -> Response:
     """The same for a photograph and its copy, which come with percert."""
-    return await _pair_asked(request, desk, example_pair(COPY))
+    return await _answered(request, context, example_pair(COPY))
 
 
 @router.post("/compare/strangers")
-async def compare_strangers(request: Request, desk: Context) -> Response:
+async def compare_strangers(request: Request, context: Context) -> Response:
     """The same for two photographs of different things, which come with percert."""
-    return await _pair_asked(request, desk, example_pair(COFFEE))
+    return await _answered(request, context, example_pair(COFFEE))
 
 
 @router.get("/compare/{kept_id}")
 async def kept_comparison(
-    request: Request, desk: Context, kept_id: str, eps: EpsInQuery = None
+    request: Request, context: Context, kept_id: str, eps: EpsInQuery = None
 ) -> Response:
     """An answer that was given before, for another eps where that is asked."""
-    asked = desk.answers.find(kept_id, PairQuestion)
+    asked = context.answers.find(kept_id, PairQuestion)
     asked = asked if eps is None else replace(asked, eps=eps)
-    answer = await desk.ask(answer_pair, asked)
-    fragment = pair_fragment(desk, kept_id, answer, again="" if eps is None else f"?eps={eps}")
-    return await _whole(request, desk, "/", fragment)
+    again = "" if eps is None else f"?eps={eps}"
+    return await whole(request, context, "/", await fragment(context, kept_id, asked, again=again))
 
 
 @router.post("/judge")
-async def judge(request: Request, desk: Context, asked: AskedTriplet) -> Response:
+async def judge(request: Request, context: Context, asked: AskedTriplet) -> Response:
     """The closer one, and how far that stands."""
-    return await _triplet_asked(request, desk, asked)
+    return await _answered(request, context, asked)
 
 
 @router.post("/judge/example")
-async def judge_example(request: Request, desk: Context) -> Response:
+async def judge_example(request: Request, context: Context) -> Response:
     """The same for photographs that come with percert."""
-    return await _triplet_asked(request, desk, example_triplet())
+    return await _answered(request, context, example_triplet())
 
 
 @router.get("/judge/{kept_id}")
-async def kept_judgement(request: Request, desk: Context, kept_id: str) -> Response:
+async def kept_judgement(request: Request, context: Context, kept_id: str) -> Response:
     """An answer that was given before."""
-    asked = desk.answers.find(kept_id, TripletQuestion)
-    answer = await desk.ask(answer_triplet, asked)
-    return await _whole(request, desk, "/judge", triplet_fragment(desk, kept_id, answer))
+    asked = context.answers.find(kept_id, TripletQuestion)
+    return await whole(request, context, "/judge", await fragment(context, kept_id, asked))
 
 
 @router.get("/kept/{kept_id}/{role}")
-async def kept_picture(desk: Context, kept_id: str, role: str) -> Response:
+async def kept_picture(context: Context, kept_id: str, role: str) -> Response:
     """One of the images that an answer was made of, reduced for showing."""
-    upload, path = desk.answers.picture(kept_id, role)
+    upload, path = context.answers.picture(kept_id, role)
     if not path.exists():
-        await desk.ask(_draw, upload, path)
+        await context.ask(_draw, upload, path)
     return FileResponse(
         path, media_type="image/png", headers={"Cache-Control": "private, max-age=600"}
     )
 
 
-def _draw(bench: Worker, upload: Upload, path: Path) -> None:
-    waiting = path.with_name(f"{secrets.token_hex(8)}.png")  # nobody reads half a picture
-    write_picture(upload.image(bench.limits.pixels), waiting)
-    waiting.replace(path)
+def _draw(worker: Worker, upload: Upload, path: Path) -> None:
+    write_picture(upload.image(worker.limits.pixels), path)
 
 
-async def _pair_asked(request: Request, desk: ServerContext, asked: PairQuestion) -> Response:
-    answer = await desk.ask(answer_pair, asked)
-    kept = await asyncio.to_thread(desk.answers.keep, asked)
-    return _first(request, f"/ui/compare/{kept.id}", pair_fragment(desk, kept.id, answer))
+async def _answered(
+    request: Request, context: ServerContext, asked: PairQuestion | TripletQuestion
+) -> Response:
+    """The answer to a question, which is kept with its images, at an address of its own."""
+    answer = await _ask(context, asked)
+    kept = await asyncio.to_thread(context.answers.keep, asked)
+    name = "compare" if isinstance(asked, PairQuestion) else "judge"
+    return alone(request, _piece(context, kept.id, answer), f"/ui/{name}/{kept.id}")
 
 
-async def _triplet_asked(request: Request, desk: ServerContext, asked: TripletQuestion) -> Response:
-    answer = await desk.ask(answer_triplet, asked)
-    kept = await asyncio.to_thread(desk.answers.keep, asked)
-    return _first(request, f"/ui/judge/{kept.id}", triplet_fragment(desk, kept.id, answer))
+async def _ask(
+    context: ServerContext, asked: PairQuestion | TripletQuestion
+) -> PairAnswer | TripletAnswer:
+    if isinstance(asked, PairQuestion):
+        return await context.ask(answer_pair, asked)
+    return await context.ask(answer_triplet, asked)
 
 
-def _first(request: Request, address: str, fragment: str) -> Response:
-    """An answer just given: alone for htmx; a browser without scripts is sent to its address."""
-    if "hx-request" in request.headers:
-        return Response(fragment, media_type="text/html")
-    return RedirectResponse(address, 303)
-
-
-async def _whole(request: Request, desk: ServerContext, path: str, fragment: str) -> Response:
-    if "hx-request" in request.headers:
-        return Response(fragment, media_type="text/html")
-    return await page(request, desk, path, result=fragment)
-
-
-def pair_fragment(
-    desk: ServerContext, kept_id: str, answer: PairAnswer, attack: str = "", again: str = ""
+async def fragment(
+    context: ServerContext,
+    kept_id: str,
+    asked: PairQuestion | TripletQuestion,
+    *,
+    attack: str = "",
+    again: str = "",
 ) -> str:
-    """The answer to a comparison as a piece of a page, with that of an ``attack`` below it.
+    """The answer to a kept question as a piece of a page, with that of an ``attack`` below it.
 
     ``again`` is what its address ends in for the same eps.
     """
-    scale = scale_of(desk.loaded.card(answer.metric), answer.threshold)
-    spans = [] if scale is None else [scale.span(one.lower, one.upper) for one in answer.intervals]
-    values = {
-        "kept": kept_id,
-        "answer": answer,
-        "title": pair_title(answer),
-        "words": pair_words(answer),
-        "again": again,
-        "whose": whose(answer),
-        "scale": scale,
-        "scale_words": scale and scale_words(scale, answer.metric),
-        "spans": spans,
-        "now": [one.eps for one in answer.intervals].index(answer.eps) if answer.intervals else 0,
-        "spoken": [tampering(one.eps, answer.resolution) for one in answer.intervals],
-        "attack": attack,
-    }
-    return environment().get_template("compare_answer.html").render(values)
+    return _piece(context, kept_id, await _ask(context, asked), attack, again)
 
 
-def triplet_fragment(
-    desk: ServerContext, kept_id: str, answer: TripletAnswer, attack: str = ""
+def _piece(
+    context: ServerContext,
+    kept_id: str,
+    answer: PairAnswer | TripletAnswer,
+    attack: str = "",
+    again: str = "",
 ) -> str:
-    """The answer to a judgement as a piece of a page, with that of an ``attack`` below it."""
-    scale = scale_of(desk.loaded.card(answer.metric))
-    values = {
+    card = context.resources.card(answer.metric)
+    if isinstance(answer, PairAnswer):
+        scale = scale_of(card, answer.threshold)
+        intervals = answer.intervals
+        values: dict[str, Any] = {
+            "title": pair_title(answer),
+            "words": pair_words(answer),
+            "again": again,
+            "whose": whose(answer),
+            "spans": [scale.span(one.lower, one.upper) for one in intervals] if scale else [],
+            "now": [one.eps for one in intervals].index(answer.eps) if intervals else 0,
+            "spoken": [tampering(one.eps, answer.resolution) for one in intervals],
+        }
+    else:
+        scale = scale_of(card)
+        values = {
+            "title": triplet_title(answer),
+            "words": triplet_words(answer),
+            "proven": any(one.radius is not None for one in answer.standings),
+        }
+    values |= {
         "kept": kept_id,
         "answer": answer,
-        "title": triplet_title(answer),
-        "words": triplet_words(answer),
         "scale": scale,
         "scale_words": scale and scale_words(scale, answer.metric),
-        "proven": any(one.radius is not None for one in answer.standings),
         "attack": attack,
     }
-    return environment().get_template("judge_answer.html").render(values)
+    name = "compare" if isinstance(answer, PairAnswer) else "judge"
+    return environment().get_template(f"{name}_answer.html").render(values)
 
 
 @router.post("/search")
 async def search(
     request: Request,
-    desk: Context,
+    context: Context,
     image: ImageFile,
     k: Many = 10,
     eps: Eps = None,
     threshold: Threshold = None,
 ) -> Response:
     """The nearest stored images, and the copies among all."""
-    return await _searched(request, desk, upload_of(image, "query"), k, eps, threshold)
+    return await _searched(request, context, upload_of(image, "query"), k, eps, threshold)
 
 
 @router.post("/search/example")
-async def search_example(request: Request, desk: Context) -> Response:
+async def search_example(request: Request, context: Context) -> Response:
     """The same for a photograph that comes with percert."""
-    return await _searched(request, desk, example_image(COPY), 10, None, None)
+    return await _searched(request, context, example_image(COPY), 10, None, None)
 
 
 async def _searched(
     request: Request,
-    desk: ServerContext,
+    context: ServerContext,
     upload: Upload,
     k: int,
     eps: float | None,
     threshold: float | None,
 ) -> Response:
-    values = await desk.ask(_search, upload, k, eps, threshold)
+    values = await context.ask(_search, upload, k, eps, threshold)
     values["usual"] = typical_distances(values["nearest"]["metric"])
-    return await shown(request, desk, "/search", "search_answer.html", values)
+    piece = environment().get_template("search_answer.html").render(values)
+    return await whole(request, context, "/search", piece)
 
 
 def _search(
-    bench: Worker, upload: Upload, k: int, eps: float | None, threshold: float | None
+    worker: Worker, upload: Upload, k: int, eps: float | None, threshold: float | None
 ) -> dict[str, Any]:
-    nearest = answer_nearest(bench, upload, k, eps)
-    return {"nearest": nearest, "copies": _copies(bench, upload, threshold, eps)}
+    nearest = answer_nearest(worker, upload, k, eps)
+    return {"nearest": nearest, "copies": _copies(worker, upload, threshold, eps)}
 
 
 def _copies(
-    bench: Worker, upload: Upload, threshold: float | None, eps: float | None
+    worker: Worker, upload: Upload, threshold: float | None, eps: float | None
 ) -> dict[str, Any] | None:
     try:
-        return answer_copies(bench, upload, threshold, eps)
+        return answer_copies(worker, upload, threshold, eps)
     except ValueError:
         if threshold is not None:
             raise
@@ -314,14 +307,15 @@ def _copies(
 
 
 @router.post("/audit")
-async def audit_page(request: Request, desk: Context, asked: AskedAudit) -> Response:
+async def audit_page(request: Request, context: Context, asked: AskedAudit) -> Response:
     """The fairness report."""
-    values = await desk.ask(_audit, asked)
-    return await shown(request, desk, "/audit", "audit_answer.html", values)
+    values = await context.ask(_audit, asked)
+    piece = environment().get_template("audit_answer.html").render(values)
+    return await whole(request, context, "/audit", piece)
 
 
-def _audit(bench: Worker, asked: AuditQuestion) -> dict[str, Any]:
-    found = audit(bench, asked)
+def _audit(worker: Worker, asked: AuditQuestion) -> dict[str, Any]:
+    found = audit(worker, asked)
     # Imported here: it draws with matplotlib, which servers without an audit may do without.
     from percert.fairness.report import lead, report_sections
 

@@ -7,11 +7,8 @@ from dataclasses import replace
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Form, Request
-from fastapi.responses import RedirectResponse, Response
+from fastapi.responses import Response
 
-from percert.app.answers.attack import class_names, wanted_class
-from percert.app.answers.compare import PairQuestion, answer_pair
-from percert.app.answers.judge import TripletQuestion, answer_triplet
 from percert.app.api import Eps, ImageFile
 from percert.app.api_jobs import (
     AttackText,
@@ -22,12 +19,15 @@ from percert.app.api_jobs import (
     start_triplet,
     stream,
 )
+from percert.app.attack import class_names, wanted_class
+from percert.app.compare import PairQuestion
 from percert.app.context import Context, ServerContext
 from percert.app.errors import Refused
 from percert.app.images import Upload, upload_of
 from percert.app.jobs import Job, view
-from percert.app.page_answers import pair_fragment, scale_words, triplet_fragment
-from percert.app.pages import CAT, attack_text, attack_values, example_image, page
+from percert.app.judge import TripletQuestion
+from percert.app.page_answers import fragment, scale_words
+from percert.app.pages import CAT, alone, attack_text, attack_values, example_image, whole
 from percert.app.templates import environment, render, scale_of
 
 router = APIRouter(prefix="/ui")
@@ -40,31 +40,31 @@ ClassText = Annotated[str, Form(max_length=200)]
 
 @router.post("/compare/{kept_id}/attack")
 async def attack_compare(
-    request: Request, desk: Context, kept_id: str, eps: Eps = None
+    request: Request, context: Context, kept_id: str, eps: Eps = None
 ) -> Response:
     """Attack the comparison that was answered, with its own images, within ``eps``."""
-    asked = desk.answers.find(kept_id, PairQuestion)
+    asked = context.answers.find(kept_id, PairQuestion)
     asked = asked if eps is None else replace(asked, eps=eps)
-    job = await start_pair(desk, asked)
+    job = await start_pair(context, asked)
     job.answer, job.question = kept_id, asked
-    return _started(request, job, desk)
+    return _shown(request, job, context)
 
 
 @router.post("/judge/{kept_id}/attack")
 async def attack_judge(
-    request: Request, desk: Context, kept_id: str, times: Times = 2.0
+    request: Request, context: Context, kept_id: str, times: Times = 2.0
 ) -> Response:
     """Attack the judgement that was answered inside and outside of its radius."""
-    asked = desk.answers.find(kept_id, TripletQuestion)
-    job = await start_triplet(desk, asked, times)
+    asked = context.answers.find(kept_id, TripletQuestion)
+    job = await start_triplet(context, asked, times)
     job.answer, job.question = kept_id, asked
-    return _started(request, job, desk)
+    return _shown(request, job, context)
 
 
 @router.post("/attack")
 async def attack(
     request: Request,
-    desk: Context,
+    context: Context,
     image: ImageFile,
     attack: AttackText = "ascent",
     model: ModelName = "",
@@ -77,98 +77,79 @@ async def attack(
         text = attack_text(attack, given)
     except ValueError as error:
         raise Refused(422, str(error)) from None
-    return await _attack(request, desk, upload_of(image, "image"), model, text, target)
+    return await _attack(request, context, upload_of(image, "image"), model, text, target)
 
 
 @router.post("/attack/example")
-async def attack_example(request: Request, desk: Context) -> Response:
+async def attack_example(request: Request, context: Context) -> Response:
     """Attack the first classifier on a photograph that comes with percert."""
-    return await _attack(request, desk, example_image(CAT), "", "ascent", "")
+    return await _attack(request, context, example_image(CAT), "", "ascent", "")
 
 
 @router.get("/attack/settings")
-async def attack_settings(desk: Context, attack: str = "") -> Response:
+async def attack_settings(context: Context, attack: str = "") -> Response:
     """The fields of an attack."""
-    return render("attack_settings.html", attack_values(desk, attack))
+    return render("attack_settings.html", attack_values(context, attack))
 
 
 @router.get("/attack/classes")
-async def attack_classes(desk: Context, model: str = "") -> Response:
+async def attack_classes(context: Context, model: str = "") -> Response:
     """The names of a classifier's classes, to choose from."""
-    names = await desk.ask(class_names, desk.loaded.classifier_name(model))
+    names = await context.ask(class_names, context.resources.classifier_name(model))
     return render("attack_classes.html", {"class_names": names})
 
 
 async def _attack(
-    request: Request, desk: ServerContext, image: Upload, model: str, text: str, target: str
+    request: Request, context: ServerContext, image: Upload, model: str, text: str, target: str
 ) -> Response:
-    name = desk.loaded.classifier_name(model)
-    wanted = await desk.ask(wanted_class, name, target) if target.strip() else None
-    job = await start_classifier(desk, image, name, text, wanted)
-    return _started(request, job, desk)
+    name = context.resources.classifier_name(model)
+    wanted = await context.ask(wanted_class, name, target) if target.strip() else None
+    job = await start_classifier(context, image, name, text, wanted)
+    return _shown(request, job, context)
 
 
 @router.get("/jobs/{job_id}")
-async def job(request: Request, desk: Context, job_id: str) -> Response:
+async def job(request: Request, context: Context, job_id: str) -> Response:
     """A job as it is now; in its page, below the answer that it attacks."""
-    found = desk.jobs.find(job_id)
-    if "hx-request" in request.headers:
-        return Response(_fragment(desk, found), media_type="text/html")
-    fragment = await _with_answer(desk, found)
-    return await page(
-        request, desk, HOME[found.kind], result=fragment, again=None if found.over else 3
-    )
+    found = context.jobs.find(job_id)
+    piece = _fragment(context, found)
+    if "hx-request" not in request.headers and found.answer is not None:
+        try:  # the answer may be forgotten by now
+            context.answers.find(found.answer, type(found.question))
+            piece = await fragment(context, found.answer, found.question, attack=piece)
+        except Refused:
+            pass
+    again = None if found.over else 3
+    return await whole(request, context, HOME[found.kind], piece, again=again)
 
 
 @router.post("/jobs/{job_id}/cancel")
-async def cancel(request: Request, desk: Context, job_id: str) -> Response:
+async def cancel(request: Request, context: Context, job_id: str) -> Response:
     """Cancel a job, and show that."""
-    found = desk.jobs.find(job_id)
+    found = context.jobs.find(job_id)
     found.cancel()
-    return _started(request, found, desk)
+    return _shown(request, found, context)
 
 
 @router.get("/jobs/{job_id}/events")
-async def job_events(request: Request, desk: Context, job_id: str) -> Response:
+async def job_events(request: Request, context: Context, job_id: str) -> Response:
     """The progress, as a piece of the page."""
-    return stream(request, desk, job_id, _progress)
+    return stream(request, context, job_id, _progress)
 
 
 def _progress(job: Job) -> str:
     return environment().get_template("progress.html").render({"job": view(job)})
 
 
-def _started(request: Request, job: Job, desk: ServerContext) -> Response:
-    """The job alone for htmx; a browser without scripts is sent to its address."""
-    if "hx-request" in request.headers:
-        return Response(_fragment(desk, job), media_type="text/html")
-    return RedirectResponse(f"/ui/jobs/{job.id}", 303)
+def _shown(request: Request, job: Job, context: ServerContext) -> Response:
+    return alone(request, _fragment(context, job), f"/ui/jobs/{job.id}")
 
 
-def _fragment(desk: ServerContext, job: Job) -> str:
+def _fragment(context: ServerContext, job: Job) -> str:
     seen = view(job)
     values: dict[str, Any] = {"job": seen, "scale": None, "scale_words": ""}
     if job.state == "done" and job.kind == "compare":
-        scale = scale_of(desk.loaded.card(seen["result"]["metric"]), seen["result"]["threshold"])
-        values |= {
-            "scale": scale,
-            "scale_words": scale and scale_words(scale, seen["result"]["metric"]),
-        }
+        result = seen["result"]
+        scale = scale_of(context.resources.card(result["metric"]), result["threshold"])
+        values |= {"scale": scale, "scale_words": scale and scale_words(scale, result["metric"])}
     return environment().get_template("job.html").render(values)
-
-
-async def _with_answer(desk: ServerContext, job: Job) -> str:
-    """The job below the answer that it attacks, where that is still kept."""
-    fragment = _fragment(desk, job)
-    if job.answer is None:
-        return fragment
-    try:
-        if job.kind == "compare":
-            desk.answers.find(job.answer, PairQuestion)
-            answer = await desk.ask(answer_pair, job.question)
-            return pair_fragment(desk, job.answer, answer, fragment)
-        desk.answers.find(job.answer, TripletQuestion)
-        judged = await desk.ask(answer_triplet, job.question)
-        return triplet_fragment(desk, job.answer, judged, fragment)
-    except Refused:
-        return fragment

@@ -1,10 +1,7 @@
 """The pages: each a form, with the fields of an attack and first examples to try.
 
-The pages: each a form; what it answers is in ``pages_answers`` and ``pages_jobs``.
-
-An attack's settings as fields of a form, and back: what they are is read from its dataclass.
-
-First examples: the photographs in ``examples``, and a table that is made up.
+What forms answer is in ``page_answers`` and ``page_jobs``. An attack's fields are read from its
+dataclass.
 """
 
 from collections.abc import Iterator, Mapping
@@ -15,12 +12,12 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import RedirectResponse, Response
 
-from percert.app.answers.attack import LARGEST_COUNT, LARGEST_LENGTH, attacks_offered
-from percert.app.answers.compare import PairQuestion
-from percert.app.answers.judge import TripletQuestion
-from percert.app.api_about import describe
+from percert.app.api import describe
+from percert.app.attack import LARGEST_COUNT, LARGEST_LENGTH, attacks_offered
+from percert.app.compare import PairQuestion
 from percert.app.context import Context, ServerContext
 from percert.app.images import Upload
+from percert.app.judge import TripletQuestion
 from percert.app.middleware import COOKIE, check_token, session_of
 from percert.app.templates import render
 from percert.attacks.catalog import CATALOG
@@ -136,25 +133,41 @@ PAGES = {
 }
 
 
-async def page(request: Request, desk: ServerContext, path: str, **more: Any) -> Response:
+async def page(request: Request, context: ServerContext, path: str, **more: Any) -> Response:
     """The page at ``path``, with ``more`` for its template.
 
     ``again`` is after how many seconds a browser without scripts should ask once more.
     """
     template, title = PAGES[path]
-    about = await describe(desk, ask_store=path == "/search")
+    about = await describe(context, ask_store=path == "/search")
     navigation = [(address, name) for address, (_, name) in PAGES.items()]
     values = {"here": path, "title": title, "navigation": navigation, "about": about}
     if path == "/attack":
-        values |= attack_values(desk, request.query_params.get("attack", ""))
-    values |= {"result": None, "again": None, "guarded": desk.guarded}
+        values |= attack_values(context, request.query_params.get("attack", ""))
+    values |= {"result": None, "again": None, "guarded": context.guarded}
     return render(template, {**values, **more})
 
 
-def attack_values(desk: ServerContext, name: str) -> dict[str, Any]:
+def alone(request: Request, piece: str, address: str) -> Response:
+    """A ``piece`` of a page for htmx; a browser without scripts is sent to its ``address``."""
+    if "hx-request" in request.headers:
+        return Response(piece, media_type="text/html")
+    return RedirectResponse(address, 303)
+
+
+async def whole(
+    request: Request, context: ServerContext, path: str, piece: str, **more: Any
+) -> Response:
+    """A ``piece`` of a page for htmx; inside of the page at ``path`` for other browsers."""
+    if "hx-request" in request.headers:
+        return Response(piece, media_type="text/html")
+    return await page(request, context, path, result=piece, **more)
+
+
+def attack_values(context: ServerContext, name: str) -> dict[str, Any]:
     """The attack whose settings are shown, and its fields."""
     chosen = name if name in attacks_offered() else USUAL_ATTACK
-    metrics = (*(card.name for card in desk.loaded.cards()), "features", "squared-l2")
+    metrics = (*(card.name for card in context.resources.cards()), "features", "squared-l2")
     return {
         "chosen": chosen,
         "opened": name == chosen,
@@ -165,8 +178,8 @@ def attack_values(desk: ServerContext, name: str) -> dict[str, Any]:
 
 
 def _route(path: str) -> None:
-    async def show(request: Request, desk: Context) -> Response:
-        return await page(request, desk, path)
+    async def show(request: Request, context: Context) -> Response:
+        return await page(request, context, path)
 
     router.add_api_route(path, show, methods=["GET"], name=PAGES[path][1])
 

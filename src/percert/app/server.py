@@ -1,10 +1,7 @@
-"""The server: page and interface put together, started and stopped, with a limit on slow requests.
+"""The server: page and interface put together, started and stopped.
 
-The server: page and interface put together, started and stopped.
-
-Connections: no answer waits for more to send, no request is waited for without end.
-
-The one folder that the server writes to: made when it starts, removed when it stops.
+No answer waits for more to send, no request is waited for without end, and nothing is written
+outside of one folder, which is removed when the server stops.
 """
 
 import asyncio
@@ -25,11 +22,10 @@ from fastapi.staticfiles import StaticFiles
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 import percert
-from percert.app import api, api_about, api_jobs, errors, page_answers, page_jobs, pages
+from percert.app import api, api_jobs, errors, page_answers, page_jobs, pages
 from percert.app.context import ServerContext
 from percert.app.errors import Refused, UnexpectedErrors
 from percert.app.jobs import Streams
-from percert.app.limits import Limits
 from percert.app.middleware import (
     SHORTEST_TOKEN,
     BodyLimit,
@@ -38,7 +34,7 @@ from percert.app.middleware import (
     SecureHeaders,
     is_loopback,
 )
-from percert.app.resources import DEFAULT, Resources
+from percert.app.resources import DEFAULT, Limits, Resources
 from percert.app.worker import Worker, WorkerSettings
 from percert.app.workers import Defect, WorkerProcess
 from percert.check import Argument, ArgumentError
@@ -129,7 +125,7 @@ _log = logging.getLogger("percert.app")
 
 
 def create_app(
-    loaded: Resources,
+    resources: Resources,
     folder: Path,
     *,
     limits: Limits | None = None,
@@ -151,14 +147,16 @@ def create_app(
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        desk = ServerContext(WorkerSettings(limits, loaded, folder), guarded=token is not None)
-        app.state.desk = desk
-        keeper = asyncio.create_task(_keep_tidy(desk, stopping))
-        first = asyncio.create_task(api_about.describe(desk))  # nobody waits for what it imports
+        context = ServerContext(
+            WorkerSettings(limits, resources, folder), guarded=token is not None
+        )
+        app.state.context = context
+        keeper = asyncio.create_task(_keep_tidy(context, stopping))
+        first = asyncio.create_task(api.describe(context))  # nobody waits for what it imports
         yield
         keeper.cancel()
         first.cancel()
-        if not await asyncio.to_thread(desk.close, STOPPING):
+        if not await asyncio.to_thread(context.close, STOPPING):
             _log.warning("a computation did not come to its end in time")
 
     app = FastAPI(
@@ -173,7 +171,7 @@ def create_app(
     app.state.token = token
     app.state.streams = Streams(limits.streams)
     errors.install(app)
-    for part in (api_about, api, api_jobs):
+    for part in (api, api_jobs):
         app.include_router(part.router)
     if not api_only:
         for page in (pages, page_answers, page_jobs):
@@ -205,7 +203,7 @@ def check_host(host: str, token: str | None) -> None:
 
 
 def serve(
-    loaded: Resources,
+    resources: Resources,
     *,
     host: str = "127.0.0.1",
     port: int = 8000,
@@ -217,16 +215,16 @@ def serve(
     """Answer requests until SIGINT or SIGTERM; then cancel the jobs, and leave no file behind.
 
     ``port`` 0 takes a free one; ``ready`` is told the address. For the main thread of a process.
-    Raises ``ValueError`` for a host that needs a token and for what cannot be loaded, and
+    Raises ``ValueError`` for a host that needs a token and for what cannot be resources, and
     ``OSError`` for a port that is taken.
     """
     check_host(host, token)
     limits = limits or Limits()
     with work_folder() as folder, _listening(host, port) as listener, _terminated_gently():
-        _try_out(WorkerSettings(limits, loaded, folder))
+        _try_out(WorkerSettings(limits, resources, folder))
         stopping: list[Callable[[], bool]] = [lambda: False]
         app = create_app(
-            loaded,
+            resources,
             folder,
             limits=limits,
             token=token,
@@ -263,15 +261,15 @@ def _try_out(setting: WorkerSettings) -> None:
         child.end()
 
 
-def _load_all(bench: Worker) -> None:
-    loaded = bench.loaded
+def _load_all(worker: Worker) -> None:
+    resources = worker.resources
     try:
-        for name in loaded.checkpoints or (DEFAULT,):
-            loaded.metric(loaded.called(name))
-        for name in loaded.classifiers:
-            loaded.classifier(name)
-        if loaded.store is not None:
-            loaded.open_store(loaded.store)
+        for name in resources.checkpoints or (DEFAULT,):
+            resources.metric(resources.called(name))
+        for name in resources.classifiers:
+            resources.classifier(name)
+        if resources.store is not None:
+            resources.open_store(resources.store)
     except (ImportError, OSError) as error:
         raise ValueError(str(error)) from error
 
@@ -310,14 +308,14 @@ def _terminated_gently() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-async def _keep_tidy(desk: ServerContext, stopping: Callable[[], bool]) -> None:
+async def _keep_tidy(context: ServerContext, stopping: Callable[[], bool]) -> None:
     """Forget old results; end what runs as soon as the server is to stop.
 
     uvicorn waits for open connections before it says so, and these wait for what runs.
     """
     while True:
         await asyncio.sleep(0.2)
-        desk.jobs.tidy()
-        desk.answers.tidy()
+        context.jobs.tidy()
+        context.answers.tidy()
         if stopping():
-            desk.stop()
+            context.stop()

@@ -22,7 +22,7 @@ from percert.reports.page import TEMPLATES
 from percert.reports.table import Column, Table, text_of
 
 if TYPE_CHECKING:
-    from percert.app.answers.judge import Standing
+    from percert.app.judge import Standing
 
 #: Length of the scale, in units of the drawing.
 LENGTH = 1000.0

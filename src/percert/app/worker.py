@@ -1,9 +1,4 @@
-"""What runs inside a worker process: one computation after another, and what a job tells meanwhile.
-
-What a worker process does: it computes what it is sent, one thing after the other.
-
-A job inside its worker: what an attack asks and tells while it goes on.
-"""
+"""What runs inside a worker process: one computation after another, and what a job tells."""
 
 import contextlib
 import logging
@@ -22,8 +17,7 @@ from torch import Tensor
 
 from percert.app.errors import Refused, in_fields
 from percert.app.images import Upload, write_picture
-from percert.app.limits import Limits
-from percert.app.resources import Resources
+from percert.app.resources import Limits, Resources
 from percert.attacks import Watch
 
 #: What ends a computation that goes on; where nothing does, it is passed over.
@@ -42,7 +36,7 @@ class WorkerSettings:
     """What a worker knows from the beginning: limits, what is loaded, where it may write."""
 
     limits: Limits
-    loaded: Resources
+    resources: Resources
     folder: Path
 
 
@@ -63,7 +57,7 @@ class Worker(WorkerSettings):
 
 
 def work(descriptor: int) -> None:
-    """Compute ``function(bench, *arguments)`` for each that comes, until the server is gone."""
+    """Compute ``function(worker, *arguments)`` for each that comes, until the server is gone."""
     link = Connection(descriptor)
     with contextlib.suppress(OSError):
         # Where memory runs out, this process is ended rather than the server.
@@ -73,27 +67,27 @@ def work(descriptor: int) -> None:
         tempfile.tempdir = str(setting.folder)
         os.environ["MPLCONFIGDIR"] = str(setting.folder)
         logging.basicConfig(level=logging.WARNING)
-        bench = Worker(setting.limits, setting.loaded, setting.folder, link)
+        worker = Worker(setting.limits, setting.resources, setting.folder, link)
         while True:
             call = link.recv()
             if call != STOP:
-                _compute(bench, *call)
+                _compute(worker, *call)
 
 
-def _compute(bench: Worker, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+def _compute(worker: Worker, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
     try:
-        bench.tell(DONE, function(bench, *arguments))
+        worker.tell(DONE, function(worker, *arguments))
     except Cancelled:
-        bench.tell(CANCELLED)
+        worker.tell(CANCELLED)
     except Refused as error:
-        bench.tell(REFUSED, error.status, error.reason)
+        worker.tell(REFUSED, error.status, error.reason)
     except ValueError as error:
-        bench.tell(REFUSED, 422, in_fields(error))
+        worker.tell(REFUSED, 422, in_fields(error))
     except Exception as error:  # noqa: BLE001  # a defect: the server logs it, and the worker stays
         if _is_memory(error):
-            bench.tell(REFUSED, 413, TOO_LARGE)
+            worker.tell(REFUSED, 413, TOO_LARGE)
         else:
-            bench.tell(FAILED, traceback.format_exc())
+            worker.tell(FAILED, traceback.format_exc())
 
 
 def _is_memory(error: Exception) -> bool:
@@ -119,9 +113,9 @@ class JobRun:
     the best until then.
     """
 
-    def __init__(self, bench: Worker, folder: Path, seconds: float) -> None:
-        self.bench, self.folder, self.seconds = bench, folder, seconds
-        self.loaded = bench.loaded
+    def __init__(self, worker: Worker, folder: Path, seconds: float) -> None:
+        self.worker, self.folder, self.seconds = worker, folder, seconds
+        self.resources = worker.resources
         self.cut_short = False
         self._began = time.monotonic()
         self._spoken = float("-inf")
@@ -149,29 +143,29 @@ class JobRun:
 
     def check(self) -> None:
         """Raise :class:`~percert.app.worker.Cancelled` where the job is not wanted any longer."""
-        self.bench.check()
+        self.worker.check()
 
     def picture(self, name: str, image: Tensor, says: str, *, whole: bool = False) -> None:
         """Keep ``(3, h, w)`` as the picture ``name``, for people, or ``whole`` as it is."""
         self.check()
         with torch.no_grad():
             write_picture(image, self.folder / f"{name}.png", whole=whole)
-        self.bench.tell(PICTURE, name, says)
+        self.worker.tell(PICTURE, name, says)
 
     def _say(self, doing: str, done: int, total: int) -> None:
         now = time.monotonic()
         if doing != self._doing or now - self._spoken > SPEAK:
             self._doing, self._spoken = doing, now
-            self.bench.tell(PROGRESS, doing, done, total)
+            self.worker.tell(PROGRESS, doing, done, total)
 
 
 def compute_job(
-    bench: Worker,
+    worker: Worker,
     folder: Path,
     seconds: float,
     work: Callable[..., Any],
     uploads: Sequence[Upload],
 ) -> Any:
     """``work(run, *images)`` of a job's uploads."""
-    pixels = bench.limits.pixels
-    return work(JobRun(bench, folder, seconds), *(one.image(pixels) for one in uploads))
+    pixels = worker.limits.pixels
+    return work(JobRun(worker, folder, seconds), *(one.image(pixels) for one in uploads))

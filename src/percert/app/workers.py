@@ -1,9 +1,4 @@
-"""Worker processes as the server sees them: each behind a thread, with a queue of limited length.
-
-A few worker processes, each behind a thread, and a line of limited length before them.
-
-A worker process as the server sees it: asked, heard, and ended where it does not answer.
-"""
+"""Worker processes as the server sees them, each behind a thread, and the queue before them."""
 
 import contextlib
 import queue
@@ -54,7 +49,7 @@ class WorkerProcess:
         unwanted: Callable[[], bool] = lambda: False,
         closing: threading.Event | None = None,
     ) -> Any:
-        """``function(bench, *arguments)``, computed there; what it says before goes to ``told``.
+        """``function(worker, *arguments)``, computed there; what it says before goes to ``told``.
 
         Once it is ``unwanted``, it is told to stop, and ended if it does not; where the server is
         ``closing``, it is ended at once: :class:`Cancelled` both. After ``seconds`` it is ended,

@@ -89,8 +89,7 @@ def serve_app(
 
     fork_server().start()  # it imports while this process does
     try:
-        from percert.app.limits import Limits
-        from percert.app.resources import Resources, name_classifiers
+        from percert.app.resources import Limits, Resources, name_classifiers
         from percert.app.server import check_host, serve
         from percert.device import resolve_device
         from percert.models.load import default_classifiers

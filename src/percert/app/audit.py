@@ -11,7 +11,7 @@ from fastapi import Depends, File, Form, UploadFile
 
 from percert.app.errors import in_fields
 from percert.app.images import Upload, upload_of
-from percert.app.limits import Limits
+from percert.app.resources import Limits
 from percert.app.worker import Worker
 from percert.extras import install_extra
 from percert.fairness.least_squares import COVARIANCES
@@ -105,15 +105,15 @@ def _audit(
 AskedAudit = Annotated[AuditQuestion, Depends(_audit)]
 
 
-def audit(bench: Worker, question: AuditQuestion) -> "GroupAudit":
+def audit(worker: Worker, question: AuditQuestion) -> "GroupAudit":
     """The audit of both tables. ``ValueError`` says what is wrong with them."""
     try:
         from percert.fairness.audit import audit_groups
         from percert.fairness.audit_result import AuditSettings
     except ImportError as error:
         raise ValueError(f"the audit needs {error.name}: {install_extra('fairness')}") from None
-    limits = bench.limits
-    with tempfile.TemporaryDirectory(prefix="audit-", dir=bench.folder) as name:
+    limits = worker.limits
+    with tempfile.TemporaryDirectory(prefix="audit-", dir=worker.folder) as name:
         folder = Path(name)
         try:
             predictions = read_predictions(_table(question.predictions, folder, "a", limits))
@@ -143,9 +143,9 @@ def audit(bench: Worker, question: AuditQuestion) -> "GroupAudit":
     return audit_groups(predictions, attributes, settings=settings)
 
 
-def answer_audit(bench: Worker, question: AuditQuestion) -> dict[str, Any]:
+def answer_audit(worker: Worker, question: AuditQuestion) -> dict[str, Any]:
     """The fields of an :class:`AuditAnswer`."""
-    found: dict[str, Any] = finite(audit(bench, question).to_dict())
+    found: dict[str, Any] = finite(audit(worker, question).to_dict())
     return found
 
 

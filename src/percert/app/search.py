@@ -1,9 +1,4 @@
-"""Search a store of images for the nearest and for copies.
-
-Search: what a store says to one image.
-
-What there is to say of the store, before anything is asked of it.
-"""
+"""Search a store for the images nearest to one, and for copies of it; what the store holds."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,19 +72,19 @@ class CopiesAnswer:
     stranger_rate: float | None = None
 
 
-def answer_nearest(bench: Worker, upload: Upload, k: int, eps: float | None) -> dict[str, Any]:
+def answer_nearest(worker: Worker, upload: Upload, k: int, eps: float | None) -> dict[str, Any]:
     """The fields of a :class:`NearestAnswer`."""
-    store, image = bench.loaded.opened_store(), upload.image(bench.limits.pixels)
+    store, image = worker.resources.opened_store(), upload.image(worker.limits.pixels)
     with readable_store():
         (answer,) = store.search([image], k, eps, names=[upload.name])
     return _for_clients(answer.to_json())
 
 
 def answer_copies(
-    bench: Worker, upload: Upload, threshold: float | None, eps: float | None
+    worker: Worker, upload: Upload, threshold: float | None, eps: float | None
 ) -> dict[str, Any]:
     """The fields of a :class:`CopiesAnswer`, at the metric's own threshold by default."""
-    store, image = bench.loaded.opened_store(), upload.image(bench.limits.pixels)
+    store, image = worker.resources.opened_store(), upload.image(worker.limits.pixels)
     limit = store.recommended_threshold().threshold if threshold is None else threshold
     with readable_store():
         (answer,) = store.copies([image], limit, eps, names=[upload.name])
@@ -113,18 +108,18 @@ def _for_clients(answer: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def small_picture(bench: Worker, image_id: str) -> Tensor:
+def small_picture(worker: Worker, image_id: str) -> Tensor:
     """A stored image, reduced; only files that the store itself names are ever read.
 
     Raises :class:`Refused` (404) for an unknown id and a file that is gone.
     """
-    store = bench.loaded.opened_store()
+    store = worker.resources.opened_store()
     with readable_store():
         paths = store.paths([image_id]).get(image_id, [])
     reason = "the store knows no file of that image"
     for path in paths:  # all hold the same bytes, and the first may be gone
         try:
-            image = load_image(Path(path), max_pixels=bench.limits.pixels)
+            image = load_image(Path(path), max_pixels=worker.limits.pixels)
         except ImageError as error:
             reason = error.reason
         else:
@@ -141,9 +136,9 @@ class StoreAbout:
     views: list[str]
 
 
-def describe_store(bench: Worker) -> StoreAbout:
+def describe_store(worker: Worker) -> StoreAbout:
     """What the store holds now; no metric is loaded for that."""
-    path = bench.loaded.store
+    path = worker.resources.store
     if path is None:
         raise Refused(422, "The server was started without a store (--store).")
     with readable_store():

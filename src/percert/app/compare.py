@@ -1,11 +1,6 @@
-"""Compare two images: distance, certified interval, verdict, and an attack on it.
+"""Compare two images: distance, certified interval for each eps of a slider, verdict, an attack."""
 
-Compare: the distance of two images, and between what it stays for every eps of a slider.
-
-Attack a comparison: how far an attack moves the distance within eps, beside what is proven.
-"""
-
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Literal
 
 import torch
@@ -15,8 +10,8 @@ from percert.app.images import SHOWN, Upload, fit, magnified, magnified_words
 from percert.app.worker import JobRun, Worker
 from percert.attacks import LpBall, MoveEmbedding, Verdict, create_attack, run_attack
 from percert.certify import distance
-from percert.certify.answers import compare_pair, prepare
-from percert.certify.features import embed
+from percert.certify.answers import Comparison, compare_pair, prepare
+from percert.certify.features import PixelFeatures, embed
 from percert.certify.pairs import PerturbedPair, distance_of_features
 from percert.certify.sentences import comparison_sentences, outward
 from percert.metrics.certified.embedding import EmbeddingMetric
@@ -80,9 +75,9 @@ class PairAnswer:
     intervals: list[Bounds]
 
 
-def answer_pair(bench: Worker, question: PairQuestion) -> PairAnswer:
+def answer_pair(worker: Worker, question: PairQuestion) -> PairAnswer:
     """Compare the two images. ``ValueError`` where they are none, or do not fit the metric."""
-    card = bench.loaded.card(question.metric)
+    card = worker.resources.card(question.metric)
     threshold = card.copy_threshold if question.threshold is None else question.threshold
     if not card.embedding:
         if question.threshold is not None:
@@ -90,13 +85,14 @@ def answer_pair(bench: Worker, question: PairQuestion) -> PairAnswer:
                 f"threshold: {card.name} has no proven bound, and so gives no verdict on copies"
             )
         threshold = None
-    pixels = bench.limits.pixels
+    pixels = worker.limits.pixels
     reference = question.reference.image(pixels)
     candidate = question.candidate.image(pixels)
-    metric = bench.loaded.metric(card.name)
+    metric = worker.resources.metric(card.name)
+    prepared = prepare(metric, reference)
     found = compare_pair(
         metric,
-        prepare(metric, reference),
+        prepared,
         candidate,
         question.candidate.name,
         eps=question.eps,
@@ -111,64 +107,55 @@ def answer_pair(bench: Worker, question: PairQuestion) -> PairAnswer:
     }[question.perturbed]
     said = comparison_sentences(question.reference.name, found, card.name, threshold, whose)
     intervals: list[Bounds] = []
-    if isinstance(metric, EmbeddingMetric):
-        radius = 0.0 if found.radius is None or always else found.radius
-        least = max(8 * one_level(found.resolution), found.eps, 1.25 * radius)
-        intervals = _intervals(
-            metric,
-            (reference, candidate),
-            question.perturbed,
-            found.resolution,
-            asked=found.eps,
-            most=least,
-        )
-    else:
+    if prepared.features is None:
         said = said[:1]
+    else:
+        radius = 0.0 if found.radius is None or always else found.radius
+        intervals = _intervals(
+            prepared.features,
+            embed(metric, candidate[None]),
+            found,
+            question.perturbed,
+            most=max(8 * one_level(found.resolution), found.eps, 1.25 * radius),
+        )
+    shared = asdict(found)
+    del shared["plain"]
     return PairAnswer(
-        metric=card.name,
-        reference=question.reference.name,
-        candidate=question.candidate.name,
-        perturbed=question.perturbed,
-        distance=found.distance,
-        eps=found.eps,
-        psnr=peak_db(found.eps, found.resolution) if found.eps > 0 else None,
-        levels=levels(found.eps, found.resolution),
-        lower=found.lower,
-        upper=found.upper,
-        threshold=threshold if found.radius is not None else None,
-        copy=found.copy,
-        radius=None if always else found.radius,
-        stands_always=always,
-        resolution=found.resolution,
-        says=[one.text for one in said],
-        intervals=intervals,
+        **shared
+        | {
+            "metric": card.name,
+            "reference": question.reference.name,
+            "perturbed": question.perturbed,
+            "psnr": peak_db(found.eps, found.resolution) if found.eps > 0 else None,
+            "levels": levels(found.eps, found.resolution),
+            "threshold": threshold if found.radius is not None else None,
+            "radius": None if always else found.radius,
+            "stands_always": always,
+            "says": [one.text for one in said],
+            "intervals": intervals,
+        }
     )
 
 
-@torch.no_grad()
 def _intervals(
-    metric: EmbeddingMetric,
-    pair: tuple[Tensor, Tensor],
+    reference: PixelFeatures,
+    candidate: PixelFeatures,
+    found: Comparison,
     perturbed: PerturbedPair,
-    size: tuple[int, int],
     *,
-    asked: float,
     most: float,
 ) -> list[Bounds]:
-    """The interval for each position of the slider, from eps = 0 to ``most``, and for ``asked``.
+    """The interval for each position of the slider, from eps = 0 to ``most``, and for its own eps.
 
     What was asked is answered as asked, not at the position next to it.
     """
-    first, second = (embed(metric, image[None]) for image in pair)
     made = []
     places = {most * position / (POSITIONS - 1) for position in range(POSITIONS)}
-    for eps in sorted(places | {asked}):
-        interval = distance_of_features(first, second, eps, perturbed=perturbed)
+    for eps in sorted(places | {found.eps}):
+        interval = distance_of_features(reference, candidate, eps, perturbed=perturbed)
         lower, upper = interval.lower.item(), interval.upper.item()
-        shown = outward(lower, upper)
-        made.append(
-            Bounds(eps, lower, upper, *shown, describe(eps, size) if eps > 0 else "no change")
-        )
+        shown_eps = describe(eps, found.resolution) if eps > 0 else "no change"
+        made.append(Bounds(eps, lower, upper, *outward(lower, upper), shown_eps))
     return made
 
 
@@ -230,7 +217,7 @@ def attack_pair(
 
     ``eps`` None is one 8-bit level on every value.
     """
-    judged = run.loaded.proven(metric)
+    judged = run.resources.proven(metric)
     if eps is None:
         eps = one_level((candidate.shape[1], candidate.shape[2]))
     pair = reference[None], candidate[None]

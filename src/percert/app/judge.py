@@ -1,9 +1,4 @@
-"""Judge a triplet: which image is closer, its radius, and an attack on it.
-
-Judge: which of two images is closer to a reference, and how far that stands.
-
-Attack a judgement: inside the proven radius, where it must fail, and outside of it.
-"""
+"""Judge a triplet: which image is closer, the certified radius of that, and attacks on it."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -63,12 +58,12 @@ class TripletAnswer:
     standings: list[Standing]
 
 
-def answer_triplet(bench: Worker, question: TripletQuestion) -> TripletAnswer:
+def answer_triplet(worker: Worker, question: TripletQuestion) -> TripletAnswer:
     """Judge the triplet. ``ValueError`` where they are no images, or do not fit the metric."""
-    card = bench.loaded.card(question.metric)
+    card = worker.resources.card(question.metric)
     uploads = (question.reference, question.left, question.right)
-    images = [one.image(bench.limits.pixels) for one in uploads]
-    metric = bench.loaded.metric(card.name)
+    images = [one.image(worker.limits.pixels) for one in uploads]
+    metric = worker.resources.metric(card.name)
     names = {
         "reference": question.reference.name,
         "candidates": f"{question.left.name} and {question.right.name} each",
@@ -153,7 +148,7 @@ def attack_triplet(
 
     Where nothing is proven, ``times`` one 8-bit level on every value stands for the second.
     """
-    judged = run.loaded.proven(metric)
+    judged = run.resources.proven(metric)
     judgement = judge_triplet(judged, reference, left, right, perturbed="reference")
     size = reference.shape[1], reference.shape[2]
     radius = judgement.radius or 0.0

@@ -87,7 +87,7 @@ def attacks_offered() -> list[str]:
     ]
 
 
-def checked_attack(text: str, loaded: Resources) -> Attack:
+def checked_attack(text: str, resources: Resources) -> Attack:
     """The attack that ``text`` names, if a client may run it: no files, no downloads.
 
     Raises ``ValueError`` for what the catalog refuses, and for settings that would lead elsewhere.
@@ -101,7 +101,7 @@ def checked_attack(text: str, loaded: Resources) -> Attack:
         raise ValueError(f"attack {name}: files cannot be named here, found 'checkpoint'")
     attack = parse_attack(text)[1]
     kinds = get_type_hints(type(attack))
-    allowed = {card.name for card in loaded.cards()} | {"squared-l2", "features"}
+    allowed = {card.name for card in resources.cards()} | {"squared-l2", "features"}
     for field in fields(attack):  # type: ignore[arg-type]  # attacks of the catalog are dataclasses
         value = getattr(attack, field.name)
         _check_size(f"attack {name}: {field.name}", value)
@@ -126,9 +126,9 @@ def _check_size(what: str, value: object) -> None:
         raise ValueError(f"{what}: expected at most {most:g}, found {value:g}")
 
 
-def check_attack(bench: Worker, text: str) -> None:
+def check_attack(worker: Worker, text: str) -> None:
     """:func:`checked_attack`, for its errors alone."""
-    checked_attack(text, bench.loaded)
+    checked_attack(text, worker.resources)
 
 
 def attack_classifier(
@@ -141,11 +141,11 @@ def attack_classifier(
     side: int,
 ) -> ClassifierAttackAnswer:
     """Attack the model ``name`` on a ``(3, h, w)`` image: off what it says, or to ``target``."""
-    loaded = run.loaded
-    attack, model = checked_attack(text, loaded), loaded.classifier(name)
+    resources = run.resources
+    attack, model = checked_attack(text, resources), resources.classifier(name)
     given = image.shape[1], image.shape[2]
     image = fit(image, side)
-    batch = image[None].to(loaded.device)
+    batch = image[None].to(resources.device)
     before = _probabilities(model, batch)
     label = int(before.argmax())
     if target is not None and not 0 <= target < len(before):
@@ -206,22 +206,22 @@ def _called(label: int, names: Sequence[str]) -> str:
 
 def _distances(run: JobRun, before: Tensor, after: Tensor) -> list[Distance]:
     found = []
-    for card in run.loaded.cards():
+    for card in run.resources.cards():
         run.check()
-        value, why_not = _measured(card, before, after, run.loaded)
+        value, why_not = _measured(card, before, after, run.resources)
         found.append(Distance(card.name, value, why_not))
     return found
 
 
 @torch.no_grad()
 def _measured(
-    card: MetricCard, before: Tensor, after: Tensor, loaded: Resources
+    card: MetricCard, before: Tensor, after: Tensor, resources: Resources
 ) -> tuple[float | None, str | None]:
     smallest = min(before.shape[2:])
     if smallest < card.smallest_side:
         return None, f"needs {card.smallest_side} pixels a side"
     try:
-        value = loaded.metric(card.name)(before, after).item()
+        value = resources.metric(card.name)(before, after).item()
     except ValueError as error:
         return None, str(error)
     return (value, None) if abs(value) != float("inf") else (None, "infinite")
@@ -269,14 +269,14 @@ def class_of(text: str, names: Sequence[str]) -> int | None:
     raise ValueError(f"target: expected a class's number or name, found {text!r}{hint}")
 
 
-def class_names(bench: Worker, name: str) -> tuple[str, ...]:
+def class_names(worker: Worker, name: str) -> tuple[str, ...]:
     """What the classifier ``name`` calls its classes; none where it does not say."""
-    return tuple(getattr(bench.loaded.classifier(name), "class_names", ()))
+    return tuple(getattr(worker.resources.classifier(name), "class_names", ()))
 
 
-def wanted_class(bench: Worker, name: str, text: str) -> int | None:
+def wanted_class(worker: Worker, name: str, text: str) -> int | None:
     """:func:`class_of` the classifier ``name``."""
-    return class_of(text, class_names(bench, name))
+    return class_of(text, class_names(worker, name))
 
 
 def settings_of(values: Mapping[str, Any]) -> str:

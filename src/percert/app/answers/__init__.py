@@ -1,1 +1,0 @@
-"""What the server computes: one module for each page, of percert's own functions."""
