@@ -28,11 +28,12 @@ from percert.attacks import Untargeted, iter_attack, parse_attack, run_attack
 from percert.color import srgb_to_lab
 from percert.metrics.catalog import create_metric
 from percert.training.dro import DROSettings, RoundSettings, make_adversarial_dataset, train_models
-from percert.training.dro.attack import Tally, to_float
+from percert.training.dro.attack import Tally
 from percert.training.dro.images import (
     TrainingImages,
     memory_images,
     read_training_images,
+    to_float,
 )
 from percert.training.dro.train import full_spec, trainable_classifier
 from percert.training.dro.weighting import Ints

@@ -10,7 +10,7 @@ from tests.images.pictures import encode, smooth
 from percert.data.judgements import bapps_folders
 from percert.images import find_images, save_image, search_images
 from percert.images.walk import fitting_name, printable_path
-from percert.training.sources.images import FolderSource
+from percert.training.image_sources import FolderSource
 
 PICTURE = Image.fromarray(smooth())
 

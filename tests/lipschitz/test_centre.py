@@ -10,7 +10,7 @@ from percert.images import Resize
 from percert.lipschitz.architectures import TinyShape
 from percert.lipschitz.centre import Centre, Content, centre_of
 from percert.metrics.certified.exported import NetworkShape, build_network
-from percert.training.centre import fit_centre
+from percert.training.student import fit_centre
 
 SHAPE = NetworkShape(
     family="tiny",

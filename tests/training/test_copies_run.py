@@ -16,9 +16,9 @@ import percert
 from percert.audit import audit_network
 from percert.lipschitz.architectures import TinyShape
 from percert.metrics.certified.exported import NetworkShape
-from percert.training.copies import batches as draws
 from percert.training.copies import read_copies_recipe, run, train_copies
-from percert.training.copies.batches import CopyBatches, read_corpus
+from percert.training.copies import recipe as draws
+from percert.training.copies.recipe import CopyBatches, read_corpus
 from percert.training.copies.run import CopyTask
 from percert.training.engine import Devices, NonFiniteError, start_fabric
 from percert.training.student import new_student, save_model
@@ -210,7 +210,7 @@ def test_a_cursor_goes_through_json(tmp_path: Path) -> None:
     batches = source.batches(source.start())
     _, cursor = next(batches)
     (expected,), _ = next(batches)
-    again = source.found(json.loads(json.dumps(source.held(cursor))))
+    again = source.from_json(json.loads(json.dumps(source.to_json(cursor))))
     (found,), _ = next(source.batches(again))
     assert torch.equal(found.edited, expected.edited)
     assert torch.equal(found.identity, expected.identity)

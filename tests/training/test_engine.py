@@ -20,10 +20,9 @@ from percert.training.engine import (
     run,
     start_fabric,
 )
-from percert.training.engine.average import WeightAverage, inverse_cayley, polar
-from percert.training.engine.checkpoint import Checkpoint, load_optimizer, optimizer_tensors
-from percert.training.engine.log import RunLog
-from percert.training.sources import Loader, ShuffledOrder
+from percert.training.engine.loader import Loader, ShuffledOrder
+from percert.training.engine.output import Checkpoint, RunLog, load_optimizer, optimizer_tensors
+from percert.training.student import WeightAverage, inverse_cayley, polar
 
 pytest.importorskip("lightning_fabric")
 

@@ -25,13 +25,13 @@ from percert.metrics.certified.exported import NetworkShape
 from percert.training.engine import Checkpoints, Devices, Schedule, start_fabric
 from percert.training.finetuning import (
     FinetuneRecipe,
+    TripletData,
+    TripletLoss,
     finetune,
-    hinge_loss,
-    raw_margin_loss,
+    open_triplets,
     read_finetune_recipe,
-    signed_radius,
 )
-from percert.training.finetuning.triplets import TripletData, TripletLoss, open_triplets
+from percert.training.losses import hinge_loss, raw_margin_loss, signed_radius
 
 SHAPE = NetworkShape(lipsim=LipSimSize(1, 6, 1, 16, embedding=16, side=32), resize="box")
 RECIPE = FinetuneRecipe(

@@ -4,13 +4,13 @@ import math
 
 import torch
 
-from percert.training.copies.run import principal_targets
+from percert.training.distillation.targets import fit_target
 from percert.training.losses import (
     copy_loss,
     copy_radii,
     distillation_loss,
+    signed_radius,
     twoafc_loss,
-    twoafc_radii,
 )
 
 
@@ -30,7 +30,7 @@ def test_copy_radius_is_the_distance_to_the_cone_of_copies() -> None:
 
 def test_twoafc_radius_is_the_distance_to_the_plane_between() -> None:
     reference, closer, further = torch.randn(3, 50, 8, dtype=torch.float64)
-    radii = twoafc_radii(reference, closer, further)
+    radii = signed_radius(reference, closer, further)
     normal = torch.nn.functional.normalize(
         closer / closer.norm(dim=1, keepdim=True) - further / further.norm(dim=1, keepdim=True)
     )
@@ -38,7 +38,7 @@ def test_twoafc_radius_is_the_distance_to_the_plane_between() -> None:
     assert torch.allclose(
         torch.cosine_similarity(on_plane, closer), torch.cosine_similarity(on_plane, further)
     )
-    assert torch.equal(twoafc_radii(reference, further, closer), -radii)
+    assert torch.equal(signed_radius(reference, further, closer), -radii)
 
 
 def test_losses_fall_along_their_gradient() -> None:
@@ -70,7 +70,7 @@ def test_pairs_of_one_photograph_are_not_strangers() -> None:
 
 def test_principal_targets_keep_what_varies_most() -> None:
     features = torch.randn(200, 6) * torch.tensor([9.0, 5.0, 0.1, 0.1, 0.1, 0.1])
-    targets = principal_targets(features, 2, 3.0)
+    targets = fit_target(features, 2, 3.0)(features)
     angle = torch.nn.functional.normalize(features[:, :2], dim=1)
     found = targets @ targets.T / 9
     assert (found - angle @ angle.T).abs().mean() < 0.1

@@ -18,8 +18,8 @@ from tests.training.test_distill import RECIPE
 
 from percert.training.distillation import distill
 from percert.training.distillation.run import TeacherChoice
-from percert.training.engine import Devices, Schedule, checkpoint, start_fabric
-from percert.training.teachers import EmbeddingCache
+from percert.training.distillation.targets import EmbeddingCache
+from percert.training.engine import Devices, Schedule, output, start_fabric
 
 pytest.importorskip("lightning_fabric")
 
@@ -53,10 +53,10 @@ def whole(data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, tor
 
 #: The n-th call of which function is the last thing that the process does.
 MOMENTS: list[tuple[str, Any, str, int]] = [
-    ("before the first checkpoint", checkpoint, "save_file", 1),
-    ("between a checkpoint's files", checkpoint, "save_file", 4),
-    ("before a checkpoint has its name", checkpoint.os, "rename", 2),
-    ("while old ones are deleted", checkpoint.shutil, "rmtree", 1),
+    ("before the first checkpoint", output, "save_file", 1),
+    ("between a checkpoint's files", output, "save_file", 4),
+    ("before a checkpoint has its name", output.os, "rename", 2),
+    ("while old ones are deleted", output.shutil, "rmtree", 1),
     ("while the teacher's answers are stored", EmbeddingCache, "put", 2),
 ]
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 from tests.training.image_world import exit_status, in_a_child, kill_oneself
 
-from percert.training.teachers import EmbeddingCache, image_key
-from percert.training.teachers import cache as cache_module
+from percert.training.distillation import targets as cache_module
+from percert.training.distillation.targets import EmbeddingCache, image_key
 
 
 def _keys(count: int, first: int = 0) -> list[bytes]:

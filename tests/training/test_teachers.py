@@ -9,8 +9,7 @@ import torch
 from safetensors.torch import save_file
 
 from percert.models.imagenet_networks import SqueezeNet
-from percert.training.teachers import load_teacher
-from percert.training.teachers.teacher import classifier_teacher
+from percert.training.distillation.teachers import classifier_teacher, load_teacher
 
 
 @pytest.fixture

@@ -40,8 +40,8 @@ class Centre(nn.Module):
     A translation, so every Lipschitz bound stays as it is. Without it, what all embeddings have in
     common makes pictures with nothing in them copies of each other. ``axes`` and ``least`` are the
     rule of :class:`Content`; they change no embedding. All three are buffers, and so part of the
-    weights, of their hash and of what is exported; :func:`percert.training.centre.fit_centre` finds
-    them.
+    weights, of their hash and of what is exported; they are found by
+    :func:`percert.training.student.fit_centre`.
 
     >>> layer = Centre(2)
     >>> layer.centre.copy_(torch.tensor([3.0, 4.0])).shape, layer(torch.tensor([[3.0, 4.0]]))

@@ -1,16 +1,12 @@
-"""Random augmentations: the jittered view, edits as people make them, distortions.
+"""Random augmentations: the jittered view, edits as people make them, and distortions.
 
-The two pipelines of LipSim's distillation: the standard view of an image, and the jittered one.
-
-Section 4.2 and Figure 2 (left) of Ghazanfari et al.: the standard image goes to teacher and
-student, the jittered one (flip, brightness, contrast, saturation, hue) to the student alone.
-
-Edits of a batch of photographs, drawn at random on the device that trains.
-
-The catalog in :mod:`percert.data.copy_edits` measures; this module trains. Both do what people do
-to photographs, but nothing is shared on purpose: what is measured must not be what was fitted.
-
-Two severities of one distortion of each photograph: the milder one must be closer.
+- The two views of LipSim's distillation (Ghazanfari et al., section 4.2 and Figure 2, left): the
+  standard one goes to teacher and student, the jittered one (flip, brightness, contrast,
+  saturation, hue) to the student alone.
+- Edits of a batch of photographs, on the device that trains. The catalog in
+  :mod:`percert.data.copy_edits` measures, this one trains. Both do what people do to photographs,
+  but nothing is shared on purpose: what is measured must not be what was fitted.
+- Two severities of one distortion of each photograph: the milder one must be closer.
 """
 
 import math

@@ -5,14 +5,14 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from percert.check import check_choice
 from percert.extras import install_extra
+from percert.files import replacing
 from percert.lipschitz.centre import centre_of
 from percert.lipschitz.network import LipschitzNetwork, fold, weights_hash
-from percert.metrics.catalog import create_metric
+from percert.metrics.catalog import create_metric, metric_card
 from percert.metrics.certified.embedding import EmbeddingMetric
 from percert.metrics.certified.exported import (
     CONFIG,
@@ -24,6 +24,7 @@ from percert.metrics.certified.exported import (
     read_config,
     write_config,
 )
+from percert.training.student import write_weights
 
 Format: TypeAlias = Literal["safetensors", "onnx", "hf"]
 ONNX = "model.onnx"
@@ -79,11 +80,8 @@ def export(model: str, format: str, out: Path, *, licence: str = "other") -> lis
     if format == "onnx":
         written.append(_write_onnx(metric, out))
     else:
-        held = {name: value.cpu().contiguous() for name, value in network.state_dict().items()}
-        unfinished = out / f".{WEIGHTS}.partial"
-        save_file(held, unfinished, metadata={"format": "pt", "weights": card.weights})
-        unfinished.replace(out / WEIGHTS)
-        written.append(out / WEIGHTS)
+        named = {"format": "pt", "weights": card.weights}
+        written.append(write_weights(network, out, named))
     write_config(card, out)
     written.append(out / CONFIG)
     if format == "hf":
@@ -106,8 +104,6 @@ def _read(model: str) -> tuple[EmbeddingMetric, ModelCard]:
             f"export: expected the folder of a run, hf-hub:OWNER/NAME or lipsim-tiny, "
             f"found {model!r}"
         )
-    from percert.metrics.catalog import metric_card
-
     centre = centre_of(metric.network)
     shape = NetworkShape(
         family="tiny",
@@ -144,20 +140,19 @@ def _write_onnx(metric: EmbeddingMetric, out: Path) -> Path:
     except ModuleNotFoundError:
         raise ValueError(f"export: onnx needs onnxscript: {install_extra('onnx')}") from None
     example = torch.rand(2, 3, *metric.resolution)
-    unfinished = out / f".{ONNX}.partial"
     batch = torch.export.Dim("images", min=1)
-    torch.onnx.export(
-        _Embed(metric).eval(),
-        (example,),
-        unfinished,
-        dynamo=True,
-        verbose=False,
-        external_data=False,
-        input_names=["images"],
-        output_names=["embeddings"],
-        dynamic_shapes={"images": {0: batch}},
-    )
-    unfinished.replace(out / ONNX)
+    with replacing(out / ONNX) as unfinished:
+        torch.onnx.export(
+            _Embed(metric).eval(),
+            (example,),
+            unfinished,
+            dynamo=True,
+            verbose=False,
+            external_data=False,
+            input_names=["images"],
+            output_names=["embeddings"],
+            dynamic_shapes={"images": {0: batch}},
+        )
     return out / ONNX
 
 

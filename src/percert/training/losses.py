@@ -1,19 +1,9 @@
 """Losses on embeddings: margins in raw radii, the paper's hinge, and the imitation of a teacher.
 
-Losses in raw radii: they push the very numbers that a certificate states.
-
 All angles are between raw embeddings h, all radii in units of the network's own input pixels, so a
-margin of 1 is an l2 length of 1 at the network's resolution. Norms are never penalised and nothing
-is normalised before the margin: a larger norm is a larger radius.
-
-What a student is asked for: the teacher's embeddings, its similarities, indifference to jitter.
-
-Nothing is normalised but inside the similarities, and no norm is penalised for being large: a
-target of norm s asks for embeddings of norm s, and radii grow with it.
-
-2AFC losses: the paper's hinge on distances, and ours on radii in pixels.
-
-``sign`` is +1 where the left image is the closer one and -1 where the right one is.
+margin of 1 is an l2 length of 1 at the network's resolution: the losses push the very numbers that
+a certificate states. Norms are never penalised and nothing is normalised before the margin, so that
+a longer embedding has a larger radius.
 """
 
 from typing import Literal, TypeAlias
@@ -25,7 +15,7 @@ from torch import Tensor
 from percert.metrics.certified.embedding import cosine_distance, direction
 from percert.tensors import Embeddings, Labels, Vector
 
-#: arccos has an infinite slope at 1; angles are kept this far from it.
+#: arccos and arcsin have infinite slopes at 1; they are kept this far from it.
 SLACK = 1e-5
 
 
@@ -71,20 +61,6 @@ def copy_loss(
     return missing_copies.mean() + worst.mean()
 
 
-def twoafc_radii(reference: Embeddings, closer: Embeddings, further: Embeddings) -> Vector:
-    """The radius of "``closer`` is closer" when the reference moves, negative where it is wrong.
-
-    ``<h, g_0 - g_1> / |g_0 - g_1|`` with unit g: equation 8 of LipSim times the norm of h.
-
-    >>> left, right = torch.eye(2).split(1)
-    >>> twoafc_radii(3 * left, left, right)
-    tensor([2.1213])
-    """
-    difference = F.normalize(closer, dim=1) - F.normalize(further, dim=1)
-    radii: Tensor = (reference * difference).sum(1) / difference.norm(dim=1).clamp_min(1e-6)
-    return radii
-
-
 def twoafc_loss(
     reference: Embeddings,
     closer: Embeddings,
@@ -93,8 +69,8 @@ def twoafc_loss(
     margin: float,
     temperature: float,
 ) -> Tensor:
-    """Softplus of the missing 2AFC radius."""
-    return _softplus(margin - twoafc_radii(reference, closer, further), temperature).mean()
+    """Softplus of the radius that "``closer`` is closer" misses when the reference moves."""
+    return _softplus(margin - signed_radius(reference, closer, further), temperature).mean()
 
 
 def distillation_loss(standard: Embeddings, jittered: Embeddings, target: Embeddings) -> Tensor:
@@ -120,7 +96,6 @@ def rmse(first: Embeddings, second: Embeddings) -> Tensor:
     A sum over coordinates and not their mean: it differs from the root of the mean square by the
     constant sqrt(d), and is in the units of radii.
 
-    >>> import torch
     >>> rmse(torch.tensor([[3.0, 4.0]]), torch.zeros(1, 2))
     tensor(5.)
     """
@@ -134,7 +109,6 @@ def relational_loss(student: Embeddings, teacher: Embeddings) -> Tensor:
     Over all pairs of different images; 0 for fewer than two. It asks for the teacher's angles and
     leaves lengths and rotations free.
 
-    >>> import torch
     >>> h = torch.randn(5, 3)
     >>> relational_loss(7 * h, h).item() < 1e-12
     True
@@ -148,7 +122,6 @@ def relational_loss(student: Embeddings, teacher: Embeddings) -> Tensor:
 
 
 Moving: TypeAlias = Literal["reference", "candidates", "all"]
-#: arccos and arcsin have infinite slopes at 1; they are kept this far from it.
 #: Halvings of the bracket of the radius where all three images move: to a millionth of it.
 HALVINGS = 24
 
@@ -187,11 +160,11 @@ def signed_radius(
 ) -> Vector:
     """The radius of "left is closer", ``(n,)``: negative, where right is, by that one's radius.
 
-    In units of the embedding, which are the network's input pixels where its bound is 1; nothing is
-    normalised, so that a longer embedding has a larger radius. With ``"reference"`` it is the exact
-    R_raw = <v, u>/|u_k| for every c; with ``"candidates"`` and ``"all"``, c = 0, the e at which the
-    embeddings, each moved by e, can turn until both candidates are as far: asin(e/n_0) +
-    asin(e/n_1) = D, and 2 asin(e/n) more on the left for the second. Differentiable in all.
+    In units of the embedding, which are the network's input pixels where its bound is 1. With
+    ``"reference"`` it is the exact R_raw = <v, u>/|u_k| for every c, equation 8 of LipSim times the
+    norm of h; with ``"candidates"`` and ``"all"``, c = 0, the e at which the embeddings, each moved
+    by e, can turn until both candidates are as far: asin(e/n_0) + asin(e/n_1) = D, and 2 asin(e/n)
+    more on the left for the second. Differentiable in all.
 
     >>> one, other = torch.eye(2).split(1)
     >>> signed_radius(3 * one, one, other), signed_radius(3 * one, other, one)

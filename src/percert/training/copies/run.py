@@ -1,9 +1,4 @@
-"""Training to know copies (`percert train copies`): the run, and its teacher's targets.
-
-``percert train copies``: the run.
-
-What the teacher says of every image, computed once: its principal features.
-"""
+"""Training to know copies (``percert train copies``): the run, and its teacher's targets."""
 
 import hashlib
 import math
@@ -16,22 +11,28 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from percert.files import replacing
 from percert.lipschitz.centre import Centre
 from percert.lipschitz.network import weights_hash
 from percert.metrics.certified.embedding import EmbeddingMetric
-from percert.metrics.certified.exported import ModelCard, NetworkShape, metric_of
+from percert.metrics.certified.exported import NetworkShape
 from percert.models.imagenet_networks import SqueezeNet, squeezenet
-from percert.reports.page import write_whole
 from percert.tensors import Embeddings, Labels
-from percert.training.centre import AXES
-from percert.training.copies.batches import CopyBatch, CopyBatches, Corpus, read_corpus
-from percert.training.copies.recipe import CopiesRecipe, TripletTerm
+from percert.training.copies.recipe import (
+    CopiesRecipe,
+    CopyBatch,
+    CopyBatches,
+    Corpus,
+    TripletTerm,
+    read_corpus,
+)
+from percert.training.distillation.targets import fit_target
 from percert.training.engine import run
 from percert.training.losses import copy_loss, distillation_loss, twoafc_loss
-from percert.training.student import finished, new_student, save_model, student_from
+from percert.training.student import AXES, finish, new_student, student_from
 
 #: The teacher sees photographs and the small labelled images at these sizes.
 LARGE, SMALL = 208, 112
@@ -62,8 +63,10 @@ def teacher_targets(
         sys.stderr.write(f"teacher's features of {count} images\n")
         parts = [teacher_features(teacher, images, size) for images, size in pools if len(images)]
         features = torch.cat(parts)
-        write_whole(out / KEPT, save({"features": features}, {"key": key.hexdigest()}))
-    return principal_targets(features, settings.dimensions, settings.scale)
+        with replacing(out / KEPT) as unfinished:
+            save_file({"features": features}, unfinished, {"key": key.hexdigest()})
+    dimensions = min(settings.dimensions, *features.shape)
+    return fit_target(features, dimensions, settings.scale)(features)
 
 
 def teacher_features(
@@ -78,19 +81,6 @@ def teacher_features(
             pixels = F.interpolate(pixels, size=(size, size), mode="bilinear", antialias=True)
             features.append(teacher.embed(pixels.clamp(0, 1)).cpu())
     return torch.cat(features).clone()
-
-
-def principal_targets(features: Embeddings, dimensions: int, scale: float) -> Embeddings:
-    """Unit directions of the centred features' first principal components, times ``scale``.
-
-    >>> targets = principal_targets(torch.randn(50, 8), 4, 10.0)
-    >>> targets.shape, bool(torch.allclose(targets.norm(dim=1), torch.tensor(10.0)))
-    (torch.Size([50, 4]), True)
-    """
-    centred = F.normalize(features, dim=1)
-    centred = centred - centred.mean(0)
-    _, _, axes = torch.linalg.svd(centred, full_matrices=False)
-    return F.normalize(centred @ axes[:dimensions].T, dim=1) * scale
 
 
 def _kept(path: Path, key: str) -> Tensor | None:
@@ -196,7 +186,6 @@ def train_copies(
     )
     if recipe.blend:
         _blend(student.network.cpu(), first, recipe.blend)
-    network = finished(student)
     trained = {
         "by": "percert train copies",
         "from": begun,
@@ -208,8 +197,7 @@ def train_copies(
     # The angle that copies were pushed inside, and others outside: about the point they count from.
     angle = math.radians(recipe.copies.threshold_degrees)
     threshold = round(1 - math.cos(angle), 6) if recipe.centred else None
-    save_model(network, shape, recipe.name, out, trained, copy_threshold=threshold)
-    return metric_of(ModelCard(recipe.name, shape, ""), network)
+    return finish(student, shape, recipe.name, out, fabric, trained, copy_threshold=threshold)
 
 
 def _blend(network: nn.Module, first: Mapping[str, Tensor], share: float) -> None:

@@ -1,9 +1,4 @@
-"""Distillation (`percert train distill`): the recipe and the run.
-
-The recipe of a distillation: everything that decides what a run gives.
-
-``percert train distill``: the run.
-"""
+"""Distillation (``percert train distill``): the recipe, everything that decides, and the run."""
 
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -17,23 +12,26 @@ from torch import Tensor
 
 from percert.images.load import decode_image
 from percert.metrics.certified.embedding import EmbeddingMetric
-from percert.metrics.certified.exported import ModelCard, NetworkShape, metric_of
+from percert.metrics.certified.exported import NetworkShape
 from percert.training.augmentations import Jitter, draw_jitter, jittered, standard_view
 from percert.training.distillation.targets import (
     CachedTeacher,
+    EmbeddingCache,
     Target,
     View,
     fit_target,
+    image_key,
     save_target,
     saved_target,
 )
+from percert.training.distillation.teachers import Teacher, load_teacher
 from percert.training.engine import run
+from percert.training.engine.loader import Loader, ShuffledOrder
 from percert.training.engine.run import Schedule
+from percert.training.image_sources import Entry, ImageSource, open_images
 from percert.training.losses import relational_loss, rmse
 from percert.training.recipe_file import read_recipe_file
-from percert.training.sources import Entry, ImageSource, Loader, ShuffledOrder, open_images
-from percert.training.student import finished, new_student, save_model
-from percert.training.teachers import EmbeddingCache, Teacher, image_key, load_teacher
+from percert.training.student import finish, new_student
 
 
 @dataclass(frozen=True)
@@ -201,11 +199,7 @@ def distill(
         "steps": recipe.schedule.steps,
         "global_batch": loader.batch * loader.world,
     }
-    network = finished(student)
-    if fabric.is_global_zero:
-        save_model(network, recipe.student, recipe.name, out, trained)
-    fabric.barrier()
-    return metric_of(ModelCard(recipe.name, recipe.student, ""), network)
+    return finish(student, recipe.student, recipe.name, out, fabric, trained)
 
 
 def _loader(recipe: DistillRecipe, source: ImageSource, fabric: Any) -> Loader[Entry, View]:

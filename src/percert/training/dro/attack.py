@@ -1,8 +1,4 @@
-"""One batch of Algorithm 2 is attacked: the perturbations of the clusters' centres are tried first.
-
-One batch of Algorithm 2: attacked against the model as it is now, centres' changes first.
-
-The speed-up of appendix D: alike images share the perturbation of their cluster's centre.
+"""A batch of Algorithm 2 is attacked against the model as it is now, its clusters' centres first.
 
 *Human Imperceptible Attacks and Applications to Improve Fairness*, appendix D: k-means within each
 class, about 5 images a cluster; the image closest to the mean is the cluster's centre. Its
@@ -27,8 +23,11 @@ from percert.attacks import Attack, Untargeted, run_attack
 from percert.attacks.attack import evaluating
 from percert.attacks.goal import Goal, Model
 from percert.extras import install_extra
+from percert.files import replacing
 from percert.images import round_to_8bit
 from percert.tensors import Images
+from percert.training.distillation.teachers import last_linear_input
+from percert.training.dro.images import to_bytes, to_float
 from percert.training.dro.weighting import Bytes, Floats, Ints
 
 #: About so many images share a centre (appendix D).
@@ -104,23 +103,12 @@ def embedding_of(model: nn.Module) -> Callable[[Images], Tensor]:
     own = getattr(model, "embed", None)
     if callable(own):
         return own  # type: ignore[no-any-return]  # attributes of modules have no types
-    linear = [layer for layer in model.modules() if isinstance(layer, nn.Linear)]
-    if not linear:
+    embed = last_linear_input(model)
+    if embed is None:
         raise ValueError(
             f"clusters: {type(model).__name__} has no embed and no linear layer; cluster by pixels"
         )
-
-    def embed(images: Images) -> Tensor:
-        seen: list[Tensor] = []
-        handle = linear[-1].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
-        try:
-            with torch.no_grad():
-                model(images)
-        finally:
-            handle.remove()
-        return seen[-1].flatten(1)
-
-    return embed
+    return torch.no_grad()(embed)
 
 
 @torch.no_grad()
@@ -286,23 +274,10 @@ def attack_centres(
             levels[rows] = to_bytes(found.images).astype(np.int16) - images[rows]
         kept = {"levels": torch.from_numpy(levels), "success": success}
         spent, calls = own.attack_seconds, own.model_calls
-        temporary = path.with_name(f".{path.name}.part")
-        save_file(kept, temporary, metadata={"seconds": repr(spent), "calls": str(calls)})
-        temporary.replace(path)
+        with replacing(path) as unfinished:
+            save_file(kept, unfinished, metadata={"seconds": repr(spent), "calls": str(calls)})
     tally.centres = len(images)
     tally.model_calls += calls
     tally.centre_seconds += spent
     tally.attack_seconds += spent
     return Centres(clusters, kept["levels"], kept["success"])
-
-
-def to_float(images: Bytes, device: torch.device) -> Images:
-    """8-bit images as floats in [0, 1], exactly as a decoded file gives them."""
-    pixels = torch.from_numpy(images).to(device).float()
-    return pixels / torch.full((), 255.0, device=device)
-
-
-def to_bytes(images: Images) -> Bytes:
-    """Images in whole 8-bit levels as uint8 ``(n, 3, h, w)``."""
-    found: Bytes = (images.detach() * 255).round().to(torch.uint8).cpu().numpy()
-    return found

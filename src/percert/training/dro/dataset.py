@@ -5,8 +5,6 @@ drawn. The folder may grow meanwhile: :meth:`AdversarialDataset.refresh` takes u
 """
 
 import json
-import os
-import secrets
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
@@ -16,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from percert.extras import install_extra
+from percert.files import replacing
 from percert.training.dro.shards import (
     Facts,
     Shard,
@@ -58,13 +57,8 @@ class DatasetInfo:
 
 def write_info(folder: Path, about: DatasetInfo) -> None:
     """Write ``dataset.json``, whole or not at all."""
-    folder.mkdir(parents=True, exist_ok=True)
-    temporary = folder / f".{secrets.token_hex(8)}.part"
-    try:
-        temporary.write_text(json.dumps({"format": 1, **asdict(about)}, indent=2) + "\n")
-        os.replace(temporary, folder / INFO)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(folder / INFO) as unfinished:
+        unfinished.write_text(json.dumps({"format": 1, **asdict(about)}, indent=2) + "\n")
 
 
 def read_info(folder: Path) -> DatasetInfo | None:
@@ -235,15 +229,17 @@ def read_in_order(
 ) -> Iterator[tuple[Bytes, Ints]]:
     """The images of ``rows`` in batches, in order; about ``ahead`` of them are read at once.
 
-    Draws are scattered over all row groups: the more are read at once, the fewer rows are read in
-    vain. Memory is ``ahead`` images, whatever the size of D.
+    ``rows`` ``(..., n)`` are taken ``batch`` at a time from the last axis: images ``(..., b, 3, h,
+    w)`` and their rows ``(..., b)``. Draws are scattered over all row groups: the more are read at
+    once, the fewer rows are read in vain. Memory is ``ahead`` images, whatever the size of D.
     """
-    step = max(1, ahead // batch) * batch
-    for start in range(0, len(rows), step):
-        some = rows[start : start + step]
-        images = dataset.read(some)
-        for at in range(0, len(some), batch):
-            yield images[at : at + batch], some[at : at + batch]
+    together = batch * (rows.size // max(1, rows.shape[-1]))
+    step = max(1, ahead // max(1, together)) * batch
+    for start in range(0, rows.shape[-1], step):
+        some = rows[..., start : start + step]
+        images = dataset.read(some.ravel()).reshape(*some.shape, 3, *dataset.about.size)
+        for at in range(0, some.shape[-1], batch):
+            yield images[..., at : at + batch, :, :, :], some[..., at : at + batch]
 
 
 def _nothing() -> Facts:

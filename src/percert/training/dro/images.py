@@ -9,6 +9,7 @@ import torch
 
 from percert.data.labelled_images import read_labelled_images, read_mnist
 from percert.images import find_images, load_image
+from percert.tensors import Images
 from percert.training.dro.weighting import Bytes, Ints
 
 
@@ -66,7 +67,7 @@ def read_training_images(path: Path) -> TrainingImages:
     for part in ("train", "t10k"):
         if any(path.glob(f"{part}-images-idx3-ubyte*")):
             digits = read_mnist(path, part)
-            return memory_images(_bytes(digits.images), digits.labels.numpy())
+            return memory_images(to_bytes(digits.images), digits.labels.numpy())
     return _folders(path)
 
 
@@ -82,7 +83,7 @@ def _parquet(path: Path) -> TrainingImages:
             pixels = found.decode(rows)
         except ValueError as error:
             raise ValueError(f"{path}: images of several sizes ({error})") from None
-        return _bytes(pixels)
+        return to_bytes(pixels)
 
     return TrainingImages(_checked(found.labels, path), size, read)
 
@@ -103,7 +104,7 @@ def _folders(path: Path) -> TrainingImages:
                     f"{files[int(row)][0]}: expected {height} x {width} pixels as the others, "
                     f"found {tuple(image.shape[1:])}"
                 )
-            pixels[at] = _bytes(image)
+            pixels[at] = to_bytes(image)
         return pixels
 
     labels = np.array([label for _, label in files], np.int64)
@@ -116,6 +117,13 @@ def _checked(labels: Ints, path: Path) -> Ints:
     return labels
 
 
-def _bytes(images: torch.Tensor) -> Bytes:
-    found: Bytes = (images * 255).round().to(torch.uint8).numpy()
+def to_float(images: Bytes, device: torch.device) -> Images:
+    """8-bit images as floats in [0, 1], exactly as a decoded file gives them."""
+    pixels = torch.from_numpy(images).to(device).float()
+    return pixels / torch.full((), 255.0, device=device)
+
+
+def to_bytes(images: Images) -> Bytes:
+    """Images in whole 8-bit levels as uint8 ``(n, 3, h, w)``."""
+    found: Bytes = (images.detach() * 255).round().to(torch.uint8).cpu().numpy()
     return found

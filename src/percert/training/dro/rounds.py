@@ -6,8 +6,6 @@ same bytes on the same machine: model, optimiser and place are kept with every s
 """
 
 import json
-import os
-import secrets
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -16,12 +14,12 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from percert.attacks import Attack
 from percert.attacks.goal import NonFiniteScores
 from percert.attacks.transport.cost import cost_of, cost_values
+from percert.files import replacing
 from percert.training.dro.attack import (
     Centres,
     Clusters,
@@ -30,8 +28,6 @@ from percert.training.dro.attack import (
     attack_centres,
     cluster_images,
     embedding_of,
-    to_bytes,
-    to_float,
 )
 from percert.training.dro.dataset import (
     SHARDS,
@@ -41,7 +37,7 @@ from percert.training.dro.dataset import (
     read_info,
     write_info,
 )
-from percert.training.dro.images import TrainingImages
+from percert.training.dro.images import TrainingImages, to_bytes, to_float
 from percert.training.dro.recipe import RoundSettings
 from percert.training.dro.shards import Facts, clean_facts, joined, list_shards, write_shard
 from percert.training.dro.weighting import (
@@ -51,6 +47,7 @@ from percert.training.dro.weighting import (
     example_weights,
     step_scale,
     stream,
+    weighted_loss,
 )
 
 STATE = "state.pt"
@@ -213,8 +210,8 @@ class _Round:
     def step(self, images: Tensor, labels: Tensor, weights: Tensor) -> None:
         """theta <- theta - alpha mean of P_i loss_i' (line 5)."""
         began = time.perf_counter()
-        losses = F.cross_entropy(self.model(images), labels, reduction="none")
-        loss = (weights.to(losses) * losses).mean()
+        scores = self.model(images)
+        loss = weighted_loss(scores, labels, weights.to(scores))
         if not torch.isfinite(loss):
             raise self.diverged(str(loss.item()))
         self.optimiser.zero_grad()
@@ -237,15 +234,9 @@ class _State:
     tallies: list[Tally]
 
     def save(self, path: Path, model: nn.Module, optimiser: torch.optim.Optimizer) -> None:
-        temporary = path.with_name(f".{secrets.token_hex(8)}.part")
-        try:
-            torch.save(
-                {**asdict(self), "model": model.state_dict(), "optimiser": optimiser.state_dict()},
-                temporary,
-            )
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        held = {"model": model.state_dict(), "optimiser": optimiser.state_dict()}
+        with replacing(path) as unfinished:
+            torch.save({**asdict(self), **held}, unfinished)
 
     def load(self, path: Path, model: nn.Module, optimiser: torch.optim.Optimizer) -> "_State":
         """What is at ``path``, into model and optimiser; itself where there is nothing."""
@@ -312,9 +303,8 @@ def _clusters(
         size=settings.cluster_size,
         seed=settings.seed,
     )
-    temporary = folder / ".clusters.part.npz"
-    np.savez(temporary, member=found.member, centre=found.centre)
-    os.replace(temporary, path)
+    with replacing(path) as unfinished, unfinished.open("wb") as stream:
+        np.savez(stream, member=found.member, centre=found.centre)
     return found
 
 

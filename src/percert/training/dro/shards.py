@@ -1,20 +1,17 @@
-"""Shards: parquet files of images that are whole or not there, and say so themselves.
+"""Shards of D: parquet files of images that are whole or not there, and say so themselves.
 
 A shard is called ``NUMBER-DIGEST.parquet``; the digest is the start of the SHA-256 of its bytes. So
 a folder of shards needs no index that could be torn: what is listed is complete, a byte changed
 anywhere is found when the folder is opened, and a number left out is a shard that was lost.
 
-PNG files of one plain kind, which are read ten times as fast as any PNG.
-
-They are 8-bit RGB with no row filter, in one chunk of data: any reader opens them. That kind is
-known by its first bytes and needs no parser; whatever else is left to Pillow.
+Images are PNG files of one kind, 8-bit RGB with no row filter, in one chunk of data: any reader
+opens them. That kind is known by its first bytes and needs no parser, and is read ten times as fast
+as any PNG; whatever else is left to Pillow.
 """
 
 import hashlib
 import io
-import os
 import re
-import secrets
 import struct
 import zlib
 from dataclasses import dataclass, fields
@@ -25,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from percert.files import file_sha256
+from percert.files import file_sha256, write_whole
 from percert.training.dro.weighting import Bytes, Floats, Ints
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -183,16 +180,7 @@ def write_shard(folder: Path, number: int, images: Bytes, facts: Facts) -> Shard
     content = buffer.getvalue()
     digest = hashlib.sha256(content).hexdigest()[:16]
     path = folder / f"{number:06d}-{digest}.parquet"
-    temporary = folder / f".{secrets.token_hex(8)}.part"
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        with open(temporary, "xb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_whole(path, content)
     return Shard(path, number, digest)
 
 

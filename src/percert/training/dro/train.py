@@ -6,8 +6,6 @@ sample of what training on D gives; the audit compares such samples.
 """
 
 import math
-import os
-import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -17,15 +15,14 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from percert.files import replacing
 from percert.models import PreparedClassifier, load_classifier, shipped_cards
 from percert.models.load import PACKAGES
 from percert.reports.records import Columns, RecordStore, Row
-from percert.training.dro.attack import to_float
 from percert.training.dro.dataset import AdversarialDataset, read_in_order
+from percert.training.dro.images import to_float
 from percert.training.dro.recipe import DROSettings
 from percert.training.dro.weighting import (
-    Bytes,
-    Ints,
     SequentialSGD,
     SGDSettings,
     StackedSGD,
@@ -78,13 +75,8 @@ def save_classifier(model: nn.Module, spec: str, path: Path) -> None:
     holder = model.network if inner else model
     assert isinstance(holder, nn.Module)
     state = {name: value.detach().cpu().contiguous() for name, value in holder.state_dict().items()}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.parent / f".{secrets.token_hex(8)}.part"
-    try:
-        save_file(state, temporary)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(path) as unfinished:
+        save_file(state, unfinished)
 
 
 #: Called with (model's number, images seen, images in all, mean loss lately).
@@ -141,7 +133,7 @@ def train_group(
                 ]
             )
             sums.zero_()
-            for images, chosen in _batches(dataset, rows, settings.batch):
+            for images, chosen in read_in_order(dataset, rows, settings.batch):
                 rate = _rate(settings, done / (steps * settings.passes))
                 pixels = to_float(images.reshape(-1, *images.shape[2:]), where)
                 losses = stepper.step(
@@ -229,18 +221,6 @@ def clean_accuracy(dataset: AdversarialDataset, model: nn.Module, *, most: int =
         found = model(to_float(images, where)).argmax(1).cpu().numpy()
         right += int((found == dataset.facts.label[some]).sum())
     return right / len(rows)
-
-
-def _batches(
-    dataset: AdversarialDataset, rows: Ints, batch: int, ahead: int = 8192
-) -> Iterator[tuple[Bytes, Ints]]:
-    """``rows`` ``(m, draws)`` in batches ``(m, b)`` with their images ``(m, b, 3, h, w)``."""
-    step = max(1, ahead // (batch * len(rows))) * batch
-    for start in range(0, rows.shape[1], step):
-        some = rows[:, start : start + step]
-        images = dataset.read(some.ravel()).reshape(*some.shape, 3, *dataset.about.size)
-        for at in range(0, some.shape[1], batch):
-            yield images[:, at : at + batch], some[:, at : at + batch]
 
 
 def _rate(settings: DROSettings, done: float) -> float:

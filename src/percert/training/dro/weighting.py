@@ -1,7 +1,5 @@
 """The weights P of Algorithms 2 and 3: draws in proportion to P, and SGD steps weighted by P.
 
-The weights P of Algorithm 2: how often an image of D is drawn, and how far a step on it goes.
-
 *Human Imperceptible Attacks and Applications to Improve Fairness*, Algorithm 2. The clean images
 weigh 1, the i-th image of round k weighs (k - 1) N + i. After one round of N = 10,000 the clean
 images are drawn once in 5,000 times, and a step on the last image is 10,000 times as long as one on
@@ -12,10 +10,6 @@ the bias towards recent rounds, with
   after k rounds 2 / (2 + k^2) of the draws are clean images;
 - steps of P over its mean under the drawing, sum P^2 / sum P, so that the mean step is one of the
   learning rate.
-
-Draws in proportion to weights, with replacement, decided by a seed alone.
-
-Several networks of one shape, each stepped on its own batches: as one by vmap, or in turn.
 """
 
 from collections.abc import Callable

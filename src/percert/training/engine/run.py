@@ -1,9 +1,4 @@
-"""The training loop: batches, losses, steps, checkpoints, and where a loss stops being finite.
-
-The loop: batches, losses, steps, checkpoints.
-
-Where numbers stopped being numbers.
-"""
+"""The training loop: batches, losses, steps, checkpoints, and where a loss stops being finite."""
 
 import math
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -15,15 +10,15 @@ import torch
 from torch import Tensor, nn
 
 from percert.check import Argument, ArgumentError
-from percert.training.engine.average import WeightAverage
-from percert.training.engine.checkpoint import (
+from percert.training.engine.loader import Cursors
+from percert.training.engine.output import (
     Checkpoint,
     Checkpoints,
+    RunLog,
     load_optimizer,
     optimizer_tensors,
 )
-from percert.training.engine.log import RunLog
-from percert.training.sources.loader import Cursors
+from percert.training.student import WeightAverage
 
 
 class NonFiniteError(ValueError):
@@ -220,7 +215,7 @@ def run(
     step, cursor = 0, loader.order.start()
     if found is not None:
         _restore(this, found)
-        step, cursor = found.step, loader.order.found(found.numbers["cursor"])
+        step, cursor = found.step, loader.order.from_json(found.numbers["cursor"])
     whole = loader.batch * loader.world
     batches = loader.batches(cursor)
     try:
@@ -243,7 +238,7 @@ def run(
                 if step % schedule.save_every == 0 or step == schedule.steps:
                     log.keep(last=step == schedule.steps)
                     if fabric.is_global_zero:
-                        held = loader.order.held(cursor)
+                        held = loader.order.to_json(cursor)
                         checkpoints.save(_checkpoint(this, step, held, recipe))
                     fabric.barrier()
     finally:

@@ -1,10 +1,7 @@
 """Teachers: networks that map images to the embeddings which a student imitates.
 
-What a teacher is: images in [0, 1] to embeddings, and a name for what computes them.
-
-DreamSim's ensemble and its parts as teachers, through their authors' package.
-
-A teacher from what names it in a recipe.
+DreamSim's ensemble and its parts come through their authors' package, classifiers as
+:func:`percert.models.load_classifier` finds them.
 """
 
 import hashlib
@@ -203,27 +200,35 @@ def classifier_teacher(name: str, model: nn.Module, *, bf16: bool = False) -> Te
     """
     if isinstance(model, SqueezeNet | EmbeddingMetric):
         return NetworkTeacher(name, model, model.embed, identity="embed", bf16=bf16)
-    last = [layer for layer in model.modules() if isinstance(layer, nn.Linear)]
-    if not last:
+    embed = last_linear_input(model)
+    if embed is None:
         raise ValueError(f"teacher {name}: the network has no linear layer whose input could serve")
+    identity = f"input of the last linear layer, {_preparation(model)}"
+    return NetworkTeacher(name, model, embed, identity=identity, bf16=bf16)
 
-    def embed(images: Tensor) -> Tensor:
-        found: list[Tensor] = []
 
-        def keep(_: nn.Module, given: tuple[Any, ...]) -> None:
-            found.append(given[0])
+def last_linear_input(model: nn.Module) -> Callable[[Images], Embeddings] | None:
+    """A function from images to what enters ``model``'s last linear layer, ``(n, d)``.
 
-        handle = last[-1].register_forward_pre_hook(keep)
+    ``None`` for a model that has no such layer. The function raises ``ValueError`` where the layer
+    does not run.
+    """
+    linear = [layer for layer in model.modules() if isinstance(layer, nn.Linear)]
+    if not linear:
+        return None
+
+    def embed(images: Images) -> Embeddings:
+        seen: list[Tensor] = []
+        handle = linear[-1].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
         try:
             model(images)
         finally:
             handle.remove()
-        if not found:
-            raise ValueError(f"teacher {name}: its last linear layer did not run")
-        return found[0].flatten(1)
+        if not seen:
+            raise ValueError(f"{type(model).__name__}: its last linear layer did not run")
+        return seen[-1].flatten(1)
 
-    identity = f"input of the last linear layer, {_preparation(model)}"
-    return NetworkTeacher(name, model, embed, identity=identity, bf16=bf16)
+    return embed
 
 
 def _package_teacher(kind: str, name: str, weights: Path | None, bf16: bool) -> Teacher:

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from tests.training.image_world import encoded_images, image_folder
 
-from percert.training.sources import Cursor, Entry, Loader, ShuffledOrder, open_images
-from percert.training.sources.images import ImageSource
+from percert.training.engine.loader import Cursor, Loader, ShuffledOrder
+from percert.training.image_sources import Entry, ImageSource, open_images
 
 
 def _tar(path: Path, contents: list[bytes], first: int) -> None:

@@ -1,10 +1,7 @@
-"""The data loader: a shuffled, resumable order, and batches prepared ahead by threads.
+"""The data loader: endless batches in a shuffled order, which a cursor takes up at any point.
 
-The order in which a run sees its data: fixed by the seed, and found again at any point.
-
-Several ordered sets as one: in a fixed pattern of turns.
-
-Batches: read and prepared ahead of the training by threads, in an order that threads keep.
+The order is fixed by the seed and does not depend on how many processes or threads share the work.
+Threads read and prepare batches ahead of the training.
 """
 
 from collections import deque
@@ -66,12 +63,12 @@ class ShuffledOrder(Generic[E]):
         """Where a run begins."""
         return Cursor()
 
-    def held(self, cursor: Cursor) -> dict[str, Any]:
+    def to_json(self, cursor: Cursor) -> dict[str, Any]:
         """A cursor as what JSON can hold."""
         return asdict(cursor)
 
-    def found(self, held: dict[str, Any]) -> Cursor:
-        """The reverse of :meth:`held`."""
+    def from_json(self, held: dict[str, Any]) -> Cursor:
+        """The reverse of :meth:`to_json`."""
         return Cursor(**held)
 
     def take(self, cursor: Cursor, count: int) -> tuple[list[E], Cursor]:
@@ -82,14 +79,14 @@ class ShuffledOrder(Generic[E]):
         blocks = -(-len(self.source.shards()) // self.mix)
         epoch, block, offset = cursor.epoch, cursor.block, cursor.offset
         taken: list[E] = []
-        barren = 0
+        empty_blocks = 0
         while len(taken) < count:
             entries = self._block(epoch, block)
             part = entries[offset : offset + count - len(taken)]
             taken += part
             offset += len(part)
-            barren = 0 if entries else barren + 1
-            if barren > blocks:
+            empty_blocks = 0 if entries else empty_blocks + 1
+            if empty_blocks > blocks:
                 raise ValueError("data: no images found in any shard")
             if offset == len(entries):
                 block, offset = block + 1, 0
@@ -149,11 +146,11 @@ class MixedOrder:
         taken = [(which, next(found[which])) for which in turns]
         return taken, MixedCursor(tuple(parts), cursor.position + count)
 
-    def held(self, cursor: MixedCursor) -> dict[str, Any]:
+    def to_json(self, cursor: MixedCursor) -> dict[str, Any]:
         return asdict(cursor)
 
-    def found(self, held: dict[str, Any]) -> MixedCursor:
-        """The reverse of :meth:`held`, after a trip through JSON."""
+    def from_json(self, held: dict[str, Any]) -> MixedCursor:
+        """The reverse of :meth:`to_json`, after a trip through JSON."""
         return MixedCursor(tuple(Cursor(**part) for part in held["parts"]), held["position"])
 
 
@@ -164,13 +161,13 @@ AHEAD = 3
 
 
 class Cursors(Protocol):
-    """Places in an endless order, which go through JSON: ``held`` gives what ``found`` takes."""
+    """Places in an endless order, as what JSON can hold and back."""
 
     def start(self) -> Any: ...
 
-    def held(self, cursor: Any, /) -> dict[str, Any]: ...
+    def to_json(self, cursor: Any, /) -> dict[str, Any]: ...
 
-    def found(self, held: dict[str, Any], /) -> Any: ...
+    def from_json(self, held: dict[str, Any], /) -> Any: ...
 
 
 class Order(Cursors, Protocol[E]):

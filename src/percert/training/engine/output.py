@@ -1,18 +1,27 @@
-"""Checkpoints: a folder each, there as a whole or not at all."""
+"""What a run writes: checkpoints that survive kills, a progress bar, TensorBoard, records."""
 
 import json
 import os
 import re
 import secrets
 import shutil
+import sys
+import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+
+from percert.extras import install_extra
+from percert.reports.records import RecordStore
 
 _NAME = re.compile(r"^step-(\d{10})$")
 MODEL, STATE, NUMBERS = "model.safetensors", "state.safetensors", "state.json"
@@ -126,3 +135,101 @@ def _flush(path: Path) -> None:
         pass
     finally:
         os.close(handle)
+
+
+class RunLog:
+    """Writes ``tensorboard/`` and ``records.parquet`` into ``folder`` and shows a bar on stderr.
+
+    ``loud`` is set for the first process alone: the others log nothing. ``steps`` is the last step,
+    ``images`` how many a step sees, in all processes. The bar is for terminals; elsewhere a line
+    comes every ``every`` steps.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        first: int,
+        steps: int,
+        images: int,
+        every: int,
+        loud: bool,
+        tensorboard: bool = True,
+    ) -> None:
+        self.loud = loud
+        self.steps, self.images, self.every = steps, images, max(1, every)
+        self._first, self._started = first, time.perf_counter()
+        self._rows: list[dict[str, Any]] = []
+        self._folder = folder
+        self._events = _writer(folder / "tensorboard", first) if loud and tensorboard else None
+        self._shown = loud and sys.stderr.isatty()
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[said]}"),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            disable=not self._shown,
+        )
+        self._task = self._bar.add_task("training", total=steps, completed=first, said="")
+
+    def __enter__(self) -> "RunLog":
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._bar.stop()
+        if self._events is not None:
+            self._events.close()
+
+    def step(self, step: int, values: Mapping[str, float]) -> None:
+        """Step number ``step`` (from 1 on) is done, with these losses."""
+        if not self.loud:
+            return
+        seconds = time.perf_counter() - self._started
+        rate = (step - self._first) * self.images / max(seconds, 1e-9)
+        said = f"{rate:.0f} images/s  loss {values['loss']:.4g}"
+        self._bar.update(self._task, completed=step, said=said)
+        if step % self.every and step != self.steps:
+            return
+        self._rows += [
+            {"step": step, "name": name, "value": float(value)}
+            for name, value in {**values, "images_per_second": rate}.items()
+        ]
+        if self._events is not None:
+            for name, value in {**values, "images_per_second": rate}.items():
+                self._events.add_scalar(name, value, step)
+        if not self._shown:
+            left = (self.steps - step) * seconds / max(1, step - self._first)
+            parts = "  ".join(f"{name} {value:.4g}" for name, value in values.items())
+            sys.stderr.write(
+                f"step {step}/{self.steps}  {parts}  {rate:.0f} images/s  {left:.0f} s left\n"
+            )
+
+    def keep(self, *, last: bool = False) -> None:
+        """Put the records on the disk; at the ``last`` time into one file."""
+        if not self.loud:
+            return
+        columns = {"step": int, "name": str, "value": float}
+        store = RecordStore(self._folder, columns, key=("step", "name"))
+        store.append(self._rows)
+        self._rows = []
+        if last:
+            store.merge(order=lambda row: (row["step"], row["name"]))
+
+
+def _writer(folder: Path, first: int) -> Any:
+    """A writer of TensorBoard's files; what an earlier run wrote after step ``first`` is purged."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ModuleNotFoundError:
+        raise ValueError(
+            f"training: needs tensorboard, or tensorboard=False: {install_extra('train')}"
+        ) from None
+    return SummaryWriter(str(folder), purge_step=first + 1 if first else None)
