@@ -18,6 +18,7 @@ from percert.evaluation.attack_runs.defences import Survival
 from percert.evaluation.attack_runs.run import summary_table
 from percert.evaluation.attack_runs.saliency import DISTANCES
 from percert.evaluation.attack_runs.transfer import Transfer
+from percert.evaluation.copies.report import results_shown
 from percert.reports import AttackSummary
 from percert.search.query.results import Match
 
@@ -151,10 +152,11 @@ def test_eval_saliency(shown, tmp_path):
     ]
 
 
-def test_eval_copies(shown, tmp_path):
+def test_eval_copies():
     ours = distinct.detector("ours", 0.0, proven=True)
     phash = distinct.detector("phash", 0.04, proven=False)
-    (table,) = shown("eval_copies:_show", [ours, phash], tmp_path)
+    shown, *_ = results_shown([ours, phash])
+    table = rows_by_heading(shown.columns, shown.rows)
     assert table[0] == {
         "detector": "ours", "TPR at 0.001": "0.701", "TPR at 0.01": "0.801",
         "threshold": "0.401", "found": "0.501", "certified at 1": "0.301",

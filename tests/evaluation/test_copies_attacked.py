@@ -13,7 +13,6 @@ from percert.data.copy_edits import find_edit
 from percert.evaluation.copies.attack import (
     Pair,
     attacked_rates,
-    check_order,
     collide,
     evade,
     random_start,
@@ -23,6 +22,7 @@ from percert.evaluation.copies.hashes import dhash
 from percert.evaluation.copies.measure import measure
 from percert.evaluation.copies.pictures import as_tensor
 from percert.lipschitz.bound import LipschitzBound
+from percert.runs.certified import BrokenCertificate, check_flags
 from percert.tensors import l2_norm
 
 _spec = importlib.util.spec_from_file_location(
@@ -132,7 +132,7 @@ def test_a_bound_that_is_too_small_is_caught(world_of_pairs, copies):
             long = replace(features, h=10 * features.h, error=10 * features.error, bound=bound)
             return replace(found, features=long)
 
-    with pytest.raises(ValueError, match="broke a certificate"):
+    with pytest.raises(BrokenCertificate, match="broke a certificate"):
         attacked_rates(
             Lying(detector.metric),
             gallery,
@@ -148,10 +148,10 @@ def test_a_bound_that_is_too_small_is_caught(world_of_pairs, copies):
 
 def test_the_order_is_checked_on_both_sides():
     yes, no = np.array([True]), np.array([False])
-    check_order("x", 1.0, natural=yes, right=yes, proven=yes)
-    check_order("x", 1.0, natural=yes, right=no, proven=None)
-    with pytest.raises(ValueError, match="right under attack"):
-        check_order("x", 1.0, natural=no, right=yes, proven=no)
+    check_flags("x", 1.0, natural=yes, right=yes, proven=yes)
+    check_flags("x", 1.0, natural=yes, right=no, proven=None)
+    with pytest.raises(BrokenCertificate, match="right under attack"):
+        check_flags("x", 1.0, natural=no, right=yes, proven=no)
 
 
 def test_a_hash_gives_way_on_both_sides():

@@ -13,14 +13,14 @@ from percert.evaluation.copies.detector import MetricDetector
 from percert.evaluation.retrieval import (
     COLUMNS,
     RetrievalRow,
+    describe_items,
     folders_as_labels,
-    readable_items,
     retrieve,
     score,
 )
 from percert.evaluation.retrieval_report import example_queries
 from percert.lipschitz.bound import LipschitzBound
-from percert.runs import ImageItem, read_sample
+from percert.runs import BrokenCertificate, ImageItem, read_sample
 from percert.tensors import l2_norm
 
 _spec = importlib.util.spec_from_file_location(
@@ -42,9 +42,13 @@ def items(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def found(items):
-    pairs = list(retrieve([world.thumbnail()], items, [0, 1, 4, 5], PGD))
-    rows = [row for some, _ in pairs for row in some]
-    return rows, [image for _, moved in pairs for image in moved]
+    return rows_and_images([world.thumbnail()], items, [0, 1, 4, 5], PGD)
+
+
+def rows_and_images(detectors, items, queries, attack, **more):
+    steps = list(retrieve(detectors, describe_items(detectors, items), queries, attack, **more))
+    rows = [RetrievalRow(**row) for step in steps for row in step.rows]
+    return rows, [image for step in steps for image in step.images]
 
 
 def test_the_nearest_are_those_of_a_slow_twin(items, found):
@@ -88,9 +92,8 @@ def test_scores_are_shares_of_the_rows(found):
 
 
 def test_what_is_done_is_left_out(items, found):
-    done = {("1.png", "thumbnail-8"): None, ("4.png", "thumbnail-8"): None}
-    pairs = retrieve([world.thumbnail()], items, [0, 1, 4, 5], PGD, done=done)
-    rows = [row for some, _ in pairs for row in some]
+    done = {("1.png", "thumbnail-8"), ("4.png", "thumbnail-8")}
+    rows, _ = rows_and_images([world.thumbnail()], items, [0, 1, 4, 5], PGD, done=done)
     # Seeds belong to images: what is left comes out as it did with the others.
     assert rows == [found[0][0], found[0][3]]
 
@@ -104,15 +107,15 @@ def test_a_bound_that_is_too_small_is_caught(items):
             return replace(made, features=replace(features, h=50 * features.h, bound=bound))
 
     far = create_attack("pgd", norm="l2", eps=12.0, steps=20)
-    with pytest.raises(ValueError, match="broke a certificate"):
-        list(retrieve([Lying(world.thumbnail().metric)], items, range(6), far))
+    with pytest.raises(BrokenCertificate, match="broke a certificate"):
+        rows_and_images([Lying(world.thumbnail().metric)], items, range(6), far)
 
 
 def test_scores_refuse_what_breaks_the_order():
     row = RetrievalRow(
         "a", "m", None, "b", None, 0.1, "c", None, 0.2, "c", False, False, 2.0, 0.5, 0.5
     )
-    with pytest.raises(ValueError, match="a: an attack broke a certificate"):
+    with pytest.raises(BrokenCertificate, match="a: an attack broke a certificate"):
         score([row], 1.0)
     assert score([replace(row, radius=0.4)], 1.0)[0].certified == 0
     more = [row, replace(row, image="z", unchanged_8bit=True), replace(row, detector="n")]
@@ -129,8 +132,8 @@ def test_folders_are_classes_where_all_images_lie_in_one(tmp_path):
 
 def test_unreadable_images_are_told_apart(items, tmp_path):
     (tmp_path / "bad.png").write_text("no image")
-    good, bad = readable_items([items[0], ImageItem("bad.png", tmp_path / "bad.png")])
-    assert good == [items[0]]
-    assert [name for name, _ in bad] == ["bad.png"]
+    described = describe_items([], [*items[:3], ImageItem("bad.png", tmp_path / "bad.png")])
+    assert described.items == items[:3]
+    assert [name for name, _ in described.bad] == ["bad.png"]
     with pytest.raises(ValueError, match="at least 3 images"):
-        list(retrieve([], items[:2], [0], PGD))
+        describe_items([], items[:2])

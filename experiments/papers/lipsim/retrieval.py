@@ -1,6 +1,5 @@
 """Figure 4 of LipSim: the nearest images before and after an attack on the query."""
 
-from dataclasses import asdict
 from typing import Any, cast
 
 from experiments.papers.item import COMMAND, Compared, Findings, Setting
@@ -9,12 +8,10 @@ from experiments.papers.photographs import collection
 from percert.attacks.catalog import parse_attack
 from percert.evaluation.copies.detector import Detector, MetricDetector, SqueezeNetDetector
 from percert.evaluation.copies.measure import spread
-from percert.evaluation.retrieval import COLUMNS, RetrievalRow, retrieve, score
-from percert.evaluation.retrieval_report import attacked_path, retrieval_pictures
-from percert.images import save_image
+from percert.evaluation.retrieval import describe_items, keep_retrieval, score
+from percert.evaluation.retrieval_report import retrieval_pictures
 from percert.lipschitz.network import weights_hash
 from percert.metrics.certified.embedding import EmbeddingMetric
-from percert.reports import RecordStore
 from percert.reports.page import Figure
 from percert.runs import RunFolder
 
@@ -40,34 +37,23 @@ def figure_4(setting: Setting) -> Findings:
         "seed": setting.seed,
         "steps": STEPS,
     }
-    RunFolder(
-        folder,
-        settings,
-        command=[*COMMAND, "lipsim-figure4"],
-        seed=setting.seed,
-        device=setting.device,
-    )
-    store = RecordStore(folder, COLUMNS, key=("image", "detector"))
-    done = {(row["image"], row["detector"]): row for row in store.rows()}
-    asked = spread(len(items), setting.images)
-    for rows, moved in retrieve(
+    described = describe_items(detectors, items)
+    asked = spread(len(described.items), setting.images)
+    found, _ = keep_retrieval(
+        RunFolder(
+            folder,
+            settings,
+            command=[*COMMAND, "lipsim-figure4"],
+            seed=setting.seed,
+            device=setting.device,
+        ),
         detectors,
-        items,
+        described,
         asked,
         attack,
         seed=setting.seed,
-        done=done,
-        progress=lambda count, total: setting.watch("searching and attacking", count, total),
-    ):
-        for row, image in zip(rows, moved, strict=True):
-            path = attacked_path(folder, row.detector, row.image)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            save_image(image, path)  # there before the row that says so
-        store.append([asdict(row) for row in rows])
-    wanted = {items[place].name for place in asked}
-    order = [one.name for one in detectors]
-    kept = store.merge(lambda row: (order.index(row["detector"]), row["image"]))
-    found = [RetrievalRow(**row) for row in kept if row["image"] in wanted]
+        progress=lambda _, count, total: setting.watch("searching and attacking", count, total),
+    )
     rows_: list[Compared] = []
     for judge, entry in zip(judges, score(found, EPS), strict=True):
         for what, share in (

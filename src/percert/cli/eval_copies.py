@@ -1,23 +1,15 @@
 """``percert eval copies``: copy detectors on any pictures: natural, certified and under attack."""
 
-import shutil
-from dataclasses import asdict
+import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from percert.cli.attack_options import SeedOption
 from percert.cli.command import complain, needs, one_line_errors
-from percert.cli.eval_copies_inputs import (
-    fingerprint,
-    make_detectors,
-    parse_budgets,
-    parse_edits,
-    readable,
-    weights_of,
-)
-from percert.cli.eval_runs import Evaluation
+from percert.cli.eval_copies_inputs import parse_budgets, parse_edits
 from percert.cli.options import (
     CheckpointOption,
     DeviceOption,
@@ -26,15 +18,9 @@ from percert.cli.options import (
     MetricOption,
     writable_folder,
 )
-from percert.cli.output import note_left_out, say, show_table, with_left_out
+from percert.cli.output import show_result
 from percert.cli.progress import stepping
 
-if TYPE_CHECKING:
-    from percert.evaluation.copies.evaluate import DetectorResult
-    from percert.images import LeftOut
-
-#: Where a run keeps what it has computed until it is done.
-PARTS = "parts"
 #: Groups of twins that are named on stderr.
 SHOWN = 20
 
@@ -153,14 +139,10 @@ def eval_copies(
     percert eval copies photos/ --threshold auto:1e-4 --out out/auto --json
     """
     from percert.device import resolve_device
-    from percert.evaluation.copies.evaluate import COLUMNS, CopiesPlan, QueryRow, evaluate_copies
+    from percert.evaluation.copies.evaluate import CopiesPlan
     from percert.evaluation.copies.gallery import parse_threshold
-    from percert.evaluation.copies.measure import Checkpoint, spread
-    from percert.evaluation.copies.pictures import PictureFiles, find_twins, twins_sections
-    from percert.evaluation.copies.report import attack_figure, copies_sections, roc_figure
-    from percert.images.walk import printable_path
-    from percert.reports import read_run, write_records
-    from percert.reports.page import how_made, write_page, write_whole
+    from percert.evaluation.copies.hashes import create_detectors
+    from percert.evaluation.copies.run import CopiesSettings, run_copies
     from percert.search.ingest.views import parse_views
 
     plan = CopiesPlan(
@@ -174,98 +156,21 @@ def eval_copies(
         seed=seed,
     )
     place = str(resolve_device(device))
-    detectors = make_detectors(metric_name, checkpoint, rival or [], place)
-    left_out: list[LeftOut] = []
-    own, bad = readable(images, left_out)
-    others, more = readable(distractors or [], left_out)
-    if distractors and not (others or more):
-        raise ValueError(f"{', '.join(map(str, distractors))}: no images found")
-    paths = list(own | others)
-    if not own or len(paths) < 2:
-        raise ValueError(
-            f"{', '.join(map(str, images))}: expected at least 2 images that can be read, found "
-            f"{len(paths)}"
-        )
-    twins = find_twins({**own, **others})
-    _warn(twins)
-    settings = {
-        "eval": "copies",
-        "images": fingerprint(list(own)),
-        "distractors": fingerprint(paths[len(own) :]),
-        "detectors": {one.name: weights_of(one) for one in detectors},
-        "edits": [edit.name for edit in plan.edits],
-        "views": list(plan.views),
-        "eps": list(plan.budgets),
-        "side": side,
-        "threshold": asdict(plan.threshold),
-        "attacked": plan.attacked,
-        "steps": steps,
-        "queries": queries,
-        "seed": seed,
-    }
-    evaluation = Evaluation(out, settings, place)
-    asked = spread(len(own), queries)
-    strangers = list(range(len(own), len(paths))) or asked
-    rows: list[QueryRow] = []
+    asked = CopiesSettings(
+        images=images,
+        detectors=create_detectors(metric_name, checkpoint, rival or (), place),
+        plan=plan,
+        distractors=distractors or (),
+        queries=queries,
+        device=place,
+    )
     with stepping() as show:
-        results = evaluate_copies(
-            detectors,
-            PictureFiles(paths),
-            asked,
-            strangers,
-            plan,
-            parts=Checkpoint(out / PARTS),
-            progress=show,
-            rows=rows.extend,
-        )
-    write_records(
-        out / "records.parquet",
-        [{**asdict(row), "query": printable_path(paths[row.query])} for row in rows],
-        COLUMNS,
-    )
-    figures = {"roc.png": roc_figure(results), "eps.png": attack_figure(results)}
-    for name, png in figures.items():
-        write_whole(out / name, png)
-    unread = [{"path": printable_path(path), "reason": reason} for path, reason in (*bad, *more)]
-    evaluation.finish(
-        "copies",
-        {
-            "images": len(own),
-            "distractors": len(paths) - len(own),
-            "queries": len(asked),
-            "views": list(plan.views),
-            "side": side,
-            "checked": "certified <= attacked <= natural for every pair",
-            "detectors": [asdict(one) for one in results],
-            "twins": [[printable_path(path) for path in group] for group in twins],
-            "bad": unread,
-            **with_left_out(left_out),
-        },
-        as_json=as_json,
-    )
-    write_page(
-        out / "report.html",
-        "Copies",
-        [
-            *twins_sections(twins),
-            *copies_sections(results, plan, figures["roc.png"], figures["eps.png"]),
-            how_made(read_run(out)),
-        ],
-        lead=f"{len(asked)} pictures under {len(plan.edits)} edits, looked for among "
-        f"{len(paths)} pictures in {len(plan.views)} view(s).",
-    )
-    shutil.rmtree(out / PARTS, ignore_errors=True)
-    if not as_json:
-        _show(results, out)
-    note_left_out(left_out)
-    if unread:
-        complain(f"{len(unread)} images could not be read:")
-        for entry in unread:
-            complain(f"  {entry['path']}: {entry['reason']}")
-        raise typer.Exit(1)
+        command = ["percert", *sys.argv[1:]]
+        result = run_copies(asked, out, command=command, progress=show, twins_found=_warn)
+    show_result(result, as_json=as_json)
 
 
-def _warn(twins: list[list[Path]]) -> None:
+def _warn(twins: Sequence[Sequence[Path]]) -> None:
     """Name the twins, the first of them; JSON and the report have all."""
     from percert.evaluation.copies.pictures import twins_words
 
@@ -276,37 +181,3 @@ def _warn(twins: list[list[Path]]) -> None:
         complain(f"  {', '.join(map(str, group))}")
     if len(twins) > SHOWN:
         complain(f"  and {len(twins) - SHOWN} more groups")
-
-
-def _show(results: "list[DetectorResult]", out: Path) -> None:
-    from percert.evaluation.copies.report import confidence_words
-
-    budgets = next((one.certified for one in results if one.certified), [])
-    show_table(
-        [
-            ("detector", "left"),
-            *((f"TPR at {point.fpr:g}", "right") for point in results[0].points),
-            ("threshold", "right"),
-            ("found", "right"),
-            *((f"certified at {entry.eps:g}", "right") for entry in budgets),
-        ],
-        [
-            [
-                one.name,
-                *(f"{point.tpr:.3f}" for point in one.points),
-                f"{one.threshold:.4g}",
-                f"{one.natural:.3f}",
-                *([f"{entry.rate:.3f}" for entry in one.certified] or ["-"] * len(budgets)),
-            ]
-            for one in results
-        ],
-    )
-    for one in results:
-        for what, found in (("copies found", one.evasion), ("strangers refused", one.collision)):
-            if found is not None:
-                left = ", ".join(f"{entry.rate:.3f} at {entry.eps:g}" for entry in found.budgets)
-                say(f"{one.name}, {what} under attack: {found.natural:.3f} without, {left}")
-    say("")
-    if words := confidence_words(results):
-        say(words)
-    say(f"report.html, copies.json and records.parquet are in {out}")

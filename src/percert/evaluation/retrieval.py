@@ -4,10 +4,8 @@ Every query is an image of the collection, and looked for among the others. The 
 embedding as far as it can (Eq. 14), without knowing what the nearest image is.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from itertools import groupby
-from typing import Any
+from collections.abc import Iterator, Sequence, Set
+from dataclasses import asdict, dataclass, replace
 
 import torch
 from torch import Tensor
@@ -18,9 +16,20 @@ from percert.certify.features import PixelFeatures
 from percert.certify.nearest import nearest_of_features
 from percert.evaluation.copies.detector import Detector
 from percert.evaluation.copies.gallery import Gallery, gallery_of, join_galleries
-from percert.images import ImageError, round_to_8bit
+from percert.images import round_to_8bit
 from percert.reports.records import Columns
-from percert.runs import ImageItem, read_sample
+from percert.runs.certified import check_unchanged
+from percert.runs.engine import (
+    Done,
+    Kept,
+    Progress,
+    RunFolder,
+    Step,
+    batches,
+    read_all,
+    silent,
+)
+from percert.runs.items import ImageItem, output_name, read_sample
 from percert.tensors import Embeddings, Images, l2_norm
 
 #: How many queries are attacked together.
@@ -105,48 +114,118 @@ class Embedder:
         return (self.embed(reference) - self.embed(candidate)).square().sum(1)
 
 
-def retrieve(
+@dataclass(frozen=True, eq=False)
+class DescribedItems:
+    """The readable ``items`` of a collection, each detector's gallery of them, and what is bad."""
+
+    items: list[ImageItem]
+    galleries: dict[str, Gallery]
+    bad: list[tuple[str, str]]
+
+
+def describe_items(
     detectors: Sequence[Detector],
     items: Sequence[ImageItem],
+    names: Set[str] | None = None,
+    progress: Progress = silent,
+) -> DescribedItems:
+    """Describe the images of a collection by every detector, each read once.
+
+    With ``names`` only those so called; whether the others can be read is told all the same.
+    Raises ``ValueError`` for fewer than 3 images.
+    """
+    good: list[ImageItem] = []
+    bad: list[tuple[str, str]] = []
+    parts: dict[str, list[Gallery]] = {detector.name: [] for detector in detectors}
+    found = read_all(items, read_sample, lambda item: item.name, lambda item, error: error.reason)
+    for batch in batches(found, lambda one: one.sizes, TOGETHER, in_order=True):
+        if isinstance(batch, Step):
+            bad.append((str(batch.bad), batch.reason))
+            continue
+        some = [one for one in batch if names is None or one.item.name in names]
+        if some:
+            images = torch.stack([one.image for one in some])
+            for detector in detectors:
+                parts[detector.name].append(gallery_of([detector.describe(images)]))
+        good += [one.item for one in some]
+        progress("describing", len(good) + len(bad), len(items))
+    if len(good) < 3:
+        raise ValueError(f"collection: expected at least 3 images, found {len(good)}")
+    return DescribedItems(good, {name: join_galleries(some) for name, some in parts.items()}, bad)
+
+
+def retrieve(
+    detectors: Sequence[Detector],
+    collection: DescribedItems,
     queries: Sequence[int],
     attack: Attack,
     *,
     seed: int = 0,
-    done: Mapping[tuple[str, str], Any] | None = None,
-    progress: Callable[[int, int], object] = lambda done, total: None,
-) -> Iterator[tuple[list[RetrievalRow], Tensor]]:
-    """The rows of some queries at a time, with their attacked images ``(n, 3, h, w)``.
+    done: Done = frozenset(),
+) -> Iterator[Step]:
+    """The rows (:class:`RetrievalRow`) of some queries at a time, with their attacked images.
 
-    ``items`` are the collection, of which those at ``queries`` are looked for; a (image, detector)
-    that is in ``done`` is left out. Raises ``ValueError`` where the nearest image changed inside of
-    its certificate, and :class:`~percert.images.ImageError` for a file that cannot be read.
+    ``queries`` are places in the collection; a (image, detector) that is ``done`` is left out.
+    Raises :class:`~percert.runs.certified.BrokenCertificate` where the nearest image changed
+    inside of its certificate.
     """
-    if len(items) < 3:
-        raise ValueError(f"collection: expected at least 3 images, found {len(items)}")
-    done = done or {}
-    galleries = _galleries(detectors, items, progress)
-    total, count = len(detectors) * len(queries), 0
+    items = collection.items
     for detector in detectors:
         left = [place for place in queries if (items[place].name, detector.name) not in done]
-        count += len(queries) - len(left)
-        for places, images in _batches(items, left):
-            goal = MoveEmbedding(images)
-            moved = attack(
-                Embedder(detector), images, goal, seeds=torch.tensor(places) + seed * len(items)
-            )
-            yield (
-                _rows(detector, galleries[detector.name], items, places, images, moved.detach()),
-                moved.detach(),
-            )
-            count += len(places)
-            progress(count, total)
+
+        def read(place: int) -> tuple[int, Tensor]:
+            return place, read_sample(items[place]).image
+
+        found = read_all(left, read, lambda place: items[place].name)
+        for batch in batches(found, lambda one: one[1].shape, TOGETHER, in_order=True):
+            if isinstance(batch, Step):
+                yield batch
+                continue
+            places = [place for place, _ in batch]
+            images = torch.stack([image for _, image in batch])
+            seeds = torch.tensor(places) + seed * len(items)
+            moved = attack(Embedder(detector), images, MoveEmbedding(images), seeds=seeds).detach()
+            gallery = collection.galleries[detector.name]
+            rows = _rows(detector, gallery, items, places, images, moved)
+            yield Step([asdict(row) for row in rows], list(moved))
+
+
+def keep_retrieval(
+    folder: RunFolder,
+    detectors: Sequence[Detector],
+    collection: DescribedItems,
+    queries: Sequence[int],
+    attack: Attack,
+    *,
+    seed: int = 0,
+    progress: Progress = silent,
+) -> tuple[list[RetrievalRow], Kept]:
+    """:func:`retrieve` into ``folder``: the rows that are asked for, and all that was kept."""
+    order = {detector.name: place for place, detector in enumerate(detectors)}
+    names = {collection.items[place].name for place in queries}
+    kept = folder.keep(
+        COLUMNS,
+        lambda done: retrieve(detectors, collection, queries, attack, seed=seed, done=done),
+        wanted=[(name, detector) for detector in order for name in names],
+        key=("image", "detector"),
+        order=lambda row: (order[row["detector"]], row["image"]),
+        image_file=lambda row: attacked_file(row["detector"], row["image"]),
+        what="retrieving",
+        progress=progress,
+    )
+    return [RetrievalRow(**row) for row in kept.rows if row["image"] in names], kept
+
+
+def attacked_file(detector: str, name: str) -> str:
+    """Where the attacked query of an image lies, from the folder of the evaluation."""
+    return f"attacked/{detector}/{output_name(name)}"
 
 
 def score(rows: Sequence[RetrievalRow], eps: float | None = None) -> list[RetrievalScore]:
     """The shares of each detector, in the order of ``rows``; ``eps`` is the l2 budget to certify.
 
-    Raises ``ValueError`` where certified <= unchanged does not hold query by query: the attack's
-    own moves are shorter than ``eps``.
+    Raises :class:`~percert.runs.certified.BrokenCertificate` where certified <= unchanged does not
+    hold query by query: the attack's own moves are shorter than ``eps``.
     """
     scores = []
     for name in dict.fromkeys(row.detector for row in rows):
@@ -156,8 +235,7 @@ def score(rows: Sequence[RetrievalRow], eps: float | None = None) -> list[Retrie
         proven = None
         if radii and eps is not None:
             for row in mine:
-                if row.radius is not None and row.radius > max(eps, row.l2) and not row.unchanged:
-                    raise ValueError(f"{name}: {row.image}: an attack broke a certificate")
+                check_unchanged(f"{name}: {row.image}", row.radius, max(eps, row.l2), row.unchanged)
             proven = _share([radius > eps for radius in radii])
         scores.append(
             RetrievalScore(
@@ -173,20 +251,6 @@ def score(rows: Sequence[RetrievalRow], eps: float | None = None) -> list[Retrie
             )
         )
     return scores
-
-
-def readable_items(items: Sequence[ImageItem]) -> tuple[list[ImageItem], list[tuple[str, str]]]:
-    """The items that can be read, and the others with the reason."""
-    good: list[ImageItem] = []
-    bad: list[tuple[str, str]] = []
-    for item in items:
-        try:
-            read_sample(item)
-        except ImageError as error:
-            bad.append((item.name, error.reason))
-        else:
-            good.append(item)
-    return good, bad
 
 
 def folders_as_labels(items: Sequence[ImageItem]) -> list[ImageItem]:
@@ -231,8 +295,7 @@ def _rows(
             )
         first, last, file = items[before[row][0]], items[after[row][0]], items[after_8bit[row][0]]
         unchanged = after[row][0] == before[row][0]
-        if radius is not None and lengths[row] < radius and not unchanged:
-            raise ValueError(f"{detector.name}: {items[place].name}: an attack broke a certificate")
+        check_unchanged(f"{detector.name}: {items[place].name}", radius, lengths[row], unchanged)
         rows.append(
             RetrievalRow(
                 image=items[place].name,
@@ -273,35 +336,6 @@ def _radius(query: PixelFeatures, gallery: Gallery, place: int, first: int) -> f
     found = nearest_of_features(query, gallery.stored(others, 0))
     # Where two are equally near, another may come first here: nothing is proven of a tie.
     return float(found.radius) if others[int(found.index)] == first else 0.0
-
-
-def _galleries(
-    detectors: Sequence[Detector],
-    items: Sequence[ImageItem],
-    progress: Callable[[int, int], object],
-) -> dict[str, Gallery]:
-    parts: dict[str, list[Gallery]] = {detector.name: [] for detector in detectors}
-    for places, images in _batches(items, range(len(items))):
-        for detector in detectors:
-            parts[detector.name].append(gallery_of([detector.describe(images)]))
-        progress(places[-1] + 1, len(items))
-    return {name: join_galleries(found) for name, found in parts.items()}
-
-
-def _batches(
-    items: Sequence[ImageItem], places: Sequence[int]
-) -> Iterator[tuple[list[int], Images]]:
-    """Neighbours of one size, at most :data:`TOGETHER` of them."""
-    read = ((place, read_sample(items[place]).image) for place in places)
-    for _, group in groupby(read, key=lambda one: tuple(one[1].shape)):
-        some: list[tuple[int, Tensor]] = []
-        for one in group:
-            some.append(one)
-            if len(some) == TOGETHER:
-                yield [place for place, _ in some], torch.stack([image for _, image in some])
-                some = []
-        if some:
-            yield [place for place, _ in some], torch.stack([image for _, image in some])
 
 
 def _share(flags: Sequence[bool]) -> float | None:

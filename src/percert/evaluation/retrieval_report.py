@@ -1,22 +1,136 @@
-"""The report of a retrieval evaluation: numbers side by side, and pictures of what came first."""
+"""A retrieval evaluation as a whole: its settings, numbers side by side, and what came first."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from torch import Tensor
 
-from percert.evaluation.retrieval import RetrievalRow, RetrievalScore
-from percert.images import load_image
-from percert.reports.page import Block, Figure, Paragraph, Section, Table
+from percert.evaluation.copies.detector import Detector, weights_of
+from percert.evaluation.copies.measure import spread
+from percert.evaluation.retrieval import (
+    RetrievalRow,
+    RetrievalScore,
+    attacked_file,
+    describe_items,
+    folders_as_labels,
+    keep_retrieval,
+    score,
+)
+from percert.images import LeftOut, load_image
+from percert.reports.page import (
+    Block,
+    Figure,
+    Paragraph,
+    Section,
+    how_made,
+    write_page,
+    write_whole,
+)
 from percert.reports.plots import Cell, Picture, picture_grid
-from percert.runs import ImageItem, read_sample
-from percert.runs.items import output_name
+from percert.reports.records import read_run
+from percert.reports.table import Column, Table
+from percert.runs.engine import (
+    Progress,
+    RunFolder,
+    RunResult,
+    listed,
+    listed_left_out,
+    silent,
+)
+from percert.runs.items import ImageItem, check_names, find_items, read_sample
+from percert.runs.labels import with_labels
+from percert.runs.plan import attacks_for
 
 
-def attacked_path(folder: Path, detector: str, name: str) -> Path:
-    """Where the attacked query of an image lies."""
-    return folder / "attacked" / detector / output_name(name)
+@dataclass(frozen=True, kw_only=True, eq=False)
+class RetrievalSettings:
+    """The collection ``images`` (a folder or a parquet file), the detectors, and the attack.
+
+    ``attack`` is a text of the catalog; ``labels`` a CSV file of classes, without which those of a
+    parquet file or the folders of the images count. At most so many ``queries`` are spread evenly,
+    and ``pictures`` of them shown.
+    """
+
+    images: Path
+    detectors: Sequence[Detector]
+    attack: str = "pgd:norm=l2,eps=2,steps=40"
+    labels: Path | None = None
+    queries: int = 100
+    pictures: int = 6
+    seed: int = 0
+    device: str = "cpu"
+
+
+def run_retrieval(
+    asked: RetrievalSettings,
+    out: Path,
+    *,
+    command: Sequence[str] = (),
+    progress: Progress = silent,
+) -> RunResult:
+    """Retrieve under attack into ``out``: records, attacked queries, pictures, a page, JSON.
+
+    Goes on where an earlier run of the same stood. Raises ``ValueError`` for an attack that moves
+    no embeddings, and ``BrokenCertificate`` where the nearest image changed inside of its
+    certificate.
+    """
+    ((_, attack),) = attacks_for([asked.attack], "embedding").items()
+    left_out: list[LeftOut] = []
+    items = find_items(asked.images, left_out)
+    named: set[str] | None = None
+    if asked.labels is not None:
+        labelled = {item.name: item for item in with_labels(items, asked.labels)}
+        items, named = [labelled.get(item.name, item) for item in items], set(labelled)
+    check_names(items)
+    described = describe_items(asked.detectors, items, named, progress)
+    if asked.labels is None:
+        described = replace(described, items=folders_as_labels(described.items))
+    settings = {
+        "eval": "retrieval",
+        "images": str(asked.images.resolve()),
+        "count": len(described.items),
+        "labels": asked.labels and str(asked.labels.resolve()),
+        "detectors": {one.name: weights_of(one) for one in asked.detectors},
+        "attack": asked.attack,
+        "queries": asked.queries,
+        "seed": asked.seed,
+    }
+    folder = RunFolder(out, settings, device=asked.device, command=command)
+    queries = spread(len(described.items), asked.queries)
+    rows, _ = keep_retrieval(
+        folder, asked.detectors, described, queries, attack, seed=asked.seed, progress=progress
+    )
+    eps = getattr(attack, "eps", None) if getattr(attack, "norm", None) == "l2" else None
+    scores = score(rows, None if eps is None else float(eps))
+    grids = retrieval_pictures(rows, described.items, out, asked.pictures)
+    for name, png in grids.items():
+        write_whole(out / f"{name}.png", png)
+    answer = folder.answer(
+        "retrieval",
+        {
+            "images": len(described.items),
+            "queries": len(queries),
+            "attack": asked.attack,
+            "checked": "no query left its first image within its certificate",
+            "scores": [asdict(entry) for entry in scores],
+            "bad": listed(described.bad),
+            "left_out": listed_left_out(left_out),
+        },
+    )
+    write_page(
+        out / "report.html",
+        "Retrieval",
+        [*retrieval_sections(scores, rows, grids), how_made(read_run(out))],
+        lead=f"{len(queries)} queries in a collection of {len(described.items)} images, attacked "
+        f"by {asked.attack}.",
+    )
+    shown = (
+        scores_table(scores),
+        f"report.html, retrieval.json and the attacked queries are in {out}",
+    )
+    return RunResult(answer, shown, described.bad, left_out=left_out)
 
 
 def retrieval_sections(
@@ -51,32 +165,19 @@ def retrieval_sections(
 def scores_table(scores: Sequence[RetrievalScore]) -> Table:
     """One line a detector."""
     eps = next((entry.eps for entry in scores if entry.eps is not None), None)
-    return Table(
-        (
-            ("detector", "left"),
-            ("queries", "right"),
-            ("first unchanged", "right"),
-            ("8-bit", "right"),
-            ("certified" + ("" if eps is None else f" at l2 {eps:g}"), "right"),
-            ("median radius", "right"),
-            ("same class", "right"),
-            ("same class after", "right"),
-        ),
-        tuple(
-            (
-                entry.detector,
-                str(entry.queries),
-                _share(entry.unchanged),
-                _share(entry.unchanged_8bit),
-                _share(entry.certified),
-                "-" if entry.median_radius is None else f"{entry.median_radius:.3g}",
-                _share(entry.same_class),
-                _share(entry.same_class_after),
-            )
-            for entry in scores
-        ),
-        "Shares of the queries; the radius is an l2 length in the query's pixels.",
-    )
+    certified = "certified" + ("" if eps is None else f" at l2 {eps:g}")
+    columns: list[Column[RetrievalScore]] = [
+        Column("detector", lambda one: one.detector),
+        Column("queries", lambda one: one.queries, "d"),
+        Column("first unchanged", lambda one: one.unchanged, ".3f"),
+        Column("8-bit", lambda one: one.unchanged_8bit, ".3f"),
+        Column(certified, lambda one: one.certified, ".3f"),
+        Column("median radius", lambda one: one.median_radius, ".3g"),
+        Column("same class", lambda one: one.same_class, ".3f"),
+        Column("same class after", lambda one: one.same_class_after, ".3f"),
+    ]
+    caption = "Shares of the queries; the radius is an l2 length in the query's pixels."
+    return Table.of(scores, columns, caption)
 
 
 def example_queries(rows: Sequence[RetrievalRow], wanted: int) -> list[str]:
@@ -109,7 +210,7 @@ def retrieval_pictures(
                     (
                         _picture(by_name[name]),
                         _picture(by_name[row.first]),
-                        _array(load_image(attacked_path(folder, detector, name))),
+                        _array(load_image(folder / attacked_file(detector, name))),
                         _picture(by_name[row.after_8bit]),
                     ),
                 )
@@ -126,7 +227,3 @@ def _picture(item: ImageItem) -> Picture:
 def _array(image: Tensor) -> Picture:
     array: Picture = np.asarray(image.permute(1, 2, 0), dtype=np.float32)
     return array
-
-
-def _share(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"

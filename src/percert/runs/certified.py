@@ -85,3 +85,13 @@ def check_interval(row: Mapping[str, Any]) -> None:
             f"image {row['image']}: within l2 = {row['l2']:.6g} the distance is certified to stay "
             f"below {row['upper']:.6g}, but {row['attack']} took it to {row['distance']:.6g}"
         )
+
+
+def check_unchanged(name: str, radius: float | None, moved: float, unchanged: bool) -> None:
+    """Raise :class:`BrokenCertificate` where a change of length ``moved`` below the certified
+    ``radius`` changed the answer.
+
+    >>> check_unchanged("phash: a.png", None, 1.0, unchanged=False)
+    """
+    if radius is not None and moved < radius and not unchanged:
+        raise BrokenCertificate(f"{name}: an attack broke a certificate")

@@ -1,13 +1,9 @@
 """What is left under attack: copies pushed beyond the threshold, strangers pulled below it.
 
-Pushing copies beyond the threshold, and pulling strangers below it.
-
 Projected gradient steps in an l2 ball, clipped to [0, 1]: a plain attack (Madry et al. 2018, with
 normalised steps). It gives an upper bound of what remains right; a certificate gives a lower one.
 
-What is left under real attacks: copies pushed out, and strangers pulled in, on a stated subset.
-
-Every run checks that certified <= attacked <= natural, image by image.
+Every run checks that certified <= attacked <= natural, pair by pair, on a stated subset.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -25,6 +21,7 @@ from percert.evaluation.copies.gallery import Gallery, view_radii
 from percert.evaluation.copies.pictures import as_tensor, batches_of_one_size, edited
 from percert.evaluation.copies.rates import SIDE, least_psnr, scaled
 from percert.images import round_to_8bit
+from percert.runs.certified import Flags, check_flags
 from percert.tensors import Images, l2_norm, per_sample, project_l2
 
 
@@ -116,7 +113,6 @@ ATTACK_BUDGETS = (1.0, 4.0, 16.0)
 #: How many images are attacked together.
 TOGETHER = 16
 
-Flags = npt.NDArray[np.bool_]
 Numbers = npt.NDArray[np.float64]
 
 
@@ -196,8 +192,9 @@ def attacked_rates(
     ``copies=False``, a stranger that is refused.
 
     What one budget turns round stays so at larger ones; the others start from what the smaller
-    budget found. ``done`` is told how many pairs are done. Raises ``ValueError`` where an attack
-    beats a certificate, or anything else breaks certified <= attacked <= natural.
+    budget found. ``done`` is told how many pairs are done. Raises
+    :class:`~percert.runs.certified.BrokenCertificate` where an attack beats a certificate, or
+    anything else breaks certified <= attacked <= natural.
     """
     budgets = sorted(budgets)
     parts = []
@@ -231,7 +228,7 @@ def rates_of(
     radii = np.concatenate(known) if known else None
     rates = []
     for row, eps in enumerate(budgets):
-        check_order(name, eps, natural, right[row], None if radii is None else radii > eps)
+        check_flags(name, eps, natural, right[row], None if radii is None else radii > eps)
         rates.append(
             AttackedRate(
                 eps,
@@ -251,20 +248,6 @@ def rates_of(
         float(natural.mean()),
         rates,
     )
-
-
-def check_order(name: str, eps: float, natural: Flags, right: Flags, proven: Flags | None) -> None:
-    """Raise ``ValueError`` unless what is proven is right under attack, and that without.
-
-    >>> yes, no = np.array([True]), np.array([False])
-    >>> check_order("thumbnail", 1.0, natural=yes, right=no, proven=yes)
-    Traceback (most recent call last):
-    ValueError: thumbnail: an attack broke a certificate at l2 = 1
-    """
-    if proven is not None and (proven & ~right).any():
-        raise ValueError(f"{name}: an attack broke a certificate at l2 = {eps:g}")
-    if (right & ~natural).any():
-        raise ValueError(f"{name}: right under attack at l2 = {eps:g}, but wrong without")
 
 
 def _batches(

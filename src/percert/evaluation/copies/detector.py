@@ -16,6 +16,7 @@ from percert.certify.features import PixelFeatures, embed
 from percert.check import one_line
 from percert.extras import install_package
 from percert.images import Resize
+from percert.lipschitz.network import weights_hash
 from percert.metrics.certified.embedding import EmbeddingMetric, direction
 from percert.models.imagenet_networks import SqueezeNet
 from percert.tensors import Images, Vector
@@ -202,3 +203,9 @@ def imagededup_cnn() -> CNNDetector:
             f"cnn: needs imagededup ({reason}): {install_package('imagededup')}"
         ) from None
     return CNNDetector(CNN(verbose=False))
+
+
+def weights_of(detector: Detector) -> str | None:
+    """The hash of a detector's weights, ``None`` for a perceptual hash, which has none."""
+    network = getattr(detector, "metric", None) or getattr(detector, "model", None)
+    return None if network is None else weights_hash(network)

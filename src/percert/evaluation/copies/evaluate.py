@@ -19,11 +19,9 @@ from percert.evaluation.copies.measure import (
     Checkpoint,
     Chosen,
     Measured,
-    Progress,
     copy_radii,
     measure,
     pack_pairs,
-    silent,
     spread,
     unpack_pairs,
 )
@@ -42,6 +40,8 @@ from percert.evaluation.copies.rates import (
     split_pairs,
 )
 from percert.reports.records import Columns
+from percert.runs.certified import BrokenCertificate
+from percert.runs.engine import Progress, silent
 from percert.search.query.threshold import AutoThreshold
 
 
@@ -141,8 +141,8 @@ def evaluate_copies(
     """Evaluate ``detectors`` on ``pictures``, of which those at ``queries`` are edited.
 
     Those at ``strangers`` are attacked as they are, each towards another picture of the collection
-    drawn at random. ``rows`` is handed what was found of every query. Raises ``ValueError`` where
-    certified <= attacked <= natural does not hold.
+    drawn at random. ``rows`` is handed what was found of every query. Raises ``BrokenCertificate``
+    where certified <= attacked <= natural does not hold.
     """
     parts = parts or Checkpoint()
     measured = measure(
@@ -275,9 +275,9 @@ def _attacks(
 
 
 def _check(name: str, edited: Distances, threshold: float, radii: Sequence[Distances]) -> None:
-    """Raise ``ValueError`` where something is proven to stay a copy that is none."""
+    """Raise ``BrokenCertificate`` where something is proven to stay a copy that is none."""
     if radii and ((np.concatenate(radii) > 0) & (edited > threshold)).any():
-        raise ValueError(f"{name}: a certificate for a copy that is not found")
+        raise BrokenCertificate(f"{name}: a certificate for a copy that is not found")
 
 
 def _edit_result(

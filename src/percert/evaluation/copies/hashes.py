@@ -247,3 +247,24 @@ def _features(weights: str) -> SqueezeNetDetector:
     if not Path(weights).is_file():
         raise ValueError(f"features: {weights}: no such file")
     return SqueezeNetDetector(squeezenet(Path(weights)))
+
+
+def create_detectors(
+    metric: str,
+    checkpoint: str | Path | None = None,
+    others: Sequence[str] = (),
+    device: str = "auto",
+) -> list[Detector]:
+    """A certified metric first, then ``others`` as :func:`create_detector` takes them.
+
+    Raises ``ValueError`` where two have one name.
+
+    >>> [one.name for one in create_detectors("thumbnail", others=["phash"], device="cpu")]
+    ['thumbnail', 'phash']
+    """
+    found: list[Detector] = [metric_detector(metric, checkpoint, device)]
+    for text in others:
+        found.append(create_detector(text, device))
+        if found[-1].name in [one.name for one in found[:-1]]:
+            raise ValueError(f"detector: {found[-1].name} is given twice")
+    return found

@@ -1,16 +1,12 @@
 """Distances of edited pictures from the whole collection, kept on the disk as they are computed.
 
-What an evaluation has computed so far, on the disk: a run that was killed goes on there.
-
-Copy detection on any pictures: natural, certified and under attack, of several detectors.
-
 Edited pictures are the queries, the originals the collection, in several views where wanted. Query
 and original are copies; all other pairs are negatives (see ``docs/how-to/evaluate-copies.md``).
 """
 
 import hashlib
 import io
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
@@ -40,6 +36,7 @@ from percert.evaluation.copies.pictures import (
 from percert.evaluation.copies.rates import SIDE, Distances, scaled
 from percert.lipschitz.bound import LipschitzBound
 from percert.reports.page import write_whole
+from percert.runs.engine import Progress, silent
 
 
 @dataclass(frozen=True)
@@ -97,30 +94,18 @@ def unpack_chunks(kept: list[dict[str, Any]]) -> list[Chunk]:
     ]
 
 
-def pack_gallery(gallery: Gallery) -> dict[str, Any]:
-    return {
-        "vectors": gallery.vectors,
-        "h": gallery.h,
-        "constant": gallery.constant,
-        "feature_error": gallery.feature_error,
-        "content": gallery.content,
-    }
-
-
-def unpack_gallery(kept: dict[str, Any]) -> Gallery:
-    return Gallery(**kept)
-
-
-def pack_pairs(outcome: AttackedPairs) -> dict[str, Any]:
-    found = vars(outcome).items()
+def pack_pairs(pairs: AttackedPairs) -> dict[str, Any]:
+    """Tensors of attacked pairs, by the names of the arrays."""
+    found = vars(pairs).items()
     return {name: None if value is None else torch.from_numpy(value) for name, value in found}
 
 
 def unpack_pairs(kept: dict[str, Any]) -> AttackedPairs:
-    arrays = {
+    """The inverse of :func:`pack_pairs`."""
+    arrays: dict[str, Any] = {
         name: None if value is None else np.asarray(value.numpy()) for name, value in kept.items()
     }
-    return AttackedPairs(**arrays)  # type: ignore[arg-type]  # the names are those of pack_outcome
+    return AttackedPairs(**arrays)
 
 
 def _pack_features(features: PixelFeatures | None) -> dict[str, Any] | None:
@@ -155,12 +140,6 @@ def _unpack_features(kept: dict[str, Any] | None) -> PixelFeatures | None:
 BLOCK = 64
 #: At most so many distances are held: 3.2 GB.
 MOST_PAIRS = 400_000_000
-#: What is told how far it is: (step, done, total).
-Progress = Callable[[str, int, int], object]
-
-
-def silent(step: str, done: int, total: int) -> None:
-    """No progress."""
 
 
 @dataclass
@@ -294,10 +273,10 @@ def _galleries(
             found, seconds = describe_views(missing, batches_of_one_size(numbered), views)
             for name, gallery in found.items():
                 spent[name] += seconds[name]
-                parts.save(names[name], pack_gallery(gallery))
+                parts.save(names[name], dict(vars(gallery)))
         for name, part in names.items():
             kept = found.get(name)
-            blocks[name].append(unpack_gallery(parts.load(part)) if kept is None else kept)
+            blocks[name].append(Gallery(**parts.load(part)) if kept is None else kept)
     progress("collection", len(pictures), len(pictures))
     return {
         name: Measured(join_galleries(found), own, seconds=spent[name])

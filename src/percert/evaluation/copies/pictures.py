@@ -1,10 +1,6 @@
-"""The pictures of an evaluation: read when asked for, edited, batched; and twins.
+"""The pictures of an evaluation: 8-bit RGB, read when asked for, edited and described in batches.
 
-The pictures of an evaluation: 8-bit RGB, read when they are asked for.
-
-The edited pictures of an evaluation, described by every detector in one pass.
-
-Twins in a folder of pictures: equal pixels that an evaluation of copies counts as strangers.
+Twins among them, pictures with equal pixels, are found: an evaluation counts them as strangers.
 """
 
 import hashlib
@@ -23,8 +19,10 @@ from percert.data.copy_edits import Edit, apply_edit
 from percert.evaluation.copies.detector import Described, Detector
 from percert.images import load_image, round_to_8bit
 from percert.reports.page import Paragraph, Section, Table
+from percert.runs.engine import Step, batches
 
 Bytes = npt.NDArray[np.uint8]
+
 #: How many images are described together. With more, buffers outgrow what the allocator keeps, and
 #: half of the time goes into fresh pages.
 BATCH = 8
@@ -83,16 +81,9 @@ def batches_of_one_size(
     >>> [places for places, _ in batches_of_one_size(enumerate([wide, wide, tall, wide]))]
     [[0, 1], [2], [3]]
     """
-    places: list[int] = []
-    some: list[Image.Image] = []
-    for place, picture in pictures:
-        if some and (len(some) == batch or picture.size != some[0].size):
-            yield places, some
-            places, some = [], []
-        places.append(place)
-        some.append(picture)
-    if some:
-        yield places, some
+    for some in batches(pictures, lambda one: one[1].size, batch, in_order=True):
+        if not isinstance(some, Step):  # pictures are read before they come here
+            yield [place for place, _ in some], [picture for _, picture in some]
 
 
 #: One batch: the places of its pictures among all, and the pictures, which have one size.

@@ -1,14 +1,15 @@
 """The report of an evaluation of copy detectors: sections, tables and figures."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from percert.evaluation.copies.attack import AttackedRate, AttackedRates
 from percert.evaluation.copies.evaluate import CopiesPlan, DetectorResult
 from percert.evaluation.copies.rates import CertifiedRate
 from percert.reports.budgets import decibels_up
-from percert.reports.page import Block, Figure, Paragraph, Section, Table
+from percert.reports.page import Block, Figure, Paragraph, Section
 from percert.reports.plots import COLOURS, as_written, figure_png, new_figure
+from percert.reports.table import Column, Table
 
 
 def copies_sections(
@@ -118,29 +119,66 @@ def _line(axis: Any, found: AttackedRates, which: str, style: str, colour: str, 
 
 
 def _rates(results: Sequence[DetectorResult]) -> Table:
-    return Table(
-        (
-            ("detector", "left"),
-            *((f"TPR at {point.fpr:g}", "right") for point in results[0].points),
-            ("uAP", "right"),
-            ("threshold", "right"),
-            ("FPR there", "right"),
-            ("found there", "right"),
-        ),
-        tuple(
-            (
-                one.name,
-                *(share(point.tpr) for point in one.points),
-                share(one.micro_average_precision),
-                f"{one.threshold:.4g}",
-                f"{one.fpr_found:.2g}",
-                share(one.natural),
-            )
-            for one in results
-        ),
+    columns: list[Column[DetectorResult]] = [
+        Column("detector", lambda one: one.name),
+        *_tpr(results),
+        Column("uAP", lambda one: one.micro_average_precision, ".3f"),
+        Column("threshold", lambda one: one.threshold, ".4g"),
+        Column("FPR there", lambda one: one.fpr_found, ".2g"),
+        Column("found there", lambda one: one.natural, ".3f"),
+    ]
+    return Table.of(
+        results,
+        columns,
         f"{results[0].copies} copies and {results[0].negatives} negatives a detector. uAP: micro "
         "average precision over all pairs. " + confidence_words(results),
     )
+
+
+def _tpr(results: Sequence[DetectorResult]) -> list[Column[DetectorResult]]:
+    """The true-positive rate at each false-positive rate."""
+
+    def at(place: int) -> Callable[[DetectorResult], float]:
+        return lambda one: one.points[place].tpr
+
+    return [
+        Column(f"TPR at {point.fpr:g}", at(place), ".3f")
+        for place, point in enumerate(results[0].points)
+    ]
+
+
+def _certified_rates(
+    results: Sequence[DetectorResult], heading: Callable[[CertifiedRate], str]
+) -> list[Column[DetectorResult]]:
+    """The certified rate at each budget; nothing for detectors without certificates."""
+
+    def at(place: int) -> Callable[[DetectorResult], float | None]:
+        return lambda one: one.certified[place].rate if one.certified else None
+
+    budgets = next((one.certified for one in results if one.certified), [])
+    return [Column(heading(entry), at(place), ".3f") for place, entry in enumerate(budgets)]
+
+
+def results_shown(results: Sequence[DetectorResult]) -> list[Table | str]:
+    """What people are shown: a row a detector, and what attacks leave."""
+    columns: list[Column[DetectorResult]] = [
+        Column("detector", lambda one: one.name),
+        *_tpr(results),
+        Column("threshold", lambda one: one.threshold, ".4g"),
+        Column("found", lambda one: one.natural, ".3f"),
+        *_certified_rates(results, lambda entry: f"certified at {entry.eps:g}"),
+    ]
+    shown: list[Table | str] = [Table.of(results, columns)]
+    for one in results:
+        for what, found in (("copies found", one.evasion), ("strangers refused", one.collision)):
+            if found is not None:
+                left = ", ".join(f"{entry.rate:.3f} at {entry.eps:g}" for entry in found.budgets)
+                shown.append(
+                    f"{one.name}, {what} under attack: {found.natural:.3f} without, {left}"
+                )
+    if words := confidence_words(results):
+        shown.append(words)
+    return shown
 
 
 def confidence_words(results: Sequence[DetectorResult]) -> str:
@@ -156,20 +194,13 @@ def confidence_words(results: Sequence[DetectorResult]) -> str:
 
 
 def _certified(results: Sequence[DetectorResult]) -> Table:
+    columns: list[Column[DetectorResult]] = [
+        Column("detector", lambda one: one.name),
+        Column("found", lambda one: one.natural, ".3f"),
+        *_certified_rates(results, lambda entry: _budget(entry.eps, entry.psnr)),
+    ]
     proven = [one for one in results if one.certified]
-    budgets = proven[0].certified if proven else []
-    return Table(
-        (
-            ("detector", "left"),
-            ("found", "right"),
-            *((_budget(entry.eps, entry.psnr), "right") for entry in budgets),
-        ),
-        tuple(
-            (one.name, share(one.natural), *(share(entry.rate) for entry in one.certified))
-            for one in proven
-        ),
-        "Shares of all copies at the threshold.",
-    )
+    return Table.of(proven, columns, "Shares of all copies at the threshold.")
 
 
 def _attacked(results: Sequence[DetectorResult]) -> list[Paragraph | Table]:
@@ -190,45 +221,44 @@ def _attacked(results: Sequence[DetectorResult]) -> list[Paragraph | Table]:
         if not rows:
             continue
         found: AttackedRates = rows[0][1]
-        blocks.append(
-            Table(
-                (
-                    ("detector", "left"),
-                    ("no attack", "right"),
-                    *(
-                        (f"{_budget(entry.eps, entry.psnr)}{kind}", "right")
-                        for entry in found.budgets
-                        for kind in ("", ", 8 bit")
-                    ),
-                ),
-                tuple((label, *_cells(entry)) for label, entry in rows),
-                f"{what}: {found.pairs} pairs of {found.photographs} pictures, {found.steps} steps "
-                "a budget.",
-            )
+        columns: list[Column[tuple[str, AttackedRates]]] = [
+            Column("detector", lambda row: row[0]),
+            Column("no attack", lambda row: row[1].natural, ".3f"),
+        ]
+        for place, entry in enumerate(found.budgets):
+            heading = _budget(entry.eps, entry.psnr)
+            columns += [
+                Column(heading, _at(place), _with_proof),
+                Column(f"{heading}, 8 bit", _at(place), lambda entry: f"{entry.rate_8bit:.3f}"),
+            ]
+        caption = (
+            f"{what}: {found.pairs} pairs of {found.photographs} pictures, {found.steps} steps a "
+            "budget."
         )
+        blocks.append(Table.of(rows, columns, caption))
     return blocks
 
 
-def _cells(found: AttackedRates) -> list[str]:
-    cells = [share(found.natural)]
-    for entry in found.budgets:
-        proven = "" if entry.certified is None else f" ({share(entry.certified)})"
-        cells += [share(entry.rate) + proven, share(entry.rate_8bit)]
-    return cells
+def _at(place: int) -> Callable[[tuple[str, AttackedRates]], AttackedRate]:
+    return lambda row: row[1].budgets[place]
+
+
+def _with_proof(entry: AttackedRate) -> str:
+    proven = "" if entry.certified is None else f" ({entry.certified:.3f})"
+    return f"{entry.rate:.3f}{proven}"
 
 
 def _edits(results: Sequence[DetectorResult]) -> Table:
-    return Table(
-        (("edit", "left"), *((one.name, "right") for one in results)),
-        tuple(
-            (
-                edit.name + (" (hard)" if edit.hard else ""),
-                *(share(one.edits[place].natural) for one in results),
-            )
-            for place, edit in enumerate(results[0].edits)
-        ),
-        "Copies found at the threshold.",
-    )
+    def found(one: DetectorResult) -> Callable[[int], float]:
+        return lambda place: one.edits[place].natural
+
+    def name(place: int) -> str:
+        edit = results[0].edits[place]
+        return edit.name + (" (hard)" if edit.hard else "")
+
+    columns: list[Column[int]] = [Column("edit", name)]
+    columns += [Column(one.name, found(one), ".3f") for one in results]
+    return Table.of(range(len(results[0].edits)), columns, "Copies found at the threshold.")
 
 
 def _threshold(plan: CopiesPlan) -> str:
@@ -250,12 +280,3 @@ def _side(side: int) -> str:
 
 def _budget(eps: float, psnr: float | None) -> str:
     return f"l2 {eps:g}" + ("" if psnr is None else f" ({decibels_up(psnr)} dB)")
-
-
-def share(value: float) -> str:
-    """A share for a table.
-
-    >>> share(0.98765)
-    '0.988'
-    """
-    return f"{value:.3f}"
