@@ -7,6 +7,7 @@ from tests.docs.commands import (
     DOCS,
     MEASURED,
     PAGES,
+    REPOSITORY,
     examples_of,
     name_of,
     shown_in,
@@ -80,3 +81,22 @@ def test_the_index_leads_to_every_page():
     assert pages - measured - {"index"} == set(trees) - {"results/*"} - {
         line for line in trees if line.startswith(":") or not line
     }
+
+
+def test_every_link_with_an_anchor_leads_to_a_heading():
+    """Sphinx checks those of its pages; the README is none of them."""
+    for target, anchor in re.findall(
+        r"\]\(([^)#\s:]+)#([^)]+)\)", (REPOSITORY / "README.md").read_text("utf-8")
+    ):
+        headings = re.findall(r"^#+ (.+)$", (REPOSITORY / target).read_text("utf-8"), re.M)
+        slugs = {re.sub(r"[^\w -]", "", each).lower().replace(" ", "-") for each in headings}
+        assert anchor in slugs, (target, anchor)
+
+
+def test_the_glossary_is_in_order_and_each_word_is_explained():
+    page = (DOCS / "concepts" / "glossary.md").read_text("utf-8")
+    _, *entries = re.split(r"^## ", page, flags=re.M)
+    words = [entry.splitlines()[0] for entry in entries]
+    assert words == sorted(words, key=str.lower)
+    assert {"eps", "radius", "certified", "threshold"} <= {*words}
+    assert all(len("".join(entry.splitlines()[1:])) > 30 for entry in entries)

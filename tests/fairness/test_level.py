@@ -117,7 +117,7 @@ def test_every_published_interval_covers(published):
 def test_the_pages_say_what_was_measured(published):
     cells = published["cells"]
     shares = {name: [cell["alarms"][name] for cell in cells] for name in COVARIANCES}
-    page = (REPOSITORY / "docs" / "how-to" / "audit-groups.md").read_text(encoding="utf-8")
+    page = (REPOSITORY / "docs" / "concepts" / "audit-statistics.md").read_text(encoding="utf-8")
     for name, pick in (("lowest", min), ("highest", max)):
         row = " | ".join(
             f"**{pick(found):.3f}**" if (name, covariance) == ("highest", "between")
