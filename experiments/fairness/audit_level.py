@@ -217,7 +217,7 @@ def describe(result: dict[str, Any]) -> str:
         f"{', '.join(map(str, GROUPS))} groups; sizes log-uniform from 20 to 200, 20 to 2,000, 200 "
         "to 2,000; accuracy 0.5, 0.8, 0.9, 0.98; correlation of log size and attribute 0, 0.6, "
         "0.95; standard deviation of the groups' log odds 0, 0.25, 0.5. Made by `python -m "
-        f"experiments.fairness.audit_level`, seed {result['seed']}, with "
+        f"experiments fairness.audit_level`, seed {result['seed']}, with "
         + ", ".join(f"{name} {found}" for name, found in result["versions"].items())
         + ".",
         "",
