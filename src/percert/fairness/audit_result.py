@@ -1,7 +1,7 @@
 """How an audit of groups is done, what it found, and the rows that it is recorded in."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -147,7 +147,7 @@ class GroupAudit:
                     }
                     for group in table.n.index
                 ],
-                "left_out": [asdict(entry) for entry in table.left_out],
+                "left_out": table.left_out,
                 "models": [as_row(entry.line, entry.model) for entry in self.lines],
                 "comparison": next(iter(self._comparisons().values()), {}),
                 "details": self._details(),
@@ -169,8 +169,8 @@ class GroupAudit:
     def _details(self) -> dict[str, Any]:
         groups = [str(group) for group in self.table.n.index]
         return {
-            "settings": asdict(self.settings),
-            "outcome": asdict(self.outcome),
+            "settings": self.settings,
+            "outcome": self.outcome,
             "lines": [
                 {
                     "model": entry.model,
@@ -182,40 +182,31 @@ class GroupAudit:
                     "p_holm": entry.p_holm,
                     "may": entry.line.test.may,
                     "may_not": entry.line.test.may_not,
-                    "cooks_distance": dict(zip(groups, entry.line.cooks.tolist(), strict=True)),
+                    "cooks_distance": dict(zip(groups, entry.line.cooks, strict=True)),
                 }
                 for entry in self.lines
             ],
             "slopes": slope_summaries(self),
             "comparisons": self._comparisons(),
-            "measures": {
-                model: [asdict(entry) for entry in found] for model, found in self.measures.items()
-            },
+            "measures": self.measures,
             "estimates": {
                 model: {
                     "interval": {
-                        group: [low, high]
-                        for group, low, high in zip(
-                            groups, found.lower.tolist(), found.upper.tolist(), strict=True
-                        )
+                        group: [found.lower[place], found.upper[place]]
+                        for place, group in enumerate(groups)
                     },
-                    "shrunken": dict(zip(groups, found.shrunken.tolist(), strict=True)),
+                    "shrunken": dict(zip(groups, found.shrunken, strict=True)),
                     "spread": found.spread,
-                    "difference": None if found.difference is None else asdict(found.difference),
-                    "heterogeneity": None
-                    if found.heterogeneity is None
-                    else asdict(found.heterogeneity),
+                    "difference": found.difference,
+                    "heterogeneity": found.heterogeneity,
                 }
                 for model, found in self.estimates.items()
             },
-            "levels": {
-                attribute: [asdict(entry) for entry in found]
-                for attribute, found in self.levels.items()
-            },
-            "versions": [entry.to_dict() for entry in self.versions],
-            "mixed": [entry.to_dict() for entry in self.mixed],
-            "resolutions": [entry.to_dict() for entry in self.resolutions],
-            "notes": list(self.notes),
+            "levels": self.levels,
+            "versions": self.versions,
+            "mixed": self.mixed,
+            "resolutions": self.resolutions,
+            "notes": self.notes,
         }
 
 

@@ -5,7 +5,7 @@ that tables of tests share.
 """
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from percert.reports.table import Column, Row, finite
@@ -52,7 +52,7 @@ class TestResult:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; a number that JSON cannot hold becomes ``None``."""
-        fields: dict[str, Any] = finite(asdict(self))
+        fields: dict[str, Any] = finite(self)
         return fields
 
 

@@ -6,7 +6,7 @@ difference is at least the margin, and rejecting it shows that it is smaller: tw
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from percert.fairness.conclusions import LEVEL, TestResult, within_may, within_m
 from percert.fairness.least_squares import Array, design_of, pooled
 from percert.fairness.random_effects import critical, p_value_of
 from percert.fairness.regression import fit_lines
-from percert.reports.table import Column, Table, finite
+from percert.reports.table import Column, Table
 
 #: The power for which the least detectable difference is stated.
 POWER = 0.8
@@ -49,11 +49,6 @@ class Resolution:
             tests,
         )  # fmt: skip
         return replace(self, test=self.test.adjusted(p_adjusted, may))
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        fields: dict[str, Any] = finite(asdict(self))
-        return fields
 
 
 def groups_within(

@@ -8,8 +8,7 @@ the same with one node (Laplace).
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import stats  # type: ignore[import-untyped]  # it ships no types
@@ -26,7 +25,7 @@ from percert.fairness.conclusions import (
 )
 from percert.fairness.least_squares import Array, design_of
 from percert.fairness.regression import CannotEstimate, check_groups
-from percert.reports.table import Column, Table, finite
+from percert.reports.table import Column, Table
 
 NODES = 25
 _ROOTS, _WEIGHTS = np.polynomial.hermite.hermgauss(NODES)
@@ -67,11 +66,6 @@ class MixedLogistic:
             self.attribute, confidence, tests, logit_of(outcome),
         )  # fmt: skip
         return replace(self, test=self.test.adjusted(p_adjusted, may))
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        fields: dict[str, Any] = finite(asdict(self))
-        return fields
 
 
 def fit_mixed(

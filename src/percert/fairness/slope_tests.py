@@ -1,7 +1,7 @@
 """Tests between the slopes of two sets of models, such as two ways of training."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
 
@@ -69,7 +69,7 @@ class SlopeComparison:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
-        fields: dict[str, Any] = finite(asdict(self) | {"null": self.welch.null})
+        fields: dict[str, Any] = finite(self) | {"null": self.welch.null}
         return fields
 
 

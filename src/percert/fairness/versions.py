@@ -4,8 +4,8 @@ The same images are answered twice, so that only those count that changed: won (
 now) and lost. That sees much smaller changes than a comparison of two shares does.
 """
 
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +16,7 @@ from percert.fairness.groups import ACCURACY, Outcome, check_same_images
 from percert.fairness.intervals import clopper_pearson, extremes
 from percert.fairness.least_squares import Array
 from percert.fairness.p_values import holm
-from percert.reports.table import Column, Table, finite
+from percert.reports.table import Column, Table
 
 if TYPE_CHECKING:
     import pandas as pd  # type: ignore[import-untyped]  # it ships no types
@@ -65,11 +65,6 @@ class VersionComparison:
     heterogeneity: tuple[float, int, float]
     may: str
     may_not: str
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        answer: dict[str, Any] = finite(asdict(self))
-        return answer
 
 
 def compare_versions(

@@ -9,7 +9,7 @@ import csv
 import io
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar
 
 from percert.check import printable
@@ -194,11 +194,17 @@ def csv_text(rows: Iterable[Row], columns: Sequence[Column[Row]]) -> str:
 
 
 def finite(value: Any) -> Any:
-    """``value`` with infinite and NaN numbers, however deep inside, replaced by ``None``.
+    """``value`` as JSON can hold it: dataclasses by field, arrays as lists, NaN as ``None``.
+
+    However deep inside, infinite numbers become ``None``, too.
 
     >>> finite({"radius": float("inf"), "rows": (1.0, float("nan"))})
     {'radius': None, 'rows': [1.0, None]}
     """
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: finite(getattr(value, field.name)) for field in fields(value)}
+    if hasattr(value, "tolist"):  # of numpy
+        value = value.tolist()
     if isinstance(value, Mapping):
         return {key: finite(entry) for key, entry in value.items()}
     if isinstance(value, (list, tuple)):
