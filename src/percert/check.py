@@ -1,11 +1,8 @@
 """Checks of what a caller hands in, and messages that name arguments.
 
-Messages that name arguments: in Python's words here, in those of each face where one shows them.
-
-A function's ``drop_missing`` is ``--drop-missing`` on the command line. The library does not know
-who calls it, so a message keeps which of its words are arguments, and a face says them its own way.
-
-Checks of what a caller hands in: a ``ValueError`` names what was found and what is right.
+A ``ValueError`` names what was found and what is right. A function's ``drop_missing`` is
+``--drop-missing`` on the command line: a message keeps which of its words are arguments
+(:class:`Wording`), and the command line and the page say them their own way.
 """
 
 import difflib
@@ -142,14 +139,14 @@ def check_budget(eps: float, name: str = "eps") -> float:
     return value
 
 
-def did_you_mean(name: str, known: Collection[str], otherwise: str = "") -> str:
-    """The end of a message on a ``name`` that is not ``known``: the nearest one, or ``otherwise``.
+def did_you_mean(name: str, known: Collection[str], otherwise: str = "", *, most: int = 1) -> str:
+    """The end of a message on a ``name`` that is not ``known``: the nearest, or ``otherwise``.
 
     >>> did_you_mean("ssmi", ["ssim", "psnr"]), did_you_mean("?", ["ssim"], otherwise=".")
     (", did you mean 'ssim'?", '.')
     """
-    near = difflib.get_close_matches(name, known, n=1)
-    return f", did you mean {near[0]!r}?" if near else otherwise
+    near = difflib.get_close_matches(name, known, n=most)
+    return f", did you mean {' or '.join(map(repr, near))}?" if near else otherwise
 
 
 def one_line(error: BaseException, most: int = 200) -> str:

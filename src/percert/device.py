@@ -1,8 +1,6 @@
-"""Which device to compute on, and in which precision.
+"""Which device to compute on, and full float32 there: no TF32, no autocast.
 
-Which device to compute on.
-
-Full float32: no TF32, no autocast, whatever the caller has switched on.
+Whatever precision the caller has allowed, certificates allow for float32 rounding alone.
 """
 
 from collections.abc import Iterator

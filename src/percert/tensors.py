@@ -1,8 +1,6 @@
-"""Shapes of tensors, norms and projections of batches. Images are sRGB in [0, 1].
+"""Shapes of tensors, and norms and projections of batches, one number per sample.
 
-Shape aliases. An image batch is always sRGB, float, (n, 3, h, w), in [0, 1].
-
-Norms and projections of batches, one number per sample.
+An image batch is always sRGB, float, ``(n, 3, h, w)``, in [0, 1].
 """
 
 from typing import TypeAlias

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from percert.audit import AuditReport, audit_network
 from percert.images import Resize
-from percert.lipschitz.architectures import LipSimSize, lipsim_network
+from percert.lipschitz.architectures import SIZES, LipSimSize, lipsim_network
 from percert.lipschitz.fixed_layers import (
     Abs,
     Flatten,
@@ -123,9 +123,7 @@ def test_the_report_is_json() -> None:
 
 
 def test_pairs_of_the_callers_own_and_a_whole_metric(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(
-        __import__("percert.lipschitz.architectures").lipschitz.lipsim.SIZES, "small", SLL_NETWORK
-    )
+    monkeypatch.setitem(SIZES, "small", SLL_NETWORK)
     metric = LipSim("small", "random").eval()
     report = audit_network(metric, pairs=(torch.rand(3, 3, 20, 50),))
     assert report.passed

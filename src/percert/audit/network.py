@@ -1,25 +1,26 @@
 """The audit of a network: every point of it, in one report.
 
-Whether a resize is as long as it says: its claimed norm against its own singular values.
-
-All points of the audit of a network, in one report.
+Its layers, the norm of its resize against that resize's own singular values, attacks on its slope
+and inside certified radii, and what float32 does to it.
 """
 
 import copy
 import math
 from collections.abc import Callable, Iterable
-from typing import Protocol
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from percert.audit.attacks import AttackAudit, AuditReport, attack_certificates, steepest_pair
+from percert.audit.attacks import AttackAudit, attack_certificates, steepest_pair
 from percert.images import Resize
 from percert.lipschitz.bound import LipschitzBound
 from percert.lipschitz.layer_audit import TOLERANCE, LayerAudit, audit_layer
 from percert.lipschitz.network import LipschitzNetwork, non_finite_weights, weights_hash
 from percert.metrics.certified.embedding import EmbeddingMetric
+from percert.reports.table import finite
 from percert.tensors import Images, l2_norm
 
 #: How far float64 may put a resize beside the product of its two matrices.
@@ -99,6 +100,45 @@ class _Turned:
 
     def __call__(self, images: Tensor) -> Tensor:
         return self._resize(images.mT).mT
+
+
+@dataclass(frozen=True)
+class AuditReport:
+    """The verdict on a network, and everything that it rests on.
+
+    ``layers`` in the order of computation. ``upper`` is the product of their upper bounds and
+    ``bound`` what the network claims. ``pair_slope`` is the steepest |h(x) - h(x')| / |x - x'|
+    found through the whole pipeline, in units of the bound proven for that image size, and
+    ``resize`` the largest norm of the resize in units of the norm that it claims: both at most 1.
+    ``float_error`` is how far rounding can move an embedding (of an image of the network's size, in
+    embedding units, as
+    :meth:`~percert.metrics.certified.embedding.EmbeddingMetric.float_error`), and
+    ``float_used`` the largest part of such a bound that float32 was seen to use: at most 1.
+    ``hash`` is SHA-256 of the weights. ``reasons`` says why it did not pass; empty where it did.
+    """
+
+    name: str
+    layers: tuple[LayerAudit, ...]
+    upper: float
+    bound: float
+    pair_slope: float
+    resize: float
+    attack: AttackAudit
+    float_error: float
+    float_used: float
+    hash: str
+    reasons: tuple[str, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing was found."""
+        return not self.reasons
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON; an infinite or undefined number becomes ``None``."""
+        fields = asdict(self) | {"passed": self.passed}
+        plain: dict[str, Any] = finite(fields)
+        return plain
 
 
 def audit_network(

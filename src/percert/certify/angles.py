@@ -1,9 +1,5 @@
 """How far a moved embedding turns: angles against lengths, in both directions.
 
-The largest length at which something still holds, found from below.
-
-How far a moved embedding turns: angles against lengths, in both directions.
-
 A vector v = [h; c] whose h moves by at most rho turns by at most phi(rho) = asin(rho / |v|) while
 rho <= |h|. Beyond, h can pass through 0 and point the other way: with c = 0 every direction is then
 within reach, with c > 0 the angle is atan(|h| / c) + atan((rho - |h|) / c).

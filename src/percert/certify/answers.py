@@ -1,9 +1,4 @@
-"""All that is computed for one pair or triplet: distances, interval, verdict, radius.
-
-All that is to be said about one pair of images: distance, interval, verdict and radius.
-
-All that is to be said about a reference and two candidates: the closer one, and the radius.
-"""
+"""All that is computed for one pair or triplet: distances, interval, verdict, radius."""
 
 import math
 from dataclasses import dataclass

@@ -1,4 +1,7 @@
-"""What a certificate says. Made by the functions of ``percert.certify`` alone."""
+"""The certificates: a decision or a distance, and the radius or interval that is proven for it.
+
+Made by the functions of ``percert.certify`` alone.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

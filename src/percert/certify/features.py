@@ -1,9 +1,4 @@
-"""Embeddings in pixel units, from a metric and images: what every certificate is computed from.
-
-Embeddings in pixel units: what every certificate is computed from.
-
-From a metric and images to embeddings in pixel units.
-"""
+"""Embeddings in pixel units, from a metric and images: what every certificate is computed from."""
 
 from dataclasses import dataclass, replace
 from functools import cached_property

@@ -1,9 +1,4 @@
-"""Certificates of pairs: the interval of their distance, and whether they are copies.
-
-Between which values the distance of two images stays under perturbation.
-
-Whether two images count as copies, and how far either may be perturbed without changing that.
-"""
+"""Certificates of pairs: the interval of their distance, and whether they are copies."""
 
 import math
 from typing import Literal, TypeAlias

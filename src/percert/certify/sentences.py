@@ -1,4 +1,4 @@
-"""What a comparison and a judgement say, in sentences: the same for the terminal and the page."""
+"""Sentences that say a comparison or a judgement, the same for the terminal and the page."""
 
 import math
 from dataclasses import dataclass

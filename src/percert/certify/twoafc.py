@@ -1,16 +1,15 @@
-"""The cone of references that stay closer to one candidate than to another while both turn.
+"""Which of two candidates is closer, and how far images may be perturbed without changing it.
 
-Candidate 0 can turn away from the reference by phi_0 and candidate 1 towards it by phi_1. The
-reference v is safe while angle(v, g_1) - angle(v, g_0) > s = phi_0 + phi_1. As angle(v, g_1) =
-pi - angle(v, -g_1), these are the directions whose angles to the foci g_0 and -g_1 add up to less
-than pi - s: a spherical ellipse, so a convex cone.
+Where all three move, the certificate is a cone. Candidate 0 can turn away from the reference by
+phi_0 and candidate 1 towards it by phi_1. The reference v is safe while
+angle(v, g_1) - angle(v, g_0) > s = phi_0 + phi_1. As angle(v, g_1) = pi - angle(v, -g_1), these are
+the directions whose angles to the foci g_0 and -g_1 add up to less than pi - s: a spherical
+ellipse, so a convex cone.
 
 With f half the angle between the candidates, p = unit(g_0 + g_1), q = unit(g_0 - g_1) and
 X = <v, p>, Y = <v, q>, Z = the length of the rest, it reads
     Y > 0,  B Y^2 > A X^2 + Z^2,
     A = 1 - cos^2 f / cos^2(s/2),  B = sin^2 f / sin^2(s/2) - 1.
-
-Which of two candidates is closer, and how far images may be perturbed without changing it.
 """
 
 import math

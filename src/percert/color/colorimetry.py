@@ -1,10 +1,6 @@
 """sRGB, linear light, CIE XYZ and CIELAB, and the colour difference CIEDE2000.
 
-sRGB, linear light and CIE XYZ (IEC 61966-2-1).
-
-CIELAB: lightness and two axes of colour, near to how far apart colours look (CIE 15).
-
-CIEDE2000, the CIE's difference of two colours, with gradients that are finite everywhere.
+sRGB by IEC 61966-2-1, CIELAB by CIE 15; gradients are finite everywhere.
 """
 
 import math

@@ -1,20 +1,16 @@
 """The 1-Lipschitz architectures: LipSim's, with its authors' files, and lipsim-tiny's.
 
-The 1-Lipschitz networks of LipSim: convolutional SLL, two norm-1 pools, dense SLL, truncation.
+LipSim (Ghazanfari et al., ICLR 2024, section 5.2): convolutional SLL, two norm-1 pools, dense SLL,
+truncation. The paper gives the numbers of layers; the channels, the inner width of the convolutions
+(5, a bottleneck) and the order of the layers are facts of the authors' public code.
 
-Ghazanfari et al., LipSim (ICLR 2024), section 5.2. The paper gives the numbers of layers; the
-channels, the inner width of the convolutions (5, a bottleneck) and the order of the layers are
-facts of the authors' public code.
-
-Reading the checkpoints that the authors of LipSim publish.
-
-Their file is a PyTorch pickle: a dict whose ``model_state_dict`` has keys such as
+The authors' file is a PyTorch pickle: a dict whose ``model_state_dict`` has keys such as
 ``module.model.convs.0.kernel`` and ``module.model.linear.1.weight`` (the dense layers start at 1,
 behind a flatten). Every layer is there twice, again under ``base``. In their convolutions q and 1/q
 multiply the same axis and cancel, so q does nothing; in ours it acts, and the one that gives the
 same function is q = 1.
 
-The network of ``lipsim-tiny``: orthogonal mixing at 64 px, blind to left and right.
+lipsim-tiny: orthogonal mixing at 64 px, blind to left and right.
 """
 
 import re

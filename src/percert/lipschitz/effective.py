@@ -1,8 +1,8 @@
-"""Effective weights of a layer, computed once, and what rounding can do with them.
+"""The effective weights of a layer, computed once, and what rounding can do with them.
 
-How much larger than a result the terms are that it is summed from: what rounding acts on.
-
-The effective weights of a layer, computed once and reused as long as its parameters stand.
+What a layer computes with (a Cayley transform, a scaled kernel) follows from its parameters, and is
+cached as long as these stand. How far rounding can move its output depends on how much larger the
+terms are than the result that they are summed to (:func:`amplification`).
 """
 
 from collections.abc import Callable

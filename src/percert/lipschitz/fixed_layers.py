@@ -1,13 +1,4 @@
-"""Layers without weights, of norm at most 1: activations, pooling, moves of values.
-
-Activations with slope at most 1 everywhere. Both keep the norm of a gradient.
-
-The absolute value of every second quarter of the channels: MaxMin, cheaper.
-
-Average pooling scaled to norm exactly 1.
-
-Maps that only move, add or drop values: space to depth, zero channels, truncation, flips.
-"""
+"""Layers without weights, of norm at most 1: activations, pooling, moves of values."""
 
 import torch
 import torch.nn.functional as F

@@ -1,11 +1,9 @@
-"""What proves an SLL layer: what forward computes, against t of |K K^T| in float64.
+"""The audit of one layer: what its code computes, never what its class promises.
 
-Forward must be x - K^T S relu(K x + b) for one scale S >= 0, up to rounding: then its Jacobian is
-I - K^T S D K, where D is the slope of every ReLU, between 0 and 1. K^T S D K lies between 0 and
-K^T S K, so the norm over all activation patterns is exactly max(1, lambda - 1), lambda the largest
-eigenvalue of S^1/2 K K^T S^1/2: no pattern is missed.
-
-The auditor's look at one layer: what its code computes, never what its class promises.
+An SLL's forward must be x - K^T S relu(K x + b) for one scale S >= 0, up to rounding: then its
+Jacobian is I - K^T S D K, where D is the slope of every ReLU, between 0 and 1. K^T S D K lies
+between 0 and K^T S K, so the norm over all activation patterns is exactly max(1, lambda - 1),
+lambda the largest eigenvalue of S^1/2 K K^T S^1/2: no pattern is missed.
 """
 
 import copy

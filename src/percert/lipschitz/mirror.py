@@ -2,10 +2,9 @@
 
 The channels come in two halves. Mirroring the image mirrors every channel left to right and
 exchanges the halves. A layer is equivariant if it commutes with that; :class:`MirrorFold` at the
-end turns equivariance into exact invariance. All are permutations or rotations: norm exactly 1.
-(A group convolution for the group of two, Cohen and Welling, 2016.)
-
-Folding 2 x 2 pixels into channels by their Haar transform, averages first.
+end turns equivariance into exact invariance. All are permutations or rotations, the Haar transform
+of 2 x 2 pixels among them: norm exactly 1. (A group convolution for the group of two, Cohen and
+Welling, 2016.)
 """
 
 import math

@@ -1,12 +1,9 @@
-"""A network of layers whose Lipschitz bounds are proven: its own bound is their product.
+"""A network of layers whose Lipschitz bounds are proven, the hash of its weights, its frozen copy.
 
-One number that names the weights of a network.
-
-Freezing a network: effective weights in the place of parameters, for compilers and exporters.
-
-A compiler cannot guard on a parameter's version, and ONNX has no matrix inverse for Cayley. A
-folded network holds the final numbers as buffers, so there is nothing to cache and nothing to
-compute but the convolutions themselves.
+:func:`fold` puts the effective weights in the place of parameters, for compilers and exporters: a
+compiler cannot guard on a parameter's version, and ONNX has no matrix inverse for Cayley. A folded
+network holds the final numbers as buffers, so there is nothing to cache and nothing to compute but
+the convolutions themselves.
 """
 
 import copy

@@ -1,10 +1,8 @@
 """Norms of linear maps: exact by SVD, bounded above, and from below by power iteration.
 
-The exact singular values of any linear map, by writing its matrix down: the oracle of tests.
-
-Upper bounds of operator norms, in float64: what a proof may use.
-
-Lower bounds of Lipschitz constants by power iteration. Never a certificate.
+:func:`singular_values` writes the whole matrix down and is the oracle of tests. A proof may use
+:func:`dense_norm` and :func:`convolution_norm`, upper bounds in float64. :func:`jacobian_norm` is a
+lower bound, and so never a certificate.
 """
 
 import math

@@ -1,8 +1,6 @@
-"""Cards of classifiers: network, weights, and what is done to images before.
+"""Cards of classifiers: network, weights, and what is done to images before the first layer.
 
-What a classifier does to an image before its first layer.
-
-Cards: a TOML file that says what a classifier is, so that it takes images in [0, 1].
+A card is a TOML file, of which some come with percert.
 """
 
 import re

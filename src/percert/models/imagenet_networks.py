@@ -1,11 +1,9 @@
-"""SqueezeNet 1.0 and EfficientNet-Lite 0, 1 and 2: ImageNet classifiers of percert itself.
+"""SqueezeNet 1.0 and EfficientNet-Lite 0, 1 and 2: the ImageNet classifiers that percert has.
 
-SqueezeNet 1.0 (Iandola et al., 2016, arXiv:1602.07360), with the authors' own normalisation.
-
-EfficientNet-Lite 0, 1 and 2: classifiers of about 5 million weights without odd operations.
-
-Tan and Le, EfficientNet (ICML 2019, arXiv:1905.11946), in the form that its authors published for
-small devices in 2020: no squeeze-and-excitation, ReLU6 for swish, a stem and a head of fixed width.
+SqueezeNet (Iandola et al., 2016, arXiv:1602.07360) comes with its authors' own normalisation.
+EfficientNet-Lite has about 5 million weights and no odd operations: EfficientNet (Tan and Le, ICML
+2019, arXiv:1905.11946) in the form that its authors published for small devices in 2020, without
+squeeze-and-excitation, with ReLU6 for swish, a stem and a head of fixed width.
 """
 
 import math

@@ -1,9 +1,8 @@
-"""Networks of timm and torchvision: both are optional, and either may be missing or broken.
+"""A classifier from what names it: a card, ``timm:NAME``, ``torchvision:NAME``, or a factory.
 
-A classifier from what names it on a command line.
+timm and torchvision are optional, and either may be missing or broken.
 """
 
-import difflib
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -108,8 +107,7 @@ def _create(package: str, name: str, pretrained: bool, create: Any) -> nn.Module
 
 
 def _unknown_model(package: str, name: str, known: Sequence[str]) -> ValueError:
-    near = difflib.get_close_matches(name.lower(), known, n=3, cutoff=0.5)
-    hint = f", did you mean {' or '.join(map(repr, near))}?" if near else ""
+    hint = did_you_mean(name.lower(), known, most=3)
     return ValueError(f"{package}: knows no model {name!r}{hint}")
 
 

@@ -1,12 +1,9 @@
 """Small classifiers to train: a residual network of any width, a CNN for MNIST.
 
-A small residual network for small photographs and digits (He et al. 2016, arXiv:1603.05027).
-
+The residual network (He et al. 2016, arXiv:1603.05027) is made for small photographs and digits.
 Every name ``classesC_widthW`` of this module is a factory, so that a network of any size can be
 named where a model is asked for, on command lines and in cards:
 ``percert.models.small_resnet:classes10_width16``.
-
-A small convolutional classifier of MNIST's digits, and its training.
 """
 
 import re

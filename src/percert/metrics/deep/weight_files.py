@@ -3,14 +3,13 @@
 import importlib.util
 import os
 import shutil
-import tempfile
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
-from percert.files import file_sha256
+from percert.files import file_sha256, replacing
 
 #: Names a folder of weights, searched before all others.
 FOLDER_VARIABLE = "PERCERT_WEIGHTS"
@@ -93,21 +92,16 @@ def fetch(file: WeightFile, folder: Path) -> Path:
 
     Raises ``OSError`` where it cannot be had, ``ValueError`` where its hash is another.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     target = folder / file.names[0]
-    handle, temporary = tempfile.mkstemp(dir=folder, suffix=".part")
-    try:
+    with replacing(target) as waiting:
         with (
-            os.fdopen(handle, "wb") as out,
+            waiting.open("wb") as out,
             urllib.request.urlopen(file.url, timeout=TIMEOUT) as response,
         ):
             shutil.copyfileobj(response, out)
-        found = file_sha256(temporary)
+        found = file_sha256(waiting)
         if not found.startswith(file.sha256):
             raise ValueError(
                 f"{file.url}: expected a file whose sha256 begins with {file.sha256}, found {found}"
             )
-        os.replace(temporary, target)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
     return target

@@ -1,4 +1,4 @@
-"""What GMSD, MDSI, HaarPSI and FSIM are made of: dissimilarity maps, gradients, smaller images.
+"""The parts of GMSD, MDSI, HaarPSI and FSIM: dissimilarity maps, gradients, smaller images.
 
 All are written with what is missing to 1 instead of a similarity near 1: exactly 0 at identity, and
 precise beside it in float32, where 1 - similarity would be a multiple of 6e-8. Roots have the

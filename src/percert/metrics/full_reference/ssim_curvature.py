@@ -1,8 +1,7 @@
 """The Hessian of 1 - SSIM, and equations with it by conjugate gradients.
 
-The Hessian of 1 - SSIM: its products with vectors, its diagonal, and itself for small images.
-
-Conjugate gradients: a linear equation for each image, with a symmetric operator.
+Its products with vectors, its diagonal, and itself for small images; conjugate gradients solve a
+linear equation for each image, with any symmetric operator.
 """
 
 from collections.abc import Callable
