@@ -15,9 +15,11 @@ from percert.certify.answers import Comparison
 from percert.cli import output
 from percert.evaluation.attack_runs.compare import AttackNumbers, title
 from percert.evaluation.attack_runs.defences import Survival
+from percert.evaluation.attack_runs.evaluate import survival_table
+from percert.evaluation.attack_runs.report import medians, ratios_table
 from percert.evaluation.attack_runs.run import summary_table
 from percert.evaluation.attack_runs.saliency import DISTANCES
-from percert.evaluation.attack_runs.transfer import Transfer
+from percert.evaluation.attack_runs.transfer import Transfer, transfer_table
 from percert.evaluation.copies.report import results_shown
 from percert.reports import AttackSummary
 from percert.search.query.results import Match
@@ -114,8 +116,12 @@ def test_attack():
     ]  # fmt: skip
 
 
-def test_eval_attacks(shown, tmp_path):
-    numbers, ratios = shown("eval_attacks:_show", distinct.evaluation(), tmp_path)
+def test_eval_attacks():
+    found = distinct.evaluation()
+    numbers, ratios = (
+        said(medians(found.own, found.distances, effort=True)),
+        said(ratios_table(found)),
+    )
     assert numbers[0] == {
         "attack": "ours", "images": "210", "success": "21.0 %", "8-bit": "10.5 %", "L2": "213",
         "DISTS": "313", "s/image": "220", "calls": "240",
@@ -126,30 +132,28 @@ def test_eval_attacks(shown, tmp_path):
     ]  # fmt: skip
 
 
-def test_eval_defences(shown):
+def test_eval_defences():
     entries = [Survival("ours", "jpeg", 10, 8, 6), Survival("ours", "bits", 10, 8, 3)]
-    assert shown("eval_defences:_show", entries, ["jpeg", "bits"]) == [
-        [{"attack": "ours", "images": "10", "jpeg": "0.60", "bits": "0.30"}]
+    assert said(survival_table(entries)) == [
+        {"attack": "ours", "images": "10", "jpeg": "0.60", "bits": "0.30"}
     ]
 
 
-def test_eval_transfer(shown, tmp_path):
+def test_eval_transfer():
     entries = [
-        Transfer("ours", "squeeze", "vgg", 10, 5, 1),
         Transfer("ours", "squeeze", "squeeze", 10, 8, 6),
+        Transfer("ours", "squeeze", "vgg", 10, 5, 1),
     ]
-    assert shown("eval_transfer:_show", entries, ["squeeze", "vgg"], tmp_path) == [
-        [{"attack": "ours", "made against": "squeeze", "squeeze": "0.75 of 8", "vgg": "0.20 of 5"}]
+    assert said(transfer_table(entries)) == [
+        {"attack": "ours", "made against": "squeeze", "squeeze": "0.75 of 8", "vgg": "0.20 of 5"}
     ]
 
 
-def test_eval_saliency(shown, tmp_path):
+def test_eval_saliency():
     spreads = {name: distinct.spread(10.0 * place) for place, name in enumerate(DISTANCES, 1)}
     numbers = made(AttackNumbers, attack="ours", attacked=8, distances=spreads)
-    medians = {title(name): str(10 * place + 3) for place, name in enumerate(DISTANCES, 1)}
-    assert shown("eval_saliency:_show", {"sr": [numbers]}, tmp_path) == [
-        [{"attack": "ours", "images": "8"} | medians]
-    ]
+    expected = {title(name): str(10 * place + 3) for place, name in enumerate(DISTANCES, 1)}
+    assert said(medians([numbers], DISTANCES)) == [{"attack": "ours", "images": "8"} | expected]
 
 
 def test_eval_copies():

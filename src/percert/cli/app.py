@@ -17,13 +17,10 @@ from percert.cli.catalogs import list_attacks, metrics
 from percert.cli.command import flowing
 from percert.cli.compare import compare, judge
 from percert.cli.data import geo
-from percert.cli.eval_attacks import eval_attacks
 from percert.cli.eval_copies import eval_copies
-from percert.cli.eval_defences import eval_defences
 from percert.cli.eval_retrieval import eval_retrieval
-from percert.cli.eval_saliency import eval_saliency
+from percert.cli.eval_runs import eval_attacks, eval_defences, eval_saliency, eval_transfer
 from percert.cli.eval_stability import eval_stability
-from percert.cli.eval_transfer import eval_transfer
 from percert.cli.eval_twoafc import eval_twoafc
 from percert.cli.index_prune import prune
 from percert.cli.index_search import copies as find_copies

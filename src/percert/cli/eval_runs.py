@@ -1,22 +1,18 @@
-"""What the verbs of ``percert eval`` that read attack runs have in common."""
+"""``percert eval`` of attack runs: ``attacks``, ``transfer``, ``defences``, ``saliency``."""
 
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from percert.cli.command import complain
-from percert.cli.options import writable_folder
-from percert.cli.output import emit_json
-from percert.cli.progress import counting_bar
-
-if TYPE_CHECKING:
-    from percert.evaluation.attack_runs.read import AttackRuns
-    from percert.runs import RecordedMetric
+from percert.cli.command import complain, needs, one_line_errors
+from percert.cli.options import DeviceOption, JsonOption, MaxMemoryOption, out_option
+from percert.cli.output import emit_json, show_result
+from percert.cli.progress import counting_bar, stepping
 
 RunsArgument = Annotated[
     list[Path],
@@ -32,12 +28,9 @@ ImagesOption = Annotated[
 ]
 OutOption = Annotated[
     Path,
-    typer.Option(
-        "--out",
-        callback=writable_folder,
-        metavar="DIR",
-        help="Where report.html, its figures, records.parquet and run.json go. What was measured "
-        "there before is not measured again.",
+    out_option(
+        "Where report.html, its figures, records.parquet and run.json go. What was measured there "
+        "before is not measured again."
     ),
 ]
 PicturesOption = Annotated[
@@ -45,34 +38,246 @@ PicturesOption = Annotated[
 ]
 
 
-def open_runs(folders: list[Path], images: Path | None) -> "tuple[AttackRuns, Path]":
-    """The runs, and where the images are that they attacked."""
-    from percert.evaluation.attack_runs.read import read_attack_runs
+@one_line_errors
+@needs("report")
+def eval_attacks(
+    runs: RunsArgument,
+    out: OutOption,
+    images: ImagesOption = None,
+    metrics: Annotated[
+        str,
+        typer.Option(
+            "--metrics",
+            metavar="NAME,...",
+            help="Distances to measure beside those that the runs have, of [bold]percert "
+            "metrics[/bold] or psnr, which is in dB; NAME=FILE gives one its weights.",
+        ),
+    ] = "",
+    baseline: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ATTACK",
+            help="The attack that the others are held against; ascent, if not given, where it is "
+            "among them.",
+        ),
+    ] = None,
+    pictures: PicturesOption = 3,
+    max_memory: MaxMemoryOption = None,
+    device: DeviceOption = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Compare attacks: how many succeed, how visible they are, and what they cost.
 
-    runs = read_attack_runs(folders)
-    originals = images or runs.images
-    if originals is None:
-        raise ValueError("--images: needed, for the runs do not say what images they attacked")
-    return runs, originals
+    From one or several runs of percert attack come tables of success, distances and time, on all
+    images and on those on which every attack succeeded; ratios to a baseline on the same images;
+    what one setting changes, where attacks differ in one; boxes and cumulative distributions of
+    every distance; and pictures. They go to --out as report.html, PNG files, attacks.json and, with
+    every distance of every image, records.parquet. Distances are those of 8-bit files. A run that
+    still goes on is taken as far as it is.
+
+    [bold]Examples[/bold]
+
+    percert eval attacks out/first --metrics ms-ssim,gmsd --out out/first-report
+
+    percert eval attacks out/a out/b --images photos/ --baseline pgd --out out/both --json | jq
+    '.ratios'
+    """
+    from percert.evaluation.attack_runs.evaluate import compare_runs
+
+    with stepping() as show:
+        result = compare_runs(
+            runs,
+            out,
+            images=images,
+            metrics=_files(metrics),
+            baseline=baseline,
+            pictures=pictures,
+            device=device,
+            command=["percert", *sys.argv[1:]],
+            progress=show,
+        )
+    show_result(result, as_json=as_json)
 
 
-def parse_costs(
-    text: str, runs: "AttackRuns", device: str
-) -> "tuple[list[str], dict[str, RecordedMetric], dict[str, str]]":
-    """The distances of a list of names: all of them, those to measure, and with what files."""
-    from percert.runs.plan import recorded_metrics
+@one_line_errors
+@needs("report", sometimes=("networks", "timm"))
+def eval_transfer(
+    runs: RunsArgument,
+    out: OutOption,
+    model: Annotated[
+        list[str],
+        typer.Option(
+            metavar="SPEC[=FILE]",
+            help="A classifier, as for percert attack classify, perhaps with a file of weights; "
+            "may be given several times.",
+        ),
+    ],
+    images: ImagesOption = None,
+    max_memory: MaxMemoryOption = None,
+    device: DeviceOption = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Do images made against one classifier fool others?
 
-    named = dict(entry.strip().partition("=")[::2] for entry in text.split(",") if entry.strip())
-    files = {n: file for n, file in named.items() if file or n not in runs.own_distances}
-    asked: dict[str, str | Path | None] = {name: file or None for name, file in files.items()}
-    measures = recorded_metrics(asked, device) if asked else {}
-    return list(named), {name: m for name, m in measures.items() if name in files}, files
+    Every image that succeeded as a file is shown to each model. What counts is the share that the
+    model has right before the attack and wrong after it. All models must number their classes as
+    the attacked one does. Runs against several classifiers make a whole matrix.
+
+    [bold]Examples[/bold]
+
+    percert eval transfer out/first --model timm:resnet18 --model timm:vit_tiny_patch16_224 --out
+    out/transfer
+
+    percert eval transfer out/first --model squeezenet1_0=squeezenet.safetensors --out out/t --json
+    """
+    from percert.evaluation.attack_runs.evaluate import transfer_runs
+
+    models = {}
+    for text in model:
+        spec, _, file = text.partition("=")
+        if spec in models:
+            raise ValueError(f"--model {spec}: given twice")
+        models[spec] = file or None
+    with stepping() as show:
+        result = transfer_runs(
+            runs,
+            out,
+            models,
+            images=images,
+            device=device,
+            command=["percert", *sys.argv[1:]],
+            progress=show,
+            warn=lambda text: complain(f"warning: {text}"),
+        )
+    show_result(result, as_json=as_json)
 
 
-def only_classifiers(runs: "AttackRuns", verb: str) -> None:
-    """Raise ``ValueError`` for runs that attacked something else."""
-    if runs.goal != "classifier":
-        raise ValueError(f"eval {verb}: expected attacks on a classifier, found on {runs.goal}s")
+@one_line_errors
+@needs("report", sometimes=("networks", "timm"))
+def eval_defences(
+    runs: RunsArgument,
+    out: OutOption,
+    model: Annotated[
+        str,
+        typer.Option(metavar="SPEC", help="The classifier that was attacked, as it was given."),
+    ],
+    weights: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Weights instead of the model's own.")
+    ] = None,
+    images: ImagesOption = None,
+    defence: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="jpeg-QUALITY, bits-BITS, blur-SIGMA or median-SIDE; may be given several times. "
+            "The default is jpeg-75, jpeg-50, bits-5, bits-4 and bits-3.",
+            show_default=False,
+        ),
+    ] = None,
+    metrics: Annotated[
+        str,
+        typer.Option(
+            "--metrics",
+            metavar="NAME,...",
+            help="The costs to hold against survival, each in a figure of its own; NAME=FILE "
+            "gives a metric its weights.",
+        ),
+    ] = "ssim",
+    max_memory: MaxMemoryOption = None,
+    device: DeviceOption = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Which attacked images still fool the classifier behind JPEG compression, or fewer levels?
+
+    For every attack of the runs: the share of its images that survives each defence, beside the
+    share of unattacked images that the defence spoils; and the frontier of cost and survival, for
+    attacks must be compared at equal survival, not at equal confidence. Attack with several
+    confidences (NAME:confidence=5, or runs with --confidence 5) to see a curve.
+
+    [bold]Examples[/bold]
+
+    percert eval defences out/a0 out/a5 --model squeezenet1_0 --weights squeezenet.safetensors --out
+    out/defences
+
+    percert eval defences out/a0 --model timm:resnet50 --defence jpeg-75 --defence median-3
+    --metrics ssim,gmsd --out out/d --json | jq '.survival[] | {attack, defence, share}'
+    """
+    from percert.evaluation.attack_runs.evaluate import DEFENCES, defend_runs
+
+    with stepping() as show:
+        result = defend_runs(
+            runs,
+            out,
+            model,
+            weights,
+            images=images,
+            defences=defence or DEFENCES,
+            costs=_files(metrics),
+            device=device,
+            command=["percert", *sys.argv[1:]],
+            progress=show,
+            warn=lambda text: complain(f"warning: {text}"),
+        )
+    show_result(result, as_json=as_json)
+
+
+@one_line_errors
+@needs("report", sometimes=("onnx", "saliency"))
+def eval_saliency(
+    runs: RunsArgument,
+    out: OutOption,
+    images: ImagesOption = None,
+    saliency: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME|FILE|FACTORY",
+            help="spectral-residual (the default) or fine-grained, which need no weights; an ONNX "
+            "file of a network such as U2-Net, or a TOML card of one; or package.module:factory. "
+            "May be given several times.",
+            show_default=False,
+        ),
+    ] = None,
+    pictures: PicturesOption = 2,
+    max_memory: MaxMemoryOption = None,
+    device: DeviceOption = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """How far do attacks move an image's saliency map, which says what draws people's eyes?
+
+    Measured are the l1, l2 and linf distance and 1 - SSIM between the maps of each original and of
+    what the attacks made of it, for images that succeed as files. The maps of OpenCV need the
+    extra 'saliency', ONNX files the extra 'onnx'; no weights come with percert.
+
+    [bold]Examples[/bold]
+
+    percert eval saliency out/first --out out/saliency
+
+    percert eval saliency out/first --saliency u2net.onnx --saliency fine-grained --out out/s --json
+    """
+    from percert.evaluation.attack_runs.evaluate import saliency_runs
+
+    with stepping() as show:
+        result = saliency_runs(
+            runs,
+            out,
+            saliency or ("spectral-residual",),
+            images=images,
+            pictures=pictures,
+            device=device,
+            command=["percert", *sys.argv[1:]],
+            progress=show,
+        )
+    show_result(result, as_json=as_json)
+
+
+def _files(text: str) -> dict[str, str | None]:
+    """Distances by name, of a list ``NAME[=FILE],...``, each with its file of weights.
+
+    >>> _files("l2, lpips-alex=alex.pth")
+    {'l2': None, 'lpips-alex': 'alex.pth'}
+    """
+    named = (entry.strip().partition("=") for entry in text.split(",") if entry.strip())
+    return {name: file or None for name, _, file in named}
 
 
 class Evaluation:

@@ -33,7 +33,7 @@ MeasuredFiles: TypeAlias = dict[tuple[str, str, str], dict[str, Any]]
 #: Called with (original ``(1, 3, h, w)``, others ``(k, 3, h, w)``, name); gives k rows of values.
 FileMeasure: TypeAlias = Callable[[Images, Images, str], Sequence[Mapping[str, Any]]]
 #: Called with (images done, images in all).
-Progress: TypeAlias = Callable[[int, int], None]
+Progress: TypeAlias = Callable[[int, int], object]
 
 
 def open_store(folder: Path, what: str, values: Mapping[str, type]) -> RecordStore:

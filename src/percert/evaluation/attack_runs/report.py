@@ -1,7 +1,8 @@
 """The report of ``percert eval attacks``: the paper's tables and figures, of one's own runs."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from percert.evaluation.attack_runs.read import Ablation
 from percert.reports.attack_plots import boxes_and_cumulative
 from percert.reports.page import Block, Figure, Paragraph, Section, Table, kept_figure
 from percert.reports.records import column
+from percert.reports.table import Column
 
 
 def attack_sections(
@@ -267,3 +269,47 @@ def _distributions(evaluation: AttackEvaluation, folder: Path | None) -> Section
             )
         )
     return Section("Distributions", tuple(blocks))
+
+
+def medians(
+    entries: Sequence[AttackNumbers], distances: Sequence[str], *, effort: bool = False
+) -> Table:
+    """A row an attack: the median of every distance; with ``effort`` success and costs as well."""
+    columns: list[Column[AttackNumbers]] = [
+        Column("attack", lambda entry: entry.attack),
+        Column("images", lambda entry: entry.attacked, "d"),
+    ]
+    if effort:
+        columns += [
+            Column("success", lambda entry: entry.success, percent),
+            Column("8-bit", lambda entry: entry.success_8bit, percent),
+        ]
+    columns += [Column(title(name), _median(name), number) for name in distances]
+    if effort:
+        columns += [
+            Column("s/image", lambda entry: entry.effort["seconds"], number),
+            Column("calls", lambda entry: entry.effort["model_calls"], number),
+        ]
+    return Table.of(entries, columns)
+
+
+def _median(name: str) -> Callable[[AttackNumbers], float | None]:
+    return lambda entry: entry.median(name)
+
+
+def ratios_table(found: AttackEvaluation) -> Table:
+    """A row an attack: means over those of the baseline on the same images."""
+    Ratios: TypeAlias = tuple[str, Mapping[str, float | None]]
+    columns: list[Column[Ratios]] = [
+        Column("attack", lambda row: row[0]),
+        Column("images", lambda row: row[1]["images"], ".0f"),
+    ]
+    headings = {name: title(name) for name in found.distances}
+    for name, heading in {**headings, "seconds": "seconds", "model_calls": "calls"}.items():
+        columns.append(Column(heading, _ratio(name), ".2f"))
+    others = [(name, some) for name, some in found.ratios.items() if name != found.baseline]
+    return Table.of(others, columns)
+
+
+def _ratio(name: str) -> Callable[[tuple[str, Mapping[str, float | None]]], float | None]:
+    return lambda row: row[1][name]

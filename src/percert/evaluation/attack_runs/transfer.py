@@ -25,6 +25,7 @@ from percert.evaluation.attack_runs.distances import (
 )
 from percert.reports.attack_plots import share_matrix
 from percert.reports.page import Section, Table, kept_figure
+from percert.reports.table import Column
 from percert.runs.tasks import device_of, predictions
 from percert.tensors import Images
 
@@ -156,3 +157,23 @@ def _cell(entry: Transfer) -> str:
         return "- (0)"
     low, high = wilson(entry.fooled, entry.right)
     return f"{entry.share:.2f} ({low:.2f} to {high:.2f}, {entry.right})"
+
+
+def transfer_table(entries: Sequence[Transfer]) -> Table:
+    """A row an attack, a column a model: the share that it has right before and wrong after."""
+    by_key = {(entry.attack, entry.model): entry for entry in entries}
+    models = list(dict.fromkeys(entry.model for entry in entries))
+    columns: list[Column[str]] = [
+        Column("attack", str),
+        Column("made against", lambda attack: by_key[attack, models[0]].source),
+    ]
+
+    def of(model: str) -> Column[str]:
+        return Column(model, lambda attack: by_key[attack, model], _of_how_many)
+
+    columns += [of(name) for name in models]
+    return Table.of(dict.fromkeys(entry.attack for entry in entries), columns)
+
+
+def _of_how_many(entry: Transfer) -> str:
+    return "-" if entry.share is None else f"{entry.share:.2f} of {entry.right}"
