@@ -12,6 +12,7 @@ from percert.images import round_to_8bit
 from percert.metrics.full_reference.ssim import SSIM
 
 from .closed_form import InsideBall, Linear, grey_images, near_boundary
+from .small_network import SmallNetwork, clear_images
 
 SIDE = 16
 
@@ -165,3 +166,11 @@ def test_one_watch_sees_both_phases_counted_through() -> None:
         counts
     )  # the rescaling asks as well, and counts as the iteration before
     assert sorted({done for done in counts if done >= 100}) == [100, 101, 102, 103, 104]
+
+
+@pytest.mark.parametrize("kind", [HumanPercOT, HumanPercOTLiteral])
+def test_the_cost_may_be_a_metric_instead_of_a_name(kind):
+    model = SmallNetwork()
+    images, labels = clear_images(model, 2)
+    named, given = (kind(cost=cost, steps=10)(model, images, labels) for cost in ("ssim", SSIM()))
+    assert torch.equal(named, given)

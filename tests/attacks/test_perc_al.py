@@ -4,9 +4,8 @@ import pytest
 import torch
 
 from percert.attacks import MoveEmbedding, Targeted, Untargeted
-from percert.attacks.minimal.ascent import Ascent
+from percert.attacks.minimal.ascent import Ascent, PerCAL
 from percert.attacks.minimal.ddn import DDN
-from percert.attacks.minimal.perc_al import PerCAL
 from percert.color import ciede2000, srgb_to_lab
 from percert.images import round_to_8bit
 from percert.metrics.certified.lipsim import Thumbnail

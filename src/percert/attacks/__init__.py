@@ -21,18 +21,16 @@ if TYPE_CHECKING:
     from percert.attacks.catalog import AttackCard, create_attack, list_attacks, parse_attack
     from percert.attacks.goal import FlipTriplet, Goal, MoveEmbedding, Targeted, Untargeted
     from percert.attacks.goal_through import surviving
-    from percert.attacks.minimal.ascent import Ascent
+    from percert.attacks.minimal.ascent import Ascent, PerCAL
     from percert.attacks.minimal.cw import CarliniWagner
     from percert.attacks.minimal.ddn import DDN, FMN
     from percert.attacks.minimal.fab import FAB
     from percert.attacks.minimal.foolbox_attack import Foolbox
-    from percert.attacks.minimal.perc_al import PerCAL
-    from percert.attacks.run import AttackResult, iter_attack, run_attack
+    from percert.attacks.run import AttackResult, Verdict, iter_attack, judge, run_attack
     from percert.attacks.second_order.ssim_sqp import SSIMSQP
     from percert.attacks.second_order.ssim_step import SSIMStep
     from percert.attacks.threat import LpBall, MetricBall, Threat, Unbounded, round_inside
     from percert.attacks.transport.human_perc_ot import HumanPercOT, HumanPercOTLiteral
-    from percert.attacks.verdict import Verdict, judge
 
 __all__ = [
     "APGD",
@@ -87,17 +85,15 @@ __getattr__, __dir__ = lazy_names(
         "percert.attacks.catalog": "AttackCard create_attack list_attacks parse_attack",
         "percert.attacks.goal": "FlipTriplet Goal MoveEmbedding Targeted Untargeted",
         "percert.attacks.goal_through": "surviving",
-        "percert.attacks.minimal.ascent": "Ascent",
+        "percert.attacks.minimal.ascent": "Ascent PerCAL",
         "percert.attacks.minimal.cw": "CarliniWagner",
         "percert.attacks.minimal.ddn": "DDN FMN",
         "percert.attacks.minimal.fab": "FAB",
         "percert.attacks.minimal.foolbox_attack": "Foolbox",
-        "percert.attacks.minimal.perc_al": "PerCAL",
-        "percert.attacks.run": "AttackResult iter_attack run_attack",
+        "percert.attacks.run": "AttackResult Verdict iter_attack judge run_attack",
         "percert.attacks.second_order.ssim_sqp": "SSIMSQP",
         "percert.attacks.second_order.ssim_step": "SSIMStep",
         "percert.attacks.threat": "LpBall MetricBall Threat Unbounded round_inside",
         "percert.attacks.transport.human_perc_ot": "HumanPercOT HumanPercOTLiteral",
-        "percert.attacks.verdict": "Verdict judge",
     },
 )

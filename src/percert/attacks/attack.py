@@ -32,7 +32,7 @@ class Attack(Protocol):
     """``attack(model, images, goal)`` gives adversarial images ``(n, 3, h, w)`` in [0, 1].
 
     An image for which nothing was found comes back as the attack last had it; whether any of them
-    reaches the goal is for :func:`~percert.attacks.verdict.judge` alone to say. ``seeds`` (``(n,)``
+    reaches the goal is for :func:`~percert.attacks.run.judge` alone to say. ``seeds`` (``(n,)``
     integers, zeros where ``None``) start each image's own random numbers, so that no result depends
     on the batch that an image is in. The caller's gradient mode does not matter and is not changed.
 

@@ -113,7 +113,7 @@ CATALOG = Registry(
         ),
         AttackCard(
             name="perc-al",
-            where="percert.attacks.minimal.perc_al:PerCAL",
+            where="percert.attacks.minimal.ascent:PerCAL",
             summary="PerC-AL: the loss and CIEDE2000 by turns, on 8-bit images",
             kind="minimal",
             goals=("classifier", "triplet", "embedding"),

@@ -13,6 +13,7 @@ from percert.metrics.metric import Distance
 from percert.tensors import Images, Vector, l2_norm, linf_norm, per_sample, project_l2
 
 Norm: TypeAlias = Literal["l1", "l2", "linf"]
+NORMS: tuple[Norm, ...] = ("l1", "l2", "linf")
 #: A budget: a number for all images, or a tensor ``(n,)`` of one an image.
 Eps: TypeAlias = float | Tensor
 #: Share of eps by which float rounding may carry a projected image over the edge.
@@ -42,7 +43,7 @@ class LpBall:
     eps: Eps
 
     def __post_init__(self) -> None:
-        check_choice(self.norm, ("l1", "l2", "linf"), "norm")
+        check_choice(self.norm, NORMS, "norm")
         check_eps(self.eps)
 
     def within(self, reference: Images, candidate: Images) -> Tensor:

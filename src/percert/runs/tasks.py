@@ -18,7 +18,7 @@ from percert.attacks.goal import (
     finite,
     logits,
 )
-from percert.attacks.verdict import Verdict
+from percert.attacks.run import Verdict
 from percert.reports.records import Columns
 from percert.runs.items import Sample
 from percert.tensors import Images

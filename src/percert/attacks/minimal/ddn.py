@@ -18,7 +18,7 @@ from percert.attacks.steps import (
     reached,
     steepest,
 )
-from percert.attacks.threat import Norm, length, project
+from percert.attacks.threat import NORMS, Norm, length, project
 from percert.check import check_choice
 from percert.tensors import Images, l2_norm, per_sample
 
@@ -125,7 +125,7 @@ class FMN:
     rescale_steps: int = 8
 
     def __post_init__(self) -> None:
-        check_choice(self.norm, ("l1", "l2", "linf"), "norm")
+        check_choice(self.norm, NORMS, "norm")
         _check_gamma(self.gamma)
 
     @prepared
