@@ -93,7 +93,7 @@ async def about(context: Context) -> dict[str, Any]:
 
 
 async def describe(context: ServerContext, *, ask_store: bool = True) -> About:
-    """What the server was started with, and what its store holds now, which waits for no question.
+    """What the server was started with, and what its store holds now; waits for no question.
 
     ``ask_store`` False leaves the store out.
     """

@@ -118,7 +118,7 @@ def checked_attack(text: str, resources: Resources) -> Attack:
 
 
 def _check_size(what: str, value: object) -> None:
-    """Raise ``ValueError`` for a number that is out of all measure."""
+    """Raise ``ValueError`` for a number too large for one image."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return
     most = LARGEST_COUNT if isinstance(value, int) else LARGEST_LENGTH
@@ -249,7 +249,7 @@ def _says(
 
 
 def class_of(text: str, names: Sequence[str]) -> int | None:
-    """The class that a number or a name means; ``None`` for nothing. ``ValueError`` for neither.
+    """The class that a number or a name stands for, ``None`` for empty text; else ``ValueError``.
 
     >>> class_of("1", ()), class_of("Bright", ("dark", "bright")), class_of(" ", ())
     (1, 1, None)

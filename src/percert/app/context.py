@@ -45,7 +45,7 @@ class KeptAnswer:
 
 
 class KeptAnswers:
-    """What the last answers were made of: for ``kept_seconds``, and ``kept_bytes`` of files."""
+    """The questions behind the pages' last answers, at most ``kept_bytes`` of files."""
 
     def __init__(self, limits: Limits, folder: Path) -> None:
         self._limits = limits
@@ -69,7 +69,7 @@ class KeptAnswers:
         return kept
 
     def find(self, kept_id: str, kind: type[Question]) -> Question:
-        """The question of an answer; :class:`Refused` (404) where it is forgotten."""
+        """The question with the id ``kept_id``; :class:`Refused` (404) where it is forgotten."""
         self.tidy()
         kept = self._kept.get(kept_id)
         if kept is None or not isinstance(kept.question, kind):
@@ -77,7 +77,7 @@ class KeptAnswers:
         return kept.question
 
     def picture(self, kept_id: str, role: str) -> tuple[Upload, Path]:
-        """One of its images, and where the PNG of it belongs that is shown."""
+        """One image of a kept question, and the path for the PNG that shows it."""
         self.tidy()
         kept = self._kept.get(kept_id)
         uploads = {} if kept is None else _uploads(kept.question)
@@ -86,7 +86,7 @@ class KeptAnswers:
         return uploads[role], kept.folder / f"{role}.png"
 
     def tidy(self) -> None:
-        """Forget what is too old, and the oldest of what is too much together."""
+        """Forget what is older than ``kept_seconds``, and the oldest beyond ``kept_bytes``."""
         now = time.monotonic()
         with self._lock:
             held = sorted(self._kept.values(), key=lambda one: one.made, reverse=True)
@@ -101,7 +101,7 @@ class KeptAnswers:
 
 
 def _uploads(question: Any) -> dict[str, Upload]:
-    """The files of a question, by its own names for them."""
+    """The uploads of a question by the names of its fields."""
     values = {field.name: getattr(question, field.name) for field in fields(question)}
     return {name: value for name, value in values.items() if isinstance(value, Upload)}
 
@@ -114,7 +114,7 @@ _log = logging.getLogger("percert.app")
 
 
 class ServerContext:
-    """Who computes: questions, jobs, and looks at the store, each with worker processes of its own.
+    """The server's state: worker processes for questions, for jobs and for the store; kept answers.
 
     Nothing is computed, decoded or read in the server's own process: what hangs or is killed is a
     worker, and pages that ask nothing are shown all the same.
@@ -136,7 +136,7 @@ class ServerContext:
 
     @property
     def limits(self) -> Limits:
-        """What may be asked for."""
+        """The limits of requests."""
         return self._setting.limits
 
     @property
@@ -154,7 +154,7 @@ class ServerContext:
         return await _ask(self.questions, self.limits.answer_seconds, function, arguments)
 
     async def store_about(self) -> StoreAbout | None:
-        """What the store holds now; ``None`` where the server has none.
+        """What the store holds now; ``None`` where the server has no store.
 
         :class:`Refused` (503) where it cannot be read.
         """
@@ -187,7 +187,7 @@ class ServerContext:
         return job
 
     def stop(self) -> None:
-        """Take nothing more, and end what runs."""
+        """Take no more questions and jobs, and end those that run."""
         self.jobs.stop()
         self.questions.stop()
         if self._stores is not None:

@@ -36,7 +36,7 @@ FIELDS = {
 
 
 def in_fields(error: ValueError) -> str:
-    """What ``error`` says, arguments of the library by what a form calls them.
+    """The message of ``error``, with the library's arguments called as the form's fields are.
 
     >>> from percert.check import Argument
     >>> in_fields(ArgumentError("expected ", Argument("attribute"), " to name a column"))
@@ -125,7 +125,7 @@ _log = logging.getLogger("percert.app")
 
 
 class UnexpectedErrors:
-    """Answers with 500 and a reason where ``app`` raises what nobody foresaw."""
+    """Answers with status 500 and a reason where ``app`` raises an unexpected exception."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app

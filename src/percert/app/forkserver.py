@@ -23,12 +23,12 @@ _START = "import sys; sys.path[:] = {path!r}; from percert.app.forkserver import
 
 @functools.cache
 def fork_server() -> "ForkServer":
-    """The one of this process."""
+    """The fork server of this process."""
     return ForkServer()
 
 
 class ForkServer:
-    """Forks workers and ends them, and is started anew where it was ended itself."""
+    """Forks worker processes and ends them; started anew where it was killed."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -36,7 +36,7 @@ class ForkServer:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Begin to import, without waiting for it."""
+        """Start the process, which begins to import; return at once."""
         with self._lock:
             self._opened()
 
@@ -60,7 +60,7 @@ class ForkServer:
                     os.kill(process, signal.SIGKILL)
 
     def stop(self) -> None:
-        """End it, once all its workers are ended."""
+        """End the fork server, once all its workers are ended."""
         with self._lock:
             self._close()
 

@@ -18,7 +18,7 @@ LONGEST = 60
 
 @dataclass(frozen=True)
 class Upload:
-    """An uploaded file: what to call it, and its bytes, or where these are.
+    """An uploaded file: the name to show, and its bytes, or where these are.
 
     Sent to a worker process, it takes its bytes along, unless they lie at a path.
     """
@@ -27,7 +27,7 @@ class Upload:
     held: bytes | Path | BinaryIO
 
     def read(self) -> bytes:
-        """The bytes; not for the event loop, a disk may keep it waiting."""
+        """The bytes. Blocks while the disk is read: not to be called in the event loop."""
         if isinstance(self.held, bytes):
             return self.held
         if isinstance(self.held, Path):

@@ -28,7 +28,7 @@ ENDED: tuple[State, ...] = ("done", "failed", "cancelled")
 
 @dataclass(eq=False)
 class Job:
-    """A computation under way. Its thread writes it, everybody else reads or cancels it.
+    """One long computation: state, progress, result. Its thread writes it, others read it.
 
     ``folder`` is its own, for uploads and pictures; ``seconds`` is its time. ``answer`` names the
     page's answer that it attacks, ``question`` what that answered.
@@ -53,7 +53,7 @@ class Job:
 
     @property
     def over(self) -> bool:
-        """Whether it has come to an end, of whatever kind."""
+        """Whether it has ended: done, failed or cancelled."""
         return self.state in ENDED
 
     @property
@@ -71,7 +71,7 @@ class Job:
             self.state, self.began = "running", time.monotonic()
 
     def end(self, state: State, *, result: Any = None, reason: str | None = None) -> None:
-        """Come to an end; the first end counts."""
+        """Set the final state; only the first call counts."""
         with self._lock:
             if not self.over:
                 self.result, self.reason = result, reason
@@ -79,11 +79,11 @@ class Job:
                 self.state = state
 
     def cancel(self, reason: str = "Cancelled.") -> None:
-        """End it for everybody to see; its computation is told to stop."""
+        """Set the state to cancelled; the computation sees that and stops."""
         self.end("cancelled", reason=reason)
 
     def hear(self, kind: str, said: tuple[Any, ...]) -> None:
-        """Take down what its computation tells: progress, and pictures that are there."""
+        """Record a message of the computation: progress, or a picture that it has written."""
         if kind == PROGRESS:
             self.doing, self.done, self.total = said
         elif kind == PICTURE:
@@ -151,7 +151,7 @@ class Jobs:
         return {state: states.count(state) for state in sorted(set(states))}
 
     def tidy(self) -> None:
-        """Forget old results."""
+        """Forget results beyond ``kept_jobs`` and older than ``kept_seconds``."""
         with self._lock:
             jobs = list(self._jobs.values())
         over = sorted((job for job in jobs if job.over), key=lambda job: job.ended)
@@ -268,7 +268,7 @@ def view(job: Job) -> dict[str, Any]:
 
 
 async def events(job: Job, shown: Callable[[Job], str]) -> AsyncIterator[str]:
-    """``progress`` events, each with what ``shown`` makes of the job, and ``end`` at last."""
+    """Server-sent events: ``progress`` with ``shown(job)`` where that changes, ``end`` at last."""
     last, spoken = "", time.monotonic()
     while True:
         over = job.over
@@ -287,7 +287,7 @@ async def events(job: Job, shown: Callable[[Job], str]) -> AsyncIterator[str]:
 
 
 def progress_json(job: Job) -> str:
-    """The progress alone, in one line."""
+    """State and progress of a job as one line of JSON."""
     kept = ("state", "doing", "done", "total", "reason")
     return json.dumps({name: getattr(job, name) for name in kept})
 
@@ -298,7 +298,7 @@ def _event(name: str, data: str) -> str:
 
 
 class Streams:
-    """At most ``most`` streams; each holds a connection for as long as its job goes on."""
+    """Limits open event streams to ``most``; each holds a connection while its job goes on."""
 
     def __init__(self, most: int) -> None:
         self.most = most
@@ -310,7 +310,7 @@ class Streams:
             raise Refused(429, f"{self.open} streams are open already: ask again later.")
 
     async def counted(self, events: AsyncIterator[str]) -> AsyncIterator[str]:
-        """The events of a stream, which counts from the first of them to the last."""
+        """The ``events`` of a stream, which counts as open until the last of them."""
         self.open += 1
         try:
             async for event in events:

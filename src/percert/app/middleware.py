@@ -278,7 +278,7 @@ class BodyLimit:
 
 
 def too_large(most: int) -> str:
-    """The reason.
+    """The message of a refusal with status 413.
 
     >>> too_large(2**20)
     'The request is larger than 1.0 MiB, which is the limit of this server.'

@@ -36,7 +36,7 @@ from percert.reports.budgets import levels, rounded_down, tampering, visibility,
 
 
 def pair_title(answer: PairAnswer) -> str:
-    """One line that answers the question that was asked."""
+    """The verdict on a pair in one line."""
     if answer.copy is None and answer.radius is not None:
         return f"Whether {answer.candidate} is a copy of {answer.reference} cannot be said"
     if answer.copy is None:
@@ -60,7 +60,7 @@ def pair_words(answer: PairAnswer) -> list[str]:
 
 
 def whose(answer: PairAnswer) -> str:
-    """What somebody may tamper with, by its name."""
+    """The name of the image that may be tampered with."""
     names = {"candidate": answer.candidate, "reference": answer.reference}
     return names.get(answer.perturbed, "either image")
 

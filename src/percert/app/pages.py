@@ -41,7 +41,7 @@ class SettingField:
 
     @property
     def label(self) -> str:
-        """What people read."""
+        """The name as a form shows it."""
         return self.name.replace("_", " ").capitalize()
 
 
@@ -233,7 +233,7 @@ CAT, COPY, COFFEE = "cat.jpg", "cat-reposted.jpg", "coffee.jpg"
 
 
 def example_image(name: str) -> Upload:
-    """One of the photographs, as if a client had sent it."""
+    """One of the example photographs, as if a client had sent it."""
     return Upload(name, FOLDER / name)
 
 

@@ -78,7 +78,7 @@ _log = logging.getLogger("percert.app")
 
 @dataclass(frozen=True)
 class ClassifierSource:
-    """What :func:`percert.models.load_classifier` makes a classifier from."""
+    """The arguments of :func:`percert.models.load_classifier` for one classifier."""
 
     spec: str
     weights: Path | None = None
@@ -86,7 +86,7 @@ class ClassifierSource:
 
 @dataclass(eq=False)
 class Resources:
-    """What may be asked for is fixed at the start; each worker process loads what it is asked for.
+    """The metrics, classifiers and store of the server; each worker process loads those it needs.
 
     Metrics are all that need no weights from elsewhere, and those of ``checkpoints`` (by name, with
     their files; a trained metric by its folder, which clients call by its last name alone: see
@@ -249,7 +249,7 @@ def readable_store() -> Iterator[None]:
 
 
 def _place(store: str) -> object:
-    """What tells the folder of a store from another that takes its place."""
+    """Device, inode and time of a store's folder: another folder in its place has others."""
     with contextlib.suppress(OSError):
         found = os.stat(store)
         return found.st_dev, found.st_ino, found.st_ctime_ns

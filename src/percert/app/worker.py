@@ -33,7 +33,7 @@ class Cancelled(Exception):
 
 @dataclass(frozen=True)
 class WorkerSettings:
-    """What a worker knows from the beginning: limits, what is loaded, where it may write."""
+    """What a worker process is started with: limits, resources, and the folder it may write to."""
 
     limits: Limits
     resources: Resources
@@ -42,16 +42,16 @@ class WorkerSettings:
 
 @dataclass(frozen=True, eq=False)
 class Worker(WorkerSettings):
-    """The first argument of all that is computed: the setting, and the link to the server."""
+    """The first argument of everything computed: the settings, and the connection to the server."""
 
     link: Connection
 
     def tell(self, kind: str, *said: Any) -> None:
-        """Say something before the end."""
+        """Send the server a message, such as progress, before the result."""
         self.link.send((kind, said))
 
     def check(self) -> None:
-        """Raise :class:`Cancelled` where the server says stop, or is gone."""
+        """Raise :class:`Cancelled` where the server has sent a stop, or is gone."""
         if self.link.poll(0):
             raise Cancelled
 
@@ -122,7 +122,7 @@ class JobRun:
         self._doing = ""
 
     def watch(self, doing: str, part: int = 0, parts: int = 1) -> Watch:
-        """What an attack calls each iteration: progress, cancelling, and the end of its time.
+        """The callback of an attack's iterations: progress, cancelling and the time limit.
 
         ``doing`` is what to say, ``part`` which of ``parts`` attacks of equal length this is.
         """
@@ -138,7 +138,7 @@ class JobRun:
         return watch
 
     def say(self, doing: str) -> None:
-        """What is done now, beyond counting."""
+        """Send progress without a count: only what is being done."""
         self._say(doing, 0, 0)
 
     def check(self) -> None:

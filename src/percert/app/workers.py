@@ -21,19 +21,19 @@ Told = Callable[[str, tuple[Any, ...]], None]
 
 
 class TookTooLong(Exception):
-    """A computation that was ended because its time was over."""
+    """A computation that was ended because it exceeded its time."""
 
 
 class Defect(Exception):
-    """A fault of percert's in a computation; the text is its traceback."""
+    """An unexpected exception in a computation; the text is its traceback."""
 
 
 def _unheard(kind: str, said: tuple[Any, ...]) -> None:
-    """Nobody listens to what is said before the end."""
+    """Ignore messages that come before the result."""
 
 
 class WorkerProcess:
-    """One worker process, of one thread of the server. After it was ended, there is a new one."""
+    """One worker process of one thread of the server; after an end a new one is forked."""
 
     def __init__(self, setting: WorkerSettings) -> None:
         self._setting = setting
@@ -82,7 +82,7 @@ class WorkerProcess:
                 link.send(STOP)
 
     def start(self) -> Connection:
-        """Have the process ready; the link to it."""
+        """Fork the process if there is none; the connection to it."""
         if self._link is None:
             mine, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
             with its:
@@ -110,7 +110,7 @@ class WorkerProcess:
 
 
 def _raise(kind: str, said: tuple[Any, ...]) -> None:
-    """Raise what a computation came to, if that is an end without a result."""
+    """Raise the error that a computation ended with, if it did."""
     if kind == CANCELLED:
         raise Cancelled
     if kind == REFUSED:
@@ -123,7 +123,7 @@ T = TypeVar("T")
 
 
 class Workers:
-    """``count`` computations at once, and at most ``waiting`` more in line.
+    """``count`` computations at once, and at most ``waiting`` more in the queue.
 
     A computation gets the :class:`Child` that it may ask, and runs in that child's thread. The
     threads are daemons: one that does not come back cannot keep the process from ending.
@@ -167,7 +167,7 @@ class Workers:
         return future
 
     def stop(self) -> None:
-        """Take nothing more, drop what waits, end what runs."""
+        """Take no more computations, drop those in the queue, end those that run."""
         with self._lock:
             if self.closing.is_set():
                 return

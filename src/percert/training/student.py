@@ -242,7 +242,7 @@ class WeightAverage:
 
     @torch.no_grad()
     def update(self, network: nn.Module) -> None:
-        """Take in the weights as they are now."""
+        """Add ``network``'s present weights to the average."""
         decay = min(self.decay, (1 + self.steps) / (10 + self.steps))
         for name, value in self._seen(network).items():
             self.tensors[name].lerp_(value, 1 - decay)

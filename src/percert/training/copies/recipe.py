@@ -81,7 +81,7 @@ class CopiesSchedule:
         return self.photographs + self.labelled
 
     def engine(self) -> EngineSchedule:
-        """The same as the engine has it."""
+        """The schedule of the training loop."""
         shared = {field.name for field in fields(EngineSchedule)}
         own = {name: value for name, value in asdict(self).items() if name in shared}
         return EngineSchedule(batch=self.batch, **own)
@@ -256,7 +256,7 @@ def read_corpus(recipe: CopiesRecipe, root: Path) -> Corpus:
 
 @dataclass(frozen=True)
 class CopyBatches:
-    """Endless batches of one :class:`Drawn` each, and at once their order, for the engine.
+    """Endless batches of one :class:`CopyBatch` each, and at once their order, for the engine.
 
     A cursor is the state of the random generator: the same numbers are drawn wherever a run is
     taken up. One process draws all, so there is no second one to share with.
@@ -296,7 +296,7 @@ class CopyBatches:
 
 
 def draw_batch(recipe: CopiesRecipe, corpus: Corpus, generator: Generator) -> CopyBatch:
-    """One batch."""
+    """The next batch, all of it drawn from ``generator``."""
     schedule = recipe.schedule
     base, rows = draw_photographs(corpus.photographs, schedule.photographs, BASE_SIZE, generator)
     pair_rows = rows[:0]

@@ -267,7 +267,7 @@ def _check_width(
     loader: Loader[Entry, View],
     fabric: Any,
 ) -> None:
-    """Before a long run: does what is imitated fit into the student's embedding?"""
+    """Raise ``ValueError`` where the target is wider than the student's embedding."""
     if target.axes is not None:
         width = len(target.axes)
     else:

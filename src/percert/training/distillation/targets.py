@@ -136,7 +136,7 @@ class EmbeddingCache:
         return torch.from_numpy(values.astype(np.float32))
 
     def refresh(self) -> None:
-        """Take in what other processes have added."""
+        """Read the index records that other processes have appended."""
         known = {segment.stem for segment in self._segments}
         mine = None if self._out is None else self._out[2]
         for path in sorted(self.folder.glob("*.keys")):
@@ -237,7 +237,7 @@ class View(NamedTuple):
 
 @dataclass(frozen=True)
 class CachedTeacher:
-    """A teacher with its cache, if any."""
+    """A teacher whose embeddings are looked up in a cache first, if there is one."""
 
     teacher: Teacher
     cache: EmbeddingCache | None
@@ -274,7 +274,7 @@ class CachedTeacher:
 
 @dataclass(frozen=True)
 class Target:
-    """Teacher embeddings made into what is imitated: times ``scale``, perhaps a part of them.
+    """Maps teacher embeddings to a student's targets: times ``scale``, perhaps some axes of them.
 
     With ``unit`` their directions alone. ``mean`` ``(d,)`` and ``axes`` ``(k, d)`` are those of
     unit embeddings, or ``None``.

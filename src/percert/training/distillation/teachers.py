@@ -133,7 +133,7 @@ def dreamsim_teacher(part: str, weights: Path | None, *, bf16: bool = False) -> 
 
 
 def _fingerprint(part: str, folder: Path, bf16: bool) -> str:
-    """Over the files of weights themselves: what the package makes of them torch does not see."""
+    """A hash over the files of weights, since torch does not see what the package makes of them."""
     try:
         release = version("dreamsim")
     except PackageNotFoundError:
@@ -254,7 +254,7 @@ def _package_teacher(kind: str, name: str, weights: Path | None, bf16: bool) -> 
 
 
 def _preparation(model: nn.Module) -> str:
-    """What the weights' hash does not see: how images are prepared."""
+    """A hash of how images are prepared, which the hash of the weights does not see."""
     for module in model.modules():
         if isinstance(module, Preparation):
             held = (module.mean.flatten().tolist(), module.std.flatten().tolist())

@@ -113,7 +113,7 @@ def embedding_of(model: nn.Module) -> Callable[[Images], Tensor]:
 
 @torch.no_grad()
 def try_changes(model: Model, images: Images, changes: Tensor, goal: Goal) -> tuple[Images, Tensor]:
-    """``images`` with other images' ``changes``, and where that reaches the goal, ``(n,)``.
+    """``images`` with other images' perturbations, and where that reaches the goal, ``(n,)``.
 
     Both ``(n, 3, h, w)``; the result is clipped to [0, 1] and rounded to 8 bits. An image that is
     not changed has reached nothing.
@@ -125,7 +125,7 @@ def try_changes(model: Model, images: Images, changes: Tensor, goal: Goal) -> tu
 
 @dataclass
 class Tally:
-    """What one round took: images by what was done to them, and seconds.
+    """Counts of one round: images by what was done to them, calls of the model, seconds.
 
     ``centres`` were attacked before the round's first step, ``centre_seconds`` is their time;
     ``attack_seconds`` has them, and trying their perturbations, as well.
@@ -156,7 +156,7 @@ class Attacked:
 
 @dataclass(frozen=True, eq=False)
 class Centres:
-    """The changes of the clusters' centres in one round, in 8-bit levels, and which succeeded."""
+    """The perturbations of the clusters' centres in one round, in 8-bit levels."""
 
     clusters: Clusters
     levels: Tensor

@@ -43,7 +43,7 @@ CACHE_BYTES = 256 << 20
 
 @dataclass(frozen=True)
 class DatasetInfo:
-    """What holds for the whole of D: N, the images' height and width, the number of classes.
+    """What is the same for all of D: N (``count``), (height, width), the number of classes.
 
     ``weights`` says what the column ``weight`` holds; ``settings`` how D was made.
     """
@@ -75,7 +75,7 @@ def read_info(folder: Path) -> DatasetInfo | None:
 
 
 class AdversarialDataset:
-    """D as it lies in ``folder``; see :func:`open_dataset`.
+    """The augmented data set D in ``folder``; made by :func:`open_dataset`.
 
     ``facts`` has a row an image, in the order in which they were written: the ``about.count`` clean
     images first.
@@ -126,7 +126,7 @@ class AdversarialDataset:
         return example_weights(facts.round, facts.position, self.about.count, scheme)
 
     def draws(self, scheme: Scheme | None = None) -> tuple[WeightedSampler, float]:
-        """Draws in proportion to P from what is there now, and what P is times in a step."""
+        """A sampler in proportion to P over the images there now, and the factor of P in a step."""
         weights = self.weights(scheme)
         return WeightedSampler(weights), step_scale(weights, scheme or self.about.weights)
 

@@ -30,7 +30,7 @@ class TrainingImages:
         return int(self.labels.max()) + 1
 
     def select(self, rows: Ints) -> "TrainingImages":
-        """Some of them, in that order."""
+        """The images of ``rows``, in that order."""
         return TrainingImages(self.labels[rows], self.size, lambda some: self.read(rows[some]))
 
     def some(self, count: int, seed: int) -> "TrainingImages":

@@ -139,7 +139,7 @@ class _Round:
         self.centres: Centres | None = None
 
     def centre(self, clusters: Clusters | None) -> None:
-        """Renew the centres' changes, against the model at the start of the round."""
+        """Attack the clusters' centres anew, with the model at the start of the round."""
         if clusters is None:
             return
         seeds = stream(self.settings.seed, 3, self.number).integers(0, 2**62, len(clusters))
@@ -226,7 +226,7 @@ class _Round:
 
 @dataclass(frozen=True)
 class _State:
-    """Where a run stands: ``done`` images of ``round``, and ``shards`` that belong to it."""
+    """The checkpoint of a run: ``done`` images of ``round``, and the number of valid ``shards``."""
 
     round: int
     done: int
@@ -239,7 +239,7 @@ class _State:
             torch.save({**asdict(self), **held}, unfinished)
 
     def load(self, path: Path, model: nn.Module, optimiser: torch.optim.Optimizer) -> "_State":
-        """What is at ``path``, into model and optimiser; itself where there is nothing."""
+        """The checkpoint at ``path``, put into model and optimiser; ``self`` without one."""
         if not path.exists():
             return self
         kept = torch.load(path, weights_only=True, map_location=next(model.parameters()).device)
@@ -249,7 +249,7 @@ class _State:
 
 
 def _begin(folder: Path, about: DatasetInfo, images: TrainingImages, shard: int) -> None:
-    """Write what D is, and its clean images, as far as they are not there."""
+    """Write ``dataset.json`` and the clean images of D, as far as they are not there."""
     found = read_info(folder)
     if found is None:
         if folder.exists() and any(folder.glob(f"{SHARDS}/*")):

@@ -95,7 +95,7 @@ ROW_GROUP = 256
 
 @dataclass(frozen=True, eq=False)
 class Facts:
-    """What is known of n images of D, in columns ``(n,)``.
+    """The columns of n images of D beside their pixels, each ``(n,)``.
 
     ``round`` is 0 for the clean images; ``position`` counts from 1 in each round; ``source`` is the
     clean image that one comes from, counted from 0. ``success``: it is an adversarial image;
@@ -117,12 +117,12 @@ class Facts:
         return len(self.label)
 
     def select(self, rows: "Ints | slice") -> "Facts":
-        """Some of them, in that order."""
+        """The entries of ``rows``, in that order."""
         return Facts(**{field.name: getattr(self, field.name)[rows] for field in fields(self)})
 
 
 def clean_facts(labels: Ints, first: int = 0) -> Facts:
-    """Those of clean images, the first of which has the number ``first``."""
+    """The facts of clean images, the first of which has the number ``first``."""
     count = len(labels)
     none, number = np.zeros(count, bool), first + np.arange(count)
     return Facts(
@@ -139,7 +139,7 @@ def clean_facts(labels: Ints, first: int = 0) -> Facts:
 
 
 def joined(parts: list[Facts]) -> Facts:
-    """All of them, one after another."""
+    """All ``parts``, one after another."""
     return Facts(
         **{
             field.name: np.concatenate([getattr(part, field.name) for part in parts])

@@ -114,7 +114,7 @@ class SGDSettings:
 
 
 def can_stack(model: nn.Module) -> bool:
-    """Whether :class:`Together` can train such models.
+    """Whether :class:`StackedSGD` can train such models.
 
     >>> can_stack(nn.Linear(2, 2)), can_stack(nn.BatchNorm2d(2))
     (True, False)

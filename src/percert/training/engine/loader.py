@@ -17,7 +17,7 @@ E_co = TypeVar("E_co", covariant=True)
 
 
 class Sharded(Protocol[E_co]):
-    """Entries in shards."""
+    """A source of entries in shards, such as the images of a tar."""
 
     def shards(self) -> Sequence[str]: ...
 
@@ -60,7 +60,7 @@ class ShuffledOrder(Generic[E]):
         self._held: tuple[tuple[int, int], list[E]] | None = None
 
     def start(self) -> Cursor:
-        """Where a run begins."""
+        """The cursor of a run's beginning."""
         return Cursor()
 
     def to_json(self, cursor: Cursor) -> dict[str, Any]:

@@ -124,7 +124,7 @@ def _contiguous(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _flush(path: Path) -> None:
-    """To the disk, so that a rename does not come before what it names."""
+    """Flush a file or folder to the disk, so that a rename does not come before the bytes."""
     try:
         handle = os.open(path, os.O_RDONLY)
     except OSError:
@@ -213,7 +213,7 @@ class RunLog:
             )
 
     def keep(self, *, last: bool = False) -> None:
-        """Put the records on the disk; at the ``last`` time into one file."""
+        """Append the records to the disk; at the ``last`` call, merge them into one file."""
         if not self.loud:
             return
         columns = {"step": int, "name": str, "value": float}

@@ -55,7 +55,7 @@ def start_fabric(devices: Devices) -> Any:
 
 
 def new_fabric(devices: Devices) -> Any:
-    """A ``Fabric`` that is still to be launched. Raises what :func:`start_fabric` does."""
+    """A ``Fabric`` that is not launched yet. Raises what :func:`start_fabric` does."""
     try:
         from lightning_fabric import Fabric
     except ModuleNotFoundError:
@@ -138,7 +138,7 @@ def launched(devices: Devices) -> Iterator[Any]:
 
 @contextmanager
 def _first_of_many(started: list[Popen[bytes]], count: int) -> Iterator[None]:
-    """In the process that starts the others: they end when it fails, and it when one of them does.
+    """For the process that starts the others: they end when it fails, and it when one of them does.
 
     ``started`` is the launcher's list, which fills up with ``count - 1`` processes.
     """
@@ -164,7 +164,7 @@ def _first_of_many(started: list[Popen[bytes]], count: int) -> Iterator[None]:
 
 
 class _Watch:
-    """What the first process knows of those that it started."""
+    """Watches the processes that the first one started, from a thread of it."""
 
     def __init__(self, started: list[Popen[bytes]], count: int, failed: Path) -> None:
         self.started, self.count, self.failed = started, count, failed
@@ -206,7 +206,7 @@ class _Watch:
 
 @contextmanager
 def _one_of_many(failed: Path) -> Iterator[None]:
-    """In a process that was started by the first: why it fails is said there, and both end."""
+    """For a process that the first started: its error is handed to the first, and both end."""
     over = threading.Event()
     # Not os.getppid(): the first may be gone before this one comes so far.
     parent = int(failed.name.rpartition("-")[2])

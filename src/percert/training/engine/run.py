@@ -39,7 +39,7 @@ def non_finite(value: Any) -> bool:
 
 
 def locate_non_finite(network: nn.Module, again: Callable[[], Any]) -> str:
-    """What is wrong, in a few words: a weight, or the first layer whose output is not finite.
+    """Where NaN or infinity first is: a weight, or the first layer whose output is not finite.
 
     ``again`` repeats the forward pass of the batch.
     """
@@ -165,7 +165,7 @@ class Batches(Protocol[S_co]):
 
 @dataclass(frozen=True)
 class _Run(Generic[S]):
-    """What stays the same from step to step."""
+    """The parts of a run that stay the same from step to step."""
 
     fabric: Any
     network: nn.Module
