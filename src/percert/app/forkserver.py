@@ -70,7 +70,7 @@ class ForkServer:
         socket.send_fds(link, [_MESSAGE.pack(what, process)], given)
         answer = link.recv(_MESSAGE.size, socket.MSG_WAITALL)
         if len(answer) < _MESSAGE.size:
-            raise EOFError("the nursery is gone")
+            raise EOFError("the fork server is gone")
         return int(_MESSAGE.unpack(answer)[1])
 
     def _opened(self) -> socket.socket:
@@ -118,7 +118,7 @@ def run(number: int) -> None:
             if what == b"fork":
                 process = _fork(link, given[0], work)
                 workers.add(process)
-            else:  # also one that a nursery before this one forked
+            else:  # also one that a fork server before this one forked
                 workers.discard(process)
                 _end(process)
             link.sendall(_MESSAGE.pack(what, process))

@@ -57,7 +57,7 @@ class WorkerProcess:
         422, anything else as a :class:`Defect`.
         """
         link = self._send((function, arguments))
-        until, patience = time.monotonic() + seconds, float("inf")
+        until, stopping = time.monotonic() + seconds, float("inf")
         while True:
             try:
                 message: tuple[str, tuple[Any, ...]] = link.recv() if link.poll(LOOK) else ("", ())
@@ -74,11 +74,11 @@ class WorkerProcess:
             if now > until:
                 self.end()
                 raise TookTooLong
-            if now > patience or (closing is not None and closing.is_set()):
+            if now > stopping or (closing is not None and closing.is_set()):
                 self.end()
                 raise Cancelled
-            if patience == float("inf") and unwanted():
-                patience = now + GRACE
+            if stopping == float("inf") and unwanted():
+                stopping = now + GRACE
                 link.send(STOP)
 
     def start(self) -> Connection:

@@ -19,6 +19,7 @@ from percert.training.dro.shards import (
     Facts,
     Shard,
     check_shard,
+    clean_facts,
     decode_png,
     joined,
     list_shards,
@@ -85,7 +86,7 @@ class AdversarialDataset:
         self.folder, self.about = folder, about
         self.verify, self.cache_bytes = verify, cache_bytes
         self.shards: list[Shard] = []
-        self.facts: Facts = joined([_nothing()])
+        self.facts: Facts = clean_facts(np.zeros(0, np.int64))
         self._groups: list[tuple[int, int]] = []
         self._starts: Ints = np.zeros(0, np.int64)
         self._open: OrderedDict[int, Any] = OrderedDict()
@@ -240,9 +241,3 @@ def read_in_order(
         images = dataset.read(some.ravel()).reshape(*some.shape, 3, *dataset.about.size)
         for at in range(0, some.shape[-1], batch):
             yield images[..., at : at + batch, :, :, :], some[..., at : at + batch]
-
-
-def _nothing() -> Facts:
-    none, no_number = np.zeros(0, np.int64), np.zeros(0)
-    no = np.zeros(0, bool)
-    return Facts(none, no_number, none, none, none, no, no, no, no_number)

@@ -96,7 +96,7 @@ def make_adversarial_dataset(
     dataset = open_dataset(folder)
     for number in range(state.round, settings.rounds + 1):
         tally = state.tallies[-1] if state.done else Tally(number)
-        work = _Round(number, model, optimiser, attack, dataset, settings, tally, folder)
+        work = _Round(number, model, optimiser, attack, dataset, settings, tally)
         work.centre(clusters)
         for start in range(state.done, count, settings.shard):
             pixels, facts = work.rows(start, min(start + settings.shard, count), progress)
@@ -112,31 +112,31 @@ def make_adversarial_dataset(
     return dataset, state.tallies
 
 
+@dataclass(eq=False)
 class _Round:
     """One round: what is drawn for it is decided at its start, from the D of the rounds before."""
 
-    def __init__(
-        self,
-        number: int,
-        model: nn.Module,
-        optimiser: torch.optim.Optimizer,
-        attack: Attack,
-        dataset: AdversarialDataset,
-        settings: RoundSettings,
-        tally: Tally,
-        folder: Path,
-    ) -> None:
-        self.number, self.model, self.optimiser = number, model, optimiser
-        self.attack, self.dataset, self.settings = attack, dataset, settings
-        self.tally, self.folder = tally, folder
-        self.device = next(model.parameters()).device
-        count = dataset.about.count
-        before = int((dataset.facts.round < number).sum())
-        weights = dataset.facts.weight[:before]
-        self.drawn = WeightedSampler(weights).draw(count, stream(settings.seed, 1, number))
-        self.step_weights = weights * step_scale(weights, settings.weights)
-        self.seeds = torch.from_numpy(stream(settings.seed, 2, number).integers(0, 2**62, count))
-        self.centres: Centres | None = None
+    number: int
+    model: nn.Module
+    optimiser: torch.optim.Optimizer
+    attack: Attack
+    dataset: AdversarialDataset
+    settings: RoundSettings
+    tally: Tally
+    centres: Centres | None = None
+
+    def __post_init__(self) -> None:
+        self.device = next(self.model.parameters()).device
+        count = self.dataset.about.count
+        before = int((self.dataset.facts.round < self.number).sum())
+        weights = self.dataset.facts.weight[:before]
+        self.drawn = WeightedSampler(weights).draw(
+            count, stream(self.settings.seed, 1, self.number)
+        )
+        self.step_weights = weights * step_scale(weights, self.settings.weights)
+        self.seeds = torch.from_numpy(
+            stream(self.settings.seed, 2, self.number).integers(0, 2**62, count)
+        )
 
     def centre(self, clusters: Clusters | None) -> None:
         """Attack the clusters' centres anew, with the model at the start of the round."""
@@ -151,7 +151,7 @@ class _Round:
             self.dataset.read(clusters.centre),
             torch.from_numpy(self.dataset.facts.label[clusters.centre]),
             clusters,
-            self.folder / _centres_name(self.number),
+            self.dataset.folder / _centres_name(self.number),
             seeds=torch.from_numpy(seeds),
             batch=self.settings.batch,
             tally=tally,
