@@ -202,6 +202,19 @@ def test_people_see_the_rate_and_the_time_left(
         assert said.splitlines()[0].startswith("step 6/8")
 
 
+def test_tensorboard_shows_a_run_that_goes_on_as_one(tmp_path: Path) -> None:
+    reader = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    settings = {"steps": 8, "images": 16, "every": 1, "loud": True}
+    for first, value in ((0, 0.5), (4, 0.25)):  # killed after step 6, its last checkpoint at 4
+        with RunLog(tmp_path, first=first, **settings) as log:
+            for step in range(first + 1, 7):
+                log.step(step, {"loss": value})
+    shown = reader.EventAccumulator(str(tmp_path / "tensorboard"))
+    shown.Reload()
+    found = [(event.step, event.value) for event in shown.Scalars("loss")]
+    assert found == [(step, 0.5 if step <= 4 else 0.25) for step in range(1, 7)]
+
+
 def test_random_numbers_of_the_caller_are_left_alone(tmp_path: Path) -> None:
     class Square:
         def losses(
