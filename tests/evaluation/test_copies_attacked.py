@@ -11,10 +11,10 @@ import torch
 from percert import certify, create_metric
 from percert.data.copy_edits import find_edit
 from percert.evaluation.copies.attack import (
+    CrossThreshold,
     Pair,
     attacked_rates,
-    collide,
-    evade,
+    cross,
     random_start,
 )
 from percert.evaluation.copies.detector import MetricDetector, attacked
@@ -48,8 +48,9 @@ def test_a_collision_reaches_the_certified_radius_of_a_linear_metric():
         one, reference = images[place : place + 1], vectors.roll(1, 0)[place : place + 1, None]
         for share, reached in ((0.999, False), (1.02, True)):
             eps = share * radius
-            start = random_start(one, eps, seed=0)
-            moved, inside = collide(detector, one, reference, 0.3, eps, 100, start)
+            start = one + random_start(one, eps, seed=0)
+            goal = CrossThreshold(reference, 0.3, evade=False)
+            moved, inside = cross(detector, goal, one, eps, 100, start)
             assert inside.item() == reached, share
             assert l2_norm(moved - one).item() <= eps
             distance = detector.distances(detector.describe(moved).vectors, reference[0])
@@ -72,7 +73,9 @@ def test_of_several_views_all_have_to_be_left():
     # A soft minimum of two lies below the minimum, by at most its softness times log 2.
     assert (objective <= distance + 1e-12).all()
     assert (objective >= distance - 0.02 * np.log(2) - 1e-12).all()
-    moved, hidden = evade(detector, images, views, 0.05, 2.0, 60, random_start(images, 2.0, seed=0))
+    start = images + random_start(images, 2.0, seed=0)
+    goal = CrossThreshold(views, 0.05, evade=True)
+    moved, hidden = cross(detector, goal, images, 2.0, 60, start)
     assert hidden.all()
     after = detector.describe(moved).vectors
     for view in (vectors, shifted):

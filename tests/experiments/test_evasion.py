@@ -4,7 +4,7 @@ from PIL import Image
 
 from experiments.photographs import as_tensor
 from percert import certify, create_metric
-from percert.evaluation.copies.attack import evade, random_start
+from percert.evaluation.copies.attack import CrossThreshold, cross, random_start
 from percert.evaluation.copies.detector import MetricDetector
 from percert.tensors import l2_norm
 
@@ -22,8 +22,9 @@ def test_reaches_the_certified_radius_of_a_linear_metric(photographs: list[Image
         one, reference = images[place : place + 1], vectors[place : place + 1]
         for share, broken in ((0.999, False), (1.02, True)):
             eps = share * radius
-            start = random_start(one, eps, seed=0)
-            moved, hidden = evade(detector, one, reference[:, None], 0.1, eps, 100, start)
+            start = one + random_start(one, eps, seed=0)
+            goal = CrossThreshold(reference[:, None], 0.1, evade=True)
+            moved, hidden = cross(detector, goal, one, eps, 100, start)
             assert hidden.item() == broken, share
             assert l2_norm(moved - one).item() <= eps
             distance = detector.distances(detector.describe(moved).vectors, reference).item()
@@ -36,9 +37,9 @@ def test_stays_in_the_ball_and_in_range(photographs: list[Image.Image]) -> None:
     vectors = detector.describe(images).vectors
     # A threshold that nothing reaches keeps the attack going to its last step.
     for eps in (0.5, 50.0):
-        moved, hidden = evade(
-            detector, images, vectors[:, None], 2.0, eps, 5, random_start(images, eps, seed=1)
-        )
+        goal = CrossThreshold(vectors[:, None], 2.0, evade=True)
+        start = images + random_start(images, eps, seed=1)
+        moved, hidden = cross(detector, goal, images, eps, 5, start)
         assert not hidden.any()
         assert (l2_norm(moved - images) <= eps).all()
         assert moved.min() >= 0

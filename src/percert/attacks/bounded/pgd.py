@@ -31,10 +31,11 @@ class PGD:
 
     ``eps`` is the radius, a number or one an image ``(n,)``. ``steps`` steps of length ``step``
     (2.5 eps / steps where ``None``), each a forward and a backward pass. The first of ``restarts``
-    runs starts at a random point of the ball, or with ``random_start=False`` at the image itself;
-    later ones are always random. An image is done as soon as it reaches the goal; ``stop=False``
-    goes on to the end, for the highest ``loss``. What comes back of each image is the best of all
-    steps and restarts: one that reaches the goal first, then by the loss.
+    runs starts at a random point of the ball, with ``random_start=False`` at the image itself, or
+    where a call has a ``start``, at these images, taken into the ball; later ones are always
+    random. An image is done as soon as it reaches the goal; ``stop=False`` goes on to the end, for
+    the highest ``loss``. What comes back of each image is the best of all steps and restarts: one
+    that reaches the goal first, then by the loss.
 
     Against a metric's embedding (:class:`~percert.attacks.goal.MoveEmbedding`) this is the attack
     of LipSim, section 5.1, Q2; there the start must be random, for the gradient at the image is 0.
@@ -72,6 +73,7 @@ class PGD:
         *,
         seeds: Tensor | None = None,
         watch: Watch | None = None,
+        start: Images | None = None,
     ) -> Images:
         ball, radius = LpBall(self.norm, self.eps), per_image(self.eps, images)
         step = 2.5 * self.eps / max(self.steps, 1) if self.step is None else self.step
@@ -81,7 +83,9 @@ class PGD:
         for restart in range(self.restarts):
             active = best.remaining(everyone=not self.stop)
             now = images[active]
-            if (self.random_start or restart) and len(active):
+            if start is not None and not restart:
+                now = ball.select(active).project(now, start[active])
+            elif (self.random_start or restart) and len(active):
                 chosen = [sources[row] for row in active.tolist()]
                 now = random_point(now, self.norm, radius[active], chosen)
             for done in range(self.steps + 1):

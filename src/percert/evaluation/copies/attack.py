@@ -1,13 +1,15 @@
 """What is left under attack: copies pushed beyond the threshold, strangers pulled below it.
 
-Projected gradient steps in an l2 ball, clipped to [0, 1]: a plain attack (Madry et al. 2018, with
-normalised steps). It gives an upper bound of what remains right; a certificate gives a lower one.
+The attack is PGD in an l2 ball (:class:`percert.attacks.PGD`). It gives an upper bound of what
+remains right; a certificate gives a lower one.
 
 Every run checks that certified <= attacked <= natural, pair by pair, on a stated subset.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +17,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from percert.attacks import PGD
+from percert.attacks.goal import LossName, Model
 from percert.data.copy_edits import find_edit
 from percert.evaluation.copies.detector import Detector, attacked
 from percert.evaluation.copies.gallery import Gallery, view_radii
@@ -22,77 +26,62 @@ from percert.evaluation.copies.pictures import as_tensor, batches_of_one_size, e
 from percert.evaluation.copies.rates import SIDE, least_psnr, scaled
 from percert.images import round_to_8bit
 from percert.runs.certified import Flags, check_flags
-from percert.tensors import Images, l2_norm, per_sample, project_l2
+from percert.tensors import Images, Vector, l2_norm, per_sample
 
 
-def evade(
-    detector: Detector,
-    images: Images,
-    references: Tensor,
-    threshold: float,
-    eps: float,
-    steps: int,
-    start: Tensor,
-) -> tuple[Images, Tensor]:
-    """Images within l2 ``eps`` of ``images`` that are as far from their references as was found.
+@dataclass(frozen=True, eq=False)
+class CrossThreshold:
+    """The goal of a copy to be missed (``evade``), or of a stranger to be taken for a copy.
 
-    ``images`` is ``(n, 3, h, w)`` in [0, 1]; ``references`` ``(n, v, ...)`` are the vectors of v
-    views each, of which the nearest counts; ``start`` is the first change of the images, shaped
-    like them, projected into the ball. Returns the images and whether each is beyond ``threshold``
-    before rounding; one that is, is left.
+    ``references`` ``(n, v, ...)`` are the vectors of v views each, of which the nearest counts. The
+    scores are the detector's objective and the distance; that distance, before rounding, decides.
     """
-    return _climb(detector, images, references, threshold, eps, steps, start, 1.0)
+
+    references: Tensor
+    threshold: float
+    evade: bool
+
+    def __len__(self) -> int:
+        return len(self.references)
+
+    def select(self, index: Tensor) -> "CrossThreshold":
+        return replace(self, references=self.references[index])
+
+    def scores(self, model: Any, images: Images) -> Tensor:
+        objective, distance = attacked(model, images, self.references)
+        return torch.stack([objective.double(), distance], 1)
+
+    def loss(self, scores: Tensor, kind: LossName = "margin") -> Vector:
+        objective, distance = scores.unbind(1)
+        # Worth the distance itself; the way up is that of the objective, which is smooth.
+        value = objective + (distance - objective).detach()
+        return value if self.evade else -value
+
+    def margin(self, scores: Tensor) -> Vector:
+        # At the threshold itself a pair is a copy: only what is beyond it is missed.
+        if self.evade:
+            return scores[:, 1] - self.threshold
+        return math.nextafter(self.threshold, math.inf) - scores[:, 1]
 
 
-def collide(
+def cross(
     detector: Detector,
+    goal: CrossThreshold,
     images: Images,
-    references: Tensor,
-    threshold: float,
     eps: float,
     steps: int,
-    start: Tensor,
+    start: Images,
 ) -> tuple[Images, Tensor]:
-    """Images within l2 ``eps`` of ``images`` that are as near to a reference as was found.
+    """Images within l2 ``eps`` of ``images`` that reach the ``goal``, or come as near as was found.
 
-    As :func:`evade`, the other way: whether each is within ``threshold`` of any of its views.
+    ``images`` is ``(n, 3, h, w)`` in [0, 1]; ``start`` are those to begin with, taken into the
+    ball. Returns the images and whether each reaches the goal before rounding.
     """
-    return _climb(detector, images, references, threshold, eps, steps, start, -1.0)
-
-
-def _climb(
-    detector: Detector,
-    images: Images,
-    references: Tensor,
-    threshold: float,
-    eps: float,
-    steps: int,
-    start: Tensor,
-    sign: float,
-) -> tuple[Images, Tensor]:
-    """Raise ``sign`` times the distance, until it is on the other side of the threshold."""
-    best = images.clone()
-    most = torch.full((len(images),), -torch.inf, dtype=torch.float64)
-    reached = torch.zeros(len(images), dtype=torch.bool)
-    change = _into_ball(images, start, eps)
-    left = torch.arange(len(images))
-    for step in range(steps + 1):
-        moved = (images[left] + change[left]).requires_grad_(step < steps)
-        with torch.set_grad_enabled(step < steps):
-            objective, distance = attacked(detector, moved, references[left])
-        more = sign * distance > most[left]
-        most[left[more]] = sign * distance[more]
-        best[left[more]] = moved.detach()[more]
-        there = distance > threshold if sign > 0 else distance <= threshold
-        reached[left[there]] = True
-        if step == steps or bool(there.all()):
-            break
-        (gradient,) = torch.autograd.grad(sign * objective.sum(), moved)
-        left, gradient = left[~there], gradient[~there]
-        length = l2_norm(gradient).clamp_min(1e-30)
-        stride = gradient * per_sample(2.5 * eps / steps / length, gradient)
-        change[left] = _into_ball(images[left], change[left] + stride, eps)
-    return best, reached
+    # A hair inside, so that the length of a float32 sum is not above eps.
+    pgd = PGD(norm="l2", eps=eps * (1 - 1e-6), step=2.5 * eps / steps, steps=steps)
+    moved = pgd(cast(Model, detector), images, goal, start=start)
+    with torch.no_grad():
+        return moved, goal.margin(goal.scores(detector, moved)) > 0
 
 
 def random_start(images: Images, eps: float, seed: int) -> Tensor:
@@ -100,13 +89,6 @@ def random_start(images: Images, eps: float, seed: int) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
     noise = torch.randn(images.shape, generator=generator)
     return noise * per_sample(0.1 * eps / l2_norm(noise), noise)
-
-
-def _into_ball(images: Images, change: Tensor, eps: float) -> Tensor:
-    """The change projected to length ``eps``, then cut to [0, 1], which only shortens it."""
-    # A hair inside, so that the length of a float32 sum is not above eps.
-    budget = images.new_full((len(images),), eps * (1 - 1e-6))
-    return (images + project_l2(change, budget)).clamp(0, 1) - images
 
 
 ATTACK_BUDGETS = (1.0, 4.0, 16.0)
@@ -295,10 +277,9 @@ def _attack(
         budget = scaled(eps, size, side)
         left = torch.nonzero(~turned).flatten()
         if len(left) and budget > 0:
-            start = best[left] - images[left] + random_start(images[left], budget, seed)
-            best[left], turned[left] = (evade if copies else collide)(
-                detector, images[left], references[left], threshold, budget, steps, start
-            )
+            start = best[left] + random_start(images[left], budget, seed)
+            goal = CrossThreshold(references[left], threshold, evade=copies)
+            best[left], turned[left] = cross(detector, goal, images[left], budget, steps, start)
         rounded = round_to_8bit(best)
         after = _within(detector, detector.describe(rounded).vectors, references, threshold)
         right.append((~turned).numpy())
