@@ -30,6 +30,7 @@ from percert.evaluation.twoafc.report import percent, shown, write_twoafc_report
 from percert.evaluation.twoafc.scores import TwoAFCScores, complete_rows, score_twoafc
 from percert.metrics.catalog import create_metric
 from percert.reports.plots import COLOURS, figure_png, new_figure
+from percert.reports.table import text_of
 from percert.runs import RunFolder
 
 NAMES = ("lipsim-tiny", "thumbnail", "ssim", "features")
@@ -139,7 +140,7 @@ def markdown(result: AttackedTriplets) -> str:
             cells = [part.metric, percent(part.scores.natural)]
             for entry in part.scores.certified:
                 paper = "" if entry.paper is None else f" ({percent(entry.paper)})"
-                cells.append(percent(entry.ours) + paper)
+                cells.append(text_of(entry.ours, percent) + paper)
             cells += [percent(entry.worst) for entry in part.scores.attacked]
             lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from percert.evaluation.twoafc.evaluate import CLEAN
-from percert.evaluation.twoafc.report import NOTHING, number, shown
-from percert.reports.page import Paragraph, Section, Table
+from percert.evaluation.twoafc.report import shown
+from percert.reports.page import Paragraph, Section
 from percert.reports.plots import COLOURS, figure_png, new_figure
 from percert.reports.records import Row
+from percert.reports.table import Column, Table, number
 
 _SIDES = ("distance_left", "distance_right")
 
@@ -124,28 +125,19 @@ def proposition_section(moved: Sequence[Row]) -> Section | None:
     )
 
 
+VIOLATIONS: tuple[Column[Violations], ...] = (
+    Column("metric", lambda one: one.metric),
+    Column("budget", lambda one: f"{one.norm} " + ("least" if one.eps is None else shown(one.eps))),
+    Column("violations", lambda one: f"{one.violations} of {one.images}", side="right"),
+    Column("steepest d / |delta|", lambda one: one.steepest, number),
+    Column("at", lambda one: one.worst_image),
+)
+
+
 def violations_table(violations: Sequence[Violations]) -> Table:
     """The counts as a table."""
-    return Table(
-        (
-            ("metric", "left"),
-            ("budget", "left"),
-            ("violations", "right"),
-            ("steepest d / |delta|", "right"),
-            ("at", "left"),
-        ),
-        tuple(
-            (
-                entry.metric,
-                f"{entry.norm} " + ("least" if entry.eps is None else shown(entry.eps)),
-                f"{entry.violations} of {entry.images}",
-                number(entry.steepest),
-                entry.worst_image if entry.images else NOTHING,
-            )
-            for entry in violations
-        ),
-        "Images that the metric takes to have moved farther than they did, in l2 and pixels.",
-    )
+    caption = "Images that the metric takes to have moved farther than they did, in l2 and pixels."
+    return Table.of(violations, VIOLATIONS, caption)
 
 
 def violation_figure(rows: Sequence[Row]) -> bytes:

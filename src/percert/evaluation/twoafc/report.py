@@ -1,14 +1,10 @@
-"""The page of a 2AFC evaluation, and of several metrics side by side.
-
-What a 2AFC evaluation shows: tables of scores, a picture of them, and the page with both.
-
-Several metrics on the same triplets, side by side: LipSim's Tables 1 to 4.
-"""
+"""The page of a 2AFC evaluation, and of several metrics side by side: LipSim's Tables 1 to 4."""
 
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,37 +12,56 @@ import numpy as np
 
 from percert.evaluation.twoafc.evaluate import CLEAN
 from percert.evaluation.twoafc.scores import WORST, TwoAFCScores, effort
-from percert.reports.page import Figure, Paragraph, Section, Table, write_page, write_whole
+from percert.reports.page import Figure, Paragraph, Section, write_page, write_whole
 from percert.reports.plots import COLOURS, Array, figure_png, new_figure
 from percert.reports.records import Row
-from percert.reports.table import finite
-
-#: What stands where nothing can be said.
-NOTHING = "-"
+from percert.reports.table import Column, Table, finite, number
 
 
 def natural_table(scores: Sequence[TwoAFCScores]) -> Table:
     """Natural and certified scores in percent, a row a group (LipSim, Tables 2 and 4)."""
-    eps = [entry.eps for entry in scores[0].certified]
     proven = any(entry.ours is not None for group in scores for entry in group.certified)
     by_paper = any(entry.paper is not None for group in scores for entry in group.certified)
-    columns = [("triplets", "left"), ("count", "right"), ("natural", "right")]
-    columns += [(f"certified {shown(value)}", "right") for value in eps] if proven else []
-    columns += [(f"paper's {shown(value)}", "right") for value in eps] if by_paper else []
-    columns += [("median radius", "right")] if proven else []
-    rows = []
-    for group in scores:
-        row = [group.name, str(group.triplets), percent(group.natural)]
-        row += [percent(entry.ours) for entry in group.certified] if proven else []
-        row += [percent(entry.paper) for entry in group.certified] if by_paper else []
-        row += [number(group.radius_median)] if proven else []
-        rows.append(tuple(row))
-    return Table(
-        tuple(columns),  # type: ignore[arg-type]  # left and right, as written above
-        tuple(rows),
+    columns: list[Column[TwoAFCScores]] = [
+        Column("triplets", lambda group: group.name),
+        Column("count", lambda group: group.triplets, "d"),
+        Column("natural", lambda group: group.natural, percent),
+    ]
+    if proven:
+        columns += _certified_columns(scores[0], "ours", "certified ")
+    if by_paper:
+        columns += _certified_columns(scores[0], "paper", "paper's ")
+    if proven:
+        columns.append(Column("median radius", lambda group: group.radius_median, number))
+    return Table.of(
+        scores,
+        columns,
         "Scores in percent. Certified: proven within that l2 distance, by the exact radius"
         + (" and by Eq. 8 of the paper." if by_paper else "."),
     )
+
+
+def _certified_columns(
+    first: TwoAFCScores, radius: str, before: str = ""
+) -> list[Column[TwoAFCScores]]:
+    """The scores certified by a ``radius``, a column a budget."""
+
+    def at(place: int) -> Callable[[TwoAFCScores], float | None]:
+        return lambda group: getattr(group.certified[place], radius)
+
+    return [
+        Column(f"{before}{shown(entry.eps)}", at(place), percent)
+        for place, entry in enumerate(first.certified)
+    ]
+
+
+def _of(key: object) -> Callable[[Mapping[Any, Any]], Any]:
+    return lambda row: row.get(key)
+
+
+def _budget_columns(budgets: Iterable[tuple[str, float]]) -> list[Column[Mapping[Any, Any]]]:
+    """Scores by (norm, eps), a column each."""
+    return [Column(f"{norm} {shown(eps)}", _of((norm, eps)), percent) for norm, eps in budgets]
 
 
 def attacked_table(scores: Sequence[TwoAFCScores]) -> Table | None:
@@ -54,25 +69,18 @@ def attacked_table(scores: Sequence[TwoAFCScores]) -> Table | None:
 
     A row an attack, a column a budget; ``None`` where nothing was attacked.
     """
-    entries = scores[0].attacked
-    if not entries:
+    whole = scores[0]
+    budgets = {(entry.norm, entry.eps): entry for entry in whole.attacked}
+    if not budgets:
         return None
-    attacks = list(dict.fromkeys(short(name) for entry in entries for name in entry.by_attack))
-    rows = [("natural", *(percent(scores[0].natural) for _ in entries))]
-    for attack in attacks:
-        named = [
-            {short(name): value for name, value in entry.by_attack.items()} for entry in entries
-        ]
-        rows.append((attack, *(percent(values.get(attack)) for values in named)))
-    rows.append((WORST, *(percent(entry.worst) for entry in entries)))
-    if any(entry.certified is not None for entry in entries):
-        rows.append(("certified", *(percent(entry.certified) for entry in entries)))
-    return Table(
-        (
-            ("attack", "left"),
-            *((f"{entry.norm} {shown(entry.eps)}", "right") for entry in entries),
-        ),
-        tuple(rows),
+    certified = {budget: entry.certified for budget, entry in budgets.items()}
+    rows: list[Mapping[Any, Any]] = [{"attack": "natural", **dict.fromkeys(budgets, whole.natural)}]
+    rows += [{"attack": attack, **left} for attack, left in _left(whole).items()]
+    if any(value is not None for value in certified.values()):
+        rows.append({"attack": "certified", **certified})
+    return Table.of(
+        rows,
+        [Column("attack", _of("attack")), *_budget_columns(budgets)],
         "Scores in percent that attacks leave. Worst of all: a triplet counts as turned round "
         "where any attack found an image within the budget. Certified: no attack gets below it.",
     )
@@ -80,30 +88,31 @@ def attacked_table(scores: Sequence[TwoAFCScores]) -> Table | None:
 
 def groups_table(scores: Sequence[TwoAFCScores]) -> Table | None:
     """The worst case of each group at each budget; ``None`` where there is but one group."""
-    entries = scores[0].attacked
-    if not entries or len(scores) == 1:
+    if not scores[0].attacked or len(scores) == 1:
         return None
-    return Table(
-        (
-            ("triplets", "left"),
-            *((f"{entry.norm} {shown(entry.eps)}", "right") for entry in entries),
-        ),
-        tuple(
-            (group.name, *(percent(entry.worst) for entry in group.attacked)) for group in scores
-        ),
+    rows: list[Mapping[Any, Any]] = [
+        {"name": group.name, **{(one.norm, one.eps): one.worst for one in group.attacked}}
+        for group in scores
+    ]
+    return Table.of(
+        rows,
+        [
+            Column("triplets", _of("name")),
+            *_budget_columns((one.norm, one.eps) for one in scores[0].attacked),
+        ],
         "The worst case of all attacks by group, in percent.",
     )
 
 
 def effort_table(rows: Sequence[Row]) -> Table:
     """Seconds and model calls an attacked triplet."""
-    found = effort(rows)
-    return Table(
-        (("attack", "left"), ("s/triplet", "right"), ("calls/triplet", "right")),
-        tuple(
-            (attack, number(cost["seconds"]), number(cost["model_calls"]))
-            for attack, cost in found.items()
-        ),
+    return Table.of(
+        effort(rows).items(),
+        [
+            Column("attack", lambda row: row[0]),
+            Column("s/triplet", lambda row: row[1]["seconds"], number),
+            Column("calls/triplet", lambda row: row[1]["model_calls"], number),
+        ],
         "Means over attacked triplets. A call is one image passed through the metric.",
     )
 
@@ -258,12 +267,13 @@ def short(attack: str) -> str:
     return f"{name} {' '.join(kept)}".strip()
 
 
-def percent(value: float | None) -> str:
-    return NOTHING if value is None else f"{100 * value:.2f}"
+def percent(value: float) -> str:
+    """A score in percent, as LipSim's tables have it: without the sign.
 
-
-def number(value: float | None) -> str:
-    return NOTHING if value is None else f"{value:.3g}"
+    >>> percent(0.98765)
+    '98.77'
+    """
+    return f"{100 * value:.2f}"
 
 
 def _credits(row: Row) -> tuple[float, float]:
@@ -294,32 +304,38 @@ def compared_tables(named: Named) -> list[Table]:
     attack, with all budgets, and at the end the worst case of all attacks.
     """
     groups = list(dict.fromkeys(entry.name for scores in named.values() for entry in scores))
+    metric: Column[Mapping[Any, Any]] = Column("metric", _of("metric"))
+    natural: list[Mapping[Any, Any]] = [
+        {"metric": name, **{("group", entry.name): entry.natural for entry in scores}}
+        for name, scores in named.items()
+    ]
     tables = [
-        Table(
-            (("metric", "left"), *((group, "right") for group in groups)),
-            tuple(
-                (metric, *(percent(_natural(scores, group)) for group in groups))
-                for metric, scores in named.items()
-            ),
+        Table.of(
+            natural,
+            [metric, *(Column(group, _of(("group", group)), percent) for group in groups)],
             "Natural scores in percent: all triplets, and by group (LipSim, Table 4).",
         )
     ]
+    first = next(iter(named.values()))[0]
     for radius, of in (("ours", "the exact radius"), ("paper", "the paper's radius, Eq. 8")):
-        rows = tuple(
-            (metric, *(percent(getattr(entry, radius)) for entry in scores[0].certified))
-            for metric, scores in named.items()
+        proven = [
+            (name, scores[0])
+            for name, scores in named.items()
             if any(getattr(entry, radius) is not None for entry in scores[0].certified)
-        )
-        if rows:
-            eps = [entry.eps for entry in next(iter(named.values()))[0].certified]
-            tables.append(
-                Table(
-                    (("metric", "left"), *((shown(value), "right") for value in eps)),
-                    rows,
-                    f"Certified scores in percent, by {of} (Table 2).",
-                )
-            )
+        ]
+        if proven:
+            columns: list[Column[tuple[str, TwoAFCScores]]] = [Column("metric", lambda row: row[0])]
+            columns += [
+                Column(column.name, partial(_second, column.value), percent)
+                for column in _certified_columns(first, radius)
+            ]
+            caption = f"Certified scores in percent, by {of} (Table 2)."
+            tables.append(Table.of(proven, columns, caption))
     return tables + _attacked(named)
+
+
+def _second(value: Callable[[TwoAFCScores], Any], row: tuple[str, TwoAFCScores]) -> Any:
+    return value(row[1])
 
 
 def _attacked(named: Named) -> list[Table]:
@@ -328,27 +344,21 @@ def _attacked(named: Named) -> list[Table]:
     attacks.sort(key=lambda attack: attack == WORST)
     tables = []
     for attack in attacks:
-        some = {metric: found.get(attack, {}) for metric, found in by_metric.items()}
-        budgets = list(dict.fromkeys(budget for found in some.values() for budget in found))
-        tables.append(
-            Table(
-                (
-                    ("metric", "left"),
-                    ("natural", "right"),
-                    *((f"{norm} {shown(eps)}", "right") for norm, eps in budgets),
-                ),
-                tuple(
-                    (
-                        metric,
-                        percent(named[metric][0].natural),
-                        *(percent(found.get(budget)) for budget in budgets),
-                    )
-                    for metric, found in some.items()
-                    if found
-                ),
-                f"Scores in percent under attack (Tables 1 and 3): {attack}.",
-            )
+        rows: list[Mapping[Any, Any]] = [
+            {"metric": metric, "natural": named[metric][0].natural, **found[attack]}
+            for metric, found in by_metric.items()
+            if attack in found
+        ]
+        budgets = dict.fromkeys(
+            budget for found in by_metric.values() for budget in found.get(attack, ())
         )
+        columns = [
+            Column("metric", _of("metric")),
+            Column("natural", _of("natural"), percent),
+            *_budget_columns(budgets),
+        ]
+        caption = f"Scores in percent under attack (Tables 1 and 3): {attack}."
+        tables.append(Table.of(rows, columns, caption))
     return tables
 
 
@@ -356,15 +366,10 @@ def _left(scores: TwoAFCScores) -> dict[str, dict[tuple[str, float], float]]:
     """The score that each attack leaves at each (norm, eps), and all of them together."""
     found: dict[str, dict[tuple[str, float], float]] = {}
     for entry in scores.attacked:
-        budget = (entry.norm, entry.eps)
         for attack, value in entry.by_attack.items():
-            found.setdefault(short(attack), {})[budget] = value
-        found.setdefault(WORST, {})[budget] = entry.worst
-    return found
-
-
-def _natural(scores: Sequence[TwoAFCScores], group: str) -> float | None:
-    return next((entry.natural for entry in scores if entry.name == group), None)
+            found.setdefault(short(attack), {})[entry.norm, entry.eps] = value
+    worst = {(entry.norm, entry.eps): entry.worst for entry in scores.attacked}
+    return {**found, WORST: worst} if worst else found
 
 
 def write_compared(out: Path, named: Named, answer: Mapping[str, Any], lead: str) -> None:
