@@ -1,6 +1,5 @@
 """The loader of the authors' checkpoints, against a plain implementation of their network."""
 
-import importlib.util
 from dataclasses import asdict
 from pathlib import Path
 
@@ -8,18 +7,11 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from experiments.speed.certificates import PlainLipSim, published_state
 from percert.lipschitz.architectures import SIZES, LipSimSize, lipsim_network
 from percert.metrics.certified.lipsim import LipSim
 
 SIZE = LipSimSize(3, 6, 2, 10, embedding=20, side=32)
-
-
-def plain() -> object:
-    file = Path(__file__).resolve().parents[2] / "experiments" / "authors_lipsim.py"
-    spec = importlib.util.spec_from_file_location("authors_lipsim", file)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture(autouse=True)
@@ -30,8 +22,7 @@ def _tiny(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def authors() -> torch.nn.Module:
-    module = plain()
-    network = module.PlainLipSim(**asdict(SIZE)).eval()
+    network = PlainLipSim(**asdict(SIZE)).eval()
     with torch.no_grad():
         network.convs[1].kernel[2] = 0  # a row of zeros: their 1/t is 0 there
         network.linear[1].weight[3] = 0
@@ -39,7 +30,7 @@ def authors() -> torch.nn.Module:
 
 
 def save(network: torch.nn.Module, path: Path) -> Path:
-    torch.save(plain().published_state(network), path)
+    torch.save(published_state(network), path)
     return path
 
 
@@ -119,7 +110,7 @@ def broken(state: dict, how: str) -> object:
 def test_checkpoints_that_do_not_fit(
     authors: torch.nn.Module, tmp_path: Path, how: str, message: str
 ) -> None:
-    state = plain().published_state(authors)["model_state_dict"]
+    state = published_state(authors)["model_state_dict"]
     torch.save(broken(state, how), tmp_path / "bad.pth")
     with pytest.raises(ValueError, match=rf"bad\.pth: .*{message}"):
         LipSim("small", tmp_path / "bad.pth")
