@@ -11,6 +11,8 @@ from typing import Any
 
 import torch
 
+from percert.files import write_whole
+
 PACKAGES = ("torch", "numpy", "pillow", "scipy", "imagehash", "pdqhash", "pyarrow")
 
 
@@ -39,11 +41,8 @@ def conditions(seed: int) -> Conditions:
 
 def write_result(path: Path, result: Any) -> None:
     """Write a dataclass or a dict as JSON, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     content = result if isinstance(result, dict) else asdict(result)
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
-    temporary.replace(path)
+    write_whole(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
 
 
 def _commit() -> str:

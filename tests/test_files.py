@@ -1,5 +1,8 @@
 """A file is whole or not there, whatever happens while it is written."""
 
+import re
+from pathlib import Path
+
 import pytest
 
 from percert.files import replacing, write_whole
@@ -32,3 +35,20 @@ def test_a_folder_in_the_place_of_the_file_is_an_error(tmp_path):
     with pytest.raises(OSError, match="a"):
         write_whole(tmp_path / "a", b"x")
     assert [file.name for file in tmp_path.iterdir()] == ["a"]
+
+
+def test_what_is_half_written_is_found_by_no_search(tmp_path):
+    with replacing(tmp_path / "a.png", sync=False) as waiting:
+        assert (waiting.parent, waiting.name[0]) == (tmp_path, ".")
+        assert waiting.suffix != ".png"
+        waiting.write_bytes(b"x")
+
+
+def test_nothing_else_puts_a_file_in_the_place_of_another():
+    source = Path(__file__).parents[1] / "src" / "percert"
+    found = [
+        path.relative_to(source).as_posix()
+        for path in sorted(source.rglob("*.py"))
+        if re.search(r"os\.replace\(|mkstemp\(", path.read_text(encoding="utf-8"))
+    ]
+    assert found == ["files.py"]

@@ -101,7 +101,6 @@ LONGER = {
         "images/load",
         "runs/attack",
         "search/query/nearest",
-        "search/query/range_search",
     )
 }
 

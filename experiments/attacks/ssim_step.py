@@ -24,8 +24,8 @@ from experiments.papers.hpot.mnist import (
     picture,
 )
 from percert.data.labelled_images import read_mnist
+from percert.files import write_whole
 from percert.models.small_resnet import train_mnist_cnn
-from percert.reports.page import write_whole
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from scipy import stats  # type: ignore[import-untyped]  # it ships no types
 from percert.fairness.intervals import clopper_pearson, extreme_ends, wilson
 from percert.fairness.least_squares import COVARIANCES, Array, design_of
 from percert.fairness.regression import fit_lines
-from percert.reports.page import write_whole
+from percert.files import write_whole
 from percert.reports.plots import COLOURS, figure_png, new_figure
 
 LEVEL, CONFIDENCE = 0.05, 0.95

@@ -26,6 +26,7 @@ from experiments.fairness.dro_report import audits, draw, write_markdown
 from experiments.photographs import DEFAULT_DATA
 from percert.attacks import Untargeted, iter_attack, parse_attack, run_attack
 from percert.color import srgb_to_lab
+from percert.files import replacing
 from percert.metrics.catalog import create_metric
 from percert.training.dro import DROSettings, RoundSettings, make_adversarial_dataset, train_models
 from percert.training.dro.attack import Tally
@@ -268,10 +269,8 @@ def _judged(name: str, number: int, test: TrainingImages, work: Path) -> dict[st
         ):
             with torch.inference_mode():
                 attacked[right[found.index]] = model(found.verdict.images_8bit).argmax(1)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(path.with_suffix(".part"), "wb") as file:
+        with replacing(path) as waiting, open(waiting, "wb") as file:
             np.savez(file, clean=clean.numpy(), attacked=attacked.numpy())
-        path.with_suffix(".part").replace(path)
     with np.load(path) as kept:
         return {"clean": kept["clean"], "attacked": kept["attacked"]}
 

@@ -12,7 +12,7 @@ from percert.fairness.p_values import holm
 from percert.fairness.predictions import check_predictions
 from percert.fairness.regression import GroupLine, fit_line
 from percert.fairness.slope_tests import compare_slopes
-from percert.reports.page import write_whole
+from percert.files import write_whole
 from percert.reports.plots import COLOURS, figure_png, new_figure
 
 SETS = ("undefended", "pgd", "human-perc-ot")

@@ -31,8 +31,9 @@ from percert.cli.options import DeviceOption, JsonOption, MaxMemoryOption, writa
 from percert.cli.output import emit_json, say, show_table
 from percert.cli.progress import watching
 from percert.device import resolve_device
+from percert.files import write_whole
 from percert.reports import read_run, write_run
-from percert.reports.page import how_made, write_page, write_whole
+from percert.reports.page import how_made, write_page
 
 app = typer.Typer(rich_markup_mode="rich", pretty_exceptions_enable=False)
 

@@ -20,8 +20,9 @@ from experiments.papers.item import (
 )
 from experiments.papers.lipsim.catalog import LIPSIM_ITEMS
 from percert.check import did_you_mean, one_line
+from percert.files import write_whole
 from percert.reports import read_run, write_records, write_run
-from percert.reports.page import Figure, write_whole
+from percert.reports.page import Figure
 
 CATALOG: dict[str, Item] = {item.name: item for item in (*LIPSIM_ITEMS, *HPOT_ITEMS)}
 

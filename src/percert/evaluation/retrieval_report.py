@@ -18,6 +18,7 @@ from percert.evaluation.retrieval import (
     keep_retrieval,
     score,
 )
+from percert.files import write_whole
 from percert.images import LeftOut, load_image
 from percert.reports.page import (
     Block,
@@ -26,7 +27,6 @@ from percert.reports.page import (
     Section,
     how_made,
     write_page,
-    write_whole,
 )
 from percert.reports.plots import Cell, Picture, picture_grid
 from percert.reports.records import read_run

@@ -26,7 +26,7 @@ from percert.fairness.report_tables import (
     slopes_table,
 )
 from percert.fairness.versions import versions_table
-from percert.files import file_sha256
+from percert.files import file_sha256, write_whole
 from percert.reports import read_run, write_records, write_run
 from percert.reports.page import (
     Block,
@@ -35,7 +35,6 @@ from percert.reports.page import (
     how_made,
     kept_figure,
     write_page,
-    write_whole,
 )
 from percert.reports.plots import boxes, scatter_with_line, share_bars
 

@@ -6,7 +6,6 @@ Lossless, atomic saving.
 """
 
 import os
-import secrets
 from pathlib import Path
 
 import torch
@@ -14,6 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from percert.check import check_images
+from percert.files import replacing
 from percert.images.formats import LOSSLESS, ImageError
 
 
@@ -59,16 +59,11 @@ def save_image(image: Tensor, path: str | os.PathLike[str]) -> None:
     check_images(image.detach()[None], "image")
     levels = (255 * round_to_8bit(image.detach().float())).round().to(torch.uint8)
     picture = Image.fromarray(levels.permute(1, 2, 0).contiguous().cpu().numpy())
-    # Hidden and without the suffix, so that no search for images finds it half-written.
-    temporary = path.with_name(f".{secrets.token_hex(8)}.part")
+    lossless = {"lossless": True} if suffix == ".webp" else {}
     try:
-        with open(temporary, "xb") as stream:
-            picture.save(
-                stream, LOSSLESS[suffix], **({"lossless": True} if suffix == ".webp" else {})
-            )
-        os.replace(temporary, path)
+        path.parent.stat()  # a folder that is missing is an error, and not made
+        with replacing(path, sync=False) as waiting, open(waiting, "xb") as stream:
+            picture.save(stream, LOSSLESS[suffix], **lossless)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise ImageError(path, f"cannot be written ({reason})") from error
-    finally:
-        temporary.unlink(missing_ok=True)

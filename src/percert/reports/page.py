@@ -13,7 +13,7 @@ from pathlib import Path, PurePath
 from typing import Any, Literal
 
 from percert.extras import install_extra
-from percert.files import write_whole as write_whole
+from percert.files import write_whole
 from percert.reports.table import Column
 from percert.reports.table import Table as Table  # one of the blocks of a page
 

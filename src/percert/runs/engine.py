@@ -16,9 +16,10 @@ from typing import Any, TypeAlias, TypeVar
 from torch import Tensor
 
 from percert.check import Argument, ArgumentError
+from percert.files import write_whole
 from percert.images import ImageError, LeftOut, save_image
 from percert.images.walk import printable_path
-from percert.reports.page import Table, write_whole
+from percert.reports.page import Table
 from percert.reports.records import Columns, RecordStore, Row, read_run, write_run
 from percert.reports.table import finite
 

@@ -34,8 +34,8 @@ from percert.evaluation.copies.pictures import (
     edited_batches,
 )
 from percert.evaluation.copies.rates import SIDE, Distances, scaled
+from percert.files import write_whole
 from percert.lipschitz.bound import LipschitzBound
-from percert.reports.page import write_whole
 from percert.runs.engine import Progress, silent
 
 

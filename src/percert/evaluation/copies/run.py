@@ -23,9 +23,10 @@ from percert.evaluation.copies.report import (
     results_shown,
     roc_figure,
 )
+from percert.files import write_whole
 from percert.images import ImageError, LeftOut, iter_images, search_images
 from percert.images.walk import printable_path
-from percert.reports.page import how_made, write_page, write_whole
+from percert.reports.page import how_made, write_page
 from percert.reports.records import read_run, write_records
 from percert.runs.engine import (
     Progress,

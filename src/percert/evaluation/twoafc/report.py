@@ -12,7 +12,8 @@ import numpy as np
 
 from percert.evaluation.twoafc.evaluate import CLEAN
 from percert.evaluation.twoafc.scores import WORST, TwoAFCScores, effort
-from percert.reports.page import Figure, Paragraph, Section, write_page, write_whole
+from percert.files import write_whole
+from percert.reports.page import Figure, Paragraph, Section, write_page
 from percert.reports.plots import COLOURS, Array, figure_png, new_figure
 from percert.reports.records import Row
 from percert.reports.table import Column, Table, finite, number

@@ -20,8 +20,8 @@ import numpy as np
 
 from percert.fairness.geo.countries import Gdp, countries_of
 from percert.fairness.geo.flickr import Answer, FlickrSettings, Unanswered, ask_locations, photo_id
+from percert.files import write_whole
 from percert.reports import write_records, write_run
-from percert.reports.page import write_whole
 from percert.reports.plots import share_bars
 from percert.reports.table import Column, csv_text
 

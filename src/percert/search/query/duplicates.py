@@ -1,12 +1,12 @@
 """The duplicates of a collection: links, the clusters that they make, and going on after a kill."""
 
 import json
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from percert.files import write_whole
 from percert.search.query.distances import EmbeddingSpec
 from percert.search.query.range_search import AT_ONCE, Opener, Pair, pairs_within, twin_pairs
 from percert.search.query.recommended import stranger_rate
@@ -190,9 +190,7 @@ def _check_job(out: Path, job: DuplicatesJob) -> None:
     wanted: dict[str, Any] = json.loads(json.dumps(asdict(job)))
     path = out / "work.json"
     if not path.exists():
-        temporary = out / f".work-{os.getpid()}"
-        temporary.write_text(json.dumps(wanted, indent=2) + "\n")
-        os.replace(temporary, path)
+        write_whole(path, json.dumps(wanted, indent=2) + "\n")
         return
     found = json.loads(path.read_text())
     other = sorted(name for name in {*found, *wanted} if found.get(name) != wanted.get(name))
