@@ -27,10 +27,15 @@ from percert.data.triplets import Triplet, distortion_triplets, load_triplet
 from percert.evaluation.twoafc.attacks import Budget, plan_attacks
 from percert.evaluation.twoafc.evaluate import Load, TwoAFCRun, keep_twoafc
 from percert.evaluation.twoafc.report import percent, shown, write_twoafc_report
-from percert.evaluation.twoafc.scores import TwoAFCScores, complete_rows, score_twoafc
+from percert.evaluation.twoafc.scores import (
+    CertifiedScore,
+    TwoAFCScores,
+    complete_rows,
+    score_twoafc,
+)
 from percert.metrics.catalog import create_metric
 from percert.reports.plots import COLOURS, figure_png, new_figure
-from percert.reports.table import text_of
+from percert.reports.table import Column, Table, text_of
 from percert.runs import RunFolder
 
 NAMES = ("lipsim-tiny", "thumbnail", "ssim", "features")
@@ -132,18 +137,29 @@ def markdown(result: AttackedTriplets) -> str:
         sides = ", ".join(f"{part.metric} {part.side[0]} px" for part in parts)
         certified = [entry.eps for entry in parts[0].scores.certified]
         attacked = [entry.eps for entry in parts[0].scores.attacked]
-        heads = ["metric", "natural", *(f"certified {shown(eps)}" for eps in certified)]
-        heads += [f"attacked {shown(eps)}" for eps in attacked]
         lines += ["", f"## {kind.capitalize()}, {count} triplets ({sides})", ""]
-        lines += [f"| {' | '.join(heads)} |", f"| --- |{' ---: |' * (len(heads) - 1)}"]
-        for part in parts:
-            cells = [part.metric, percent(part.scores.natural)]
-            for entry in part.scores.certified:
-                paper = "" if entry.paper is None else f" ({percent(entry.paper)})"
-                cells.append(text_of(entry.ours, percent) + paper)
-            cells += [percent(entry.worst) for entry in part.scores.attacked]
-            lines.append(f"| {' | '.join(cells)} |")
+        columns: list[Column[Part]] = [
+            Column("metric", lambda part: part.metric),
+            Column("natural", lambda part: part.scores.natural, percent),
+            *(_certified(eps, place) for place, eps in enumerate(certified)),
+            *(_attacked(eps, place) for place, eps in enumerate(attacked)),
+        ]
+        lines.append(Table.of(parts, columns).markdown().rstrip("\n"))
     return "\n".join(lines) + "\n"
+
+
+def _certified(eps: float, place: int) -> Column[Part]:
+    def cell(entry: CertifiedScore) -> str:
+        paper = "" if entry.paper is None else f" ({percent(entry.paper)})"
+        return text_of(entry.ours, percent) + paper
+
+    name = f"certified {shown(eps)}"
+    return Column(name, lambda part: part.scores.certified[place], cell)
+
+
+def _attacked(eps: float, place: int) -> Column[Part]:
+    name = f"attacked {shown(eps)}"
+    return Column(name, lambda part: part.scores.attacked[place].worst, percent)
 
 
 def picture(parts: Sequence[Part]) -> bytes:

@@ -18,7 +18,8 @@ from torch import Tensor
 from percert.data.copy_edits import Edit, apply_edit
 from percert.evaluation.copies.detector import Described, Detector
 from percert.images import load_image, round_to_8bit
-from percert.reports.page import Paragraph, Section, Table
+from percert.reports.page import Paragraph, Section
+from percert.reports.table import Column, Table
 from percert.runs.engine import Step, batches
 
 Bytes = npt.NDArray[np.uint8]
@@ -177,6 +178,9 @@ def twins_sections(twins: Sequence[Sequence[Path]]) -> list[Section]:
     """The warning on the page; nothing where there are no twins."""
     if not twins:
         return []
-    rows = tuple((str(at + 1), str(path)) for at, group in enumerate(twins) for path in group)
-    table = Table((("group", "right"), ("picture", "left")), rows, "Pictures with the same pixels.")
+    table = Table.of(
+        [(at, path) for at, group in enumerate(twins, 1) for path in group],
+        [Column("group", lambda row: row[0], "d"), Column("picture", lambda row: str(row[1]))],
+        "Pictures with the same pixels.",
+    )
     return [Section("Twins among the pictures", (Paragraph(f"{twins_words(twins)}."), table))]
