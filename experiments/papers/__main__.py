@@ -29,7 +29,7 @@ from experiments.papers.run import write_rows
 from percert.cli.command import complain, flowing, needs, one_line_errors
 from percert.cli.options import DeviceOption, JsonOption, MaxMemoryOption, writable_folder
 from percert.cli.output import emit_json, say, show_table
-from percert.cli.progress import watching
+from percert.cli.progress import Bar
 from percert.device import resolve_device
 from percert.files import write_whole
 from percert.reports import read_run, write_run
@@ -155,7 +155,7 @@ def _make(items: list[Item], setting: Setting) -> list[Outcome]:
     began = time.perf_counter()
     outcomes: list[Outcome] = []
     for item in items:
-        with watching(item.name) as watch:
+        with Bar(item.name) as watch:
             told = replace(setting, watch=watch)
             outcomes.append(run_item(item, told, command=[*COMMAND, *sys.argv[1:]]))
         if outcomes[-1].state == "made":

@@ -10,7 +10,7 @@ import pytest
 from tests.evaluation import distinct
 from tests.reports.tables import made, rows_by_heading, said
 
-from percert.audit.attacks import AttackAudit, AuditReport
+from percert.audit import AttackAudit, AuditReport
 from percert.certify.answers import Comparison
 from percert.cli import output
 from percert.evaluation.attack_runs.compare import AttackNumbers, title
@@ -194,7 +194,7 @@ def test_train_dro(shown, tmp_path):
 
 def test_report(shown, tmp_path):
     run = SimpleNamespace(name="runs/a", verb="eval twoafc", rows=[{}, {}])
-    assert shown("report:_show", [run], tmp_path) == [
+    assert shown("eval_runs:_show", [run], tmp_path) == [
         [{"run": "runs/a", "command": "eval twoafc", "records": "2"}]
     ]
 

@@ -9,24 +9,26 @@ import typer
 
 import percert
 from percert.cli.app_server import serve_app
-from percert.cli.attack_classify import classify
-from percert.cli.attack_metric import attack_metric
+from percert.cli.attack import attack_metric, classify
 from percert.cli.audit import network, plan
 from percert.cli.audit_groups import groups
 from percert.cli.catalogs import list_attacks, metrics
 from percert.cli.command import flowing
 from percert.cli.compare import compare, judge
 from percert.cli.data import geo
-from percert.cli.eval_copies import eval_copies
-from percert.cli.eval_retrieval import eval_retrieval
-from percert.cli.eval_runs import eval_attacks, eval_defences, eval_saliency, eval_transfer
-from percert.cli.eval_stability import eval_stability
-from percert.cli.eval_twoafc import eval_twoafc
+from percert.cli.eval_copies import eval_copies, eval_retrieval
+from percert.cli.eval_metrics import eval_stability, eval_twoafc
+from percert.cli.eval_runs import (
+    eval_attacks,
+    eval_defences,
+    eval_saliency,
+    eval_transfer,
+    report,
+)
 from percert.cli.index_prune import prune
 from percert.cli.index_search import copies as find_copies
 from percert.cli.index_search import duplicates, search
 from percert.cli.index_store import add, info, remove, verify
-from percert.cli.report import report
 from percert.cli.train import copies as train_copies
 from percert.cli.train import distill, export, finetune
 from percert.cli.train_adversarial import adversarial_dataset

@@ -1,28 +1,34 @@
-"""``percert eval copies``: copy detectors on any pictures: natural, certified and under attack."""
+"""``percert eval copies`` and ``retrieval``: images looked for in a collection, and attacked."""
 
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from percert.cli.attack_options import SeedOption
+from percert.check import ArgumentError
 from percert.cli.command import complain, needs, one_line_errors
-from percert.cli.eval_copies_inputs import parse_budgets, parse_edits
 from percert.cli.options import (
     CheckpointOption,
     DeviceOption,
     JsonOption,
     MaxMemoryOption,
     MetricOption,
-    writable_folder,
+    SeedOption,
+    out_option,
 )
 from percert.cli.output import show_result
-from percert.cli.progress import stepping
+from percert.cli.progress import Bar
+from percert.reports.budgets import parse_lengths
+
+if TYPE_CHECKING:
+    from percert.data.copy_edits import Edit
 
 #: Groups of twins that are named on stderr.
 SHOWN = 20
+#: LipSim's section 5.3: l2-PGD of eps 2 on the embedding.
+DEFAULT_ATTACK = "pgd:norm=l2,eps=2,steps=40"
 
 
 @one_line_errors
@@ -34,12 +40,9 @@ def eval_copies(
     ],
     out: Annotated[
         Path,
-        typer.Option(
-            "--out",
-            callback=writable_folder,
-            metavar="DIR",
-            help="Where report.html, copies.json, records.parquet, two figures and run.json go. A "
-            "run that was stopped goes on there.",
+        out_option(
+            "Where report.html, copies.json, records.parquet, two figures and run.json go. A "
+            "run that was stopped goes on there."
         ),
     ],
     distractors: Annotated[
@@ -164,7 +167,7 @@ def eval_copies(
         queries=queries,
         device=place,
     )
-    with stepping() as show:
+    with Bar() as show:
         command = ["percert", *sys.argv[1:]]
         result = run_copies(asked, out, command=command, progress=show, twins_found=_warn)
     show_result(result, as_json=as_json)
@@ -181,3 +184,129 @@ def _warn(twins: Sequence[Sequence[Path]]) -> None:
         complain(f"  {', '.join(map(str, group))}")
     if len(twins) > SHOWN:
         complain(f"  and {len(twins) - SHOWN} more groups")
+
+
+@one_line_errors
+@needs(given={"out": "report"})
+def eval_retrieval(
+    images: Annotated[
+        Path,
+        typer.Argument(metavar="DIR|FILE", help="The collection: a folder, or a parquet file."),
+    ],
+    out: Annotated[
+        Path,
+        out_option(
+            "Where report.html, retrieval.json, records.parquet, the attacked queries and "
+            "run.json go. A run that was stopped goes on there."
+        ),
+    ],
+    metric_name: MetricOption = "lipsim-tiny",
+    against: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--against",
+            metavar="NAME[=FILE]",
+            help="What is set beside it: features=SQUEEZENET.safetensors, phash, dhash, whash, "
+            "pdq, cnn, or another metric with certificates; may be given several times.",
+        ),
+    ] = None,
+    attack: Annotated[
+        str,
+        typer.Option(
+            "--attack",
+            metavar="NAME[:key=value,...]",
+            help="An attack for embeddings, of [bold]percert attack list[/bold]. eps is a length "
+            "in the query's pixels.",
+        ),
+    ] = DEFAULT_ATTACK,
+    labels: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="CSV",
+            help="Classes: a row names an image and its label. Without it those of a parquet "
+            "file, or the folders in DIR.",
+        ),
+    ] = None,
+    queries: Annotated[
+        int, typer.Option(metavar="N", min=1, help="At most so many queries, spread evenly.")
+    ] = 100,
+    pictures: Annotated[
+        int, typer.Option(metavar="N", min=0, help="So many queries to look at.")
+    ] = 6,
+    checkpoint: CheckpointOption = None,
+    seed: SeedOption = 0,
+    max_memory: MaxMemoryOption = None,
+    device: DeviceOption = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Is the nearest image still the same after an attack on the query?
+
+    As in LipSim's section 5.3: of every query, the nearest of all other images is found before and
+    after an attack that moves its embedding as far as it can, for two metrics or more side by
+    side. Where there is a certificate, the share of queries whose nearest image is proven to stay
+    is there as well, and the run itself checks that none of these was changed.
+
+    [bold]Examples[/bold]
+
+    percert eval retrieval photos/ --against features=squeezenet.safetensors --out out/retrieval
+
+    percert eval retrieval photos/ --labels photos.csv --attack pgd:norm=l2,eps=4 --out out/far --json
+    """  # noqa: E501
+    from percert.device import resolve_device
+    from percert.evaluation.copies.hashes import create_detectors
+    from percert.evaluation.retrieval_report import RetrievalSettings, run_retrieval
+
+    place = str(resolve_device(device))
+    asked = RetrievalSettings(
+        images=images,
+        detectors=create_detectors(metric_name, checkpoint, against or (), place),
+        attack=attack,
+        labels=labels,
+        queries=queries,
+        pictures=pictures,
+        seed=seed,
+        device=place,
+    )
+    with Bar() as show:
+        result = run_retrieval(asked, out, command=["percert", *sys.argv[1:]], progress=show)
+    show_result(result, as_json=as_json)
+
+
+def parse_edits(text: str) -> "tuple[Edit, ...]":
+    """A set of edits by its name, or single ones in a list.
+
+    >>> [edit.name for edit in parse_edits("mirror, jpeg-50")]
+    ['mirror', 'jpeg-50']
+    """
+    from percert.data.copy_edits import EDITS, HARD_EDITS, USUAL_EDITS, find_edit
+
+    sets = {"usual": USUAL_EDITS, "hard": HARD_EDITS, "all": EDITS}
+    if text in sets:
+        return sets[text]
+    names = dict.fromkeys(filter(None, (name.strip() for name in text.split(","))))
+    if not names:
+        raise ValueError("--edits: expected usual, hard, all or names of edits, found none")
+    return tuple(find_edit(name) for name in names)
+
+
+def parse_budgets(text: str, side: int) -> tuple[float, ...]:
+    """Lengths above 0, rising; of linf changes and decibels in pictures of ``side`` x ``side``.
+
+    >>> parse_budgets("16,1/2,linf:8/255", 299)
+    (0.5, 16.0, 16.247...)
+    """
+    try:
+        found = sorted(parse_lengths(text, (side, side) if side else None))
+    except ArgumentError:
+        raise typer.BadParameter(
+            "linf and dB are lengths of pictures of one size, and --side 0 names none",
+            param_hint="--eps",
+        ) from None
+    except ValueError:
+        found = []
+    if not found or found[0] <= 0:
+        raise typer.BadParameter(
+            f"expected lengths above 0 such as 1,4,36/255, or linf:8/255, or 30dB, found {text!r}",
+            param_hint="--eps",
+        )
+    return tuple(found)

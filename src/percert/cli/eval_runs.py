@@ -1,18 +1,26 @@
-"""``percert eval`` of attack runs: ``attacks``, ``transfer``, ``defences``, ``saliency``."""
+"""``percert eval`` of attack runs, in four ways, and ``percert report``: runs side by side."""
 
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from percert.cli.command import complain, needs, one_line_errors
-from percert.cli.options import DeviceOption, JsonOption, MaxMemoryOption, out_option
-from percert.cli.output import emit_json, show_result
-from percert.cli.progress import counting_bar, stepping
+from percert.cli.options import (
+    DeviceOption,
+    JsonOption,
+    MaxMemoryOption,
+    out_option,
+    writable_file,
+)
+from percert.cli.output import emit_json, say, show_result, show_table
+from percert.cli.progress import Bar
+from percert.reports.table import Column, Table
+
+if TYPE_CHECKING:
+    from percert.reports.run_comparison import Run
 
 RunsArgument = Annotated[
     list[Path],
@@ -84,7 +92,7 @@ def eval_attacks(
     """
     from percert.evaluation.attack_runs.evaluate import compare_runs
 
-    with stepping() as show:
+    with Bar() as show:
         result = compare_runs(
             runs,
             out,
@@ -138,7 +146,7 @@ def eval_transfer(
         if spec in models:
             raise ValueError(f"--model {spec}: given twice")
         models[spec] = file or None
-    with stepping() as show:
+    with Bar() as show:
         result = transfer_runs(
             runs,
             out,
@@ -204,7 +212,7 @@ def eval_defences(
     """
     from percert.evaluation.attack_runs.evaluate import DEFENCES, defend_runs
 
-    with stepping() as show:
+    with Bar() as show:
         result = defend_runs(
             runs,
             out,
@@ -256,7 +264,7 @@ def eval_saliency(
     """
     from percert.evaluation.attack_runs.evaluate import saliency_runs
 
-    with stepping() as show:
+    with Bar() as show:
         result = saliency_runs(
             runs,
             out,
@@ -280,38 +288,55 @@ def _files(text: str) -> dict[str, str | None]:
     return {name: file or None for name, _, file in named}
 
 
-class Evaluation:
-    """A folder that an evaluation is written to, as it comes along.
+@one_line_errors
+@needs("report")
+def report(
+    folders: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="DIR...",
+            help="Folders that [bold]percert attack[/bold], [bold]eval[/bold] or [bold]audit[/bold]"
+            " wrote with --out.",
+        ),
+    ],
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out", callback=writable_file, metavar="FILE", help="The page that is written."
+        ),
+    ] = Path("report.html"),
+    as_json: JsonOption = False,
+) -> None:
+    """Put several runs side by side, in one page without files beside it.
 
-    Raises ``ValueError`` for a folder that holds an evaluation with other ``settings``.
+    The page has what was run and where the runs differ; attacks compared on the same images; audits
+    by their lines and groups; and for every other verb its columns of numbers. A run that still
+    goes on is taken as far as it is.
+
+    [bold]Examples[/bold]
+
+    percert report out/pgd out/ours
+
+    percert report out/* --out everything.html --json
     """
+    from percert.evaluation.attack_runs.pages import join_runs
+    from percert.reports.page import write_page
 
-    def __init__(self, out: Path, settings: Mapping[str, Any], device: str) -> None:
-        from percert.runs import RunFolder
-
-        self.folder = RunFolder(out, settings, device=device, command=["percert", *sys.argv[1:]])
-
-    def finish(self, name: str, answer: Mapping[str, Any], *, as_json: bool) -> None:
-        """Write ``answer`` to ``NAME.json``, and to stdout where that was asked for."""
-        whole = self.folder.answer(name, answer)
-        self.folder.note(finished=True)
-        if as_json:
-            emit_json(whole)
+    joined = join_runs(folders)
+    names = ", ".join(run.name for run in joined.runs)
+    write_page(out, f"{len(joined.runs)} runs side by side", joined.sections, lead=names)
+    if as_json:
+        emit_json({"out": str(out), **joined.answer})
+        return
+    _show(joined.runs, out)
 
 
-@contextmanager
-def counting(what: str, every: float = 30.0) -> Iterator[Callable[[int, int], None]]:
-    """A function of (done, total) that keeps a bar on stderr, or says a line now and then."""
-    bar = counting_bar()
-    task = bar.add_task(what, total=None)
-    said = time.perf_counter()
-
-    def show(done: int, total: int) -> None:
-        nonlocal said
-        bar.update(task, completed=done, total=total)
-        if bar.disable and time.perf_counter() - said > every:
-            said = time.perf_counter()
-            complain(f"{what}: {done} of {total} images")
-
-    with bar:
-        yield show
+def _show(runs: "Sequence[Run]", out: Path) -> None:
+    columns: list[Column[Run]] = [
+        Column("run", lambda run: run.name),
+        Column("command", lambda run: run.verb),
+        Column("records", lambda run: len(run.rows), "d"),
+    ]
+    show_table(Table.of(runs, columns))
+    say("")
+    say(f"Written to {out}")

@@ -3,7 +3,7 @@
 import math
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -141,6 +141,22 @@ MomentumOption = Annotated[
 WeightDecayOption = Annotated[
     float | None, typer.Option(min=0, help="Of SGD.", show_default="0.0005")
 ]
+SeedOption = Annotated[int, typer.Option("--seed", help="Where random numbers start.")]
+LimitOption = Annotated[
+    int | None, typer.Option("--limit", metavar="N", min=1, help="The first N images only.")
+]
+EngineOption = Annotated[
+    Literal["local", "ray"],
+    typer.Option("--engine", help="This process, or workers of a Ray cluster."),
+]
+AddressOption = Annotated[
+    str | None,
+    typer.Option(
+        "--address",
+        metavar="HOST:PORT",
+        help="A running Ray cluster; without it one is started on this machine.",
+    ),
+]
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Print one JSON object to stdout, and nothing else there.")
 ]
@@ -258,3 +274,13 @@ def _check_place(folder: Path) -> None:
 def out_option(help: str) -> Any:
     """``--out``, a folder to write to; ``help`` says what goes there."""
     return typer.Option("--out", callback=writable_folder, metavar="DIR", help=help)
+
+
+def parse_metrics(text: str) -> dict[str, str | None]:
+    """The metrics of a list ``NAME[=FILE],...`` with their files; ``psnr``, in dB, is one too.
+
+    >>> parse_metrics("gmsd, lpips-alex=alex.pth,psnr")
+    {'gmsd': None, 'lpips-alex': 'alex.pth', 'psnr': None}
+    """
+    entries = filter(None, (part.strip() for part in text.split(",")))
+    return dict((e, None) if e == "psnr" else metric_and_file(e) for e in entries)

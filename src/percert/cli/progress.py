@@ -1,18 +1,15 @@
 """The progress bar on stderr, for people; a line now and then where nobody watches."""
 
-import contextlib
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from typing import TypeAlias, TypeVar
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
 
 from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
-    ProgressColumn,
     TextColumn,
     TimeRemainingColumn,
     track,
@@ -37,36 +34,6 @@ def with_progress(items: Iterable[T], total: int, what: str) -> Iterator[T]:
         transient=True,
         disable=total < 2 or not sys.stderr.isatty(),
     )
-
-
-def counting_bar(*, time_left: bool = True) -> Progress:
-    """A bar on stderr that says how many of how many; ``disable`` is set where nobody watches."""
-    columns: list[ProgressColumn] = [
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-    ]
-    if time_left:
-        columns.append(TimeRemainingColumn())
-    return Progress(
-        *columns,
-        console=Console(stderr=True),
-        transient=True,
-        disable=not sys.stderr.isatty(),
-    )
-
-
-@contextlib.contextmanager
-def counted_progress(what: str) -> Iterator[Callable[[int, int], None]]:
-    """A function of (done, total) that moves a bar on stderr, where somebody watches."""
-    hidden = not sys.stderr.isatty()
-    with Progress(console=Console(stderr=True), transient=True, disable=hidden) as bar:
-        task = bar.add_task(what, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
-
-
-#: Takes what is being done, how much of it is done, and how much there is.
-Watch: TypeAlias = Callable[[str, int, int], None]
 
 
 class Pace:
@@ -101,40 +68,43 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-@contextmanager
-def watching(item: str, every: float = 30.0) -> Iterator[Watch]:
-    """A bar on stderr while ``item`` is made, or a line now and then where nobody watches."""
-    bar = counting_bar()
-    task = bar.add_task(item, total=None)
-    pace, said = Pace(), time.perf_counter()
+class Bar:
+    """A bar on stderr while ``item`` is made; where nobody watches, a line now and then.
 
-    def show(step: str, done: int, total: int) -> None:
-        nonlocal said
+    Called with what is being done, how much of it is done, and how much there is.
+    """
+
+    def __init__(self, item: str = "", every: float = 30.0) -> None:
+        self._item, self._every = item, every
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            transient=True,
+            disable=not sys.stderr.isatty(),
+        )
+        self._task = self._bar.add_task(item, total=None)
+        self._pace, self._said = Pace(), time.perf_counter()
+
+    def __enter__(self) -> "Bar":
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def __call__(self, step: str, done: int, total: int) -> None:
         now = time.perf_counter()
-        left = pace.left(step, done, total, now=now)
-        bar.update(task, description=f"{item}: {step}", completed=done, total=total)
-        if bar.disable and now - said > every:
-            said = now
+        what = ": ".join(filter(None, (self._item, step)))
+        left = self._pace.left(step, done, total, now=now)
+        self._bar.update(self._task, description=what, completed=done, total=total)
+        if self._bar.disable and now - self._said > self._every:
+            self._said = now
             rest = "" if left is None else f", about {duration(left)} to go"
-            complain(f"{item}: {step}: {done} of {total}{rest}")
+            complain(f"{what}: {done} of {total}{rest}")
 
-    with bar:
-        yield show
-
-
-@contextmanager
-def stepping(every: float = 30.0) -> Iterator[Callable[[str, int, int], None]]:
-    """A function of (step, done, total) that keeps a bar on stderr, or says a line now and then."""
-    bar = counting_bar(time_left=False)
-    task = bar.add_task("", total=None)
-    said = time.perf_counter()
-
-    def show(step: str, done: int, total: int) -> None:
-        nonlocal said
-        bar.update(task, description=step, completed=done, total=total)
-        if bar.disable and time.perf_counter() - said > every:
-            said = time.perf_counter()
-            complain(f"{step}: {done} of {total}")
-
-    with bar:
-        yield show
+    def describe(self, text: str) -> None:
+        """What is being done, for whoever watches, where it is no further yet."""
+        self._bar.update(self._task, description=text)
