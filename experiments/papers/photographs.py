@@ -31,7 +31,7 @@ from percert.runs import (
     probe,
     with_labels,
 )
-from percert.runs.attack import run_attacks
+from percert.runs.attack_run import run_attacks
 
 #: Where the attacked photographs of all items of a run lie, beside the items' own folders.
 SHARED = "attacked-photographs"

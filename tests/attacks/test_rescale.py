@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from percert.attacks import Untargeted
-from percert.attacks.minimal.ascent import at, rescale
+from percert.attacks.steps import at, rescale
 
 from .closed_form import Linear, grey_images
 

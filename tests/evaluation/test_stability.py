@@ -9,13 +9,6 @@ from tests.evaluation.twoafc_images import picture, triplets
 from percert import create_metric
 from percert.certify import distance
 from percert.evaluation import stability
-from percert.evaluation.lipschitz_violations import (
-    count_violations,
-    moved_references,
-    proposition_section,
-    violation_figure,
-    violations_table,
-)
 from percert.evaluation.stability import (
     COLUMNS,
     StabilityRun,
@@ -25,6 +18,13 @@ from percert.evaluation.stability import (
 )
 from percert.evaluation.twoafc.attacks import Budget, plan_attacks
 from percert.evaluation.twoafc.evaluate import TwoAFCRun, evaluate_twoafc
+from percert.evaluation.twoafc.lipschitz_violations import (
+    count_violations,
+    moved_references,
+    proposition_section,
+    violation_figure,
+    violations_table,
+)
 from percert.images import save_image
 from percert.runs.certified import BrokenCertificate
 from percert.runs.items import ImageItem

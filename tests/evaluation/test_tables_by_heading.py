@@ -16,10 +16,10 @@ from percert.evaluation.attack_runs.saliency import saliency_section
 from percert.evaluation.attack_runs.transfer import Transfer, transfer_sections
 from percert.evaluation.copies.evaluate import CopiesPlan
 from percert.evaluation.copies.report import copies_sections
-from percert.evaluation.lipschitz_violations import Violations, violations_table
 from percert.evaluation.retrieval import RetrievalScore
 from percert.evaluation.retrieval_report import scores_table
 from percert.evaluation.stability import Moved, moved_table
+from percert.evaluation.twoafc.lipschitz_violations import Violations, violations_table
 from percert.evaluation.twoafc.report import (
     attacked_table,
     compared_tables,

@@ -20,12 +20,12 @@ from percert.attacks.run import CountedModel
 from percert.attacks.threat import length
 from percert.certify.features import PixelFeatures, embed
 from percert.certify.pairs import distance_of_features
-from percert.evaluation.lipschitz_violations import (
+from percert.evaluation.twoafc.attacks import Budget, stability_attack
+from percert.evaluation.twoafc.lipschitz_violations import (
     count_violations,
     violation_figure,
     violations_table,
 )
-from percert.evaluation.twoafc.attacks import Budget, stability_attack
 from percert.evaluation.twoafc.report import shown
 from percert.images import LeftOut, round_to_8bit
 from percert.lipschitz.network import weights_hash

@@ -1,6 +1,7 @@
 """Run over a set of images: read, batched by size, measured, kept, and resumed after a kill."""
 
-from percert.runs.attack import IterationCallback, attack_items, run_attacks
+from percert.runs.attack import IterationCallback, attack_items
+from percert.runs.attack_run import run_attacks
 from percert.runs.certified import BrokenCertificate
 from percert.runs.engine import Progress, RunFolder, RunResult, Step, batches, read_all
 from percert.runs.items import (

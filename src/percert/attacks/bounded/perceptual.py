@@ -8,13 +8,13 @@ from torch import Tensor
 
 from percert.attacks.attack import Relay, Watch, go_on, prepared
 from percert.attacks.goal import Goal, Model
-from percert.attacks.minimal.ascent import rescale
 from percert.attacks.steps import (
     Best,
     generators,
     loss_slope,
     noise_like,
     nudged,
+    rescale,
     steepest,
     without_nan,
 )

@@ -8,8 +8,7 @@ from torch import Tensor
 from percert.attacks.attack import Relay, Watch, go_on, prepared
 from percert.attacks.goal import Goal, Model
 from percert.attacks.goal_through import clearly
-from percert.attacks.minimal.ascent import rescale
-from percert.attacks.steps import Best, generators, noise_like, reached, without_nan
+from percert.attacks.steps import Best, generators, noise_like, reached, rescale, without_nan
 from percert.tensors import Images, Vector, l2_norm
 
 #: Pixels at 0 or 1 have no finite place in tanh's range: everything is drawn in by this share.

@@ -8,7 +8,6 @@ from torch import Tensor
 from percert.attacks.attack import Relay, Watch, go_on, prepared
 from percert.attacks.goal import LOSSES, Goal, LossName, Model
 from percert.attacks.goal_through import clearly
-from percert.attacks.minimal.ascent import rescale
 from percert.attacks.steps import (
     Best,
     annealed,
@@ -16,6 +15,7 @@ from percert.attacks.steps import (
     loss_slope,
     nudged,
     reached,
+    rescale,
     steepest,
 )
 from percert.attacks.threat import NORMS, Norm, length, project

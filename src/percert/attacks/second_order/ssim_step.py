@@ -12,8 +12,7 @@ from torch import Tensor
 from percert.attacks.attack import Relay, Watch, go_on, prepared
 from percert.attacks.goal import LOSSES, Goal, LossName, Model
 from percert.attacks.goal_through import demanding
-from percert.attacks.minimal.ascent import rescale
-from percert.attacks.steps import generators, loss_slope, nudged, steepest
+from percert.attacks.steps import generators, loss_slope, nudged, rescale, steepest
 from percert.attacks.threat import Eps, check_eps, per_image
 from percert.check import check_choice
 from percert.metrics.full_reference.ssim import WINDOW, blur

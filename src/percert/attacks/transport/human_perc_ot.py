@@ -8,8 +8,7 @@ from torch import Tensor
 from percert.attacks.attack import Relay, Watch, go_on, prepared
 from percert.attacks.goal import LOSSES, Goal, LossName, Model
 from percert.attacks.goal_through import demanding
-from percert.attacks.minimal.ascent import rescale
-from percert.attacks.steps import gradient, steepest, without_nan
+from percert.attacks.steps import gradient, rescale, steepest, without_nan
 from percert.attacks.transport.cost import cost_gradient, cost_of, cost_values
 from percert.attacks.transport.surrogate import VALIDATIONS, Validation, climb
 from percert.check import check_choice

@@ -15,7 +15,8 @@ from percert.models import load_classifier
 from percert.reports import AttackSummary, summarise_attacks
 from percert.reports.attack_summary import rounding_words
 from percert.reports.table import Column, Table, number, percent
-from percert.runs.attack import IterationCallback, clean_accuracy, run_attacks
+from percert.runs.attack import IterationCallback
+from percert.runs.attack_run import clean_accuracy, run_attacks
 from percert.runs.engine import (
     Kept,
     Progress,

@@ -8,13 +8,13 @@ from typing import Any
 from percert.certify.twoafc import PerturbedTriplet
 from percert.check import Argument, ArgumentError
 from percert.data.triplets import Triplet
-from percert.evaluation.lipschitz_violations import (
+from percert.evaluation.twoafc.attacks import Budget, PlannedAttack, plan_attacks
+from percert.evaluation.twoafc.evaluate import TwoAFCRun, keep_twoafc
+from percert.evaluation.twoafc.lipschitz_violations import (
     count_violations,
     moved_references,
     proposition_section,
 )
-from percert.evaluation.twoafc.attacks import Budget, PlannedAttack, plan_attacks
-from percert.evaluation.twoafc.evaluate import TwoAFCRun, keep_twoafc
 from percert.evaluation.twoafc.report import (
     attacked_table,
     compared_tables,
