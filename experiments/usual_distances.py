@@ -1,8 +1,9 @@
 """What every metric usually says: of unrelated photographs, and of a photograph saved as JPEG.
 
 ``python -m experiments usual_distances --data DIR`` writes the file that percert itself reads, so
-that people can be told what a distance means (:mod:`percert.metrics.metric`). Pairs are each
-photograph with the one ``SHIFT`` places on, and with itself after JPEG at quality ``QUALITY``.
+that people can be told what a distance means (:func:`percert.metrics.catalog.typical_distances`).
+Pairs are each photograph with the one ``SHIFT`` places on, and with itself after JPEG at quality
+``QUALITY``.
 """
 
 import argparse
@@ -15,8 +16,7 @@ from PIL import Image
 
 from experiments.conditions import write_result
 from experiments.photographs import DEFAULT_DATA, as_tensor, compatible
-from percert.metrics import metric as usual
-from percert.metrics.catalog import CATALOG, create_metric
+from percert.metrics.catalog import CATALOG, TYPICAL_FILE, create_metric
 
 SHIFT, QUALITY, BATCH = 37, 75, 10
 
@@ -37,7 +37,7 @@ def distances(name: str, first: torch.Tensor, second: torch.Tensor) -> np.ndarra
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--data", type=Path, default=DEFAULT_DATA, help="folder of photographs")
-    parser.add_argument("--out", type=Path, default=usual.TYPICAL_FILE)
+    parser.add_argument("--out", type=Path, default=TYPICAL_FILE)
     parser.add_argument("--limit", type=int, help="the first photographs only")
     options = parser.parse_args()
     photographs = compatible(options.data, options.limit)

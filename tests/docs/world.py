@@ -23,6 +23,7 @@ PLACES = ((52.52, 13.40), (-1.286, 36.817), (48.86, 2.35), (-23.55, -46.63))  # 
 COPIES = {
     "original.png": "chelsea",
     "upload.jpg": "chelsea",
+    "other.png": "coffee",
     "reference.png": "chelsea",
     "left.png": "chelsea",
     "right.png": "coffee",
