@@ -16,6 +16,7 @@ from types import ModuleType
 from typing import Any, TypeAlias
 
 import percert
+from percert.check import Argument, ArgumentError
 from percert.extras import install_extra
 from percert.files import replacing, write_whole
 
@@ -252,6 +253,33 @@ def read_run(folder: str | Path) -> dict[str, Any] | None:
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: not JSON ({error})") from None
     return found
+
+
+def check_same_settings(
+    folder: str | Path,
+    before: Mapping[str, Any],
+    settings: Mapping[str, Any],
+    *,
+    holds: str = "a run",
+    has: str = "this one has",
+) -> None:
+    """Raise ``ValueError`` unless what ``folder`` holds was made with these very ``settings``.
+
+    ``before`` are the settings it was made with. What JSON cannot tell apart is the same; the
+    message names the first setting that differs.
+
+    >>> check_same_settings("runs/a", {"seed": 0}, {"seed": 1})
+    Traceback (most recent call last):
+    percert.check.ArgumentError: runs/a: holds a run with seed 0, this one has 1; give another out
+    """
+    before, settings = json.loads(json.dumps([dict(before), dict(settings)]))
+    for key in {**before, **settings}:
+        if before.get(key) != settings.get(key):
+            raise ArgumentError(
+                f"{folder}: holds {holds} with {key} {before.get(key)!r}, {has} "
+                f"{settings.get(key)!r}; give another ",
+                Argument("out"),
+            )
 
 
 def _versions() -> dict[str, str]:

@@ -15,12 +15,18 @@ from typing import Any, TypeAlias, TypeVar
 
 from torch import Tensor
 
-from percert.check import Argument, ArgumentError
 from percert.files import write_whole
 from percert.images import ImageError, LeftOut, save_image
 from percert.images.walk import printable_path
 from percert.reports.page import Table
-from percert.reports.records import Columns, RecordStore, Row, read_run, write_run
+from percert.reports.records import (
+    Columns,
+    RecordStore,
+    Row,
+    check_same_settings,
+    read_run,
+    write_run,
+)
 from percert.reports.table import finite
 
 #: How many batches' worth of images are held at once, where their sizes differ.
@@ -259,14 +265,7 @@ def _same_settings(folder: Path, settings: Mapping[str, Any]) -> dict[str, Any] 
     """``run.json`` of an earlier run with the same ``settings``, ``None`` without one."""
     found = read_run(folder)
     if found is not None:
-        before = found.get("settings", {})
-        for key in {**before, **settings}:
-            if before.get(key) != settings.get(key):
-                raise ArgumentError(
-                    f"{folder}: holds a run with {key} {before.get(key)!r}, this one has "
-                    f"{settings.get(key)!r}; give another ",
-                    Argument("out"),
-                )
+        check_same_settings(folder, found.get("settings", {}), settings)
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"{folder}: a file, expected a folder to write to")
     return found

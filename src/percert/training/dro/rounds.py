@@ -20,6 +20,7 @@ from percert.attacks import Attack
 from percert.attacks.goal import NonFiniteScores
 from percert.attacks.transport.cost import cost_of, cost_values
 from percert.files import replacing
+from percert.reports.records import check_same_settings
 from percert.training.dro.attack import (
     Centres,
     Clusters,
@@ -258,11 +259,7 @@ def _begin(folder: Path, about: DatasetInfo, images: TrainingImages, shard: int)
     elif found != about:
         ours, theirs = asdict(about), asdict(found)
         ours, theirs = ours | ours.pop("settings"), theirs | theirs.pop("settings")
-        key = next(key for key in {**ours, **theirs} if ours.get(key) != theirs.get(key))
-        raise ValueError(
-            f"{folder}: holds a data set with {key} {theirs.get(key)!r}, this one has "
-            f"{ours.get(key)!r}; give another folder"
-        )
+        check_same_settings(folder, theirs, ours, holds="a data set")
     (folder / SHARDS).mkdir(parents=True, exist_ok=True)
     for number in range(len(list_shards(folder / SHARDS)), -(-about.count // shard)):
         rows = np.arange(number * shard, min((number + 1) * shard, about.count))

@@ -1,6 +1,5 @@
 """``percert train adversarial-dataset`` and ``percert train dro``: the runs."""
 
-import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -9,9 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from percert.check import Argument, ArgumentError
 from percert.device import resolve_device
-from percert.reports.records import Row, read_run, write_run
+from percert.reports.records import Row, check_same_settings, read_run, write_run
 from percert.training.dro.attack import Tally
 from percert.training.dro.dataset import AdversarialDataset, open_dataset
 from percert.training.dro.images import read_training_images
@@ -127,7 +125,12 @@ def train_dro(
         "dataset": str(dataset.resolve()),
         "shards": [shard.digest for shard in opened.shards],
     }
-    before = _seconds_of_same_run(out, agreed)
+    earlier = read_run(out)
+    if earlier is not None:
+        check_same_settings(
+            out, earlier.get("settings", {}), agreed, holds="models", has="these have"
+        )
+    before = float((earlier or {}).get("seconds") or 0.0)
 
     def note(finished: bool) -> None:
         write_run(
@@ -185,19 +188,3 @@ def _summary(dataset: AdversarialDataset, tallies: list[Tally], out: Path) -> Da
         rounds.append(asdict(tally) | costs)
     about = dataset.about
     return DatasetSummary(str(out), len(dataset), about.count, about.classes, rounds)
-
-
-def _seconds_of_same_run(out: Path, agreed: dict[str, Any]) -> float:
-    """How long runs into ``out`` took so far; ``ValueError`` where they had other settings."""
-    found = read_run(out)
-    if found is None:
-        return 0.0
-    ours, theirs = json.loads(json.dumps(agreed)), found.get("settings", {})
-    for key in {**theirs, **ours}:
-        if ours.get(key) != theirs.get(key):
-            raise ArgumentError(
-                f"{out}: holds models with {key} {theirs.get(key)!r}, these have "
-                f"{ours.get(key)!r}; give another ",
-                Argument("out"),
-            )
-    return float(found.get("seconds") or 0.0)
