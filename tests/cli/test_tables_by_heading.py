@@ -14,8 +14,7 @@ from percert.audit import AttackAudit, AuditReport
 from percert.certify.answers import Comparison
 from percert.cli import output
 from percert.evaluation.attack_runs.compare import AttackNumbers, title
-from percert.evaluation.attack_runs.defences import Survival
-from percert.evaluation.attack_runs.evaluate import survival_table
+from percert.evaluation.attack_runs.defences import Survival, survival_table
 from percert.evaluation.attack_runs.report import medians, ratios_table
 from percert.evaluation.attack_runs.run import summary_table
 from percert.evaluation.attack_runs.saliency import DISTANCES

@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from percert.evaluation.attack_runs.compare import (
+    distance_column,
     number_attacks,
     ratios_to,
-    scaled_column,
     shared_images,
     spread,
 )
@@ -106,6 +106,11 @@ def test_ablations_differ_in_one_setting_defaults_included():
 )
 def test_a_family_is_an_attack_but_for_its_confidence(spec, expected):
     assert family(spec) == expected
+
+
+def scaled_column(name, values):
+    column = distance_column(name, lambda value: value, values)
+    return column.name, [column.text(value) for value in values]
 
 
 def test_small_columns_are_in_thousandths_and_the_least_is_marked():

@@ -1,21 +1,17 @@
-"""Attack runs in numbers: success, distances, effort, and ratios to a baseline.
+"""Attack runs in numbers: success, distances and effort, on the same images, beside a baseline."""
 
-How distances are called and numbers written in the tables of attacks.
-
-Attack runs in numbers: success, distances, effort, and the ratio to a baseline.
-
-Attack runs compared: each attack by itself, all on the same images, and beside a baseline.
-"""
-
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from statistics import fmean, quantiles
-from typing import Any
+from typing import Any, TypeVar
 
 from percert.evaluation.attack_runs.distances import Row
 from percert.evaluation.attack_runs.read import Ablation, AttackRuns, ablations
 from percert.reports.attack_summary import outside_8bit, rounding_words, undone_8bit
 from percert.reports.records import column
+from percert.reports.table import Column, number
+
+Entry = TypeVar("Entry")
 
 TITLES = {
     "l1": "L1",
@@ -54,46 +50,26 @@ def title(name: str) -> str:
     return TITLES.get(name, name)
 
 
-def percent(value: float | None) -> str:
-    """A share in per cent; a dash where there is none.
-
-    >>> percent(0.985), percent(None)
-    ('98.5 %', '-')
-    """
-    return "-" if value is None else f"{100 * value:.1f} %"
-
-
-def number(value: float | None) -> str:
-    """Three digits that count; a dash where there is none.
-
-    >>> number(0.00123456), number(2491.13), number(None)
-    ('0.00123', '2490', '-')
-    """
-    if value is None:
-        return "-"
-    text = f"{value:.3g}"
-    return f"{float(text):.0f}" if "e+" in text and abs(value) < 1e7 else text
-
-
-def scaled_column(name: str, values: Sequence[float | None]) -> tuple[str, list[str]]:
-    """A heading and its cells: in thousandths where all are small, the closest one marked *.
+def distance_column(
+    name: str, value: Callable[[Entry], float | None], rows: Sequence[Entry]
+) -> Column[Entry]:
+    """The column of a distance: in thousandths where all are small, the closest one marked *.
 
     That is the least distance, and the greatest PSNR.
 
-    >>> scaled_column("dists", [0.008, 0.034])
-    ('DISTS (x1000)', ['8 *', '34'])
+    >>> column = distance_column("dists", float, [0.008, 0.034])
+    >>> column.name, column.text(0.008), column.text(0.034)
+    ('DISTS (x1000)', '8 *', '34')
     """
-    there = [value for value in values if value is not None]
+    there = [found for row in rows if (found := value(row)) is not None]
     small = name not in PIXELS and bool(there) and max(map(abs, there)) < SMALL
-    factor = 1000.0 if small else 1.0
     best = (max if name in HIGHER else min)(there, default=None)
-    cells = []
-    for value in values:
-        cell = number(None if value is None else factor * value)
-        cells.append(
-            f"{cell} *" if value is not None and value == best and len(there) > 1 else cell
-        )
-    return f"{title(name)} (x1000)" if factor > 1 else title(name), cells
+
+    def text(found: float) -> str:
+        cell = number(1000 * found if small else found)
+        return f"{cell} *" if found == best and len(there) > 1 else cell
+
+    return Column(f"{title(name)} (x1000)" if small else title(name), value, text)
 
 
 #: What an attack costs, means an attacked image.

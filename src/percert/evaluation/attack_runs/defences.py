@@ -1,11 +1,6 @@
-"""What of an attack survives a defence, what that costs in visibility, and the report.
+"""What of an attack survives a defence, what that costs in visibility, and the report."""
 
-What of an attack survives a defence, and what that costs in visibility.
-
-The report of ``percert eval defences``: what survives, and what that costs.
-"""
-
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from math import sqrt
 from pathlib import Path
@@ -16,7 +11,7 @@ import torch
 from torch import nn
 
 from percert.defences import create_defence
-from percert.evaluation.attack_runs.compare import number, title
+from percert.evaluation.attack_runs.compare import title
 from percert.evaluation.attack_runs.distances import (
     CLEAN,
     MeasuredFiles,
@@ -27,8 +22,9 @@ from percert.evaluation.attack_runs.distances import (
 )
 from percert.evaluation.attack_runs.read import family
 from percert.reports.attack_plots import frontier, share_bars
-from percert.reports.page import Block, Paragraph, Section, Table, kept_figure
+from percert.reports.page import Block, Paragraph, Section, kept_figure
 from percert.reports.records import column
+from percert.reports.table import Column, Table, number
 from percert.runs.tasks import device_of, predictions
 from percert.tensors import Images
 
@@ -240,24 +236,27 @@ def _survival(entries: Sequence[Survival], folder: Path | None) -> Section:
     defences = list(dict.fromkeys(entry.defence for entry in entries))
     attacks = list(dict.fromkeys(entry.attack for entry in entries))
     by_key = {(entry.attack, entry.defence): entry for entry in entries}
-    rows = []
-    for attack in attacks:
+
+    def behind(defence: str) -> Callable[[str], Survival]:
+        return lambda attack: by_key[attack, defence]
+
+    def interval(entry: Survival) -> str:
+        low, high = entry.interval
+        return f"{entry.share:.2f} ({low:.2f} to {high:.2f})"
+
+    def succeeded(attack: str) -> float | None:
         first = by_key[attack, defences[0]]
-        cells = []
-        for defence in defences:
-            entry = by_key[attack, defence]
-            low, high = entry.interval
-            cells.append(f"{entry.share:.2f} ({low:.2f} to {high:.2f})")
-        succeeded = "-" if attack == CLEAN else f"{first.succeeded / first.attacked:.2f}"
-        rows.append((attack, str(first.attacked), succeeded, *cells))
-    table = Table(
-        (
-            ("attack", "left"),
-            ("images", "right"),
-            ("8-bit success", "right"),
-            *((defence, "right") for defence in defences),
-        ),
-        tuple(rows),
+        return None if attack == CLEAN else first.succeeded / first.attacked
+
+    columns: list[Column[str]] = [
+        Column("attack", str),
+        Column("images", lambda attack: by_key[attack, defences[0]].attacked, "d"),
+        Column("8-bit success", succeeded, ".2f"),
+        *(Column(defence, behind(defence), interval) for defence in defences),
+    ]
+    table = Table.of(
+        attacks,
+        columns,
         "The share of the attacked images that succeed as files and still do behind the defence, "
         f"with its 95 % interval. {CLEAN}: the share of the same images, before any attack, that "
         "the defence alone spoils: an attack at that level owes its survival to the defence.",
@@ -306,32 +305,37 @@ def _frontier(
             f"Cost in {title(distance)} against survival, a panel for each defence",
         ),
     ]
+    columns: list[Column[FrontierPoint]] = [
+        Column("attack", lambda p: p.attack),
+        Column("survival", lambda p: p.survival, ".2f"),
+        Column(f"median {title(distance)}", lambda p: p.cost, number),
+        Column(
+            "cheapest that survives as often",
+            lambda p: "(none is cheaper)" if p.least == p.attack else p.least,
+        ),
+        Column("times its cost", lambda p: p.cost / p.least_cost if p.least_cost else None, ".2f"),
+    ]
     for defence in panels:
         mine = sorted((p for p in points if p.defence == defence), key=lambda p: -p.survival)
-        blocks.append(
-            Table(
-                (
-                    ("attack", "left"),
-                    ("survival", "right"),
-                    (f"median {title(distance)}", "right"),
-                    ("cheapest that survives as often", "left"),
-                    ("times its cost", "right"),
-                ),
-                tuple(
-                    (
-                        p.attack,
-                        f"{p.survival:.2f}",
-                        number(p.cost),
-                        "(none is cheaper)" if p.least == p.attack else p.least,
-                        f"{p.cost / p.least_cost:.2f}" if p.least_cost > 0 else "-",
-                    )
-                    for p in mine
-                ),
-                f"Behind {defence}.",
-            )
-        )
+        blocks.append(Table.of(mine, columns, f"Behind {defence}."))
     return Section(f"Cost at equal survival: {title(distance)}", tuple(blocks))
 
 
 def _shares(entries: Sequence[Survival]) -> str:
     return "; ".join(f"{e.attack} through {e.defence}: {e.share:.2f}" for e in entries)
+
+
+def survival_table(entries: Sequence[Survival]) -> Table:
+    """A row an attack, a column a defence: the share of its images that survives."""
+    by_key = {(entry.attack, entry.defence): entry for entry in entries}
+    defences = list(dict.fromkeys(entry.defence for entry in entries))
+    columns: list[Column[str]] = [
+        Column("attack", str),
+        Column("images", lambda attack: by_key[attack, defences[0]].attacked, "d"),
+    ]
+
+    def behind(defence: str) -> Column[str]:
+        return Column(defence, lambda attack: by_key[attack, defence].share, ".2f")
+
+    columns += [behind(name) for name in defences]
+    return Table.of(dict.fromkeys(entry.attack for entry in entries), columns)

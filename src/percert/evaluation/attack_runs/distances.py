@@ -1,9 +1,4 @@
-"""Measuring the images of attack runs beside their originals, each once, whatever stops it.
-
-Measuring the images of attack runs beside their originals, each once, whatever stops it.
-
-Every distance of an attack run's images from the originals, measured after the run.
-"""
+"""Measuring the images of attack runs beside their originals, each once, whatever stops it."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path

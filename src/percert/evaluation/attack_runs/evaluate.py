@@ -19,10 +19,10 @@ from percert.evaluation.attack_runs.compare import (
     number_attacks,
 )
 from percert.evaluation.attack_runs.defences import (
-    Survival,
     defence_sections,
     defended_predictions,
     frontier_points,
+    survival_table,
     survivals,
 )
 from percert.evaluation.attack_runs.distances import CLEAN, keep_own_distances, measure_distances
@@ -47,7 +47,7 @@ from percert.lipschitz.network import weights_hash
 from percert.models import load_classifier
 from percert.reports import read_run
 from percert.reports.page import Paragraph, Section, write_page
-from percert.reports.table import Column, Table
+from percert.reports.table import Table
 from percert.runs import RunFolder, RunResult
 from percert.runs.engine import Progress, silent
 from percert.runs.plan import RecordedMetric, recorded_metrics
@@ -332,19 +332,3 @@ def _compared(found: AttackEvaluation, out: Path) -> Shown:
             ratios_table(found),
         ]
     return (*shown, f"Tables, figures and pictures are in {out / 'report.html'}")
-
-
-def survival_table(entries: Sequence[Survival]) -> Table:
-    """A row an attack, a column a defence: the share of its images that survives."""
-    by_key = {(entry.attack, entry.defence): entry for entry in entries}
-    defences = list(dict.fromkeys(entry.defence for entry in entries))
-    columns: list[Column[str]] = [
-        Column("attack", str),
-        Column("images", lambda attack: by_key[attack, defences[0]].attacked, "d"),
-    ]
-
-    def behind(defence: str) -> Column[str]:
-        return Column(defence, lambda attack: by_key[attack, defence].share, ".2f")
-
-    columns += [behind(name) for name in defences]
-    return Table.of(dict.fromkeys(entry.attack for entry in entries), columns)

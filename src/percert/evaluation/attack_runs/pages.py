@@ -1,11 +1,4 @@
-"""The page that an attack run ends in, pictures to look at, and several runs side by side.
-
-Attacked images beside their originals, to look at.
-
-The page that a run of ``percert attack`` ends in: ``report.html`` beside its records.
-
-Several runs in one report, side by side: ``percert report``.
-"""
+"""The page that an attack run ends in, pictures to look at, and several runs side by side."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -15,21 +8,17 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from percert.evaluation.attack_runs.compare import (
-    EFFORT,
-    AttackEvaluation,
-    evaluate_attacks,
-    number,
-    percent,
-    title,
-)
+from percert.evaluation.attack_runs.compare import AttackEvaluation, evaluate_attacks, title
 from percert.evaluation.attack_runs.distances import Row
 from percert.evaluation.attack_runs.read import AttackRuns, read_attack_runs
 from percert.evaluation.attack_runs.report import (
+    ATTACK,
+    EFFORTS,
     attack_sections,
     distances_table,
     medians_table,
     rounding_notes,
+    samples_of,
 )
 from percert.images import load_image
 from percert.reports import read_run
@@ -39,13 +28,11 @@ from percert.reports.page import (
     Figure,
     Paragraph,
     Section,
-    Table,
     how_made,
     kept_figure,
     write_page,
 )
 from percert.reports.plots import Cell, Picture, amplified, picture_grid
-from percert.reports.records import column
 from percert.reports.run_comparison import (
     Run,
     audits_section,
@@ -54,6 +41,7 @@ from percert.reports.run_comparison import (
     overview,
     read_folders,
 )
+from percert.reports.table import Table, number, percent
 from percert.runs import find_items, read_sample
 
 
@@ -187,20 +175,8 @@ def _lead(evaluation: AttackEvaluation) -> str:
 
 
 def _numbers(evaluation: AttackEvaluation) -> Section:
-    effort = Table(
-        (
-            ("attack", "left"),
-            ("total s", "right"),
-            ("s an image", "right"),
-            ("CPU s an image", "right"),
-            ("model calls an image", "right"),
-        ),
-        tuple(
-            (entry.attack, number(entry.seconds), *(number(entry.effort[n]) for n in EFFORT))
-            for entry in evaluation.own
-        ),
-        "What the attacks cost, without reading, judging and writing.",
-    )
+    caption = "What the attacks cost, without reading, judging and writing."
+    effort = Table.of(evaluation.own, [ATTACK, *EFFORTS], caption)
     return Section(
         "Success, distances and time",
         (
@@ -227,10 +203,7 @@ def _figure(evaluation: AttackEvaluation) -> Section:
     """The distribution of the run's own perceptual distance, or else of l2."""
     names = [name for name in evaluation.distances if name not in ("l1", "l2", "linf")]
     name = names[0] if names else "l2"
-    samples = {
-        entry.attack: np.array(column(_measured(evaluation, entry.attack), name), dtype=np.float64)
-        for entry in evaluation.own
-    }
+    samples = samples_of(evaluation.own, evaluation.rows, name, evaluation.over)
     if not any(map(len, samples.values())):
         nothing = Paragraph("No attack succeeded, so there is no distance to draw.", "note")
         return Section("Distribution", (nothing,))
@@ -243,14 +216,6 @@ def _figure(evaluation: AttackEvaluation) -> Section:
         f"Boxes and cumulative distributions of {title(name)}",
     )
     return Section("Distribution", (figure,))
-
-
-def _measured(evaluation: AttackEvaluation, attack: str) -> list[dict[str, object]]:
-    return [
-        dict(row)
-        for row in evaluation.rows
-        if row["attack"] == attack and row["attacked"] and row[evaluation.over]
-    ]
 
 
 def _pictures(runs: AttackRuns, count: int) -> Sequence[Section]:

@@ -1,9 +1,4 @@
-"""Attack runs as they lie on the disk, one or several together, as rows that can be compared.
-
-Attack runs as they lie on the disk, one or several together, as rows that can be compared.
-
-Which attacks of a run differ in one setting alone: the rows of an ablation.
-"""
+"""Attack runs as they lie on the disk, one or several together, and their ablations."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence

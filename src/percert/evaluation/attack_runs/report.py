@@ -2,24 +2,22 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TypeAlias
 
 import numpy as np
 
 from percert.evaluation.attack_runs.compare import (
-    EFFORT,
     AttackEvaluation,
     AttackNumbers,
-    number,
-    percent,
-    scaled_column,
+    Spread,
+    distance_column,
     title,
 )
-from percert.evaluation.attack_runs.read import Ablation
+from percert.evaluation.attack_runs.distances import Row
 from percert.reports.attack_plots import boxes_and_cumulative
-from percert.reports.page import Block, Figure, Paragraph, Section, Table, kept_figure
+from percert.reports.page import Block, Figure, Paragraph, Section, kept_figure
+from percert.reports.plots import Array
 from percert.reports.records import column
-from percert.reports.table import Column
+from percert.reports.table import Column, Table, number, percent
 
 
 def attack_sections(
@@ -53,27 +51,32 @@ def distances_table(
     entries: Sequence[AttackNumbers], distances: Sequence[str], caption: str
 ) -> Table:
     """The paper's Table 1: success and mean distances, the least of each column marked."""
-    columns = [scaled_column(name, [entry.mean(name) for entry in entries]) for name in distances]
-    return Table(
-        (
-            ("attack", "left"),
-            ("images", "right"),
-            ("success", "right"),
-            ("8-bit success", "right"),
-            *((heading, "right") for heading, _ in columns),
-        ),
-        tuple(
-            (
-                entry.attack,
-                str(entry.attacked),
-                percent(entry.success),
-                percent(entry.success_8bit),
-                *(cells[place] for _, cells in columns),
-            )
-            for place, entry in enumerate(entries)
-        ),
-        caption,
-    )
+    columns = [
+        ATTACK,
+        Column("images", lambda entry: entry.attacked, "d"),
+        Column("success", lambda entry: entry.success, percent),
+        Column("8-bit success", lambda entry: entry.success_8bit, percent),
+        *_means(entries, distances),
+    ]
+    return Table.of(entries, columns, caption)
+
+
+ATTACK: Column[AttackNumbers] = Column("attack", lambda entry: entry.attack)
+EFFORTS: tuple[Column[AttackNumbers], ...] = (
+    Column("total s", lambda entry: entry.seconds, number),
+    Column("s an image", lambda entry: entry.effort["seconds"], number),
+    Column("CPU s an image", lambda entry: entry.effort["cpu_seconds"], number),
+    Column("model calls an image", lambda entry: entry.effort["model_calls"], number),
+)
+
+
+def _means(
+    entries: Sequence[AttackNumbers], distances: Sequence[str]
+) -> list[Column[AttackNumbers]]:
+    def mean(name: str) -> Callable[[AttackNumbers], float | None]:
+        return lambda entry: entry.mean(name)
+
+    return [distance_column(name, mean(name), entries) for name in distances]
 
 
 def _success(evaluation: AttackEvaluation) -> Section:
@@ -102,20 +105,16 @@ def rounding_notes(entries: Sequence[AttackNumbers]) -> list[Paragraph]:
 
 def medians_table(entries: Sequence[AttackNumbers], distances: Sequence[str]) -> Table:
     """The median of every distance, and its quartiles."""
-    rows = []
-    for entry in entries:
-        cells = []
-        for name in distances:
-            spread = entry.distances[name]
-            cells.append(
-                "-"
-                if spread is None
-                else f"{number(spread.median)} ({number(spread.lower)} to {number(spread.upper)})"
-            )
-        rows.append((entry.attack, *cells))
-    return Table(
-        (("attack", "left"), *((title(name), "right") for name in distances)),
-        tuple(rows),
+
+    def spread(name: str) -> Callable[[AttackNumbers], Spread | None]:
+        return lambda entry: entry.distances[name]
+
+    def quartiles(spread: Spread) -> str:
+        return f"{number(spread.median)} ({number(spread.lower)} to {number(spread.upper)})"
+
+    return Table.of(
+        entries,
+        [ATTACK, *(Column(title(name), spread(name), quartiles) for name in distances)],
         "Medians, and in parentheses the first and third quartile, of the same images.",
     )
 
@@ -142,114 +141,70 @@ def _together(evaluation: AttackEvaluation) -> Section:
 
 
 def _ratios(evaluation: AttackEvaluation) -> Section:
-    names = (*evaluation.distances, *EFFORT)
-    rows = []
-    for attack, ratios in evaluation.ratios.items():
-        if attack == evaluation.baseline:
-            continue
-        cells = ["-" if ratios[n] is None else f"{ratios[n]:.2f}" for n in names]
-        rows.append((attack, f"{ratios['images']:.0f}", *cells))
-    headings = [title(name) for name in evaluation.distances] + ["seconds", "CPU s", "calls"]
-    return Section(
-        f"Beside {evaluation.baseline}",
-        (
-            Table(
-                (("attack", "left"), ("images", "right"), *((h, "right") for h in headings)),
-                tuple(rows),
-                f"Mean over the mean of {evaluation.baseline}: of distances on the images on which "
-                "both succeeded, of time and model calls on those on which both were tried. Below "
-                "1 is better.",
-            ),
-        ),
+    caption = (
+        f"Mean over the mean of {evaluation.baseline}: of distances on the images on which both "
+        "succeeded, of time and model calls on those on which both were tried. Below 1 is better."
     )
+    return Section(f"Beside {evaluation.baseline}", (ratios_table(evaluation, caption),))
 
 
 def _effort(evaluation: AttackEvaluation) -> Section:
-    return Section(
-        "Time",
-        (
-            Table(
-                (
-                    ("attack", "left"),
-                    ("images", "right"),
-                    ("total s", "right"),
-                    ("s an image", "right"),
-                    ("CPU s an image", "right"),
-                    ("model calls an image", "right"),
-                ),
-                tuple(
-                    (
-                        entry.attack,
-                        str(entry.attacked),
-                        number(entry.seconds),
-                        *(number(entry.effort[name]) for name in EFFORT),
-                    )
-                    for entry in evaluation.own
-                ),
-                "Wall-clock time of the attacks alone, without reading, judging and writing. Runs "
-                "compare where they were made on one machine with nothing else on it; CPU seconds "
-                "and model calls always do.",
-            ),
-        ),
+    table = Table.of(
+        evaluation.own,
+        [ATTACK, Column("images", lambda entry: entry.attacked, "d"), *EFFORTS],
+        "Wall-clock time of the attacks alone, without reading, judging and writing. Runs compare "
+        "where they were made on one machine with nothing else on it; CPU seconds and model calls "
+        "always do.",
     )
+    return Section("Time", (table,))
 
 
 def _ablations(evaluation: AttackEvaluation) -> Section:
     entries = {entry.attack: entry for entry in evaluation.own}
     tables = []
     for ablation in evaluation.ablations:
-        attacks = [(v, entries[a]) for v, a in ablation.attacks if a in entries]
-        if len(attacks) > 1:
-            tables.append(_ablation_table(ablation, attacks, evaluation.distances))
+        values = {a: value for value, a in ablation.attacks if a in entries}
+        if len(values) > 1:
+            some = [entries[attack] for attack in values]
+            columns = [
+                Column(f"{ablation.name}: {ablation.option}", _setting(values)),
+                Column("images", lambda entry: entry.attacked, "d"),
+                Column("8-bit success", lambda entry: entry.success_8bit, percent),
+                Column("total s", lambda entry: entry.seconds, number),
+                *_means(some, evaluation.distances),
+            ]
+            caption = (
+                f"Attacks that differ in {ablation.option} alone. Means over each one's own "
+                "successes."
+            )
+            tables.append(Table.of(some, columns, caption))
     return Section("Settings, one at a time", tuple(tables))
 
 
-def _ablation_table(
-    ablation: Ablation, attacks: Sequence[tuple[object, AttackNumbers]], distances: Sequence[str]
-) -> Table:
-    columns = [scaled_column(n, [entry.mean(n) for _, entry in attacks]) for n in distances]
-    return Table(
-        (
-            (f"{ablation.name}: {ablation.option}", "left"),
-            ("images", "right"),
-            ("8-bit success", "right"),
-            ("total s", "right"),
-            *((heading, "right") for heading, _ in columns),
-        ),
-        tuple(
-            (
-                str(value),
-                str(entry.attacked),
-                percent(entry.success_8bit),
-                number(entry.seconds),
-                *(cells[place] for _, cells in columns),
-            )
-            for place, (value, entry) in enumerate(attacks)
-        ),
-        f"Attacks that differ in {ablation.option} alone. Means over each one's own successes.",
-    )
+def _setting(values: Mapping[str, object]) -> Callable[[AttackNumbers], str]:
+    return lambda entry: str(values[entry.attack])
+
+
+def samples_of(
+    entries: Sequence[AttackNumbers], rows: Sequence[Row], name: str, over: str = "success_8bit"
+) -> dict[str, Array]:
+    """Each attack's values of the distance ``name``, of the attacked rows with ``over`` true."""
+    return {
+        entry.attack: np.array(
+            column(
+                [r for r in rows if r["attack"] == entry.attack and r["attacked"] and r[over]], name
+            ),
+            dtype=np.float64,
+        )
+        for entry in entries
+    }
 
 
 def _distributions(evaluation: AttackEvaluation, folder: Path | None) -> Section:
     blocks: list[Block] = []
     counts = {entry.attack: entry.attacked for entry in evaluation.own}
     for name in evaluation.distances:
-        samples = {
-            entry.attack: np.array(
-                column(
-                    [
-                        row
-                        for row in evaluation.rows
-                        if row["attack"] == entry.attack
-                        and row["attacked"]
-                        and row[evaluation.over]
-                    ],
-                    name,
-                ),
-                dtype=np.float64,
-            )
-            for entry in evaluation.own
-        }
+        samples = samples_of(evaluation.own, evaluation.rows, name, evaluation.over)
         if not any(map(len, samples.values())):
             continue
         png = boxes_and_cumulative(samples, counts, value_label=title(name))
@@ -297,19 +252,19 @@ def _median(name: str) -> Callable[[AttackNumbers], float | None]:
     return lambda entry: entry.median(name)
 
 
-def ratios_table(found: AttackEvaluation) -> Table:
+def ratios_table(found: AttackEvaluation, caption: str = "") -> Table:
     """A row an attack: means over those of the baseline on the same images."""
-    Ratios: TypeAlias = tuple[str, Mapping[str, float | None]]
-    columns: list[Column[Ratios]] = [
+
+    def ratio(name: str) -> Callable[[tuple[str, Mapping[str, float | None]]], float | None]:
+        return lambda row: row[1][name]
+
+    columns: list[Column[tuple[str, Mapping[str, float | None]]]] = [
         Column("attack", lambda row: row[0]),
         Column("images", lambda row: row[1]["images"], ".0f"),
+        *(Column(title(name), ratio(name), ".2f") for name in found.distances),
+        Column("seconds", ratio("seconds"), ".2f"),
+        Column("CPU s", ratio("cpu_seconds"), ".2f", wide=True),
+        Column("calls", ratio("model_calls"), ".2f"),
     ]
-    headings = {name: title(name) for name in found.distances}
-    for name, heading in {**headings, "seconds": "seconds", "model_calls": "calls"}.items():
-        columns.append(Column(heading, _ratio(name), ".2f"))
     others = [(name, some) for name, some in found.ratios.items() if name != found.baseline]
-    return Table.of(others, columns)
-
-
-def _ratio(name: str) -> Callable[[tuple[str, Mapping[str, float | None]]], float | None]:
-    return lambda row: row[1][name]
+    return Table.of(others, columns, caption, short=not caption)

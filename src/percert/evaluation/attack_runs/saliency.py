@@ -1,11 +1,4 @@
-"""How far an attack moves what people look at: saliency maps, and their distances.
-
-Where people look first: saliency maps without weights (OpenCV), and by networks in a file.
-
-How far an attack moves what people look at: distances between saliency maps.
-
-The report of ``percert eval saliency``: the paper's Table 2, and maps to look at.
-"""
+"""How far an attack moves what people look at: saliency maps, their distances, the report."""
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -19,10 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from percert.evaluation.attack_runs.compare import AttackNumbers, number, title
+from percert.evaluation.attack_runs.compare import AttackNumbers, title
 from percert.evaluation.attack_runs.distances import Progress, Row, measure_files, open_store
 from percert.evaluation.attack_runs.pages import as_picture, choose_images, successes
-from percert.evaluation.attack_runs.report import distances_table, medians_table
+from percert.evaluation.attack_runs.report import distances_table, medians_table, samples_of
 from percert.extras import install_extra
 from percert.images import load_image
 from percert.metrics.catalog import create_metric, metric_card
@@ -31,7 +24,7 @@ from percert.models.card import Channels
 from percert.reports.attack_plots import boxes_and_cumulative
 from percert.reports.page import Block, Figure, Section, kept_figure
 from percert.reports.plots import Cell, amplified, picture_grid
-from percert.reports.records import column
+from percert.reports.table import number
 from percert.runs import find_items, read_sample
 from percert.tensors import Images
 
@@ -310,13 +303,7 @@ def saliency_section(
         ),
         medians_table(entries, DISTANCES),
     ]
-    samples = {
-        entry.attack: np.array(
-            column([r for r in rows if r["attack"] == entry.attack and r["success_8bit"]], DRAWN),
-            dtype=np.float64,
-        )
-        for entry in entries
-    }
+    samples = samples_of(entries, rows, DRAWN)
     if any(map(len, samples.values())):
         counts = {entry.attack: entry.attacked for entry in entries}
         png = boxes_and_cumulative(samples, counts, value_label=f"{title(DRAWN)} of the maps")

@@ -1,11 +1,6 @@
-"""Whether images made against one classifier fool others, and the report.
+"""Whether images made against one classifier fool others, and the report."""
 
-Whether images made against one classifier fool others.
-
-The report of ``percert eval transfer``: a matrix of attacks and classifiers.
-"""
-
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -24,8 +19,8 @@ from percert.evaluation.attack_runs.distances import (
     open_store,
 )
 from percert.reports.attack_plots import share_matrix
-from percert.reports.page import Section, Table, kept_figure
-from percert.reports.table import Column
+from percert.reports.page import Section, kept_figure
+from percert.reports.table import Column, Table
 from percert.runs.tasks import device_of, predictions
 from percert.tensors import Images
 
@@ -134,17 +129,17 @@ def transfer_sections(
         "The share of the images that a classifier has right before the attack and wrong after it. "
         "Only images that succeed, as files, against what they were made for are shown to others."
     )
-    table = Table(
-        (("attack", "left"), ("made against", "left"), *((model, "right") for model in models)),
-        tuple(
-            (attack, by_key[attack, models[0]].source, *(_cell(by_key[attack, m]) for m in models))
-            for attack in attacks
-        ),
+    table = transfer_table(
+        entries,
+        _with_interval,
         f"{caption} In parentheses the 95 % interval, and of how many images.",
     )
-    before = Table(
-        (("classifier", "left"), ("right before any attack", "right")),
-        tuple((model, f"{accuracy[model]:.2f}") for model in models),
+    before = Table.of(
+        models,
+        [
+            Column("classifier", str),
+            Column("right before any attack", accuracy.__getitem__, ".2f"),
+        ],
         "Of the originals of those images. Near 0: are classes numbered alike?",
     )
     alt = "; ".join(f"{e.attack} on {e.model}: {e.share}" for e in entries)
@@ -152,28 +147,32 @@ def transfer_sections(
     return [Section("Transfer", (figure, table, before))]
 
 
-def _cell(entry: Transfer) -> str:
+def _with_interval(entry: Transfer) -> str:
     if entry.share is None:
         return "- (0)"
     low, high = wilson(entry.fooled, entry.right)
     return f"{entry.share:.2f} ({low:.2f} to {high:.2f}, {entry.right})"
 
 
-def transfer_table(entries: Sequence[Transfer]) -> Table:
+def _of_how_many(entry: Transfer) -> str:
+    return "-" if entry.share is None else f"{entry.share:.2f} of {entry.right}"
+
+
+def transfer_table(
+    entries: Sequence[Transfer],
+    cell: Callable[[Transfer], str] = _of_how_many,
+    caption: str = "",
+) -> Table:
     """A row an attack, a column a model: the share that it has right before and wrong after."""
     by_key = {(entry.attack, entry.model): entry for entry in entries}
     models = list(dict.fromkeys(entry.model for entry in entries))
+
+    def of(model: str) -> Column[str]:
+        return Column(model, lambda attack: by_key[attack, model], cell)
+
     columns: list[Column[str]] = [
         Column("attack", str),
         Column("made against", lambda attack: by_key[attack, models[0]].source),
+        *map(of, models),
     ]
-
-    def of(model: str) -> Column[str]:
-        return Column(model, lambda attack: by_key[attack, model], _of_how_many)
-
-    columns += [of(name) for name in models]
-    return Table.of(dict.fromkeys(entry.attack for entry in entries), columns)
-
-
-def _of_how_many(entry: Transfer) -> str:
-    return "-" if entry.share is None else f"{entry.share:.2f} of {entry.right}"
+    return Table.of(dict.fromkeys(entry.attack for entry in entries), columns, caption)
