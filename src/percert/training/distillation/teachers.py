@@ -21,7 +21,7 @@ from percert.metrics.certified.embedding import EmbeddingMetric
 from percert.metrics.deep.dreamsim import PARTS, SIDE, default_folder, load_dreamsim
 from percert.models.card import Preparation, PreparedClassifier
 from percert.models.imagenet_networks import SqueezeNet
-from percert.models.load import load_classifier, timm_network, torchvision_network
+from percert.models.load import PACKAGES, load_classifier
 from percert.models.weights import load_weights
 from percert.tensors import Embeddings, Images
 
@@ -176,7 +176,7 @@ def load_teacher(spec: str, weights: Path | None = None, *, bf16: bool = False) 
         if part not in PARTS:
             raise ValueError(f"teacher: dreamsim has no part {part!r}; expected {', '.join(PARTS)}")
         return dreamsim_teacher(part, weights, bf16=bf16)
-    if kind in ("timm", "torchvision") and rest:
+    if kind in PACKAGES and rest:
         return _package_teacher(kind, rest, weights, bf16)
     if not spec or spec.endswith(":"):
         raise ValueError(f"teacher: expected {KINDS}, found {spec!r}")
@@ -232,9 +232,8 @@ def last_linear_input(model: nn.Module) -> Callable[[Images], Embeddings] | None
 
 
 def _package_teacher(kind: str, name: str, weights: Path | None, bf16: bool) -> Teacher:
-    network_of = {"timm": timm_network, "torchvision": torchvision_network}[kind]
     try:
-        network, preparation = network_of(name, pretrained=weights is None)
+        network, preparation = PACKAGES[kind](name, pretrained=weights is None)
     except ValueError as error:
         hint = ""
         if "cannot be had" in str(error):
