@@ -14,16 +14,15 @@ import typer
 from experiments.papers import CATALOG, Item, Outcome, Setting, find_item, run_item
 from experiments.papers.item import COMMAND
 from experiments.papers.report import (
-    HEADINGS,
     answer,
-    cells,
+    compared_table,
     describe,
     made_of,
     markdown,
     needs_paragraph,
     outcome_section,
     state_words,
-    summary_section,
+    summary_table,
 )
 from experiments.papers.run import write_rows
 from percert.cli.command import complain, flowing, needs, one_line_errors
@@ -33,7 +32,8 @@ from percert.cli.progress import Bar
 from percert.device import resolve_device
 from percert.files import write_whole
 from percert.reports import read_run, write_run
-from percert.reports.page import how_made, write_page
+from percert.reports.page import Section, how_made, write_page
+from percert.reports.table import Column, Table
 
 app = typer.Typer(rich_markup_mode="rich", pretty_exceptions_enable=False)
 
@@ -190,7 +190,7 @@ def _write(
     made = [outcome for outcome in outcomes if outcome.item.run]
     sections = [outcome_section(outcome) for outcome in made]
     if len(outcomes) > 1:
-        sections.insert(0, summary_section(outcomes))
+        sections.insert(0, Section("All tables and figures", (summary_table(outcomes),)))
     lead = (
         "The papers' numbers beside those measured here. Stand-ins, of other networks or images "
         "than the papers', need not agree with them: each says what differs."
@@ -207,10 +207,12 @@ def _list(items: list[Item], as_json: bool) -> None:
     if as_json:
         emit_json({"items": [describe(item) for item in items]})
         return
-    show_table(
-        [("name", "left"), ("can be made", "left"), ("what", "left")],
-        [[item.name, item.state, item.title] for item in items],
-    )
+    columns: list[Column[Item]] = [
+        Column("name", lambda item: item.name),
+        Column("can be made", lambda item: item.state),
+        Column("what", lambda item: item.title),
+    ]
+    show_table(Table.of(items, columns))
     say("")
     say(
         f"offline: from small data, with what percert comes with; {' '.join(COMMAND)} NAME says "
@@ -229,10 +231,7 @@ def _show(outcome: Outcome) -> None:
         return
     say(f"{state_words(outcome)}, {outcome.seconds:.0f} s. {made_of(outcome)}")
     if outcome.findings.rows:
-        show_table(
-            [(heading, "right" if heading else "left") for heading in HEADINGS],
-            [list(cells(row)) for row in outcome.findings.rows],
-        )
+        show_table(compared_table(outcome.findings.rows))
     for said in outcome.findings.differs:
         say(f"- {said}")
 

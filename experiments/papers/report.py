@@ -6,8 +6,7 @@ from typing import Any, Literal
 from experiments.papers.item import COMMAND, PAPERS, Compared, Item
 from experiments.papers.run import Outcome
 from percert.reports.page import Block, Paragraph, Section, Table, rerun
-
-HEADINGS = ("", "paper", "measured", "deviation")
+from percert.reports.table import Column
 
 
 def number(value: float | None, unit: str = "") -> str:
@@ -43,14 +42,19 @@ def deviation_words(row: Compared) -> str:
     return f"{sign}{text} (x {times:.2g})" if far else f"{sign}{text}"
 
 
-def cells(row: Compared) -> tuple[str, str, str, str]:
-    """One number as a row of a table: the paper's as it prints it; the deviation says its sign."""
-    return (
-        row.what,
-        "-" if row.paper is None else f"{row.paper:.10g} {row.unit}".strip(),
-        number(row.measured, row.unit),
-        deviation_words(row),
-    )
+def compared_table(rows: Sequence[Compared], caption: str = "") -> Table:
+    """Numbers beside the paper's, which are as it prints them; the deviation says its sign."""
+    columns: list[Column[Compared]] = [
+        Column("", lambda row: row.what),
+        Column("paper", _printed, side="right"),
+        Column("measured", lambda row: number(row.measured, row.unit), side="right"),
+        Column("deviation", deviation_words, side="right"),
+    ]
+    return Table.of(rows, columns, caption)
+
+
+def _printed(row: Compared) -> str | None:
+    return None if row.paper is None else f"{row.paper:.10g} {row.unit}".strip()
 
 
 def made_of(outcome: Outcome) -> str:
@@ -80,14 +84,11 @@ def outcome_section(outcome: Outcome) -> Section:
         tone: Literal["note", "warning"] = "note" if outcome.findings.same else "warning"
         blocks.append(Paragraph(made_of(outcome), tone))
         if outcome.findings.rows:
-            blocks.append(
-                Table(
-                    tuple((name, "right" if name else "left") for name in HEADINGS),
-                    tuple(cells(row) for row in outcome.findings.rows),
-                    "Deviation is measured less the paper's. A dash: the paper prints nothing, or "
-                    "nothing was measured.",
-                )
+            caption = (
+                "Deviation is measured less the paper's. A dash: the paper prints nothing, or "
+                "nothing was measured."
             )
+            blocks.append(compared_table(outcome.findings.rows, caption))
         blocks += outcome.findings.figures
         if outcome.findings.differs:
             said = "\n".join(f"- {sentence}" for sentence in outcome.findings.differs)
@@ -120,25 +121,20 @@ def needs_paragraph(item: Item) -> Paragraph:
     return Paragraph(said)
 
 
-def summary_section(outcomes: Sequence[Outcome]) -> Section:
+def summary_table(outcomes: Sequence[Outcome]) -> Table:
     """Every item in a line."""
-    return Section(
-        "All tables and figures",
-        (
-            Table(
-                (("name", "left"), ("what", "left"), ("state", "left"), ("seconds", "right")),
-                tuple(
-                    (
-                        o.item.name,
-                        o.item.title,
-                        state_words(o),
-                        f"{o.seconds:.0f}" if o.state == "made" else "",
-                    )
-                    for o in outcomes
-                ),
-            ),
+    columns: list[Column[Outcome]] = [
+        Column("name", lambda outcome: outcome.item.name),
+        Column("what", lambda outcome: outcome.item.title),
+        Column("state", state_words),
+        Column(
+            "seconds",
+            lambda outcome: outcome.seconds if outcome.state == "made" else None,
+            ".0f",
+            missing="",
         ),
-    )
+    ]
+    return Table.of(outcomes, columns)
 
 
 def state_words(outcome: Outcome) -> str:
@@ -208,10 +204,7 @@ def markdown(outcomes: Sequence[Outcome], record: Mapping[str, Any] | None) -> s
     lines = ["# The papers' tables and figures, as far as they can be made here", ""]
     if record is not None:
         lines += [*_how(record, sum(o.seconds for o in outcomes)), ""]
-    lines += [_KEY, "", "| name | what | state | seconds |", "| --- | --- | --- | ---: |"]
-    for o in outcomes:
-        seconds = f"{o.seconds:.0f}" if o.state == "made" else ""
-        lines += [f"| {o.item.name} | {o.item.title} | {state_words(o)} | {seconds} |"]
+    lines += [_KEY, "", *summary_table(outcomes).markdown().splitlines()]
     told: dict[str, str] = {}
     for outcome in outcomes:
         if outcome.findings is not None:
@@ -249,9 +242,7 @@ def _made(outcome: Outcome, told: dict[str, str]) -> list[str]:
     lines = ["", f"## {item.name}", "", f"{PAPERS[item.paper]}: {item.title}.", ""]
     lines += [f"*{made_of(outcome)}*", ""]
     if findings.rows:
-        lines += ["| " + " | ".join(HEADINGS) + " |", "| --- | ---: | ---: | ---: |"]
-        lines += ["| " + " | ".join(cells(row)) + " |" for row in findings.rows]
-        lines += [""]
+        lines += [*compared_table(findings.rows).markdown().splitlines(), ""]
     if findings.figures:
         count = len(findings.figures)
         lines += [f"{count} {'figure' if count == 1 else 'figures'}, in report.html.", ""]

@@ -21,6 +21,7 @@ from percert.evaluation.attack_runs.saliency import DISTANCES
 from percert.evaluation.attack_runs.transfer import Transfer, transfer_table
 from percert.evaluation.copies.report import results_shown
 from percert.reports import AttackSummary
+from percert.reports.table import Table
 from percert.search.query.results import Match
 
 
@@ -33,8 +34,8 @@ def shown(monkeypatch):
         module = importlib.import_module(f"percert.cli.{module}")
         tables = []
 
-        def keep(table, rows=None):
-            tables.append(said(table) if rows is None else rows_by_heading(table, rows))
+        def keep(table):
+            tables.append(said(table))
 
         monkeypatch.setattr(module, "show_table", keep)
         getattr(module, function)(*arguments)
@@ -45,8 +46,8 @@ def shown(monkeypatch):
 
 def test_what_is_printed_stands_under_its_heading(monkeypatch, capsys):
     monkeypatch.delenv("COLUMNS", raising=False)
-    columns = [("name", "left"), ("first", "right"), ("second", "right")]
-    output.show_table(columns, [["a.png", "1.0", "22"], ["[b].png", "300", "4"]])
+    columns = (("name", "left"), ("first", "right"), ("second", "right"))
+    output.show_table(Table(columns, (("a.png", "1.0", "22"), ("[b].png", "300", "4"))))
     head, _, *lines = capsys.readouterr().out.splitlines()
     assert [line.split() for line in (head, *lines)] == [
         ["name", "first", "second"],

@@ -10,7 +10,7 @@ from pathlib import Path
 from tests.reports.tables import said, tables_of
 
 from experiments.papers.item import Compared, Findings, Item
-from experiments.papers.report import markdown, outcome_section, summary_section
+from experiments.papers.report import markdown, outcome_section, summary_table
 from experiments.papers.run import Outcome
 from percert.reports.page import Section, Table, how_made, render_page
 from percert.reports.run_comparison import Run, audits_section, columns_section, overview
@@ -128,7 +128,7 @@ def test_the_papers_numbers_and_ours():
         {"": "success", "paper": "95 %", "measured": "90.5 %", "deviation": "-4.5 points"},
         {"": "l2", "paper": "2", "measured": "5", "deviation": "+3 (x 2.5)"},
     ]
-    (summary,) = tables_of([summary_section([made])])
+    summary = summary_table([made])
     (row,) = said(summary)
     assert (row["name"], row["what"], row["seconds"]) == ("hpot-table1", "Table 1", "12")
     text = markdown([made], None)

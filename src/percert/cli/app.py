@@ -25,10 +25,9 @@ from percert.cli.eval_runs import (
     eval_transfer,
     report,
 )
-from percert.cli.index_prune import prune
 from percert.cli.index_search import copies as find_copies
 from percert.cli.index_search import duplicates, search
-from percert.cli.index_store import add, info, remove, verify
+from percert.cli.index_store import add, info, prune, remove, verify
 from percert.cli.train import copies as train_copies
 from percert.cli.train import distill, export, finetune
 from percert.cli.train_adversarial import adversarial_dataset

@@ -2,15 +2,18 @@
 
 import math
 import sys
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from percert.cli.command import complain
 from percert.cli.output import say, show_table
 from percert.reports.budgets import rounded_down
+from percert.reports.table import Column, Format, Side, Table
 
 if TYPE_CHECKING:
-    from percert.search import Copies, Duplicates, Match, Nearest
+    from percert.search import Copies, Duplicates, Match, Nearest, Pruned
 
 #: Links and clusters that are shown; --json and --out have all.
 SHOWN = 20
@@ -117,16 +120,28 @@ def write_duplicates(
 
 
 def _table(matches: "tuple[Match, ...]", radius: str, certain: str | None = None) -> None:
-    rows = []
-    for match in matches:
-        low, up = math.floor(1e4 * match.lower) / 1e4, math.ceil(1e4 * match.upper) / 1e4
-        row = [_name(match), f"{match.distance:.4f}", f"{low:.4f} - {up:.4f}"]
-        row += [_length(match.radius), match.view]
-        rows.append(row + ([] if certain is None else ["yes" if match.certain else "possible"]))
-        rows += [[said, *[""] * (len(rows[-1]) - 1)] for said in _twins(match)]
-    columns = [("image", "left"), ("distance", "right"), ("stays within", "right")]
-    columns += [(radius, "right"), ("view", "left")]
-    show_table(columns + ([] if certain is None else [(certain, "left")]), rows)  # type: ignore[arg-type]  # literals in a list
+    """A row a match, and below it one for each other file of the same image."""
+    from percert.certify.sentences import outward
+
+    def of(
+        name: str, value: "Callable[[Match], Any]", format: Format = "", side: Side = "left"
+    ) -> Column[Any]:
+        def cell(row: "Match | str") -> Any:
+            return None if isinstance(row, str) else value(row)
+
+        return Column(name, cell, format, missing="", side=side)
+
+    columns: list[Column[Any]] = [
+        Column("image", lambda row: row if isinstance(row, str) else _name(row)),
+        of("distance", lambda match: match.distance, ".4f", "right"),
+        of("stays within", lambda m: " - ".join(outward(m.lower, m.upper)), side="right"),
+        of(radius, lambda match: match.radius, _length, "right"),
+        of("view", lambda match: match.view),
+    ]
+    if certain is not None:
+        columns.append(of(certain, lambda match: "yes" if match.certain else "possible"))
+    rows = [row for match in matches for row in (match, *_twins(match))]
+    show_table(Table.of(rows, columns))
 
 
 def _twins(match: "Match") -> list[str]:
@@ -147,3 +162,36 @@ def _length(radius: float) -> str:
 def _rest(count: int) -> None:
     if count > SHOWN:
         say(f"  and {count - SHOWN} more")
+
+
+def pruned_json(pruned: "Pruned | None") -> dict[str, Any]:
+    """What JSON says of it: lists in any case, empty where nothing was to be forgotten."""
+    kept = {} if pruned is None else pruned.unreachable
+    return {
+        "forgotten": [] if pruned is None else pruned.files,
+        "unreachable": [{"path": root, "files": count} for root, count in kept.items()],
+    }
+
+
+def show_pruned(pruned: "Pruned") -> None:
+    """What was forgotten, in words."""
+    files = len(pruned.files)
+    say(f"Forgot {files} files that are gone, and {pruned.images} images{':' if files else '.'}")
+    name_files(pruned.files)
+
+
+def name_files(files: Sequence[str]) -> None:
+    """The first of ``files`` on stdout, and how many there are besides."""
+    for name in files[:SHOWN]:
+        say(f"  {name}")
+    if len(files) > SHOWN:
+        say(f"  and {len(files) - SHOWN} more")
+
+
+def warn_unreachable(unreachable: Mapping[str, int]) -> None:
+    """Name the roots of which nothing is there."""
+    for root, count in unreachable.items():
+        complain(
+            f"{root}: nothing that was added is there (is it mounted?), its {count} files are "
+            "kept; percert index remove forgets them"
+        )

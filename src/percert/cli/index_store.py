@@ -2,14 +2,13 @@
 
 import json
 from collections import Counter
-from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from percert.cli.command import complain, fail, needs, one_line_errors
-from percert.cli.index_prune import pruned_json, show_pruned, warn_unreachable
+from percert.cli.index_show import name_files, pruned_json, show_pruned, warn_unreachable
 from percert.cli.options import (
     CheckpointOption,
     DeviceOption,
@@ -25,21 +24,6 @@ from percert.cli.progress import with_progress
 if TYPE_CHECKING:
     from percert.images import LeftOut
     from percert.search import AddOutcome, Pruned, Store
-
-
-class Engine(str, Enum):
-    """What decodes and embeds."""
-
-    LOCAL = "local"
-    RAY = "ray"
-
-
-class DecodeIn(str, Enum):
-    """Where images are decoded."""
-
-    AUTO = "auto"
-    THREADS = "threads"
-    PROCESSES = "processes"
 
 
 @one_line_errors
@@ -65,7 +49,9 @@ def add(
             show_default=False,
         ),
     ] = None,
-    engine: Annotated[Engine, typer.Option(help="Work here, or through Ray.")] = Engine.LOCAL,
+    engine: Annotated[
+        Literal["local", "ray"], typer.Option(help="Work here, or through Ray.")
+    ] = "local",
     address: Annotated[
         str | None,
         typer.Option(metavar="HOST:PORT|auto", help="A Ray cluster; otherwise Ray starts here."),
@@ -80,12 +66,12 @@ def add(
         ),
     ] = None,
     decode_in: Annotated[
-        DecodeIn,
+        Literal["auto", "threads", "processes"],
         typer.Option(
             help="Threads start at once; processes scale beyond 4, and outlive a decoder that "
             "crashes on a hostile file."
         ),
-    ] = DecodeIn.AUTO,
+    ] = "auto",
     batch: Annotated[int, typer.Option(min=1, help="Images through the network at once.")] = 64,
     prune: Annotated[
         bool,
@@ -126,21 +112,21 @@ def add(
 
     if each and as_json:
         raise typer.BadParameter("prints lines, which --json does not", param_hint="--each")
-    if address is not None and engine is not Engine.RAY:
+    if address is not None and engine != "ray":
         raise typer.BadParameter("is for --engine ray", param_hint="--address")
     left_out: list[LeftOut] = []
     total = count_images(inputs, left_out)
     if not total:
         raise ValueError(f"{', '.join(map(str, inputs))}: no images found")
     # Ray's workers move it to their own devices.
-    here = device if engine is Engine.LOCAL else "cpu"
+    here = device if engine == "local" else "cpu"
     metric = metric_for_store(store, metric_name, checkpoint, here)
     if views is None and stored_metric(store) is None:
         views = "standard"
     opened = open_store(store, metric, views=views)
-    kind: Any = None if decode_in is DecodeIn.AUTO else decode_in.value
-    settings = AddSettings(None if engine is Engine.RAY else workers, kind, batch)
-    if engine is Engine.RAY:
+    kind = None if decode_in == "auto" else decode_in
+    settings = AddSettings(None if engine == "ray" else workers, kind, batch)
+    if engine == "ray":
         outcomes = opened.iter_ray_add(
             inputs, settings, address=address, workers=workers, device=device
         )
@@ -306,3 +292,46 @@ def verify(
         complain(problem)
     if not verdict.sound:
         raise typer.Exit(1)
+
+
+@one_line_errors
+@needs("search")
+def prune(
+    store: StoreOption,
+    below: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="[PATH]...", help="Only what lies below these folders.", show_default=False
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be forgotten, and change nothing.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Forget the files that are not there any more, and the images that no other file holds.
+
+    Below a folder that was added and of which nothing is there now (it may be unmounted) all is
+    kept, and said; percert index remove forgets that too. What was forgotten is named.
+
+    [bold]Examples[/bold]
+
+    percert index prune --store photos.store --dry-run
+
+    percert index prune photos/ --store photos.store
+    """
+    from percert.search import open_store
+
+    opened = open_store(store, create=False)
+    pruned = opened.prune(below, dry_run=dry_run)
+    if as_json:
+        answer = {"store": store, "dry_run": dry_run, "images": pruned.images}
+        emit_json({**answer, **pruned_json(pruned)})
+        return
+    if dry_run:
+        say(f"{len(pruned.files)} files would be forgotten{'' if not pruned.files else ':'}")
+        name_files(pruned.files)
+    else:
+        show_pruned(pruned)
+        say(f"The store holds {opened.count} images.")
+    warn_unreachable(pruned.unreachable)

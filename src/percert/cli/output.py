@@ -5,7 +5,7 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import typer
 from rich.console import Console
@@ -34,16 +34,8 @@ def say(sentence: str, style: str = "") -> None:
     console().print(Text(printable(sentence), style=style))
 
 
-def show_table(
-    table: Table | Sequence[tuple[str, Literal["left", "right"]]],
-    rows: Sequence[Sequence[str]] = (),
-) -> None:
-    """A table on stdout, without its caption. Nothing is cut off.
-
-    Instead of a table its ``columns``, (heading, "left" or "right"), and ``rows`` will do.
-    """
-    if not isinstance(table, Table):
-        table = Table(tuple(table), tuple(map(tuple, rows)))
+def show_table(table: Table) -> None:
+    """A table on stdout, without its caption. Nothing is cut off."""
     console().print(table.terminal())
 
 
