@@ -72,31 +72,30 @@ def plan(settings: PlanSettings) -> list[SampleSize]:
     393 find that two groups differ by 0.1
     429 show that no two groups differ by 0.1, where all are alike
     """
-    settled = settings
     needs = [
         SampleSize(
-            f"find that two groups differ by {settled.gap:g}",
-            images_for_gap(settled.groups, settled.rate, settled.gap, settled.power),
+            f"find that two groups differ by {settings.gap:g}",
+            images_for_gap(settings.groups, settings.rate, settings.gap, settings.power),
             None,
         )
     ]
-    if settled.groups >= FEWEST_GROUPS:
+    if settings.groups >= FEWEST_GROUPS:
         images = images_for_line(
-            settled.groups, settled.rate, settled.gap, settled.spread, settled.power
+            settings.groups, settings.rate, settings.gap, settings.spread, settings.power
         )
         needs.append(
             SampleSize(
-                f"find a line that changes by {settled.gap:g} from the lowest to the highest "
+                f"find a line that changes by {settings.gap:g} from the lowest to the highest "
                 "attribute, evenly spaced",
                 images,
-                None if images is not None else groups_for_line(settled),
+                None if images is not None else groups_for_line(settings),
             )
         )
-    if settled.margin is not None:
+    if settings.margin is not None:
         needs.append(
             SampleSize(
-                f"show that no two groups differ by {settled.margin:g}, where all are alike",
-                images_for_margin(settled.groups, settled.rate, settled.margin, settled.power),
+                f"show that no two groups differ by {settings.margin:g}, where all are alike",
+                images_for_margin(settings.groups, settings.rate, settings.margin, settings.power),
                 None,
             )
         )

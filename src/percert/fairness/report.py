@@ -37,6 +37,7 @@ from percert.reports.page import (
     write_page,
 )
 from percert.reports.plots import boxes, scatter_with_line, share_bars
+from percert.reports.table import p_value
 
 
 def write_report(audit: GroupAudit, folder: Path, run: Mapping[str, Any] | None = None) -> None:
@@ -120,7 +121,7 @@ def lead(audit: GroupAudit) -> str:
             verdict = "is" if rejected else "is not shown to be"
             said.append(
                 f"Over {groups} groups, {_the(audit)} of {lines[0].model} {verdict} associated "
-                f"with {attribute}: slope {lines[0].line.slope:+.4g}, p {_p(lines[0].p_holm)}"
+                f"with {attribute}: slope {lines[0].line.slope:+.4g}, {p_value(lines[0].p_holm)}"
                 + (" by Holm's method." if len(audit.attributes) > 1 else ".")
             )
         else:
@@ -133,10 +134,6 @@ def lead(audit: GroupAudit) -> str:
         for attribute, found in audit.comparisons.items()
     ]
     return " ".join(said)
-
-
-def _p(value: float) -> str:
-    return "< 0.0001" if value < 1e-4 else f"= {value:.4g}"
 
 
 def _the(audit: GroupAudit) -> str:

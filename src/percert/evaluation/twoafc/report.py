@@ -225,9 +225,9 @@ def write_twoafc_report(
         tables = [under_attack, *([by_group] if by_group else []), effort_table(rows)]
         sections.append(Section("Under attack", tuple(tables)))
     sections += other
-    how = Table(
-        (("setting", "left"), ("value", "left")),
-        tuple((name, str(value)) for name, value in settings.items()),
+    how = Table.of(
+        settings.items(),
+        [Column("setting", lambda one: one[0]), Column("value", lambda one: str(one[1]))],
         "How it was made; run.json has the command, the versions and the time.",
     )
     sections.append(Section("How it was made", (how,)))
