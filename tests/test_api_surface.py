@@ -19,6 +19,7 @@ PACKAGES = (
     "percert.attacks",
     "percert.audit",
     "percert.certify",
+    "percert.defences",
     "percert.fairness",
     "percert.images",
     "percert.metrics",

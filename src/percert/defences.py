@@ -9,10 +9,9 @@ and the median.
 """
 
 import io
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeAlias
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -88,8 +87,10 @@ def median(images: Images, side: int) -> Images:
     return windows.flatten(4).median(4).values
 
 
-#: Images ``(n, 3, h, w)`` in [0, 1] to images of the same shape.
-Defence: TypeAlias = Callable[[Images], Images]
+class Defence(Protocol):
+    """A function from images ``(n, 3, h, w)`` in [0, 1] to images of the same shape."""
+
+    def __call__(self, images: Images, /) -> Images: ...
 
 
 @dataclass(frozen=True)
