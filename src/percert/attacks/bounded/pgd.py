@@ -31,11 +31,10 @@ class PGD:
 
     ``eps`` is the radius, a number or one an image ``(n,)``. ``steps`` steps of length ``step``
     (2.5 eps / steps where ``None``), each a forward and a backward pass. The first of ``restarts``
-    runs starts at a random point of the ball, with ``random_start=False`` at the image itself, or
-    where a call has a ``start``, at these images, taken into the ball; later ones are always
-    random. An image is done as soon as it reaches the goal; ``stop=False`` goes on to the end, for
-    the highest ``loss``. What comes back of each image is the best of all steps and restarts: one
-    that reaches the goal first, then by the loss.
+    runs starts at a random point of the ball, or with ``random_start=False`` at the image itself;
+    later ones are always random. An image is done as soon as it reaches the goal; ``stop=False``
+    goes on to the end, for the highest ``loss``. What comes back of each image is the best of all
+    steps and restarts: one that reaches the goal first, then by the loss.
 
     Against a metric's embedding (:class:`~percert.attacks.goal.MoveEmbedding`) this is the attack
     of LipSim, section 5.1, Q2; there the start must be random, for the gradient at the image is 0.
@@ -73,8 +72,21 @@ class PGD:
         *,
         seeds: Tensor | None = None,
         watch: Watch | None = None,
-        start: Images | None = None,
     ) -> Images:
+        return self.climb(model, images, goal, seeds=seeds, watch=watch)
+
+    @prepared
+    def climb(
+        self,
+        model: Model,
+        images: Images,
+        goal: Goal,
+        *,
+        start: Images | None = None,
+        seeds: Tensor | None = None,
+        watch: Watch | None = None,
+    ) -> Images:
+        """As a call; the first run begins at the images ``start``, if given, put into the ball."""
         ball, radius = LpBall(self.norm, self.eps), per_image(self.eps, images)
         step = 2.5 * self.eps / max(self.steps, 1) if self.step is None else self.step
         length = per_image(step, images)

@@ -79,7 +79,7 @@ def cross(
     """
     # A hair inside, so that the length of a float32 sum is not above eps.
     pgd = PGD(norm="l2", eps=eps * (1 - 1e-6), step=2.5 * eps / steps, steps=steps)
-    moved = pgd(cast(Model, detector), images, goal, start=start)
+    moved = pgd.climb(cast(Model, detector), images, goal, start=start)
     with torch.no_grad():
         return moved, goal.margin(goal.scores(detector, moved)) > 0
 
