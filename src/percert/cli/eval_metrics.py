@@ -1,9 +1,8 @@
 """``percert eval twoafc`` and ``stability``: metrics on triplets, and under attack."""
 
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 import typer
 
@@ -22,9 +21,6 @@ from percert.cli.options import (
 from percert.cli.output import show_result
 from percert.cli.progress import Bar
 from percert.reports.budgets import parse_lengths
-
-if TYPE_CHECKING:
-    from percert.data.triplets import Triplet
 
 #: What lies at SOURCE.
 Kind: TypeAlias = Literal["auto", "night", "bapps", "csv", "distortions"]
@@ -131,14 +127,16 @@ def eval_twoafc(
     """
     from itertools import islice
 
+    from percert.data.judgements import find_triplets
     from percert.device import resolve_device
     from percert.evaluation.twoafc.run import TwoAFCSettings, run_twoafc
 
     metrics = named_metrics(metric or ["lipsim-tiny"], checkpoint)
     chosen = tuple(distortion or ())
+    found = find_triplets(source, kind, split=split, images=images, distortions=chosen, seed=seed)
     asked = TwoAFCSettings(
         source=str(source),
-        triplets=list(islice(triplets_of(source, kind, split, images, chosen, seed), limit)),
+        triplets=list(islice(found, limit)),
         eps=_lengths(eps, "--eps", read_size(size)),
         attacks=tuple(attack or ()),
         l2=_lengths(l2, "--l2"),
@@ -283,35 +281,3 @@ def read_size(text: str | None) -> tuple[int, int] | None:
     if min(found) < 1:
         raise ValueError(f"--size: expected H or HxW such as 224, found {text!r}")
     return found
-
-
-def triplets_of(
-    source: Path,
-    kind: Kind,
-    split: str | None,
-    images: Path | None,
-    distortions: tuple[str, ...],
-    seed: int,
-) -> "Iterator[Triplet]":
-    """The triplets at ``source``, found out from what lies there where ``kind`` does not say."""
-    from percert.data.judgements import bapps_folders, bapps_triplets, night_triplets
-    from percert.data.triplets import csv_triplets, distortion_triplets
-
-    if kind == "auto":
-        if not source.exists():
-            raise ValueError(f"{source}: no such file or folder")
-        if source.suffix.lower() == ".csv":
-            kind = "csv"
-        elif (source / "data.csv").is_file():
-            kind = "night"
-        elif source.is_dir() and bapps_folders(source, "all"):
-            kind = "bapps"
-        else:
-            kind = "distortions"
-    if kind == "night":
-        return night_triplets(source, split or "test")  # type: ignore[arg-type]  # it checks
-    if kind == "bapps":
-        return bapps_triplets(source, split or "val")  # type: ignore[arg-type]  # it checks
-    if kind == "csv":
-        return csv_triplets(source, images=images, split=None if split == "all" else split)
-    return distortion_triplets(source, distortions=distortions, seed=seed)

@@ -22,9 +22,11 @@ from typing import Literal, TypeAlias
 import numpy as np
 
 from percert.check import check_choice
-from percert.data.triplets import Triplet, csv_rows, find_column
+from percert.data.triplets import Triplet, csv_rows, csv_triplets, distortion_triplets, find_column
 from percert.images.walk import list_folder, walk
 
+#: What :func:`find_triplets` reads.
+KINDS = ("auto", "night", "bapps", "csv", "distortions")
 BappsSplit: TypeAlias = Literal["train", "val", "all"]
 BAPPS_SPLITS: tuple[BappsSplit, ...] = ("train", "val", "all")
 BAPPS_PARTS = ("ref", "p0", "p1", "judge")
@@ -234,3 +236,40 @@ def _truth(text: str, what: str) -> bool:
     if text.lower() not in ("true", "false", "1", "0"):
         raise ValueError(f"{what}: expected is_imagenet True or False, found {text!r}")
     return text.lower() in ("true", "1")
+
+
+def find_triplets(
+    source: Path,
+    kind: str = "auto",
+    *,
+    split: str | None = None,
+    images: Path | None = None,
+    distortions: tuple[str, ...] = (),
+    seed: int = 0,
+) -> Iterator[Triplet]:
+    """The triplets at ``source``, of whichever ``kind``: one of :data:`KINDS`, one by one.
+
+    With ``auto``, a CSV file is one of triplets, a folder with ``data.csv`` NIGHT, one with folders
+    ``judge`` BAPPS, and anything else photographs, to be distorted. ``split`` is that of the data
+    set (by default NIGHT's ``test``, BAPPS's ``val``, all of a CSV file); ``images`` is for CSV
+    files, ``distortions`` and ``seed`` are for photographs. Raises ``ValueError`` for what is not
+    there or something else.
+    """
+    check_choice(kind, KINDS, "kind")
+    if kind == "auto":
+        if not source.exists():
+            raise ValueError(f"{source}: no such file or folder")
+        if source.suffix.lower() == ".csv":
+            kind = "csv"
+        elif (source / "data.csv").is_file():
+            kind = "night"
+        else:
+            found = source.is_dir() and bapps_folders(source, "all")
+            kind = "bapps" if found else "distortions"
+    if kind == "night":
+        return night_triplets(source, "test" if split is None else split)  # type: ignore[arg-type]  # it checks
+    if kind == "bapps":
+        return bapps_triplets(source, "val" if split is None else split)  # type: ignore[arg-type]  # it checks
+    if kind == "csv":
+        return csv_triplets(source, images=images, split=None if split == "all" else split or None)
+    return distortion_triplets(source, distortions=distortions, seed=seed)

@@ -104,6 +104,11 @@ def _find(folder: Path, name: str) -> Path:
     raise ValueError(f"{folder}: expected a file {name}.gz or {name}, found neither")
 
 
+def is_parquet(path: Path) -> bool:
+    """Whether ``path`` is read as a parquet file of images."""
+    return path.suffix.lower() == ".parquet"
+
+
 class ParquetImages:
     """The images in the column ``column`` of a parquet file, still encoded, by their rows.
 
@@ -170,8 +175,10 @@ class ParquetImages:
             encoded = value.get("bytes") if isinstance(value, dict) else value
             yield encoded if isinstance(encoded, bytes) else None
 
-    def read(self, row: int) -> bytes:
-        """The image of a row. Raises :class:`~percert.images.ImageError` for one without bytes."""
+    def read(self, row: int, name: str = "") -> bytes:
+        """The image of a row. Raises :class:`~percert.images.ImageError`, of ``name``, for one
+        without bytes.
+        """
         group = bisect_right(self._starts, row) - 1
         with self._lock:
             held = self._read.get(group)
@@ -182,11 +189,13 @@ class ParquetImages:
                 self._read.popitem(last=False)
         encoded = held[row - self.groups[group].start]
         if encoded is None:
-            raise ImageError(self.path, f"no bytes in row {row}")
+            raise ImageError(name or self.path, f"no bytes in row {row} of {self.path}")
         return encoded
 
     def labels(self, group: int | None = None) -> list[int]:
         """The labels of a row group, or of all rows; ``ValueError`` where they are no integers."""
+        if not self.has_labels:
+            raise ImageError(self.path, "expected a column label, found none")
         chosen = range(len(self.groups)) if group is None else [group]
         found = [value for one in chosen for value in self._values("label", one)]
         if not all(isinstance(value, int) for value in found):

@@ -4,14 +4,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor
 
+from percert.data.labelled_images import ParquetImages, is_parquet
 from percert.data.triplets import csv_triplets
-from percert.extras import install_extra
-from percert.images import ImageError, LeftOut, load_image, round_to_8bit, search_images
+from percert.images import LeftOut, load_image, round_to_8bit, search_images
 from percert.images.load import decode_image
 from percert.images.walk import fitting_name, printable_path
 
@@ -61,7 +60,7 @@ def find_items(images: Path, left_out: list[LeftOut] | None = None) -> list[Imag
     """
     if not images.exists():
         raise ValueError(f"{images}: no such file or folder")
-    if images.suffix == ".parquet":
+    if is_parquet(images):
         return _parquet_items(images)
     found = search_images(images)
     if not found.paths:
@@ -79,9 +78,7 @@ def read_sample(item: ImageItem) -> Sample:
     others = tuple(load_image(path) for path in item.others)
     if item.row is None:
         return Sample(item, load_image(item.source), others)
-    encoded = _parquet_image(item.source, item.row)
-    if encoded is None:
-        raise ImageError(item.name, f"no bytes in row {item.row} of {item.source}")
+    encoded = _parquet(item.source).read(item.row, item.name)
     return Sample(item, decode_image(encoded, item.name), others)
 
 
@@ -129,57 +126,17 @@ def resized(image: Tensor, size: tuple[int, int] | None) -> Tensor:
 
 
 def _parquet_items(path: Path) -> list[ImageItem]:
-    file = _parquet_file(path)
-    names = file.schema_arrow.names
-    if "image" not in names:
-        raise ValueError(f"{path}: expected a column image, found {', '.join(names)}")
-    fields = {field.name for field in file.schema_arrow.field("image").type}
-    if "bytes" not in fields:
-        raise ValueError(f"{path}: expected a column image with bytes, found {sorted(fields)}")
-    count = file.metadata.num_rows
-    called: list[str | None] = [None] * count
-    if "path" in fields:
-        called = [row["path"] for row in file.read(columns=["image.path"])["image"].to_pylist()]
-    if not all(called) or len(set(called)) < count:
-        called = [f"{row:06d}" for row in range(count)]
-    labels = file.read(columns=["label"])["label"].to_pylist() if "label" in names else []
-    if not all(isinstance(label, int) for label in labels):
-        raise ValueError(f"{path}: expected integers in the column label")
+    images = _parquet(path)
+    labels: list[int | None] = [*images.labels()] if images.has_labels else [None] * len(images)
     return [
-        ImageItem(str(name), path, row, labels[row] if labels else None)
-        for row, name in enumerate(called)
+        ImageItem(name, path, row, label)
+        for row, (name, label) in enumerate(zip(images.names(), labels, strict=True))
     ]
 
 
-def _parquet_image(path: Path, row: int) -> bytes | None:
-    first = 0
-    metadata = _parquet_file(path).metadata
-    for group in range(metadata.num_row_groups):
-        size = metadata.row_group(group).num_rows
-        if row < first + size:
-            return _row_group(path, group)[row - first]
-        first += size
-    return None
-
-
-@lru_cache(maxsize=1)
-def _row_group(path: Path, group: int) -> list[bytes | None]:
-    """The images are read in order, so the last group is kept."""
-    table = _parquet_file(path).read_row_group(group, columns=["image.bytes"])
-    return [row["bytes"] for row in table["image"].to_pylist()]
-
-
 @lru_cache(maxsize=4)
-def _parquet_file(path: Path) -> Any:
-    try:
-        from pyarrow import ArrowInvalid  # type: ignore[import-untyped]  # it ships no types
-        from pyarrow.parquet import ParquetFile  # type: ignore[import-untyped]  # as above
-    except ModuleNotFoundError:
-        raise ValueError(f"{path}: needs pyarrow: {install_extra('attacks')}") from None
-    try:
-        return ParquetFile(path)
-    except (ArrowInvalid, OSError) as error:
-        raise ValueError(f"{path}: not a parquet file that can be read ({error})") from None
+def _parquet(path: Path) -> ParquetImages:
+    return ParquetImages(path)
 
 
 def read_triplets(path: Path, images: Path | None = None) -> list[ImageItem]:

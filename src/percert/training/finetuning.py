@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from percert.data.judgements import bapps_triplets, night_triplets
-from percert.data.triplets import Triplet, csv_triplets, load_triplet
+from percert.data.judgements import find_triplets
+from percert.data.triplets import Triplet, load_triplet
 from percert.images.load import decode_image
 from percert.lipschitz.network import weights_hash
 from percert.metrics.certified.embedding import EmbeddingMetric
@@ -142,14 +142,9 @@ def open_triplets(data: TripletData, root: Path) -> tuple[Any, Prepare]:
     Raises ``ValueError`` for what is not there or something else.
     """
     place = root / data.path
-    split: Any = data.split
-    if data.kind == "night":
-        return ListedTriplets(list(night_triplets(place, split)), str(place)), _judged(data)
-    if data.kind == "bapps":
-        return ListedTriplets(list(bapps_triplets(place, split)), str(place)), _judged(data)
-    if data.kind == "csv":
+    if data.kind in ("night", "bapps", "csv"):
         images = root / data.images if data.images else None
-        listed = csv_triplets(place, images=images, split=data.split or None)
+        listed = find_triplets(place, data.kind, split=data.split, images=images)
         return ListedTriplets(list(listed), str(place)), _judged(data)
     if data.kind == "classes":
         labelled = LabelledParquet(open_images(data.path, root, mix=data.mix), str(place))

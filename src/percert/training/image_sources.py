@@ -11,12 +11,12 @@ import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from percert.extras import install_extra
+from percert.data.labelled_images import ParquetImages
 from percert.images import SUFFIXES
 from percert.images.walk import LeftOut, list_folder, walk
 
@@ -126,28 +126,25 @@ class TarSource:
 
 
 class ParquetSource:
-    """The images in column ``column`` of parquet files: bytes, or structs with ``bytes``.
+    """The images of parquet files (:class:`~percert.data.labelled_images.ParquetImages`): each row
+    group is a shard.
 
-    The convention of Hugging Face ``datasets``. A row group is read when the first of its images
-    is, and the last ``kept`` stay in memory. Needs pyarrow. Raises ``ValueError`` for a file that
-    is none, or lacks the column.
+    A row group is read when the first of its images is, and the last ``kept`` of all files stay in
+    memory. Raises ``ValueError`` for a file that is none, or lacks the column.
     """
 
     def __init__(self, files: Sequence[Path], *, column: str = "image", kept: int = 4) -> None:
-        self.column = column
         self.kept = kept
-        self._rows: dict[str, tuple[str, int, int]] = {}
-        self._groups: OrderedDict[tuple[str, int], Any] = OrderedDict()
+        self.files = {
+            str(path): ParquetImages(path, column=column, extra="train") for path in files
+        }
+        self._rows = {
+            f"{path}#{group}": (path, group, len(rows))
+            for path, images in self.files.items()
+            for group, rows in enumerate(images.groups)
+        }
+        self._groups: OrderedDict[tuple[str, int], list[bytes | None]] = OrderedDict()
         self._lock = threading.Lock()
-        for path in files:
-            opened = _open(path)
-            if column not in opened.schema_arrow.names:
-                raise ValueError(
-                    f"{path}: expected a column {column}, found {opened.schema_arrow.names}"
-                )
-            for group in range(opened.num_row_groups):
-                rows = opened.metadata.row_group(group).num_rows
-                self._rows[f"{path}#{group}"] = (str(path), group, rows)
         if not self._rows:
             raise ValueError(f"{', '.join(map(str, files)) or 'parquet'}: no rows found")
 
@@ -163,28 +160,14 @@ class ParquetSource:
             key = (entry.path, entry.first)
             values = self._groups.get(key)
             if values is None:
-                table = _open(Path(entry.path)).read_row_group(entry.first, columns=[self.column])
-                values = self._groups[key] = table.column(self.column)
+                values = self._groups[key] = list(self.files[entry.path].iter_group(entry.first))
             self._groups.move_to_end(key)
             while len(self._groups) > self.kept:
                 self._groups.popitem(last=False)
-        found = values[entry.second].as_py()
-        encoded = found.get("bytes") if isinstance(found, dict) else found
-        if not isinstance(encoded, bytes):
-            raise ValueError(f"{entry}: expected an image's bytes, found {type(found).__name__}")
+        encoded = values[entry.second]
+        if encoded is None:
+            raise ValueError(f"{entry}: expected an image's bytes, found none")
         return encoded
-
-
-def _open(path: Path) -> Any:
-    try:
-        from pyarrow import ArrowInvalid  # type: ignore[import-untyped]  # it ships no types
-        from pyarrow.parquet import ParquetFile  # type: ignore[import-untyped]  # as above
-    except ModuleNotFoundError:
-        raise ValueError(f"{path}: reading it needs pyarrow: {install_extra('train')}") from None
-    try:
-        return ParquetFile(path)
-    except (ArrowInvalid, OSError) as error:
-        raise ValueError(f"{path}: not a parquet file that can be read ({error})") from None
 
 
 _RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
@@ -269,11 +252,6 @@ class LabelledParquet:
     def _of(self, entry: Entry) -> npt.NDArray[np.int64]:
         key = (entry.path, entry.first)
         if key not in self._labels:
-            opened = _open(Path(entry.path))
-            if "label" not in opened.schema_arrow.names:
-                raise ValueError(
-                    f"{entry.path}: expected a column label, found {opened.schema_arrow.names}"
-                )
-            column = opened.read_row_group(entry.first, columns=["label"]).column("label")
-            self._labels[key] = np.asarray(column.to_pylist(), dtype=np.int64)
+            labels = self._source.files[entry.path].labels(entry.first)
+            self._labels[key] = np.asarray(labels, dtype=np.int64)
         return self._labels[key]

@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from percert.check import one_line
-from percert.data.labelled_images import ParquetImages
+from percert.data.labelled_images import ParquetImages, is_parquet
 from percert.images import ImageError, LeftOut, search_images
 from percert.images.load import open_file
 from percert.search.ingest.views import Prepared
 from percert.search.tables.files import (
     Roots,
     is_missing,
-    is_parquet,
     key_path,
     path_key,
     read_roots,

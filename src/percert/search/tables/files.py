@@ -13,17 +13,12 @@ from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from pathlib import Path
 
-from percert.data.labelled_images import ParquetImages
+from percert.data.labelled_images import ParquetImages, is_parquet
 from percert.images import SUFFIXES, find_images
 from percert.search.tables.location import Tables, open_roots, persist, writing
 
 #: What :func:`path_key` escapes: a backslash, and a byte that is no UTF-8.
 _ESCAPED = re.compile(rb"\\(?:\\|x([0-9a-f]{2}))")
-
-
-def is_parquet(path: Path) -> bool:
-    """Whether ``path`` is read as a parquet file of images."""
-    return path.suffix.lower() == ".parquet"
 
 
 def path_key(path: str | os.PathLike[str]) -> str:
