@@ -37,7 +37,7 @@ class Verdict:
     (``tensors`` of them), and any whose writer was killed before it said that they are stored;
     the next addition completes or removes these. ``missing`` files are not there any more, and
     ``unreachable`` ones lie below a root of which nothing is there now
-    (:class:`percert.search.tables.prune.Missing`): that makes a store out of date, not unsound.
+    (:class:`percert.search.tables.files.Missing`): that makes a store out of date, not unsound.
     """
 
     problems: list[str]

@@ -43,7 +43,7 @@ class Encoded:
     seconds: float
 
     def file(self) -> FileRow:
-        """What the store is to know of the file."""
+        """The row of the file in the store."""
         return FileRow(self.source.key, self.id, len(self.data), self.source.mtime_ns)
 
 
@@ -179,7 +179,7 @@ def decoded_steps(
     settings: AddSettings,
     stages: StageSeconds,
 ) -> Iterator[AddStep]:
-    """What is to be done for each image of ``files``, in order, decoded where need be."""
+    """A step for each image of ``files``, in order; what the store has not is decoded first."""
     count = settings.decoders or _cores()
     kind = settings.decode_in or ("threads" if count <= MOST_THREADS else "processes")
     first: dict[str, ImageError | None] = {}  # by id: what this run has begun to decode
@@ -286,6 +286,6 @@ def _done(result: T) -> "Future[T]":
 
 
 def _cores() -> int:
-    """Those that this process may use, where the system tells."""
+    """The processor cores that this process may use, where the system tells."""
     affinity = getattr(os, "sched_getaffinity", None)
     return len(affinity(0)) if affinity else os.cpu_count() or 1

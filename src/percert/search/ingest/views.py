@@ -139,7 +139,7 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Preparation:
-    """What preparing an image for a store takes: little, so that workers need no network.
+    """How images are prepared for a store: little data, so that workers need no network.
 
     ``bound`` is that of the network alone, and ``network_error`` its own float error, ``None``
     where that is not proven; ``precision`` ``"float32"`` or ``"float64"``.

@@ -47,11 +47,13 @@ GRAM_LENGTH = 2e-6
 
 @dataclass(frozen=True, eq=False)
 class OpenQueries:
-    """Some queries, one row each, their first images, ``(p, k)`` stored, and up to which radius
-    ``(p,)`` a rival matters.
+    """The queries that the first pass leaves open: rows that it has not kept could be their rivals,
+    images that overtake the first within a radius that matters.
 
-    ``apart`` ``(p,)`` is about how far the unit vectors of the first and of the rivals that matter
-    are from each other: the closer, the fewer other rows come, but every number above 0 is right.
+    ``queries`` are p batches of one row, ``first`` ``(p, k)`` their first images as stored, and
+    ``needed`` ``(p,)`` the radii up to which a rival matters. ``apart`` ``(p,)`` is about how far
+    the unit vectors of first and rival are from each other: the better it is guessed, the fewer
+    other rows pass, but every number above 0 is right.
     """
 
     queries: Sequence[PixelFeatures]
@@ -62,11 +64,11 @@ class OpenQueries:
 
 @dataclass(frozen=True, eq=False)
 class RivalRows:
-    """Pairs of a doubt and a row that may be its rival, ``(p,)``: the row's place in the
-    collection, the id of its image, and its raw embedding ``(p, k)``.
+    """Rows that may be rivals, one entry a pair: the number of the open ``query`` ``(p,)``, the
+    row's ``place`` in the collection, the id of its image, and its raw embedding ``h`` ``(p, k)``.
     """
 
-    doubt: Tensor
+    query: Tensor
     place: Tensor
     ids: list[str]
     h: Embeddings
@@ -74,16 +76,15 @@ class RivalRows:
 
 def rivals_within(
     blocks: Iterable[Block],
-    doubts: OpenQueries,
+    open_queries: OpenQueries,
     constant: float,
     *,
     device: torch.device | str = "cpu",
 ) -> Iterator[RivalRows]:
-    """Every row whose radius as a rival of the first may be at most ``needed``, for each doubt.
-
-    Some rows may come whose radius is larger, but none is missed.
+    """The second pass: all rows that could overtake the first image of an open query within the
+    radius ``needed``. Some that could not may come as well, but none is missed.
     """
-    between, least = tangent_queries(doubts, constant)
+    between, least = tangent_queries(open_queries, constant)
     prefilter, start = Prefilter(between, least, device=device), 0
     for block in blocks:
         for pairs in prefilter.passing(block):
@@ -93,30 +94,32 @@ def rivals_within(
         start += len(block.embeddings)
 
 
-def tangent_queries(doubts: OpenQueries, constant: float) -> tuple[Queries, Vector]:
-    """Vectors w no longer than 1, and what <w, g_j> is at least for each row j that matters.
+def tangent_queries(open_queries: OpenQueries, constant: float) -> tuple[Queries, Vector]:
+    """Vectors w of length at most 1, and the least product <w, g_j> of a row j that matters.
 
     With s and t the products of g_j with the query and the first, and u = g_1 - g_j, row j
     overtakes within a radius if s_1 - s_j <= xi + rho (|u_k| + xi), where ``rho`` is the share of
     its norm that the query may move. For every a > 0, |u| <= (|u|^2 + a^2) / (2 a), the tangent at
     |u| = a, and |u|^2 = 2 - 2 t: so s_j - rho t_j / a >= s_1 - xi (1 + rho) - rho (1 / a + a / 2).
     """
-    apart, g_1 = doubts.apart.clamp_min(1e-3), doubts.first.directions
-    together = stack(doubts.queries)
+    apart, g_1 = open_queries.apart.clamp_min(1e-3), open_queries.first.directions
+    together = stack(open_queries.queries)
     g = torch.cat([part.directions for part in together])
     norm = torch.cat([part.norm for part in together])
-    upright = torch.cat([has_direction(part) for part in together]) & has_direction(doubts.first)
-    parts = torch.split(doubts.needed, [len(part.h) for part in together])
+    upright = torch.cat([has_direction(part) for part in together]) & has_direction(
+        open_queries.first
+    )
+    parts = torch.split(open_queries.needed, [len(part.h) for part in together])
     moved = [part.moved(needed) for part, needed in zip(together, parts, strict=True)]
     share = torch.cat(moved) / norm
     known = upright & share.isfinite()
     rho = torch.where(known, share, 0.0)
-    xi = 2 * tilt(doubts.first)
+    xi = 2 * tilt(open_queries.first)
     least = (g * g_1).sum(1) - xi * (1 + rho) - rho * (1 / apart + apart / 2 + GRAM_LENGTH) - 1e-12
     length = 1 + rho / apart
     w = (g - (rho / apart)[:, None] * g_1) / length[:, None]
     w = torch.where(known[:, None], w, 0.0)  # all rows pass, even of a query that is not finite
-    width = doubts.first.h.shape[1]
+    width = open_queries.first.h.shape[1]
     last = w[:, width] if constant else torch.zeros_like(rho)
     return Queries(w[:, :width], last, constant), torch.where(known, least / length, -torch.inf)
 
@@ -129,10 +132,11 @@ Collection = Callable[[], Iterable[Block]]
 
 @dataclass(frozen=True)
 class Neighbour:
-    """One image near a query: its place among the images, and which of its views is nearest.
+    """One image near a query: its place among the images of the collection, the view of it that is
+    nearest, and the distance, between ``lower`` and ``upper`` while the query moves by eps.
 
-    ``radius`` is how far the query may move while the image stays where it is said to be: among the
-    first k, or of a candidate behind the first.
+    ``radius`` is how far the query may move while the image stays among the first k; of a
+    candidate, while it stays behind the first; of a copy, while the verdict stays.
     """
 
     id: str
@@ -193,13 +197,13 @@ def nearest_images(
     # Rivals up to here matter; where some of them may not be near, all rows are looked at.
     rivals = look.rivals.amin(1) if near.leads.shape[1] > 1 else torch.zeros(len(near))
     needed = rivals.double().clamp_min(eps or 0.0)
-    doubtful = (needed >= look.ends) & ~torch.from_numpy(near.complete)
-    places = doubtful.nonzero()[:, 0]
+    undecided = (needed >= look.ends) & ~torch.from_numpy(near.complete)
+    places = undecided.nonzero()[:, 0]
     if len(places):
-        again = _doubts(features, near, look, places, needed, stored)
+        again = _open_queries(features, near, look, places, needed, stored)
         rows = rivals_within(collection(), again, stored.constant, device=device)
-        known = [_Known.of(near, look, place) for place in places.tolist()]
-        _learn(rows, again, known, eps, stored)
+        known = [_RivalsOf.of(near, look, place) for place in places.tolist()]
+        _add_rivals(rows, again, known, eps, stored)
         for place, one, enough in zip(places.tolist(), known, needed[places].tolist(), strict=True):
             end = max(float(look.ends[place]), enough)
             found[place] = one.found(found[place], k, eps, end)
@@ -253,36 +257,36 @@ def _items(
 
 
 @dataclass
-class _Known:
-    """Of a query in doubt: the place of its first image, the least radius of each rival image, and
-    the candidates among them. The second pass makes them complete.
+class _RivalsOf:
+    """The rivals of an open query, by their place among the images: the least radius of each, and
+    those that could be first after a move of eps. The second pass makes them complete.
     """
 
     first: int
     radii: dict[int, float]
-    able: dict[int, Neighbour] = field(default_factory=dict)
+    candidates: dict[int, Neighbour] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, near: TopRows, look: LeaderRadii, at: int) -> "_Known":
+    def of(cls, near: TopRows, look: LeaderRadii, at: int) -> "_RivalsOf":
         images = near.image[at][near.leads[at]].tolist()
         return cls(images[0], dict(zip(images[1:], look.rivals[at, 1:].tolist(), strict=True)))
 
     def found(self, before: NearestImages, k: int, eps: float | None, end: float) -> NearestImages:
-        """``before`` with the rivals up to a radius of ``end``; beyond, some may be missing."""
+        """``before``, corrected by the rivals with a radius of up to ``end``."""
         ranked = sorted(self.radii.values())
         top_k = min(ranked[k - 1] if len(ranked) >= k else math.inf, end)
         first, *others = before.items
         leader = replace(first, radius=top_k)
         candidates = None
         if eps is not None:
-            able = [rival for rival in self.able.values() if rival.radius <= eps]
+            able = [rival for rival in self.candidates.values() if rival.radius <= eps]
             able.sort(key=lambda rival: (rival.distance, rival.image))
             candidates = (leader, *able)
         least = ranked[0] if ranked else math.inf
         return NearestImages((leader, *others), least, top_k, candidates, 2)
 
 
-def _doubts(
+def _open_queries(
     features: Sequence[PixelFeatures],
     near: TopRows,
     look: LeaderRadii,
@@ -300,21 +304,21 @@ def _doubts(
     return OpenQueries([features[at] for at in places.tolist()], first, needed[places], apart)
 
 
-def _learn(
+def _add_rivals(
     found: Iterable[RivalRows],
-    doubts: OpenQueries,
-    known: Sequence[_Known],
+    open_queries: OpenQueries,
+    known: Sequence[_RivalsOf],
     eps: float | None,
     stored: EmbeddingSpec,
 ) -> None:
-    """Add the rivals found to what is known of each doubt."""
+    """Add the rivals found to those known of each open query."""
     for rows in found:
         rivals = stored_features(rows.h, stored.constant, stored.feature_error)
         for at, name, place, radius, d, low, up in zip(
-            rows.doubt.tolist(),
+            rows.query.tolist(),
             rows.ids,
             rows.place.tolist(),
-            *_of_pairs(doubts, rows.doubt, rivals, eps or 0.0).tolist(),
+            *_of_pairs(open_queries, rows.query, rivals, eps or 0.0).tolist(),
             strict=True,
         ):
             of, (image, view) = known[at], divmod(place, stored.views)
@@ -323,14 +327,16 @@ def _learn(
             of.radii[image] = min(radius, of.radii.get(image, math.inf))
             if eps is not None:
                 new = Neighbour(name, image, view, d, low, up, radius)
-                of.able[image] = _nearer(of.able.get(image), new)
+                of.candidates[image] = _nearer(of.candidates.get(image), new)
 
 
-def _of_pairs(doubts: OpenQueries, which: Tensor, rivals: PixelFeatures, eps: float) -> Tensor:
-    """``(4, p)``: the radius of each rival against the doubt that ``which`` names, its distance
-    from the query, and the lower and upper bound of that.
+def _of_pairs(
+    open_queries: OpenQueries, which: Tensor, rivals: PixelFeatures, eps: float
+) -> Tensor:
+    """``(4, p)``: the radius of each rival against the open query that ``which`` names, and its
+    distance from the query with lower and upper bound.
     """
-    queries, first = stack(doubts.queries), doubts.first.rows(which)
+    queries, first = stack(open_queries.queries), open_queries.first.rows(which)
     upright = all(bool(has_direction(one).all()) for one in (*queries, first, rivals))
     if upright and len(queries) == 1:
         query = queries[0].rows(which)
@@ -339,9 +345,9 @@ def _of_pairs(doubts: OpenQueries, which: Tensor, rivals: PixelFeatures, eps: fl
         return torch.stack([radii, now.distance, now.lower, now.upper])
     columns = torch.zeros(4, len(which), dtype=torch.float64)
     for at in torch.unique(which).tolist():
-        index, query = (which == at).nonzero()[:, 0], doubts.queries[at]
+        index, query = (which == at).nonzero()[:, 0], open_queries.queries[at]
         mine = rivals.rows(index)
-        columns[0, index] = rival_radii(query, doubts.first.rows(torch.tensor([at])), mine)[0]
+        columns[0, index] = rival_radii(query, open_queries.first.rows(torch.tensor([at])), mine)[0]
         columns[1:, index] = torch.stack(stays_within(query, mine, eps)).double()
     return columns
 

@@ -31,6 +31,8 @@ _FIXED = LipschitzBound(1.0, "not used: what is stored does not move")
 FLAT_ANGLE = math.pi / 3
 #: What |g - g'|^2 = 2 - 2 <g, g'> of some thousand values may be off in float64.
 GRAM = 1e-12
+#: Values of rows that are held at once in float64, so that they stay in cache.
+VALUES = 1 << 20
 
 
 def stored_features(
@@ -94,8 +96,8 @@ def flat_radius(query: PixelFeatures, rows: PixelFeatures) -> Vector:
 
 
 def least_beyond(query: PixelFeatures, rows: PixelFeatures, theta: float) -> Vector:
-    """Radii ``(p,)`` of ``rows`` that no rival can be below which has a direction, and lies at an
-    angle of ``theta`` or more from the query.
+    """The radii ``(p,)`` within which ``rows`` stay nearer than every row that has a direction and
+    lies at an angle of ``theta`` or more from the query.
     """
     if not bool(has_direction(query)):
         return torch.zeros(len(rows.h), dtype=torch.float64)
@@ -125,24 +127,21 @@ def stays_within(
 
 
 def tilt(rows: PixelFeatures) -> float:
-    """How far a stored unit vector may be off, a hair above (see :func:`certify.twoafc.stray`)."""
+    """A bound of how far a stored unit vector is from the exact one, for float rounding."""
     x = 2 * rows.relative
     # asin(x), and the chord of that angle, are less than x (1 + x^2) while x <= 1/2.
     return x * (1 + x * x) * (1 + 1e-6)
 
 
-#: Values of rows that are held at once in float64, so that they stay in cache.
-VALUES = 1 << 20
-
-
 @dataclass(frozen=True, eq=False)
 class LeaderRadii:
-    """Of q queries, m rows and i images near each, the nearest first.
+    """What the m rows that were kept of each of q queries, and their i images, say of the first k.
 
-    ``lower`` and ``upper`` ``(q, m)`` bound the distance of each row. ``rivals`` ``(q, i)`` says
-    how far the query may move until each image is as near as the first, which itself has infinity,
-    ``ends`` ``(q,)`` what no row that is not near can be below. ``stays`` ``(q, k)``: how far each
-    of the leading images stays among the first k.
+    ``lower`` and ``upper`` ``(q, m)`` bound the distance of each row after a move of eps.
+    ``rivals`` ``(q, i)`` are the radii at which an image is as near as the first, nearest image
+    first; infinite for the first itself. No row that was not kept overtakes the first below
+    ``ends`` ``(q,)``. ``stays`` ``(q, k)`` are the radii within which each of the leading images
+    stays among the first k.
     """
 
     lower: Tensor
@@ -154,8 +153,8 @@ class LeaderRadii:
 
 @dataclass(frozen=True, eq=False)
 class _Rows:
-    """As in :class:`Look`, but how far until each row ``(q, k, m)`` is as near as each leading one,
-    and what no other row can be below, for each of these ``(q, k)``.
+    """The same by rows: ``radii`` ``(q, k, m)`` at which each row is as near as each leading one,
+    and ``ends`` ``(q, k)`` below which no row that was not kept is.
     """
 
     lower: Tensor
@@ -167,7 +166,7 @@ class _Rows:
 def leader_radii(
     features: Sequence[PixelFeatures], near: TopRows, k: int, eps: float, stored: EmbeddingSpec
 ) -> LeaderRadii:
-    """A look at the ``k`` leading images of each query, one row of ``features`` each."""
+    """The radii of the ``k`` leading images of each query, one row of ``features`` each."""
     together = stack(features)
     lead = min(k, near.leads.shape[1])
     # All at once where there is nothing without a direction; such follow other rules.
@@ -217,7 +216,7 @@ def _of_images(rows: _Rows, near: TopRows, index: Tensor, k: int) -> LeaderRadii
 def _together(
     query: PixelFeatures, near: TopRows, index: Tensor, lead: int, eps: float, stored: EmbeddingSpec
 ) -> _Rows:
-    """Of queries that have a direction, as do all rows: the formula of ``rivals.rival_radii``."""
+    """Of queries that have a direction, as do all rows: the formula of :func:`rival_radii`."""
     width = query.h.shape[1]
     rows = near.h[index].double()
     norm: Tensor = rows.norm(dim=2)

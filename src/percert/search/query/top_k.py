@@ -91,7 +91,7 @@ class TopRows:
 
 @dataclass
 class Tally:
-    """How many rows went by, with how many views, and how many may have no direction."""
+    """Counts of a pass: rows, views of an image, and rows that may have no direction (``flat``)."""
 
     constant: float
     rows: int = 0
@@ -140,7 +140,7 @@ def nearest_rows(
 
 @dataclass(frozen=True, eq=False)
 class _Rows:
-    """Rows that may be among the nearest, of all queries together, one entry a pair."""
+    """Rows that may be among the nearest, one entry a pair of a query and a row."""
 
     query: Tensor
     place: Tensor
@@ -157,7 +157,7 @@ class _Rows:
 
 
 class _Kept:
-    """What may be among the nearest so far, and pairs of the present block that may be."""
+    """The rows that may be among the nearest so far, and ``waiting`` pairs of the present block."""
 
     def __init__(self, queries: Queries, depth: int) -> None:
         self.queries, self.depth = queries, depth
@@ -168,7 +168,7 @@ class _Kept:
         self.waiting: list[Pairs] = []
 
     def wait(self, pairs: Pairs, block: Block, prefilter: Prefilter) -> None:
-        """Take the pairs of a part of ``block``: their rows only once it has gone by, if few."""
+        """Note the pairs of a part of ``block``; rows are copied at its end, or once many wait."""
         self.waiting.append(pairs)
         most = VALUES // max(1, self.queries.h.shape[1])
         if sum(map(len, self.waiting)) > most:
@@ -177,7 +177,7 @@ class _Kept:
                 self.add(block, prefilter)
 
     def add(self, block: Block, prefilter: Prefilter) -> None:
-        """Take the rows of the pairs that wait and still pass."""
+        """Copy the rows of the waiting pairs that still pass."""
         if not self.waiting:
             return
         pairs, self.views = self._still_passing(prefilter), block.views
@@ -195,14 +195,14 @@ class _Kept:
                 ]
 
     def _still_passing(self, prefilter: Prefilter) -> Pairs:
-        """The pairs that wait, less those that the threshold has passed by."""
+        """The waiting pairs, without those below the threshold, which has risen since."""
         names = ("query", "row", "cosine")
         columns = (torch.cat([getattr(one, name) for one in self.waiting]) for name in names)
         pairs = Pairs(*columns)
         return pairs[prefilter.passes(pairs.query, pairs.cosine)]
 
     def _together(self, prefilter: Prefilter) -> _Rows:
-        """All rows, less those that the threshold has passed by."""
+        """All rows, without those below the threshold, which has risen since."""
         passed = [prefilter.passes(rows.query, rows.cosine) for rows in self.rows]
         rows = [
             some if bool(mask.all()) else some.take(mask.nonzero()[:, 0])
@@ -235,7 +235,7 @@ class _Kept:
         return torch.from_numpy(order[nearer < self.depth]), distance
 
     def ranked(self, tally: Tally, prefilter: Prefilter) -> TopRows:
-        """What is kept, at the end."""
+        """The nearest rows, when the whole collection has been read."""
         rows = self._together(prefilter)
         needed, distance = self._needed(rows, prefilter)
         query = rows.query[needed]
