@@ -5,6 +5,7 @@ modules in the same way (:func:`lazy_names`), so that listing names never takes 
 """
 
 import inspect
+import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from importlib import import_module
 from typing import Any, Generic, Protocol, TypeVar, final, get_args, get_origin, get_type_hints
@@ -123,6 +124,40 @@ def make(made_by: Callable[..., T], settings: Mapping[str, Any], what: str) -> T
     return made_by(**settings)
 
 
+def name_and_file(text: str) -> tuple[str, str | None]:
+    """The two parts of ``NAME`` or ``NAME=FILE``; a folder is a name, whatever is in it.
+
+    >>> name_and_file("lpips-alex=weights/run=3/alex.pth"), name_and_file("phash")
+    (('lpips-alex', 'weights/run=3/alex.pth'), ('phash', None))
+    """
+    name, _, file = (text, "", "") if os.path.isdir(text) else text.strip().partition("=")
+    return name, file or None
+
+
+def split_settings(text: str) -> tuple[str, dict[str, str]]:
+    """The name in ``NAME`` or ``NAME:key=value,key=value``, and the settings, still as text.
+
+    One without a value has an empty one; :func:`read_settings` is strict, and knows their types.
+
+    >>> split_settings("pgd:norm=l2, eps=4")
+    ('pgd', {'norm': 'l2', 'eps': '4'})
+    """
+    name, _, rest = text.partition(":")
+    return name, {key: value for _, key, _, value in _pairs(rest)}
+
+
+def join_settings(name: str, settings: Mapping[str, str]) -> str:
+    """The inverse of :func:`split_settings`."""
+    return f"{name}:{','.join(map('='.join, settings.items()))}" if settings else name
+
+
+def _pairs(text: str) -> Iterator[tuple[str, str, bool, str]]:
+    """Of each part of ``key=value,key=value`` the part, its key, whether it has a =, its value."""
+    for part in filter(None, map(str.strip, text.split(","))):
+        key, equals, value = part.partition("=")
+        yield part, key.strip(), bool(equals), value.strip()
+
+
 def read_settings(text: str, made_by: Callable[..., Any], what: str) -> dict[str, Any]:
     """The settings in ``key=value,key=value``, each of the type that ``made_by`` has for it.
 
@@ -135,8 +170,7 @@ def read_settings(text: str, made_by: Callable[..., Any], what: str) -> dict[str
     """
     hints = get_type_hints(made_by)
     settings = {}
-    for setting in filter(None, text.split(",")):
-        key, equals, value = (part.strip() for part in setting.partition("="))
+    for setting, key, equals, value in _pairs(text):
         if not equals:
             raise ValueError(f"{what}: expected key=value, found {setting!r}")
         settings[key] = _read(value, hints.get(key, str), f"{what}: {key}")

@@ -17,6 +17,7 @@ from percert.cli.options import (
 )
 from percert.cli.output import emit_json, say, show_result, show_table
 from percert.cli.progress import Bar
+from percert.registry import name_and_file
 from percert.reports.table import Column, Table
 
 if TYPE_CHECKING:
@@ -142,10 +143,10 @@ def eval_transfer(
 
     models = {}
     for text in model:
-        spec, _, file = text.partition("=")
+        spec, file = name_and_file(text)
         if spec in models:
             raise ValueError(f"--model {spec}: given twice")
-        models[spec] = file or None
+        models[spec] = file
     with Bar() as show:
         result = transfer_runs(
             runs,
@@ -284,8 +285,7 @@ def _files(text: str) -> dict[str, str | None]:
     >>> _files("l2, lpips-alex=alex.pth")
     {'l2': None, 'lpips-alex': 'alex.pth'}
     """
-    named = (entry.strip().partition("=") for entry in text.split(",") if entry.strip())
-    return {name: file or None for name, _, file in named}
+    return dict(name_and_file(entry) for entry in text.split(",") if entry.strip())
 
 
 @one_line_errors

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from percert.cli.command import fail
+from percert.registry import name_and_file
 from percert.reports.budgets import Budget, parse_budget
 
 if TYPE_CHECKING:
@@ -196,10 +197,9 @@ def metric_and_file(text: str) -> tuple[str, str | None]:
     """
     from percert.metrics.catalog import metric_card
 
-    # A model's folder is a name as well, and may have a "=" in it.
-    name, file = (text, "") if Path(text).is_dir() else text.partition("=")[::2]
+    name, file = name_and_file(text)
     metric_card(name)
-    return name, file or None
+    return name, file
 
 
 DEFAULT_METRIC = "lipsim-tiny"

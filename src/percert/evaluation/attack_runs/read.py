@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from percert.attacks import parse_attack
+from percert.registry import join_settings, split_settings
 from percert.reports.records import SHARDS, read_records, read_run
 from percert.runs import DISTANCES
 
@@ -226,16 +227,10 @@ def family(spec: str) -> tuple[str, float]:
     >>> family("human-perc-ot:confidence=5,steps=9")
     ('human-perc-ot:steps=9', 5.0)
     """
-    name, colon, rest = spec.partition(":")
-    options = [part for part in rest.split(",") if part] if colon else []
-    kept, confidence = [], 0.0
-    for option in options:
-        key, _, value = option.partition("=")
-        if key.strip() == "confidence":
-            try:
-                confidence = float(value)
-                continue
-            except ValueError:
-                pass
-        kept.append(option)
-    return (f"{name}:{','.join(kept)}" if kept else name), confidence
+    name, settings = split_settings(spec)
+    try:
+        confidence = float(settings["confidence"])
+    except (KeyError, ValueError):
+        return spec, 0.0
+    del settings["confidence"]
+    return join_settings(name, settings), confidence

@@ -34,6 +34,7 @@ from percert.metrics.certified.embedding import EmbeddingMetric
 from percert.metrics.certified.exported import is_exported
 from percert.models.imagenet_networks import SqueezeNet, squeezenet
 from percert.models.weights import seeded
+from percert.registry import name_and_file
 from percert.tensors import Images, Vector
 
 #: ITU-R 601 luma, as pillow and pdqhash have it.
@@ -202,14 +203,14 @@ def create_detector(text: str, device: str = "auto") -> Detector:
     >>> create_detector("phash").name
     'phash'
     """
-    name, _, weights = text.partition("=")
+    name, weights = name_and_file(text)
     if name in HASHES or name == "cnn":
         if weights:
             raise ValueError(f"{name}: takes no weights, found {weights!r}")
         return HASHES[name]() if name in HASHES else imagededup_cnn()
     if name == "features":
-        return _features(weights)
-    return metric_detector(name, weights or None, device)
+        return _features(weights or "")
+    return metric_detector(name, weights, device)
 
 
 def metric_detector(

@@ -9,6 +9,7 @@ from percert.attacks.catalog import CATALOG, create_attack, parse_attack
 from percert.attacks.goal_through import TOGETHER
 from percert.attacks.threat import SLACK
 from percert.check import check_budget, check_choice
+from percert.registry import split_settings
 
 BudgetNorm: TypeAlias = Literal["l2", "linf"]
 
@@ -124,7 +125,7 @@ def _check_fit(name: str, perturbed: str, differentiable: bool) -> None:
 def _with_budgets(
     spec: str, name: str, budgets: Mapping[BudgetNorm, tuple[float, ...]]
 ) -> list[str]:
-    settings = dict(part.partition("=")[::2] for part in spec.partition(":")[2].split(",") if part)
+    settings = split_settings(spec)[1]
     known = {field.name for field in fields(CATALOG.load(name))}
     if "eps" in settings or not ({"eps", "norm"} & known):
         return [spec]

@@ -13,6 +13,7 @@ import numpy as np
 from percert.evaluation.twoafc.evaluate import CLEAN
 from percert.evaluation.twoafc.scores import WORST, TwoAFCScores, effort
 from percert.files import write_whole
+from percert.registry import split_settings
 from percert.reports.page import Figure, Paragraph, Section, write_page
 from percert.reports.plots import COLOURS, Array, figure_png, new_figure
 from percert.reports.records import Row
@@ -261,10 +262,8 @@ def short(attack: str) -> str:
     >>> short("apgd:loss=margin,norm=l2,eps=1")
     'apgd loss=margin'
     """
-    name, _, settings = attack.partition(":")
-    kept = [
-        part for part in settings.split(",") if part and part.split("=")[0] not in ("eps", "norm")
-    ]
+    name, settings = split_settings(attack)
+    kept = [f"{key}={value}" for key, value in settings.items() if key not in ("eps", "norm")]
     return f"{name} {' '.join(kept)}".strip()
 
 
