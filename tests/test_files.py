@@ -37,6 +37,13 @@ def test_a_folder_in_the_place_of_the_file_is_an_error(tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["a"]
 
 
+def test_a_file_may_be_read_by_whom_an_ordinary_one_may(tmp_path):
+    (tmp_path / "ordinary").touch()
+    with replacing(tmp_path / "a") as waiting:
+        waiting.touch(mode=0o600)
+    assert (tmp_path / "a").stat().st_mode == (tmp_path / "ordinary").stat().st_mode
+
+
 def test_what_is_half_written_is_found_by_no_search(tmp_path):
     with replacing(tmp_path / "a.png", sync=False) as waiting:
         assert (waiting.parent, waiting.name[0]) == (tmp_path, ".")

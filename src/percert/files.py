@@ -3,6 +3,7 @@
 import hashlib
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +17,8 @@ def replacing(path: "os.PathLike[Any] | str", *, sync: bool = True) -> Iterator[
     An error or a kill leaves the old file, or none: never half of one. Without ``sync`` it does not
     wait for the disk: many files are written faster, and a machine that goes down may lose them.
     What is half-written is hidden and has no suffix, so that no search finds it. The folder is made
-    where there is none.
+    where there is none. Who may read the file is what ``open`` would have given, whatever wrote it:
+    safetensors, for one, lets only its owner.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -28,8 +30,13 @@ def replacing(path: "os.PathLike[Any] | str", *, sync: bool = True) -> Iterator[
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     waiting = path.with_name(f".{secrets.token_hex(8)}.part")
+    waiting.touch()
+    ordinary = stat.S_IMODE(waiting.stat().st_mode)
+    waiting.unlink()
     try:
         yield waiting
+        if stat.S_IMODE(waiting.stat().st_mode) != ordinary:
+            waiting.chmod(ordinary)
         if sync:
             with waiting.open("r+b") as file:
                 os.fsync(file.fileno())

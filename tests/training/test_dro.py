@@ -168,21 +168,42 @@ def test_losses_that_are_no_numbers_are_an_error(dataset):
         train_group(dataset, small_models(1), [7], literal, together=False)
 
 
+def process(rank=0, size=1):
+    return SimpleNamespace(
+        global_rank=rank,
+        world_size=size,
+        is_global_zero=not rank,
+        device=torch.device("cpu"),
+        barrier=lambda: None,
+    )
+
+
 def test_every_model_is_trained_by_one_process(dataset, tmp_path):
     recipe = DRORecipe(model=SPEC, models=5, training=SETTINGS)
     trained = {rank: [] for rank in range(3)}
     for rank in (2, 1, 0):
-        fabric = SimpleNamespace(
-            global_rank=rank,
-            world_size=3,
-            is_global_zero=not rank,
-            device=torch.device("cpu"),
-            barrier=lambda: None,
+        rows = train_dro(
+            recipe, dataset.folder, tmp_path, process(rank, 3), progress=trained[rank].append
         )
-        rows = train_dro(recipe, dataset.folder, tmp_path, fabric, progress=trained[rank].append)
         assert bool(rows) == (rank == 0)  # the first process sums up
     assert [[row["model"] for row in trained[rank]] for rank in range(3)] == [[0, 3], [1, 4], [2]]
     assert [row["model"] for row in rows] == list(range(5))
+
+
+def test_theta_0_is_known_by_its_content_and_not_by_its_path(dataset, tmp_path):
+    first, moved = tmp_path / "first.safetensors", tmp_path / "moved.safetensors"
+    save_classifier(trainable_classifier(SPEC, seed=1), SPEC, first)
+    moved.write_bytes(first.read_bytes())
+    recipe = DRORecipe(model=SPEC, models=1, training=SETTINGS, start=str(first))
+    train_dro(recipe, dataset.folder, tmp_path / "out", process())
+    made = weights_in(tmp_path / "out")
+    train_dro(replace(recipe, start=str(moved)), dataset.folder, tmp_path / "out", process())
+    save_classifier(trainable_classifier(SPEC, seed=2), SPEC, first)
+    with pytest.raises(ValueError, match="theta_0"):
+        train_dro(recipe, dataset.folder, tmp_path / "out", process())
+    with pytest.raises(ValueError, match=r"nowhere\.safetensors: cannot be read"):
+        train_dro(replace(recipe, start="nowhere.safetensors"), dataset.folder, tmp_path, process())
+    assert weights_in(tmp_path / "out") == made
 
 
 @pytest.mark.parametrize("wrong", [{"passes": 0}, {"batch": 0}, {"draws": 0}])

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from percert.device import resolve_device
+from percert.files import file_sha256
 from percert.reports.records import Row, check_same_settings, read_run, write_run
 from percert.training.dro.attack import Tally
 from percert.training.dro.dataset import AdversarialDataset, open_dataset
@@ -69,7 +70,7 @@ def adversarial_dataset(
     described = {
         "attack": recipe.attack,
         "model": spec,
-        "theta_0": None if start is None else str(start),
+        "theta_0": _content(start),
         "images": str(images.resolve()),
         "limit": recipe.limit,
     }
@@ -121,7 +122,7 @@ def train_dro(
     agreed = {
         **asdict(settings),
         "model": spec,
-        "theta_0": None if start is None else str(start),
+        "theta_0": _content(start),
         "dataset": str(dataset.resolve()),
         "shards": [shard.digest for shard in opened.shards],
     }
@@ -169,6 +170,14 @@ def train_dro(
 def _start(path: str) -> Path | None:
     """The file of theta_0, if any."""
     return Path(path).resolve() if path else None
+
+
+def _content(start: Path | None) -> str | None:
+    """What theta_0 is by its bytes: another model at the same path is another run."""
+    try:
+        return None if start is None else file_sha256(start)
+    except OSError as error:
+        raise ValueError(f"{start}: cannot be read ({error.strerror})") from None
 
 
 def _summary(dataset: AdversarialDataset, tallies: list[Tally], out: Path) -> DatasetSummary:

@@ -21,6 +21,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from percert.extras import install_extra
+from percert.files import replacing, write_whole
 from percert.reports.records import RecordStore
 
 _NAME = re.compile(r"^step-(\d{10})$")
@@ -60,12 +61,11 @@ class Checkpoints:
         self.folder.mkdir(parents=True, exist_ok=True)
         unfinished = self.folder / f".unfinished-{secrets.token_hex(8)}"
         unfinished.mkdir()
-        save_file(_contiguous(checkpoint.model), unfinished / MODEL)
-        save_file(_contiguous(checkpoint.tensors), unfinished / STATE)
+        for name, tensors in ((MODEL, checkpoint.model), (STATE, checkpoint.tensors)):
+            with replacing(unfinished / name) as waiting:
+                save_file(_contiguous(tensors), waiting)
         held = {"step": checkpoint.step, **checkpoint.numbers}
-        (unfinished / NUMBERS).write_text(json.dumps(held), encoding="utf-8")
-        for name in (MODEL, STATE, NUMBERS):
-            _flush(unfinished / name)
+        write_whole(unfinished / NUMBERS, json.dumps(held))
         target = self.folder / f"step-{checkpoint.step:010d}"
         if target.exists():  # of the same run, interrupted before it deleted anything
             shutil.rmtree(target)
