@@ -6,8 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from safetensors.torch import save_file
 
+from percert.audit import groups as percert_groups
 from percert.images import save_image
+from percert.reports.records import write_run
 
 GROUPS = ["AA", "BB", "CC", "DD", "NA"]
 SIZE = 60
@@ -185,6 +188,71 @@ def test_predictions_are_kept_and_not_made_twice(photographs, percert_json, tmp_
 
     monkeypatch.setattr("percert.models.load_classifier", fail)
     assert percert_json(*photographs, "--out", out) == found
+
+
+TILTED = """
+import torch
+
+class Tilted(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.least = torch.nn.Parameter(torch.tensor(0.5))
+
+    def forward(self, images):
+        light = images.mean((1, 2, 3))
+        return torch.stack([self.least - light, light - self.least], 1)
+"""
+
+
+def run_of_dro(folder, least):
+    """What percert train dro leaves behind: the models' weights, and the settings of the run."""
+    folder.mkdir()
+    for number, value in enumerate(least):
+        save_file({"least": torch.tensor(value)}, folder / f"model-{number:04d}.safetensors")
+    write_run(
+        folder, command=[], seed=0, settings={"model": "tilted:Tilted"}, device="cpu", seconds=0.0
+    )
+    return folder
+
+
+def test_folders_of_models_are_compared_by_name_and_each_image_decoded_once(
+    photographs, percert, percert_json, tmp_path, monkeypatch
+):
+    (tmp_path / "tilted.py").write_text(TILTED)
+    ours = run_of_dro(tmp_path / "ours", [0.5, 0.1])  # as by brightness, and always "bright"
+    theirs = run_of_dro(tmp_path / "theirs", [0.9, 0.5])
+    words = [*photographs[:-1], ours]
+    decoded = []
+    decode = percert_groups.load_image
+    monkeypatch.setattr(
+        percert_groups, "load_image", lambda path: decoded.append(path) or decode(path)
+    )
+    found = percert_json(*words, "--against", theirs)
+    assert len(decoded) == len(set(decoded)) == 32
+    rows = [row for row in found["models"] if row["covariance"] == "between"]
+    assert [row["model"] for row in rows] == [
+        f"{run}/model-000{number}" for run in ("ours", "theirs") for number in (0, 1)
+    ]
+    slopes = [row["slope"] for row in rows]
+    assert slopes[0] == pytest.approx(slopes[3])  # the same model, in either set
+    assert len({round(slope, 6) for slope in slopes}) == 3
+    (tmp_path / "in" / "run.json").write_text("{}")
+    (line,) = percert(*photographs, "--model", tmp_path / "in", exit_code=1).stderr.splitlines()
+    assert "expected a run of percert train dro" in line
+    (line,) = percert(
+        *words, "--weights", ours / "model-0000.safetensors", exit_code=1
+    ).stderr.splitlines()
+    assert "--weights: expected none, for a folder has its own" in line
+
+
+def test_models_that_do_not_fit_side_by_side_run_one_after_another(
+    photographs, percert_json, tmp_path, monkeypatch
+):
+    (tmp_path / "tilted.py").write_text(TILTED)
+    words = [*photographs[:-1], run_of_dro(tmp_path / "ours", [0.5, 0.1, 0.9])]
+    found = percert_json(*words)
+    monkeypatch.setattr(percert_groups, "HELD", 1)
+    assert percert_json(*words) == found
 
 
 def test_bad_images_and_lists_are_one_line(photographs, percert, tmp_path):

@@ -86,7 +86,7 @@ SMALLER = {
         "--linf": "0.01",
     },
     ("train", "adversarial-dataset"): {"--limit": "10", "--rounds": "1"},
-    ("train", "dro"): {"--steps": "1", "--models": "1"},
+    ("train", "dro"): {"--steps": "1", "--models": "2"},
     ("index", "add"): {"--views": "whole"},
 }
 

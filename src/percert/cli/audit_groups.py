@@ -80,8 +80,10 @@ def groups(
         Path | None,
         typer.Option(
             "--against",
-            metavar="FILE",
-            help="Predictions of another set of models: are the slopes of the first smaller?",
+            metavar="FILE|DIR",
+            help="Predictions of another set of models, or a folder of [bold]percert train "
+            "dro[/bold], whose models are run beside --model's: are the slopes of the first "
+            "smaller?",
         ),
     ] = None,
     before: Annotated[
@@ -106,7 +108,8 @@ def groups(
         typer.Option(
             "--model",
             metavar="SPEC",
-            help="Instead of PREDICTIONS: a classifier to run on --images; repeat it for several.",
+            help="Instead of PREDICTIONS: a classifier to run on --images, or a folder of "
+            "[bold]percert train dro[/bold] for all of its models; repeat it for several.",
         ),
     ] = None,
     weights: Annotated[
@@ -252,29 +255,28 @@ def groups(
             path, columns, outcome=outcome, positive=positive, threshold=threshold
         )
 
+    compared = running and against is not None and against.is_dir()
+    others: list[pd.DataFrame] = []
     if predictions is not None:
         first, name = read(predictions), predictions.stem
     else:
-        from percert.audit.groups import predictions_of_models
+        from percert.audit.groups import named_models, predict_groups
 
         assert model
         assert images is not None
         assert group_file is not None
-        first = predictions_of_models(
-            model,
-            weights or [],
-            images,
-            group_file,
-            columns,
-            device=device,
-            out=out,
-            watch=with_progress,
+        sets = [named_models(model, weights or ())]
+        if compared:
+            sets.append(named_models([str(against)]))
+        first, *others = predict_groups(
+            sets, images, group_file, columns, device=device, out=out, watch=with_progress
         )
-        name = "models"
+        alone = Path(model[0]) if len(model) == 1 else None
+        name = alone.name if alone is not None and alone.is_dir() else "models"
     audit = audit_groups(
         first,
         table,
-        against=None if against is None else read(against),
+        against=others[0] if compared else None if against is None else read(against),
         before=None if before is None else read(before),
         pretrained=None if pretrained is None else read(pretrained),
         names=(
@@ -287,7 +289,14 @@ def groups(
     if out is not None:
         from percert.fairness.report import write_audit
 
-        files = (predictions, attributes, against, pretrained, before, group_file)
+        files = (
+            predictions,
+            attributes,
+            None if compared else against,
+            pretrained,
+            before,
+            group_file,
+        )
         write_audit(
             audit,
             out,
