@@ -28,7 +28,7 @@ from percert.evaluation.copies.gallery import ThresholdChoice
 from percert.evaluation.copies.measure import Checkpoint
 from percert.search import open_store
 from percert.search.ingest.views import VIEW_SETS
-from percert.search.query.recommended import Recommended, recommended_threshold
+from percert.search.query.recommended import Recommended
 
 #: Of so many queries that are copies of nothing, one may get an answer.
 WRONG = 1e-3
@@ -102,7 +102,7 @@ def thresholds(name: str, views: Sequence[str], images: Sequence[int]) -> list[R
     """What an index with ``views`` recommends where it holds so many ``images``."""
     with tempfile.TemporaryDirectory() as folder:
         store = open_store(f"{folder}/store", make_metric(name, []), views=tuple(views))
-        return [recommended_threshold(store, WRONG / count) for count in images]
+        return [store.recommended_threshold(WRONG / count) for count in images]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
