@@ -94,12 +94,8 @@ LONGER = {
     for name in (
         "evaluation/attack_runs/saliency",
         "evaluation/stability",
-        "evaluation/twoafc/evaluate",
         "evaluation/twoafc/report",
-        "fairness/audit",
-        "fairness/report_tables",
         "images/load",
-        "runs/attack",
         "search/query/nearest",
     )
 }
