@@ -225,3 +225,12 @@ def lazy_names(
         return getattr(import_module(module), attribute)
 
     return get, lambda: sorted({*places, *inside})
+
+
+def settings_text(values: Mapping[str, Any]) -> str:
+    """Settings as they are written behind a name: what :func:`split_settings` reads.
+
+    >>> settings_text({"steps": 100, "loss": "margin"})
+    'steps=100,loss=margin'
+    """
+    return ",".join(f"{key}={value}" for key, value in values.items())

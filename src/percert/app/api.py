@@ -9,7 +9,7 @@ from PIL import Image
 from torch import Tensor
 
 import percert
-from percert.app.attack import attacks_offered, settings_of
+from percert.app.attack import attacks_offered
 from percert.app.audit import AskedAudit, AuditAnswer, answer_audit
 from percert.app.compare import PairAnswer, PairQuestion, answer_pair
 from percert.app.context import Context, ServerContext
@@ -28,6 +28,7 @@ from percert.app.search import (
 from percert.app.worker import Worker
 from percert.attacks.catalog import CATALOG
 from percert.certify.pairs import PerturbedPair
+from percert.registry import settings_text
 
 router = APIRouter(prefix="/api/v1", responses=problems())
 
@@ -115,7 +116,10 @@ async def describe(context: ServerContext, *, ask_store: bool = True) -> About:
         models=list(resources.classifiers),
         attacks=[
             AttackAbout(
-                name, CATALOG[name].kind, CATALOG[name].summary, settings_of(CATALOG.settings(name))
+                name,
+                CATALOG[name].kind,
+                CATALOG[name].summary,
+                settings_text(CATALOG.settings(name)),
             )
             for name in attacks_offered()
         ],

@@ -1,8 +1,8 @@
 """Attack a classifier on one image, and show what came of it from every side."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Literal, get_origin, get_type_hints
+from typing import Literal, get_origin, get_type_hints
 
 import torch
 from torch import Tensor, nn
@@ -277,12 +277,3 @@ def class_names(worker: Worker, name: str) -> tuple[str, ...]:
 def wanted_class(worker: Worker, name: str, text: str) -> int | None:
     """:func:`class_of` the classifier ``name``."""
     return class_of(text, class_names(worker, name))
-
-
-def settings_of(values: Mapping[str, Any]) -> str:
-    """Settings as they are written behind an attack's name.
-
-    >>> settings_of({"steps": 100, "loss": "margin"})
-    'steps=100,loss=margin'
-    """
-    return ",".join(f"{key}={value}" for key, value in values.items())

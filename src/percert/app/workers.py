@@ -125,8 +125,8 @@ T = TypeVar("T")
 class Workers:
     """``count`` computations at once, and at most ``waiting`` more in the queue.
 
-    A computation gets the :class:`Child` that it may ask, and runs in that child's thread. The
-    threads are daemons: one that does not come back cannot keep the process from ending.
+    A computation gets the :class:`WorkerProcess` that it may ask, and runs in that one's thread.
+    The threads are daemons: one that does not come back cannot keep the process from ending.
     """
 
     def __init__(self, count: int, waiting: int, name: str, setting: WorkerSettings) -> None:

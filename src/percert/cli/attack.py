@@ -1,13 +1,12 @@
 """``percert attack classify`` and ``metric``: attack classifiers and metrics on sets of images."""
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from percert.cli.command import complain, needs, one_line_errors, option_names
+from percert.cli.command import command_line, complain, needs, one_line_errors, option_names, warn
 from percert.cli.options import (
     AddressOption,
     CheckpointOption,
@@ -334,9 +333,9 @@ def _run(
             attacked,
             recipe,
             out,
-            command=["percert", *sys.argv[1:]],
+            command=command_line(),
             progress=show,
             watching=inside,
-            warn=lambda wording: complain(f"warning: {wording.said(names)}"),
+            warn=lambda wording: warn(wording.said(names)),
         )
     show_result(result, as_json=as_json, what="images could not be read or judged")

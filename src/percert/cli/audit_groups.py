@@ -1,13 +1,12 @@
 """``percert audit groups``: does accuracy depend on an attribute of the groups?"""
 
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from percert.cli.command import needs, one_line_errors
+from percert.cli.command import command_line, needs, one_line_errors
 from percert.cli.options import DeviceOption, JsonOption, MaxMemoryOption, out_option
 from percert.cli.output import emit_json
 from percert.cli.progress import with_progress
@@ -300,7 +299,7 @@ def groups(
         write_audit(
             audit,
             out,
-            command=["percert", *sys.argv[1:]],
+            command=command_line(),
             device=device if running else "cpu",
             seconds=time.perf_counter() - started,
             inputs=[*filter(None, files), *(weights or ())],

@@ -5,6 +5,7 @@ from dataclasses import fields
 from percert.cli.command import one_line_errors
 from percert.cli.options import JsonOption
 from percert.cli.output import emit_json, say, show_table
+from percert.registry import settings_text
 from percert.reports.table import Column, Table
 
 
@@ -84,5 +85,5 @@ def list_attacks(as_json: JsonOption = False) -> None:
     say("")
     say("Settings and their defaults, as NAME:key=value,key=value:")
     for card in cards:
-        shown = ",".join(f"{key}={value}" for key, value in settings[card.name].items())
+        shown = settings_text(settings[card.name])
         say(f"  {card.name}:{shown}" if shown else f"  {card.name}")

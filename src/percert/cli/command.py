@@ -5,6 +5,7 @@ import functools
 import inspect
 import os
 import re
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn, ParamSpec, TypeVar, cast, get_args
 
@@ -115,9 +116,19 @@ def fail(message: str) -> NoReturn:
     raise typer.Exit(1)
 
 
+def command_line() -> list[str]:
+    """The command as it was given, which makes a run again: for ``run.json`` and reports."""
+    return ["percert", *sys.argv[1:]]
+
+
 def complain(message: str) -> None:
     """Say ``message`` on stderr, in one line whatever it holds."""
     typer.echo(f"percert: {printable(message)}", err=True)
+
+
+def warn(message: str) -> None:
+    """:func:`complain` of something that does not end the command."""
+    complain(f"warning: {message}")
 
 
 V = TypeVar("V", bound=Callable[..., Any])

@@ -18,7 +18,7 @@ from percert.cli.options import (
     MetricOption,
     ThresholdOption,
 )
-from percert.cli.output import emit_json, listed, note_left_out, say, show_table, with_left_out
+from percert.cli.output import emit_json, note_left_out, say, show_table
 from percert.cli.progress import with_progress
 from percert.reports.budgets import describe, rounded_down, rounded_up_db
 from percert.reports.table import Column, Table
@@ -102,14 +102,17 @@ def compare(
         except ValueError as error:  # such as two sizes, for a metric of pixels
             bad.append((str(path), str(error)))
     if as_json:
+        from percert.images.walk import listed, listed_left_out
+
         answer = {
             "metric": metric_name,
             "reference": str(reference),
             "threshold": threshold,
             "results": [asdict(result) for result in results],
             "bad": listed(bad),
+            "left_out": listed_left_out(searched.left_out),
         }
-        emit_json(answer | with_left_out(searched.left_out))
+        emit_json(answer)
     elif results:
         explain(str(reference), results, metric_name, threshold, perturbed)
     note_left_out(searched.left_out)

@@ -1,7 +1,6 @@
 """``percert data geo``: the country and its GDP per capita for photographs from Flickr."""
 
 import os
-import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from percert.cli.command import complain, needs, one_line_errors
+from percert.cli.command import command_line, complain, needs, one_line_errors
 from percert.cli.options import JsonOption, out_option
 from percert.cli.output import emit_json, say, show_table
 from percert.cli.progress import with_progress
@@ -105,7 +104,7 @@ def geo(
     write_dataset(
         dataset,
         out,
-        command=["percert", *sys.argv[1:]],
+        command=command_line(),
         seed=seed,
         seconds=time.perf_counter() - started,
     )

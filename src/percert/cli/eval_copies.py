@@ -1,6 +1,5 @@
 """``percert eval copies`` and ``retrieval``: images looked for in a collection, and attacked."""
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -8,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from percert.check import ArgumentError
-from percert.cli.command import complain, needs, one_line_errors
+from percert.cli.command import command_line, complain, needs, one_line_errors
 from percert.cli.options import (
     CheckpointOption,
     DeviceOption,
@@ -168,7 +167,7 @@ def eval_copies(
         device=place,
     )
     with Bar() as show:
-        command = ["percert", *sys.argv[1:]]
+        command = command_line()
         result = run_copies(asked, out, command=command, progress=show, twins_found=_warn)
     show_result(result, as_json=as_json)
 
@@ -268,7 +267,7 @@ def eval_retrieval(
         device=place,
     )
     with Bar() as show:
-        result = run_retrieval(asked, out, command=["percert", *sys.argv[1:]], progress=show)
+        result = run_retrieval(asked, out, command=command_line(), progress=show)
     show_result(result, as_json=as_json)
 
 

@@ -1,13 +1,12 @@
 """``percert eval twoafc`` and ``stability``: metrics on triplets, and under attack."""
 
-import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
 import typer
 
 from percert.check import ArgumentError
-from percert.cli.command import needs, one_line_errors
+from percert.cli.command import command_line, needs, one_line_errors
 from percert.cli.options import (
     CheckpointOption,
     DeviceOption,
@@ -152,7 +151,7 @@ def eval_twoafc(
             "split": split,
             "distortions": list(chosen),
         },
-        command=("percert", *sys.argv[1:]),
+        command=tuple(command_line()),
     )
     with Bar() as show:
         result = run_twoafc(asked, metrics, out, show)
@@ -242,7 +241,7 @@ def eval_stability(
         device=place,
     )
     with Bar() as show:
-        command = ["percert", *sys.argv[1:]]
+        command = command_line()
         result = run_stability(run, images, out, limit=limit, command=command, progress=show)
     show_result(result, as_json=as_json)
 

@@ -1,13 +1,12 @@
 """``percert eval`` of attack runs, in four ways, and ``percert report``: runs side by side."""
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from percert.cli.command import complain, needs, one_line_errors
+from percert.cli.command import command_line, needs, one_line_errors, warn
 from percert.cli.options import (
     DeviceOption,
     JsonOption,
@@ -102,7 +101,7 @@ def eval_attacks(
             baseline=baseline,
             pictures=pictures,
             device=device,
-            command=["percert", *sys.argv[1:]],
+            command=command_line(),
             progress=show,
         )
     show_result(result, as_json=as_json)
@@ -154,9 +153,9 @@ def eval_transfer(
             models,
             images=images,
             device=device,
-            command=["percert", *sys.argv[1:]],
+            command=command_line(),
             progress=show,
-            warn=lambda text: complain(f"warning: {text}"),
+            warn=warn,
         )
     show_result(result, as_json=as_json)
 
@@ -223,9 +222,9 @@ def eval_defences(
             defences=defence or DEFENCES,
             costs=_files(metrics),
             device=device,
-            command=["percert", *sys.argv[1:]],
+            command=command_line(),
             progress=show,
-            warn=lambda text: complain(f"warning: {text}"),
+            warn=warn,
         )
     show_result(result, as_json=as_json)
 
@@ -273,7 +272,7 @@ def eval_saliency(
             images=images,
             pictures=pictures,
             device=device,
-            command=["percert", *sys.argv[1:]],
+            command=command_line(),
             progress=show,
         )
     show_result(result, as_json=as_json)

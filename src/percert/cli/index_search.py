@@ -23,7 +23,7 @@ from percert.cli.options import (
     metric_for_store,
     writable_folder,
 )
-from percert.cli.output import emit_json, listed, note_left_out, say, with_left_out
+from percert.cli.output import emit_json, note_left_out, say
 from percert.cli.progress import Bar, with_progress
 from percert.reports.budgets import Budget
 
@@ -251,7 +251,9 @@ def _tell(
 ) -> None:
     """The JSON answer: a list, of one query as of many, and what could not be read."""
     if as_json:
-        emit_json({"answers": answers, "bad": listed(bad), **with_left_out(left_out)})
+        from percert.images.walk import listed, listed_left_out
+
+        emit_json({"answers": answers, "bad": listed(bad), "left_out": listed_left_out(left_out)})
     elif not answers and not bad:
         say("No images.")
 

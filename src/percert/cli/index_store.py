@@ -18,7 +18,7 @@ from percert.cli.options import (
     StoreOption,
     metric_for_store,
 )
-from percert.cli.output import emit_json, listed, note_left_out, say, with_left_out
+from percert.cli.output import emit_json, note_left_out, say
 from percert.cli.progress import with_progress
 
 if TYPE_CHECKING:
@@ -170,8 +170,11 @@ def _report(
     if as_json:
         answer: dict[str, Any] = {"store": store.path, **counts, "images": store.count}
         answer["views"] = list(store.views)
+        from percert.images.walk import listed, listed_left_out
+
         answer["bad"] = listed((one.path, one.reason or "") for one in bad)
-        emit_json({**answer, **with_left_out(left_out), **pruned_json(pruned)})
+        answer["left_out"] = listed_left_out(left_out)
+        emit_json({**answer, **pruned_json(pruned)})
     elif each:
         for path in pruned.files if pruned else ():
             typer.echo(json.dumps({"what": "forgotten", "path": path}))

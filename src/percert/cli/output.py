@@ -4,7 +4,7 @@ import json
 import os
 import sys
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -66,21 +66,6 @@ def show_result(
         raise typer.Exit(1)
 
 
-def listed(bad: Iterable[tuple[str, str]]) -> list[dict[str, str]]:
-    """What could not be read, (path, reason) each, as JSON has it under ``bad``: always a list.
-
-    Names that are no UTF-8 have escapes.
-
-    >>> listed([("a.png", "no such file")])
-    [{'path': 'a.png', 'reason': 'no such file'}]
-    """
-    from percert.images.walk import printable_path
-
-    return [
-        {"path": printable_path(path), "reason": printable_path(reason)} for path, reason in bad
-    ]
-
-
 def emit_json(answer: Mapping[str, Any]) -> None:
     """``answer`` as one JSON object on stdout; numbers that JSON cannot hold become null."""
     typer.echo(json.dumps(finite(answer), indent=2, allow_nan=False))
@@ -92,11 +77,3 @@ def note_left_out(left_out: "Sequence[LeftOut]") -> None:
     if kinds:
         counted = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
         complain(f"left out, for they are no images that are read: {counted}")
-
-
-def with_left_out(left_out: "Sequence[LeftOut]") -> dict[str, Any]:
-    """What was left out, by path and kind, as a part of a JSON answer."""
-    from percert.images.walk import printable_path
-
-    listed = [{"path": printable_path(one.path), "kind": one.kind} for one in left_out]
-    return {"left_out": listed}

@@ -1,6 +1,5 @@
 """``percert train adversarial-dataset``: Algorithm 2."""
 
-import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 from rich.console import Console
 
-from percert.cli.command import needs, one_line_errors
+from percert.cli.command import command_line, needs, one_line_errors
 from percert.cli.options import (
     DeviceOption,
     JsonOption,
@@ -198,7 +197,7 @@ def adversarial_dataset(
         images,
         out,
         device=device,
-        command=["percert", *sys.argv[1:]],
+        command=command_line(),
         progress=_Progress(settings.rounds.rounds),
     )
     answer = asdict(made)

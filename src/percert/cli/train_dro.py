@@ -1,6 +1,5 @@
 """``percert train dro``: Algorithm 3."""
 
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -8,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 from rich.console import Console
 
-from percert.cli.command import needs, one_line_errors
+from percert.cli.command import command_line, needs, one_line_errors
 from percert.cli.options import (
     DeviceOption,
     DevicesOption,
@@ -139,7 +138,7 @@ def dro(
             markup=False,
         )
 
-    command = ["percert", *sys.argv[1:]]
+    command = command_line()
     with launched(Devices(device, devices, nodes)) as fabric:
         rows = train_dro(settings, dataset, out, fabric, command=command, progress=report)
         if not fabric.is_global_zero:

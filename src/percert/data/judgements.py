@@ -1,17 +1,14 @@
 """Triplets that people judged: BAPPS (Zhang et al. 2018) and NIGHT (Fu et al. 2023).
 
-BAPPS: patches under traditional and learned distortions (Zhang et al. 2018, LPIPS).
+BAPPS (of LPIPS): patches under traditional and learned distortions. The published folder is
+``2afc/{train,val}/DISTORTION/{ref,p0,p1,judge}``. The four folders hold files of the same names;
+those of ``judge`` are NumPy arrays of one number, the share of judges who call ``p1`` the closer
+one.
 
-The published folder is ``2afc/{train,val}/DISTORTION/{ref,p0,p1,judge}``. The four folders hold
-files of the same names; those of ``judge`` are NumPy arrays of one number, the share of judges who
-call ``p1`` the closer one.
-
-NIGHT: triplets of generated images that people judged (Fu et al. 2023, DreamSim).
-
-The published folder holds ``data.csv`` and, below ``ref/`` and ``distort/``, the images that its
-rows name. Its columns, in order: id, left_vote, right_vote, votes, ref_path, left_path, right_path,
-prompt, split, is_imagenet. The just-noticeable-difference votes are a file of their own,
-``jnd_votes.csv``.
+NIGHT (of DreamSim): generated images. Its folder holds ``data.csv`` and, below ``ref/`` and
+``distort/``, the images that its rows name. Its columns, in order: id, left_vote, right_vote,
+votes, ref_path, left_path, right_path, prompt, split, is_imagenet. The just-noticeable-difference
+votes are a file of their own, ``jnd_votes.csv``.
 """
 
 from collections.abc import Iterator, Mapping

@@ -1,8 +1,6 @@
 """The operations behind the catalogs of edits: RGB pillow images to RGB pillow images.
 
-Text drawn over photographs, sized to the place it is given.
-
-The operations behind the catalog of copy edits: RGB pillow images to RGB pillow images.
+Text that is drawn over photographs is sized to the place it is given.
 """
 
 import io

@@ -1,8 +1,6 @@
-"""Triplets of images: a reference and two candidates, from a CSV file or distorted as known.
+"""Triplets of images, a reference and two candidates, with what people or their maker say of them.
 
-A triplet of images and what people, or whoever made it, say about it.
-
-Triplets of images in a CSV file of one's own, and reading CSV files row by row.
+From a CSV file of one's own, which is read row by row, or distorted as known.
 """
 
 import csv

@@ -20,6 +20,7 @@ from percert.evaluation.retrieval import (
 )
 from percert.files import write_whole
 from percert.images import LeftOut, load_image
+from percert.images.walk import listed, listed_left_out
 from percert.reports.page import (
     Block,
     Figure,
@@ -35,8 +36,6 @@ from percert.runs.engine import (
     Progress,
     RunFolder,
     RunResult,
-    listed,
-    listed_left_out,
     silent,
 )
 from percert.runs.items import ImageItem, check_names, find_items, read_sample

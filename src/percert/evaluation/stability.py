@@ -28,6 +28,7 @@ from percert.evaluation.twoafc.lipschitz_violations import (
 )
 from percert.evaluation.twoafc.report import shown
 from percert.images import LeftOut, round_to_8bit
+from percert.images.walk import listed, listed_left_out
 from percert.lipschitz.network import weights_hash
 from percert.metrics.certified.embedding import EmbeddingMetric
 from percert.metrics.metric import Metric
@@ -43,8 +44,6 @@ from percert.runs.engine import (
     RunResult,
     Step,
     batches,
-    listed,
-    listed_left_out,
     read_all,
     seed_of,
     silent,

@@ -1,8 +1,6 @@
-"""What a file says of its colours (ICC profile; a PNG's gAMA, cHRM, cICP), brought to sRGB.
+"""What a file says of its colours, brought to sRGB as browsers do.
 
-Embedded ICC colour profiles.
-
-What a PNG file's gAMA, cHRM and cICP say of its colours, brought to sRGB as browsers do.
+Embedded ICC profiles, and a PNG file's gAMA, cHRM and cICP.
 """
 
 import io

@@ -1,9 +1,4 @@
-"""The image formats that are read and written, and the error that says why a file is none.
-
-The one error of reading and writing image files.
-
-The image formats that are read and written, and how a file of another kind is named.
-"""
+"""The image formats that are read and written, and the error that says why a file is none."""
 
 import os
 from functools import cache

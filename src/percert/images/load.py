@@ -1,12 +1,7 @@
-"""Safe decoding of one image file: what it may take, and what comes out.
+"""Safe decoding of one image file: how much memory it may take and will, and what comes out.
 
-Keeping pillow's and libtiff's own chatter about damaged files off stderr.
-
-What is wrong with a file is said once, by :class:`percert.images.ImageError`.
-
-How much memory decoding a picture may take, and how much it will.
-
-Safe decoding of one image file.
+What is wrong with a file is said once, by :class:`percert.images.ImageError`: pillow's and
+libtiff's own chatter is kept off stderr.
 """
 
 import contextlib

@@ -1,9 +1,4 @@
-"""Resizing as an explicit linear map, with its exact operator norm.
-
-The weights of one-dimensional image resizing, as dense float64 matrices.
-
-Resizing as an explicit linear map, with its exact operator norm.
-"""
+"""Resizing as an explicit linear map, dense float64 matrices, with its exact operator norm."""
 
 import math
 from collections.abc import Callable

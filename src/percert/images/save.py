@@ -1,9 +1,4 @@
-"""Rounding to 8 bits, and lossless, atomic saving.
-
-Rounding to the 256 levels that an 8-bit file can hold.
-
-Lossless, atomic saving.
-"""
+"""Rounding to the 256 levels that an 8-bit file can hold, and lossless, atomic saving."""
 
 import os
 from pathlib import Path

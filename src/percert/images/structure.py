@@ -1,20 +1,11 @@
-"""What a file's structure would make a decoder do, counted before it is decoded.
-
-The tags of a TIFF file or of an EXIF block, counted before anybody reads their values.
-
-Tags that overlap multiply a file in memory: 3,000 of them make 6 GB of one of 1 MB.
-
-The markers of a JPEG file, counted before it is decoded.
-
-Each scan of a progressive file goes over the whole picture again, however little data it has: a
-file of 72 kB can hold thousands, and take minutes.
-
-The chunks of a PNG file, counted before it is decoded, and those that say what colours mean.
-
-What a file says of itself, looked at before anything is decoded.
+"""What a file's structure would make a decoder do, counted before anything is decoded.
 
 A small file can make a decoder work for hours or take all memory. What decides that is counted
-here, format by format; ``Refused`` says what there is too much of.
+here, format by format; ``Refused`` says what there is too much of. Tags of a TIFF file or of an
+EXIF block that overlap multiply it in memory: 3,000 of them make 6 GB of one of 1 MB. Each scan of
+a progressive JPEG file goes over the whole picture again, however little data it has: a file of
+72 kB can hold thousands, and take minutes. A PNG file's chunks are counted as well, and those are
+found that say what its colours mean.
 """
 
 import re

@@ -1,10 +1,7 @@
-"""Finding and reading many image files: the one walk through folders, and what it leaves out.
+"""Finding and reading many image files: one walk through folders, and what it leaves out.
 
-Paths as text that can be stored, printed, and used for a file of another kind.
-
-The one walk by which folders of images are searched, and what it leaves out.
-
-Many image files: reading on after a bad one.
+A bad file stops no other. Paths become text that can be stored, printed, and used for a file of
+another kind.
 """
 
 import hashlib
@@ -69,6 +66,20 @@ class LeftOut:
 
     path: Path
     kind: str
+
+
+def listed(bad: Iterable[tuple[_Path, str]], name: str = "path") -> list[dict[str, str]]:
+    """(path, reason) as JSON has it; names that are no UTF-8 have escapes.
+
+    >>> listed([("a.png", "no such file")])
+    [{'path': 'a.png', 'reason': 'no such file'}]
+    """
+    return [{name: printable_path(one), "reason": printable_path(why)} for one, why in bad]
+
+
+def listed_left_out(left_out: Iterable[LeftOut]) -> list[dict[str, str]]:
+    """What a search for images left out, by path and kind, as JSON has it."""
+    return [{"path": printable_path(one.path), "kind": one.kind} for one in left_out]
 
 
 @dataclass(frozen=True)

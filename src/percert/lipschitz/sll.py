@@ -1,6 +1,4 @@
-"""Convolutions of few channels in float64, for which CPUs have no kernel of their own.
-
-SDP-based Lipschitz layers (SLL), dense and convolutional.
+"""SDP-based Lipschitz layers (SLL), dense and convolutional.
 
 Equation 12 of LipSim (Ghazanfari et al., 2023), from Araujo et al. (2023), Theorem 3:
 

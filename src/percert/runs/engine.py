@@ -17,8 +17,7 @@ from torch import Tensor
 
 from percert.files import write_whole
 from percert.images import ImageError, LeftOut, save_image
-from percert.images.walk import printable_path
-from percert.reports.page import Table
+from percert.images.walk import listed
 from percert.reports.records import (
     Columns,
     RecordStore,
@@ -27,7 +26,7 @@ from percert.reports.records import (
     read_run,
     write_run,
 )
-from percert.reports.table import finite
+from percert.reports.table import Table, finite
 
 #: How many batches' worth of images are held at once, where their sizes differ.
 HELD = 8
@@ -245,20 +244,6 @@ class RunResult:
     bad: Sequence[tuple[str, str]] = ()
     failed: Sequence[tuple[str, str]] = ()
     left_out: Sequence[LeftOut] = ()
-
-
-def listed(bad: Iterable[tuple[Any, str]], name: str = "path") -> list[dict[str, str]]:
-    """(path, reason) as JSON has it; names that are no UTF-8 have escapes.
-
-    >>> listed([("a.png", "no such file")])
-    [{'path': 'a.png', 'reason': 'no such file'}]
-    """
-    return [{name: printable_path(one), "reason": printable_path(why)} for one, why in bad]
-
-
-def listed_left_out(left_out: Iterable[LeftOut]) -> list[dict[str, str]]:
-    """What a search for images left out, by path and kind, as JSON has it."""
-    return [{"path": printable_path(one.path), "kind": one.kind} for one in left_out]
 
 
 def _same_settings(folder: Path, settings: Mapping[str, Any]) -> dict[str, Any] | None:

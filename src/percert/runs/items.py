@@ -34,7 +34,7 @@ class ImageItem:
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """An :class:`Item` as images ``(3, h, w)``: its own, and those of ``others``."""
+    """An :class:`ImageItem` as images ``(3, h, w)``: its own, and those of ``others``."""
 
     item: ImageItem
     image: Tensor
@@ -42,7 +42,7 @@ class Sample:
 
     @property
     def sizes(self) -> tuple[tuple[int, ...], ...]:
-        """What must agree for two subjects to go into one batch."""
+        """What must agree for two samples to go into one batch."""
         return tuple(tuple(image.shape) for image in (self.image, *self.others))
 
 

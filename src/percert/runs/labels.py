@@ -1,6 +1,4 @@
-"""The labels of a set: read from a CSV file, and numbered as the model's classes.
-
-Labels in a CSV file, and whether they count from 0 or from 1.
+"""The labels of a set: read from a CSV file, and numbered as the model's classes, from 0 or from 1.
 
 A first look at a classifier and its labels, before hours are spent on them.
 """

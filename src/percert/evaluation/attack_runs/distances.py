@@ -32,7 +32,7 @@ Progress: TypeAlias = Callable[[int, int], object]
 
 
 def open_store(folder: Path, what: str, values: Mapping[str, type]) -> RecordStore:
-    """Where :func:`settle` keeps ``values`` by attack, image and ``what`` (such as "metric").
+    """Where ``values`` are kept by attack, image and ``what`` (such as "metric").
 
     ``made`` tells the attacked file from another one of the same name.
     """

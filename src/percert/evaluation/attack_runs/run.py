@@ -9,6 +9,7 @@ from percert.check import Argument, ArgumentError, Wording
 from percert.device import resolve_device
 from percert.evaluation.attack_runs.pages import write_attack_report
 from percert.images import LeftOut
+from percert.images.walk import listed, listed_left_out
 from percert.lipschitz.network import weights_hash
 from percert.metrics.catalog import create_metric
 from percert.models import load_classifier
@@ -22,8 +23,6 @@ from percert.runs.engine import (
     Progress,
     RunFolder,
     RunResult,
-    listed,
-    listed_left_out,
     silent,
 )
 from percert.runs.items import ImageItem, Sample, find_items, read_triplets

@@ -1,8 +1,6 @@
-"""What can tell copies from other images: one contract, certified metrics, and plain networks.
+"""What can tell copies from other images: one contract for metrics, features and hashes.
 
-What can tell copies from other images: one contract for metrics, features and hashes.
-
-Plain networks as copy detectors: the angle between features, without any proof.
+Certified metrics, and plain networks: the angle between features, without any proof.
 """
 
 from collections.abc import Sequence

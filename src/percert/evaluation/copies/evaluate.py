@@ -1,9 +1,4 @@
-"""The evaluation of copy detectors as a whole: thresholds, rates, and what attacks leave.
-
-What is to be evaluated of copy detectors, and what comes of it.
-
-The evaluation of copy detectors as a whole: thresholds, rates, and what attacks leave.
-"""
+"""The evaluation of copy detectors as a whole: thresholds, rates, and what attacks leave."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -49,7 +44,8 @@ from percert.search.query.threshold import AutoThreshold
 class CopiesPlan:
     """What is to be evaluated.
 
-    ``budgets`` are l2 lengths at ``side`` x ``side`` pixels (see :func:`copies_budget.scaled`).
+    ``budgets`` are l2 lengths at ``side`` x ``side`` pixels (see
+    :func:`percert.evaluation.copies.rates.scaled`).
     ``attacked`` copies and as many strangers are attacked, in ``steps`` steps a budget.
     """
 

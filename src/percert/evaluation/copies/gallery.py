@@ -1,12 +1,9 @@
-"""The collection that copies are looked for in: views, certificates, and its threshold.
-
-The collection that copies are looked for in: every image in several views, and its certificates.
+"""The collection that copies are looked for in: every image in several views, its certificates.
 
 A query is compared with every view of an image, and is a copy of it where any view is near. It
 stays a copy within the largest radius of the views that match, and a non-copy within the smallest
-radius of all. What is stored does not move (CERTIFICATES, "Several views").
-
-Which threshold an evaluation looks at: a given one, or that of a false-positive rate.
+radius of all. What is stored does not move (CERTIFICATES, "Several views"). The threshold is a
+given one, or that of a false-positive rate.
 """
 
 from collections.abc import Iterable, Sequence

@@ -1,12 +1,9 @@
-"""Perceptual hashes as copy detectors, and every detector by name.
-
-Perceptual hashes as copy detectors, and the linear maps inside them that an attack follows.
+"""Perceptual hashes as copy detectors, with the linear maps in them; and every detector by name.
 
 pHash, dHash and wHash are those of ``imagehash``, PDQ that of ``pdqhash``. Each is luma, a linear
 map to a few values, and a comparison of every value with the median or its neighbour. The twin of a
-hash is the same without rounding to 8 bits in between: its values are differentiable in the pixels.
-
-Every copy detector by name: certified metrics, and the rivals that have no proof.
+hash, which an attack follows, is the same without rounding to 8 bits in between: its values are
+differentiable in the pixels.
 """
 
 import math

@@ -1,10 +1,6 @@
-"""From distances and radii to rates: ROC, average precision, certified shares.
+"""From distances and radii of edited pictures to rates: ROC, average precision, certified shares.
 
-Thresholds at a false-positive rate, ROC and average precision: distances, lower is closer.
-
-The l2 budgets of tampering: what they are at an image's size, and in decibel.
-
-From distances and radii of edited pictures to the numbers that are published.
+Distances, so lower is closer; budgets are l2 lengths, at an image's size and in decibel.
 """
 
 import math

@@ -25,15 +25,13 @@ from percert.evaluation.copies.report import (
 )
 from percert.files import write_whole
 from percert.images import ImageError, LeftOut, iter_images, search_images
-from percert.images.walk import printable_path
+from percert.images.walk import listed, listed_left_out, printable_path
 from percert.reports.page import how_made, write_page
 from percert.reports.records import read_run, write_records
 from percert.runs.engine import (
     Progress,
     RunFolder,
     RunResult,
-    listed,
-    listed_left_out,
     silent,
 )
 

@@ -25,10 +25,11 @@ from percert.evaluation.twoafc.report import (
     write_twoafc_report,
 )
 from percert.evaluation.twoafc.scores import TwoAFCScores, complete_rows, score_twoafc
+from percert.images.walk import listed
 from percert.lipschitz.network import weights_hash
 from percert.metrics.catalog import create_metric, metric_card
-from percert.reports.page import Table
-from percert.runs.engine import Progress, RunFolder, RunResult, listed, silent
+from percert.reports.table import Table
+from percert.runs.engine import Progress, RunFolder, RunResult, silent
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
