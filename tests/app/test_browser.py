@@ -40,7 +40,15 @@ def page(browser, address):
         "console",
         lambda said: opened.wrong.append(said.text) if "Content Security" in said.text else None,
     )
-    opened.on("requestfailed", lambda request: opened.wrong.append(f"failed: {request.url}"))
+    opened.on(
+        "requestfailed",
+        # A page that is left or reloaded gives up what it had not finished to load.
+        lambda request: (
+            None
+            if "ERR_ABORTED" in (request.failure or "")
+            else opened.wrong.append(f"failed: {request.url} ({request.failure})")
+        ),
+    )
     opened.on(
         "request",
         lambda request: (
