@@ -6,7 +6,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from percert.certify import copies, distance, nearest, twoafc
+from percert.certify import (
+    OwnThreshold,
+    copies,
+    distance,
+    likeness,
+    nearest,
+    own_copies_of_features,
+    twoafc,
+)
+from percert.certify.features import embed
 from percert.metrics.certified.embedding import EmbeddingMetric
 
 from . import pixel_attacks
@@ -47,9 +56,10 @@ class Scene:
 
 
 def cases(metric: EmbeddingMetric, scene: Scene) -> Iterator[Case]:
-    """All twoafc, copies (both decisions), distance and nearest certificates."""
+    """All twoafc, copies (both decisions, both rules), distance and nearest certificates."""
     yield from _twoafc(metric, scene)
     yield from _copies(metric, scene)
+    yield from own_copies(metric, scene)
     yield from _distance(metric, scene)
     yield from _nearest(metric, scene)
 
@@ -66,13 +76,13 @@ class _Distances:
         self.kept = {name: h.double() for name, h in kept.items()}
 
     def of(self, moved: Tensor | str, fixed: Tensor | str) -> Tensor:
-        a, b = self._embedding(moved), self._embedding(fixed)
+        a, b = self.embedding(moved), self.embedding(fixed)
         rows = max(len(a), len(b))
         return pixel_attacks.distance(
             a.repeat(rows // len(a), 1), b.repeat(rows // len(b), 1), self.c
         )
 
-    def _embedding(self, images: Tensor | str) -> Tensor:
+    def embedding(self, images: Tensor | str) -> Tensor:
         if isinstance(images, str):
             return self.kept[images]
         return pixel_attacks.embed(self.metric, images, self.dtype)
@@ -146,6 +156,61 @@ def _copies(metric: EmbeddingMetric, scene: Scene) -> Iterator[Case]:
             (r, candidate),
             made["both"].radius,
         )
+
+
+def own_copies(
+    metric: EmbeddingMetric, scene: Scene, threshold_of: str = "stored"
+) -> Iterator[Case]:
+    """Copies by a threshold of each stored image's own, ``scene.copy`` the stored ones.
+
+    ``threshold_of="query"`` is a broken rule, whose threshold follows the query: the certificates
+    stay those of the rule that holds.
+    """
+    d = _Distances(metric, scene)
+    query, stored = embed(metric, scene.reference), embed(metric, scene.copy)
+    background = embed(metric, scene.other.flip(-2)).directions
+    owner = stored if threshold_of == "stored" else query
+    b = likeness(owner, background)
+    now = d.of("reference", "copy")
+    weight = 0.5
+
+    def threshold(h: Tensor, level: float) -> Tensor:
+        v = torch.cat([h, torch.full_like(h[:, :1], metric.constant)], 1)[:, : background.shape[1]]
+        products = v / v.norm(dim=1, keepdim=True) @ background.T
+        return 1 - level - weight * products.amax(1)
+
+    for name, level in (
+        ("own copies", float((1 - 1.5 * now - weight * b).min())),
+        ("own copies, not", float((1 - 0.5 * now - weight * b).max())),
+    ):
+        rule = OwnThreshold(level, weight)
+        made = {
+            which: own_copies_of_features(query, stored, rule, b, perturbed=which)
+            for which in ("query", "stored", "both")
+        }
+        is_copy = made["both"].decision
+
+        def room(
+            asked: Tensor | str,
+            kept: Tensor | str,
+            level: float = level,
+            is_copy: Tensor = is_copy,
+        ) -> Tensor:
+            limit = threshold(d.embedding(kept if threshold_of == "stored" else asked), level)
+            value = d.of(asked, kept)
+            return _signed(limit.repeat(len(value) // len(limit)) - value, is_copy)
+
+        q, s = scene.reference, scene.copy
+        yield Case(
+            f"{name}, query", lambda x, room=room: room(x, "copy"), (q,), made["query"].radius
+        )
+        yield Case(
+            f"{name}, stored",
+            lambda y, room=room: room("reference", y),
+            (s,),
+            made["stored"].radius,
+        )
+        yield Case(f"{name}, both", room, (q, s), made["both"].radius)
 
 
 def _distance(metric: EmbeddingMetric, scene: Scene) -> Iterator[Case]:

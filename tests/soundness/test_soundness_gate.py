@@ -14,7 +14,7 @@ from .pixel_attacks import flips
 
 #: thumbnail is thumbnail-8 by another name.
 NAMES = [name for name, card in CATALOG.items() if card.embedding and name != "thumbnail"]
-CASES = 17
+CASES = 23
 
 
 def metric_of(name: str) -> EmbeddingMetric:

@@ -6,13 +6,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from percert.certify import OwnThreshold, copies_of_features, likeness
+from percert.certify.features import embed
+from percert.certify.pairs import pair_distance
 from percert.images import Resize
 from percert.lipschitz.architectures import TinyShape, tiny_network
 from percert.lipschitz.sll import SLLDense
 from percert.metrics.certified.embedding import EmbeddingMetric
 from percert.metrics.certified.lipsim import Thumbnail
 
-from .cases import Case, Scene, cases
+from .cases import Case, Scene, cases, own_copies
 from .pixel_attacks import flips
 
 
@@ -36,6 +39,32 @@ def test_radii_that_are_half_too_large_flip_in_every_certificate() -> None:
             continue
         wrong: Case = dataclasses.replace(case, radius=1.5 * case.radius)
         assert flips(wrong.margin, wrong.images, wrong.radius, steps=12) > 0, case.name
+
+
+def test_a_threshold_that_the_query_can_move_is_found() -> None:
+    """The rule stands because the threshold is the stored image's: one of the query's moves."""
+    metric, scene = Thumbnail(8), Scene.of(3)
+
+    def flipped(threshold_of: str) -> int:
+        found = [c for c in own_copies(metric, scene, threshold_of) if c.name.endswith("query")]
+        assert len(found) == 2
+        return sum(flips(case.margin, case.images, case.radius, steps=12) for case in found)
+
+    assert flipped("stored") == 0
+    assert flipped("query") > 0
+
+
+def test_a_stored_image_that_leaves_its_threshold_behind_is_found() -> None:
+    """Where the stored image moves its threshold does, which one threshold for all does not."""
+    metric, scene = Thumbnail(8), Scene.of(3)
+    query, stored = embed(metric, scene.reference), embed(metric, scene.copy)
+    b = likeness(stored, embed(metric, scene.other.flip(-2)).directions)
+    (case,) = [case for case in own_copies(metric, scene) if case.name == "own copies, stored"]
+    level = float((1 - 1.5 * pair_distance(query, stored) - 0.5 * b).min())
+    thresholds = OwnThreshold(level, 0.5).distances(b)
+    left_behind = copies_of_features(query, stored, thresholds, perturbed="candidate").radius
+    assert flips(case.margin, case.images, case.radius, steps=12) == 0
+    assert flips(case.margin, case.images, left_behind, steps=12) > 0
 
 
 @pytest.mark.parametrize("factor", [1.05, 3.0])

@@ -47,14 +47,17 @@ def cosine_distance(theta: Tensor) -> Tensor:
     return 2 * (theta / 2).sin().square()
 
 
-def threshold_angle(threshold: float, shift: float = 0.0) -> float:
+def threshold_angle(threshold: Vector | float, shift: float = 0.0) -> Vector:
     """The angle whose cosine distance is ``threshold``, without cancellation at small ones.
 
     ``shift`` is added to the chord, the distance of two such directions: what rounding a distance
-    near 2 does to its angle is much more than the same near 0.
+    near 2 does to its angle is much more than the same near 0. One threshold, or one a row.
+
+    >>> threshold_angle(1.0)
+    tensor(1.5708, dtype=torch.float64)
     """
-    chord = math.sqrt(2 * threshold) + shift
-    return 2 * math.asin(min(max(chord / 2, 0.0), 1.0))
+    chord = (2 * torch.as_tensor(threshold, dtype=torch.float64)).sqrt() + shift
+    return 2 * (chord / 2).clamp(0, 1).asin()
 
 
 def turn(features: PixelFeatures, length: Tensor) -> Vector:

@@ -133,27 +133,28 @@ def copies(
 def copies_of_features(
     reference: PixelFeatures,
     candidate: PixelFeatures,
-    threshold: float,
+    threshold: Vector | float,
     *,
     perturbed: PerturbedPair = "candidate",
 ) -> Certificate:
     """:func:`copies` of embeddings; one of the two may hold a single row, used for all.
 
-    The angle of the pair must not pass theta_tau = acos(1 - threshold). One image turns the gap
+    ``threshold`` may be one a pair, ``(n,)``. The angle of the pair must not pass theta_tau = acos(1 - threshold). One image turns the gap
     |theta_tau - theta| when it moves by n sin(gap); both together by the law of sines. Exact for
     c = 0 and k >= 2, up to the floating-point slack; the same on either side of the threshold.
     """
     check_choice(perturbed, PAIR, "perturbed")
-    if not 0 <= threshold <= 2:
+    given = torch.as_tensor(threshold, dtype=torch.float64, device=reference.h.device)
+    if not bool(((given >= 0) & (given <= 2)).all()):
         raise ValueError(f"threshold: expected a cosine distance in [0, 2], found {threshold}")
     theta = angle(reference.directions, candidate.directions)
     now = pair_distance(reference, candidate)
-    always = threshold >= 2
-    decision = (now <= threshold) | (always & now.isfinite())
+    always = (given >= 2) & now.isfinite()
+    decision = (now <= given) | always
     gap = torch.where(
         decision,
-        threshold_angle(threshold, -reference.rounding) - theta,
-        theta - threshold_angle(threshold, reference.rounding),
+        threshold_angle(given, -reference.rounding) - theta,
+        theta - threshold_angle(given, reference.rounding),
     )
     gap = gap - reference.rounding
     if perturbed == "both":
@@ -170,15 +171,15 @@ def copies_of_features(
     # Pictures that hold too little are near one another, whatever they show: no copies are made. It
     # is a rule on the pictures as given: that the distance stays within the threshold is proven
     # all the same where tampering takes what they hold.
-    plain = _plain(reference, candidate)
+    plain = is_plain(reference, candidate)
     radius = torch.where(decision & plain, 0.0, radius)
     # A comparison with NaN is False: what is not known is not certified.
     known = reference.valid & candidate.valid & (radius > 0)
     radius = torch.where(known, radius, 0.0)
-    if always:  # No two directions are farther apart.
-        radius = torch.where(decision, math.inf, radius)
-        known = known | decision
-    paper = proposition_1((threshold - now).abs(), *moving.values())
+    # At 2 no two directions are farther apart.
+    radius = torch.where(always, math.inf, radius)
+    known = known | always
+    paper = proposition_1((given - now).abs(), *moving.values())
     return Certificate(
         decision=decision,
         radius=radius,
@@ -189,7 +190,7 @@ def copies_of_features(
     )
 
 
-def _plain(reference: PixelFeatures, candidate: PixelFeatures) -> Tensor:
+def is_plain(reference: PixelFeatures, candidate: PixelFeatures) -> Tensor:
     """Whether one of each pair holds too little (:class:`~percert.lipschitz.centre.Content`)."""
     plain = torch.zeros_like(reference.norm_h + candidate.norm_h, dtype=torch.bool)
     for features in (reference, candidate):

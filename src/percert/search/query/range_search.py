@@ -125,7 +125,7 @@ def _farthest(query: PixelFeatures, threshold: float, eps: float, stored: Embedd
         return 2.0
     rows = stored_features(query.h[:1] * 0 + 1, stored.constant, stored.feature_error)
     turned = float(turn(query, query.moved(eps))) + 2 * tilt(rows) + 2 * query.rounding
-    theta = threshold_angle(threshold) + turned
+    theta = float(threshold_angle(threshold)) + turned
     if theta >= math.pi:
         return 2.0
     return float(cosine_distance(torch.tensor(theta, dtype=torch.float64))) + 1e-12

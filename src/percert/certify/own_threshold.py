@@ -1,0 +1,138 @@
+"""A threshold of each stored image's own: strict where it resembles everything, wide elsewhere.
+
+Some pictures (a plain one, a page, a sky) lie near nearly all others, and one threshold for all
+must be strict for their sake. What a picture resembles is measured against a background, vectors
+w_j with |w_j| <= 1 of pictures that have nothing to do with the collection: its likeness is
+b = max_j <g, w_j>, g its direction. A query is a copy where its cosine with the stored image is at
+least level + weight b, or its distance at most 1 - level - weight b.
+
+The threshold belongs to the stored image. While the query alone moves it is a number like any
+other, and :func:`~percert.certify.pairs.copies_of_features` holds. Where the stored image moves it
+moves along: g turns by at most phi, so that each <g, w_j>, and b with them, stays within
+[cos(beta + phi), cos(beta - phi)], beta = acos b (for |w| <= 1 these bound x cos phi +- sqrt(|w|^2
+- x^2) sin phi). With theta the angle between the two and A(b) = acos(level + weight b), a copy
+stays one while phi_query + phi_stored + theta < A(cos(beta - phi_stored)), and what is none stays
+so while theta - phi_query - phi_stored > A(cos(beta + phi_stored)).
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import torch
+from torch import Tensor
+
+from percert.certify.angles import angle, bisect, threshold_angle, turn
+from percert.certify.certificate import Certificate
+from percert.certify.features import PixelFeatures
+from percert.certify.pairs import copies_of_features, is_plain, pair_distance
+from percert.check import check_choice
+from percert.tensors import Embeddings, Vector
+
+#: Which of the two images somebody may change.
+PerturbedStored: TypeAlias = Literal["query", "stored", "both"]
+MOVES = ("query", "stored", "both")
+#: Halvings of the radius where both sides of the rule move.
+HALVINGS = 48
+
+
+@dataclass(frozen=True)
+class OwnThreshold:
+    """The rule: copies have a cosine of at least ``level + weight b``.
+
+    ``level`` in [-2, 2] is set by how many wrong answers are bearable, ``weight`` in [0, 1] by how
+    much the likeness b counts; with a weight of 0 it is one threshold for all.
+
+    >>> rule = OwnThreshold(level=0.25, weight=0.5)
+    >>> rule.distances(torch.tensor([0.5, 1.0]))
+    tensor([0.5000, 0.2500])
+    """
+
+    level: float
+    weight: float = 0.5
+
+    def __post_init__(self) -> None:
+        for name, value, low in (("level", self.level, -2), ("weight", self.weight, 0)):
+            high = 2 if name == "level" else 1
+            if not low <= value <= high:
+                raise ValueError(f"{name}: expected a number in [{low}, {high}], found {value}")
+
+    def distances(self, likeness: Vector) -> Vector:
+        """The largest distance of a copy from stored images of ``likeness`` ``(n,)``, in [0, 2]."""
+        return (1 - self.level - self.weight * likeness).clamp(0, 2)
+
+
+def likeness(features: PixelFeatures, background: Embeddings) -> Vector:
+    """b ``(n,)``: the highest product of each direction with the rows ``(m, k)`` of a background.
+
+    Raises ``ValueError`` for a background of another width, without rows, or with a row longer
+    than 1, for which the rule is not proven.
+
+    >>> from percert.certify import pixel_features
+    >>> from percert.lipschitz.bound import LipschitzBound
+    >>> one = pixel_features(torch.tensor([[3.0, 4.0]]), LipschitzBound(1.0, "exact"))
+    >>> round(likeness(one, torch.eye(2)).item(), 9)
+    0.8
+    """
+    g = features.directions
+    if background.ndim != 2 or not len(background) or background.shape[1] != g.shape[1]:
+        raise ValueError(
+            f"background: expected rows of {g.shape[1]} values, found {tuple(background.shape)}"
+        )
+    rows = background.to(g)
+    if not float(rows.norm(dim=1).max()) <= 1 + 4 * features.rounding:
+        raise ValueError("background: expected finite rows of length 1 at most, found a longer one")
+    return (g @ rows.T).amax(dim=1).clamp(-1, 1)
+
+
+def own_copies_of_features(
+    query: PixelFeatures,
+    stored: PixelFeatures,
+    rule: OwnThreshold,
+    likeness: Vector,
+    *,
+    perturbed: PerturbedStored = "query",
+) -> Certificate:
+    """Whether each query is a copy of its stored image by the image's own threshold; its radius.
+
+    ``likeness`` ``(n,)`` is that of the stored images; one of the two may hold a single row, used
+    for all. The decision ``(n,)`` stays while the images that move each do so by less than the
+    radius (pixel l2 of each), and the threshold moves with the stored one. Exact for a query that
+    moves alone, up to the floating-point slack; a lower bound where the stored image moves. The
+    head of the module has the proof.
+    """
+    check_choice(perturbed, MOVES, "perturbed")
+    threshold = rule.distances(likeness)
+    fixed = copies_of_features(query, stored, threshold, perturbed="reference")
+    if perturbed == "query":
+        return fixed
+    decision, theta = fixed.decision, angle(query.directions, stored.directions)
+    beta = likeness.clamp(-1, 1).acos()
+    # Rounding moves the likeness as it does every product, and its angle by more near 0 and pi.
+    slack = 4 * math.sqrt(query.rounding)
+    now = pair_distance(query, stored)
+
+    def holds(eps: Vector) -> Tensor:
+        by_stored = turn(stored, stored.moved(eps))
+        by_query = turn(query, query.moved(eps if perturbed == "both" else 0.0))
+        turned = by_query + by_stored + query.rounding
+        nearer = (beta - by_stored - slack).clamp_min(0).cos()
+        farther = (beta + by_stored + slack).clamp_max(math.pi).cos()
+        stays = theta + turned < threshold_angle(rule.distances(nearer), -query.rounding)
+        away = theta - turned > threshold_angle(rule.distances(farther), query.rounding)
+        return torch.where(decision, stays, away)
+
+    shortest = stored.norm if perturbed == "stored" else torch.minimum(stored.norm, query.norm)
+    none = torch.zeros_like(theta)
+    radius = bisect(holds, none, none + shortest, HALVINGS)
+    plain = is_plain(query, stored)
+    known = query.valid & stored.valid & now.isfinite() & ~(decision & plain)
+    moving = {"stored": stored} if perturbed == "stored" else {"query": query, "stored": stored}
+    return Certificate(
+        decision=decision,
+        radius=torch.where(known, radius, 0.0),
+        radius_paper=torch.full_like(radius, math.nan),
+        perturbed=perturbed,
+        bounds={role: features.bound for role, features in moving.items()},
+        plain=plain,
+    )
