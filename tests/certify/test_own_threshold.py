@@ -22,7 +22,9 @@ def background(k: int) -> Tensor:
 
 
 @pytest.mark.parametrize("perturbed", list(MOVERS))
-@pytest.mark.parametrize("seed,k,c", [(0, 3, 0.0), (1, 16, 0.0), (2, 16, 1.0), (3, 64, 0.1)])
+@pytest.mark.parametrize(
+    ("seed", "k", "c"), [(0, 3, 0.0), (1, 16, 0.0), (2, 16, 1.0), (3, 64, 0.1)]
+)
 def test_no_attack_moves_a_decision_inside_its_radius(
     perturbed: str, seed: int, k: int, c: float
 ) -> None:
@@ -33,7 +35,8 @@ def test_no_attack_moves_a_decision_inside_its_radius(
     certificate = own_copies_of_features(*made, RULE, b, perturbed=perturbed)
     decision = certificate.decision
     assert torch.equal(decision, 1 - cosine_distance(query, stored, c) >= 0.3 + 0.5 * b)
-    assert decision.any() and not decision.all()
+    assert decision.any()
+    assert not decision.all()
 
     def room(x: Tensor, y: Tensor) -> Tensor:
         own = (direction(y, c)[:, : rows.shape[1]] @ rows.T).amax(-1)
@@ -82,7 +85,7 @@ def test_what_resembles_everything_gets_a_strict_threshold() -> None:
 
 
 @pytest.mark.parametrize(
-    "rows,says",
+    ("rows", "says"),
     [
         (torch.eye(4), "rows of 3 values"),
         (torch.zeros(0, 3), "rows of 3 values"),

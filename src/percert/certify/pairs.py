@@ -139,9 +139,10 @@ def copies_of_features(
 ) -> Certificate:
     """:func:`copies` of embeddings; one of the two may hold a single row, used for all.
 
-    ``threshold`` may be one a pair, ``(n,)``. The angle of the pair must not pass theta_tau = acos(1 - threshold). One image turns the gap
-    |theta_tau - theta| when it moves by n sin(gap); both together by the law of sines. Exact for
-    c = 0 and k >= 2, up to the floating-point slack; the same on either side of the threshold.
+    ``threshold`` may be one a pair, ``(n,)``. The angle of the pair must not pass theta_tau =
+    acos(1 - threshold). One image turns the gap |theta_tau - theta| when it moves by n sin(gap);
+    both together by the law of sines. Exact for c = 0 and k >= 2, up to the floating-point slack;
+    the same on either side of the threshold.
     """
     check_choice(perturbed, PAIR, "perturbed")
     given = torch.as_tensor(threshold, dtype=torch.float64, device=reference.h.device)
