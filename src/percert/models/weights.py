@@ -81,11 +81,12 @@ def _bare(name: str) -> str:
 WEIGHTS_EXTRA = "networks"
 
 
-def packaged_file(place: str, sha256: str, user: str) -> Path:
+def packaged_file(place: str, sha256: str, user: str, *, extra: str = WEIGHTS_EXTRA) -> Path:
     """The file at ``place``, ``"module/path/inside"``, with the digest ``sha256``.
 
-    No code of the package runs. ``user`` is what needs it. Raises ``ValueError`` where the package
-    is not installed, with the command that adds it, and where the file is not there or another.
+    No code of the package runs. ``user`` is what needs it, ``extra`` what installs it. Raises
+    ``ValueError`` where the package is not installed, with the command that adds it, and where the
+    file is not there or another.
 
     >>> packaged_file("no_such_module/weights.pth", "", "resnet")
     Traceback (most recent call last):
@@ -94,9 +95,7 @@ def packaged_file(place: str, sha256: str, user: str) -> Path:
     module, _, inside = place.partition("/")
     found = importlib.util.find_spec(module)
     if found is None or not found.submodule_search_locations:
-        raise ValueError(
-            f"{user} needs {module}, a package of weights: {install_extra(WEIGHTS_EXTRA)}"
-        )
+        raise ValueError(f"{user} needs {module}, a package of weights: {install_extra(extra)}")
     path = Path(next(iter(found.submodule_search_locations))) / inside
     if not path.is_file():
         raise ValueError(f"{user}: {path}: no such file; {module} is another version's")

@@ -16,6 +16,7 @@ from percert.extras import install_package
 from percert.images import Resize
 from percert.lipschitz.network import weights_hash
 from percert.metrics.certified.embedding import EmbeddingMetric, direction
+from percert.metrics.descriptor import Descriptor
 from percert.models.imagenet_networks import SqueezeNet
 from percert.tensors import Images, Vector
 
@@ -121,6 +122,30 @@ class MetricDetector:
 
     def values(self, images: Images) -> Tensor:
         return direction(self.metric.embed(images).double(), self.metric.constant)
+
+    def gaps(self, values: Tensor, references: Tensor) -> tuple[Vector, Vector]:
+        distance = unit_distance(values, references)
+        return distance, distance.detach()
+
+
+class DescriptorDetector:
+    """A metric's embedding without any proof: ``sscd``, a classifier's features, and the like."""
+
+    def __init__(self, descriptor: Descriptor) -> None:
+        self.descriptor = descriptor
+        self.model = descriptor.model
+        self.name = descriptor.name
+        self.differentiable = descriptor.differentiable
+
+    def describe(self, images: Images) -> Described:
+        with torch.no_grad():
+            return Described(self.values(images).cpu())
+
+    def distances(self, queries: Tensor, references: Tensor) -> Tensor:
+        return cosine_distances(queries, references)
+
+    def values(self, images: Images) -> Tensor:
+        return direction(self.descriptor.embed(images).double())
 
     def gaps(self, values: Tensor, references: Tensor) -> tuple[Vector, Vector]:
         distance = unit_distance(values, references)

@@ -141,6 +141,9 @@ def evaluate_copies(
     where certified <= attacked <= natural does not hold.
     """
     parts = parts or Checkpoint()
+    blind = [one.name for one in detectors if not getattr(one, "differentiable", True)]
+    if plan.attacked and blind:
+        raise ValueError(f"{blind[0]}: has no gradient for the attack to follow")
     measured = measure(
         detectors,
         pictures,

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from percert.evaluation.copies.detector import (
     Described,
+    DescriptorDetector,
     Detector,
     MetricDetector,
     SqueezeNetDetector,
@@ -29,6 +30,7 @@ from percert.extras import install_extra
 from percert.metrics.catalog import CATALOG, create_metric, metric_card
 from percert.metrics.certified.embedding import EmbeddingMetric
 from percert.metrics.certified.exported import is_exported
+from percert.metrics.descriptor import create_descriptor, has_descriptor
 from percert.models.imagenet_networks import SqueezeNet, squeezenet
 from percert.models.weights import seeded
 from percert.registry import name_and_file
@@ -187,12 +189,12 @@ HASHES: dict[str, Callable[[], HashDetector]] = {
     "whash": whash,
     "pdq": pdq,
 }
-#: The rivals: hashes, ``imagededup``'s CNN, and plain SqueezeNet, which takes its weights.
-UNCERTIFIED = (*HASHES, "cnn", "features")
+#: The rivals: hashes, ``imagededup``'s CNN, SSCD, and plain SqueezeNet, which takes its weights.
+UNCERTIFIED = (*HASHES, "cnn", "sscd", "features")
 
 
 def create_detector(text: str, device: str = "auto") -> Detector:
-    """The detector in ``NAME`` or ``NAME=FILE``: a rival, or another metric with certificates.
+    """The detector in ``NAME`` or ``NAME=FILE``: a rival, or another metric with an embedding.
 
     ``features`` needs SqueezeNet 1.0's weights, ``features=FILE`` (``features=random`` for seeded
     random ones). Raises ``ValueError`` for an unknown name and where a package is missing.
@@ -207,6 +209,8 @@ def create_detector(text: str, device: str = "auto") -> Detector:
         return HASHES[name]() if name in HASHES else imagededup_cnn()
     if name == "features":
         return _features(weights or "")
+    if name in CATALOG and not CATALOG[name].embedding and has_descriptor(name):
+        return DescriptorDetector(create_descriptor(text, device))
     return metric_detector(name, weights, device)
 
 
