@@ -22,6 +22,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
         "stlpips_pytorch",
     ),
     "onnx": ("onnx", "onnxruntime", "onnxscript"),
+    "people": ("jinja2", "matplotlib", "pyarrow", "scipy"),
     "ray": ("pandas", "pyarrow", "ray"),
     "report": ("jinja2", "matplotlib", "pyarrow"),
     "rivals": ("imagehash", "pdqhash"),

@@ -71,6 +71,7 @@ SMALLER = {
         "--edits": "mirror",
     },
     ("eval", "defences"): {"--defence": "bits-4"},
+    ("eval", "people"): {"--draws": "3", "--size": "48"},
     ("eval", "retrieval"): {"--queries": "1", "--attack": "pgd:norm=l2,steps=2"},
     ("eval", "stability"): {
         "--size": "24",

@@ -130,6 +130,10 @@ def _photographs(folder: Path, network: SqueezeNet) -> None:
         groups.append(f"{name}.png,{label if place else 7},{COUNTRIES[place]}\n")
     (folder / "labels.csv").write_text("".join(labels))
     (folder / "photos.csv").write_text("".join(groups))
+    (folder / "pairs.csv").write_text(
+        "reference,changed,observers,said_different\nphoto.jpg,copy.jpg,9,1\n"
+        "original.png,upload.jpg,9,3\noriginal.png,other.png,9,9\ncopy.png,another.jpg,9,8\n"
+    )
     (folder / "triplets.csv").write_text(
         "reference,left,right\nphotos/chelsea.png,photos/chelsea.png,photos/coffee.png\n"
     )

@@ -18,6 +18,7 @@ from percert.cli.compare import compare, judge
 from percert.cli.data import geo
 from percert.cli.eval_copies import eval_copies, eval_retrieval
 from percert.cli.eval_metrics import eval_stability, eval_twoafc
+from percert.cli.eval_people import eval_people
 from percert.cli.eval_runs import (
     eval_attacks,
     eval_defences,
@@ -60,6 +61,7 @@ GROUPS: dict[str, tuple[str, dict[str, Verb]]] = {
             "defences": eval_defences,
             "transfer": eval_transfer,
             "twoafc": eval_twoafc,
+            "people": eval_people,
             "retrieval": eval_retrieval,
             "stability": eval_stability,
             "saliency": eval_saliency,

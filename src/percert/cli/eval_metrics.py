@@ -136,10 +136,10 @@ def eval_twoafc(
     asked = TwoAFCSettings(
         source=str(source),
         triplets=list(islice(found, limit)),
-        eps=_lengths(eps, "--eps", read_size(size)),
+        eps=lengths(eps, "--eps", read_size(size)),
         attacks=tuple(attack or ()),
-        l2=_lengths(l2, "--l2"),
-        linf=_lengths(linf, "--linf"),
+        l2=lengths(l2, "--l2"),
+        linf=lengths(linf, "--linf"),
         perturbed=perturbed,
         size=read_size(size),
         batch_size=batch_size,
@@ -226,7 +226,7 @@ def eval_stability(
     budgets = tuple(
         Budget(norm, value)  # type: ignore[arg-type]  # one of the two
         for norm, text in (("l2", l2), ("linf", linf))
-        for value in _lengths(text, f"--{norm}")
+        for value in lengths(text, f"--{norm}")
     )
     place = str(resolve_device(device))
     run = StabilityRun(
@@ -258,7 +258,7 @@ def _metrics(texts: list[str], device: str) -> dict[str, Any]:
     return found
 
 
-def _lengths(text: str, option: str, size: tuple[int, int] | None = None) -> tuple[float, ...]:
+def lengths(text: str, option: str, size: tuple[int, int] | None = None) -> tuple[float, ...]:
     """The budgets of a list; linf and dB only where ``size`` says what length they are."""
     try:
         return parse_lengths(text, size)

@@ -12,13 +12,13 @@ votes are a file of their own, ``jnd_votes.csv``.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
 
 import numpy as np
 
 from percert.check import check_choice
+from percert.data.judged_pairs import NoticedPair
 from percert.data.triplets import Triplet, csv_rows, csv_triplets, distortion_triplets, find_column
 from percert.images.walk import list_folder, walk
 
@@ -127,19 +127,6 @@ SAME = {
     side: (f"{side}_same", f"{side}_jnd", f"{side}_jnd_vote", f"{side}_vote", f"{side}_votes")
     for side in ("left", "right")
 }
-
-
-@dataclass(frozen=True)
-class NoticedPair:
-    """A reference and one of its candidates, and the share of people who took them for the same.
-
-    ``same`` is in [0, 1].
-    """
-
-    name: str
-    reference: Path
-    candidate: Path
-    same: float
 
 
 def night_triplets(

@@ -119,6 +119,8 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "left": ("left", "left_path", "p0"),
     "right": ("right", "right_path", "p1"),
     "choice": ("choice", "right_vote", "judge", "share"),
+    "votes_left": ("votes_left", "left_votes"),
+    "votes_right": ("votes_right", "right_votes"),
     "name": ("name", "id"),
     "split": ("split",),
     "group": ("group", "kind", "category"),
@@ -131,10 +133,12 @@ def csv_triplets(
 ) -> Iterator[Triplet]:
     """The triplets in the CSV file ``path``, in its order, one by one.
 
-    It has the columns ``reference,left,right``, and may have ``choice``, ``name``, ``split`` and
-    ``group`` (other names: :data:`COLUMNS`). Paths count from the folder ``images``, or from that
-    of the file. A choice is ``left``, ``right``, or the share of judges in [0, 1] who call the
-    right one closer; empty where nobody says. ``split`` keeps the rows of that split.
+    It has the columns ``reference,left,right``, and may have ``choice``, or ``votes_left`` and
+    ``votes_right``, and ``name``, ``split`` and ``group`` (other names: :data:`COLUMNS`). Paths
+    count from the folder ``images``, or from that
+    of the file, or from ``images/`` beside it. A choice is ``left``, ``right``, or
+    the share of judges in [0, 1] who call the right one closer; empty where nobody says. Votes
+    count the judges who do. ``split`` keeps the rows of that split.
     Raises ``ValueError``, with the row, for a file that is something else.
 
     >>> import tempfile
@@ -157,6 +161,7 @@ def csv_triplets(
                     raise ValueError(
                         f"{path}: expected a column {needed}, found {', '.join(row) or 'none'}"
                     )
+            folder = image_folder(path, images, row[names["reference"] or ""])
         known = {what: "" if name is None else row[name] for what, name in names.items()}
         if not all(known[needed] for needed in NEEDED):
             raise ValueError(f"{path}: row {number} does not name three images")
@@ -164,15 +169,34 @@ def csv_triplets(
             continue
         name = known["name"] or known["reference"]
         seen[name] = seen.get(name, 0) + 1
+        votes = _votes(known["votes_left"], known["votes_right"], f"{path}: row {number}")
+        share = _share(known["choice"], f"{path}: row {number}")
+        if share is None and votes is not None and any(votes):
+            share = votes[1] / sum(votes)
         yield Triplet(
             name=name if seen[name] == 1 else f"{name}#{seen[name]}",
             reference=folder / known["reference"],
             left=folder / known["left"],
             right=folder / known["right"],
-            share=_share(known["choice"], f"{path}: row {number}"),
+            share=share,
+            votes=None if votes is None else sum(votes),
             split=known["split"],
             group=known["group"],
         )
+
+
+def image_folder(table: Path, images: Path | None, name: str) -> Path:
+    """From where the paths of a ``table`` count: ``images``, or its folder, or ``images/`` there.
+
+    Whichever of the latter two has the image ``name``, the first that the table names.
+    """
+    if images is not None:
+        if not images.is_dir():
+            raise ValueError(f"{images}: no such folder")
+        return images
+    folder = table.parent
+    beside = folder / "images"
+    return beside if not (folder / name).exists() and (beside / name).exists() else folder
 
 
 def csv_rows(path: Path) -> Iterator[dict[str, str]]:
@@ -207,6 +231,15 @@ def find_column(names: Sequence[str], usual: Sequence[str]) -> str | None:
             if name.lower() == wanted:
                 return name
     return None
+
+
+def _votes(left: str, right: str, what: str) -> tuple[int, int] | None:
+    """The judges for left and for right, ``None`` where neither is said."""
+    if not left and not right:
+        return None
+    if not (left.isdecimal() and right.isdecimal()):
+        raise ValueError(f"{what}: expected counts of votes, found {left!r} and {right!r}")
+    return int(left), int(right)
 
 
 def _share(text: str, what: str) -> float | None:
