@@ -161,6 +161,7 @@ def _predictions(folder: Path) -> None:
     predictions(0.05, 3, 1).to_parquet(folder / "ours.parquet")
     predictions(0.09, 3, 2).to_parquet(folder / "pgd.parquet")
     attributes = pd.DataFrame({"group": COUNTRIES, "log_gdp": [10.8, 7.6, 10.6, 9.1]})
+    attributes.assign(photos_a_head=[5.0, 1, 2, 4]).to_csv(folder / "economy.csv", index=False)
     for name in ("countries.csv", "groups.csv"):
         attributes.to_csv(folder / name, index=False)
 

@@ -4,7 +4,12 @@ import pandas as pd
 import pytest
 
 from percert.fairness.groups import LeftOut, group_table
-from percert.fairness.predictions import check_predictions, read_attributes, read_predictions
+from percert.fairness.predictions import (
+    attributes_of_parts,
+    check_predictions,
+    read_attributes,
+    read_predictions,
+)
 
 CSV = "image,group,label,prediction\na.png,FR,3,3\nb.png,NA,4,3\n"
 
@@ -86,8 +91,12 @@ def test_attributes(write):
         read_attributes(path)
     with pytest.raises(ValueError, match="no attribute 'gdp'"):
         read_attributes(path, ("gdp",))
-    with pytest.raises(ValueError, match="name of group 'FR': expected a number, found 'France'"):
-        read_attributes(path, ("name",))
+    mixed = write("group,gdp\nFR,10.7\nNA,high\n", "mixed.csv")
+    with pytest.raises(ValueError, match="gdp of group 'NA': expected a number, found 'high'"):
+        read_attributes(mixed, ("gdp",))
+    both = read_attributes(path, covariates=("name", "population"))
+    assert list(both) == ["log_gdp", "name", "population"]
+    assert both["name"].tolist() == ["France", "Namibia"]
 
 
 @pytest.mark.parametrize(
@@ -186,3 +195,19 @@ def test_a_group_that_is_written_otherwise_gets_a_hint(ours, theirs):
         group_table(rows, known, smallest=1)
     with pytest.raises(ValueError, match="have no attribute: '9'; complete"):
         group_table(rows.assign(group="9"), known, smallest=1)
+
+
+def test_several_columns_make_groups_and_strata():
+    rows = pd.DataFrame(
+        {"image": ["a", "b"], "race": ["x", "y"], "age": [20.0, 40.0], "label": ["1", "2"]}
+    )
+    rows["correct"] = 1
+    found = check_predictions(rows.assign(model="m"), by=("race", "age"), strata=("label",))
+    assert found["group"].tolist() == ["x / 20", "y / 40"]
+    assert found["stratum"].tolist() == ["1", "2"]
+    parts = attributes_of_parts(found, ("race", "age"), None)
+    assert parts.loc["y / 40"].tolist() == ["y", "40"]
+    with pytest.raises(ValueError, match="no column 'sex'; it has"):
+        check_predictions(rows.assign(model="m"), by=("sex",))
+    with pytest.raises(ValueError, match="race: expected a value without ' / ', found 'x / y'"):
+        check_predictions(rows.assign(model="m", race="x / y"), by=("race",))

@@ -22,8 +22,8 @@ from percert.fairness.least_squares import COVARIANCES
 from percert.fairness.measures import Measure
 from percert.fairness.mixed_logistic import MixedLogistic, mixed_table
 from percert.fairness.regression import GroupLine, Level
-from percert.fairness.report import (
-    _groups,
+from percert.fairness.report_sections import (
+    groups_section,
     measures_section,
     resolutions_section,
 )
@@ -219,8 +219,8 @@ def test_resolutions(audit):
     ]  # fmt: skip
 
 
-def test_groups(audit):
-    groups, differ, left_out = map(said, tables_of([_groups(audit, None)]))
+def testgroups_section(audit):
+    groups, differ, left_out = map(said, tables_of([groups_section(audit, None)]))
     assert differ == said(differences_table(audit))
     assert groups == [  # by the attribute
         {"group": "FRA", "images": "34", "mean accuracy, 2 models": "0.5700",

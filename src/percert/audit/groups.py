@@ -85,6 +85,8 @@ def predict_groups(
     group_file: Path,
     columns: Mapping[str, str],
     *,
+    by: Sequence[str] = (),
+    strata: Sequence[str] = (),
     device: str = "auto",
     out: Path | None = None,
     watch: Watch = _pass_on,
@@ -92,13 +94,14 @@ def predict_groups(
     """Of each set of classifiers the checked predictions (``percert.fairness.predictions``).
 
     ``group_file`` lists image (a path inside ``images``), group and label (a class index);
-    ``columns`` say what it calls these. An image is decoded once for all models that fit into
+    ``columns`` say what it calls these; ``by`` and ``strata`` are further ones, of which groups and
+    strata are made. An image is decoded once for all models that fit into
     :data:`HELD` bytes together. With ``out`` the predictions of a model are kept there when it is
     through, and a later run with the same weights, list and images takes them from there. Raises
     ``ValueError`` for an image that cannot be read: to leave it out would change its group.
     """
     rows = read_table(group_file).rename(columns={v: k for k, v in columns.items()})
-    rows = _checked_list(rows, group_file, images)
+    rows = _checked_list(rows, group_file, images, by, strata)
     files = None if out is None else _fingerprint_of_images(rows, images)
     found: dict[tuple[str, Path | None], list[int]] = {}
     held: list[_Running] = []
@@ -128,7 +131,10 @@ def predict_groups(
             pd.concat(
                 [rows.assign(model=m.name, prediction=found[m.spec, m.weights]) for m in models],
                 ignore_index=True,
-            )
+            ),
+            str(group_file),
+            by=by,
+            strata=strata,
         )
         for models in sets
     ]
@@ -199,8 +205,12 @@ def _keep(one: _Running, rows: pd.DataFrame) -> None:
     )
 
 
-def _checked_list(rows: pd.DataFrame, path: Path, images: Path) -> pd.DataFrame:
-    for column in ("image", "group", "label"):
+def _checked_list(
+    rows: pd.DataFrame, path: Path, images: Path, by: Sequence[str], strata: Sequence[str]
+) -> pd.DataFrame:
+    if by:
+        rows = rows.assign(group=rows.get("group", ""))
+    for column in dict.fromkeys(("image", "group", "label", *by, *strata)):
         if column not in rows:
             raise ValueError(
                 f"{path}: no column {column!r}; expected image, group and label, found "
@@ -218,6 +228,7 @@ def _checked_list(rows: pd.DataFrame, path: Path, images: Path) -> pd.DataFrame:
             "group": rows["group"].astype(str),
             "label": labels.astype(int),
         }
+        | {column: rows[column].astype(str) for column in (*by, *strata) if column != "label"}
     )
     twice = checked["image"].duplicated()
     if twice.any():

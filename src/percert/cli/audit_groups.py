@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from percert.cli.audit_groups_options import ByOption, CovariateOption, WithinOption
 from percert.cli.command import command_line, needs, one_line_errors
 from percert.cli.options import DeviceOption, JsonOption, MaxMemoryOption, out_option
 from percert.cli.output import emit_json
@@ -44,6 +45,9 @@ def groups(
             "method then adjusts for. The default is the file's one column of numbers.",
         ),
     ] = None,
+    covariate: CovariateOption = None,
+    by: ByOption = None,
+    within: WithinOption = None,
     outcome: Annotated[
         str,
         typer.Option(
@@ -223,9 +227,10 @@ def groups(
             "give either a file of predictions, or --model, --images and --groups",
             param_hint="PREDICTIONS",
         )
-    if attributes is None and attribute:
+    if attributes is None and (attribute or covariate):
         raise typer.BadParameter(
-            "expected a table that has it: --attributes", param_hint="--attribute"
+            "expected a table that has it: --attributes",
+            param_hint="--attribute" if attribute else "--covariate",
         )
     columns = _column_names(column or [], PREDICTION_COLUMNS)
     settings = AuditSettings(
@@ -240,6 +245,9 @@ def groups(
         outcome=outcome,
         positive=positive,
         margin=margin,
+        by=_once(by),
+        strata=_once(within),
+        covariates=_once(covariate),
     )
     if running and (not model or images is None or group_file is None):
         raise typer.BadParameter(
@@ -247,11 +255,17 @@ def groups(
         )
     table = None
     if attributes is not None:
-        table = read_attributes(attributes, tuple(dict.fromkeys(attribute or ())))
+        table = read_attributes(attributes, _once(attribute), covariates=settings.covariates)
 
     def read(path: Path) -> "pd.DataFrame":
         return read_predictions(
-            path, columns, outcome=outcome, positive=positive, threshold=threshold
+            path,
+            columns,
+            outcome=outcome,
+            positive=positive,
+            threshold=threshold,
+            by=settings.by,
+            strata=settings.strata,
         )
 
     compared = running and against is not None and against.is_dir()
@@ -268,7 +282,15 @@ def groups(
         if compared:
             sets.append(named_models([str(against)]))
         first, *others = predict_groups(
-            sets, images, group_file, columns, device=device, out=out, watch=with_progress
+            sets,
+            images,
+            group_file,
+            columns,
+            by=settings.by,
+            strata=settings.strata,
+            device=device,
+            out=out,
+            watch=with_progress,
         )
         alone = Path(model[0]) if len(model) == 1 else None
         name = alone.name if alone is not None and alone.is_dir() else "models"
@@ -308,6 +330,10 @@ def groups(
         emit_json(audit.to_dict())
     else:
         show_audit(audit)
+
+
+def _once(given: list[str] | None) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(given or ()))
 
 
 def _column_names(given: list[str], known: tuple[str, ...]) -> dict[str, str]:

@@ -4,6 +4,8 @@ from typing import TYPE_CHECKING, Any
 
 from percert.cli.output import say, show_table
 from percert.fairness.equivalence import resolutions_table
+from percert.fairness.joint_report import joint_summary, mix_table, mix_words
+from percert.fairness.joint_words import categories_table, joint_table
 from percert.fairness.measures import measures_table
 from percert.fairness.mixed_logistic import mixed_table
 from percert.fairness.report_tables import (
@@ -33,6 +35,7 @@ def show_audit(audit: "GroupAudit") -> None:
     for note in audit.notes:
         say("")
         say(note)
+    _show_joint(audit)
     for attribute, comparison in audit.comparisons.items():
         say("")
         say(f"{comparison.name} against {comparison.other}: slopes on {attribute}", style="bold")
@@ -110,6 +113,37 @@ def _show_attribute(audit: "GroupAudit", attribute: str) -> None:
     first = audit.headline(audit.sets[0], attribute)
     if len(first) == 1:
         _show_words(first[0].line.test)
+
+
+def _show_joint(audit: "GroupAudit") -> None:
+    """All columns in one regression, and the groups within strata."""
+    for model, mix in list(audit.mixes.items())[:LISTED]:
+        say("")
+        say(mix_words(model, mix, audit.settings.strata, audit.outcome))
+        if len(audit.mixes) == 1:
+            show_table(mix_table(audit, model, mix, short=True))
+    if not audit.joint:
+        return
+    say("")
+    say("Attributes beside each other", style="bold")
+    if len(audit.joint) > LISTED:
+        show_table(joint_summary(audit.joint, short=True))
+        return
+    for line in audit.joint:
+        if len(audit.joint) > 1:
+            say(line.model)
+        show_table(joint_table(line, audit.settings.confidence, short=True))
+        statistic, df, p_value = line.beyond
+        say(
+            f"That groups differ beyond these columns: chi-square {statistic:.4g}, df {df}, "
+            f"p = {p_value:.4g}."
+        )
+        for term in line.terms:
+            if term.categories:
+                say("")
+                show_table(categories_table(term, audit.settings.confidence, audit.outcome.words))
+            if term.tested and len(audit.joint) == 1:
+                _show_words(term.test)
 
 
 def _show_words(test: "TestResult") -> None:

@@ -1,12 +1,10 @@
 """The audit of group fairness: from tables of predictions to tests and sentences."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from percert.fairness.audit_result import AuditSettings, GroupAudit, ModelLine
+from percert.fairness.audit_result import AuditSettings, GroupAudit
 from percert.fairness.conclusions import (
     holm_note,
     models_note,
@@ -15,7 +13,6 @@ from percert.fairness.conclusions import (
     skipped_note,
     two_groups_note,
 )
-from percert.fairness.equivalence import Resolution, groups_within, slope_within
 from percert.fairness.groups import (
     GroupTable,
     Outcome,
@@ -24,18 +21,11 @@ from percert.fairness.groups import (
     with_outcome,
 )
 from percert.fairness.intervals import group_estimates
-from percert.fairness.least_squares import Array
 from percert.fairness.measures import group_measures
-from percert.fairness.mixed_logistic import MixedLogistic, fit_mixed
-from percert.fairness.p_values import holm
+from percert.fairness.model_fits import ModelFits
+from percert.fairness.predictions import attributes_of_parts
 from percert.fairness.regression import (
     FEWEST_GROUPS,
-    CannotEstimate,
-    GroupLine,
-    Level,
-    adjust_line,
-    fit_line,
-    simulated_levels,
 )
 from percert.fairness.slope_tests import SlopeComparison, compare_by_attribute, pair_models
 from percert.fairness.versions import VersionComparison, compare_versions
@@ -92,6 +82,8 @@ def audit_groups(
     if len(frames) > 1:  # models of two sets may bear one name
         frames = [(name, _of_set(name, frame)) for name, frame in frames]
     everything = pd.concat([frame for _, frame in frames], ignore_index=True, join="inner")
+    if settings.by:
+        attributes = attributes_of_parts(everything, settings.by, attributes)
     outcome = choose_outcome(everything, settings.outcome, settings.positive)
     table = outcome_table(
         everything,
@@ -99,11 +91,12 @@ def audit_groups(
         outcome,
         smallest=settings.smallest,
         drop_missing=settings.drop_missing,
+        covariates=settings.covariates,
     )
     models = {name: frame["model"].drop_duplicates().tolist() for name, frame in frames}
-    _check_groups(table, attributes is None, against is not None)
+    _check_groups(table, against is not None)
     tested = tuple(map(str, table.attributes)) if len(table.n) >= FEWEST_GROUPS else ()
-    fits = _Fits(table, tested, settings, outcome)
+    fits = ModelFits(table, tested, settings, outcome)
     lines = [
         line
         for members, found in models.items()
@@ -112,6 +105,8 @@ def audit_groups(
     ]
     every = [str(model) for model in table.accuracy]
     mixed = [entry for model in every for entry in fits.mixed(model)]
+    mixes = fits.mixes(everything)
+    joint = fits.joint(mixes)
     notes = _notes(fits, models)
     comparisons: dict[str, SlopeComparison] = {}
     if against is not None:
@@ -173,115 +168,11 @@ def audit_groups(
         resolutions=tuple(entry for model in every for entry in fits.resolutions(model)),
         mixed=tuple(mixed),
         versions=versions,
+        joint=joint,
+        mixes=mixes,
         outcome=outcome,
         settings=settings,
     )
-
-
-@dataclass(frozen=True)
-class _Fits:
-    """What is estimated and tested of each model, on the same groups and in the same way.
-
-    What these groups do not allow goes into ``skipped`` with the reason, and stops nothing else.
-    """
-
-    table: GroupTable
-    attributes: tuple[str, ...]
-    settings: AuditSettings
-    outcome: Outcome
-    skipped: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def n(self) -> Array:
-        return np.asarray(self.table.n, float)
-
-    def share(self, model: str) -> Array:
-        return np.asarray(self.table.accuracy[model], float)
-
-    def attribute(self, name: str) -> Array:
-        return np.asarray(self.table.attributes[name], float)
-
-    def fit(self, fit: Callable[..., Fit], model: str, attribute: str, /, **how: Any) -> Fit:
-        """``fit`` of the model's shares on the attribute."""
-        return fit(
-            self.share(model),
-            self.attribute(attribute),
-            self.n,
-            attribute_name=attribute,
-            outcome=self.outcome.words,
-            **how,
-        )
-
-    def lines(self, members: str, model: str) -> list[ModelLine]:
-        """Every attribute and covariance, with Holm's correction over the attributes.
-
-        Only a covariance beside the first is skipped.
-        """
-        found: list[ModelLine] = []
-        confidence, words = self.settings.confidence, self.outcome.words
-        for covariance in self.settings.covariances:
-            lines: dict[str, GroupLine] = {}
-            for attribute in self.attributes:
-                how = {"covariance": covariance, "confidence": confidence}
-                try:
-                    lines[attribute] = self.fit(fit_line, model, attribute, **how)
-                except ValueError as error:
-                    beside = covariance != self.settings.covariances[0]
-                    if not (beside and isinstance(error, CannotEstimate)):
-                        raise ValueError(f"model {model!r}, {attribute}: {error}") from None
-                    self.skipped[attribute] = str(error)
-            adjusted = holm([line.test.p_value for line in lines.values()])
-            for (attribute, line), p_value in zip(lines.items(), adjusted, strict=True):
-                line = adjust_line(line, p_value, len(lines), attribute, confidence, words)
-                found.append(ModelLine(model, members, attribute, line))
-        return found
-
-    def mixed(self, model: str) -> list[MixedLogistic]:
-        """The mixed-effects logistic regression on every attribute, with Holm's correction."""
-        confidence = self.settings.confidence
-        found = []
-        for attribute in self.attributes:
-            how = {"model": model, "confidence": confidence}
-            try:
-                found.append(self.fit(fit_mixed, model, attribute, **how))
-            except CannotEstimate as error:
-                self.skipped[f"{model}, {attribute}"] = str(error)
-        adjusted = holm([entry.test.p_value for entry in found])
-        return [
-            entry.adjusted(p_value, len(found), confidence, self.outcome.words)
-            for entry, p_value in zip(found, adjusted, strict=True)
-        ]
-
-    def resolutions(self, model: str) -> list[Resolution]:
-        """Of the groups, and of the lines under the first covariance, with Holm's correction."""
-        margin, words = self.settings.margin, self.outcome.words
-        groups = groups_within(self.share(model), self.n, margin, model=model, outcome=words)
-        how = {"margin": margin, "covariance": self.settings.covariances[0], "model": model}
-        lines = [self.fit(slope_within, model, attribute, **how) for attribute in self.attributes]
-        adjusted = holm([entry.test.p_value for entry in lines if entry.test is not None])
-        if len(adjusted) > 1:
-            lines = [
-                entry.adjusted(p_value, len(adjusted), words)
-                for entry, p_value in zip(lines, adjusted, strict=True)
-            ]
-        return [groups, *lines]
-
-    def levels(self, models: list[str]) -> dict[str, list[Level]]:
-        """The level of each covariance's test, by attribute, at the mean accuracy of ``models``."""
-        if not self.settings.draws:
-            return {}
-        mean: Array = self.table.accuracy[models].mean(axis=1).to_numpy(float)
-        return {
-            attribute: simulated_levels(
-                mean,
-                self.attribute(attribute),
-                self.n,
-                self.settings.covariances,
-                draws=self.settings.draws,
-                seed=self.settings.seed,
-            )
-            for attribute in self.attributes
-        }
 
 
 def _versions(
@@ -318,15 +209,15 @@ def _versions(
     )
 
 
-def _check_groups(table: GroupTable, without: bool, against: bool) -> None:
-    groups = len(table.n)
+def _check_groups(table: GroupTable, against: bool) -> None:
+    groups, without = len(table.n), not len(table.attributes.columns)
     if groups < 2:
         raise ValueError(f"groups: expected at least 2 to compare, found {groups}")
     if against and (without or groups < FEWEST_GROUPS):
         raise ValueError(
             "against: sets of models are compared by their slopes on an attribute, which takes "
             f"attributes and at least {FEWEST_GROUPS} groups, found "
-            + ("no attributes" if without else f"{groups} groups")
+            + ("no attribute that is a number" if without else f"{groups} groups")
         )
 
 
@@ -335,14 +226,14 @@ def _of_set(name: str, frame: "pd.DataFrame") -> "pd.DataFrame":
     return frame.assign(model=models.where(models == name, f"{name}/" + models))
 
 
-def _notes(fits: _Fits, models: dict[str, list[str]]) -> list[str]:
+def _notes(fits: ModelFits, models: dict[str, list[str]]) -> list[str]:
     notes = []
     outcome, tested = fits.outcome, len(fits.attributes)
     if outcome.name != "accuracy" or outcome.positive is not None:
         notes.append(outcome_note(outcome.name, outcome.meaning, outcome.positive))
     if tested > 1:
         notes.append(holm_note(tested))
-    if len(fits.table.attributes.columns) and not tested:
+    if len(fits.table.attributes.columns) and len(fits.n) < FEWEST_GROUPS:
         notes.append(two_groups_note())
     if (most := max(map(len, models.values()))) > 1:
         notes.append(models_note(most))

@@ -13,8 +13,10 @@ from percert.fairness.equivalence import (
 )
 from percert.fairness.groups import ACCURACY, SMALLEST, GroupTable, Outcome
 from percert.fairness.intervals import GroupEstimates
+from percert.fairness.joint import JointLine
 from percert.fairness.least_squares import DEFAULT
 from percert.fairness.measures import Measure
+from percert.fairness.mix import Adjusted
 from percert.fairness.mixed_logistic import MixedLogistic
 from percert.fairness.regression import (
     GroupLine,
@@ -35,7 +37,10 @@ class AuditSettings:
     together: those of one name, those in one place of their files (``"order"``), or none.
     ``magnitude`` compares sets by the size of their slopes. ``outcome`` is accuracy, a rate of
     ``percert.fairness.groups.RATES`` or a column of 0 and 1, ``positive`` the class that counts as
-    positive. ``margin`` is the difference of shares within which groups count as fair.
+    positive. ``margin`` is the difference of shares within which groups count as fair. Columns of
+    the predictions: ``by`` those that make the groups, whose categories are then compared beside
+    each other, ``strata`` those within which groups are compared as well. ``covariates`` are
+    columns of the attributes that are allowed for, and not tested.
     """
 
     smallest: int = SMALLEST
@@ -49,6 +54,9 @@ class AuditSettings:
     outcome: str = "accuracy"
     positive: str | None = None
     margin: float | None = None
+    by: tuple[str, ...] = ()
+    strata: tuple[str, ...] = ()
+    covariates: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.smallest < 1:
@@ -93,7 +101,9 @@ class GroupAudit:
     by attribute, at the mean accuracy of the first set. ``resolutions`` say, for every model and
     for its groups and lines, within which margin they are shown to be fair. ``mixed`` has the
     mixed-effects logistic regression of every model and attribute that allows one, ``versions``
-    compare with what was given as ``before``.
+    compare with what was given as ``before``. ``joint`` has all attributes and covariates in one
+    regression, of each model, where there are several, or categories, or strata; ``mixes`` the
+    groups as they compare within strata.
     """
 
     table: GroupTable
@@ -108,6 +118,8 @@ class GroupAudit:
     resolutions: tuple[Resolution, ...] = ()
     mixed: tuple[MixedLogistic, ...] = ()
     versions: tuple[VersionComparison, ...] = ()
+    joint: tuple[JointLine, ...] = ()
+    mixes: dict[str, Adjusted] = field(default_factory=dict)
     outcome: Outcome = ACCURACY
     settings: AuditSettings = field(default_factory=AuditSettings)
 
@@ -204,6 +216,8 @@ class GroupAudit:
             },
             "levels": self.levels,
             "versions": self.versions,
+            "joint": self.joint,
+            "mixes": self.mixes,
             "mixed": self.mixed,
             "resolutions": self.resolutions,
             "notes": self.notes,

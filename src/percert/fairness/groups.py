@@ -166,25 +166,29 @@ class GroupTable:
     """What the regressions run on, for every model of every set on the same groups.
 
     ``n`` is images a group (index: group, sorted), ``accuracy`` one row a group and one column a
-    model, ``attributes`` one column an attribute.
+    model, ``attributes`` one column an attribute that is a number. ``others`` has covariates, and
+    attributes that are categories.
     """
 
     n: "pd.Series"
     accuracy: "pd.DataFrame"
     attributes: "pd.DataFrame"
     left_out: tuple[LeftOut, ...]
+    others: "pd.DataFrame | None" = None
 
 
 def group_table(
     predictions: "pd.DataFrame",
     attributes: "pd.DataFrame | None" = None,
     *,
+    covariates: tuple[str, ...] = (),
     smallest: int = SMALLEST,
     drop_missing: bool = False,
 ) -> GroupTable:
     """Accuracies by group, of checked ``predictions`` (``percert.fairness.predictions``).
 
-    Without ``attributes`` the table has none. ``drop_missing`` leaves groups without an attribute
+    Without ``attributes`` the table has none; ``covariates`` are those that are only allowed for.
+    ``drop_missing`` leaves groups without an attribute
     out, and lists them, rather than refuse. Raises ``ValueError`` where models were not judged on
     the same images in the same groups, a group of the size asked for has no attribute, or no group
     is left.
@@ -198,7 +202,8 @@ def group_table(
     if attributes is None:
         attributes = accuracy[[]]  # the groups, and no column
     known = attributes.reindex(sizes.index)
-    bad = np.isinf(known).any(axis=1)
+    numbers = known.select_dtypes("number")
+    bad = np.isinf(numbers).any(axis=1)
     if bad.any():
         raise ValueError(f"group {bad[bad].index[0]!r}: its attribute is infinite")
     small = sizes < smallest
@@ -223,7 +228,14 @@ def group_table(
             f"no group is left: of {len(sizes)}, {int(small.sum())} have fewer than {smallest} "
             f"images and {int(without.sum())} no attribute"
         )
-    return GroupTable(sizes[keep], accuracy[keep], known[keep], tuple(left_out))
+    tested = [column for column in numbers if column not in covariates]
+    return GroupTable(
+        sizes[keep],
+        accuracy[keep],
+        known.loc[keep, tested].astype(float),
+        tuple(left_out),
+        known.loc[keep, [column for column in known if column not in tested]],
+    )
 
 
 def outcome_table(
@@ -231,13 +243,20 @@ def outcome_table(
     attributes: "pd.DataFrame | None",
     outcome: Outcome,
     *,
+    covariates: tuple[str, ...] = (),
     smallest: int = SMALLEST,
     drop_missing: bool = False,
 ) -> GroupTable:
     """The groups' shares of ``outcome``; a group that it is asked of nowhere is left out, too."""
     check_same_images(everything)
     asked = with_outcome(everything, outcome)
-    table = group_table(asked, attributes, smallest=smallest, drop_missing=drop_missing)
+    table = group_table(
+        asked,
+        attributes,
+        covariates=covariates,
+        smallest=smallest,
+        drop_missing=drop_missing,
+    )
     without = sorted(set(everything["group"]) - set(asked["group"]))
     why = f"no image that the {outcome.short} is asked of"
     left_out = (*table.left_out, *(LeftOut(str(group), 0, why) for group in without))
@@ -269,7 +288,7 @@ def _form(group: str) -> str:
 def check_same_images(predictions: "pd.DataFrame") -> None:
     """Raise ``ValueError`` unless all models were judged on the same images, groups and labels."""
     models = predictions["model"].drop_duplicates().tolist()
-    columns = [column for column in ("group", "label") if column in predictions]
+    columns = [column for column in ("group", "label", "stratum") if column in predictions]
     reference = None
     for model, rows in predictions.groupby("model", sort=False):
         facts = rows.set_index("image")[columns].sort_index()

@@ -110,12 +110,25 @@ def weighted_fit(values: Array, basis: Array, weights: Array) -> Fits:
     >>> bool(fit.squares[0] < 1e-25)
     True
     """
-    p = basis.shape[1]
-    products = (basis[:, :, None] * basis[:, None, :]).reshape(len(basis), p * p)
-    inverse: Array = np.linalg.inv((weights @ products).reshape(-1, p, p)).astype(float, copy=False)
+    inverse: Array = np.linalg.inv(_products(basis, weights)).astype(float, copy=False)
     coefficients: Array = np.einsum("dpq,dq->dp", inverse, (weights * values) @ basis)
     residuals: Array = values - coefficients @ basis.T
     return Fits(coefficients, inverse, residuals, (weights * residuals**2).sum(1))
+
+
+def weighted_residuals(values: Array, basis: Array, weights: Array) -> Array:
+    """The residuals of :func:`weighted_fit` alone, which takes half the time for many columns."""
+    right = ((weights * values) @ basis)[:, :, None]
+    residuals: Array = values - np.linalg.solve(_products(basis, weights), right)[:, :, 0] @ basis.T
+    return residuals
+
+
+def _products(basis: Array, weights: Array) -> Array:
+    """X' W X of every row of ``weights``, ``(draws, p, p)``."""
+    p = basis.shape[1]
+    products = (basis[:, :, None] * basis[:, None, :]).reshape(len(basis), p * p)
+    found: Array = (weights @ products).reshape(-1, p, p)
+    return found
 
 
 @dataclass(frozen=True)
@@ -140,6 +153,19 @@ def f_statistic(slope: Array, variance: Array) -> Array:
     with np.errstate(divide="ignore", invalid="ignore"):
         f: Array = np.where(variance > 0, slope**2 / variance, np.where(slope == 0, 0.0, np.inf))
     return f
+
+
+def block_f(fits: Fits, block: int, freedom: int) -> Array:
+    """F of the last ``block`` columns' coefficients all being 0, ``(draws,)``.
+
+    These are the last of the basis, which hold nothing of the columns before them.
+    """
+    last = fits.coefficients[:, -block:]
+    scale = block * fits.squares / freedom
+    explained = np.einsum(
+        "dp,dpq,dq->d", last, np.linalg.inv(fits.inverse[:, -block:, -block:]), last
+    )
+    return f_statistic(np.sqrt(explained), scale)
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Tables of predictions and of attributes, read and checked."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,8 @@ PREDICTION_COLUMNS = (
     "probability",
     "correct",
 )
+#: Between the parts of a group or stratum that several columns make.
+JOIN = " / "
 _TRUTH = {"1": 1, "0": 0, "true": 1, "false": 0, "1.0": 1, "0.0": 0}
 
 
@@ -56,6 +59,8 @@ def read_predictions(
     outcome: str = "accuracy",
     positive: str | None = None,
     threshold: float = 0.5,
+    by: Sequence[str] = (),
+    strata: Sequence[str] = (),
 ) -> "pd.DataFrame":
     """The predictions in ``path``, checked: see ``check_predictions``.
 
@@ -72,7 +77,13 @@ def read_predictions(
     if "model" not in frame:
         frame["model"] = path.stem
     return check_predictions(
-        frame, str(path), outcome=outcome, positive=positive, threshold=threshold
+        frame,
+        str(path),
+        outcome=outcome,
+        positive=positive,
+        threshold=threshold,
+        by=by,
+        strata=strata,
     )
 
 
@@ -83,13 +94,17 @@ def check_predictions(
     outcome: str = "accuracy",
     positive: str | None = None,
     threshold: float = 0.5,
+    by: Sequence[str] = (),
+    strata: Sequence[str] = (),
 ) -> "pd.DataFrame":
     """``frame`` with text ``model``, ``image`` and ``group``, and ``correct`` as 0 or 1.
 
     ``correct`` is taken from the column of that name, or from ``label`` and ``prediction``. Without
     a ``prediction`` a ``probability`` in [0, 1] of the class ``positive`` (of two labels, the
     second in order) makes one: that class from ``threshold`` on. An ``outcome`` that is a column of
-    its own needs neither, the selection rate no label. Raises ``ValueError`` for a missing column
+    its own needs neither, the selection rate no label. Columns ``by`` make the group (race and age:
+    ``White / 40``), and columns ``strata`` a column ``stratum``, within which groups are compared
+    besides. Raises ``ValueError`` for a missing column
     or value, a ``correct`` that is neither true nor false or contradicts label and prediction, and
     an image that one model has twice.
 
@@ -99,6 +114,10 @@ def check_predictions(
     [1, 0]
     """
     needed = ["model", "image", "group"]
+    for made, parts in (("group", by), ("stratum", strata)):
+        if parts:
+            frame = frame.assign(**{made: _joined(frame, parts, name)})
+            needed = list(dict.fromkeys([*needed, made]))
     if "probability" in frame and "prediction" not in frame:
         frame = _decided(frame, name, positive, threshold)
     given = _made_of(frame, outcome)
@@ -140,6 +159,26 @@ def check_predictions(
             f"{row['model']!r} ({int(twice.sum())} such rows)"
         )
     return kept.reset_index(drop=True)
+
+
+def _joined(frame: "pd.DataFrame", parts: Sequence[str], name: str) -> "pd.Series":
+    """The values of several columns as one text a row."""
+    joined = None
+    for part in parts:
+        if part not in frame:
+            raise ValueError(
+                f"{name}: no column {part!r}; it has {', '.join(map(str, frame.columns))}"
+            )
+        text = _as_written(frame[part].where(frame[part].notna(), ""))
+        bad = (text == "") | text.str.contains(JOIN, regex=False)
+        if bad.any():
+            raise ValueError(
+                f"{name}: {part}: expected a value without {JOIN!r}, found "
+                f"{str(text[bad].iloc[0])!r} in row {int(np.flatnonzero(bad)[0]) + 1}"
+            )
+        joined = text if joined is None else joined + JOIN + text
+    assert joined is not None
+    return joined
 
 
 def _made_of(frame: "pd.DataFrame", outcome: str) -> list[str]:
@@ -217,14 +256,17 @@ def _truth(column: "pd.Series", name: str, called: str = "correct") -> "pd.Serie
 
 
 def read_attributes(
-    path: Path, attribute: tuple[str, ...] = (), group: str = "group"
+    path: Path,
+    attribute: tuple[str, ...] = (),
+    group: str = "group",
+    covariates: tuple[str, ...] = (),
 ) -> "pd.DataFrame":
-    """The attributes in ``path``, one row a group: an index of groups, one float column each.
+    """The attributes in ``path``, one row a group: an index of groups, a column each.
 
     ``attribute`` names their columns; without, the file must have just one column of numbers
-    beside ``group``. Raises ``ValueError`` for a missing column, a group that is there twice, or
-    text for a number. Groups may lack an attribute here: whether that is an error is known when
-    they are needed.
+    beside ``group`` and the ``covariates``. A column without any number is one of categories.
+    Raises ``ValueError`` for a missing column, a group that is there twice, or text among numbers.
+    Groups may lack an attribute here: whether that is an error is known when they are needed.
     """
     import pandas as pd
 
@@ -242,7 +284,11 @@ def read_attributes(
     table = frame.set_index(group)
     numeric = {column: pd.to_numeric(table[column], errors="coerce") for column in table}
     if not attribute:
-        found = [c for c, values in numeric.items() if (values.isna() == table[c].isna()).all()]
+        found = [
+            column
+            for column, values in numeric.items()
+            if (values.isna() == table[column].isna()).all() and column not in covariates
+        ]
         if len(found) != 1:
             raise ArgumentError(
                 f"{path}: expected ",
@@ -251,15 +297,36 @@ def read_attributes(
                 f"{', '.join(map(str, found)) or 'none there are'}",
             )
         attribute = (str(found[0]),)
-    for name in attribute:
+    chosen = {}
+    for name in dict.fromkeys((*attribute, *covariates)):
         if name not in numeric:
             raise ValueError(
                 f"{path}: no attribute {name!r}; it has {', '.join(map(str, table.columns))}"
             )
         text = numeric[name].isna() & table[name].notna()
-        if text.any():
+        if text.any() and numeric[name].notna().any():
             raise ValueError(
                 f"{path}: {name} of group {text[text].index[0]!r}: expected a number, "
                 f"found {str(table[name][text].iloc[0])!r}"
             )
-    return pd.DataFrame({name: numeric[name].astype(float) for name in attribute})
+        chosen[name] = table[name].astype(object) if text.any() else numeric[name].astype(float)
+    return pd.DataFrame(chosen)
+
+
+def attributes_of_parts(
+    predictions: "pd.DataFrame", by: Sequence[str], attributes: "pd.DataFrame | None"
+) -> "pd.DataFrame":
+    """The groups' parts as categories, beside their ``attributes``, where columns ``by`` made them.
+
+    >>> import pandas as pd
+    >>> rows = pd.DataFrame({"group": ["White / 40", "Asian / 20"]})
+    >>> attributes_of_parts(rows, ["race", "age"], None)["age"].tolist()
+    ['20', '40']
+    """
+    import pandas as pd
+
+    groups = sorted(predictions["group"].unique())
+    parts = pd.DataFrame(
+        [group.split(JOIN) for group in groups], pd.Index(groups, name="group"), list(by), object
+    )
+    return parts if attributes is None else parts.join(attributes, how="left")

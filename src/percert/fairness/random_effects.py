@@ -24,7 +24,17 @@ import numpy as np
 from scipy import stats  # type: ignore[import-untyped]  # it ships no types
 from scipy.optimize import brentq  # type: ignore[import-untyped]  # it ships no types
 
-from percert.fairness.least_squares import Array, Design, Lines, f_statistic, pooled, weighted_fit
+from percert.fairness.least_squares import (
+    Array,
+    Design,
+    Fits,
+    Lines,
+    block_f,
+    f_statistic,
+    pooled,
+    weighted_fit,
+    weighted_residuals,
+)
 
 #: Spreads tau^2 at which the null distribution is simulated, beside 0.
 SPREADS = 15
@@ -40,6 +50,11 @@ _ODDS = 0.25
 #: The widest spread of log odds that images are drawn with.
 _WIDEST = 3.0
 _STEPS = 100
+#: p-values of the F distribution outside of these are clear without a simulation of many columns:
+#: it changes them by a factor of up to three.
+CLEAR = (1e-4, 0.4)
+#: Groups beyond the coefficients with which one column among several has the F distribution.
+MANY = 30
 
 
 def fit_between(accuracy: Array, n: Array, design: Design) -> Lines:
@@ -53,15 +68,43 @@ def fit_between(accuracy: Array, n: Array, design: Design) -> Lines:
     """
     unit = _unit(accuracy, n)
     scaled = accuracy / np.sqrt(unit)
-    share = pooled(accuracy, n)
-    tau2 = paule_mandel(scaled, n, design.basis)[:, None] * unit
-    weights = 1 / (tau2 + unit / n)
-    fits = weighted_fit(accuracy, design.basis, weights)
+    fits, weights, tau = _fit(accuracy, n, design)
     slope, variance = fits.along(design.slope)
     variance = variance * fits.squares / _freedom(design)
     f = f_statistic(slope, variance)
-    p_value = _Null(design, n).p_value(scaled, f, share)
-    return Lines(fits, weights, slope, variance, f, p_value, np.sqrt(tau2[:, 0]))
+    p_value = _Null(design, n).p_value(scaled, f, pooled(accuracy, n))
+    return Lines(fits, weights, slope, variance, f, p_value, tau)
+
+
+def block_between(accuracy: Array, n: Array, design: Design, block: int) -> tuple[Array, Array]:
+    """F and p-value, ``(draws,)``, of the last ``block`` columns' coefficients all being 0.
+
+    >>> from percert.fairness.least_squares import design_of
+    >>> accuracy = np.array([[0.5, 0.62, 0.59, 0.71, 0.7, 0.82]])
+    >>> design = design_of(np.arange(6.0), np.arange(6.0) ** 2, names=("x", "square of x"))
+    >>> f, p_value = block_between(accuracy, np.full(6, 200.0), design, 2)
+    >>> bool(p_value[0] < 0.05)
+    True
+    """
+    fits, _, _ = _fit(accuracy, n, design)
+    f = block_f(fits, block, _freedom(design))
+    p_value: Array = stats.f.sf(f, block, _freedom(design))
+    if block == 1 and design.basis.shape[1] > 2 and _freedom(design) >= MANY:
+        return f, p_value
+    rows = (p_value > CLEAR[0]) & (p_value < CLEAR[1]) if block > 1 else p_value >= 0
+    if rows.any():
+        some = accuracy[rows]
+        scaled = some / np.sqrt(_unit(some, n))
+        p_value[rows] = _Null(design, n, block).p_value(scaled, f[rows], pooled(some, n))
+    return f, p_value
+
+
+def _fit(accuracy: Array, n: Array, design: Design) -> tuple[Fits, Array, Array]:
+    """The fits, their weights, and tau."""
+    unit = _unit(accuracy, n)
+    tau2 = paule_mandel(accuracy / np.sqrt(unit), n, design.basis)[:, None] * unit
+    weights = 1 / (tau2 + unit / n)
+    return weighted_fit(accuracy, design.basis, weights), weights, np.sqrt(tau2[:, 0])
 
 
 def critical(accuracy: Array, n: Array, design: Design, level: float) -> float:
@@ -116,9 +159,9 @@ def paule_mandel(scaled: Array, n: Array, basis: Array) -> Array:
     rows = np.arange(len(scaled))
     for _ in range(_STEPS):
         weights = 1 / (1 / n + tau2[rows, None])
-        found = weighted_fit(scaled[rows], basis, weights)
-        slope = ((weights * found.residuals) ** 2).sum(1)
-        excess = np.maximum(found.squares - freedom, 0)
+        left = weighted_residuals(scaled[rows], basis, weights)
+        slope = ((weights * left) ** 2).sum(1)
+        excess = np.maximum((weights * left**2).sum(1) - freedom, 0)
         step = np.divide(excess, slope, out=np.zeros_like(slope), where=excess > 0)
         tau2[rows] += step
         rows = rows[step > 1e-13 * tau2[rows]]
@@ -128,17 +171,12 @@ def paule_mandel(scaled: Array, n: Array, basis: Array) -> Array:
 
 
 class _Null:
-    """The distribution of F without a slope, for these groups, at several spreads."""
+    """The distribution of F where the last ``block`` columns do nothing, at several spreads."""
 
-    def __init__(self, design: Design, n: Array) -> None:
-        self._design, self._n = design, np.asarray(n, float)
+    def __init__(self, design: Design, n: Array, block: int = 1) -> None:
+        self._design, self._n, self._block = design, np.asarray(n, float), block
         self._freedom = _freedom(design)
-        self._key = (
-            design.basis.tobytes(),
-            design.basis.shape,
-            self._n.tobytes(),
-            design.slope.tobytes(),
-        )
+        self._key = (design.basis.tobytes(), design.basis.shape, self._n.tobytes(), block)
 
     def p_value(self, scaled: Array, f: Array, share: Array) -> Array:
         """The p-value of each row's F, averaged over the spreads that its residuals allow."""
@@ -153,7 +191,7 @@ class _Null:
         return value
 
     def _read(self, f: Array, weights: Array, ratios: Array) -> Array:
-        reference = np.maximum(stats.f.sf(f, 1, self._freedom), np.finfo(float).tiny)
+        reference = np.maximum(stats.f.sf(f, self._block, self._freedom), np.finfo(float).tiny)
         place = np.log(reference)
         # Flat beyond the ends: np.interp keeps the last ratio.
         at_spread = np.stack(
@@ -193,31 +231,35 @@ def _spreads(n: Array) -> Array:
 
 
 @lru_cache(maxsize=64)
-def _with_normal_errors(basis: bytes, shape: tuple[int, int], n: bytes, slope: bytes) -> Array:
+def _with_normal_errors(basis: bytes, shape: tuple[int, int], n: bytes, block: int) -> Array:
     """log(p / p of the F distribution) at ``READ``, a row a spread: ``(1 + SPREADS, len(READ))``.
 
-    Of simulated errors only the residuals are drawn: given these, the estimate along the slope is
-    normal, so that the chance of each F is known without noise (Rao and Blackwell).
+    Of simulated errors only the residuals are drawn, where one column is tested: given these, its
+    estimate is normal, so that the chance of each F is known without noise (Rao and Blackwell).
     """
-    design = np.frombuffer(basis).reshape(shape)
-    sizes, direction = np.frombuffer(n), np.frombuffer(slope)
+    design, sizes = np.frombuffer(basis).reshape(shape), np.frombuffer(n)
     freedom = shape[0] - shape[1]
     errors = np.random.default_rng(0).normal(size=(DRAWS, len(design)))
-    at = np.sqrt(stats.f.isf(READ, 1, freedom))
+    at = stats.f.isf(READ, block, freedom)
     rows = []
     for tau2 in _spreads(sizes):
         variances = 1 / sizes + tau2
-        true = weighted_fit(
-            errors * np.sqrt(variances), design, np.broadcast_to(1 / variances, errors.shape)
-        )
-        _, exact = true.along(direction)
+        drawn = errors * np.sqrt(variances)
+        true = weighted_fit(drawn, design, np.broadcast_to(1 / variances, errors.shape))
         estimated = paule_mandel(true.residuals, sizes, design)
-        found = weighted_fit(true.residuals, design, 1 / (1 / sizes + estimated[:, None]))
-        pull, variance = found.along(direction)
+        weights = 1 / (1 / sizes + estimated[:, None])
+        if block > 1:
+            rows.append(
+                _log_ratios(block_f(weighted_fit(drawn, design, weights), block, freedom), at)
+            )
+            continue
+        exact = true.inverse[:, -1, -1]
+        found = weighted_fit(true.residuals, design, weights)
+        pull, variance = found.coefficients[:, -1], found.inverse[:, -1, -1]
         unit = np.sqrt(exact)
         width = np.sqrt(variance * found.squares / freedom) / unit
         share = np.zeros(len(READ))
-        for place, root in enumerate(at):
+        for place, root in enumerate(np.sqrt(at)):
             reach, shift = root * width, pull / unit
             share[place] = (stats.norm.sf(reach - shift) + stats.norm.sf(reach + shift)).mean()
         rows.append(np.log(share / READ))
@@ -226,29 +268,30 @@ def _with_normal_errors(basis: bytes, shape: tuple[int, int], n: bytes, slope: b
 
 
 @lru_cache(maxsize=256)
-def _with_images(
-    basis: bytes, shape: tuple[int, int], n: bytes, slope: bytes, odds: float
-) -> Array:
+def _with_images(basis: bytes, shape: tuple[int, int], n: bytes, block: int, odds: float) -> Array:
     """The same where right and wrong images are drawn, at these log odds of being right."""
-    design = np.frombuffer(basis).reshape(shape)
-    sizes, direction = np.frombuffer(n), np.frombuffer(slope)
+    design, sizes = np.frombuffer(basis).reshape(shape), np.frombuffer(n)
     freedom = shape[0] - shape[1]
     rng = np.random.default_rng(0)
     share = 1 / (1 + np.exp(-odds))
-    at = stats.f.isf(READ, 1, freedom)
+    at = stats.f.isf(READ, block, freedom)
     rows = []
     for tau2 in _spreads(sizes):
         # A small spread of accuracies is p (1 - p) times that of log odds.
         spread = min(np.sqrt(tau2 / (share * (1 - share))), _WIDEST)
         true = 1 / (1 + np.exp(-(odds + spread * rng.normal(size=(DRAWS, len(sizes))))))
-        accuracy = rng.binomial(sizes.astype(int), true) / sizes
+        accuracy = rng.binomial(sizes.astype(int), true) / sizes.astype(int)
         accuracy = accuracy[np.ptp(accuracy, axis=1) > 0]  # the others are not tested
         unit = _unit(accuracy, sizes)
         tau = paule_mandel(accuracy / np.sqrt(unit), sizes, design)[:, None] * unit
         found = weighted_fit(accuracy, design, 1 / (tau + unit / sizes))
-        along, variance = found.along(direction)
-        f = np.sort(f_statistic(along, variance * found.squares / freedom))
-        above = len(f) - np.searchsorted(f, at, side="left")
-        rows.append(np.log((above + 1) / (DRAWS + 1) / READ))
+        rows.append(_log_ratios(block_f(found, block, freedom), at))
     ratios: Array = np.stack(rows)
+    return ratios
+
+
+def _log_ratios(f: Array, at: Array) -> Array:
+    """How often simulated ``f`` exceed ``at``, by how often F does: its logarithm at ``READ``."""
+    above = len(f) - np.searchsorted(np.sort(f), at, side="left")
+    ratios: Array = np.log((above + 1) / (DRAWS + 1) / READ)
     return ratios

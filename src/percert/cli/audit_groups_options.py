@@ -1,0 +1,34 @@
+"""Options of ``percert audit groups`` on what is compared with what."""
+
+from typing import Annotated, TypeAlias
+
+import typer
+
+CovariateOption: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--covariate",
+        metavar="COLUMN",
+        help="A column of --attributes to allow for: all attributes and covariates then stand in "
+        "one regression beside the lines one by one. Numbers or categories; repeat it.",
+    ),
+]
+ByOption: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--by",
+        metavar="COLUMN",
+        help="A column of the predictions that makes the groups, in place of "
+        "[bold]group[/bold]. Repeat it for intersections, such as --by race --by age: each is "
+        "then tested beside the other, and whether groups differ beyond both.",
+    ),
+]
+WithinOption: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--within",
+        metavar="COLUMN",
+        help="A column of the predictions, such as label: groups are also compared within its "
+        "values, so that a group with harder classes does not look badly served for that.",
+    ),
+]
