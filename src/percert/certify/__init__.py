@@ -1,6 +1,10 @@
 """Certificates: what cannot change, however images are perturbed within an l2 budget."""
 
 from percert.certify.certificate import Certificate, Interval, NearestCertificate
+from percert.certify.edited.cover import Covered
+from percert.certify.edited.families import FAMILIES as EDITS
+from percert.certify.edited.ranges import EditRange, edited, edits, edits_twoafc
+from percert.certify.edited.regions import AllCrops, AllShifts, AllTurns, edits_everywhere
 from percert.certify.features import PixelFeatures, pixel_features
 from percert.certify.nearest import nearest, nearest_of_features
 from percert.certify.own_threshold import OwnThreshold, likeness, own_copies_of_features
@@ -8,7 +12,13 @@ from percert.certify.pairs import copies, copies_of_features, distance, distance
 from percert.certify.twoafc import twoafc, twoafc_of_features
 
 __all__ = [
+    "EDITS",
+    "AllCrops",
+    "AllShifts",
+    "AllTurns",
     "Certificate",
+    "Covered",
+    "EditRange",
     "Interval",
     "NearestCertificate",
     "OwnThreshold",
@@ -17,6 +27,10 @@ __all__ = [
     "copies_of_features",
     "distance",
     "distance_of_features",
+    "edited",
+    "edits",
+    "edits_everywhere",
+    "edits_twoafc",
     "likeness",
     "nearest",
     "nearest_of_features",

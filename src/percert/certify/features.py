@@ -183,10 +183,25 @@ def embed(metric: Metric, images: Images) -> PixelFeatures:
     with torch.no_grad():
         embeddings = metric.embed(images)
     size = (images.shape[2], images.shape[3])
-    bound: object = metric.bound(size)
-    if not isinstance(bound, LipschitzBound):
+    return features_of(metric, embeddings, metric.bound(size), size)
+
+
+def features_of(
+    metric: EmbeddingMetric,
+    embeddings: Embeddings,
+    bound: LipschitzBound,
+    size: tuple[int, int],
+    norm: float = 1.0,
+) -> PixelFeatures:
+    """Embeddings ``(n, k)`` of images of ``size``, in the units of what ``bound`` is a bound of.
+
+    These are pixels of the image as given, or of what the network sees, of which a pixel of the
+    image moves ``norm``. Raises as :func:`embed` does.
+    """
+    found: object = bound
+    if not isinstance(found, LipschitzBound):
         raise TypeError(
-            f"{metric.name}: expected a proven LipschitzBound, found {type(bound).__name__}: "
+            f"{metric.name}: expected a proven LipschitzBound, found {type(found).__name__}: "
             "an estimate can be too small and cannot certify anything"
         )
     if any(module.training for module in metric.network.modules()):
@@ -206,7 +221,7 @@ def embed(metric: Metric, images: Images) -> PixelFeatures:
         feature_error=metric.feature_error,
         # Below SHORTEST the metric itself gives an embedding no direction.
         pixel_error=(metric.float_error(size) + SHORTEST) / bound.value,
-        growth=metric.float_growth(size),
+        growth=metric.float_growth(size) / norm,
         content=metric.content,
     )
 

@@ -1,0 +1,141 @@
+"""Edits of which there are finitely many: each is made and certified by itself.
+
+JPEG and WebP by quality, the file decoded again; centre crops and reductions by whole pixels.
+"""
+
+import io
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from percert.certify.edited.network_input import NetworkInput
+from percert.certify.edited.walk import Judge, Reached, proven_radius
+from percert.images import Resize, round_to_8bit
+from percert.images.pixels import to_tensor
+from percert.metrics.certified.embedding import EmbeddingMetric
+
+#: Images that are embedded together.
+TOGETHER = 16
+
+
+@dataclass(frozen=True)
+class FiniteEdit:
+    """``values`` from the mildest to the strongest, and the image ``(3, h', w')`` at each.
+
+    ``made`` says that the images are files of 8 bits as they are, so that no rounding comes on top.
+    """
+
+    values: Sequence[float]
+    image: Callable[[float], Tensor]
+    made: bool
+
+
+def encoded(image: Tensor, quality: float, form: str) -> Tensor:
+    """``(3, h, w)`` through a JPEG or WebP file of ``quality`` by pillow, float64."""
+    levels = (255 * round_to_8bit(image)).round().to(torch.uint8)
+    picture = Image.fromarray(levels.permute(1, 2, 0).contiguous().numpy())
+    buffer = io.BytesIO()
+    picture.save(buffer, form, quality=int(quality))
+    with Image.open(buffer) as decoded:
+        return to_tensor(decoded.convert("RGB")).double()
+
+
+def jpeg(image: Tensor) -> FiniteEdit:
+    """Quality 100 down to 1."""
+    return FiniteEdit(range(100, 0, -1), lambda q: encoded(image, q, "JPEG"), made=True)
+
+
+def webp(image: Tensor) -> FiniteEdit:
+    """Quality 100 down to 0, lossy."""
+    return FiniteEdit(range(100, -1, -1), lambda q: encoded(image, q, "WEBP"), made=True)
+
+
+def centre_crop(image: Tensor) -> FiniteEdit:
+    """The share of each side that is kept; each is as many whole pixels as come nearest."""
+    return FiniteEdit(_shares(image), lambda q: cropped(image, q), made=True)
+
+
+def cropped(image: Tensor, share: float) -> Tensor:
+    """The ``share`` of each side of ``(3, h, w)`` around the centre, the pixels as they are.
+
+    >>> cropped(torch.zeros(3, 10, 20), 0.5).shape
+    torch.Size([3, 5, 10])
+    """
+    height, width = (max(1, round(share * side)) for side in image.shape[1:])
+    top, left = (image.shape[1] - height) // 2, (image.shape[2] - width) // 2
+    return image[:, top : top + height, left : left + width]
+
+
+def downscale(image: Tensor) -> FiniteEdit:
+    """The share of each side that is left, reduced by exact area averages to whole pixels."""
+    return FiniteEdit(_shares(image), lambda q: reduced(image, q), made=False)
+
+
+def reduced(image: Tensor, share: float) -> Tensor:
+    """``(3, h, w)`` reduced to ``share`` of each side."""
+    height, width = (max(1, round(share * side)) for side in image.shape[1:])
+    return Resize((height, width), "box")(image[None])[0]
+
+
+def _shares(image: Tensor) -> list[float]:
+    """Shares of the sides, one for every size that the longer side can have."""
+    longer = max(image.shape[1:])
+    return [pixels / longer for pixels in range(longer, 0, -1)]
+
+
+def walk_values(
+    edit: FiniteEdit,
+    end: float,
+    metric: EmbeddingMetric,
+    judge: Judge,
+    decision: Tensor,
+    *,
+    eps: float,
+    rounded: bool,
+    budget: int,
+) -> Reached:
+    """Judge one value after the other up to ``end``, for as long as the answer is proven."""
+    values = [value for value in edit.values if value >= end]
+    if budget < len(values):
+        values, cut = values[:budget], True
+    else:
+        cut = False
+    reached: float | None = None
+    seen = 0
+    for some in _groups(values):
+        images = [edit.image(value) for value in some]
+        for value, radius in zip(
+            some, _radii(images, edit, metric, judge, decision, eps, rounded), strict=True
+        ):
+            seen += 1
+            if radius <= 0:
+                return Reached(reached, seen, "answer")
+            reached = value
+    return Reached(reached, seen, "budget" if cut else "limit")
+
+
+def _groups(values: Sequence[float]) -> Iterator[Sequence[float]]:
+    for begin in range(0, len(values), TOGETHER):
+        yield values[begin : begin + TOGETHER]
+
+
+def _radii(
+    images: list[Tensor],
+    edit: FiniteEdit,
+    metric: EmbeddingMetric,
+    judge: Judge,
+    decision: Tensor,
+    eps: float,
+    rounded: bool,
+) -> list[float]:
+    """What is left of each radius, in units of the network's input."""
+    seen = [NetworkInput(metric, (image.shape[1], image.shape[2])) for image in images]
+    inputs = torch.cat([one.resized(image[None]) for one, image in zip(seen, images, strict=True)])
+    # The float error grows with the image: the largest one's, the first, holds for all.
+    largest = max(seen, key=lambda one: one.size[0] * one.size[1])
+    radii = proven_radius(judge(largest.features(inputs)), decision)
+    margins = [one.margin(eps, rounded=rounded and not edit.made) for one in seen]
+    return [radius - margin for radius, margin in zip(radii.tolist(), margins, strict=True)]

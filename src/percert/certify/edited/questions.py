@@ -1,0 +1,40 @@
+"""What is asked of an edited image: whether it is a copy, or which of two candidates is closer."""
+
+from dataclasses import dataclass
+
+from percert.certify.certificate import Certificate
+from percert.certify.features import PixelFeatures
+from percert.certify.pairs import copies_of_features
+from percert.certify.twoafc import twoafc_of_features
+from percert.check import check_images
+from percert.tensors import Images
+
+
+@dataclass(frozen=True)
+class CopyQuestion:
+    """Whether images are copies of the one ``reference`` at ``threshold``."""
+
+    reference: PixelFeatures
+    threshold: float
+
+    def __call__(self, edited: PixelFeatures) -> Certificate:
+        return copies_of_features(self.reference, edited, self.threshold)
+
+
+@dataclass(frozen=True)
+class ChoiceQuestion:
+    """Which of ``left`` (0) and ``right`` (1), one row each, is closer to images."""
+
+    left: PixelFeatures
+    right: PixelFeatures
+
+    def __call__(self, edited: PixelFeatures) -> Certificate:
+        return twoafc_of_features(edited, self.left, self.right)
+
+
+def one_image(images: Images, name: str) -> Images:
+    """``images`` if they are one, ``(1, 3, h, w)``; ``ValueError`` names them where not."""
+    check_images(images, name)
+    if len(images) != 1:
+        raise ValueError(f"{name}: expected one image, (1, 3, h, w), found {tuple(images.shape)}")
+    return images

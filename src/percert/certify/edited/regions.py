@@ -1,0 +1,141 @@
+"""Edits of two and more parameters: all shifts in a box, all crops, rotation with brightness."""
+
+from dataclasses import dataclass
+from functools import partial
+
+from percert.certify.edited.cover import Covered, cover
+from percert.certify.edited.crops import CropBlock, Crops
+from percert.certify.edited.network_input import NetworkInput
+from percert.certify.edited.questions import CopyQuestion, one_image
+from percert.certify.edited.shifts import Shifts
+from percert.certify.edited.turned import TurnedBrightness
+from percert.certify.edited.walk import Judge
+from percert.certify.features import embed
+from percert.check import check_budget
+from percert.metrics.metric import Metric
+from percert.tensors import Images
+
+#: Margins of crops of larger images are multiples of so many pixels that no more than these differ.
+MOST_MARGINS = 32
+BUDGET = 20_000
+SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class AllShifts:
+    """Every shift by up to ``pixels`` in each direction, by parts of pixels as well."""
+
+    pixels: int
+
+
+@dataclass(frozen=True)
+class AllCrops:
+    """Every crop that keeps at least ``share`` of each side, wherever it lies.
+
+    By margins that are multiples of ``step`` pixels; by default 1 where there are no more than
+    :data:`MOST_MARGINS` margins along a side, else as few as that. What is proven for at least
+    ``known`` already is not looked at again.
+    """
+
+    share: float
+    step: int | None = None
+    known: float | None = None
+
+    def step_of(self, size: tuple[int, int]) -> int:
+        """The ``step`` for an image of ``size`` (height, width)."""
+        if self.step is not None:
+            return self.step
+        spare = (1 - self.share) * max(size)
+        return max(1, -int(-spare // MOST_MARGINS))
+
+
+@dataclass(frozen=True)
+class AllTurns:
+    """Every rotation by ``degrees`` (from, to) together with every ``brightness`` (from, to)."""
+
+    degrees: tuple[float, float] = (-5.0, 5.0)
+    brightness: tuple[float, float] = (0.7, 1.4)
+
+
+EditRegion = AllShifts | AllCrops | AllTurns
+
+
+def edits_everywhere(
+    metric: Metric,
+    reference: Images,
+    candidate: Images,
+    region: EditRegion,
+    *,
+    threshold: float,
+    eps: float = 0.0,
+    rounded: bool = True,
+    budget: int = BUDGET,
+    seconds: float = SECONDS,
+) -> Covered:
+    """Whether the candidate stays a copy of the reference, or none, under every edit of ``region``.
+
+    By branch and bound, with at most so many embeddings and ``seconds``: what they leave over is
+    not known. All else as :func:`~percert.certify.edited.ranges.edits`.
+
+    >>> import torch
+    >>> from percert.metrics.catalog import create_metric
+    >>> metric = create_metric("thumbnail", device="cpu")
+    >>> photo = torch.linspace(0, 1, 64).expand(1, 3, 64, 64)
+    >>> edits_everywhere(metric, photo, photo, AllShifts(1), threshold=0.3).proven
+    True
+    """
+    question = CopyQuestion(embed(metric, one_image(reference, "reference")), threshold)
+    return covered(
+        metric,
+        candidate,
+        question,
+        region,
+        eps=eps,
+        rounded=rounded,
+        budget=budget,
+        seconds=seconds,
+    )
+
+
+def covered(
+    metric: Metric,
+    image: Images,
+    question: Judge,
+    region: EditRegion,
+    *,
+    eps: float = 0.0,
+    rounded: bool = True,
+    budget: int = BUDGET,
+    seconds: float = SECONDS,
+) -> Covered:
+    """Whether the answer to ``question`` is proven to stand under every edit of ``region``."""
+    eps = check_budget(eps)
+    image = one_image(image, "image")
+    size = (image.shape[2], image.shape[3])
+    seen = NetworkInput.of(metric, size)
+    decision = question(embed(metric, image)).decision
+    run = partial(
+        cover, seen=seen, judge=question, decision=decision, budget=budget, seconds=seconds
+    )
+    picture = image[0].double().cpu()
+    margin = seen.margin(eps, rounded=rounded)
+    if isinstance(region, AllShifts):
+        if not 1 <= region.pixels < min(size):
+            raise ValueError(
+                f"pixels: expected 1 to {min(size) - 1} for an image of {size[0]} x {size[1]}, "
+                f"found {region.pixels}"
+            )
+        return run(Shifts(picture, seen, region.pixels), margin=lambda block: margin)
+    if isinstance(region, AllCrops):
+        if not 0 < region.share <= 1:
+            raise ValueError(f"share: expected a number in (0, 1], found {region.share:g}")
+        crops = Crops(picture, seen, region.share, region.step_of(size), region.known)
+        own = seen.margin(rounded=False)
+
+        def of_block(block: CropBlock) -> float:
+            # A crop is pixels as they are: nothing is rounded; a tamper counts in the crop's own.
+            return own + (eps * crops.norm(block) if eps else 0.0)
+
+        return run(crops, margin=of_block)
+    box = (*region.degrees, *region.brightness)
+    return run(TurnedBrightness(picture, seen, box), margin=lambda block: margin)
