@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from percert.metrics.full_reference.gradient_deviation import GMSD, MDSI, gmsd, mdsi
     from percert.metrics.full_reference.haarpsi import HaarPSI, haarpsi
     from percert.metrics.full_reference.pixel_errors import CIEDE2000, MSE, PSNR, Lp, psnr
+    from percert.metrics.full_reference.seen import Seen, seen
     from percert.metrics.full_reference.ssim import MSSSIM, SSIM, ms_ssim, ssim
     from percert.metrics.metric import Metric
 
@@ -53,6 +54,7 @@ __all__ = [
     "Metric",
     "MetricCard",
     "PieAPP",
+    "Seen",
     "Thumbnail",
     "create_metric",
     "fsim",
@@ -63,6 +65,7 @@ __all__ = [
     "metric_card",
     "ms_ssim",
     "psnr",
+    "seen",
     "ssim",
 ]
 
@@ -83,6 +86,7 @@ __getattr__, __dir__ = lazy_names(
         "percert.metrics.full_reference.gradient_deviation": "GMSD MDSI gmsd mdsi",
         "percert.metrics.full_reference.haarpsi": "HaarPSI haarpsi",
         "percert.metrics.full_reference.pixel_errors": "CIEDE2000 MSE PSNR Lp psnr",
+        "percert.metrics.full_reference.seen": "Seen seen",
         "percert.metrics.full_reference.ssim": "MSSSIM SSIM ms_ssim ssim",
         "percert.metrics.metric": "Metric",
     },

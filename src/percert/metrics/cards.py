@@ -208,6 +208,15 @@ CATALOG = Registry(
             smallest_side=16,
             paper="Zhang, Zhang, Mou, Zhang, FSIM: A Feature Similarity Index, IEEE TIP 2011",
         ),
+        _pixels(
+            "seen",
+            "seen:Seen",
+            "Share of people who would notice: contrast masking and MDSI, fitted to observers",
+            1.0,
+            smallest_side=16,
+            paper="Goepfert et al., arXiv:1902.09286 (the observers); Watson, Solomon, Model of "
+            "visual contrast gain control and pattern masking, JOSA A 1997",
+        ),
         _deep(
             "features",
             "features:squeezenet_features",

@@ -1,0 +1,1 @@
+"""What people see: metrics beside their answers, the metric ``seen``, attacks made for people."""

@@ -1,0 +1,132 @@
+"""The published table of metrics and people: every metric whose weights can be had, in one run.
+
+    python -m experiments people.agreement --data DATA --weights SQUEEZENET --runs out/people \\
+        --out docs/results
+
+DATA/people holds the two studies: pairs that 35 observers saw for at most 5 s (Goepfert et al.
+2019), and triplets of materials with votes (Lagunas et al. 2019), of which the first --triplets are
+taken. A run that was stopped goes on, and a metric that is new in the list is added.
+"""
+
+import argparse
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from experiments.conditions import conditions, write_result
+from percert.evaluation.people import PeopleSettings, find_answers, run_people
+from percert.evaluation.people.agreement import Estimate
+from percert.evaluation.people.report import interval
+from percert.metrics.catalog import list_metrics, metric_card
+from percert.reports.table import Column, Table, finite
+
+#: The same as another, or (sscd) of a package for newer Pythons than the rest.
+LEFT_OUT = ("thumbnail-8", "lipsim-tiny-uncentred", "sscd")
+#: The slowest: on the triplets they would take hours.
+SLOW = ("st-lpips-vgg", "fsim")
+STUDIES = {
+    "adversarials": ("people/adversarials/pairs.csv", ("changed", "all", "bim", "bim-masked")),
+    "materials": ("people/materials/triplets.csv", ("all",)),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--weights", type=Path, required=True)
+    parser.add_argument("--runs", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--triplets", type=int, default=1000)
+    parser.add_argument("--draws", type=int, default=1000)
+    options = parser.parse_args()
+    result: dict[str, Any] = {"conditions": finite(conditions(seed=0)), "studies": {}}
+    for study, (place, _) in STUDIES.items():
+        triplets = study == "materials"
+        answers = find_answers(options.data / place, limit=options.triplets if triplets else None)
+        metrics = {
+            name: str(options.weights) if metric_card(name).checkpoint == "required" else None
+            for name in metrics_to_be_had()
+            if not (triplets and name in SLOW)
+        }
+        asked = PeopleSettings(source=place, answers=answers, draws=options.draws)
+        run = run_people(asked, metrics, options.runs / study, _say)
+        kept = ("kind", "answers", "agreement", "ceilings", "weights")
+        result["studies"][study] = {name: run.answer[name] for name in kept}
+    options.out.mkdir(parents=True, exist_ok=True)
+    write_result(options.out / "people.json", result)
+    page = report(result["studies"])
+    (options.out / "people.md").write_text(page)
+    print(page)
+
+
+def metrics_to_be_had() -> list[str]:
+    """Every metric of the catalog that needs no weights, or whose weights the extras bring.
+
+    Of those that take a file that is SqueezeNet's features; of several whole networks one each.
+    """
+    return [
+        name
+        for name in list_metrics()
+        if name not in LEFT_OUT
+        and (name == "features" or metric_card(name).checkpoint not in ("required", "fetched"))
+    ]
+
+
+def report(studies: Mapping[str, Any]) -> str:
+    """The page: of each study the tables of its scopes, metrics in the order of their agreement."""
+    parts = ["# Metrics and people\n\n", ABOUT]
+    for study, (_, scopes) in STUDIES.items():
+        found = studies[study]
+        parts.append(f"\n## {HEADS[study]}\n\n{LEADS[study]}\n")
+        for scope in scopes:
+            rows = [one for one in found["agreement"] if one["scope"] == scope]
+            first = next(iter(rows[0]["found"]))
+            rows.sort(key=lambda one: -(one["found"][first]["value"] or 0))
+            columns = [
+                Column("metric", lambda one: f"`{one['metric']}`"),
+                *(_column(name) for name in rows[0]["found"] if name != "RMSE"),
+            ]
+            counts = f"{rows[0]['answers']} of {rows[0]['pictures']} pictures"
+            parts.append(f"\n{SCOPES[scope]}: {counts}.\n\n{Table.of(rows, columns).markdown()}")
+            parts += [
+                f"\nThe observers' disagreement leaves {one['value']:.3f} to be reached of "
+                f"{one['statistic']}.\n"
+                for one in found["ceilings"]
+                if one["scope"] == scope
+            ]
+    return "".join(parts)
+
+
+def _column(name: str) -> Column[Mapping[str, Any]]:
+    return Column(name, lambda one: Estimate(**one["found"][name]), interval)
+
+
+def _say(what: str, done: int, total: int) -> None:
+    if done % 100 == 0 or done == total:
+        print(f"{what}: {done} of {total}", flush=True)
+
+
+HEADS = {"adversarials": "Seen or not: adversarial pairs", "materials": "Closer: materials"}
+SCOPES = {
+    "changed": "Pairs that differ",
+    "all": "All",
+    "bim": "Of these the plain attack",
+    "bim-masked": "The attack masked to textured places",
+}
+LEADS = {
+    "adversarials": """40 photographs of 299 px, each shown beside itself, beside an adversarial
+version (iterated FGSM) and beside one whose change was masked; 35 observers on the web, at most 5 s
+a pair, "same" or "different" (Goepfert et al. 2019). `seen` was fitted on these very answers: on
+photographs that were not, it has [less](seen.md).""",
+    "materials": """Pictures of 100 materials, triplets with votes on which of two looks more like
+the reference (Lagunas et al. 2019). The materials' own network, trained on such votes, agrees with
+82 % of its test triplets by majority.""",
+}
+ABOUT = """Written by `python -m experiments people.agreement`. All metrics of percert that need no
+weights or whose weights can be had, on what people said. In parentheses the 95 % interval of a
+bootstrap over pictures. What the columns are:
+[hold metrics to what people see](../how-to/evaluate-by-people.md#what-it-says).
+"""
+
+if __name__ == "__main__":
+    main()
