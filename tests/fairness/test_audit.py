@@ -252,6 +252,7 @@ def test_the_report_is_one_page_with_everything_in_it(tmp_path):
     assert pictures == [
         "accuracy-by-log-gdp.png",
         "accuracy-by-other.png",
+        "accuracy-of-groups.png",
         "share-of-images.png",
         "slopes-on-log-gdp.png",
         "slopes-on-other.png",

@@ -74,7 +74,7 @@ def figure_8(setting: Setting) -> Findings:
         Compared("groups", HPOT_SECTION_4["groups"], float(len(audit.table.n))),
     )
     (section, *_) = report_sections(audit)
-    figures = tuple(block for block in section.blocks if isinstance(block, Figure))
+    figures = tuple(block for block in section.blocks if isinstance(block, Figure))[:1]
     return Findings(
         rows,
         (

@@ -21,7 +21,6 @@ from percert.fairness.mixed_logistic import MixedLogistic
 from percert.fairness.regression import (
     GroupLine,
     Level,
-    as_row,
 )
 from percert.fairness.slope_tests import Pairing, SlopeComparison
 from percert.fairness.versions import VersionComparison
@@ -222,6 +221,23 @@ class GroupAudit:
             "resolutions": self.resolutions,
             "notes": self.notes,
         }
+
+
+def as_row(line: GroupLine, model: str) -> dict[str, Any]:
+    """The line as one row of the audit's JSON."""
+    return {
+        "model": model,
+        "slope": line.slope,
+        "slope_per_sd": line.per_sd,
+        "intercept": line.intercept,
+        "interval": list(line.interval),
+        "f": line.test.statistic,
+        "df": list(line.test.df),
+        "p_value": line.test.p_value,
+        "p_holm": line.test.p_adjusted,
+        "null": line.test.null,
+        "covariance": line.covariance,
+    }
 
 
 def slope_summaries(audit: GroupAudit) -> list[dict[str, Any]]:

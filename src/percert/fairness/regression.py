@@ -5,7 +5,6 @@ groups like the user's own.
 """
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from scipy import stats  # type: ignore[import-untyped]  # it ships no types
@@ -35,6 +34,27 @@ FEWEST_GROUPS = 3
 
 
 @dataclass(frozen=True)
+class Band:
+    """How far the line may reach up and down, point by point, at the confidence of its slope.
+
+    ``height``, ``tilt`` and ``slope`` are variance, covariance and variance of the line at
+    ``middle`` and of its slope, times the critical F.
+    """
+
+    middle: float
+    height: float
+    tilt: float
+    slope: float
+
+    def reach(self, x: Array) -> Array:
+        """Of the line at ``x``."""
+        away = np.asarray(x, float) - self.middle
+        squares = self.height + 2 * self.tilt * away + self.slope * away**2
+        reach: Array = np.sqrt(np.maximum(squares, 0.0))
+        return reach
+
+
+@dataclass(frozen=True)
 class GroupLine:
     """The line ``accuracy = intercept + slope * attribute`` through the groups.
 
@@ -42,7 +62,8 @@ class GroupLine:
     standard deviation of the attribute among the groups: it has no unit. ``cooks`` ``(groups,)``
     are Cook's distances: how far both coefficients move, in units of their uncertainty, without
     that group. ``r2`` is the weighted share of variance that the line explains. ``between`` is the
-    estimated spread tau of the groups about the line, where the covariance has one.
+    estimated spread tau of the groups about the line, where the covariance has one, ``band`` how
+    well the line is known.
     """
 
     covariance: str
@@ -54,6 +75,7 @@ class GroupLine:
     test: TestResult
     cooks: Array
     between: float | None
+    band: Band | None = None
 
 
 def fit_lines(accuracy: Array, design: Design, n: Array, covariance: str | Array) -> Lines:
@@ -165,7 +187,22 @@ def fit_line(
         test=test,
         cooks=_cooks(design, weights, left, lines.fits.inverse[0]),
         between=None if lines.tau is None else float(lines.tau[0]),
+        band=_band(design, lines, name == "robust", limit, float(attribute.mean())),
     )
+
+
+def _band(design: Design, lines: Lines, robust: bool, limit: float, middle: float) -> Band:
+    """From the coefficients' covariance, that of HC3 where it is ``robust``."""
+    left = lines.fits.residuals[0]
+    inverse = lines.fits.inverse[0]
+    groups, p = design.basis.shape
+    covariance = inverse * float(lines.fits.squares[0]) / (groups - p)
+    if robust:
+        left = left / (1 - (design.basis**2).sum(1))
+        covariance = (design.basis.T * left**2) @ design.basis
+    ways = np.stack([np.array([1.0, middle]) @ design.back, design.slope])
+    found = limit * ways @ covariance @ ways.T
+    return Band(middle, float(found[0, 0]), float(found[0, 1]), float(found[1, 1]))
 
 
 def _cooks(design: Design, weights: Array, left: Array, inverse: Array) -> Array:
@@ -234,23 +271,6 @@ def check_groups(accuracy: Array, attribute: Array, n: Array) -> None:
 
 def _formula(name: str) -> str:
     return COVARIANCES[name].formula if name in COVARIANCES else "as given"
-
-
-def as_row(line: GroupLine, model: str) -> dict[str, Any]:
-    """The line as one row of the audit's JSON."""
-    return {
-        "model": model,
-        "slope": line.slope,
-        "slope_per_sd": line.per_sd,
-        "intercept": line.intercept,
-        "interval": list(line.interval),
-        "f": line.test.statistic,
-        "df": list(line.test.df),
-        "p_value": line.test.p_value,
-        "p_holm": line.test.p_adjusted,
-        "null": line.test.null,
-        "covariance": line.covariance,
-    }
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from typing import Any
 from percert.fairness.audit_result import GroupAudit, group_rows
 from percert.fairness.conclusions import LEVEL
 from percert.fairness.joint_report import joint_section, mixes_section
+from percert.fairness.next_steps import summary_section
 from percert.fairness.report_sections import (
     groups_section,
     measures_section,
@@ -73,7 +74,8 @@ def write_audit(
 
 def report_sections(audit: GroupAudit, folder: Path | None = None) -> list[Section]:
     """The report's sections; with ``folder`` the figures are written there as well."""
-    sections = [result_section(audit, attribute, folder) for attribute in audit.attributes]
+    sections = [summary_section(audit, folder)]
+    sections += [result_section(audit, attribute, folder) for attribute in audit.attributes]
     if not audit.attributes:
         notes = (Paragraph(note, "note") for note in audit.notes)
         said = (

@@ -21,27 +21,47 @@ from percert.fairness.report_tables import (
     slopes_table,
 )
 from percert.fairness.versions import versions_table
-from percert.reports.page import Block, Paragraph, Section, kept_figure
-from percert.reports.plots import boxes, scatter_with_line, share_bars
+from percert.reports.group_plots import interval_bars, scatter_with_line
+from percert.reports.page import Block, Figure, Paragraph, Section, kept_figure
+from percert.reports.plots import boxes, share_bars
 
 
 def result_section(audit: GroupAudit, attribute: str, folder: Path | None) -> Section:
-    """The line on one attribute: test, figure, tables."""
+    """The line on one attribute: test, figure (of the first it stands above), tables."""
     blocks: list[Block] = []
-    names = file_names(audit.attributes)
-    shown = (
-        audit.sets[-1]
-        if len(audit.sets) > 1 and _is_single(audit, audit.sets[-1])
-        else (audit.sets[0])
-    )
+    shown = shown_set(audit)
     entry = audit.headline(shown, attribute)[0]
-    test = entry.line.test
     models = audit.models[shown]
     if len(models) > 1:
         blocks.append(
             Paragraph(f"The test and the figure are those of {entry.model}, one of several models.")
         )
-    blocks += sentences(test)
+    blocks += sentences(entry.line.test)
+    if attribute != audit.attributes[0]:
+        blocks.append(line_figure(audit, attribute, folder))
+    lines = [line for line in audit.lines if line.attribute == attribute and line.members == shown]
+    if len(models) <= LISTED:
+        confidence = audit.settings.confidence
+        blocks.append(lines_table(lines, confidence))
+        if mixed := [fit for fit in audit.mixed if fit.attribute == attribute]:
+            blocks.append(mixed_table(mixed, confidence))
+    blocks.append(slopes_table(audit, attribute))
+    blocks += [Paragraph(note, "note") for note in audit.notes]
+    return Section(f"Does {audit.outcome.words} depend on {attribute}?", tuple(blocks))
+
+
+def shown_set(audit: GroupAudit) -> str:
+    """The set whose first model is drawn: a single pretrained one where there is one."""
+    last = audit.sets[-1]
+    return last if len(audit.sets) > 1 and _is_single(audit, last) else audit.sets[0]
+
+
+def line_figure(
+    audit: GroupAudit, attribute: str, folder: Path | None, *, half: bool = False
+) -> Figure:
+    """The groups about the line, with its band."""
+    names = file_names(audit.attributes)
+    entry = audit.headline(shown_set(audit), attribute)[0]
     coloured = ", its colour the number of images" if audit.table.n.nunique() > 1 else ""
     png = scatter_with_line(
         audit.table.attributes[attribute].to_numpy(float),
@@ -52,29 +72,45 @@ def result_section(audit: GroupAudit, attribute: str, folder: Path | None) -> Se
         y_label=audit.outcome.short,
         size_label="images in the group",
         names=_influential(audit, entry),
+        band=None if entry.line.band is None else entry.line.band.reach,
     )
-    blocks.append(
-        kept_figure(
-            folder,
-            f"{file_names([audit.outcome.name])[audit.outcome.name]}-by-{names[attribute]}.png",
-            png,
-            f"{audit.outcome.title} of {entry.model} by {attribute}: one dot a group{coloured}; "
-            "the line is generalised least squares with the covariance "
-            f"{COVARIANCES[entry.line.covariance].formula}. Named are groups whose Cook's distance "
-            "exceeds 4 / groups.",
-            f"Scatter of {audit.outcome.short} against {attribute} for {len(audit.table.n)} "
-            f"groups, with a line of slope {entry.line.slope:+.4g}",
-        )
+    return kept_figure(
+        folder,
+        f"{file_names([audit.outcome.name])[audit.outcome.name]}-by-{names[attribute]}.png",
+        png,
+        f"{audit.outcome.title} of {entry.model} by {attribute}: one dot a group{coloured}; the "
+        "line is generalised least squares with the covariance "
+        f"{COVARIANCES[entry.line.covariance].formula}, the band holds it at "
+        f"{audit.settings.confidence:.0%} point by point. Named are groups whose Cook's distance "
+        "exceeds 4 / groups.",
+        f"Scatter of {audit.outcome.short} against {attribute} for {len(audit.table.n)} "
+        f"groups, with a line of slope {entry.line.slope:+.4g}",
+        half=half,
     )
-    lines = [line for line in audit.lines if line.attribute == attribute and line.members == shown]
-    if len(models) <= LISTED:
-        confidence = audit.settings.confidence
-        blocks.append(lines_table(lines, confidence))
-        if mixed := [fit for fit in audit.mixed if fit.attribute == attribute]:
-            blocks.append(mixed_table(mixed, confidence))
-    blocks.append(slopes_table(audit, attribute))
-    blocks += [Paragraph(note, "note") for note in audit.notes]
-    return Section(f"Does {audit.outcome.words} depend on {attribute}?", tuple(blocks))
+
+
+def shares_figure(audit: GroupAudit, folder: Path | None, *, half: bool = False) -> Figure:
+    """Every group's share with its interval, about that of all images."""
+    model = audit.models[shown_set(audit)][0]
+    table, found = audit.table, audit.estimates[model]
+    share, n = table.accuracy[model].to_numpy(float), table.n.to_numpy(float)
+    png = interval_bars(
+        [str(group) for group in table.n.index],
+        share,
+        found.lower,
+        found.upper,
+        label=audit.outcome.short,
+        middle=float(share @ n / n.sum()),
+    )
+    return kept_figure(
+        folder,
+        f"{file_names([audit.outcome.name])[audit.outcome.name]}-of-groups.png",
+        png,
+        f"{audit.outcome.title} of {model} by group, from that of all images, with Wilson's "
+        f"{audit.settings.confidence:.0%} intervals of each by itself.",
+        f"Bars of {audit.outcome.short} by group with intervals",
+        half=half,
+    )
 
 
 def _is_single(audit: GroupAudit, members: str) -> bool:

@@ -32,12 +32,26 @@ class Paragraph:
 
 
 @dataclass(frozen=True)
+class Points:
+    """A short heading, and what stands below it point by point."""
+
+    title: str
+    points: tuple[str, ...]
+
+    kind = "points"
+
+
+@dataclass(frozen=True)
 class Figure:
-    """A picture as the bytes of a PNG; ``alt`` says what is to be seen to those who cannot."""
+    """A picture as the bytes of a PNG; ``alt`` says what is to be seen to those who cannot.
+
+    Two that are ``half`` as wide stand side by side where there is room.
+    """
 
     png: bytes
     caption: str
     alt: str
+    half: bool = False
 
     kind = "figure"
 
@@ -51,15 +65,16 @@ class Figure:
         return "data:image/png;base64," + base64.b64encode(self.png).decode("ascii")
 
 
-Block = Paragraph | Table | Figure
+Block = Paragraph | Points | Table | Figure
 
 
 @dataclass(frozen=True)
 class Section:
-    """A heading, and what stands below it."""
+    """A heading, and what stands below it. On paper a ``sheet`` ends its page."""
 
     title: str
     blocks: tuple[Block, ...]
+    sheet: bool = False
 
 
 def render_page(title: str, sections: Sequence[Section], *, lead: str = "", made: str = "") -> str:
@@ -95,11 +110,13 @@ def write_page(
     )
 
 
-def kept_figure(folder: Path | None, name: str, png: bytes, caption: str, alt: str) -> Figure:
+def kept_figure(
+    folder: Path | None, name: str, png: bytes, caption: str, alt: str, *, half: bool = False
+) -> Figure:
     """The figure for a page; its picture goes to ``folder / name`` as well, where there is one."""
     if folder is not None:
         write_whole(folder / name, png)
-    return Figure(png, caption, alt)
+    return Figure(png, caption, alt, half)
 
 
 def _now() -> str:

@@ -22,6 +22,8 @@ COLOURS = (
 )
 
 Array = npt.NDArray[np.float64]
+#: So many groups have a bar of their own at most.
+BARS = 40
 
 
 def new_figure(width: float = 7.0, height: float = 4.5, **grid: Any) -> tuple["Figure", Any]:
@@ -53,49 +55,6 @@ def figure_png(figure: "Figure", dpi: int = 144) -> bytes:
     return buffer.getvalue()
 
 
-def scatter_with_line(
-    x: Array,
-    y: Array,
-    sizes: Array,
-    line: tuple[float, float],
-    *,
-    x_label: str,
-    y_label: str,
-    size_label: str,
-    names: Sequence[str] = (),
-    title: str = "",
-) -> bytes:
-    """Dots coloured by ``sizes`` on a log scale, and ``line`` = (intercept, slope) through them.
-
-    Where all sizes are the same there is no scale of colours.
-    ``names``, one a dot, are written beside those with a name that is not empty.
-    """
-    from matplotlib.colors import LogNorm, Normalize
-
-    figure, axis = new_figure()
-    low, high = float(np.min(sizes)), float(np.max(sizes))
-    scale = LogNorm(low, high) if high > low > 0 else Normalize(low - 1, high + 1)
-    dots = axis.scatter(x, y, c=sizes, norm=scale, cmap="viridis", s=42, edgecolor="k", lw=0.4)
-    ends = np.array([np.min(x), np.max(x)])
-    axis.plot(ends, line[0] + line[1] * ends, color=COLOURS[1], lw=2)
-    for place, name in enumerate(names):
-        if name:
-            axis.annotate(
-                name,
-                (x[place], y[place]),
-                xytext=(5, 4),
-                textcoords="offset points",
-                fontsize=8,
-                parse_math=False,
-            )
-    axis.set(xlabel=x_label, ylabel=y_label, title=title)
-    if high > low:
-        bar = figure.colorbar(dots, label=size_label)
-        bar.ax.yaxis.set_major_formatter("{x:.0f}")
-        bar.ax.yaxis.set_minor_formatter("{x:.0f}" if high < 12 * low else "")
-    return figure_png(figure)
-
-
 def boxes(
     samples: Mapping[str, Array],
     *,
@@ -119,7 +78,7 @@ def boxes(
         )
         jitter = rng.uniform(-0.16, 0.16, len(values))
         axis.plot(values, at + jitter, "o", ms=4, color=colour, alpha=0.55, mew=0)
-    _name_rows(axis, list(samples))
+    name_rows(axis, list(samples))
     if reference is not None:
         axis.axvline(reference[1], color=COLOURS[0], ls="--", lw=1.5, label=reference[0])
     axis.axvline(0, color="0.7", lw=0.8, zorder=0)
@@ -129,13 +88,10 @@ def boxes(
     return figure_png(figure)
 
 
-def _name_rows(axis: "Axes", names: list[str]) -> None:
+def name_rows(axis: "Axes", names: list[str]) -> None:
+    """Write ``names`` beside the rows len(names), ..., 1: the first on top."""
     axis.set_yticks(range(len(names), 0, -1), names, parse_math=False)
     axis.set_ylim(0.4, len(names) + 0.6)
-
-
-#: So many groups have a bar of their own at most.
-BARS = 40
 
 
 def share_bars(counts: Mapping[str, float], *, smallest_share: float = 0.01) -> bytes:
@@ -166,7 +122,7 @@ def share_bars(counts: Mapping[str, float], *, smallest_share: float = 0.01) -> 
             va="center",
             fontsize=8,
         )
-    _name_rows(axis, [name for name, _ in bars])
+    name_rows(axis, [name for name, _ in bars])
     axis.set(xlabel="share of the images, %")
     axis.margins(x=0.12)
     axis.set_xlim(left=0)
