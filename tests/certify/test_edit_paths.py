@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from percert.certify import EDITS, edited
-from percert.certify.edited import blur, colour, warps
-from percert.certify.edited.crops import Crops
-from percert.certify.edited.network_input import NetworkInput
-from percert.certify.edited.shifts import Shifts, shifted
+from percert.certify.editing import blur, colour, warps
+from percert.certify.editing.crops import Crops
+from percert.certify.editing.network_input import NetworkInput
+from percert.certify.editing.shifts import Shifts, shifted
 from percert.images import Resize
 from percert.lipschitz.fixed_layers import Flatten
 from percert.lipschitz.network import LipschitzNetwork

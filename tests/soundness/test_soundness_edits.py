@@ -15,8 +15,8 @@ from percert.certify import (
     edits_everywhere,
     edits_twoafc,
 )
-from percert.certify.edited.network_input import NetworkInput
-from percert.certify.edited.shifts import shifted
+from percert.certify.editing.network_input import NetworkInput
+from percert.certify.editing.shifts import shifted
 from percert.images import round_to_8bit
 from percert.metrics.certified.lipsim import LipSimTiny, Thumbnail
 

@@ -1,10 +1,10 @@
 """Certificates: what cannot change, however images are perturbed within an l2 budget."""
 
 from percert.certify.certificate import Certificate, Interval, NearestCertificate
-from percert.certify.edited.cover import Covered
-from percert.certify.edited.families import FAMILIES as EDITS
-from percert.certify.edited.ranges import EditRange, edited, edits, edits_twoafc
-from percert.certify.edited.regions import AllCrops, AllShifts, AllTurns, edits_everywhere
+from percert.certify.editing.cover import Covered
+from percert.certify.editing.families import FAMILIES as EDITS
+from percert.certify.editing.ranges import EditRange, edited, edits, edits_twoafc
+from percert.certify.editing.regions import AllCrops, AllShifts, AllTurns, edits_everywhere
 from percert.certify.features import PixelFeatures, pixel_features
 from percert.certify.nearest import nearest, nearest_of_features
 from percert.certify.own_threshold import OwnThreshold, likeness, own_copies_of_features

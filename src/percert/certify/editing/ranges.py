@@ -6,11 +6,11 @@ from typing import Literal
 
 from torch import Tensor
 
-from percert.certify.edited.families import EditFamily, find_family
-from percert.certify.edited.finite import walk_values
-from percert.certify.edited.network_input import NetworkInput
-from percert.certify.edited.questions import ChoiceQuestion, CopyQuestion, one_image
-from percert.certify.edited.walk import Judge, Reached, Walk
+from percert.certify.editing.families import EditFamily, find_family
+from percert.certify.editing.finite import walk_values
+from percert.certify.editing.network_input import NetworkInput
+from percert.certify.editing.questions import ChoiceQuestion, CopyQuestion, one_image
+from percert.certify.editing.walk import Judge, Reached, Walk
 from percert.certify.features import embed
 from percert.check import check_budget, check_images
 from percert.metrics.certified.lipsim import Thumbnail
@@ -67,7 +67,7 @@ def edits(
     """For which values of ``edit`` the edited candidate stays a copy of the reference, or none.
 
     ``reference`` and ``candidate`` are one image each, ``(1, 3, h, w)``; ``edit`` is the name of a
-    family (:data:`~percert.certify.edited.families.FAMILIES`), and ``within`` how far to look. All
+    family (:data:`~percert.certify.editing.families.FAMILIES`), and ``within`` how far to look. All
     values in the range are proven, not sampled: clipping, rounding to 8 bits (unless ``rounded`` is
     False) and floating point included, and any further tamper of l2 length ``eps`` on top. Raises
     ``ValueError`` for a metric without a proven bound and for invalid input; ``budget`` bounds the

@@ -12,8 +12,8 @@ from typing import Literal, Protocol, TypeVar
 
 from torch import Tensor
 
-from percert.certify.edited.network_input import NetworkInput
-from percert.certify.edited.walk import Judge, proven_radius
+from percert.certify.editing.network_input import NetworkInput
+from percert.certify.editing.walk import Judge, proven_radius
 from percert.tensors import Features
 
 #: Blocks whose anchors are embedded together.

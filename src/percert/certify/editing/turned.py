@@ -12,9 +12,9 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from percert.certify.edited.colour import clip_gap
-from percert.certify.edited.network_input import NetworkInput
-from percert.certify.edited.warps import FARTHEST, rotation
+from percert.certify.editing.colour import clip_gap
+from percert.certify.editing.network_input import NetworkInput
+from percert.certify.editing.warps import FARTHEST, rotation
 from percert.tensors import Features
 
 #: Angles from and to, in degrees, and factors from and to.

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from percert.certify.edited.network_input import NetworkInput
+from percert.certify.editing.network_input import NetworkInput
 from percert.tensors import Features
 
 #: The farthest that a pixel's place may move between two values, in pixels: slopes are looked up

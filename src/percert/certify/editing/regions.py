@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 from functools import partial
 
-from percert.certify.edited.cover import Covered, cover
-from percert.certify.edited.crops import CropBlock, Crops
-from percert.certify.edited.network_input import NetworkInput
-from percert.certify.edited.questions import CopyQuestion, one_image
-from percert.certify.edited.shifts import Shifts
-from percert.certify.edited.turned import TurnedBrightness
-from percert.certify.edited.walk import Judge
+from percert.certify.editing.cover import Covered, cover
+from percert.certify.editing.crops import CropBlock, Crops
+from percert.certify.editing.network_input import NetworkInput
+from percert.certify.editing.questions import CopyQuestion, one_image
+from percert.certify.editing.shifts import Shifts
+from percert.certify.editing.turned import TurnedBrightness
+from percert.certify.editing.walk import Judge
 from percert.certify.features import embed
 from percert.check import check_budget
 from percert.metrics.metric import Metric
@@ -75,7 +75,7 @@ def edits_everywhere(
     """Whether the candidate stays a copy of the reference, or none, under every edit of ``region``.
 
     By branch and bound, with at most so many embeddings and ``seconds``: what they leave over is
-    not known. All else as :func:`~percert.certify.edited.ranges.edits`.
+    not known. All else as :func:`~percert.certify.editing.ranges.edits`.
 
     >>> import torch
     >>> from percert.metrics.catalog import create_metric

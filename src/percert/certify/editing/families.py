@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from percert.certify.edited import colour, finite, warps
-from percert.certify.edited.blur import LARGEST_SIGMA, Blur
-from percert.certify.edited.finite import FiniteEdit
-from percert.certify.edited.network_input import NetworkInput
-from percert.certify.edited.walk import Path
+from percert.certify.editing import colour, finite, warps
+from percert.certify.editing.blur import LARGEST_SIGMA, Blur
+from percert.certify.editing.finite import FiniteEdit
+from percert.certify.editing.network_input import NetworkInput
+from percert.certify.editing.walk import Path
 from percert.check import did_you_mean
 
 

@@ -8,7 +8,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from percert.certify.edited.network_input import NetworkInput
+from percert.certify.editing.network_input import NetworkInput
 from percert.images.resize import resize_matrix
 from percert.tensors import Features
 

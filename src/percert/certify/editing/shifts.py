@@ -11,7 +11,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from percert.certify.edited.network_input import NetworkInput
+from percert.certify.editing.network_input import NetworkInput
 from percert.images.resize import resize_matrix
 from percert.tensors import Features
 

@@ -4,6 +4,7 @@ JPEG and WebP by quality, the file decoded again; centre crops and reductions by
 """
 
 import io
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -11,8 +12,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from percert.certify.edited.network_input import NetworkInput
-from percert.certify.edited.walk import Judge, Reached, proven_radius
+from percert.certify.editing.network_input import NetworkInput
+from percert.certify.editing.walk import Judge, Reached, proven_radius
 from percert.images import Resize, round_to_8bit
 from percert.images.pixels import to_tensor
 from percert.metrics.certified.embedding import EmbeddingMetric
@@ -23,12 +24,13 @@ TOGETHER = 16
 
 @dataclass(frozen=True)
 class FiniteEdit:
-    """``values`` from the mildest to the strongest, and the image ``(3, h', w')`` at each.
+    """``values`` from the mildest up to one that is given, and the image ``(3, h', w')`` at each.
 
-    ``made`` says that the images are files of 8 bits as they are, so that no rounding comes on top.
+    Values between two make the image of one of the two. ``made`` says that the images are files of
+    8 bits as they are, so that no rounding comes on top.
     """
 
-    values: Sequence[float]
+    values: Callable[[float], list[float]]
     image: Callable[[float], Tensor]
     made: bool
 
@@ -45,45 +47,66 @@ def encoded(image: Tensor, quality: float, form: str) -> Tensor:
 
 def jpeg(image: Tensor) -> FiniteEdit:
     """Quality 100 down to 1."""
-    return FiniteEdit(range(100, 0, -1), lambda q: encoded(image, q, "JPEG"), made=True)
+    return FiniteEdit(_qualities, lambda q: encoded(image, q, "JPEG"), made=True)
 
 
 def webp(image: Tensor) -> FiniteEdit:
     """Quality 100 down to 0, lossy."""
-    return FiniteEdit(range(100, -1, -1), lambda q: encoded(image, q, "WEBP"), made=True)
+    return FiniteEdit(_qualities, lambda q: encoded(image, q, "WEBP"), made=True)
+
+
+def _qualities(end: float) -> list[float]:
+    return [float(quality) for quality in range(100, math.ceil(end) - 1, -1)]
 
 
 def centre_crop(image: Tensor) -> FiniteEdit:
-    """The share of each side that is kept; each is as many whole pixels as come nearest."""
-    return FiniteEdit(_shares(image), lambda q: cropped(image, q), made=True)
+    """The share of the sides that is kept: :func:`kept` pixels around the centre, as they are."""
+    return FiniteEdit(_shares(image), lambda share: cropped(image, share), made=True)
 
 
 def cropped(image: Tensor, share: float) -> Tensor:
-    """The ``share`` of each side of ``(3, h, w)`` around the centre, the pixels as they are.
+    """The :func:`kept` pixels of ``(3, h, w)`` around the centre.
 
     >>> cropped(torch.zeros(3, 10, 20), 0.5).shape
     torch.Size([3, 5, 10])
     """
-    height, width = (max(1, round(share * side)) for side in image.shape[1:])
+    height, width = kept((image.shape[1], image.shape[2]), share)
     top, left = (image.shape[1] - height) // 2, (image.shape[2] - width) // 2
     return image[:, top : top + height, left : left + width]
 
 
 def downscale(image: Tensor) -> FiniteEdit:
-    """The share of each side that is left, reduced by exact area averages to whole pixels."""
-    return FiniteEdit(_shares(image), lambda q: reduced(image, q), made=False)
+    """The share of the sides that is left: :func:`kept` pixels, each an exact area average."""
+    return FiniteEdit(_shares(image), lambda share: reduced(image, share), made=False)
 
 
 def reduced(image: Tensor, share: float) -> Tensor:
     """``(3, h, w)`` reduced to ``share`` of each side."""
-    height, width = (max(1, round(share * side)) for side in image.shape[1:])
-    return Resize((height, width), "box")(image[None])[0]
+    return Resize(kept((image.shape[1], image.shape[2]), share), "box")(image[None])[0]
 
 
-def _shares(image: Tensor) -> list[float]:
-    """Shares of the sides, one for every size that the longer side can have."""
+def kept(size: tuple[int, int], share: float) -> tuple[int, int]:
+    """(height, width) at ``share``: as many pixels of the longer side as come nearest, at least 1.
+
+    The other side follows it, so that there is one size for every length of the longer one.
+
+    >>> kept((299, 200), 0.9)
+    (269, 180)
+    """
+    longer = max(size)
+    left = max(1, math.floor(share * longer + 0.5))
+    height, width = (max(1, math.floor(left * side / longer + 0.5)) for side in size)
+    return height, width
+
+
+def _shares(image: Tensor) -> Callable[[float], list[float]]:
     longer = max(image.shape[1:])
-    return [pixels / longer for pixels in range(longer, 0, -1)]
+
+    def values(end: float) -> list[float]:
+        last = max(1, math.floor(end * longer + 0.5))
+        return [*(pixels / longer for pixels in range(longer, last, -1)), end]
+
+    return values
 
 
 def walk_values(
@@ -98,7 +121,7 @@ def walk_values(
     budget: int,
 ) -> Reached:
     """Judge one value after the other up to ``end``, for as long as the answer is proven."""
-    values = [value for value in edit.values if value >= end]
+    values = edit.values(end)
     if budget < len(values):
         values, cut = values[:budget], True
     else:

@@ -12,7 +12,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from percert.certify.edited.network_input import NetworkInput
+from percert.certify.editing.network_input import NetworkInput
 from percert.tensors import Features, Images
 
 #: The weights of luma (ITU-R 601), as image editors and pillow have them.

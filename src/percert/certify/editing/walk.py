@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from percert.certify.certificate import Certificate
-from percert.certify.edited.network_input import NetworkInput
+from percert.certify.editing.network_input import NetworkInput
 from percert.certify.features import PixelFeatures
 from percert.tensors import Features
 

@@ -1,0 +1,110 @@
+"""What ``certify.edits`` answers, and what it refuses."""
+
+import pytest
+import torch
+
+from percert import certify, create_metric
+from percert.certify import EDITS, edited, edits, edits_everywhere
+from percert.certify.editing.finite import kept
+from percert.metrics.certified.lipsim import Thumbnail
+
+
+def photo(height=40, width=52):
+    rows, columns = torch.linspace(0, 3, height), torch.linspace(0, 4, width)
+    waves = (rows[:, None].sin() * columns.cos() + 1) / 2
+    return torch.stack([waves, 1 - waves, waves**2])[None]
+
+
+def test_the_function_edited_is_public_whatever_was_imported_before():
+    assert callable(certify.edited)
+
+
+@pytest.mark.parametrize("edit", EDITS)
+def test_standard_ranges_lie_within_the_limits_around_unchanged(edit):
+    family = EDITS[edit]
+    for low, high in (family.standard, family.limits):
+        assert family.bounds[0] <= low <= family.unchanged <= high <= family.bounds[1]
+    assert family.limits[0] <= family.standard[0] < family.standard[1] <= family.limits[1]
+    assert (family.path is None) != (family.finite is None)
+
+
+def test_every_size_between_is_looked_at():
+    metric = Thumbnail(8)
+    found = edits(metric, photo(), photo(), "crop", threshold=0.9, within=(0.8, 1))
+    # 52 to 42 pixels of the longer side.
+    assert (found.low, found.high, found.evaluations, found.stopped_low) == (0.8, 1, 11, "limit")
+    shares = torch.linspace(0.8, 1, 999, dtype=torch.float64).tolist()
+    assert len({kept((40, 52), share) for share in shares}) == 11
+
+
+def test_a_range_ends_where_the_answer_does():
+    metric = Thumbnail(8)
+    found = edits(metric, photo(), photo(), "rotation", threshold=0.05, within=(-180, 30))
+    assert found.stopped_low == found.stopped_high == "answer"
+    assert found.low < -1
+    assert found.high > 1
+    for value, is_copy in ((found.low, True), (1.6 * found.low, False)):
+        turned = edited(photo()[0], "rotation", value)[None]
+        assert (float(metric(photo().double(), turned)) <= 0.05) is is_copy
+
+
+def test_a_tamper_on_top_makes_ranges_smaller_and_rounding_makes_them_no_larger():
+    metric = Thumbnail(8)
+    ask = {"threshold": 0.05, "within": (0.0, 10.0)}
+    ranges = [
+        edits(metric, photo(), photo(), "contrast", rounded=rounded, eps=eps, **ask)
+        for eps, rounded in ((0.0, False), (0.0, True), (2.0, True))
+    ]
+    highs = [found.high for found in ranges]
+    assert highs == sorted(highs, reverse=True)
+    assert highs[0] > highs[2]
+
+
+def test_nothing_is_proven_of_a_plain_image():
+    metric = create_metric("lipsim-tiny", device="cpu")
+    grey = torch.full((1, 3, 64, 64), 0.5)
+    found = edits(metric, grey, grey, "gamma", threshold=0.4)
+    assert (found.low, found.high, found.holds(1, 1)) == (None, None, False)
+
+
+def test_a_budget_that_is_spent_is_not_known():
+    metric = Thumbnail(8)
+    found = edits(metric, photo(), photo(), "rotation", threshold=0.9, budget=4)
+    assert found.stopped_low == found.stopped_high == "budget"
+    assert -20 < found.low <= 0 <= found.high < 20
+    late = edits_everywhere(
+        metric, photo(), photo(), certify.AllCrops(0.5), threshold=0.9, seconds=0
+    )
+    assert (late.proven, late.stopped) == (False, "budget")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"edit": "rotaton"}, "edit: none is called 'rotaton', did you mean 'rotation'"),
+        ({"edit": "gamma", "within": (2, 3)}, "within: expected a range around 1"),
+        ({"edit": "crop", "within": (-1, 1)}, "crop: expected a value from 0 to 1, found -1"),
+        ({"edit": "blur", "eps": -1}, "eps"),
+        ({"edit": "blur", "reference": torch.zeros(2, 3, 8, 8)}, "reference: expected one image"),
+        ({"edit": "blur", "metric": create_metric("ssim")}, "no proven Lipschitz bound"),
+    ],
+)
+def test_what_is_asked_wrongly_is_said(arguments, message):
+    given = {"metric": Thumbnail(8), "reference": photo(), "candidate": photo(), "threshold": 0.1}
+    with pytest.raises(ValueError, match=message):
+        edits(**{**given, **arguments})
+
+
+def test_regions_that_are_none_are_said():
+    for region, message in (
+        (certify.AllShifts(0), "pixels: expected 1 to 39"),
+        (certify.AllCrops(1.5), "share: expected a number in"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            edits_everywhere(Thumbnail(8), photo(), photo(), region, threshold=0.1)
+
+
+def test_crops_of_large_images_are_taken_in_steps():
+    assert certify.AllCrops(0.9).step_of((299, 299)) == 1
+    assert certify.AllCrops(0.9).step_of((1000, 800)) == 4
+    assert certify.AllCrops(0.9, step=2).step_of((1000, 800)) == 2
