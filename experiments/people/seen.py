@@ -27,10 +27,11 @@ from percert.evaluation.people.agreement import Array, Index, clusters, spearman
 from percert.evaluation.people.scores import pictures_of
 from percert.files import write_whole
 from percert.images import load_image
+from percert.metrics.catalog import typical_distances
 from percert.metrics.full_reference.gradient_deviation import mdsi
 from percert.metrics.full_reference.seen import deviation
 from percert.metrics.full_reference.visibility import visibility
-from percert.metrics.seen_study import FILE, Coefficients
+from percert.metrics.seen_study import FILE, OBSERVERS, Coefficients
 from percert.reports.table import finite
 
 CONDITIONS = (
@@ -245,6 +246,7 @@ def page(result: dict[str, Any]) -> str:
         mdsi=_said(result["mdsi_alone"]),
         at_best=f"{good['brier_of_the_shares_themselves']:.3f}",
         constant=f"{good['brier_of_the_mean_share']:.3f}",
+        jpeg=f"{100 * typical_distances(OBSERVERS).jpeg:.0f} of 100",
         true=f"{good['spearman_of_true_shares']:.3f}",
         **said,
     )
@@ -285,8 +287,9 @@ The limits: one study, one kind of change (small, of high frequency, over the wh
 textured parts), photographs of one size, on screens of the observers' own. The thresholds of
 contrast, the size of the place over which masking works and the power of pooling were chosen on the
 same photographs, from a few values each; that choice is outside of the folds, so that the figures
-flatter a little. Of changes of other kinds (a drawn line, a crop, another brightness) nobody was
-asked.
+flatter a little. Of changes of other kinds (JPEG, a drawn line, a crop, another brightness) nobody
+was asked: that {jpeg} would notice a JPEG file of quality 75, as the metric has it of the median
+photograph, is a guess.
 """
 
 if __name__ == "__main__":

@@ -80,7 +80,9 @@ def test_every_metric_without_weights_of_ones_own_says_what_is_usual():
         assert (known is not None) == (card.checkpoint in ("none", "optional")), card.name
         if known is not None:
             low, high = card.range
-            assert low <= known.jpeg < known.unrelated_low < known.unrelated <= high
+            assert low <= known.jpeg < known.unrelated_low <= known.unrelated <= high
+            # A share of people ends at all of them, whichever two photographs these are.
+            assert known.unrelated_low < known.unrelated or known.unrelated_low == high == 1
             assert known.unrelated <= known.unrelated_high <= high
             assert scale_of(card) is not None
 
@@ -137,10 +139,15 @@ def test_a_psnr_is_in_decibels_and_what_is_seen_is_counted(client):
     height, width = result["resolution"]
     mse = distances["l2"] ** 2 / (3 * height * width)
     assert result["psnr"] == pytest.approx(-10 * math.log10(mse), rel=1e-5)
-    assert result["seen_share"] == 1  # grey 90 had to become brighter than 127 everywhere
+    # Grey 90 had to become brighter than 127 everywhere.
+    assert re.fullmatch(
+        r"About (9\d|100) of 100 people would notice, 8 would say so of an unchanged picture\.",
+        result["observers"],
+    )
     shown = client.get(f"/ui/jobs/{job['id']}", headers=HTMX).text
     assert f"{result['psnr']:.1f} dB" in shown
-    assert "Visible: every pixel differs by more than is just seen." in shown
+    assert result["observers"] in shown
+    assert "Where it would be noticed." in shown
 
 
 def test_a_running_job_says_how_long_it_may_take_and_is_found_again(client):

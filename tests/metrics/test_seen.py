@@ -106,7 +106,7 @@ def test_the_part_of_mdsi_is_the_deviation_that_mdsi_is_the_fourth_root_of():
 def test_words_say_both_shares():
     assert observers_words(0.0).startswith("about 8 of 100 people")
     assert observers_words(1.0).startswith("about 100 of 100 people")
-    assert observers_words(0.0).endswith("and 8 would say so of an unchanged picture")
+    assert observers_words(0.0).endswith("notice, 8 would say so of an unchanged picture")
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from typing import Literal, get_origin, get_type_hints
 import torch
 from torch import Tensor, nn
 
-from percert.app.images import WHITE, fit, magnified, magnified_words, seen_share, visible
+from percert.app.images import fit, magnified, magnified_words, noticed, observers_of
 from percert.app.resources import Resources
 from percert.app.worker import JobRun, Worker
 from percert.attacks import Targeted, Untargeted, parse_attack, run_attack
@@ -15,6 +15,7 @@ from percert.attacks.attack import Attack
 from percert.attacks.catalog import CATALOG
 from percert.check import did_you_mean
 from percert.metrics.cards import MetricCard
+from percert.metrics.seen_study import NOTICED_WORDS
 from percert.reports.budgets import peak_db
 
 #: Classes that are listed, of before and after together.
@@ -50,8 +51,7 @@ class ClassifierAttackAnswer:
 
     ``resolution`` (height, width) is what was attacked, ``reduced_from`` the size of the upload
     where that was larger. Of the 8-bit image: ``psnr`` in dB (``None``: unchanged), and
-    ``seen_share``, the share of its pixels that differ by more than CIEDE2000 1, about what is just
-    seen.
+    ``observers``, how many people would notice (empty for pictures too small to say).
     """
 
     model: str
@@ -65,7 +65,7 @@ class ClassifierAttackAnswer:
     probabilities: list[Probability]
     distances: list[Distance]
     psnr: float | None
-    seen_share: float
+    observers: str
     resolution: tuple[int, int]
     reduced_from: tuple[int, int] | None
     model_calls: int
@@ -175,7 +175,7 @@ def attack_classifier(
         probabilities=_listed(before, after, names),
         distances=distances,
         psnr=peak_db(length, size) if length > 0 else None,
-        seen_share=seen_share(image, moved[0].cpu()),
+        observers=observers_of(image, moved[0].cpu()),
         resolution=size,
         reduced_from=None if size == given else given,
         model_calls=result.model_calls,
@@ -232,8 +232,9 @@ def _draw(run: JobRun, before: Tensor, after: Tensor) -> None:
     run.picture("after", after, "The adversarial image, in 8 bits", whole=True)
     difference, times = magnified(before, after)
     run.picture("difference", difference, magnified_words(times))
-    says = f"Where it can be seen: CIEDE2000 by pixel, white from {WHITE:g} on"
-    run.picture("visible", visible(before, after), says)
+    where = noticed(before, after)
+    if where is not None:
+        run.picture("visible", where, f"Where it would be noticed. {NOTICED_WORDS}")
 
 
 def _says(

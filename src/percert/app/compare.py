@@ -6,7 +6,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from percert.app.images import SHOWN, Upload, fit, magnified, magnified_words
+from percert.app.images import SHOWN, Upload, fit, magnified, magnified_words, observers_of
 from percert.app.worker import JobRun, Worker
 from percert.attacks import LpBall, MoveEmbedding, Verdict, create_attack, run_attack
 from percert.certify import distance
@@ -169,7 +169,8 @@ class PairAttackAnswer:
     ``farthest`` and ``nearest`` are the distances that it reached upwards and downwards, and
     ``within`` says that both lie in the proven interval from ``lower`` to ``upper``. The pictures
     show the ``direction`` that does more damage: away where the pair are copies, else towards.
-    ``l2`` and ``distance_8bit`` are of that image as a file of 8 bits.
+    ``l2``, ``distance_8bit`` and ``observers`` (how many people would notice) are of that image as
+    a file of 8 bits.
     """
 
     metric: str
@@ -191,6 +192,7 @@ class PairAttackAnswer:
     seconds: float
     cut_short: bool
     says: list[str]
+    observers: str
 
 
 class _Distance:
@@ -270,6 +272,7 @@ def attack_pair(
         seconds=seconds,
         cut_short=run.cut_short,
         says=_says(before, after, (lower, upper), within, copy, copy_after),
+        observers=observers_of(candidate, shown.images_8bit[0]),
     )
 
 

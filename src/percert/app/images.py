@@ -8,9 +8,11 @@ import torch
 from fastapi import UploadFile
 from torch import Tensor
 
-from percert.color import ciede2000, srgb_to_lab
 from percert.images import Resize, save_image
 from percert.images.load import decode_image
+from percert.metrics.full_reference.seen import noticed_map, seen
+from percert.metrics.full_reference.visibility import SMALLEST_SIDE
+from percert.metrics.seen_study import observers_words
 
 #: Longer names are cut.
 LONGEST = 60
@@ -70,8 +72,6 @@ def shown_name(name: str | None, fallback: str) -> str:
 
 #: Pictures are shown with at most so many pixels on the longer side.
 SHOWN = 640
-#: The CIEDE2000 difference that the map shows as white, and about what is just seen.
-WHITE, JUST_SEEN = 5.0, 1.0
 
 
 def fit(image: Tensor, side: int) -> Tensor:
@@ -117,26 +117,27 @@ def magnified_words(times: int) -> str:
     return f"The change{f', {times} times magnified' if times > 1 else ''}; grey is none"
 
 
-@torch.no_grad()
-def visible(before: Tensor, after: Tensor) -> Tensor:
-    """Where the change can be seen: CIEDE2000 by pixel as grey, white from :data:`WHITE` on.
+def noticed(before: Tensor, after: Tensor) -> Tensor | None:
+    """Where people would notice a change of ``(3, h, w)`` images, white on black, ``(3, h, w)``.
 
-    >>> visible(torch.zeros(3, 1, 1), torch.ones(3, 1, 1)).flatten()
-    tensor([1., 1., 1.])
+    ``None`` for pictures that are too small to say.
+
+    >>> noticed(torch.zeros(3, 1, 1), torch.ones(3, 1, 1)) is None
+    True
     """
-    return (_differences(before, after) / WHITE).clamp(0, 1).expand(3, -1, -1)
+    if min(before.shape[1:]) < SMALLEST_SIDE:
+        return None
+    return noticed_map(before[None], after[None])[0].expand(3, -1, -1)
 
 
 @torch.no_grad()
-def seen_share(before: Tensor, after: Tensor) -> float:
-    """The share of pixels of two ``(3, h, w)`` images that differ by more than is just seen.
+def observers_of(before: Tensor, after: Tensor) -> str:
+    """How many people would notice a change of ``(3, h, w)`` images; empty where nobody can say.
 
-    >>> grey = torch.full((3, 2, 2), 0.5)
-    >>> seen_share(grey, grey + 0.001), seen_share(grey, grey + 0.1)
-    (0.0, 1.0)
+    >>> observers_of(torch.full((3, 16, 16), 0.5), torch.full((3, 16, 16), 0.5))
+    'About 8 of 100 people would notice, 8 would say so of an unchanged picture.'
     """
-    return float((_differences(before, after) > JUST_SEEN).double().mean())
-
-
-def _differences(before: Tensor, after: Tensor) -> Tensor:
-    return ciede2000(srgb_to_lab(before[None]), srgb_to_lab(after[None]))
+    if min(before.shape[1:]) < SMALLEST_SIDE:
+        return ""
+    said = observers_words(seen(before[None], after[None]).item())
+    return f"{said[0].upper()}{said[1:]}."

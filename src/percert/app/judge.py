@@ -6,7 +6,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from percert.app.images import SHOWN, Upload, fit, magnified, magnified_words
+from percert.app.images import SHOWN, Upload, fit, magnified, magnified_words, observers_of
 from percert.app.worker import JobRun, Worker
 from percert.attacks import FlipTriplet, LpBall, create_attack, run_attack
 from percert.certify.answers import judge_triplet
@@ -107,7 +107,7 @@ class Attempt:
     """An attack on the reference within l2 ``eps``: did it turn the answer round?
 
     ``flipped`` counts only what stayed within eps, ``flipped_8bit`` the same after rounding to a
-    file. The distances are after the attack.
+    file. The distances are after the attack; ``observers`` says how many people would notice.
     """
 
     where: Literal["inside", "outside"]
@@ -120,6 +120,7 @@ class Attempt:
     model_calls: int
     seconds: float
     says: str
+    observers: str
 
 
 @dataclass(frozen=True)
@@ -189,6 +190,7 @@ def attack_triplet(
                 model_calls=result.model_calls,
                 seconds=result.seconds,
                 says=_says(where, flipped, radius),
+                observers=observers_of(reference, verdict.images_8bit[0]),
             )
         )
         after = verdict.images[0]

@@ -17,7 +17,7 @@ from starlette.responses import HTMLResponse
 import percert
 from percert.metrics.cards import MetricCard
 from percert.metrics.catalog import TypicalDistances, typical_distances
-from percert.reports.budgets import rounded_down, seen_words, tampering
+from percert.reports.budgets import rounded_down, tampering
 from percert.reports.page import TEMPLATES
 from percert.reports.table import Column, Table, text_of
 
@@ -113,7 +113,6 @@ def environment() -> jinja2.Environment:
         closeness=closeness,
         plain=plain,
         rounded_down=rounded_down,
-        seen_words=seen_words,
         tampering=tampering,
     )
     return made

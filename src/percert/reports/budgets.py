@@ -240,21 +240,3 @@ def tampering(length: float, size: tuple[int, int]) -> str:
         return spread
     pixels = "1 pixel" if gathered == 1 else f"{gathered:,} pixels"
     return f"{spread}, or {pixels} turned from black to white"
-
-
-def seen_words(share: float) -> str:
-    """What a share of pixels that visibly differ amounts to.
-
-    >>> seen_words(0.0)
-    'Invisible: no pixel differs by as much as is just seen.'
-    >>> seen_words(0.31)
-    'Visible: 31 % of the pixels differ by more than is just seen.'
-    """
-    if share == 0:
-        return "Invisible: no pixel differs by as much as is just seen."
-    if share == 1:
-        return "Visible: every pixel differs by more than is just seen."
-    shown = f"{100 * share:.1f}" if share < 0.1 else f"{min(100 * share, 99):.0f}"
-    percent = "less than 0.1 %" if share < 0.001 else f"{shown} %"
-    how = "Hard to see" if share < 0.01 else "Visible in places" if share < 0.1 else "Visible"
-    return f"{how}: {percent} of the pixels differ by more than is just seen."

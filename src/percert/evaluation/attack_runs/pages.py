@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from percert.evaluation.attack_runs.compare import AttackEvaluation, evaluate_attacks, title
@@ -21,6 +22,14 @@ from percert.evaluation.attack_runs.report import (
     samples_of,
 )
 from percert.images import load_image
+from percert.metrics.full_reference.seen import noticed_map
+from percert.metrics.full_reference.visibility import SMALLEST_SIDE
+from percert.metrics.seen_study import (
+    NOTICED_WORDS,
+    OBSERVERS,
+    OBSERVERS_LIMITS,
+    observers_words,
+)
 from percert.reports import read_run
 from percert.reports.attack_plots import boxes_and_cumulative
 from percert.reports.page import (
@@ -84,19 +93,22 @@ def attacked_pictures(
         attacked = {str(row["attack"]): as_picture(load_image(row["path"])) for row in some}
         changes, factor = amplified([one - original for one in attacked.values()])
         grey = np.full_like(original, 0.5)
-        cells = [Cell("original", (original, grey))]
-        for row, change in zip(some, changes, strict=True):
+        black = np.zeros(original.shape[:2], original.dtype)
+        maps = [where_noticed(original, one) for one in attacked.values()]
+        cells = [Cell("original", (original, grey, black))]
+        for row, change, where in zip(some, changes, maps, strict=True):
             value = row.get(distance)
             note = "" if value is None else f"\n{title(distance)} {number(value)}"
-            cells.append(Cell(f"{row['attack']}{note}", (attacked[row["attack"]], change)))
+            cells.append(Cell(f"{row['attack']}{note}", (attacked[row["attack"]], change, where)))
         png = picture_grid(cells)
         figures.append(
             kept_figure(
                 folder,
                 f"pictures-{place + 1}.png",
                 png,
-                f"{image}, changes times {factor:.3g}.",
-                f"{image} and {len(some)} attacked versions of it, with the changes amplified",
+                f"{image}, changes times {factor:.3g}. {NOTICED_WORDS}",
+                f"{image} and {len(some)} attacked versions of it, with the changes amplified and "
+                "maps of where they would be noticed",
             )
         )
     return figures
@@ -117,6 +129,15 @@ def successes(rows: Sequence[Row], image: str) -> list[Row]:
 def as_picture(image: Tensor) -> Picture:
     """``(3, h, w)`` in [0, 1] as ``(h, w, 3)``."""
     return image.permute(1, 2, 0).float().cpu().numpy()
+
+
+def where_noticed(original: Picture, attacked: Picture) -> Picture:
+    """Where a change would be noticed, ``(h, w)`` in [0, 1]; all 0 in pictures too small to say."""
+    if min(original.shape[:2]) < SMALLEST_SIDE:
+        return np.zeros(original.shape[:2], original.dtype)
+    pair = [torch.from_numpy(one).permute(2, 0, 1)[None] for one in (original, attacked)]
+    found: Picture = noticed_map(*pair)[0, 0].numpy()
+    return found
 
 
 def conditions(runs: Sequence[Path], records: Sequence[Mapping[str, object] | None]) -> str:
@@ -188,6 +209,7 @@ def _numbers(evaluation: AttackEvaluation) -> Section:
                 "successes; the closest of a column is marked *.",
             ),
             *rounding_notes(evaluation.own),
+            *_observers(evaluation),
             medians_table(evaluation.own, evaluation.distances),
             effort,
             Paragraph(
@@ -197,6 +219,15 @@ def _numbers(evaluation: AttackEvaluation) -> Section:
             ),
         ),
     )
+
+
+def _observers(evaluation: AttackEvaluation) -> list[Paragraph]:
+    """How many people would notice what each attack made, on average."""
+    if OBSERVERS not in evaluation.distances:
+        return []
+    means = [(entry.attack, entry.mean(OBSERVERS)) for entry in evaluation.own]
+    said = [f"{attack}: {observers_words(mean)}" for attack, mean in means if mean is not None]
+    return [Paragraph(f"{'; '.join(said)}. {OBSERVERS_LIMITS}")] if said else []
 
 
 def _figure(evaluation: AttackEvaluation) -> Section:
@@ -228,7 +259,10 @@ def _pictures(runs: AttackRuns, count: int) -> Sequence[Section]:
     shown: list[Block] = [*attacked_pictures(kept, runs.images, count)]
     if not shown:
         return []
-    words = "Above, the images as the files hold them; below, what was changed, around grey."
+    words = (
+        "Above, the images as the files hold them; below, what was changed, around grey, and where "
+        "people would notice it."
+    )
     return [Section("Pictures", (Paragraph(words), *shown))]
 
 

@@ -38,7 +38,8 @@ def attack_sections(
                 (
                     Paragraph(
                         "Above, the images as the files hold them; below, what was changed, around "
-                        "grey, multiplied by the same factor for all attacks on an image."
+                        "grey, multiplied by the same factor for all attacks on an image, and "
+                        "where people would notice it."
                     ),
                     *pictures,
                 ),

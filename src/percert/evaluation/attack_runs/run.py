@@ -12,6 +12,7 @@ from percert.images import LeftOut
 from percert.images.walk import listed, listed_left_out
 from percert.lipschitz.network import weights_hash
 from percert.metrics.catalog import create_metric
+from percert.metrics.seen_study import OBSERVERS, observers_words
 from percert.models import load_classifier
 from percert.reports import AttackSummary, summarise_attacks
 from percert.reports.attack_summary import rounding_words
@@ -43,9 +44,9 @@ class AttackRecipe:
 
     ``attacks`` are names of the catalog with their settings (``pgd:eps=1``). ``threat`` is what
     counts as allowed, such as ``linf:8/255``, and ``confidence`` by how much a goal is to be
-    exceeded, in logits. ``metrics`` are recorded beside l1, l2, linf and SSIM, each with a file of
-    weights or ``None``; ``psnr``, in dB, is one too. ``seconds`` bounds one attack on one batch.
-    ``save`` keeps the attacked images. With ``ray`` the workers of a cluster attack.
+    exceeded, in logits. ``metrics`` are recorded beside l1, l2, linf, SSIM and ``seen``, each with
+    a file of weights or ``None``; ``psnr``, in dB, is one too. ``seconds`` bounds one attack on one
+    batch. ``save`` keeps the attacked images. With ``ray`` the workers of a cluster attack.
     """
 
     attacks: tuple[str, ...]
@@ -136,7 +137,7 @@ def attack_set(
     )
     plan = AttackPlan(
         attacks=attacks,
-        measures=recorded_metrics(recipe.metrics, device),
+        measures=recorded_metrics({OBSERVERS: None, **recipe.metrics}, device),
         threat=threat,
         batch_size=recipe.batch_size,
         seed=recipe.seed,
@@ -268,6 +269,7 @@ def _result(kept: Kept, prepared: _Prepared, plan: AttackPlan, folder: RunFolder
         shown = (
             summary_table(summaries, distances),
             *_rounding(summaries),
+            *_observers(summaries),
             f"Distances are medians over the images that {which}.",
             f"Images, records.parquet and report.html are in {folder.path}",
         )
@@ -299,3 +301,9 @@ def _rounding(summaries: Sequence[AttackSummary]) -> list[str]:
         for one in summaries
     ]
     return [f"{words}." for words in said if words]
+
+
+def _observers(summaries: Sequence[AttackSummary]) -> list[str]:
+    """How many people would notice what each attack made, on average, a sentence an attack."""
+    noticed = [(one.attack, one.mean.get(OBSERVERS)) for one in summaries]
+    return [f"{name}: {observers_words(mean)}." for name, mean in noticed if mean is not None]

@@ -4,10 +4,10 @@ import torch
 from torch import Tensor
 
 from percert.metrics.full_reference.gradient_deviation import mdsi
-from percert.metrics.full_reference.visibility import visibility
+from percert.metrics.full_reference.visibility import visibility, visibility_map
 from percert.metrics.metric import Metric
 from percert.metrics.seen_study import Coefficients, coefficients
-from percert.tensors import Images, Vector
+from percert.tensors import Features, Images, Vector
 
 
 class Seen(Metric):
@@ -45,3 +45,20 @@ def seen(reference: Images, candidate: Images, fitted: Coefficients | None = Non
 def deviation(reference: Images, candidate: Images) -> Vector:
     """MDSI^4, the deviation of similarity that MDSI is the fourth root of, both ways on average."""
     return (mdsi(reference, candidate).pow(4) + mdsi(candidate, reference).pow(4)) / 2
+
+
+@torch.no_grad()
+def noticed_map(reference: Images, candidate: Images) -> Features:
+    """Where a change would be noticed, ``(n, 1, h, w)`` in [0, 1], black to white.
+
+    White is a change that one in two would notice, were it all over the picture as it is there; it
+    takes more where it is in one place alone. Raises as :class:`Seen` does.
+
+    >>> grey = torch.full((1, 3, 64, 64), 0.5)
+    >>> dot = grey.clone()
+    >>> dot[:, :, 4:8, 50:54] = 0.7
+    >>> found = noticed_map(grey, dot)[0, 0]
+    >>> found[6, 52].item(), found[60, 4].item() < 0.01
+    (1.0, True)
+    """
+    return (visibility_map(reference, candidate) / coefficients().half).clamp(0, 1)
