@@ -97,6 +97,7 @@ LONGER = {
         "evaluation/twoafc/report",
         "images/load",
         "search/query/nearest",
+        "search/store",
     )
 }
 

@@ -100,7 +100,9 @@ def test_several_queries_are_a_list_and_bad_ones_named(store, files, percert, pe
 def test_copies_are_certain_or_possible_and_no_other_could_be(store, folder, percert, answer_of):
     arguments = ("index", "copies", folder / "inside" / "noisy.png", "--store", store)
     plain = answer_of(*arguments, "--threshold", THRESHOLD)
-    assert list(plain) == ["query", "threshold", "eps", "results", "metric", "stranger_rate"]
+    assert list(plain) == [
+        *("query", "threshold", "eps", "results", "metric", "stranger_rate", "verdict")
+    ]
     assert [list(one) for one in plain["results"]] == [MATCH] * 3
     assert all(one["certain"] and one["distance"] <= THRESHOLD for one in plain["results"])
     far = answer_of(*arguments, "--threshold", THRESHOLD, "--eps", 30)

@@ -22,7 +22,7 @@ from percert.evaluation.attack_runs.transfer import Transfer, transfer_table
 from percert.evaluation.copies.report import results_shown
 from percert.reports import AttackSummary
 from percert.reports.table import Table
-from percert.search.query.results import Match
+from percert.search.query.results import Match, PartnerAnswer, PartnerMatch
 
 
 @pytest.fixture
@@ -86,9 +86,21 @@ FOUND = {
 }  # fmt: skip
 
 
+PARTNER = PartnerAnswer(
+    "sscd", "abc", 5e-4, True, "strangers", 3, 0,
+    (PartnerMatch("b", "b.png", ("b.png",), 0.33, 0.44, True),),
+)  # fmt: skip
+
+
 def test_index_search(shown):
     answer = SimpleNamespace(
-        query="q.png", k=5, results=(MATCH,), radius_first=1.0, radius_top_k=2.0, candidates=None
+        query="q.png",
+        k=5,
+        results=(MATCH,),
+        radius_first=1.0,
+        radius_top_k=2.0,
+        candidates=None,
+        partner=None,
     )
     assert shown("index_show:show_nearest", answer) == [[FOUND | {"stays in the first 5": "3.50"}]]
 
@@ -96,10 +108,11 @@ def test_index_search(shown):
 def test_index_copies(shown):
     answer = SimpleNamespace(
         query="q.png", certain=(MATCH,), possible=(MATCH,), threshold=0.3, eps=1.0,
-        results=(MATCH,), stranger_rate=1e-6,
+        results=(MATCH,), stranger_rate=1e-6, partner=PARTNER, verdict="certain",
     )  # fmt: skip
     assert shown("index_show:show_copies", answer) == [
-        [FOUND | {"radius l2": "3.50", "certain": "yes"}]
+        [FOUND | {"radius l2": "3.50", "certain": "yes"}],
+        [{"image": "b.png", "distance": "0.3300", "its threshold": "0.4400", "found": "yes"}],
     ]
 
 

@@ -54,6 +54,7 @@ PARSED_ONLY = {
     r"papers (all|lipsim)": "minutes; tests/experiments/papers runs items of each kind",
     r"my-weights\.safetensors": "63 million weights; tests/audit runs the verb on smaller networks",
     r"--metric dreamsim": "downloads networks",
+    r"--partner": "a package for Python 3.12, or 200 pictures; tests/cli/test_index_partner.py",
     r"python -m experiments (?!papers)": "real photographs, and long",
     r"audit network": "seconds; tests/cli/test_audit.py runs it",
     r"index remove 9f86": "the digest of no image that is here",

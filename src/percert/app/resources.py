@@ -18,6 +18,7 @@ from percert.metrics.certified.embedding import EmbeddingMetric
 from percert.metrics.metric import Metric
 
 if TYPE_CHECKING:
+    from percert.metrics.descriptor import Descriptor
     from percert.search import Store
 
 
@@ -230,7 +231,19 @@ class Resources:
             name, checkpoint=self.checkpoints.get(name), device=self.device
         )
         self._metrics[self.called(name)] = metric
-        return open_store(path, metric, create=False)
+        return open_store(path, metric, create=False, partner=self._partner_of(path))
+
+    def _partner_of(self, path: str) -> "Descriptor | None":
+        """The partner of a store, from the weights that the server was given for it.
+
+        Without these the store finds it by its name.
+        """
+        from percert.metrics.descriptor import create_descriptor
+        from percert.search.info import describe_store
+
+        held = describe_store(path)["partner"]
+        file = None if held is None else self.checkpoints.get(held["name"])
+        return None if file is None else create_descriptor(f"{held['name']}={file}", self.device)
 
 
 @contextlib.contextmanager

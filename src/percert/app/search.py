@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor
 
@@ -37,6 +37,36 @@ class StoredImage:
 
 
 @dataclass(frozen=True)
+class PartnerImage:
+    """One stored image and the query by the store's partner; a copy up to its own threshold."""
+
+    id: str
+    path: str | None
+    paths: list[str]
+    distance: float
+    threshold: float
+    copy: bool
+
+
+@dataclass(frozen=True)
+class PartnerFound:
+    """What the partner says, which proves nothing; see ``percert index copies``.
+
+    A share ``wrong`` of queries that are copies of nothing would be given one; ``counted`` says
+    whether that was, or is extrapolated. ``without`` stored images have no row of the partner.
+    """
+
+    metric: str
+    weights: str
+    wrong: float
+    counted: bool
+    strangers: str
+    compared: int
+    without: int
+    results: list[PartnerImage]
+
+
+@dataclass(frozen=True)
 class NearestAnswer:
     """The nearest stored images; radii are ``None`` where they are infinite.
 
@@ -53,6 +83,7 @@ class NearestAnswer:
     eps: float | None = None
     candidates: list[StoredImage] | None = None
     certain: bool | None = None
+    partner: PartnerFound | None = None
 
 
 @dataclass(frozen=True)
@@ -61,7 +92,8 @@ class CopiesAnswer:
 
     Certain ones stay within ``threshold`` under any tamper of up to ``eps``; of pairs that have
     nothing to do with each other the share ``stranger_rate`` is within it, too (``None`` where that
-    is not known).
+    is not known). ``verdict`` is of both metrics: ``certain``, ``found`` (a copy by either, without
+    proof), ``possible`` (a tamper of ``eps`` could make one), or ``nothing`` here resembles it.
     """
 
     query: str
@@ -69,7 +101,9 @@ class CopiesAnswer:
     eps: float
     metric: str
     results: list[StoredImage]
+    verdict: Literal["certain", "found", "possible", "nothing"]
     stranger_rate: float | None = None
+    partner: PartnerFound | None = None
 
 
 def answer_nearest(worker: Worker, upload: Upload, k: int, eps: float | None) -> dict[str, Any]:
@@ -102,7 +136,8 @@ def shown_path(path: str) -> str:
 
 def _for_clients(answer: dict[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = finite(answer)
-    for one in [*found["results"], *(found.get("candidates") or ())]:
+    beside = (found.get("partner") or {}).get("results", ())
+    for one in [*found["results"], *(found.get("candidates") or ()), *beside]:
         one["path"] = None if one["path"] is None else shown_path(one["path"])
         one["paths"] = [shown_path(path) for path in one["paths"]]
     return found

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from percert.cli.command import complain, needs, one_line_errors
+from percert.cli.index_partner import PartnerOption, partner_for_store
 from percert.cli.index_show import show_copies, show_duplicates, show_nearest, write_duplicates
 from percert.cli.options import (
     CheckpointOption,
@@ -75,6 +76,7 @@ def search(
     eps: TamperOption = None,
     metric_name: StoreMetricOption = None,
     checkpoint: CheckpointOption = None,
+    partner: PartnerOption = None,
     max_memory: MaxMemoryOption = None,
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
@@ -83,8 +85,9 @@ def search(
 
     Beside each distance stands the radius within which the image stays among the first k, whatever
     somebody does to IMAGE. With --eps come all images that could be the first after such a change,
-    and whether the answer is certain. The search is exact: no stored image is left out. --json
-    gives an answer an IMAGE in the list "answers".
+    and whether the answer is certain. The search is exact: no stored image is left out. The nearest
+    by the store's partner, if it has one, stand beside. --json gives an answer an IMAGE in the list
+    "answers".
 
     [bold]Examples[/bold]
 
@@ -92,7 +95,7 @@ def search(
 
     percert index search uploads/ --store photos.store --eps 4 --json
     """
-    opened = _open(store, metric_name, checkpoint, device)
+    opened = _open(store, metric_name, checkpoint, device, partner)
     answers: list[Nearest] = []
     bad: list[tuple[str, str]] = []
     left_out: list[LeftOut] = []
@@ -117,6 +120,7 @@ def copies(
     eps: TamperOption = None,
     metric_name: StoreMetricOption = None,
     checkpoint: CheckpointOption = None,
+    partner: PartnerOption = None,
     max_memory: MaxMemoryOption = None,
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
@@ -124,8 +128,9 @@ def copies(
     """Which stored images is each IMAGE a copy of? None is missing, by proof.
 
     Certain copies stay copies for every change of IMAGE of up to --eps; possible ones could be
-    copies after such a change, and no image that is not listed could. --json gives an answer an
-    IMAGE in the list "answers".
+    copies after such a change, and no image that is not listed could. What the store's partner
+    finds besides is found, not certain; where both find nothing, nothing here resembles IMAGE.
+    --json gives an answer an IMAGE in the list "answers".
 
     [bold]Examples[/bold]
 
@@ -133,7 +138,7 @@ def copies(
 
     percert index copies uploads/ --store photos.store --threshold auto:1e-4 --eps 4 --json
     """
-    opened = _open(store, metric_name, checkpoint, device)
+    opened = _open(store, metric_name, checkpoint, device, partner)
     limit, said = find_threshold(opened, threshold)
     answers: list[Copies] = []
     bad: list[tuple[str, str]] = []
@@ -168,6 +173,7 @@ def duplicates(
     ] = None,
     metric_name: StoreMetricOption = None,
     checkpoint: CheckpointOption = None,
+    partner: PartnerOption = None,
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
@@ -175,7 +181,7 @@ def duplicates(
 
     All pairs are compared, block by block; files with the same bytes are linked at distance 0. A
     link holds while both of its images change, each by less than its radius, and a cluster stays
-    connected within the smallest radius that it needs.
+    connected within the smallest radius that it needs. Links of the store's partner stand beside.
 
     [bold]Examples[/bold]
 
@@ -186,7 +192,7 @@ def duplicates(
     from time import perf_counter
 
     began = perf_counter()
-    opened = _open(store, metric_name, checkpoint, device)
+    opened = _open(store, metric_name, checkpoint, device, partner)
     limit, said = find_threshold(opened, threshold)
     with Bar() as bar:
         found = opened.duplicates(limit, out=out, progress=partial(bar, "comparing"))
@@ -198,11 +204,14 @@ def duplicates(
         show_duplicates(found)
 
 
-def _open(store: str, name: str | None, checkpoint: Path | None, device: str) -> "Store":
+def _open(
+    store: str, name: str | None, checkpoint: Path | None, device: str, partner: str | None
+) -> "Store":
     from percert.search import open_store
 
     metric = metric_for_store(store, name, checkpoint, device)
-    return open_store(store, metric, create=False)
+    beside = partner_for_store(partner, device)
+    return open_store(store, metric, create=False, partner=beside)
 
 
 def _groups(

@@ -14,6 +14,7 @@ from percert.reports.table import Column, Format, Side, Table
 
 if TYPE_CHECKING:
     from percert.search import Copies, Duplicates, Match, Nearest, Pruned
+    from percert.search.query.results import PartnerAnswer
 
 #: Links and clusters that are shown; --json and --out have all.
 SHOWN = 20
@@ -32,6 +33,8 @@ def show_nearest(answer: "Nearest") -> None:
         f"{_length(answer.radius_first)}, and in the first {answer.k} for less than "
         f"{_length(answer.radius_top_k)}."
     )
+    if answer.partner is not None:
+        show_partner(answer.partner, f"The {len(answer.partner.results)} nearest")
     if answer.candidates is None:
         return
     if answer.certain:
@@ -57,6 +60,33 @@ def show_copies(answer: "Copies") -> None:
     )
     if answer.results:
         _table(answer.results, "radius l2", "certain")
+    if answer.partner is not None:
+        show_partner(answer.partner, "Found")
+    if answer.verdict == "nothing":
+        say("Nothing here resembles it.")
+
+
+def show_partner(answer: "PartnerAnswer", what: str) -> None:
+    """What the partner says of one query, and how much that is worth."""
+    rate = f"one in {1 / answer.wrong:,.0f} queries that are copies of nothing"
+    how = "counted" if answer.counted else "extrapolated"
+    say(
+        f"{what} by {answer.metric}, without proof; {rate} would be given one here ({how}, by "
+        f"{answer.strangers}):"
+        if answer.results
+        else f"By {answer.metric}, which proves nothing: none."
+    )
+    columns: list[Column[Any]] = [
+        Column("image", lambda match: match.path or match.id),
+        Column("distance", lambda match: match.distance, ".4f", side="right"),
+        Column("its threshold", lambda match: match.threshold, ".4f", side="right"),
+        Column("found", lambda match: "yes" if match.copy else ""),
+    ]
+    if answer.results:
+        show_table(Table.of(answer.results[:SHOWN], columns))
+        _rest(len(answer.results))
+    if answer.without:
+        say(f"{answer.without} stored images have no row of {answer.metric}: index add again.")
 
 
 def _strangers(rate: float | None) -> str:
@@ -85,6 +115,12 @@ def show_duplicates(found: "Duplicates") -> None:
             say(f"  {path or id}")
         _rest(len(files))
     _rest(len(found.clusters))
+    if found.partner is not None:
+        say(f"{found.partner}, which proves nothing, finds {len(found.partner_links)} pairs:")
+        for link in found.partner_links[:SHOWN]:
+            names = link.first_path or link.first, link.second_path or link.second
+            say(f"  {names[0]} and {names[1]}, distance {link.distance:.4f}")
+        _rest(len(found.partner_links))
 
 
 def write_duplicates(

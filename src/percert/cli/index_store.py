@@ -3,11 +3,19 @@
 import json
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from percert.cli.command import complain, fail, needs, one_line_errors
+from percert.cli.index_added import report_added
+from percert.cli.index_partner import (
+    NewPartnerOption,
+    StrangersOption,
+    fill_partner,
+    partner_for_store,
+    set_partner,
+)
 from percert.cli.index_show import name_files, pruned_json, show_pruned, warn_unreachable
 from percert.cli.options import (
     CheckpointOption,
@@ -18,12 +26,12 @@ from percert.cli.options import (
     StoreOption,
     metric_for_store,
 )
-from percert.cli.output import emit_json, note_left_out, say
+from percert.cli.output import emit_json, say
 from percert.cli.progress import with_progress
 
 if TYPE_CHECKING:
     from percert.images import LeftOut
-    from percert.search import AddOutcome, Pruned, Store
+    from percert.search import AddOutcome, Store
 
 
 @one_line_errors
@@ -49,6 +57,8 @@ def add(
             show_default=False,
         ),
     ] = None,
+    partner: NewPartnerOption = None,
+    strangers: StrangersOption = None,
     engine: Annotated[
         Literal["local", "ray"], typer.Option(help="Work here, or through Ray.")
     ] = "local",
@@ -120,10 +130,14 @@ def add(
         raise ValueError(f"{', '.join(map(str, inputs))}: no images found")
     # Ray's workers move it to their own devices.
     here = device if engine == "local" else "cpu"
+    if strangers and partner in (None, "none"):
+        raise typer.BadParameter("is for a partner: name it", param_hint="--strangers")
     metric = metric_for_store(store, metric_name, checkpoint, here)
+    beside = partner_for_store(partner, device)
     if views is None and stored_metric(store) is None:
         views = "standard"
-    opened = open_store(store, metric, views=views)
+    opened = open_store(store, metric, views=views, partner=beside)
+    set_partner(opened, beside, strangers)
     kind = None if decode_in == "auto" else decode_in
     settings = AddSettings(None if engine == "ray" else workers, kind, batch)
     if engine == "ray":
@@ -144,53 +158,18 @@ def add(
             line = {"what": outcome.what, "id": outcome.id, "path": outcome.path, **was}
             typer.echo(json.dumps(line))
     pruned = opened.prune(inputs) if prune else None
+    filled = fill_partner(opened)
     if not as_json and not each and len(opened.views) > 1:
         say(
             f"{len(opened.views)} views an image, each an embedding and {_kib(opened):.1f} KiB: "
             f"{', '.join(opened.views)}."
         )
-    _report(opened, dict(counts), bad, left_out, pruned, total, as_json, each)
+    report_added(opened, dict(counts), bad, left_out, pruned, total, as_json, each, filled)
 
 
 def _kib(store: "Store") -> float:
     """What a view of an image takes in the store."""
     return (4 * store.metric_id.width + 24) / 1024
-
-
-def _report(
-    store: "Store",
-    counts: dict[str, int],
-    bad: "list[AddOutcome]",
-    left_out: "list[LeftOut]",
-    pruned: "Pruned | None",
-    total: int,
-    as_json: bool,
-    each: bool,
-) -> None:
-    if as_json:
-        answer: dict[str, Any] = {"store": store.path, **counts, "images": store.count}
-        answer["views"] = list(store.views)
-        from percert.images.walk import listed, listed_left_out
-
-        answer["bad"] = listed((one.path, one.reason or "") for one in bad)
-        answer["left_out"] = listed_left_out(left_out)
-        emit_json({**answer, **pruned_json(pruned)})
-    elif each:
-        for path in pruned.files if pruned else ():
-            typer.echo(json.dumps({"what": "forgotten", "path": path}))
-    else:
-        if pruned is not None:
-            show_pruned(pruned)
-        said = ", ".join(f"{count} {what}" for what, count in counts.items())
-        say(f"{said}; the store holds {store.count} images.")
-    if pruned is not None:
-        warn_unreachable(pruned.unreachable)
-    note_left_out(left_out)
-    if bad:
-        complain(f"{len(bad)} of {total} images could not be added:")
-        for one in bad:
-            complain(f"  {one.path}: {one.reason}")
-        raise typer.Exit(1)
 
 
 @one_line_errors
@@ -212,6 +191,10 @@ def info(store: StoreOption, as_json: JsonOption = False) -> None:
     say(f"{found['images']} images in {found['files']} files, views: {', '.join(found['views'])}")
     say(f"metric {metric['name']}, {metric['width']} values, bound {metric['bound']:.6g}")
     say(f"weights {metric['weights']}")
+    partner = found["partner"]
+    if partner is not None:
+        say(f"partner {partner['name']}, {partner['width']} values, {partner['rows']} rows")
+        say(f"its thresholds are by {partner['strangers']}")
     if found["disk_bytes"] is not None:
         say(f"{found['disk_bytes'] / 2**20:.1f} MiB on disk")
 

@@ -1,11 +1,12 @@
 """What there is to say about a store without opening it for queries: nothing here takes torch."""
 
+import json
 import os
 from collections.abc import Iterable
 from typing import Any
 
 from percert.check import Argument, ArgumentError
-from percert.search.tables.location import Tables, is_remote, is_store, open_tables
+from percert.search.tables.location import Tables, is_remote, is_store, named_table, open_tables
 from percert.search.tables.schema import MetricId
 
 #: The names that stores of weights which percert shipped before are opened with, by their hash.
@@ -41,6 +42,7 @@ def describe_tables(tables: Tables) -> dict[str, Any]:
             "resolution": list(metric.resolution),
             "resize": metric.resize,
         },
+        "partner": _partner(path),
         "disk_bytes": None if is_remote(path) else _size(path),
     }
 
@@ -80,6 +82,23 @@ def metric_name(path: str, trained: Iterable[str] = ()) -> str | None:
         f"{path}: is of a trained metric called {stored.name}: name its folder with ",
         Argument("metric"),
     )
+
+
+def _partner(path: str) -> dict[str, Any] | None:
+    """The store's partner, its rule, and how many rows it has."""
+    table = named_table(path, "partner")
+    if table is None:
+        return None
+    held = json.loads(table.schema.metadata[b"percert"])
+    rows = int(table.count_rows("NOT background"))
+    return {
+        "name": held["name"],
+        "weights": held["weights"],
+        "width": held["width"],
+        "rows": rows,
+        "strangers": held["rule"]["source"],
+        "weight": held["rule"]["weight"],
+    }
 
 
 def _size(folder: str) -> int:

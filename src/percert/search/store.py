@@ -3,17 +3,20 @@
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, final
+from typing import Any, Literal, final
 
 from torch import Tensor
 
 from percert.metrics.certified.embedding import EmbeddingMetric
+from percert.metrics.descriptor import Descriptor
 from percert.metrics.metric import Metric
 from percert.search.info import describe_tables
 from percert.search.ingest.add import Added, add_tensors, iter_add
 from percert.search.ingest.ray import iter_ray_add
 from percert.search.ingest.sources import AddOutcome, AddSettings, StageSeconds
 from percert.search.ingest.views import parse_views
+from percert.search.partner.partner import Partner
+from percert.search.partner.rule import WRONG
 from percert.search.query.distances import embedding_spec, query_features
 from percert.search.query.duplicates import Progress, find_duplicates
 from percert.search.query.nearest import nearest_images
@@ -49,11 +52,15 @@ class Store:
 
     What the store itself adds and removes it shows at once, what others do after :meth:`refresh`.
     ``blocks()`` gives all embeddings (:class:`~percert.search.tables.scan.EmbeddingBlocks`),
-    ``tables`` are those of LanceDB.
+    ``tables`` are those of LanceDB, ``partner`` is the :class:`~percert.search.partner.Partner`.
     """
 
     def __init__(
-        self, tables: Tables, metric: EmbeddingMetric | None = None, memory: int = MEMORY
+        self,
+        tables: Tables,
+        metric: EmbeddingMetric | None = None,
+        memory: int = MEMORY,
+        partner: Descriptor | Literal[False] | None = None,
     ) -> None:
         self.tables = tables
         self.metric = metric
@@ -61,6 +68,7 @@ class Store:
         self._spec = embedding_spec(tables.header, metric)
         like = None if metric is None else next(metric.buffers(), None)
         self._device = "cpu" if like is None else str(like.device)
+        self.partner = Partner(tables, partner, self._device)
 
     @property
     def path(self) -> str:
@@ -120,7 +128,9 @@ class Store:
 
         An id that is there already keeps what it has. When this returns, all are stored for good.
         """
-        return add_tensors(self.tables, self.embedder(), images, ids)
+        added = add_tensors(self.tables, self.embedder(), images, ids)
+        self.partner.add(dict(zip(ids, images, strict=True)), added.added)
+        return added
 
     def add_files(
         self,
@@ -179,12 +189,14 @@ class Store:
         eps: float | None = None,
         *,
         names: Sequence[str] | None = None,
+        wrong: float = WRONG,
     ) -> Answers[Nearest]:
         """The ``k`` nearest stored images to each of ``images``, with radii; several in one pass.
 
         ``images`` are ``(n, 3, h, w)`` or a list of ``(3, h, w)`` in [0, 1], ``names`` what the
         answers call them. With ``eps``, an l2 length in the query's pixels, each answer lists all
-        images that could be the first after such a move. Exact: no row is left out. Raises
+        images that could be the first after such a move. Exact: no row is left out. A partner's
+        nearest stand beside them, copies among them at ``wrong`` / 2 wrong answers a query. Raises
         ``ValueError`` for a store that was opened without its metric, and for what are not images.
         """
         features = query_features(self.embedder(), images)
@@ -192,10 +204,11 @@ class Store:
         items = [i for one in found for i in (*one.items, *(one.candidates or ()))]
         match = matcher(self.views, paths_by_id(self.tables, [item.id for item in items]))
         names = query_names(names, len(features))
-        return Answers(
+        answers = (
             nearest_answer(name, k, eps, one, match, self.metric_id.name)
             for name, one in zip(names, found, strict=True)
         )
+        return Answers(self.partner.beside(answers, list(images), wrong / 2, k))
 
     def copies(
         self,
@@ -204,12 +217,13 @@ class Store:
         eps: float | None = None,
         *,
         names: Sequence[str] | None = None,
+        wrong: float = WRONG,
     ) -> Answers[Copies]:
         """All stored images within ``threshold`` of each image, or that could be after a move.
 
         Arguments as in :meth:`search`; without ``eps`` nothing moves, and only float rounding is
         allowed for. Complete by proof: an image that is not listed is no copy, whatever a move of
-        ``eps`` does.
+        ``eps`` does. What a partner finds stands beside, at ``wrong`` / 2 wrong answers a query.
         """
         features = query_features(self.embedder(), images)
         found = copies_within(
@@ -218,7 +232,7 @@ class Store:
         ids = [copy.item.id for one in found for copy in one]
         match = matcher(self.views, paths_by_id(self.tables, ids))
         rate = stranger_rate(self.tables.header, threshold)
-        return Answers(
+        answers = (
             Copies(
                 query=name,
                 threshold=threshold,
@@ -229,6 +243,7 @@ class Store:
             )
             for name, one in zip(query_names(names, len(features)), found, strict=True)
         )
+        return Answers(self.partner.beside(answers, list(images), wrong / 2))
 
     def duplicates(
         self,
@@ -236,15 +251,17 @@ class Store:
         *,
         out: str | os.PathLike[str] | None = None,
         progress: Progress = lambda done, total: None,
+        wrong: float = WRONG,
     ) -> Duplicates:
         """All pairs of stored images within ``threshold`` of each other, and their clusters.
 
         Each image as a whole is compared with every view of every other. Both images of a link may
         move, each by less than its radius in its own pixels. Files with the same bytes are linked
         at distance 0. With ``out``, the links go part by part into that folder, and a run that was
-        killed goes on. Memory holds two blocks and the links.
+        killed goes on. Memory holds two blocks and the links. What a partner finds stands beside,
+        at ``wrong`` / 2 wrong answers a stored image.
         """
-        return find_duplicates(
+        found = find_duplicates(
             self.tables,
             self.blocks,
             self._spec,
@@ -253,6 +270,7 @@ class Store:
             progress=progress,
             device=self._device,
         )
+        return self.partner.beside_links(found, wrong / 2)
 
     def recommended_threshold(self, rate: float | None = None) -> Recommended:
         """The threshold that a share ``rate`` of pairs of unrelated images passes, by the metric's
@@ -274,14 +292,18 @@ class Store:
 
     def remove(self, ids: Sequence[str]) -> int:
         """Remove the images ``ids``, and what is known of their files; how many there were."""
-        return remove_images(self.tables, ids)
+        removed = remove_images(self.tables, ids)
+        self.partner.forget_gone()
+        return removed
 
     def remove_named(self, names: Sequence[str]) -> tuple[int, list[str]]:
         """Remove files, folders, parquet files, or images by id; the files themselves stay.
 
         How many files were forgotten, and which names are not in the store.
         """
-        return remove_named(self.tables, names)
+        removed = remove_named(self.tables, names)
+        self.partner.forget_gone()
+        return removed
 
     def prune(
         self,
@@ -294,7 +316,9 @@ class Store:
         ``below`` limits it to some folders. What lies below a root of which nothing is there is
         kept: an unmounted folder must not empty a store. With ``dry_run`` nothing is changed.
         """
-        return prune_store(self.tables, below, dry_run=dry_run)
+        pruned = prune_store(self.tables, below, dry_run=dry_run)
+        self.partner.forget_gone()
+        return pruned
 
     def verify(self, again: int = 0) -> Verdict:
         """Whether the store is sound; with ``again``, so many images are embedded once more."""
@@ -312,6 +336,7 @@ def open_store(
     create: bool = True,
     views: str | Sequence[str] | None = None,
     memory: int = MEMORY,
+    partner: Descriptor | Literal[False] | None = None,
 ) -> Store:
     """The store at ``path``, a folder or an address such as ``s3://bucket/name``.
 
@@ -320,7 +345,8 @@ def open_store(
     A store that exists must be of the same metric, weights included, and of the same views unless
     none are named: otherwise ``ValueError``, with both hashes. Without a ``metric``, the store can
     be looked at, verified and removed from, but nothing can be embedded. Embeddings of up to
-    ``memory`` bytes in all are kept between queries; a larger store is read anew by each.
+    ``memory`` bytes in all are kept between queries; a larger store is read anew by each. A partner
+    is loaded by its name when it is needed, unless it is given; ``False`` leaves it out.
 
     >>> import tempfile, torch
     >>> from percert.metrics.certified.lipsim import Thumbnail
@@ -343,4 +369,4 @@ def open_store(
             f"{name}: holds the views {', '.join(header.views)}, found {', '.join(wanted)}"
         )
     embedder = metric if isinstance(metric, EmbeddingMetric) else None
-    return Store(tables, embedder, memory)
+    return Store(tables, embedder, memory, partner)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 
 from percert.extras import install_extra
 
@@ -36,6 +36,62 @@ class Match:
 
 
 @dataclass(frozen=True)
+class PartnerMatch:
+    """One stored image and a query, by the collection's partner, which proves nothing.
+
+    ``distance`` is 1 - cosine of the partner's directions; ``copy`` says that it is within the
+    image's own ``threshold``.
+    """
+
+    id: str
+    path: str | None
+    paths: tuple[str, ...]
+    distance: float
+    threshold: float
+    copy: bool
+
+
+@dataclass(frozen=True)
+class PartnerAnswer:
+    """What the partner says of one query, nearest first; any tamper may change it.
+
+    It is ``metric`` with ``weights``. Of queries that are copies of nothing a share ``wrong`` is
+    expected to be given one here, by the ``strangers`` that its rule was made by; the rate of a
+    pair that this takes was ``counted``, or else is extrapolated. ``compared`` stored images have a
+    row of the partner, ``without`` have none.
+    """
+
+    metric: str
+    weights: str
+    wrong: float
+    counted: bool
+    strangers: str
+    compared: int
+    without: int
+    results: tuple[PartnerMatch, ...]
+
+
+@dataclass(frozen=True)
+class PartnerLink:
+    """Two stored images that the partner finds to be copies: within the wider of their thresholds.
+
+    Nothing is proven of it.
+    """
+
+    first: str
+    second: str
+    first_path: str | None
+    second_path: str | None
+    distance: float
+    threshold: float
+
+
+#: What an answer is worth, best first: a copy that no tamper of eps can undo; a copy now; none now
+#: that a tamper could make one; nothing here resembles it.
+Finding: TypeAlias = Literal["certain", "found", "possible", "nothing"]
+
+
+@dataclass(frozen=True)
 class Nearest:
     """The ``k`` nearest of the collection to one query, nearest first.
 
@@ -54,9 +110,10 @@ class Nearest:
     candidates: tuple[Match, ...] | None
     certain: bool | None
     metric: str
+    partner: PartnerAnswer | None = None
 
     def to_json(self) -> dict[str, Any]:
-        return _without_none(asdict(self), ("candidates", "certain", "eps"))
+        return _without_none(asdict(self), ("candidates", "certain", "eps", "partner"))
 
     def to_pandas(self) -> "pd.DataFrame":
         return table([(self.query, match) for match in self.results])
@@ -79,6 +136,21 @@ class Copies:
     results: tuple[Match, ...]
     metric: str
     stranger_rate: float | None = None
+    partner: PartnerAnswer | None = None
+
+    @property
+    def verdict(self) -> Finding:
+        """What the answer is worth: the certified metric and the partner together.
+
+        ``"nothing"`` needs both: no stored image is within its threshold for either, and none can
+        come within the certified metric's by a tamper of ``eps``.
+        """
+        if self.certain:
+            return "certain"
+        found = any(match.distance <= self.threshold for match in self.results)
+        if found or (self.partner is not None and self.partner.results):
+            return "found"
+        return "possible" if self.results else "nothing"
 
     @property
     def certain(self) -> tuple[Match, ...]:
@@ -90,7 +162,7 @@ class Copies:
         return tuple(match for match in self.results if not match.certain)
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        return {**_without_none(asdict(self), ("partner",)), "verdict": self.verdict}
 
     def to_pandas(self) -> "pd.DataFrame":
         return table([(self.query, match) for match in self.results])
@@ -155,6 +227,8 @@ class Duplicates:
     compared: int
     metric: str
     stranger_rate: float | None = None
+    partner: str | None = None
+    partner_links: tuple[PartnerLink, ...] = ()
 
     @property
     def twins(self) -> tuple[Link, ...]:

@@ -95,7 +95,7 @@ READ_AHEAD = {
 }
 #: Seconds after which a writer that holds the lock is taken for stuck; a commit takes less than 1.
 LOCK_TIMEOUT = 600
-_OURS = ("files.lance", "images.lance", "roots.lance", LOCK)
+_OURS = ("files.lance", "images.lance", "partner.lance", "roots.lance", LOCK)
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,6 +178,22 @@ def open_roots(path: str, *, create: bool = False) -> Any:
     if create:
         return connection.create_table("roots", schema=roots_schema(), exist_ok=True)
     return _open(connection, "roots")
+
+
+def named_table(path: str, name: str) -> Any:
+    """The table ``name`` of the store at ``path``, or ``None`` where it has none."""
+    return _open(_connect(path), name)
+
+
+def write_table(path: str, name: str, rows: Any) -> Any:
+    """Make ``rows``, an Arrow table, the table ``name`` of the store, in place of what it was.
+
+    The caller holds the store against other writers.
+    """
+    connection = _connect(path)
+    # To overwrite what is not there makes LanceDB warn.
+    mode = "create" if _open(connection, name) is None else "overwrite"
+    return connection.create_table(name, rows, mode=mode)
 
 
 def writing(path: str) -> AbstractContextManager[Any]:

@@ -1,0 +1,68 @@
+"""What a partner adds to the answers of a store, beside what is proven."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from percert.search.partner.table import PartnerId
+from percert.search.query.results import PartnerAnswer, PartnerLink, PartnerMatch
+from percert.search.tables.location import Tables
+from percert.search.tables.scan import paths_by_id
+
+
+@dataclass(frozen=True)
+class PartnerHit:
+    """A stored image at ``distance`` (1 - cosine); a copy up to its own ``threshold``."""
+
+    id: str
+    distance: float
+    threshold: float
+
+    @property
+    def copy(self) -> bool:
+        return self.distance <= self.threshold
+
+
+def partner_answers(
+    tables: Tables,
+    held: PartnerId,
+    rows: int,
+    hits: Sequence[Sequence[PartnerHit]],
+    wrong: float,
+) -> list[PartnerAnswer]:
+    """``hits`` of each query among so many ``rows``, with files and the rule they were found by."""
+    paths = paths_by_id(tables, sorted({hit.id for some in hits for hit in some}))
+    return [
+        PartnerAnswer(
+            metric=held.name,
+            weights=held.weights,
+            wrong=wrong,
+            counted=wrong / max(1, rows) >= held.rule.counted,
+            strangers=held.rule.source,
+            compared=rows,
+            without=int(tables.images.count_rows()) - rows,
+            results=tuple(_match(hit, paths) for hit in some),
+        )
+        for some in hits
+    ]
+
+
+def partner_links(
+    tables: Tables, pairs: Iterable[tuple[str, str, float, float]]
+) -> tuple[PartnerLink, ...]:
+    """Pairs of stored images with their files, nearest first."""
+    found = sorted(pairs, key=lambda pair: (pair[2], *pair[:2]))
+    paths = paths_by_id(tables, sorted({id for pair in found for id in pair[:2]}))
+
+    def first(id: str) -> str | None:
+        return next(iter(paths.get(id, ())), None)
+
+    return tuple(
+        PartnerLink(one, other, first(one), first(other), distance, threshold)
+        for one, other, distance, threshold in found
+    )
+
+
+def _match(hit: PartnerHit, paths: Mapping[str, Sequence[str]]) -> PartnerMatch:
+    files = tuple(paths.get(hit.id, ()))
+    path = files[0] if files else None
+    return PartnerMatch(hit.id, path, files, hit.distance, hit.threshold, hit.copy)
