@@ -16,6 +16,7 @@ from percert.fairness.report_tables import (
     lines_table,
     slopes_table,
 )
+from percert.fairness.resampling import generality_table
 from percert.fairness.versions import versions_table
 from percert.reports.table import Column, Table
 
@@ -41,6 +42,11 @@ def show_audit(audit: "GroupAudit") -> None:
         say(f"{comparison.name} against {comparison.other}: slopes on {attribute}", style="bold")
         show_table(comparison_table(comparison, short=True))
         _show_words(comparison.deciding)
+    if audit.generality:
+        say("")
+        show_table(generality_table(audit.generality, audit.settings.confidence, short=True))
+        for entry in audit.generality:
+            say(entry.words)
     _show_versions(audit)
     if len(audit.measures) <= LISTED:
         _show_measures(audit)

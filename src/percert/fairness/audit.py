@@ -109,6 +109,7 @@ def audit_groups(
     joint = fits.joint(mixes)
     notes = _notes(fits, models)
     comparisons: dict[str, SlopeComparison] = {}
+    paired = None
     if against is not None:
         ours, theirs, paired = pair_models(
             models[labels[0]], models[labels[1]], labels[:2], settings.pairs
@@ -170,6 +171,7 @@ def audit_groups(
         versions=versions,
         joint=joint,
         mixes=mixes,
+        generality=fits.generality(everything, models, paired),
         outcome=outcome,
         settings=settings,
     )

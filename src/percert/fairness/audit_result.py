@@ -22,6 +22,7 @@ from percert.fairness.regression import (
     GroupLine,
     Level,
 )
+from percert.fairness.resampling import Generality
 from percert.fairness.slope_tests import Pairing, SlopeComparison
 from percert.fairness.versions import VersionComparison
 from percert.reports.table import finite
@@ -102,7 +103,7 @@ class GroupAudit:
     mixed-effects logistic regression of every model and attribute that allows one, ``versions``
     compare with what was given as ``before``. ``joint`` has all attributes and covariates in one
     regression, of each model, where there are several, or categories, or strata; ``mixes`` the
-    groups as they compare within strata.
+    groups as they compare within strata; ``generality`` what the slopes generalise to.
     """
 
     table: GroupTable
@@ -119,6 +120,7 @@ class GroupAudit:
     versions: tuple[VersionComparison, ...] = ()
     joint: tuple[JointLine, ...] = ()
     mixes: dict[str, Adjusted] = field(default_factory=dict)
+    generality: tuple[Generality, ...] = ()
     outcome: Outcome = ACCURACY
     settings: AuditSettings = field(default_factory=AuditSettings)
 
@@ -217,6 +219,7 @@ class GroupAudit:
             "versions": self.versions,
             "joint": self.joint,
             "mixes": self.mixes,
+            "generality": [{**vars(entry), "words": entry.words} for entry in self.generality],
             "mixed": self.mixed,
             "resolutions": self.resolutions,
             "notes": self.notes,

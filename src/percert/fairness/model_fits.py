@@ -10,7 +10,7 @@ from percert.fairness.audit_result import AuditSettings, ModelLine
 from percert.fairness.equivalence import Resolution, groups_within, slope_within
 from percert.fairness.groups import GroupTable, Outcome, with_outcome
 from percert.fairness.joint import JointLine, Values, fit_joint
-from percert.fairness.least_squares import Array
+from percert.fairness.least_squares import Array, design_of
 from percert.fairness.mix import Adjusted, adjust_for_mix
 from percert.fairness.mixed_logistic import MixedLogistic, fit_mixed
 from percert.fairness.p_values import holm
@@ -20,8 +20,10 @@ from percert.fairness.regression import (
     Level,
     adjust_line,
     fit_line,
+    fit_lines,
     simulated_levels,
 )
+from percert.fairness.resampling import Generality, SetShares, generalise, image_shares
 
 if TYPE_CHECKING:
     import pandas as pd  # type: ignore[import-untyped]  # it ships no types
@@ -195,6 +197,50 @@ class ModelFits:
                 line = line.adjusted(adjusted, words)
             lines.append(line)
         return tuple(lines)
+
+    def generality(
+        self, everything: "pd.DataFrame", models: dict[str, list[str]], paired: bool | None
+    ) -> tuple[Generality, ...]:
+        """What slopes generalise to: of every set, and of the first two against each other.
+
+        ``paired`` is ``None`` where sets are not compared.
+        """
+        settings = self.settings
+        if not self.attributes or not settings.draws:
+            return ()
+        shares, group = image_shares(
+            with_outcome(everything, self.outcome), models, self.table.n.index
+        )
+        found = []
+        for attribute in self.attributes:
+            design = design_of(self.attribute(attribute))
+            sets = {}
+            for name, members in models.items():
+                accuracy = self.table.accuracy[members].to_numpy(float).T
+                lines = fit_lines(accuracy, design, self.n, settings.covariances[0])
+                sets[name] = SetShares(lines.slope, lines.weights.mean(0), shares[name])
+            asked = [
+                (f"{name}, mean of {len(members)}" if len(members) > 1 else members[0], [name])
+                for name, members in models.items()
+            ]
+            if paired is not None:
+                both = list(models)[:2]
+                asked.append((f"{both[0]} less {both[1]}", both))
+            found += [
+                generalise(
+                    [sets[name] for name in names],
+                    group,
+                    self.attribute(attribute),
+                    of=of,
+                    attribute_name=attribute,
+                    confidence=settings.confidence,
+                    draws=settings.draws,
+                    seed=settings.seed,
+                    paired=bool(paired),
+                )
+                for of, names in asked
+            ]
+        return tuple(found)
 
 
 def _values(column: "pd.Series") -> Values:

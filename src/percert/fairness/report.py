@@ -10,6 +10,7 @@ from percert.fairness.conclusions import LEVEL
 from percert.fairness.joint_report import joint_section, mixes_section
 from percert.fairness.next_steps import summary_section
 from percert.fairness.report_sections import (
+    generality_section,
     groups_section,
     measures_section,
     resolutions_section,
@@ -90,6 +91,8 @@ def report_sections(audit: GroupAudit, folder: Path | None = None) -> list[Secti
         sections.append(mixes_section(audit))
     if audit.comparisons:
         sections.append(sets_section(audit, folder))
+    if audit.generality:
+        sections.append(generality_section(audit))
     if audit.versions:
         sections.append(versions_section(audit))
     sections += [groups_section(audit, folder), measures_section(audit), resolutions_section(audit)]

@@ -20,6 +20,7 @@ from percert.fairness.report_tables import (
     lines_table,
     slopes_table,
 )
+from percert.fairness.resampling import generality_table
 from percert.fairness.versions import versions_table
 from percert.reports.group_plots import interval_bars, scatter_with_line
 from percert.reports.page import Block, Figure, Paragraph, Section, kept_figure
@@ -235,6 +236,13 @@ def measures_section(audit: GroupAudit) -> Section:
         )
     )
     return Section("The usual group measures", tuple(blocks))
+
+
+def generality_section(audit: GroupAudit) -> Section:
+    """Slopes with models, images and groups drawn again."""
+    words = (Paragraph(entry.words, "note") for entry in audit.generality)
+    table = generality_table(audit.generality, audit.settings.confidence)
+    return Section("To what does it generalise?", (*words, table))
 
 
 def versions_section(audit: GroupAudit) -> Section:
