@@ -30,7 +30,7 @@ def test_every_address_answers_as_it_says(address):
             tried.append(case.path)
 
         answers()
-    assert len(set(tried)) == 14
+    assert len(set(tried)) == 15
 
 
 def test_every_address_is_described(serve):
@@ -44,6 +44,7 @@ def test_every_address_is_described(serve):
             "audit",
             "compare",
             "compare/attack",
+            "compare/edits",
             "copies",
             "health",
             "jobs/{job_id}",

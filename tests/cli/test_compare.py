@@ -218,3 +218,33 @@ def test_the_bounds_shown_are_never_tighter_than_the_proven_ones(files, percert,
     assert float(upper) >= result["upper"]
     radius = said.split("of less than l2 ")[1].split(" ")[0]
     assert 0.99 * result["radius"] < float(radius) <= result["radius"]
+
+
+def test_edits_are_what_the_certificates_say(files, percert, percert_json):
+    reference, candidate = files / "cat.png", files / "inside" / "small.png"
+    arguments = ("compare", reference, candidate, *THUMBNAIL, "--threshold", 0.3, "--edits")
+    (result,) = percert_json(*arguments)["results"]
+    assert list(result) == [*KEYS, "edits"]
+    edits = result["edits"]
+    assert [one["edit"] for one in edits["ranges"]] == list(certify.EDITS)
+    assert edits["late"] == []
+    images = load_image(reference)[None], load_image(candidate)[None]
+    metric = create_metric("thumbnail", device="cpu")
+    for found in edits["ranges"]:
+        if found["edit"] in ("gamma", "crop"):
+            own = certify.edits(metric, *images, found["edit"], threshold=0.3)
+            assert (found["low"], found["high"]) == (own.low, own.high)
+    assert edits["shift"] >= 1
+    shifts = certify.AllShifts(edits["shift"])
+    assert certify.edits_everywhere(metric, *images, shifts, threshold=0.3).proven
+    said = percert(*arguments).stdout.replace("\n", " ")
+    assert "small.png stays a copy under any brightness from" in said
+    pixels = "a pixel" if edits["shift"] == 1 else f"{edits['shift']} pixels"
+    assert f"any shift by up to {pixels} in each direction" in said
+
+
+@pytest.mark.parametrize("more", [("--metric", "ssim"), (*THUMBNAIL, "--perturbed", "both")])
+def test_edits_need_a_verdict_and_an_edited_candidate(files, percert, more):
+    pair = files / "cat.png", files / "inside" / "noisy.png"
+    result = percert("compare", *pair, *more, "--edits", exit_code=2)
+    assert "--edits" in result.stderr

@@ -205,3 +205,21 @@ def test_files_of_the_same_bytes_are_all_named(folder, tmp_path, percert, percer
     assert [(row["second_path"], row["radius"]) for row in rows] == [
         (one["second_path"], one["radius"]) for one in found["links"]
     ]
+
+
+def test_the_first_copies_say_how_far_the_query_may_be_edited(store, folder, answer_of, percert):
+    arguments = ("index", "copies", folder / "cat.png", "--store", store, "--threshold", THRESHOLD)
+    answer = answer_of(*arguments, "--edits")
+    assert len(answer["results"]) == 3
+    for row in answer["results"]:
+        brightness = row["edits"]["ranges"][0]
+        assert (brightness["edit"], brightness["decision"]) == ("brightness", 1)
+        assert brightness["low"] < 1 < brightness["high"]
+    (plain,) = percert_rows(answer_of(*arguments))
+    assert "edits" not in plain
+    said = percert(*arguments, "--edits").stdout.replace("\n", " ")
+    assert f"beside {folder / 'cat.png'} stays a copy under" in said.replace("  ", " ")
+
+
+def percert_rows(answer):
+    return answer["results"][:1]

@@ -13,6 +13,7 @@ from percert.app.attack import attacks_offered
 from percert.app.audit import AskedAudit, AuditAnswer, answer_audit
 from percert.app.compare import PairAnswer, PairQuestion, answer_pair
 from percert.app.context import Context, ServerContext
+from percert.app.edits import EditsAnswer, answer_edits
 from percert.app.errors import Refused, problems
 from percert.app.images import upload_of
 from percert.app.judge import TripletAnswer, TripletQuestion, answer_triplet
@@ -198,6 +199,12 @@ Many = Annotated[int, Form(ge=1, le=100, description="How many of the nearest.")
 async def compare(context: Context, asked: AskedPair) -> PairAnswer:
     """How far is the candidate from the reference, is it a copy, and how far does that stand?"""
     return await context.ask(answer_pair, asked)
+
+
+@router.post("/compare/edits", tags=["compare"])
+async def compare_edits(context: Context, asked: AskedPair) -> EditsAnswer:
+    """How far may the candidate be edited (darker, cropped, turned ...) without another verdict?"""
+    return await context.ask(answer_edits, asked)
 
 
 @router.post("/judge", tags=["judge"])

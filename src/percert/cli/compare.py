@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from percert.cli.command import complain, one_line_errors
+from percert.cli.edits import EditsOption, show_edits
 from percert.cli.options import (
     CheckpointOption,
     DeviceOption,
@@ -43,6 +44,7 @@ def compare(
         Literal["candidate", "reference", "both"],
         typer.Option(help="Which image is tampered with."),
     ] = "candidate",
+    with_edits: EditsOption = False,
     checkpoint: CheckpointOption = None,
     max_memory: MaxMemoryOption = None,
     device: DeviceOption = "auto",
@@ -61,9 +63,13 @@ def compare(
 
     percert compare photo.jpg uploads/ --eps 4 --threshold 0.25
 
+    percert compare photo.jpg copy.png --edits
+
     percert compare photo.jpg uploads/ --json | jq '.results[] | select(.copy)'
     """
     from percert.certify.answers import Comparison, compare_pair, prepare
+    from percert.certify.editing.questions import CopyQuestion
+    from percert.certify.editing.summary import EditSummary, summarise
     from percert.images import ImageError, iter_images, load_image, search_images
     from percert.metrics.catalog import create_metric, metric_card
 
@@ -75,6 +81,12 @@ def compare(
             f"{metric_name} has no proven bound, and so gives no verdict on copies",
             param_hint="--threshold",
         )
+    if with_edits and (threshold is None or perturbed != "candidate"):
+        raise typer.BadParameter(
+            "proves verdicts on copies while the candidate is edited: it needs a metric with a "
+            "proven bound, a threshold, and --perturbed candidate",
+            param_hint="--edits",
+        )
     image = load_image(reference)
     searched = search_images(candidates)
     paths = searched.paths
@@ -83,6 +95,7 @@ def compare(
     metric = create_metric(metric_name, checkpoint=checkpoint, device=device)
     prepared = prepare(metric, image)
     results: list[Comparison] = []
+    edits: list[EditSummary] = []
     bad: list[tuple[str, str]] = []
     for path, found in with_progress(iter_images(paths), len(paths), "comparing"):
         try:
@@ -99,6 +112,9 @@ def compare(
                     perturbed=perturbed,
                 )
             )
+            if with_edits and threshold is not None and prepared.features is not None:
+                question = CopyQuestion(prepared.features, threshold)
+                edits.append(summarise(metric, found[None], question))
         except ValueError as error:  # such as two sizes, for a metric of pixels
             bad.append((str(path), str(error)))
     if as_json:
@@ -108,13 +124,17 @@ def compare(
             "metric": metric_name,
             "reference": str(reference),
             "threshold": threshold,
-            "results": [asdict(result) for result in results],
+            "results": [
+                asdict(result) | ({"edits": asdict(edits[row])} if with_edits else {})
+                for row, result in enumerate(results)
+            ],
             "bad": listed(bad),
             "left_out": listed_left_out(searched.left_out),
         }
         emit_json(answer)
     elif results:
         explain(str(reference), results, metric_name, threshold, perturbed)
+        show_edits([(result.candidate, result.copy) for result in results], edits)
     note_left_out(searched.left_out)
     if bad:
         complain(f"{len(bad)} of {len(paths)} candidates could not be compared:")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from percert.cli.command import complain, needs, one_line_errors
+from percert.cli.edits import EditsOption, edits_of_copies, rows_with_edits, show_copy_edits
 from percert.cli.index_partner import PartnerOption, partner_for_store
 from percert.cli.index_show import show_copies, show_duplicates, show_nearest, write_duplicates
 from percert.cli.options import (
@@ -31,6 +32,7 @@ from percert.reports.budgets import Budget
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from percert.certify.editing.summary import EditSummary
     from percert.images import LeftOut
     from percert.search import Copies, Nearest, Store
 
@@ -118,6 +120,7 @@ def copies(
     store: StoreOption,
     threshold: AutoThresholdOption = None,
     eps: TamperOption = None,
+    with_edits: EditsOption = False,
     metric_name: StoreMetricOption = None,
     checkpoint: CheckpointOption = None,
     partner: PartnerOption = None,
@@ -141,17 +144,25 @@ def copies(
     opened = _open(store, metric_name, checkpoint, device, partner)
     limit, said = find_threshold(opened, threshold)
     answers: list[Copies] = []
+    edits: list[list[EditSummary]] = []
     bad: list[tuple[str, str]] = []
     left_out: list[LeftOut] = []
     for names, pixels, unread in _groups(images, left_out):
         bad += unread
         for length, at in _lengths(eps, pixels):
             some, called = [pixels[i] for i in at], [names[i] for i in at]
-            answers += opened.copies(some, limit, length, names=called)
-    _tell([{**answer.to_json(), **said} for answer in answers], bad, left_out, as_json)
+            found = opened.copies(some, limit, length, names=called)
+            answers += found
+            edits += edits_of_copies(opened, some, found) if with_edits else [[]] * len(found)
+    told = [
+        rows_with_edits({**answer.to_json(), **said}, of_rows)
+        for answer, of_rows in zip(answers, edits, strict=True)
+    ]
+    _tell(told, bad, left_out, as_json)
     if not as_json:
-        for answer in answers:
+        for answer, of_rows in zip(answers, edits, strict=True):
             show_copies(answer)
+            show_copy_edits(answer, of_rows)
     _end(bad, left_out)
 
 
