@@ -14,9 +14,10 @@ from tests.app.conftest import png
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
-pytestmark = pytest.mark.skipif(
+needs_chromium = pytest.mark.skipif(
     CHROMIUM is None, reason="no Chromium on this machine (Debian: apt install chromium)"
 )
+pytestmark = needs_chromium
 #: Milliseconds that a loaded machine may take.
 PATIENCE = 120_000
 

@@ -134,6 +134,7 @@ def _photographs(folder: Path, network: SqueezeNet) -> None:
         "reference,changed,observers,said_different\nphoto.jpg,copy.jpg,9,1\n"
         "original.png,upload.jpg,9,3\noriginal.png,other.png,9,9\ncopy.png,another.jpg,9,8\n"
     )
+    (folder / "pairs-answers.csv").write_text((folder / "pairs.csv").read_text())
     (folder / "triplets.csv").write_text(
         "reference,left,right\nphotos/chelsea.png,photos/chelsea.png,photos/coffee.png\n"
     )

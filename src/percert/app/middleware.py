@@ -14,12 +14,13 @@ from collections.abc import Callable, Mapping
 from http.cookies import CookieError, SimpleCookie
 from urllib.parse import urlsplit
 
+from fastapi import FastAPI
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from percert.app.errors import API, STOPPING, refusal
+from percert.app.errors import API, STOPPING, UnexpectedErrors, refusal
 from percert.app.resources import Limits
 from percert.app.templates import render
 
@@ -31,6 +32,18 @@ SHORTEST_TOKEN = 12
 WRONG_TOKEN = 1.0
 _SAFE = ("GET", "HEAD", "OPTIONS")
 _OPEN = ("/login", "/static/")
+
+
+def protect(
+    app: FastAPI, limits: Limits, token: str | None, stopping: Callable[[], bool] = lambda: False
+) -> None:
+    """Put all of these around ``app``; ``stopping`` says that it takes no more requests."""
+    # The last one added sees a request first.
+    app.add_middleware(HeadRequests)
+    app.add_middleware(BodyLimit, limits=limits, stopping=stopping)
+    app.add_middleware(Guard, token=token)
+    app.add_middleware(UnexpectedErrors)
+    app.add_middleware(SecureHeaders)
 
 
 class Guard:

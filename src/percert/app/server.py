@@ -22,19 +22,13 @@ from fastapi.staticfiles import StaticFiles
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 import percert
-from percert.app import api, api_jobs, errors, page_answers, page_jobs, pages
+from percert.app import api, api_jobs, errors, page_answers, page_jobs, page_study, pages
 from percert.app.context import ServerContext
-from percert.app.errors import Refused, UnexpectedErrors
+from percert.app.errors import Refused
 from percert.app.jobs import Streams
-from percert.app.middleware import (
-    SHORTEST_TOKEN,
-    BodyLimit,
-    Guard,
-    HeadRequests,
-    SecureHeaders,
-    is_loopback,
-)
+from percert.app.middleware import SHORTEST_TOKEN, is_loopback, protect
 from percert.app.resources import DEFAULT, Limits, Resources
+from percert.app.study import Study, StudyFiles, open_study
 from percert.app.worker import Worker, WorkerSettings
 from percert.app.workers import Defect, WorkerProcess
 from percert.check import Argument, ArgumentError
@@ -138,11 +132,7 @@ def create_app(
     With a ``token``, nothing is answered without it. ``api_only`` leaves the page out. Raises
     ``ValueError`` for a token that is too short.
     """
-    if token is not None and len(token) < SHORTEST_TOKEN:
-        raise ArgumentError(
-            Argument("token"),
-            f": expected at least {SHORTEST_TOKEN} characters, found {len(token)}",
-        )
+    _check_token(token)
     limits = limits or Limits()
 
     @contextlib.asynccontextmanager
@@ -177,13 +167,32 @@ def create_app(
         for page in (pages, page_answers, page_jobs):
             app.include_router(page.router, include_in_schema=False)
         app.mount("/static", StaticFiles(directory=STATIC), name="static")
-    # The last one added sees a request first.
-    app.add_middleware(HeadRequests)
-    app.add_middleware(BodyLimit, limits=limits, stopping=stopping)
-    app.add_middleware(Guard, token=token)
-    app.add_middleware(UnexpectedErrors)
-    app.add_middleware(SecureHeaders)
+    protect(app, limits, token, stopping)
     return app
+
+
+def create_study_app(
+    study: Study, *, limits: Limits | None = None, token: str | None = None
+) -> FastAPI:
+    """The application that puts a study to observers, and answers nothing else."""
+    _check_token(token)
+    app = FastAPI(title="percert", openapi_url=None, docs_url=None, redoc_url=None)
+    app.state.token, app.state.study = token, study
+    errors.install(app)
+    app.include_router(page_study.router)
+    app.add_api_route("/login", pages.login_page, methods=["GET"])
+    app.add_api_route("/login", pages.login, methods=["POST"])
+    app.mount("/static", StaticFiles(directory=STATIC), name="static")
+    protect(app, limits or Limits(), token)
+    return app
+
+
+def _check_token(token: str | None) -> None:
+    if token is not None and len(token) < SHORTEST_TOKEN:
+        raise ArgumentError(
+            Argument("token"),
+            f": expected at least {SHORTEST_TOKEN} characters, found {len(token)}",
+        )
 
 
 def check_host(host: str, token: str | None) -> None:
@@ -210,9 +219,12 @@ def serve(
     limits: Limits | None = None,
     token: str | None = None,
     api_only: bool = False,
+    study: StudyFiles | None = None,
     ready: Callable[[str], None] = lambda address: None,
 ) -> None:
     """Answer requests until SIGINT or SIGTERM; then cancel the jobs, and leave no file behind.
+
+    With a ``study`` its pages are all that is answered.
 
     ``port`` 0 takes a free one; ``ready`` is told the address. For the main thread of a process.
     Raises ``ValueError`` for a host that needs a token and for what cannot be resources, and
@@ -221,16 +233,19 @@ def serve(
     check_host(host, token)
     limits = limits or Limits()
     with work_folder() as folder, _listening(host, port) as listener, _terminated_gently():
-        _try_out(WorkerSettings(limits, resources, folder))
         stopping: list[Callable[[], bool]] = [lambda: False]
-        app = create_app(
-            resources,
-            folder,
-            limits=limits,
-            token=token,
-            api_only=api_only,
-            stopping=lambda: stopping[0](),
-        )
+        if study is None:
+            _try_out(WorkerSettings(limits, resources, folder))
+            app = create_app(
+                resources,
+                folder,
+                limits=limits,
+                token=token,
+                api_only=api_only,
+                stopping=lambda: stopping[0](),
+            )
+        else:
+            app = create_study_app(open_study(study, folder), limits=limits, token=token)
         config = uvicorn.Config(
             app,
             http=timed_protocol(limits.receive_seconds),

@@ -63,6 +63,24 @@ def serve_app(
             help="A further distance that needs weights; those that need none are always there.",
         ),
     ] = None,
+    study: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Serve a study instead, and nothing else: a CSV file with columns "
+            "reference,changed; observers say of each pair whether its pictures differ.",
+            show_default=False,
+        ),
+    ] = None,
+    answers: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Where a study's answers are counted, for [bold]percert eval people[/bold]; "
+            "by default STUDY-answers.csv beside it.",
+            show_default=False,
+        ),
+    ] = None,
     upload_mb: Annotated[
         int, typer.Option("--upload-mb", min=1, max=4096, help="All files of one request.")
     ] = 32,
@@ -83,6 +101,8 @@ def serve_app(
 
     percert app --store photos.store --model squeezenet1_0 --weights squeezenet.safetensors
 
+    percert app --study pairs.csv
+
     PERCERT_TOKEN=$(openssl rand -hex 16) percert app --host 0.0.0.0 --api-only
     """
     from percert.app.forkserver import fork_server
@@ -91,6 +111,7 @@ def serve_app(
     try:
         from percert.app.resources import Limits, Resources, name_classifiers
         from percert.app.server import check_host, serve
+        from percert.app.study import StudyFiles
         from percert.device import resolve_device
         from percert.models.load import default_classifiers
 
@@ -120,6 +141,7 @@ def serve_app(
             ),
             token=token,
             api_only=api_only,
+            study=None if study is None else StudyFiles(study, answers),
             ready=lambda address: complain(f"serving {address} until Ctrl-C"),
         )
     finally:

@@ -76,6 +76,31 @@ def is_scored(columns: Sequence[str]) -> bool:
     return any(find_column(columns, COLUMNS[what]) for what in ("worse", "better"))
 
 
+@dataclass(frozen=True)
+class ShownPair:
+    """Two pictures for observers, ``reference`` and ``changed`` as their file names them.
+
+    ``folder`` is from where these paths count.
+    """
+
+    reference: str
+    changed: str
+    group: str
+    folder: Path
+
+
+def pairs_to_show(path: Path, *, images: Path | None = None) -> list[ShownPair]:
+    """The pairs of the CSV file ``path``, each once: ``reference,changed``, perhaps ``group``.
+
+    Otherwise as :func:`noticed_pairs`, which reads what observers say of them.
+    """
+    found = (
+        ShownPair(row.values["reference"], row.values["candidate"], row.group, row.folder)
+        for row in _rows(path, images, ())
+    )
+    return list(dict.fromkeys(found))
+
+
 def noticed_pairs(path: Path, *, images: Path | None = None) -> list[NoticedPair]:
     """The pairs of the CSV file ``path`` with their observers' answers, those of a pair added up.
 
