@@ -103,7 +103,7 @@ def test_a_recipe_is_what_options_override(tmp_path, percert, percert_json):
     assert [row["images"] for row in rows] == [9, 9]
     recipe.write_text("[training]\npass = 1\n")
     refused = percert(*dro, "--out", tmp_path / "models", exit_code=1)
-    assert "[training]: unknown key 'pass'; known: batch" in refused.stderr
+    assert "[training]: unknown key 'pass'; known: augment, batch" in refused.stderr
 
 
 def test_the_recipes_that_come_with_percert_can_be_read():

@@ -284,3 +284,29 @@ def parse_metrics(text: str) -> dict[str, str | None]:
     """
     entries = filter(None, (part.strip() for part in text.split(",")))
     return dict((e, None) if e == "psnr" else metric_and_file(e) for e in entries)
+
+
+AugmentOption = Annotated[
+    Literal["none", "flip", "flip-shift"] | None,
+    typer.Option(
+        help="How steps see images: mirrored by chance, and moved by up to an eighth. Attacks see "
+        "them as they are.",
+        show_default="none",
+    ),
+]
+PrecisionOption = Annotated[
+    Literal["float32", "bfloat16"] | None,
+    typer.Option(
+        help="Of the steps' matrix products; bfloat16 is for GPUs. Attacks stay in float32.",
+        show_default="float32",
+    ),
+]
+HeldOutOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--held-out",
+        metavar="PATH",
+        help="Labelled images, as --images of adversarial-dataset takes them, on which models are "
+        "judged, clean and attacked.",
+    ),
+]

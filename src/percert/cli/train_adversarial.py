@@ -10,11 +10,14 @@ from rich.console import Console
 
 from percert.cli.command import command_line, needs, one_line_errors
 from percert.cli.options import (
+    AugmentOption,
     DeviceOption,
+    HeldOutOption,
     JsonOption,
     LearningRateOption,
     MaxMemoryOption,
     MomentumOption,
+    PrecisionOption,
     RecipeOption,
     TrainableOption,
     WeightDecayOption,
@@ -40,6 +43,9 @@ ROUND_COLUMNS: list[Column[dict[str, Any]]] = [
     ),
     Column("adversarial", lambda entry: entry["succeeded"], "d"),
     Column("median cost", lambda entry: entry["cost"], ".3g"),
+    Column("clean", lambda entry: entry["clean_accuracy"], ".3f", missing=""),
+    Column("held out", lambda entry: entry["held_out_accuracy"], ".3f", missing=""),
+    Column("held out, attacked", lambda entry: entry["attacked_accuracy"], ".3f", missing=""),
     Column("attack s", lambda entry: entry["attack_seconds"], ".1f"),
     Column("steps s", lambda entry: entry["step_seconds"], ".1f"),
 ]
@@ -89,6 +95,9 @@ def adversarial_dataset(
     ] = None,
     learning_rate: LearningRateOption = None,
     momentum: MomentumOption = None,
+    augment: AugmentOption = None,
+    precision: PrecisionOption = None,
+    held_out: HeldOutOption = None,
     weight_decay: WeightDecayOption = None,
     batch_size: Annotated[
         int | None,
@@ -175,6 +184,7 @@ def adversarial_dataset(
     given = {
         "model": model,
         "start": None if weights is None else str(weights),
+        "held_out": None if held_out is None else str(held_out),
         "attack": attack,
         "limit": limit,
         "rounds.rounds": rounds,
@@ -188,6 +198,8 @@ def adversarial_dataset(
         "rounds.cluster_by": cluster_by,
         "rounds.attack_wrong": attack_misclassified,
         "rounds.cost": cost,
+        "rounds.augment": augment,
+        "rounds.precision": precision,
         "rounds.shard": shard_size,
         "rounds.seed": seed,
     }

@@ -9,13 +9,16 @@ from rich.console import Console
 
 from percert.cli.command import command_line, needs, one_line_errors
 from percert.cli.options import (
+    AugmentOption,
     DeviceOption,
     DevicesOption,
+    HeldOutOption,
     JsonOption,
     LearningRateOption,
     MaxMemoryOption,
     MomentumOption,
     NodesOption,
+    PrecisionOption,
     RecipeOption,
     TrainableOption,
     WeightDecayOption,
@@ -68,6 +71,9 @@ def dro(
         typer.Option(help="What the learning rate does.", show_default="constant"),
     ] = None,
     momentum: MomentumOption = None,
+    augment: AugmentOption = None,
+    precision: PrecisionOption = None,
+    held_out: HeldOutOption = None,
     weight_decay: WeightDecayOption = None,
     batch_size: Annotated[
         int | None, typer.Option(min=1, help="Images a step.", show_default="64")
@@ -117,6 +123,7 @@ def dro(
     given = {
         "model": model,
         "start": None if weights is None else str(weights),
+        "held_out": None if held_out is None else str(held_out),
         "models": models,
         "at_once": at_once,
         "training.passes": steps,
@@ -127,6 +134,8 @@ def dro(
         "training.batch": batch_size,
         "training.weights": example_weights,
         "training.schedule": schedule,
+        "training.augment": augment,
+        "training.precision": precision,
         "training.seed": seed,
     }
     settings = with_values(own, given)
@@ -159,6 +168,11 @@ def _show(rows: list[dict[str, Any]], out: Path) -> None:
         Column("clean accuracy", lambda row: row["accuracy"], ".4f"),
         Column("s", lambda row: row["seconds"], ".1f"),
     ]
+    if rows and "held_out_accuracy" in rows[0]:
+        columns[3:3] = [
+            Column("held out", lambda row: row["held_out_accuracy"], ".4f"),
+            Column("attacked", lambda row: row["attacked_accuracy"], ".4f"),
+        ]
     show_table(Table.of(rows, columns))
     say("")
     say("Clean accuracy is that on the data set's own clean images.")

@@ -128,7 +128,8 @@ class Tally:
     """Counts of one round: images by what was done to them, calls of the model, seconds.
 
     ``centres`` were attacked before the round's first step, ``centre_seconds`` is their time;
-    ``attack_seconds`` has them, and trying their perturbations, as well.
+    ``attack_seconds`` has them, and trying their perturbations, as well. Accuracies are those of
+    the model at the end of the round: on clean images, on those held out, and on these attacked.
     """
 
     round: int
@@ -142,6 +143,9 @@ class Tally:
     attack_seconds: float = 0.0
     centre_seconds: float = 0.0
     step_seconds: float = 0.0
+    clean_accuracy: float | None = None
+    held_out_accuracy: float | None = None
+    attacked_accuracy: float | None = None
 
 
 @dataclass(frozen=True, eq=False)

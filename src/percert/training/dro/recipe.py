@@ -17,6 +17,7 @@ from percert.attacks.transport.cost import cost_of
 from percert.attacks.transport.surrogate import robust_surrogate
 from percert.registry import make, read_settings
 from percert.tensors import Images
+from percert.training.dro.steps import Augmentation, Precision
 from percert.training.dro.weighting import Scheme
 from percert.training.recipe_file import read_recipe_file
 
@@ -31,7 +32,8 @@ class RoundSettings:
     ``origin``: what is attacked is the image drawn, as Algorithm 2 says, or the clean image that it
     comes from. ``cluster_size`` 0 attacks every image; otherwise the centres of clusters of about
     that size go first, compared by ``cluster_by``. ``cost`` is recorded, not optimised: that is the
-    attack's own. ``shard`` images are written, and kept, at once.
+    attack's own. ``shard`` images are written, and kept, at once. Steps see images
+    ``augment``-ed and in ``precision``; attacks see them as they are.
     """
 
     rounds: int = 3
@@ -46,6 +48,8 @@ class RoundSettings:
     attack_wrong: bool = False
     cost: str = "ssim"
     shard: int = 1024
+    augment: Augmentation = "none"
+    precision: Precision = "float32"
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -63,7 +67,8 @@ class DROSettings:
     """How Algorithm 3 trains a model: ``passes`` (T2) of ``draws`` images (``None``: len(D)) of D.
 
     ``weights`` is the scheme of P, ``None`` for the one that D was made with. ``schedule`` is what
-    the learning rate does: stays, or falls to 0 along half a cosine. Model i has seed ``seed`` + i.
+    the learning rate does: stays, or falls to 0 along half a cosine. ``augment`` and ``precision``
+    are as in :class:`RoundSettings`. Model i has seed ``seed`` + i.
     """
 
     passes: int = 3
@@ -74,6 +79,8 @@ class DROSettings:
     batch: int = 64
     weights: Scheme | None = None
     schedule: Literal["constant", "cosine"] = "constant"
+    augment: Augmentation = "none"
+    precision: Precision = "float32"
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -91,10 +98,13 @@ class AdversarialRecipe:
     ``attack`` is as for :func:`parse_solver`, ``model`` as for
     :func:`~percert.training.dro.train.full_spec`; ``start`` a file of theta_0's weights, or empty:
     random ones that the seed decides. ``limit`` images are drawn by the seed; ``None`` takes all.
+    ``held_out`` are labelled images on which the model is judged after each round, clean and
+    attacked; empty: none.
     """
 
     model: str = "small-resnet"
     start: str = ""
+    held_out: str = ""
     attack: str = "human-perc-ot"
     limit: int | None = None
     rounds: RoundSettings = field(default_factory=RoundSettings)
@@ -111,10 +121,12 @@ class DRORecipe:
     ``model`` and ``start`` are as in :class:`AdversarialRecipe`; without ``start`` each model sets
     out from random weights of its own seed. ``at_once`` models are trained as one by vmap; ``None``
     takes 1 on a CPU, where one after another is as fast in batches of 64, and 10 on a GPU.
+    ``held_out`` is as there, for each model at its end, attacked by the attack that made D.
     """
 
     model: str = "small-resnet"
     start: str = ""
+    held_out: str = ""
     models: int = 50
     at_once: int | None = None
     training: DROSettings = field(default_factory=DROSettings)

@@ -21,6 +21,7 @@ from percert.attacks.goal import NonFiniteScores
 from percert.attacks.transport.cost import cost_of, cost_values
 from percert.files import replacing
 from percert.reports.records import check_same_settings
+from percert.training.dro.accuracy import HeldOut, held_out_accuracy, share_right
 from percert.training.dro.attack import (
     Centres,
     Clusters,
@@ -41,6 +42,7 @@ from percert.training.dro.dataset import (
 from percert.training.dro.images import TrainingImages, to_bytes, to_float
 from percert.training.dro.recipe import RoundSettings
 from percert.training.dro.shards import Facts, clean_facts, joined, list_shards, write_shard
+from percert.training.dro.steps import augment, precision_of
 from percert.training.dro.weighting import (
     Bytes,
     Ints,
@@ -64,14 +66,17 @@ def make_adversarial_dataset(
     settings: RoundSettings,
     *,
     described: dict[str, Any] | None = None,
+    held: HeldOut | None = None,
     progress: Progress | None = None,
 ) -> tuple[AdversarialDataset, list[Tally]]:
     """Algorithm 2: train ``model`` (in place) in T1 rounds, and make D in ``folder`` of ``images``.
 
     Goes on where a run with the same settings was stopped; ``described`` is what else must be the
-    same (the model's name, the attack). Returns D and what each round took. Raises ``ValueError``
-    for a folder with another D, and where the loss stops being a number, as with literal weights
-    it does.
+    same (the model's name, the attack); ``held`` are images on which it is judged after each round.
+    Steps are taken in training mode, attacks meet the model in evaluation mode.
+
+    Returns D and what each round took. Raises ``ValueError`` for a folder with another D, and where
+    the loss stops being a number, as with literal weights it does.
     """
     count = len(images)
     about = DatasetInfo(
@@ -106,11 +111,25 @@ def make_adversarial_dataset(
             done = min(start + settings.shard, count)
             state = _State(number, done, state.shards + 1, tallies)
             state.save(folder / STATE, model, optimiser)
-        state = _State(number + 1, 0, state.shards, state.tallies)
+        last = _judged(state.tallies[-1], model, dataset, held)
+        state = _State(number + 1, 0, state.shards, [*state.tallies[:-1], last])
         state.save(folder / STATE, model, optimiser)
         (folder / _centres_name(number)).unlink(missing_ok=True)
         dataset.refresh()
+    model.eval()
     return dataset, state.tallies
+
+
+def _judged(
+    tally: Tally, model: nn.Module, dataset: AdversarialDataset, held: HeldOut | None
+) -> Tally:
+    """The tally with the accuracies of the model at the end of its round."""
+    labels = dataset.facts.label[: dataset.about.count]
+    tally = replace(tally, clean_accuracy=share_right(model, dataset.read, labels))
+    if held is None:
+        return tally
+    held_out, attacked = held_out_accuracy(model, held)
+    return replace(tally, held_out_accuracy=held_out, attacked_accuracy=attacked)
 
 
 @dataclass(eq=False)
@@ -175,7 +194,7 @@ class _Round:
         facts = self.dataset.facts.select(rows)
         images = to_float(self.dataset.read(rows), self.device)
         labels = torch.from_numpy(facts.label).to(self.device)
-        self.step(images, labels, torch.from_numpy(self.step_weights[rows]))
+        self.step(images, labels, torch.from_numpy(self.step_weights[rows]), int(places[0]))
         source = images
         if (facts.round > 0).any():
             source = to_float(self.dataset.read(facts.source), self.device)
@@ -208,16 +227,23 @@ class _Round:
             cost=cost.double().cpu().numpy(),
         )
 
-    def step(self, images: Tensor, labels: Tensor, weights: Tensor) -> None:
-        """theta <- theta - alpha mean of P_i loss_i' (line 5)."""
+    def step(self, images: Tensor, labels: Tensor, weights: Tensor, place: int) -> None:
+        """theta <- theta - alpha mean of P_i loss_i' (line 5); random numbers are ``place``'s."""
         began = time.perf_counter()
-        scores = self.model(images)
+        settings = self.settings
+        drawn = stream(settings.seed, 5, self.number, place)
+        seen = augment(images, settings.augment, drawn)
+        self.model.train()
+        with torch.random.fork_rng(), precision_of(settings.precision, self.device):
+            torch.manual_seed(int(drawn.integers(0, 2**62)))  # of dropout: a run may be resumed
+            scores = self.model(seen).float()
         loss = weighted_loss(scores, labels, weights.to(scores))
         if not torch.isfinite(loss):
             raise self.diverged(str(loss.item()))
         self.optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         self.optimiser.step()
+        self.model.eval()
         self.tally.step_seconds += time.perf_counter() - began
 
     def diverged(self, found: str) -> ValueError:

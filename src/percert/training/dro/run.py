@@ -11,9 +11,10 @@ import numpy as np
 from percert.device import resolve_device
 from percert.files import file_sha256
 from percert.reports.records import Row, check_same_settings, read_run, write_run
+from percert.training.dro.accuracy import HeldOut
 from percert.training.dro.attack import Tally
 from percert.training.dro.dataset import AdversarialDataset, open_dataset
-from percert.training.dro.images import read_training_images
+from percert.training.dro.images import TrainingImages, read_training_images
 from percert.training.dro.recipe import AdversarialRecipe, DRORecipe, parse_solver
 from percert.training.dro.rounds import Progress, make_adversarial_dataset
 from percert.training.dro.train import (
@@ -73,10 +74,14 @@ def adversarial_dataset(
         "theta_0": _content(start),
         "images": str(images.resolve()),
         "limit": recipe.limit,
+        "held_out": recipe.held_out or None,
     }
+    held = None
+    if recipe.held_out:
+        held = HeldOut(_held_out(recipe.held_out, found.size), attack, settings.seed)
     model = trainable_classifier(spec, where, seed=settings.seed, weights=start)
     dataset, tallies = make_adversarial_dataset(
-        model, found, attack, out, settings, described=described, progress=progress
+        model, found, attack, out, settings, described=described, held=held, progress=progress
     )
     save_classifier(model, spec, out / "model.safetensors")
     summary = _summary(dataset, tallies, out)
@@ -124,6 +129,7 @@ def train_dro(
         "model": spec,
         "theta_0": _content(start),
         "dataset": str(dataset.resolve()),
+        "held_out": recipe.held_out or None,
         "shards": [shard.digest for shard in opened.shards],
     }
     earlier = read_run(out)
@@ -145,6 +151,10 @@ def train_dro(
             models=recipe.models,
         )
 
+    held = None
+    if recipe.held_out:
+        attack = parse_solver(str(opened.about.settings.get("attack", "human-perc-ot")))
+        held = HeldOut(_held_out(recipe.held_out, opened.about.size), attack, settings.seed)
     if fabric.is_global_zero:
         note(finished=False)
     for row in train_models(
@@ -156,15 +166,25 @@ def train_dro(
         start=start,
         device=fabric.device,
         at_once=recipe.at_once or (10 if fabric.device.type == "cuda" else 1),
+        held=held,
     ):
         if progress is not None:
             progress(row)
     fabric.barrier()
     if not fabric.is_global_zero:
         return []
-    rows = record_store(out).merge(lambda row: row["model"])
+    rows = record_store(out, judged=held is not None).merge(lambda row: row["model"])
     note(finished=True)
     return rows
+
+
+def _held_out(path: str, size: tuple[int, int]) -> TrainingImages:
+    found = read_training_images(Path(path))
+    if found.size != size:
+        raise ValueError(
+            f"held_out: expected images of {size} as those trained on, found {found.size}"
+        )
+    return found
 
 
 def _start(path: str) -> Path | None:

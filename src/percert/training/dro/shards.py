@@ -89,8 +89,8 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
 Bools = npt.NDArray[np.bool_]
 
 NAME = re.compile(r"(?P<number>\d{6})-(?P<digest>[0-9a-f]{16})\.parquet")
-#: Rows that are read at once: to draw one image is to read its group.
-ROW_GROUP = 256
+#: Rows and bytes that are read at once, at most: to draw one image is to read its group.
+ROW_GROUP, GROUP_BYTES = 256, 2 << 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,7 +176,14 @@ def write_shard(folder: Path, number: int, images: Bytes, facts: Facts) -> Shard
     columns: dict[str, Any] = {"image": pa.array(encoded, kind)}
     columns |= {field.name: pa.array(getattr(facts, field.name)) for field in fields(facts)}
     buffer = io.BytesIO()
-    pq.write_table(pa.table(columns), buffer, row_group_size=ROW_GROUP, use_dictionary=False)
+    largest = max((len(entry["bytes"] or b"") for entry in encoded), default=1)
+    pq.write_table(
+        pa.table(columns),
+        buffer,
+        row_group_size=max(1, min(ROW_GROUP, GROUP_BYTES // largest)),
+        use_dictionary=False,
+        compression="none",  # PNG files are compressed
+    )
     content = buffer.getvalue()
     digest = hashlib.sha256(content).hexdigest()[:16]
     path = folder / f"{number:06d}-{digest}.parquet"

@@ -19,9 +19,11 @@ from percert.files import replacing
 from percert.models import PreparedClassifier, load_classifier, shipped_cards
 from percert.models.load import PACKAGES
 from percert.reports.records import Columns, RecordStore, Row
+from percert.training.dro.accuracy import HeldOut, held_out_accuracy, share_right
 from percert.training.dro.dataset import AdversarialDataset, read_in_order
 from percert.training.dro.images import to_float
 from percert.training.dro.recipe import DROSettings
+from percert.training.dro.steps import augment, precision_of
 from percert.training.dro.weighting import (
     SequentialSGD,
     SGDSettings,
@@ -91,6 +93,8 @@ COLUMNS: Columns = {
     "seconds": float,
     "together": int,
 }
+#: What is added where images are held out.
+JUDGED: Columns = {"held_out_accuracy": float, "attacked_accuracy": float}
 
 
 def train_group(
@@ -136,12 +140,17 @@ def train_group(
             for images, chosen in read_in_order(dataset, rows, settings.batch):
                 rate = _rate(settings, done / (steps * settings.passes))
                 pixels = to_float(images.reshape(-1, *images.shape[2:]), where)
-                losses = stepper.step(
-                    pixels.view(images.shape),
-                    torch.from_numpy(dataset.facts.label[chosen]).to(where),
-                    torch.from_numpy(weights[chosen]).float().to(where),
-                    rate,
-                )
+                if settings.augment != "none":
+                    seeds = [stream(settings.seed + number, 6, done) for number in some_numbers]
+                    parts = zip(pixels.view(images.shape), seeds, strict=True)
+                    pixels = torch.cat([augment(p, settings.augment, s) for p, s in parts])
+                with precision_of(settings.precision, where):
+                    losses = stepper.step(
+                        pixels.view(images.shape),
+                        torch.from_numpy(dataset.facts.label[chosen]).to(where),
+                        torch.from_numpy(weights[chosen]).float().to(where),
+                        rate,
+                    ).float()
                 sums += losses / steps
                 done += 1
                 if done % 50 == 0 or done == steps * settings.passes:
@@ -167,6 +176,7 @@ def train_models(
     start: Path | None = None,
     device: str | torch.device = "cpu",
     at_once: int = 1,
+    held: HeldOut | None = None,
     progress: Progress | None = None,
 ) -> Iterator[Row]:
     """Algorithm 3 for the models ``numbers``: trained, saved in ``folder``, recorded; yields rows.
@@ -175,7 +185,7 @@ def train_models(
     set out; without it each starts from random weights of its own seed. ``at_once`` models are
     trained together. A group that was interrupted starts over: its models are as they would be.
     """
-    store = record_store(folder)
+    store = record_store(folder, judged=held is not None)
     done = {row["model"] for row in store.rows() if (folder / row["file"]).is_file()}
     missing = [number for number in numbers if number not in done]
     for first in range(0, len(missing), at_once):
@@ -202,25 +212,20 @@ def train_models(
                 "seconds": took,
                 "together": len(group) if together else 1,
             }
+            if held is not None:
+                row |= dict(zip(JUDGED, held_out_accuracy(model, held), strict=True))
             store.append([row])
             yield row
 
 
-def record_store(folder: Path) -> RecordStore:
-    """The records of the models in ``folder``, one row a model."""
-    return RecordStore(folder, COLUMNS, key=("model",))
+def record_store(folder: Path, *, judged: bool = False) -> RecordStore:
+    """The records of the models in ``folder``, one row a model; ``judged``: on held-out images."""
+    return RecordStore(folder, {**COLUMNS, **(JUDGED if judged else {})}, key=("model",))
 
 
-@torch.no_grad()
-def clean_accuracy(dataset: AdversarialDataset, model: nn.Module, *, most: int = 2000) -> float:
-    """The share that ``model`` has right of the clean images of D: the first ``most`` of them."""
-    where = next(model.parameters()).device
-    rows = np.arange(min(most, dataset.about.count))
-    right = 0
-    for images, some in read_in_order(dataset, rows, 256):
-        found = model(to_float(images, where)).argmax(1).cpu().numpy()
-        right += int((found == dataset.facts.label[some]).sum())
-    return right / len(rows)
+def clean_accuracy(dataset: AdversarialDataset, model: nn.Module) -> float:
+    """The share that ``model`` has right of the clean images of D: the first 2,000 of them."""
+    return share_right(model, dataset.read, dataset.facts.label[: dataset.about.count])
 
 
 def _rate(settings: DROSettings, done: float) -> float:
