@@ -54,3 +54,24 @@ def test_impossible_shapes_are_refused(settings: dict[str, int]) -> None:
 
 def _generator(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
+
+
+def test_cayleys_gradient_is_that_of_the_inverse() -> None:
+    square = torch.randn(5, 5, dtype=torch.float64, requires_grad=True)
+    identity = torch.eye(5, dtype=torch.float64)
+    skew = square - square.T
+    assert torch.allclose(cayley(square), torch.linalg.solve(identity + skew, identity - skew))
+    assert torch.autograd.gradcheck(cayley, square)
+    assert torch.autograd.gradgradcheck(cayley, square)
+
+
+def test_every_depth_more_sees_twice_the_side() -> None:
+    network = tiny_network(TinyShape(width=48, depths=(1, 1, 1, 1), embedding=64, inner=16)).eval()
+    assert network.resolution == (128, 128)
+    images = torch.rand(3, 3, 128, 128)
+    assert network(images).shape == (3, 64)
+    assert torch.allclose(network(images), network(images.flip(-1)), atol=1e-5)
+    assert network.lipschitz_bound().value <= 1
+    moved = images + 0.01 * torch.randn_like(images)
+    ratio = (network(moved) - network(images)).norm(dim=1) / (moved - images).flatten(1).norm(dim=1)
+    assert float(ratio.max()) <= 1

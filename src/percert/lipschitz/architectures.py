@@ -171,37 +171,46 @@ def _wanted(size: LipSimSize) -> dict[str, tuple[str, tuple[int, ...]]]:
     return wanted
 
 
-#: Every embedded photograph is first resized to this height and width.
-RESOLUTION = (64, 64)
-
-
 @dataclass(frozen=True)
 class TinyShape:
-    """How wide and deep: ``width`` channels at 16 x 16, doubled at 8 x 8 and again at 4 x 4.
+    """How wide and deep: ``width`` channels at a quarter of the resolution, then twice as many.
 
-    ``depths`` are the mixing blocks at each of the three, ``embedding`` the length of the result,
-    ``dense`` the number of dense SLL layers with ``inner`` hidden units at its end.
+    ``depths`` are the mixing blocks at each scale, down to 4 x 4: three of them see images of
+    64 x 64, each further one twice that. ``embedding`` is the length of the result, ``dense`` the
+    number of dense SLL layers with ``inner`` hidden units at its end.
+
+    >>> TinyShape().side, TinyShape(depths=(2, 2, 3, 3)).side
+    (64, 128)
     """
 
     width: int = 96
-    depths: tuple[int, int, int] = (3, 3, 3)
+    depths: tuple[int, ...] = (3, 3, 3)
     embedding: int = 1024
     dense: int = 1
     inner: int = 512
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "depths", tuple(self.depths))
-        if self.width < 48 or self.width % 8 or self.embedding % 16:
+        if self.width < 48 or self.width % 8 or self.embedding % 16 or not self.depths:
             raise ValueError(
-                "TinyShape: expected a width of at least 48 that 8 divides, and an embedding that "
-                f"16 divides, found {self.width} and {self.embedding}"
+                "TinyShape: expected a width of at least 48 that 8 divides, an embedding that 16 "
+                f"divides and a depth, found {self.width}, {self.embedding} and {self.depths}"
             )
+
+    @property
+    def side(self) -> int:
+        """The height and width of the images that the network sees."""
+        return 8 << len(self.depths)
+
+
+#: Every photograph that lipsim-tiny embeds is first resized to this height and width.
+RESOLUTION = (TinyShape().side,) * 2
 
 
 def tiny_network(shape: TinyShape | None = None) -> LipschitzNetwork:
-    """Images ``(n, 3, 64, 64)`` in [0, 1] to embeddings ``(n, shape.embedding)``, 1-Lipschitz.
+    """Images ``(n, 3, side, side)`` in [0, 1] to embeddings ``(n, embedding)``, 1-Lipschitz.
 
-    Subtracts the mean colour, folds 4 x 4 pixels, mixes; then three times folds 2 x 2 pixels by
+    Subtracts the mean colour, folds 4 x 4 pixels, mixes; then at every scale folds 2 x 2 pixels by
     their Haar transform and keeps as many channels as the shape says. Every layer but the dense
     SLL keeps norms or is a learned projection, so energy is lost only where training drops it. An
     image and its mirror image have the very same embedding.
@@ -216,16 +225,17 @@ def tiny_network(shape: TinyShape | None = None) -> LipschitzNetwork:
     last = shape.embedding // 4
     layers: list[nn.Module] = [SubtractMean(), MirrorLift(4), MirrorZeroPad(wide)]
     layers += [OrthogonalMix(wide, mirror=True), HalfAbs(), *_blocks(wide, shape.depths[0])]
-    for channels, depth in ((2 * wide, shape.depths[1]), (4 * wide, shape.depths[2])):
-        layers += [MirrorHaar(), OrthogonalMix(2 * channels, channels, mirror=True), HalfAbs()]
-        layers += _blocks(channels, depth)
-    layers += [MirrorHaar(), OrthogonalMix(16 * wide, last, mirror=True), MirrorFold()]
+    for depth in shape.depths[1:]:
+        wide *= 2
+        layers += [MirrorHaar(), OrthogonalMix(2 * wide, wide, mirror=True), HalfAbs()]
+        layers += _blocks(wide, depth)
+    layers += [MirrorHaar(), OrthogonalMix(4 * wide, last, mirror=True), MirrorFold()]
     layers += [SLLDense(shape.embedding, shape.inner) for _ in range(shape.dense)]
     for layer in layers:
         if isinstance(layer, OrthogonalMix):
             # Near the identity the network starts as a norm-1 thumbnail, which is a good start.
             layer.square.data.mul_(0.1)
-    return LipschitzNetwork(layers, resolution=RESOLUTION, name="lipsim-tiny")
+    return LipschitzNetwork(layers, resolution=(shape.side,) * 2, name="lipsim-tiny")
 
 
 def _blocks(channels: int, depth: int) -> list[nn.Module]:

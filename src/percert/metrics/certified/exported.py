@@ -13,7 +13,6 @@ from percert.check import check_choice
 from percert.extras import install_extra
 from percert.images import Resize
 from percert.lipschitz.architectures import (
-    RESOLUTION,
     LipSimSize,
     TinyShape,
     lipsim_network,
@@ -67,7 +66,8 @@ class NetworkShape:
     @property
     def resolution(self) -> tuple[int, int]:
         """The (height, width) that the network sees."""
-        return RESOLUTION if self.family == "tiny" else (self.lipsim.side, self.lipsim.side)
+        side = self.tiny.side if self.family == "tiny" else self.lipsim.side
+        return side, side
 
     @property
     def width(self) -> int:
