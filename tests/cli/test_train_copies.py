@@ -39,7 +39,7 @@ def test_photographs_alone_go_on_from_the_embedded_default(tmp_path, percert, pe
     percert("export", "lipsim-tiny", "--out", tmp_path / "start")
     text = (RECIPES / "copies.toml").read_text()
     recipe = tmp_path / "recipe.toml"
-    for old, new in (("steps = 1500", "steps = 1"), ("photographs = 48", "photographs = 3")):
+    for old, new in (("steps = 1500", "steps = 1"), ("share = 48", "share = 4")):
         assert old in text
         text = text.replace(old, new)
     recipe.write_text(text.replace("triplets = 16", "triplets = 2"))
@@ -48,7 +48,7 @@ def test_photographs_alone_go_on_from_the_embedded_default(tmp_path, percert, pe
         *("--out", tmp_path / "out", "--device", "cpu", "--no-tensorboard"),
     )
     card = json.loads((tmp_path / "out" / "config.json").read_text())
-    assert card["trained"]["labelled"] == 0
+    assert card["trained"]["pictures"] == 6
     assert (
         card["trained"]["from"]
         == json.loads((tmp_path / "start" / "config.json").read_text())["weights"]
@@ -61,17 +61,11 @@ def test_bad_input_is_one_line(tmp_path, percert):
     given = ("train", "copies", recipe, "--data", recipe.parent, "--out", tmp_path / "out")
     for text, expected in (
         ("[schedule]\nstep = 3\n", "[schedule]: unknown key 'step'; known: "),
-        ("[schedule]\nlabelled = 3\n", "an even number of labelled images, found 48 and 3"),
-        (
-            "[schedule]\nlabelled = 0\n",
-            "both or neither of [data] labelled and [schedule] labelled",
-        ),
-        (
-            '[data]\nlabelled = ""\n[schedule]\nlabelled = 0\n[semantics]\nweight = 0.1\n',
-            "[semantics] needs [data] labelled images",
-        ),
+        ("[[data]]\nshare = 5\nclasses = true\n", "expected an even share, for pairs of a class"),
+        ("[[data]]\nshare = 3\n", "expected at least 4 pictures a step, found 3"),
+        ("[semantics]\nweight = 0.1\n", "[semantics]: needs [[data]] with classes, found none"),
         (good.replace("teacher.safetensors", "nobody.safetensors"), "nobody.safetensors"),
-        (good.replace("[data]", '[data]\nphotographs = "none"'), "none"),
+        (good.replace('"imagenet-samples"', '"none"'), "none: no such folder"),
     ):
         recipe.write_text(text)
         said = percert(*given, exit_code=1).stderr

@@ -6,6 +6,7 @@ import torch
 from percert.lipschitz.architectures import TinyShape, tiny_network
 from percert.lipschitz.fixed_layers import HalfAbs
 from percert.lipschitz.mirror import MirrorHaar, MirrorSpaceToDepth
+from percert.lipschitz.orthogonal import cayley
 
 SMALL = TinyShape(width=48, depths=(1, 1, 1), embedding=64, inner=32)
 

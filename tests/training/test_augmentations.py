@@ -1,15 +1,12 @@
 """Random edits: seeded, in range, and of the kind that they say."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
-from percert.training.augmentations import (
-    EditStrength,
-    distortion_pair,
-    downsample,
-    random_crop,
-    random_edit,
-)
+from percert.training.augmentations import distortion_pair, downsample
+from percert.training.copies.edits import HARD, EditStrength, random_crop, random_edit
 
 NOTHING = EditStrength(
     brightness=0, contrast=0, saturation=(1, 1), cast=0, noise=0, crop_share=0, hard_share=0,
@@ -30,9 +27,9 @@ def _generator(seed: int = 0) -> torch.Generator:
 def test_edits_are_images_and_repeat_with_their_seed(share: float) -> None:
     photos = _photos()
     strength = EditStrength(hard_share=share)
-    edited = random_edit(photos, photos.roll(1, 0), strength, _generator())
-    again = random_edit(photos, photos.roll(1, 0), strength, _generator())
-    other = random_edit(photos, photos.roll(1, 0), strength, _generator(1))
+    edited = random_edit(photos, photos.roll(1, 0), photos.roll(2, 0), strength, _generator())
+    again = random_edit(photos, photos.roll(1, 0), photos.roll(2, 0), strength, _generator())
+    other = random_edit(photos, photos.roll(1, 0), photos.roll(2, 0), strength, _generator(1))
     assert edited.shape == (12, 3, 32, 32)
     assert edited.min() >= 0
     assert edited.max() <= 1
@@ -40,16 +37,34 @@ def test_edits_are_images_and_repeat_with_their_seed(share: float) -> None:
     assert not torch.equal(edited, other)
 
 
+@pytest.mark.parametrize("kind", HARD)
+def test_every_hard_edit_changes_a_picture_and_leaves_some_of_it(kind: str) -> None:
+    photos = _photos()
+    strength = replace(NOTHING, hard_share=1.0, hard=(kind,))
+    edited = random_edit(photos, photos.roll(1, 0), photos.roll(2, 0), strength, _generator())
+    plain = downsample(photos, 32)
+    assert (edited - plain).abs().flatten(1).amax(1).median() > 0.02, kind
+    # Of the picture something is left: it is nearer to the edit than most others, on average.
+    grey = [batch.mean(1).flatten(1) for batch in (edited, plain)]
+    near, far = (torch.cdist(*grey).diagonal(), torch.cdist(*grey).mean(1))
+    assert near.mean() < far.mean(), kind
+
+
+def test_unknown_hard_edits_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"expected hard edits of crop, .*, found \('melt',\)"):
+        EditStrength(hard=("melt",))
+
+
 def test_no_strength_changes_nothing() -> None:
     photos = _photos()
-    edited = random_edit(photos, photos.roll(1, 0), NOTHING, _generator())
+    edited = random_edit(photos, photos.roll(1, 0), photos.roll(2, 0), NOTHING, _generator())
     assert torch.allclose(edited, downsample(photos, 32), atol=1e-4)
 
 
 def test_edits_do_not_touch_the_global_generator() -> None:
     photos = _photos()
     before = torch.random.get_rng_state()
-    random_edit(photos, photos, EditStrength(), _generator())
+    random_edit(photos, photos, photos, EditStrength(), _generator())
     distortion_pair(photos, _generator())
     random_crop(photos, 0.5, 0.1, 32, _generator())
     assert torch.equal(before, torch.random.get_rng_state())

@@ -16,9 +16,9 @@ import percert
 from percert.audit import audit_network
 from percert.lipschitz.architectures import TinyShape
 from percert.metrics.certified.exported import NetworkShape
-from percert.training.copies import read_copies_recipe, run, train_copies
-from percert.training.copies import recipe as draws
-from percert.training.copies.recipe import CopyBatches, read_corpus
+from percert.training.copies import batches as draws
+from percert.training.copies import pictures, read_copies_recipe, run, train_copies
+from percert.training.copies.batches import CopyBatches, read_corpus
 from percert.training.copies.run import CopyTask
 from percert.training.engine import Devices, NonFiniteError, start_fabric
 from percert.training.student import new_student, save_model
@@ -70,10 +70,11 @@ def test_an_interrupted_run_ends_in_the_same_weights(
     assert not (tmp_path / "parts" / "model.safetensors").exists()
 
     def asked_again(*_: Any) -> None:
-        pytest.fail("the teacher's features are kept")
+        pytest.fail("pictures and the teacher's features are kept")
 
     with monkeypatch.context() as patched:
-        patched.setattr(run, "teacher_features", asked_again)
+        patched.setattr(run, "_features", asked_again)
+        patched.setattr(pictures, "decode_image", asked_again)
         rest = _run(recipe, tmp_path / "parts", monkeypatch)
     assert len(whole) == 6
     assert len(rest) == 2  # saved after step 4
@@ -82,7 +83,7 @@ def test_an_interrupted_run_ends_in_the_same_weights(
     assert expected.keys() == found.keys()
     for name, value in expected.items():
         assert torch.equal(value, found[name]), name
-    assert whole[0].keys() == {"copies", "distortions", "semantics", "distillation"}
+    assert whole[0].keys() == {"copies", "distortions", "semantics", "imitation 0", "angles 0"}
 
 
 def test_the_folder_of_a_finished_run_is_a_metric(
@@ -95,13 +96,13 @@ def test_the_folder_of_a_finished_run_is_a_metric(
     assert float(metric(photo, photo.flip(-1))) < 1e-9
     assert metric.constant == 0
     card = json.loads((tmp_path / "out" / "config.json").read_text())
-    assert card["trained"]["photographs"] == 6
+    assert card["trained"]["pictures"] == 18
     assert card["trained"]["steps"] == 6
 
 
 def test_a_run_lowers_its_loss(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = make_world(tmp_path / "data")
-    seen = _run(recipe, tmp_path / "out", monkeypatch, steps=40)
+    seen = _run(recipe, tmp_path / "out", monkeypatch, steps=60)
     losses = [values["copies"].item() for values in seen]
     assert sum(losses[-10:]) < 0.9 * sum(losses[:10])
 
@@ -119,22 +120,22 @@ def test_the_run_of_another_recipe_is_refused(
 def test_other_images_have_other_features(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = make_world(tmp_path / "data")
     settings, out = read_copies_recipe(recipe), tmp_path / "out"
-    corpus, asked = read_corpus(settings, recipe.parent), []
-    features = run.teacher_features
-    monkeypatch.setattr(run, "teacher_features", lambda *given: asked.append(1) or features(*given))
+    corpus, asked = read_corpus(settings, recipe.parent, out), []
+    features = run._features
+    monkeypatch.setattr(run, "_features", lambda *given: asked.append(1) or features(*given))
 
-    def targets() -> Tensor:
-        found = run.teacher_targets(settings, recipe.parent, corpus, out, torch.device("cpu"))
-        assert found is not None
-        return found
+    def found() -> Tensor:
+        (one,) = run.teacher_features(settings, recipe.parent, corpus, out, torch.device("cpu"))
+        return one
 
-    first = targets()
-    assert torch.equal(targets(), first)
+    first = found()
+    assert first.shape == (18, 512)
+    assert torch.equal(found(), first)
     assert len(asked) == 2  # photographs and labelled images, once
-    corpus.photographs.images[0] = 255 - corpus.photographs.images[0]
-    assert not torch.equal(targets(), first)
-    (out / run.KEPT).write_bytes(b"killed as it was written")
-    targets()
+    corpus[0].images[0] = 255 - corpus[0].images[0]
+    assert not torch.equal(found(), first)
+    (out / "teacher-0.safetensors").write_bytes(b"killed as it was written")
+    found()
     assert len(asked) == 6
 
 
@@ -206,7 +207,8 @@ def test_a_loss_that_is_no_number_names_step_and_layer(
 def test_a_cursor_goes_through_json(tmp_path: Path) -> None:
     recipe = make_world(tmp_path / "data")
     settings = read_copies_recipe(recipe)
-    source = CopyBatches(settings, read_corpus(settings, recipe.parent))
+    corpus = read_corpus(settings, recipe.parent, tmp_path / "out")
+    source = CopyBatches(settings, corpus, torch.device("cpu"))
     batches = source.batches(source.start())
     _, cursor = next(batches)
     (expected,), _ = next(batches)

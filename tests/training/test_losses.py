@@ -6,6 +6,7 @@ import torch
 
 from percert.training.distillation.targets import fit_target
 from percert.training.losses import (
+    class_loss,
     copy_loss,
     copy_radii,
     distillation_loss,
@@ -43,11 +44,17 @@ def test_twoafc_radius_is_the_distance_to_the_plane_between() -> None:
 
 def test_losses_fall_along_their_gradient() -> None:
     reference, candidate, further = (torch.randn(8, 5).requires_grad_() for _ in range(3))
-    same = torch.arange(8)
+    strangers = ~torch.eye(8, dtype=torch.bool)
     target = torch.randn(8, 3)
     losses = (
         lambda: copy_loss(
-            candidate, reference, same, threshold_angle=1.0, margin=2, temperature=1, hardest=0.1
+            candidate,
+            reference,
+            strangers,
+            threshold_angle=1.0,
+            margin=2,
+            temperature=1,
+            hardest=0.1,
         ),
         lambda: twoafc_loss(reference, candidate, further, margin=2, temperature=1),
         lambda: distillation_loss(reference, candidate, target),
@@ -63,9 +70,21 @@ def test_losses_fall_along_their_gradient() -> None:
 def test_pairs_of_one_photograph_are_not_strangers() -> None:
     embeddings = torch.tensor([[5.0, 0.0], [5.0, 0.1], [0.0, 5.0]])
     settings = {"threshold_angle": 1.0, "margin": 1.0, "temperature": 0.1, "hardest": 1.0}
-    apart = copy_loss(embeddings, embeddings, torch.tensor([0, 1, 2]), **settings)
-    together = copy_loss(embeddings, embeddings, torch.tensor([0, 0, 2]), **settings)
+    every, photograph = ~torch.eye(3, dtype=torch.bool), torch.tensor([0, 0, 2])
+    apart = copy_loss(embeddings, embeddings, every, **settings)
+    others = photograph[:, None] != photograph
+    together = copy_loss(embeddings, embeddings, others, **settings)
     assert together < 0.2 < apart
+
+
+def test_the_class_loss_is_that_of_every_triplet() -> None:
+    embeddings, labels = torch.randn(8, 5).double(), torch.tensor([0, 0, 1, 1, 0, 0, 2, 2])
+    triplets = [(i, i ^ 1, j) for i in range(8) for j in range(8) if labels[i] != labels[j]]
+    reference, near, far = (embeddings[list(rows)] for rows in zip(*triplets, strict=True))
+    settings = {"margin": 2.0, "temperature": 0.7}
+    expected = twoafc_loss(reference, near, far, **settings)
+    assert torch.allclose(class_loss(embeddings, labels, **settings), expected)
+    assert class_loss(embeddings[:2], labels[:2], **settings) == 0
 
 
 def test_principal_targets_keep_what_varies_most() -> None:

@@ -11,10 +11,22 @@ from safetensors.torch import save_file
 RECIPE = """
 name = "lipsim-tiny"
 seed = 3
-[data]
+[[data]]
+path = "imagenet-samples"
+share = 4
 side = 144
-labelled_count = 12
-teacher = "teacher.safetensors"
+[[data]]
+path = "tiny-imagenet-32/train.parquet"
+share = 4
+side = 32
+crop = 0.75
+classes = true
+[[teachers]]
+weights = "teacher.safetensors"
+size = 112
+imitation = 0.1
+angles = 0.2
+dimensions = 8
 [network]
 width = 48
 depths = [1, 1, 1]
@@ -22,8 +34,6 @@ embedding = 64
 inner = 16
 [schedule]
 steps = 6
-photographs = 4
-labelled = 4
 triplets = 2
 save_every = 2
 warmup = 1
@@ -31,9 +41,6 @@ warmup = 1
 weight = 0.3
 [semantics]
 weight = 0.3
-[distillation]
-weight = 0.1
-dimensions = 8
 """
 
 

@@ -42,21 +42,22 @@ def copy_radii(
 def copy_loss(
     candidate: Embeddings,
     reference: Embeddings,
-    photograph: Labels,
+    strangers: Tensor,
     *,
     threshold_angle: float,
     margin: float,
     temperature: float,
     hardest: float,
 ) -> Tensor:
-    """Softplus of the missing radius: all copies, and the ``hardest`` share of the other pairs.
+    """Softplus of the missing radius: all copies, and the ``hardest`` share of the strangers.
 
-    Pairs of the same ``photograph`` that are not the very pair are neither copies nor strangers.
+    ``strangers`` ``(n, n)`` are the pairs that are no copies; others off the diagonal do not count.
     """
     stays, differs = copy_radii(candidate, reference, threshold_angle)
-    strangers = differs[photograph[:, None] != photograph[None]]
     missing_copies = _softplus(margin - stays, temperature)
-    missing_strangers = _softplus(margin - strangers, temperature)
+    missing_strangers = _softplus(margin - differs[strangers], temperature)
+    if not len(missing_strangers):  # all of a small batch show one picture
+        return missing_copies.mean()
     worst = missing_strangers.topk(max(1, int(hardest * len(missing_strangers)))).values
     return missing_copies.mean() + worst.mean()
 
@@ -71,6 +72,26 @@ def twoafc_loss(
 ) -> Tensor:
     """Softplus of the radius that "``closer`` is closer" misses when the reference moves."""
     return _softplus(margin - signed_radius(reference, closer, further), temperature).mean()
+
+
+def class_loss(
+    embeddings: Embeddings, labels: Labels, *, margin: float, temperature: float
+) -> Tensor:
+    """The 2AFC loss of every image, its partner of the same class, and every image of another.
+
+    Rows 2i and 2i + 1 are partners. 0 where all are of one class. As :func:`twoafc_loss` with each
+    pair and third, in ``(n, n)`` numbers: <h, u>/|u| follows from the inner products alone.
+    """
+    others = labels[:, None] != labels[None]
+    if not bool(others.any()):  # nothing to compare
+        return embeddings.sum() * 0
+    units = F.normalize(embeddings, dim=1)
+    partner = torch.arange(len(labels), device=labels.device) ^ 1
+    along = embeddings @ units.T
+    near = along.gather(1, partner[:, None])
+    between = (2 - 2 * (units[partner] @ units.T)).clamp_min(1e-12).sqrt()
+    missing = _softplus(margin - (near - along) / between, temperature)
+    return missing[others].mean()
 
 
 def distillation_loss(standard: Embeddings, jittered: Embeddings, target: Embeddings) -> Tensor:

@@ -26,9 +26,9 @@ class CopyBatch:
 
     ``standard`` and ``edited`` are ``(n, 3, h, w)`` and show the same images; ``identity`` says
     which, counted through the sources. Pairs of an edited and a standard image are ``strangers``
-    ``(n, n)`` where neither shows anything of the other. ``labels`` are their classes, counted likewise, -1 where
-    there are none. ``milder`` and ``stronger`` are the first few under two severities of a
-    distortion, or empty.
+    ``(n, n)`` where neither shows anything of the other. ``labels`` are their classes, counted
+    likewise, -1 where there are none. ``milder`` and ``stronger`` are the first few under two
+    severities of a distortion, or empty.
     """
 
     standard: Images
@@ -106,6 +106,4 @@ def draw_batch(recipe: CopiesRecipe, corpus: list[Pictures], generator: Generato
     milder = stronger = standard[:0]
     if recipe.distortions.weight:
         milder, stronger = distortion_pair(base[: recipe.schedule.triplets], generator)
-    return CopyBatch(
-        standard, edited, milder, stronger, identity, strangers, torch.cat(labels)
-    )
+    return CopyBatch(standard, edited, milder, stronger, identity, strangers, torch.cat(labels))

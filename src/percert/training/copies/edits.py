@@ -82,21 +82,19 @@ def random_edit(
     def kind(name: str) -> Tensor:
         return hard == HARD.index(name)
 
-    def where(name: str, changed: Images, before: Images) -> Images:
-        return torch.where(per_sample(kind(name), before), changed, before)
-
     edited = downsample(_place(images, behind, kind, strength, draw), images.shape[-1] // 2)
     edited = _recolour(edited, kind, strength, draw)
     through, laid = (downsample(other, images.shape[-1] // 2) for other in (behind, before))
-    for name, change in (
-        ("text", lambda: text(edited, draw)),
-        ("overlay", lambda: overlay(edited, laid, draw)),
-        ("stripes", lambda: stripes(edited, draw)),
-        ("blend", lambda: torch.lerp(edited, through, per_sample(draw.uniform(0.1, 0.4), edited))),
-        ("pixels", lambda: _pixels(edited, draw)),
-    ):
+    changes: dict[str, Callable[[Images], Images]] = {
+        "text": lambda seen: text(seen, draw),
+        "overlay": lambda seen: overlay(seen, laid, draw),
+        "stripes": lambda seen: stripes(seen, draw),
+        "blend": lambda seen: torch.lerp(seen, through, per_sample(draw.uniform(0.1, 0.4), seen)),
+        "pixels": lambda seen: _pixels(seen, draw),
+    }
+    for name, change in changes.items():
         if name in strength.hard:
-            edited = where(name, change(), edited)
+            edited = torch.where(per_sample(kind(name), edited), change(edited), edited)
     edited = torch.where(
         per_sample(draw.chance(strength.caption_share), edited), caption(edited, draw), edited
     )
@@ -187,5 +185,5 @@ def _recolour(images: Images, kind: _Kind, strength: EditStrength, draw: Draw) -
 
 def _pixels(images: Images, draw: Draw) -> Images:
     """Large squares of one colour: a quarter or an eighth of the resolution."""
-    coarse = [F.interpolate(F.avg_pool2d(images, k), scale_factor=k) for k in (4, 8)]
-    return torch.where(per_sample(draw.chance(0.5), images), *coarse)
+    small, large = (F.interpolate(F.avg_pool2d(images, k), scale_factor=k) for k in (4, 8))
+    return torch.where(per_sample(draw.chance(0.5), images), small, large)

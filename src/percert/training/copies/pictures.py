@@ -22,7 +22,13 @@ from percert.images import Resize
 from percert.images.load import decode_image
 from percert.tensors import Images, Labels
 from percert.training.copies.edits import random_crop
-from percert.training.image_sources import Entry, FolderSource, ImageSource, ParquetSource, open_images
+from percert.training.image_sources import (
+    Entry,
+    FolderSource,
+    ImageSource,
+    ParquetSource,
+    open_images,
+)
 
 #: The label of what belongs to no class.
 UNLABELLED = -1

@@ -19,68 +19,62 @@ from percert.lipschitz.centre import Centre
 from percert.lipschitz.network import weights_hash
 from percert.metrics.certified.embedding import EmbeddingMetric
 from percert.metrics.certified.exported import NetworkShape
-from percert.models.imagenet_networks import SqueezeNet, squeezenet
-from percert.tensors import Embeddings, Labels
-from percert.training.copies.recipe import (
-    CopiesRecipe,
-    CopyBatch,
-    CopyBatches,
-    Corpus,
-    TripletTerm,
-    read_corpus,
-)
+from percert.tensors import Embeddings
+from percert.training.copies.batches import CopyBatch, CopyBatches, read_corpus
+from percert.training.copies.pictures import Pictures
+from percert.training.copies.recipe import CopiesRecipe
+from percert.training.copies.recipe import Teacher as TeacherSettings
 from percert.training.distillation.targets import fit_target
+from percert.training.distillation.teachers import Teacher, load_teacher
 from percert.training.engine import run
-from percert.training.losses import copy_loss, distillation_loss, twoafc_loss
+from percert.training.losses import (
+    class_loss,
+    copy_loss,
+    distillation_loss,
+    relational_loss,
+    twoafc_loss,
+)
 from percert.training.student import AXES, finish, new_student, student_from
-
-#: The teacher sees photographs and the small labelled images at these sizes.
-LARGE, SMALL = 208, 112
-#: Where a run keeps the features, for when it goes on.
-KEPT = "teacher.safetensors"
-
-
-def teacher_targets(
-    recipe: CopiesRecipe, data: Path, corpus: Corpus, out: Path, device: torch.device
-) -> Tensor | None:
-    """The targets of all images, photographs first; ``None`` where the recipe wants no teacher.
-
-    The teacher's features are kept in ``out``, and taken from there if images and teacher are the
-    same still.
-    """
-    settings = recipe.distillation
-    if not settings.weight:
-        return None
-    teacher = squeezenet(data / recipe.data.teacher).to(device)
-    pools = ((corpus.photographs.images, LARGE), (corpus.labelled.images, SMALL))
-    key = hashlib.sha256(weights_hash(teacher).encode())
-    for images, size in pools:
-        key.update(f"{size} {tuple(images.shape)} ".encode())
-        key.update(images.numpy().tobytes())
-    features = _kept(out / KEPT, key.hexdigest())
-    if features is None:
-        count = sum(len(images) for images, _ in pools)
-        sys.stderr.write(f"teacher's features of {count} images\n")
-        parts = [teacher_features(teacher, images, size) for images, size in pools if len(images)]
-        features = torch.cat(parts)
-        with replacing(out / KEPT) as unfinished:
-            save_file({"features": features}, unfinished, {"key": key.hexdigest()})
-    dimensions = min(settings.dimensions, *features.shape)
-    return fit_target(features, dimensions, settings.scale)(features)
 
 
 def teacher_features(
-    teacher: SqueezeNet, images: Tensor, size: int, *, batch: int = 64
+    recipe: CopiesRecipe, data: Path, corpus: list[Pictures], out: Path, device: torch.device
+) -> list[Embeddings]:
+    """What each teacher of the recipe makes of all pictures, ``(n, d)`` each, a source after the
+    other.
+
+    They are kept in ``out``, and taken from there if pictures and teacher are the same still.
+    """
+    found = []
+    for number, settings in enumerate(recipe.teachers):
+        teacher = load_teacher(
+            settings.name, data / settings.weights if settings.weights else None, bf16=False
+        )
+        key = hashlib.sha256(f"{teacher.fingerprint} {settings.size}".encode())
+        for pictures in corpus:
+            key.update(f"{tuple(pictures.images.shape)} ".encode())
+            key.update(pictures.images.numpy().data)
+        path = out / f"teacher-{number}.safetensors"
+        features = _kept(path, key.hexdigest())
+        if features is None:
+            sys.stderr.write(f"{settings.name}: features of {sum(map(len, corpus))} pictures\n")
+            features = torch.cat([_features(teacher, p, settings.size, device) for p in corpus])
+            with replacing(path) as unfinished:
+                save_file({"features": features}, unfinished, {"key": key.hexdigest()})
+        found.append(features)
+    return found
+
+
+def _features(
+    teacher: Teacher, pictures: Pictures, size: int, device: torch.device, batch: int = 64
 ) -> Embeddings:
-    """SqueezeNet's pooled features ``(n, 512)`` of uint8 ``(n, 3, s, s)``, seen at ``size`` px."""
-    device = next(teacher.parameters()).device
-    features = []
-    with torch.inference_mode():
-        for start in range(0, len(images), batch):
-            pixels = images[start : start + batch].to(device).float() / 255
-            pixels = F.interpolate(pixels, size=(size, size), mode="bilinear", antialias=True)
-            features.append(teacher.embed(pixels.clamp(0, 1)).cpu())
-    return torch.cat(features).clone()
+    found = []
+    for start in range(0, len(pictures), batch):
+        seen = pictures.images[start : start + batch].to(device).float() / 255
+        if pictures.images.shape[-1] < size:
+            seen = F.interpolate(seen, size=(size, size), mode="bilinear", antialias=True)
+        found.append(teacher(seen.clamp(0, 1)).cpu())
+    return torch.cat(found)
 
 
 def _kept(path: Path, key: str) -> Tensor | None:
@@ -95,28 +89,50 @@ def _kept(path: Path, key: str) -> Tensor | None:
 
 
 @dataclass(frozen=True)
-class CopyTask:
-    """The task: copies, distortions, classes and a teacher, the first three in raw radii.
+class Lesson:
+    """What a teacher says of every picture, and how it is imitated.
 
-    ``targets`` are the teacher's, one row an image of the corpus, or ``None``.
+    ``targets`` are ``(n, k)``, its principal features; ``directions`` are ``(n, d)``, counted from
+    their mean.
     """
 
+    settings: TeacherSettings
+    targets: Tensor
+    directions: Tensor
+
+
+def lesson_of(settings: TeacherSettings, features: Embeddings, device: torch.device) -> Lesson:
+    """The lesson of a teacher's features, on ``device``."""
+    features = features.to(device)
+    dimensions = min(settings.dimensions, *features.shape)
+    units = F.normalize(features, dim=1)
+    return Lesson(
+        settings,
+        fit_target(features, dimensions, settings.scale)(features),
+        F.normalize(units - units.mean(0), dim=1),
+    )
+
+
+@dataclass(frozen=True)
+class CopyTask:
+    """The task: copies, distortions, classes and teachers, the first three in raw radii."""
+
     recipe: CopiesRecipe
-    targets: Tensor | None
+    lessons: list[Lesson]
 
     def losses(
         self, forward: Any, batch: Sequence[CopyBatch], device: torch.device, gather: Any
     ) -> Mapping[str, Tensor]:
         recipe, (drawn,) = self.recipe, batch
         images = (drawn.standard, drawn.edited, drawn.milder, drawn.stronger)
-        embeddings = forward(torch.cat(images).to(device))
+        embeddings = forward(torch.cat(images))
         here, there, milder, stronger = embeddings.split([len(part) for part in images])
-        identity, copies = drawn.identity.to(device), recipe.copies
+        copies = recipe.copies
         losses = {
             "copies": copy_loss(
                 there,
                 here,
-                identity,
+                drawn.strangers,
                 threshold_angle=math.radians(copies.threshold_degrees),
                 margin=copies.margin,
                 temperature=copies.temperature,
@@ -124,16 +140,31 @@ class CopyTask:
             )
         }
         if recipe.distortions.weight:
-            losses["distortions"] = _triplet_loss(
-                recipe.distortions, here[: len(milder)], milder, stronger
+            term = recipe.distortions
+            losses["distortions"] = term.weight * twoafc_loss(
+                here[: len(milder)],
+                milder,
+                stronger,
+                margin=term.margin,
+                temperature=term.temperature,
             )
         if recipe.semantics.weight:
-            labelled = here[recipe.schedule.photographs :]
-            losses["semantics"] = _class_loss(recipe.semantics, labelled, drawn.labels.to(device))
-        if self.targets is not None:
-            target = self.targets.to(device)[identity]
-            weight = recipe.distillation.weight
-            losses["distillation"] = weight * distillation_loss(here, there, target)
+            labelled, term = drawn.labels >= 0, recipe.semantics
+            losses["semantics"] = term.weight * class_loss(
+                here[labelled],
+                drawn.labels[labelled],
+                margin=term.margin,
+                temperature=term.temperature,
+            )
+        for number, lesson in enumerate(self.lessons):
+            settings = lesson.settings
+            if settings.imitation:
+                target = lesson.targets[drawn.identity]
+                loss = settings.imitation * distillation_loss(here, there, target)
+                losses[f"imitation {number}"] = loss
+            if settings.angles:
+                loss = settings.angles * relational_loss(here, lesson.directions[drawn.identity])
+                losses[f"angles {number}"] = loss
         return losses
 
 
@@ -172,13 +203,17 @@ def train_copies(
             shape = found
     student.centred = recipe.centred
     first = {name: value.clone() for name, value in student.network.state_dict().items()}
-    corpus = read_corpus(recipe, data)
-    targets = teacher_targets(recipe, data, corpus, out, fabric.device)
+    corpus = read_corpus(recipe, data, out)
+    features = teacher_features(recipe, data, corpus, out, fabric.device)
+    lessons = [
+        lesson_of(settings, found, fabric.device)
+        for settings, found in zip(recipe.teachers, features, strict=True)
+    ]
     run(
-        CopyTask(recipe, targets),
+        CopyTask(recipe, lessons),
         student,
-        CopyBatches(recipe, corpus),
-        recipe.schedule.engine(),
+        CopyBatches(recipe, corpus, fabric.device),
+        recipe.schedule.engine(recipe.batch),
         fabric,
         out,
         recipe=f"{recipe!r}\nfrom {begun}",
@@ -189,10 +224,9 @@ def train_copies(
     trained = {
         "by": "percert train copies",
         "from": begun,
-        "photographs": len(corpus.photographs.images),
-        "labelled": len(corpus.labelled.images),
+        "pictures": sum(map(len, corpus)),
         "steps": recipe.schedule.steps,
-        "batch": recipe.schedule.batch,
+        "batch": recipe.batch,
     }
     # The angle that copies were pushed inside, and others outside: about the point they count from.
     angle = math.radians(recipe.copies.threshold_degrees)
@@ -205,25 +239,4 @@ def _blend(network: nn.Module, first: Mapping[str, Tensor], share: float) -> Non
     ended = network.state_dict()
     network.load_state_dict(
         {name: share * first[name] + (1 - share) * value for name, value in ended.items()}
-    )
-
-
-def _triplet_loss(
-    settings: TripletTerm, reference: Embeddings, near: Embeddings, far: Embeddings
-) -> Tensor:
-    loss = twoafc_loss(
-        reference, near, far, margin=settings.margin, temperature=settings.temperature
-    )
-    return settings.weight * loss
-
-
-def _class_loss(settings: TripletTerm, embeddings: Embeddings, labels: Labels) -> Tensor:
-    """Every pair of one class against every image of another class in the batch."""
-    index = torch.arange(len(labels), device=labels.device)
-    reference, other = torch.where(labels[:, None] != labels[None])
-    if not len(reference):  # every pair drawn is of one class: nothing to compare
-        return embeddings.sum() * 0
-    partner = index ^ 1  # rows come in pairs
-    return _triplet_loss(
-        settings, embeddings[reference], embeddings[partner[reference]], embeddings[other]
     )

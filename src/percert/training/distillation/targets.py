@@ -308,7 +308,9 @@ def fit_target(embeddings: Embeddings, dimensions: int, scale: float) -> Target:
         )
     units = F.normalize(embeddings.double(), dim=1)
     mean = units.mean(0)
-    _, _, axes = torch.linalg.svd(units - mean, full_matrices=False)
+    # Of the d x d covariance: a singular value decomposition of n rows costs far more.
+    _, vectors = torch.linalg.eigh((units - mean).T @ (units - mean))
+    axes = vectors.T.flip(0)
     return Target(scale, True, mean.float(), axes[:dimensions].float().contiguous())
 
 
