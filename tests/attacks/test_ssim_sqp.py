@@ -18,6 +18,7 @@ from percert.attacks.second_order.integer_step import (
 )
 from percert.attacks.second_order.local_cost import COSTS, colour_difference, local_cost
 from percert.color import ciede2000, srgb_to_lab
+from percert.images import round_to_8bit
 from percert.metrics.full_reference.ssim import ssim_distance
 
 
@@ -152,6 +153,24 @@ def test_colour_difference_is_the_local_form_of_ciede2000():
     ratio = predicted.sqrt() / measured.sqrt().clamp_min(1e-6)
     ratio = ratio / ratio.flatten(1).median(1).values.view(-1, 1, 1)
     assert ((ratio > 0.7) & (ratio < 1.4)).float().mean() > 0.85
+
+
+def test_the_cost_of_people_moves_texture_rather_than_a_smooth_place():
+    """Half smooth, half textured, and a gradient that is the same everywhere."""
+    texture = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    images = torch.full((1, 3, 32, 64), 0.5)
+    images[..., 32:] = 0.2 + 0.6 * texture
+    images = round_to_8bit(images)
+    wanted = images.mean() + 0.3 / 255  # three values of ten move by a level
+
+    def model(batch):
+        mean = batch.mean((1, 2, 3))
+        return torch.stack([wanted - mean, mean - wanted], 1)
+
+    moved = create_attack("ssim-sqp", cost="seen")(model, images, torch.tensor([0]))
+    change = (moved - images).abs().mean((0, 1, 2))
+    assert change.mean() > 0.29 / 255
+    assert change[36:60].mean() > 3 * change[4:28].mean()
 
 
 @pytest.mark.parametrize("cost", [name for name in COSTS if name != "l1"])

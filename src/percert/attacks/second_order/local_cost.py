@@ -17,10 +17,11 @@ from torch import Tensor
 from percert.color import ciede2000, srgb_to_lab
 from percert.metrics.full_reference.ssim import C2, WINDOW, gaussian
 from percert.metrics.full_reference.ssim_curvature import ssim_curvature
+from percert.metrics.full_reference.visibility import sensitivity
 from percert.tensors import Features, Images
 
-CostName: TypeAlias = Literal["perceptual", "ssim", "ciede2000", "l2", "l1"]
-COSTS: tuple[CostName, ...] = ("perceptual", "ssim", "ciede2000", "l2", "l1")
+CostName: TypeAlias = Literal["perceptual", "seen", "ssim", "ciede2000", "l2", "l1"]
+COSTS: tuple[CostName, ...] = ("perceptual", "seen", "ssim", "ciede2000", "l2", "l1")
 
 #: Luminance, then the two opponent colours of MDSI (Nafchi et al. 2016, Eq. 5), from R, G, B.
 OPPONENT = ((0.2989, 0.5870, 0.1140), (0.30, 0.04, -0.35), (0.34, -0.60, 0.17))
@@ -54,6 +55,8 @@ def local_cost(images: Images, cost: CostName, weights: PerceptualWeights | None
     """
     if cost == "ssim":
         return diagonal(geometric(ssim_curvature(images.contiguous()).diagonal()))
+    if cost == "seen":
+        return noticed(images)
     if cost == "ciede2000":
         return colour_difference(images)
     if cost == "l2":
@@ -69,6 +72,27 @@ def local_cost(images: Images, cost: CostName, weights: PerceptualWeights | None
     plane = weights.chroma * geometric(chroma(images)) ** weights.chroma_power
     for direction in opponents:
         form = form + along(direction, plane)
+    return form
+
+
+#: Where local energies r are pooled as sum r^3, the least change that gains a given amount has
+#: |d| ~ w^(-3/5) under the weights w of the energies, as under a plain sum with w^(3/5).
+POOLED = 3 / 5
+#: The share of every change, coarser than what the weights are for, that counts everywhere alike.
+ANYWHERE = 0.02
+
+
+def noticed(images: Images) -> Tensor:
+    """How many people would notice a change of each pixel: the visibility that ``seen`` pools.
+
+    Along luminance and either opponent colour, by their contrast masking.
+    """
+    weights = sensitivity(images)
+    scale = weights[:, :1].log().mean((1, 2, 3), keepdim=True).exp()
+    weights = (weights / scale) ** POOLED
+    form = diagonal(ANYWHERE * weights.mean(1, keepdim=True).expand_as(images))
+    for channel, direction in enumerate(images.new_tensor(OPPONENT)):
+        form = form + along(direction, weights[:, channel : channel + 1])
     return form
 
 

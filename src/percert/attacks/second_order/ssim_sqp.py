@@ -44,7 +44,8 @@ class SSIMSQP:
     """The least visible change, in whole 8-bit levels, that reaches the goal.
 
     ``cost`` is what is made small: ``"perceptual"`` mixes SSIM's curvature with edges and chroma,
-    and lowers all perceptual distances at once; ``"ssim"`` SSIM alone; ``"ciede2000"``, ``"l2"``,
+    and lowers all perceptual distances at once; ``"seen"`` what people would notice, by contrast
+    masking; ``"ssim"`` SSIM alone; ``"ciede2000"``, ``"l2"``,
     ``"l1"`` these. ``steps`` iterations of one gradient each (7; of ``"l1"`` 60), more (to
     ``most_steps``: 40; of ``"l1"`` 120) only for images that have not reached the goal; then
     ``search`` forward passes for the least scale. ``momentum`` is the share of the old direction

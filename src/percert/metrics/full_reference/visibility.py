@@ -60,6 +60,22 @@ def visibility_map(reference: Images, candidate: Images) -> Features:
     return _root(total)
 
 
+def sensitivity(images: Images) -> Features:
+    """How visible a small change is at each pixel, ``(n, 3, h, w)``: of luminance, either colour.
+
+    Of a change of the finest octave, to first order in its energy: 1 over what masks it, averaged
+    over the place in which energies are taken together. Times the energy of the change and added
+    up, that orders the changes of different photographs, too, as people do.
+
+    >>> smooth, rough = torch.full((1, 3, 32, 32), 0.5), torch.rand(1, 3, 32, 32)
+    >>> bool((sensitivity(smooth) > sensitivity(rough)).all())
+    True
+    """
+    threshold = images.new_tensor(THRESHOLDS).view(1, 3, 1, 1) ** 2
+    fine, _ = _split(mix(images, torch.tensor(LHM, dtype=torch.float64)))
+    return _blur(1 / (threshold + _blur(fine**2, PLACE)), PLACE)
+
+
 def _parts(reference: Images, candidate: Images) -> list[Features]:
     """The pooled energy of each octave and of the coarse part, ``(n, 1, h', w')`` each."""
     reference, candidate = check_pair(
