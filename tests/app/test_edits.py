@@ -6,6 +6,7 @@ from tests.app.conftest import png
 
 from percert import certify, create_metric
 from percert.app.resources import Limits
+from percert.certify.editing.few_pixels import LocalChanges
 from percert.certify.editing.ranges import EditRange
 from percert.certify.editing.summary import EditSummary, bars, range_words, summary_words
 from percert.images import load_image
@@ -70,16 +71,22 @@ def test_words_round_inwards():
 
 def test_what_is_not_known_is_said():
     nothing = EditRange("gamma", 1, None, None, "answer", "answer", 0.0, True, 1, 1.0)
-    summary = EditSummary((nothing,), None, None, 1, ("all crops",), 1.0)
+    none = LocalChanges(1, 0, 0, 0.0)
+    summary = EditSummary((nothing,), None, None, 1, none, True, True, ("all crops",), 1.0)
     assert bars(summary) == []
     assert summary_words(summary, "a.png", "stays a copy") == [
         "Of edits of a.png nothing is proven: too near the threshold, or too plain."
     ]
-    some = EditSummary((found("blur", 0, 3.27),), 5, 0.9, 2, ("webp",), 1.0)
+    local = LocalChanges(1, 1234, 40, 9.0)
+    blurred = found("blur", 0, 3.27)
+    some = EditSummary((blurred,), 5, 0.9, 2, local, True, True, ("webp",), 1.0)
     assert summary_words(some, "a.png", "stays a copy") == [
         "Proven: a.png stays a copy under any blur up to a sigma of 3.2 pixels, any shift by up to "
         "5 pixels in each direction, any crop that keeps 90 % of each side, wherever it lies "
-        "(margins that are multiples of 2 pixels); rounding to 8 bits included.",
+        "(margins that are multiples of 2 pixels), any change of up to 1,234 pixels, anything in "
+        "any one square of 40 x 40 pixels; rounding to 8 bits included.",
+        "Exactly the same embedding, and so no change at all: its mirror image and any amount "
+        "added to all of a channel (nothing clipped).",
         "Not known, for the time was over: webp.",
     ]
     assert Limits().answer_seconds / 2 >= 30

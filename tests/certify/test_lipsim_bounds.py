@@ -95,3 +95,17 @@ def test_a_lipschitz_bound_divides_every_radius() -> None:
         torch.testing.assert_close(
             four.radius_paper, one.radius_paper / 4, rtol=1e-6, atol=1e-12, equal_nan=True
         )
+
+
+def test_tsuzukus_radius_is_half_the_margin_and_never_above_equation_8() -> None:
+    h, left, right = random_embeddings(3, 3, 16)
+    got = twoafc_of_features(features(h, 1.0), features(left, 1.0), features(right, 1.0))
+    margin = (cosine_distance(h, right, 1.0) - cosine_distance(h, left, 1.0)).abs()
+    assert got.radius_tsuzuku is not None
+    clear = margin > 1e-6
+    torch.testing.assert_close(got.radius_tsuzuku[clear], margin[clear] / 2, rtol=1e-4, atol=0)
+    assert (got.radius_tsuzuku <= got.radius_paper * (1 + 1e-9))[clear].all()
+    both = twoafc_of_features(
+        features(h, 1.0), features(left, 1.0), features(right, 1.0), perturbed="all"
+    )
+    assert both.radius_tsuzuku is None

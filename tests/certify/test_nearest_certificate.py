@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from percert.certify import nearest_of_features, twoafc_of_features
+from percert import create_metric
+from percert.certify import nearest, nearest_of_features, twoafc, twoafc_of_features
 
 from .feature_attacks import cosine_distance, direction, features, random_embeddings
 
@@ -123,3 +124,35 @@ def test_refuses_galleries_that_cannot_be_searched() -> None:
         nearest_of_features(features(query), features(gallery), 0)
     with pytest.raises(ValueError, match="ids: expected 4, one per embedding, found 1"):
         nearest_of_features(features(query), features(gallery), ids=["a"])
+
+
+@pytest.mark.parametrize("c", [0.0, 1.0])
+def test_where_the_gallery_moves_too_the_nearest_is_that_of_every_triplet(c: float) -> None:
+    (query, gallery) = random_embeddings(5, 2, 16, batch=90)
+    own, stored = features(query[:6], c), features(gallery, c)
+    got = nearest_of_features(own, stored, 3, perturbed="all")
+    for row in range(6):
+        first = int(got.index[row])
+        others = [j for j in range(90) if j != first]
+        one, best = own.rows([row]), stored.rows([first])
+        radii = twoafc_of_features(one, best, stored.rows(others), perturbed="all").radius
+        assert got.radius[row] == pytest.approx(float(radii.min()), rel=1e-9)
+        assert got.radius_top_k[row] == pytest.approx(float(radii.sort().values[2]), rel=1e-9)
+    alone = nearest_of_features(own, stored, 3)
+    assert torch.equal(alone.index, got.index)
+    assert (got.radius <= alone.radius).all()
+
+
+def test_a_gallery_of_one_size_moves_in_its_own_pixels() -> None:
+    metric = create_metric("thumbnail", device="cpu")
+    images = torch.rand(5, 3, 16, 24, generator=torch.Generator().manual_seed(0))
+    query = (images[:2] + 0.1).clamp(0, 1)
+    found = nearest(metric, query, metric.embed(images), gallery_size=(16, 24))
+    assert found.index.tolist() == [0, 1]
+    for row in range(2):
+        radii = [
+            twoafc(metric, query[[row]], images[[row]], images[[j]], perturbed="all").radius.item()
+            for j in range(5)
+            if j != row
+        ]
+        assert found.radius[row] == pytest.approx(min(radii), rel=1e-6)

@@ -3,12 +3,14 @@
 from percert.certify.certificate import Certificate, Interval, NearestCertificate
 from percert.certify.editing.cover import Covered
 from percert.certify.editing.families import FAMILIES as EDITS
+from percert.certify.editing.few_pixels import LocalChanges, local_changes
 from percert.certify.editing.ranges import EditRange, edited, edits, edits_twoafc
 from percert.certify.editing.regions import AllCrops, AllShifts, AllTurns, edits_everywhere
 from percert.certify.features import PixelFeatures, pixel_features
 from percert.certify.nearest import nearest, nearest_of_features
 from percert.certify.own_threshold import OwnThreshold, likeness, own_copies_of_features
 from percert.certify.pairs import copies, copies_of_features, distance, distance_of_features
+from percert.certify.pixel_intervals import PixelInterval, pixel_distance
 from percert.certify.twoafc import twoafc, twoafc_of_features
 
 __all__ = [
@@ -20,9 +22,11 @@ __all__ = [
     "Covered",
     "EditRange",
     "Interval",
+    "LocalChanges",
     "NearestCertificate",
     "OwnThreshold",
     "PixelFeatures",
+    "PixelInterval",
     "copies",
     "copies_of_features",
     "distance",
@@ -32,9 +36,11 @@ __all__ = [
     "edits_everywhere",
     "edits_twoafc",
     "likeness",
+    "local_changes",
     "nearest",
     "nearest_of_features",
     "own_copies_of_features",
+    "pixel_distance",
     "pixel_features",
     "twoafc",
     "twoafc_of_features",

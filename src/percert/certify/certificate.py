@@ -20,7 +20,8 @@ class Certificate:
     ``radius`` ``(n,)``, float64: an l2 length in the pixels of the images as given, in [0, 1]
     units. A radius of 0 abstains: nothing is certified. An infinite one means that no perturbation
     of these images changes the decision. ``radius_paper`` is the smaller radius that LipSim's
-    theorem gives, NaN where its proof does not hold (``docs/concepts/certificates.md``).
+    theorem gives, NaN where its proof does not hold (``docs/concepts/certificates.md``), and
+    ``radius_tsuzuku`` that of Tsuzuku et al. (2018), of 2AFC where the reference moves.
     ``bounds`` are the Lipschitz bounds of the images that move, by role. ``plain`` ``(n,)``, of
     copies, is True where one of the images, as given, holds too little for "copy" to mean anything:
     the radius of that is 0.
@@ -32,6 +33,7 @@ class Certificate:
     perturbed: str
     bounds: Mapping[str, LipschitzBound]
     plain: Tensor | None = None
+    radius_tsuzuku: Vector | None = None
 
     @property
     def bound(self) -> LipschitzBound:

@@ -28,6 +28,17 @@ def equation_8(margin: Vector, difference: Vector, reference: PixelFeatures) -> 
     return torch.where(reference.norm * length >= 1, radius, math.nan)
 
 
+def equation_10(margin: Vector, reference: PixelFeatures) -> Vector:
+    """R = (d_1 - d_0) / (2 L): what Tsuzuku et al. (2018) give for the same margin, Eq. 9 and 10.
+
+    A classifier with the Lipschitz constant M keeps its decision while margin >= eps sqrt(2) M
+    (Eq. 9); that of the two distances is sqrt(2) L. LipSim's Eq. 8 is never smaller, since
+    |g_0 - g_1| <= 2. NaN where n < 1, as there.
+    """
+    length = reference.bound.value
+    return torch.where(reference.norm * length >= 1, margin / (2 * length), math.nan)
+
+
 def proposition_1(margin: Vector, *moving: PixelFeatures) -> Vector:
     """By Proposition 1, how far ``moving`` images may go until a distance changes by ``margin``.
 

@@ -21,7 +21,7 @@ from torch import Tensor
 from percert.certify.angles import angle, bisect, joint_reach, turn
 from percert.certify.certificate import Certificate
 from percert.certify.features import PixelFeatures, embed
-from percert.certify.lipsim_bounds import equation_8, proposition_1, reported
+from percert.certify.lipsim_bounds import equation_8, equation_10, proposition_1, reported
 from percert.certify.pairs import pair_distance
 from percert.check import check_choice, check_same_count
 from percert.metrics.metric import Metric
@@ -125,9 +125,11 @@ def twoafc_of_features(
     margin = (d_right - d_left).abs()
     difference = (left.directions - right.directions).norm(dim=1)
     moving = {"reference": reference, "left": left, "right": right}
+    tsuzuku = None
     if perturbed == "reference":
         radius = reference_radius(reference, left, right)
         paper = equation_8(margin, difference, reference)
+        tsuzuku = equation_10(margin, reference)
         moving = {"reference": reference}
     elif perturbed == "candidates":
         radius = candidates_radius(reference, left, right)
@@ -146,6 +148,9 @@ def twoafc_of_features(
         radius_paper=torch.where(known, reported(paper, radius), math.nan),
         perturbed=perturbed,
         bounds={role: features.bound for role, features in moving.items()},
+        radius_tsuzuku=None
+        if tsuzuku is None
+        else torch.where(known, reported(tsuzuku, radius), math.nan),
     )
 
 

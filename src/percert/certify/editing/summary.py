@@ -3,10 +3,16 @@
 import time
 from dataclasses import dataclass
 
+from torch import nn
+
 from percert.certify.editing.families import FAMILIES, EditFamily
+from percert.certify.editing.few_pixels import LocalChanges, local_changes_of
+from percert.certify.editing.network_input import NetworkInput
 from percert.certify.editing.ranges import EditRange, edit_range
 from percert.certify.editing.regions import AllCrops, AllShifts, covered
 from percert.certify.editing.walk import Judge
+from percert.lipschitz.fixed_layers import FlipConcat
+from percert.lipschitz.mirror import MirrorFold
 from percert.metrics.metric import Metric
 from percert.tensors import Images
 
@@ -24,14 +30,19 @@ class EditSummary:
     ``ranges`` hold the families with one parameter. ``shift`` is the largest of :data:`PIXELS` for
     which all shifts by up to so many pixels in each direction are proven, ``crops`` the smallest of
     :data:`SHARES` for which all crops that keep that share of each side are, their margins
-    multiples of ``crop_step`` pixels; ``None`` where none is. ``late`` names what was not looked at
-    to its end because ``seconds`` were over.
+    multiples of ``crop_step`` pixels; ``None`` where none is. ``local`` says how many pixels and
+    how large a patch may be anything. ``mirrored`` and ``cast`` are exact, whatever the image: its
+    mirror image, and any amount added to all of a channel while nothing is clipped, have the very
+    same embedding. ``late`` names what was not looked at to its end because ``seconds`` were over.
     """
 
     ranges: tuple[EditRange, ...]
     shift: int | None
     crops: float | None
     crop_step: int
+    local: LocalChanges
+    mirrored: bool
+    cast: bool
     late: tuple[str, ...]
     seconds: float
 
@@ -71,7 +82,23 @@ def summarise(
             late += ["all crops"] if found.stopped == "budget" else []
             break
         crops = share
-    return EditSummary(tuple(ranges), shift, crops, step, tuple(late), time.perf_counter() - began)
+    seen = NetworkInput.of(metric, size)
+    return EditSummary(
+        tuple(ranges),
+        shift,
+        crops,
+        step,
+        local_changes_of(metric, image, question),
+        blind_to_mirroring(seen.metric.network),
+        seen.blind_to_means,
+        tuple(late),
+        time.perf_counter() - began,
+    )
+
+
+def blind_to_mirroring(network: nn.Module) -> bool:
+    """Whether an image and its mirror image have one embedding, by the network's own layers."""
+    return any(type(layer) in (MirrorFold, FlipConcat) for layer in network.modules())
 
 
 @dataclass(frozen=True)
@@ -157,9 +184,17 @@ def summary_words(summary: EditSummary, whose: str, answer: str) -> list[str]:
         known.append(
             f"any crop that keeps {100 * summary.crops:g} % of each side, wherever it lies{where}"
         )
+    if summary.local.pixels:
+        count, side = summary.local.pixels, summary.local.patch
+        known.append(f"any change of up to {'a pixel' if count == 1 else f'{count:,} pixels'}")
+        known.append(f"anything in any one square of {side} x {side} pixels")
     if not known:
         return [f"Of edits of {whose} nothing is proven: too near the threshold, or too plain."]
     said = [f"Proven: {whose} {answer} under {', '.join(known)}; rounding to 8 bits included."]
+    exact = ["its mirror image"] if summary.mirrored else []
+    exact += ["any amount added to all of a channel (nothing clipped)"] if summary.cast else []
+    if exact:
+        said.append(f"Exactly the same embedding, and so no change at all: {' and '.join(exact)}.")
     if summary.late:
         said.append(f"Not known, for the time was over: {', '.join(summary.late)}.")
     return said

@@ -1,0 +1,137 @@
+"""What an l2 radius means for changes of few pixels, of a patch, and for the l1 norm.
+
+All in the network's input, where a verdict stands while |P A d| < R. Pixels lie in [0, 1], so no
+value i can move by more than m_i = max(x_i, 1 - x_i).
+
+Any k pixels: |A d| <= sigma(A) |d|, and |d|^2 is at most the sum of the k largest sum_c m_i^2.
+
+A patch S: with B = |A|, Cauchy and Schwarz give (sum_S B_ji m_i)^2 <= (sum_S B_ji)(sum_S B_ji
+m_i^2), and summed over j, |A d|^2 <= sum_S m_i^2 (B^T B 1_S)_i. B^T B is that of the rows times
+that of the columns, and so is 1_S: two matrix products give the bound at every place of the patch.
+
+l1: a change of l1 length e is a mean of changes of single values by e, so |P A d| is at most e
+times the longest column of P A: as far as a linear embedding that keeps norms can move.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from percert.certify.editing.network_input import NetworkInput
+from percert.certify.editing.questions import CopyQuestion, one_image
+from percert.certify.editing.walk import Judge
+from percert.certify.features import embed
+from percert.images.resize import resize_matrix
+from percert.metrics.metric import Metric
+from percert.tensors import Images
+
+#: Pixels of an image beyond which all are taken for the one that can move the most.
+LARGE = 1 << 20
+
+
+@dataclass(frozen=True)
+class LocalChanges:
+    """The verdict ``decision`` stands whatever happens to the pixels of
+
+    any ``pixels`` places, or of any ``patch`` x ``patch`` square wherever it lies (within [0, 1]),
+    and for every change of less than ``l1`` in the l1 norm. 0 where nothing is proven.
+    """
+
+    decision: int
+    pixels: int
+    patch: int
+    l1: float
+
+
+def local_changes(
+    metric: Metric, reference: Images, candidate: Images, *, threshold: float
+) -> LocalChanges:
+    """How few pixels of the candidate can change whether it is a copy of the reference.
+
+    One image each, ``(1, 3, h, w)``, in [0, 1]. Raises ``ValueError`` for a metric without a proven
+    bound and for invalid input.
+
+    >>> from percert.metrics.catalog import create_metric
+    >>> metric = create_metric("thumbnail", device="cpu")
+    >>> photo = torch.linspace(0, 1, 64).expand(1, 3, 64, 64)
+    >>> found = local_changes(metric, photo, photo, threshold=0.3)
+    >>> found.decision, 0 < found.pixels < (found.patch + 1) ** 2
+    (1, True)
+    """
+    question = CopyQuestion(embed(metric, one_image(reference, "reference")), threshold)
+    return local_changes_of(metric, candidate, question)
+
+
+def local_changes_of(metric: Metric, image: Images, question: Judge) -> LocalChanges:
+    """:func:`local_changes` of the answer to ``question``."""
+    image = one_image(image, "image")
+    size = (image.shape[2], image.shape[3])
+    seen = NetworkInput.of(metric, size)
+    found = question(seen.features(seen.resized(image)))
+    length = float(found.radius) - seen.margin(rounded=False)
+    decision = int(found.decision.item())
+    if length <= 0 or math.isinf(length):
+        everywhere = size[0] * size[1] if length > 0 else 0
+        side = min(size) if length > 0 else 0
+        return LocalChanges(decision, everywhere, side, max(length, 0.0))
+    picture = image[0].double().cpu()
+    moves = torch.maximum(picture, 1 - picture).square().sum(0)
+    return LocalChanges(
+        decision,
+        _pixels(moves, length / seen.norm),
+        _patch(seen, moves, length),
+        length / _longest_column(seen),
+    )
+
+
+def _pixels(moves: Tensor, length: float) -> int:
+    """The most pixels whose changes cannot be ``length`` long together."""
+    sums = moves.flatten().sort(descending=True).values.cumsum(0) * (1 + 1e-9)
+    return int((sums < length**2).sum())
+
+
+def _patch(seen: NetworkInput, moves: Tensor, length: float) -> int:
+    """The largest side of a square that cannot move the input by ``length``, by bisection."""
+    low, high = 0, min(seen.size) + 1
+    while high - low > 1:
+        side = (low + high) // 2
+        low, high = (side, high) if _worst(seen, moves, side) < length else (low, side)
+    return low
+
+
+def _worst(seen: NetworkInput, moves: Tensor, side: int) -> float:
+    """The bound of |A d| for the worst place of a square, from above."""
+    rows, columns = (_windows(seen, axis, side) for axis in (0, 1))
+    if moves.numel() > LARGE:
+        square = float(moves.max()) * float(rows.sum(1).max()) * float(columns.sum(1).max())
+    else:
+        square = float((rows @ moves @ columns.T).max())
+    return math.sqrt(max(square, 0.0)) * (1 + 1e-9)
+
+
+def _windows(seen: NetworkInput, axis: int, side: int) -> Tensor:
+    """B^T B 1_S for every window S of ``side`` pixels, within S: ``(places, length)``."""
+    resize, length = seen.metric.resize, seen.size[axis]
+    weights = resize_matrix(length, resize.size[axis], resize.mode, resize.antialias)
+    absolute = torch.from_numpy(weights).abs()
+    at = torch.arange(length)
+    first = torch.arange(length - side + 1)[:, None]
+    inside = ((at >= first) & (at < first + side)).double()
+    return inside * (inside @ absolute.T @ absolute)
+
+
+def _longest_column(seen: NetworkInput) -> float:
+    """The largest |P A e_i| over all values i of an image."""
+    resize = seen.metric.resize
+    lengths, sums = [], []
+    for inside, outside in zip(seen.size, resize.size, strict=True):
+        matrix = resize_matrix(inside, outside, resize.mode, resize.antialias)
+        weights = torch.from_numpy(matrix)
+        lengths.append(weights.square().sum(0))
+        sums.append(weights.sum(0))
+    squares = torch.outer(*lengths)
+    if seen.blind_to_means:
+        squares = squares - torch.outer(*sums).square() / (resize.size[0] * resize.size[1])
+    return math.sqrt(max(float(squares.max()), 0.0)) * (1 + 1e-9)
