@@ -60,7 +60,7 @@ def test_the_tables_and_counts(inputs, percert_json, percert):
     assert "0 photos were asked for now" in again.stdout
     with (folder / "geo" / "images.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert [row["country"] for row in rows] == ["DEU"] * 5 + ["KEN"] * 3
+    assert [row["group"] for row in rows] == ["DEU"] * 5 + ["KEN"] * 3
     assert {row["split"] for row in rows} == {"train", "val", "test"}
     with (folder / "geo" / "countries.csv").open() as file:
         germany, kenya = csv.DictReader(file)

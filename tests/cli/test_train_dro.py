@@ -21,6 +21,7 @@ from percert.training.dro import (
     read_adversarial_recipe,
     read_dro_recipe,
 )
+from percert.training.dro.recipe import parse_solver
 
 
 def write_digits(path, count=24, side=12):
@@ -109,6 +110,12 @@ def test_a_recipe_is_what_options_override(tmp_path, percert, percert_json):
 def test_the_recipes_that_come_with_percert_can_be_read():
     assert read_adversarial_recipe("adversarial-dataset").rounds.cluster_size == 5
     assert read_dro_recipe("dro").training == DROSettings()
+    paper = read_adversarial_recipe("paper-adversarial-dataset")
+    assert (paper.rounds.rounds, paper.rounds.learning_rate, paper.size) == (3, 0.1, 299)
+    attack = parse_solver(paper.attack)
+    assert (attack.cost, attack.lam, attack.step, attack.steps) == ("pieapp", 1.0, 0.1, 100)
+    models = read_dro_recipe("paper-dro")
+    assert (models.models, models.training.passes) == (50, 3)
 
 
 def test_what_is_no_data_set_is_an_error(tmp_path, percert):

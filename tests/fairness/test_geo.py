@@ -187,7 +187,7 @@ def test_the_table_and_its_counts(gdp_file):
         "5": Answer("5", "located", -22.56, 17.08),
     }
     dataset = build(sources, answers, gdp=read_gdp(gdp_file))
-    assert [(row.image, row.country) for row in dataset.images] == [
+    assert [(row.image, row.group) for row in dataset.images] == [
         ("a", "DEU"),
         ("c", "DEU"),
         ("f", "NAM"),

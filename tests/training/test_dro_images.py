@@ -5,9 +5,17 @@ import struct
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
-from percert.training.dro.images import memory_images, read_training_images
+import percert.training.dro.images as images
+from percert.training.dro.images import (
+    centre_square,
+    memory_images,
+    read_training_images,
+    to_bytes,
+    to_float,
+)
 
 
 def test_a_folder_a_class(tmp_path):
@@ -53,3 +61,65 @@ def test_other_places_are_refused(tmp_path):
         read_training_images(tmp_path)
     with pytest.raises(ValueError, match="no such file"):
         read_training_images(tmp_path / "none")
+
+
+def photographs(folder):
+    """Three sizes, as ImageNet's files lie and are called; each of one colour."""
+    generator = np.random.default_rng(3)
+    colours = {}
+    for number, (name, size) in enumerate(
+        {"n01_1": (40, 60), "n01_2": (70, 50), "n02_9": (48, 48), "plain": (90, 41)}.items()
+    ):
+        colour = generator.integers(0, 256, 3, dtype=np.uint8)
+        place = folder / ("" if name == "plain" or number == 1 else name.partition("_")[0])
+        place.mkdir(exist_ok=True, parents=True)
+        ending = ".JPEG" if number == 0 else ".png"
+        pixels = np.broadcast_to(colour, (*size, 3)).copy()
+        Image.fromarray(pixels).save(place / f"{name}{ending}", quality=100)
+        colours[name] = colour
+    return colours
+
+
+def test_a_list_of_images_of_several_sizes_is_resized(tmp_path):
+    colours = photographs(tmp_path / "photos")
+    path = tmp_path / "images.csv"
+    path.write_text(
+        "image,group,label,split\nn01_1,DEU,0,train\nn01_2,FRA,0,val\nn02_9,FRA,1,train\n"
+        "plain.png,KEN,4,train\n"
+    )
+    found = read_training_images(path, size=32, root=tmp_path / "photos")
+    assert (found.labels.tolist(), found.size, found.classes) == ([0, 1, 4], (32, 32), 5)
+    read = found.read(np.array([2, 0, 1]))
+    assert read.shape == (3, 3, 32, 32)
+    for image, name in zip(read, ("plain", "n01_1", "n02_9"), strict=True):
+        assert np.abs(image.astype(int) - colours[name][:, None, None]).max() <= 2  # JPEG
+    held = read_training_images(path, size=32, root=tmp_path / "photos", split="val")
+    assert len(held) == 1
+    with pytest.raises(ValueError, match="images of several sizes take a size"):
+        read_training_images(path, root=tmp_path / "photos").read(np.arange(3))
+    with pytest.raises(ValueError, match="no row of the split 'test'"):
+        read_training_images(path, split="test")
+    path.write_text("image,label\nplain.png,\n")
+    with pytest.raises(ValueError, match=r"label: expected class indices .* 'plain.png'"):
+        read_training_images(path)
+
+
+def test_the_middle_of_a_resized_image_is_what_pillow_makes_of_it():
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (60, 90, 3), dtype=np.uint8)
+    floats = to_float(pixels.transpose(2, 0, 1)[None], torch.device("cpu"))
+    mine = to_bytes(centre_square(floats, 24))
+    other = np.asarray(Image.fromarray(pixels).resize((36, 24), Image.Resampling.BILINEAR))
+    assert np.abs(mine[0].transpose(1, 2, 0).astype(int) - other[:, 6:30]).max() <= 1
+
+
+def test_only_what_is_drawn_is_decoded(tmp_path, monkeypatch):
+    photographs(tmp_path / "photos")
+    path = tmp_path / "images.csv"
+    path.write_text("image,label\nn01_1,0\nn01_2,0\nn02_9,1\n")
+    found = read_training_images(path, size=16, root=tmp_path / "photos")
+    opened = []
+    load = images.load_image
+    monkeypatch.setattr(images, "load_image", lambda file: opened.append(file.stem) or load(file))
+    found.read(np.array([2]))
+    assert opened == ["n02_9"]

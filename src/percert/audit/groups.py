@@ -14,6 +14,7 @@ import torch
 from percert.check import Argument, ArgumentError
 from percert.fairness.predictions import check_predictions, read_table
 from percert.images import load_image
+from percert.images.walk import listed_file
 from percert.models import load_classifier
 from percert.reports import read_records, write_records
 from percert.reports.records import read_run
@@ -87,6 +88,7 @@ def predict_groups(
     *,
     by: Sequence[str] = (),
     strata: Sequence[str] = (),
+    split: str | None = None,
     device: str = "auto",
     out: Path | None = None,
     watch: Watch = _pass_on,
@@ -95,13 +97,13 @@ def predict_groups(
 
     ``group_file`` lists image (a path inside ``images``), group and label (a class index);
     ``columns`` say what it calls these; ``by`` and ``strata`` are further ones, of which groups and
-    strata are made. An image is decoded once for all models that fit into
-    :data:`HELD` bytes together. With ``out`` the predictions of a model are kept there when it is
+    strata are made, and of a column split only the rows of ``split`` count. An image is decoded
+    once for all models that fit into :data:`HELD` bytes together. With ``out`` the predictions of a model are kept there when it is
     through, and a later run with the same weights, list and images takes them from there. Raises
     ``ValueError`` for an image that cannot be read: to leave it out would change its group.
     """
     rows = read_table(group_file).rename(columns={v: k for k, v in columns.items()})
-    rows = _checked_list(rows, group_file, images, by, strata)
+    rows = _checked_list(_of_split(rows, group_file, split), group_file, images, by, strata)
     files = None if out is None else _fingerprint_of_images(rows, images)
     found: dict[tuple[str, Path | None], list[int]] = {}
     held: list[_Running] = []
@@ -182,7 +184,7 @@ def _predict(running: Sequence[_Running], rows: pd.DataFrame, folder: Path, watc
 
     who = running[0].model.name if len(running) == 1 else f"{len(running)} models"
     for image in watch(rows["image"], len(rows), f"running {who}"):
-        pixels = load_image(folder / image)
+        pixels = load_image(listed_file(folder, image))
         if waiting and (len(waiting) == _BATCH or pixels.shape != waiting[0].shape):
             decide()
         waiting.append(pixels)
@@ -203,6 +205,15 @@ def _keep(one: _Running, rows: pd.DataFrame) -> None:
         ],
         {"model": str, "image": str, "group": str, "label": int, "prediction": int},
     )
+
+
+def _of_split(rows: pd.DataFrame, path: Path, split: str | None) -> pd.DataFrame:
+    if split is None:
+        return rows
+    if "split" not in rows or not (rows["split"] == split).any():
+        found = sorted(map(str, rows["split"].unique())) if "split" in rows else []
+        raise ValueError(f"{path}: split: expected one of {', '.join(found)}, found {split!r}")
+    return rows[rows["split"] == split].reset_index(drop=True)
 
 
 def _checked_list(
@@ -244,7 +255,7 @@ def _fingerprint_of_images(rows: pd.DataFrame, folder: Path) -> str:
     """What predictions depend on besides the model: the list, and the files' sizes and times."""
     digest = hashlib.sha256(json.dumps(rows.to_numpy().tolist(), default=str).encode())
     for image in rows["image"]:
-        digest.update(_stamp(folder / image))
+        digest.update(_stamp(listed_file(folder, image)))
     return digest.hexdigest()
 
 

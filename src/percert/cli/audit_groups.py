@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from percert.cli.audit_groups_options import ByOption, CovariateOption, WithinOption
+from percert.cli.audit_groups_options import (
+    ByOption,
+    CovariateOption,
+    SplitOption,
+    WithinOption,
+    column_names,
+    once,
+)
 from percert.cli.command import command_line, needs, one_line_errors
 from percert.cli.options import DeviceOption, JsonOption, MaxMemoryOption, out_option
 from percert.cli.output import emit_json
@@ -134,6 +141,7 @@ def groups(
             "[bold]group[/bold] and [bold]label[/bold] (the class index).",
         ),
     ] = None,
+    split: SplitOption = None,
     min_size: Annotated[
         int, typer.Option("--min-size", min=1, help="Smaller groups are left out, and listed.")
     ] = 50,
@@ -232,7 +240,7 @@ def groups(
             "expected a table that has it: --attributes",
             param_hint="--attribute" if attribute else "--covariate",
         )
-    columns = _column_names(column or [], PREDICTION_COLUMNS)
+    columns = column_names(column or [], PREDICTION_COLUMNS)
     settings = AuditSettings(
         smallest=min_size,
         covariances=tuple(dict.fromkeys(covariance)) if covariance else AuditSettings.covariances,
@@ -245,9 +253,9 @@ def groups(
         outcome=outcome,
         positive=positive,
         margin=margin,
-        by=_once(by),
-        strata=_once(within),
-        covariates=_once(covariate),
+        by=once(by),
+        strata=once(within),
+        covariates=once(covariate),
     )
     if running and (not model or images is None or group_file is None):
         raise typer.BadParameter(
@@ -255,7 +263,7 @@ def groups(
         )
     table = None
     if attributes is not None:
-        table = read_attributes(attributes, _once(attribute), covariates=settings.covariates)
+        table = read_attributes(attributes, once(attribute), covariates=settings.covariates)
 
     def read(path: Path) -> "pd.DataFrame":
         return read_predictions(
@@ -288,6 +296,7 @@ def groups(
             columns,
             by=settings.by,
             strata=settings.strata,
+            split=split,
             device=device,
             out=out,
             watch=with_progress,
@@ -330,20 +339,3 @@ def groups(
         emit_json(audit.to_dict())
     else:
         show_audit(audit)
-
-
-def _once(given: list[str] | None) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(given or ()))
-
-
-def _column_names(given: list[str], known: tuple[str, ...]) -> dict[str, str]:
-    columns = {}
-    for entry in given:
-        ours, equals, theirs = entry.partition("=")
-        if not equals or ours not in known or not theirs:
-            raise typer.BadParameter(
-                f"expected NAME=COLUMN with one of {', '.join(known)} as NAME, found {entry!r}",
-                param_hint="--column",
-            )
-        columns[ours] = theirs
-    return columns

@@ -32,3 +32,30 @@ WithinOption: TypeAlias = Annotated[
         "values, so that a group with harder classes does not look badly served for that.",
     ),
 ]
+SplitOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--split",
+        metavar="NAME",
+        help="Of --groups only the rows with this in the column split, such as test.",
+    ),
+]
+
+
+def once(given: list[str] | None) -> tuple[str, ...]:
+    """Each of ``given`` once, in order."""
+    return tuple(dict.fromkeys(given or ()))
+
+
+def column_names(given: list[str], known: tuple[str, ...]) -> dict[str, str]:
+    """What ``--column NAME=COLUMN`` says, by NAME."""
+    columns = {}
+    for entry in given:
+        ours, equals, theirs = entry.partition("=")
+        if not equals or ours not in known or not theirs:
+            raise typer.BadParameter(
+                f"expected NAME=COLUMN with one of {', '.join(known)} as NAME, found {entry!r}",
+                param_hint="--column",
+            )
+        columns[ours] = theirs
+    return columns

@@ -48,6 +48,15 @@ def geo(
             "its latest of the five years before."
         ),
     ] = None,
+    classes: Annotated[
+        Path | None,
+        typer.Option(
+            "--classes",
+            metavar="FILE",
+            help="ImageNet's classes, one a line (n01440764) in the order of their numbers. The "
+            "default is those of the images, in order.",
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of the split into training, validation, test.")] = 0,
     rate: Annotated[
         float, typer.Option(help="Requests a second; Flickr allows a key 3,600 an hour.")
@@ -70,7 +79,8 @@ def geo(
     FLICKR_API_KEY, and neither shown nor stored. Answers are kept as they come: started again in
     the same folder, a run that was stopped or killed goes on, and asks no photo twice.
 
-    Writes images.csv and images.parquet (image, photo, country, latitude, longitude, split),
+    Writes images.csv and images.parquet (image, photo, group, label, latitude, longitude, split:
+    what percert audit groups takes as --groups, and percert train adversarial-dataset as --images),
     countries.csv (group, images, gdp_per_capita, gdp_year, log_gdp: what percert audit groups takes
     as --attributes), answers.jsonl and run.json. Photos that are gone or have no place are counted.
     The exit status is 1 if some could not be asked for.
@@ -100,7 +110,10 @@ def geo(
         settings,
         watch=lambda photos, count: with_progress(photos, count, "asking Flickr"),
     )
-    dataset = build(listed, answers, gdp=wealth, seed=seed, asked=asked, farthest=farthest)
+    names = [] if classes is None else classes.read_text(encoding="utf-8").split()
+    dataset = build(
+        listed, answers, gdp=wealth, seed=seed, asked=asked, farthest=farthest, classes=names
+    )
     write_dataset(
         dataset,
         out,

@@ -310,3 +310,9 @@ HeldOutOption = Annotated[
         "judged, clean and attacked.",
     ),
 ]
+RootOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--root", metavar="DIR", help="Where a CSV's images lie; its own folder by default."
+    ),
+]

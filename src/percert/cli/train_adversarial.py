@@ -19,6 +19,7 @@ from percert.cli.options import (
     MomentumOption,
     PrecisionOption,
     RecipeOption,
+    RootOption,
     TrainableOption,
     WeightDecayOption,
     out_option,
@@ -61,8 +62,9 @@ def adversarial_dataset(
         typer.Option(
             "--images",
             metavar="PATH",
-            help="Labelled images of one size: a parquet file with [bold]image[/bold] and "
-            "[bold]label[/bold], a folder of MNIST's files, or one with a folder a class.",
+            help="Labelled images: a parquet file with [bold]image[/bold] and "
+            "[bold]label[/bold], a CSV with these (and [bold]split[/bold], of which train counts), "
+            "a folder of MNIST's files, or one with a folder a class.",
         ),
     ],
     out: Annotated[
@@ -98,6 +100,17 @@ def adversarial_dataset(
     augment: AugmentOption = None,
     precision: PrecisionOption = None,
     held_out: HeldOutOption = None,
+    size: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            metavar="PIXELS",
+            help="The short side that images are resized to; the square in the middle counts. 0 "
+            "takes them as they are, all of one size.",
+            show_default="0",
+        ),
+    ] = None,
+    root: RootOption = None,
     weight_decay: WeightDecayOption = None,
     batch_size: Annotated[
         int | None,
@@ -185,6 +198,8 @@ def adversarial_dataset(
         "model": model,
         "start": None if weights is None else str(weights),
         "held_out": None if held_out is None else str(held_out),
+        "size": size,
+        "root": None if root is None else str(root),
         "attack": attack,
         "limit": limit,
         "rounds.rounds": rounds,

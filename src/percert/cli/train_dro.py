@@ -20,6 +20,7 @@ from percert.cli.options import (
     NodesOption,
     PrecisionOption,
     RecipeOption,
+    RootOption,
     TrainableOption,
     WeightDecayOption,
     out_option,
@@ -74,6 +75,7 @@ def dro(
     augment: AugmentOption = None,
     precision: PrecisionOption = None,
     held_out: HeldOutOption = None,
+    root: RootOption = None,
     weight_decay: WeightDecayOption = None,
     batch_size: Annotated[
         int | None, typer.Option(min=1, help="Images a step.", show_default="64")
@@ -124,6 +126,7 @@ def dro(
         "model": model,
         "start": None if weights is None else str(weights),
         "held_out": None if held_out is None else str(held_out),
+        "root": None if root is None else str(root),
         "models": models,
         "at_once": at_once,
         "training.passes": steps,

@@ -253,3 +253,25 @@ def load_images(paths: Iterable[_Path], *, max_memory: int | None = None) -> Loa
             loaded.images.append(image)
             loaded.paths.append(path)
     return loaded
+
+
+#: Endings of images that lists leave out, as ImageNet's own do.
+_ENDINGS = ("", ".JPEG", ".jpg", ".jpeg", ".png")
+
+
+def listed_file(folder: Path, name: str) -> Path:
+    """The file of ``folder`` that a list calls ``name``: by its path there, or without its ending.
+
+    ImageNet's images may also lie in a folder of their class: ``n02123045_7`` is
+    ``n02123045/n02123045_7.JPEG``. Where none is there, ``folder / name``.
+    """
+    places = [folder / name]
+    wnid, joined, _ = name.partition("_")
+    if joined and "/" not in name:
+        places.append(folder / wnid / name)
+    for place in places:
+        for ending in _ENDINGS:
+            found = place.with_name(place.name + ending)
+            if found.is_file():
+                return found
+    return folder / name

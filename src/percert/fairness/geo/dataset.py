@@ -16,10 +16,9 @@ from operator import attrgetter
 from pathlib import Path
 from typing import BinaryIO, get_type_hints
 
-import numpy as np
-
 from percert.fairness.geo.countries import Gdp, countries_of
 from percert.fairness.geo.flickr import Answer, FlickrSettings, Unanswered, ask_locations, photo_id
+from percert.fairness.geo.splits import assign_splits, labels_of
 from percert.files import write_whole
 from percert.reports import write_records, write_run
 from percert.reports.plots import share_bars
@@ -81,9 +80,6 @@ def _lock(file: BinaryIO, path: Path) -> None:
         raise ValueError(f"{path}: another run is writing to it") from None
 
 
-#: Of training, validation and test, as in the paper.
-SHARES = {"train": 0.6, "val": 0.2, "test": 0.2}
-
 Asked = Iterator[Answer | Unanswered]
 
 
@@ -114,11 +110,12 @@ class GeoCounts:
 
 @dataclass(frozen=True)
 class PlacedImage:
-    """One row of the table."""
+    """One row of the table: ``group`` is the country, ``label`` the class (:func:`labels_of`)."""
 
     image: str
     photo: str
-    country: str
+    group: str
+    label: int | None
     latitude: float
     longitude: float
     split: str
@@ -225,10 +222,12 @@ def build(
     seed: int = 0,
     asked: int = 0,
     farthest: float = 300.0,
+    classes: Sequence[str] = (),
 ) -> GeoDataset:
     """The data set of what Flickr answered. ``farthest``: see ``countries_of``.
 
-    Images of one photo always come into the same split.
+    Images of one photo always come into the same split. ``classes`` are those of ImageNet in order
+    (:func:`labels_of`).
     """
     located = [answer for answer in answers.values() if answer.status == "located"]
     codes = countries_of(
@@ -238,11 +237,13 @@ def build(
     )
     countries = {a.photo: code for a, code in zip(located, codes, strict=True) if code is not None}
     splits = assign_splits(list(countries), seed)
+    labels = labels_of([i for i, photo in sources.photos.items() if photo in countries], classes)
     images = tuple(
         PlacedImage(
             image,
             photo,
             countries[photo],
+            labels[image],
             float(answers[photo].latitude or 0.0),
             float(answers[photo].longitude or 0.0),
             splits[photo],
@@ -252,7 +253,7 @@ def build(
     )
     sizes: dict[str, int] = {}
     for row in images:
-        sizes[row.country] = sizes.get(row.country, 0) + 1
+        sizes[row.group] = sizes.get(row.group, 0) + 1
     groups = tuple(
         _country(code, size, gdp)
         for code, size in sorted(sizes.items(), key=lambda entry: (-entry[1], entry[0]))
@@ -291,7 +292,7 @@ def write_dataset(
     columns = [
         Column[PlacedImage](field.name, attrgetter(field.name)) for field in fields(PlacedImage)
     ]
-    kinds = get_type_hints(PlacedImage)
+    kinds = get_type_hints(PlacedImage) | {"label": int}
     write_records(out / "images.parquet", [asdict(row) for row in dataset.images], kinds)
     write_whole(out / "images.csv", csv_text(dataset.images, columns).encode())
     of_countries = [
@@ -309,20 +310,3 @@ def write_dataset(
         seconds=seconds,
         counts=asdict(dataset.counts),
     )
-
-
-def assign_splits(photos: Sequence[str], seed: int) -> dict[str, str]:
-    """60 % training, 20 % validation, 20 % test, by chance: whatever the order of ``photos``.
-
-    >>> found = list(assign_splits([str(n) for n in range(10)], seed=0).values())
-    >>> found.count("train"), found.count("val"), found.count("test")
-    (6, 2, 2)
-    """
-    ordered = sorted(set(photos))
-    shuffled = np.random.default_rng(seed).permutation(len(ordered))
-    train = round(SHARES["train"] * len(ordered))
-    val = train + round(SHARES["val"] * len(ordered))
-    return {
-        ordered[place]: "train" if rank < train else "val" if rank < val else "test"
-        for rank, place in enumerate(shuffled)
-    }

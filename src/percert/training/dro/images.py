@@ -1,14 +1,17 @@
 """Images to train on, of one size, decoded when asked for."""
 
+import csv
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 
 from percert.data.labelled_images import read_labelled_images, read_mnist
-from percert.images import find_images, load_image
+from percert.images import find_images, load_image, round_to_8bit
+from percert.images.walk import listed_file
 from percert.tensors import Images
 from percert.training.dro.weighting import Bytes, Ints
 
@@ -53,61 +56,115 @@ def memory_images(pixels: Bytes, labels: Ints) -> TrainingImages:
     return TrainingImages(np.asarray(labels, np.int64), (height, width), lambda rows: pixels[rows])
 
 
-def read_training_images(path: Path) -> TrainingImages:
-    """The labelled images in ``path``.
+def read_training_images(
+    path: Path, *, size: int = 0, root: Path | None = None, split: str = "train"
+) -> TrainingImages:
+    """The labelled images in ``path``, each decoded when it is drawn.
 
-    A parquet file with columns ``image`` and ``label``; a folder with MNIST's idx files (the
-    training part where there is one); or a folder with one folder of images a class, in the order
-    of their names. Raises ``ValueError`` for anything else, and for images of several sizes.
+    A parquet file with columns ``image`` and ``label``; a CSV with columns image (a file in
+    ``root``, which is the CSV's own folder unless given), label and perhaps split, of which
+    ``split`` counts; a folder with MNIST's idx files (the training part where there is one); or a
+    folder with one folder of images a class, in the order of their names. With a ``size`` images
+    are resized until their short side has it, and the square in the middle is taken; 0 takes them
+    as they are. Raises ``ValueError`` for anything else, and for images of several sizes.
     """
+    if path.suffix.lower() == ".csv" and path.is_file():
+        return _files(*_listed(path, root or path.parent, split), size)
     if path.is_file():
-        return _parquet(path)
+        return _parquet(path, size)
     if not path.is_dir():
         raise ValueError(f"{path}: no such file or folder of images")
     for part in ("train", "t10k"):
         if any(path.glob(f"{part}-images-idx3-ubyte*")):
             digits = read_mnist(path, part)
-            return memory_images(to_bytes(digits.images), digits.labels.numpy())
-    return _folders(path)
-
-
-def _parquet(path: Path) -> TrainingImages:
-    found = read_labelled_images(path)
-    if not len(found.labels):
-        raise ValueError(f"{path}: holds no images")
-    first = found.decode(np.zeros(1, np.int64))
-    size = (first.shape[2], first.shape[3])
-
-    def read(rows: Ints) -> Bytes:
-        try:
-            pixels = found.decode(rows)
-        except ValueError as error:
-            raise ValueError(f"{path}: images of several sizes ({error})") from None
-        return to_bytes(pixels)
-
-    return TrainingImages(_checked(found.labels, path), size, read)
-
-
-def _folders(path: Path) -> TrainingImages:
+            found = memory_images(to_bytes(digits.images), digits.labels.numpy())
+            return found if not size else _resized(found, size)
     folders = sorted(entry for entry in path.iterdir() if entry.is_dir())
     files = [(file, label) for label, one in enumerate(folders) for file in find_images([one])]
     if not files:
         raise ValueError(f"{path}: expected a folder of images for each class, found none")
-    height, width = load_image(files[0][0]).shape[1:]
+    return _files([file for file, _ in files], np.array([label for _, label in files]), size)
+
+
+def _resized(found: TrainingImages, size: int) -> TrainingImages:
+    def read(rows: Ints) -> Bytes:
+        return to_bytes(centre_square(to_float(found.read(rows), torch.device("cpu")), size))
+
+    return TrainingImages(found.labels, (size, size), read)
+
+
+def centre_square(images: Images, size: int) -> Images:
+    """The middle of images ``(n, 3, h, w)`` whose short side is made ``size``, in 8-bit levels.
+
+    >>> centre_square(torch.rand(1, 3, 20, 30), 10).shape
+    torch.Size([1, 3, 10, 10])
+    """
+    height, width = images.shape[-2:]
+    scale = size / min(height, width)
+    new = (max(size, round(height * scale)), max(size, round(width * scale)))
+    if new != (height, width):
+        images = F.interpolate(images, new, mode="bilinear", antialias=True)
+    top, left = (new[0] - size) // 2, (new[1] - size) // 2
+    return round_to_8bit(images[..., top : top + size, left : left + size].clamp(0, 1))
+
+
+def _parquet(path: Path, size: int) -> TrainingImages:
+    found = read_labelled_images(path)
+    if not len(found.labels):
+        raise ValueError(f"{path}: holds no images")
+    return _decoded(
+        lambda row: found.decode(np.array([row]))[0],
+        lambda row: f"{path}: row {row}",
+        _checked(found.labels, path),
+        size,
+    )
+
+
+def _files(files: list[Path], labels: Ints, size: int) -> TrainingImages:
+    return _decoded(lambda row: load_image(files[row]), lambda row: str(files[row]), labels, size)
+
+
+def _listed(path: Path, root: Path, split: str) -> tuple[list[Path], Ints]:
+    """The files and labels of a list; where it says splits, of one of them."""
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        rows = list(csv.DictReader(file))
+    for column in ("image", "label"):
+        if not rows or column not in rows[0]:
+            raise ValueError(f"{path}: expected rows with image and label")
+    if "split" in rows[0]:
+        rows = [row for row in rows if row["split"] == split]
+    if not rows:
+        raise ValueError(f"{path}: no row of the split {split!r}")
+    for number, row in enumerate(rows, 1):
+        if not (row["label"] or "").isdigit():
+            raise ValueError(
+                f"{path}: label: expected class indices of at least 0, found {row['label']!r} for "
+                f"{row['image']!r} (row {number} of the split)"
+            )
+    files = [listed_file(root, row["image"]) for row in rows]
+    return files, np.array([int(row["label"]) for row in rows], np.int64)
+
+
+def _decoded(
+    decode: Callable[[int], Images], name: Callable[[int], str], labels: Ints, size: int
+) -> TrainingImages:
+    """Images that are decoded one by one, when they are drawn."""
+    height, width = (size, size) if size else tuple(decode(0).shape[1:])
 
     def read(rows: Ints) -> Bytes:
         pixels = np.empty((len(rows), 3, height, width), np.uint8)
-        for at, row in enumerate(rows):
-            image = load_image(files[int(row)][0])
-            if image.shape[1:] != (height, width):
+        for at, row in enumerate(map(int, rows)):
+            image = decode(row)
+            if size:
+                image = centre_square(image[None], size)[0]
+            elif image.shape[1:] != (height, width):
                 raise ValueError(
-                    f"{files[int(row)][0]}: expected {height} x {width} pixels as the others, "
-                    f"found {tuple(image.shape[1:])}"
+                    f"{name(row)}: expected {height} x {width} pixels as the others, found "
+                    f"{tuple(image.shape[1:])}: images of several sizes take a size"
                 )
             pixels[at] = to_bytes(image)
         return pixels
 
-    labels = np.array([label for _, label in files], np.int64)
     return TrainingImages(labels, (height, width), read)
 
 

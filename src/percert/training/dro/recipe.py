@@ -99,12 +99,16 @@ class AdversarialRecipe:
     :func:`~percert.training.dro.train.full_spec`; ``start`` a file of theta_0's weights, or empty:
     random ones that the seed decides. ``limit`` images are drawn by the seed; ``None`` takes all.
     ``held_out`` are labelled images on which the model is judged after each round, clean and
-    attacked; empty: none.
+    attacked; empty: none. Of a list with splits it takes ``val``, and training ``train``. ``size``
+    and ``root`` are as for :func:`~percert.training.dro.images.read_training_images`; 0 and empty:
+    images as they are, beside their list.
     """
 
     model: str = "small-resnet"
     start: str = ""
     held_out: str = ""
+    size: int = 0
+    root: str = ""
     attack: str = "human-perc-ot"
     limit: int | None = None
     rounds: RoundSettings = field(default_factory=RoundSettings)
@@ -121,12 +125,14 @@ class DRORecipe:
     ``model`` and ``start`` are as in :class:`AdversarialRecipe`; without ``start`` each model sets
     out from random weights of its own seed. ``at_once`` models are trained as one by vmap; ``None``
     takes 1 on a CPU, where one after another is as fast in batches of 64, and 10 on a GPU.
-    ``held_out`` is as there, for each model at its end, attacked by the attack that made D.
+    ``held_out`` is as there, for each model at its end, attacked by the attack that made D,
+    at the size of D.
     """
 
     model: str = "small-resnet"
     start: str = ""
     held_out: str = ""
+    root: str = ""
     models: int = 50
     at_once: int | None = None
     training: DROSettings = field(default_factory=DROSettings)

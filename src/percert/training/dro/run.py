@@ -62,7 +62,8 @@ def adversarial_dataset(
     before = float((read_run(out) or {}).get("seconds") or 0.0)
     settings = recipe.rounds
     attack = parse_solver(recipe.attack)
-    found = read_training_images(images)
+    root = Path(recipe.root) if recipe.root else None
+    found = read_training_images(images, size=recipe.size, root=root)
     if recipe.limit is not None:
         found = found.some(recipe.limit, settings.seed)
     spec = full_spec(recipe.model, found.classes)
@@ -74,11 +75,12 @@ def adversarial_dataset(
         "theta_0": _content(start),
         "images": str(images.resolve()),
         "limit": recipe.limit,
+        "size": recipe.size,
         "held_out": recipe.held_out or None,
     }
     held = None
     if recipe.held_out:
-        held = HeldOut(_held_out(recipe.held_out, found.size), attack, settings.seed)
+        held = HeldOut(_held_out(recipe.held_out, found.size, root), attack, settings.seed)
     model = trainable_classifier(spec, where, seed=settings.seed, weights=start)
     dataset, tallies = make_adversarial_dataset(
         model, found, attack, out, settings, described=described, held=held, progress=progress
@@ -154,7 +156,13 @@ def train_dro(
     held = None
     if recipe.held_out:
         attack = parse_solver(str(opened.about.settings.get("attack", "human-perc-ot")))
-        held = HeldOut(_held_out(recipe.held_out, opened.about.size), attack, settings.seed)
+        held = HeldOut(
+            _held_out(
+                recipe.held_out, opened.about.size, Path(recipe.root) if recipe.root else None
+            ),
+            attack,
+            settings.seed,
+        )
     if fabric.is_global_zero:
         note(finished=False)
     for row in train_models(
@@ -178,8 +186,9 @@ def train_dro(
     return rows
 
 
-def _held_out(path: str, size: tuple[int, int]) -> TrainingImages:
-    found = read_training_images(Path(path))
+def _held_out(path: str, size: tuple[int, int], root: Path | None) -> TrainingImages:
+    square = size[0] if size[0] == size[1] else 0
+    found = read_training_images(Path(path), size=square, root=root, split="val")
     if found.size != size:
         raise ValueError(
             f"held_out: expected images of {size} as those trained on, found {found.size}"
