@@ -143,6 +143,57 @@ def test_the_page_shows_the_report_with_its_figures(shared):
     assert "style=" not in shown.text
 
 
+def decisions(shift):
+    rows = ["image,group,label,prediction"]
+    for group in range(3):
+        for image in range(90):
+            hit = image % 9 < 4 + group + shift
+            rows.append(
+                f"g{group}-{image},g{group},{image % 2},{image % 2 if hit else 1 - image % 2}"
+            )
+    return "\n".join(rows) + "\n"
+
+
+def test_outcome_margin_strata_and_an_earlier_version_are_asked_for(shared, tmp_path):
+    from percert.fairness.audit import audit_groups
+    from percert.fairness.audit_result import AuditSettings
+    from percert.fairness.predictions import read_predictions
+    from percert.reports.table import finite
+
+    files = {
+        "predictions": ("predictions.csv", decisions(2)),
+        "before": ("before.csv", decisions(0)),
+        "attributes": ("", b""),  # as a browser sends one that was not chosen
+    }
+    form = {
+        "draws": "0", "outcome": "true-positive-rate", "positive": "1", "margin": "0.3",
+        "within": "label", "smallest": "10",
+    }  # fmt: skip
+    answer = shared.post("/api/v1/audit", files=files, data=form)
+    assert answer.status_code == 200, answer.text
+    for name, shift in (("predictions.csv", 2), ("before.csv", 0)):
+        (tmp_path / name).write_text(decisions(shift))
+    how = {"outcome": "true-positive-rate", "positive": "1", "strata": ("label",)}
+    expected = audit_groups(
+        read_predictions(tmp_path / "predictions.csv", **how),
+        before=read_predictions(tmp_path / "before.csv", **how).assign(model="predictions"),
+        settings=AuditSettings(
+            draws=0, smallest=10, outcome="true-positive-rate", positive="1", margin=0.3,
+            strata=("label",),
+        ),
+    )  # fmt: skip
+    mine = answer.json()
+    assert mine["groups"][0]["true_positive_rate"] == expected.table.accuracy.iloc[0, 0]
+    assert mine["details"]["versions"] == json.loads(json.dumps(finite(expected.versions)))
+    assert mine["details"]["resolutions"][0]["test"]["effect"] == 0.3
+    shown = shared.post("/ui/audit", files=files, data=form, headers=HTMX)
+    for words in ("Before and now, on the same images", "Within label", "What to try"):
+        assert words in shown.text
+    refused = shared.post("/api/v1/audit", files=files, data=form | {"margin": "much"})
+    assert refused.status_code == 422
+    assert "margin" in refused.json()["reason"]
+
+
 @pytest.mark.parametrize(
     ("predictions", "attributes", "form", "reason"),
     [

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import Depends, File, Form, UploadFile
+from fastapi.exceptions import RequestValidationError
 
 from percert.app.errors import in_fields
 from percert.app.images import Upload, upload_of
@@ -27,15 +28,21 @@ DRAWS = 2000
 
 @dataclass(frozen=True)
 class AuditQuestion:
-    """Two tables, and how to test them."""
+    """Tables, and how to test them: attributes and an earlier version may be missing."""
 
     predictions: Upload
-    attributes: Upload
+    attributes: Upload | None = None
+    before: Upload | None = None
     attribute: tuple[str, ...] = ()
     smallest: int = 50
     covariance: str = ""
     drop_missing: bool = False
     draws: int = 500
+    outcome: str = "accuracy"
+    positive: str = ""
+    margin: float | None = None
+    by: tuple[str, ...] = ()
+    within: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -58,8 +65,16 @@ def _audit(
         ),
     ],
     attributes: Annotated[
-        UploadFile, File(description="CSV, one row a group: group and columns of numbers.")
-    ],
+        UploadFile | None,
+        File(
+            description="CSV, one row a group: group and columns of numbers. Without it: do the "
+            "groups differ at all?"
+        ),
+    ] = None,
+    before: Annotated[
+        UploadFile | None,
+        File(description="CSV, predictions of an earlier version on the same images."),
+    ] = None,
     attribute: Annotated[
         str,
         Form(
@@ -89,17 +104,74 @@ def _audit(
             description="Simulated draws, of false alarms and of what measures show by chance.",
         ),
     ] = 500,
+    outcome: Annotated[
+        str,
+        Form(
+            max_length=100,
+            description="accuracy, true-positive-rate, false-positive-rate, selection-rate, or a "
+            "column of 0 and 1.",
+        ),
+    ] = "accuracy",
+    positive: Annotated[
+        str, Form(max_length=100, description="The class that counts as positive.")
+    ] = "",
+    margin: Annotated[
+        str, Form(max_length=20, description="Fair within so much, such as 0.05?")
+    ] = "",
+    by: Annotated[
+        str,
+        Form(
+            max_length=400,
+            description="Columns of the predictions that make the groups, separated by commas.",
+        ),
+    ] = "",
+    within: Annotated[
+        str,
+        Form(
+            max_length=400,
+            description="Columns within which groups are compared as well, such as label.",
+        ),
+    ] = "",
 ) -> AuditQuestion:
-    names = tuple(dict.fromkeys(name.strip() for name in attribute.split(",") if name.strip()))
     return AuditQuestion(
-        upload_of(predictions, "predictions.csv"),
-        upload_of(attributes, "attributes.csv"),
-        names,
-        smallest,
-        covariance,
-        drop_missing,
-        draws,
+        predictions=upload_of(predictions, "predictions.csv"),
+        attributes=_given(attributes, "attributes.csv"),
+        before=_given(before, "before.csv"),
+        attribute=_names(attribute),
+        smallest=smallest,
+        covariance=covariance,
+        drop_missing=drop_missing,
+        draws=draws,
+        outcome=outcome.strip() or "accuracy",
+        positive=positive.strip(),
+        margin=_margin(margin),
+        by=_names(by),
+        within=_names(within),
     )
+
+
+def _given(file: UploadFile | None, fallback: str) -> Upload | None:
+    """The upload, if one was chosen: browsers send an empty one where none was."""
+    return upload_of(file, fallback) if file is not None and file.filename else None
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+
+
+def _margin(text: str) -> float | None:
+    try:
+        return float(text) if text.strip() else None
+    except ValueError:
+        raise RequestValidationError(
+            [
+                {
+                    "loc": ("body", "margin"),
+                    "msg": "Input should be a number",
+                    "type": "float_parsing",
+                }
+            ]
+        ) from None
 
 
 AskedAudit = Annotated[AuditQuestion, Depends(_audit)]
@@ -116,12 +188,26 @@ def audit(worker: Worker, question: AuditQuestion) -> "GroupAudit":
     with tempfile.TemporaryDirectory(prefix="audit-", dir=worker.folder) as name:
         folder = Path(name)
         try:
-            predictions = read_predictions(_table(question.predictions, folder, "a", limits))
-            attributes = read_attributes(
-                _table(question.attributes, folder, "b", limits), question.attribute
+            predictions, before = (
+                None
+                if upload is None
+                else read_predictions(
+                    _table(upload, folder, place, limits),
+                    outcome=question.outcome,
+                    positive=question.positive or None,
+                    by=question.by,
+                    strata=question.within,
+                )
+                for upload, place in ((question.predictions, "a"), (question.before, "c"))
             )
+            attributes = None
+            if question.attributes is not None:
+                attributes = read_attributes(
+                    _table(question.attributes, folder, "b", limits), question.attribute
+                )
         except ValueError as error:
             raise ValueError(_without(in_fields(error), folder, question)) from None
+    assert predictions is not None
     for what, most in (("group", limits.groups), ("model", limits.models)):
         found = predictions[what].nunique()
         if found > most:
@@ -139,8 +225,13 @@ def audit(worker: Worker, question: AuditQuestion) -> "GroupAudit":
         covariances=covariances,
         draws=question.draws,
         drop_missing=question.drop_missing,
+        outcome=question.outcome,
+        positive=question.positive or None,
+        margin=question.margin,
+        by=question.by,
+        strata=question.within,
     )
-    return audit_groups(predictions, attributes, settings=settings)
+    return audit_groups(predictions, attributes, before=before, settings=settings)
 
 
 def answer_audit(worker: Worker, question: AuditQuestion) -> dict[str, Any]:
@@ -180,6 +271,9 @@ def _table(upload: Upload, folder: Path, place: str, limits: Limits) -> Path:
 
 def _without(message: str, folder: Path, question: AuditQuestion) -> str:
     """The message with the client's names in place of the server's paths."""
-    for place, upload in (("a", question.predictions), ("b", question.attributes)):
+    uploads = (("a", question.predictions), ("b", question.attributes), ("c", question.before))
+    for place, upload in uploads:
+        if upload is None:
+            continue
         message = message.replace(str(folder / place / "predictions.csv"), upload.name)
     return message

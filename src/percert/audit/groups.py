@@ -98,9 +98,10 @@ def predict_groups(
     ``group_file`` lists image (a path inside ``images``), group and label (a class index);
     ``columns`` say what it calls these; ``by`` and ``strata`` are further ones, of which groups and
     strata are made, and of a column split only the rows of ``split`` count. An image is decoded
-    once for all models that fit into :data:`HELD` bytes together. With ``out`` the predictions of a model are kept there when it is
-    through, and a later run with the same weights, list and images takes them from there. Raises
-    ``ValueError`` for an image that cannot be read: to leave it out would change its group.
+    once for all models that fit into :data:`HELD` bytes together. With ``out`` the predictions of a
+    model are kept there when it is through, and a later run with the same weights, list and images
+    takes them from there. Raises ``ValueError`` for an image that cannot be read: to leave it out
+    would change its group.
     """
     rows = read_table(group_file).rename(columns={v: k for k, v in columns.items()})
     rows = _checked_list(_of_split(rows, group_file, split), group_file, images, by, strata)
