@@ -196,7 +196,7 @@ def test_distances_of_crops_are_those_of_each_crop_by_itself(metric):
                 crop = image[:, above : 20 - below, left : 26 - right]
                 own = metric.resize(crop[None])
                 d = seen.length(own - anchor).item()
-                assert d <= distances[i, j] <= d + 1e-4
+                assert d <= distances[i, j] <= d + 1e-3
     assert total == crops.count
 
 

@@ -30,7 +30,7 @@ Margins = tuple[int, int]
 #: How many values of a margin a block has to begin with.
 SIDE = 6
 #: What float64 may move a squared distance by, of the squared lengths that it is a difference of.
-CANCELLED = 1e-11
+CANCELLED = 1e-9
 
 
 @dataclass(frozen=True, eq=False)
