@@ -154,7 +154,7 @@ def _predictions(folder: Path) -> None:
         ]
         return pd.DataFrame(rows, columns=["model", "image", "group", "correct"])
 
-    for name in ("predictions.csv", "start.csv"):
+    for name in ("predictions.csv", "start.csv", "older.csv"):
         predictions(0.09, 1, 0).drop(columns="model").to_csv(folder / name, index=False)
     decisions = predictions(0.09, 1, 3).assign(label=lambda rows: np.arange(len(rows)) % 2)
     decisions["prediction"] = np.where(decisions["correct"], 1, 0) ^ (1 - decisions["label"])

@@ -5,9 +5,11 @@ import pandas as pd
 import pytest
 from scipy.stats import chi2_contingency
 from statsmodels.stats.contingency_tables import mcnemar as mcnemar_of
+from tests.reports.tables import said
 
 from percert.fairness.audit import audit_groups
 from percert.fairness.audit_result import AuditSettings
+from percert.fairness.drift import drift_table, drifts, version_rows
 from percert.fairness.p_values import holm
 from percert.fairness.predictions import check_predictions
 from percert.fairness.report import write_report
@@ -186,3 +188,41 @@ def test_another_outcome_is_compared_as_well():
     rows = (now["label"] == "1") & (now["group"] == "a")
     assert found.groups[0].n == rows.sum()
     assert found.groups[0].now == pytest.approx((now["prediction"][rows] == "1").mean())
+
+
+def test_several_versions_stand_in_one_table_in_their_order():
+    rng = np.random.default_rng(8)
+    shares = [(0.5, 0.9), (0.6, 0.9), (0.85, 0.9)]
+    frames = [
+        check_predictions(
+            pd.DataFrame(
+                [
+                    ("m", f"{group}{i}", group, int(rng.random() < share))
+                    for group, share in zip("ab", two, strict=True)
+                    for i in range(400)
+                ],
+                columns=["model", "image", "group", "correct"],
+            )
+        )
+        for two in shares
+    ]
+    audit = audit_groups(
+        frames[2],
+        before=[("first", frames[0]), ("second", frames[1])],
+        names=("third", "against", "start"),
+        settings=AuditSettings(draws=0),
+    )
+    (model,), (steps,) = zip(*drifts(audit.versions).items(), strict=True)
+    rows = version_rows(steps)
+    assert [row.version for row in rows] == ["first", "second", "third"]
+    for row, frame in zip(rows, frames, strict=True):
+        by_group = frame.groupby("group")["correct"].mean()
+        assert row.overall == pytest.approx(frame["correct"].mean())
+        assert (row.lowest, row.lowest_group) == (by_group.min(), by_group.idxmin())
+        assert row.gap == pytest.approx(by_group.max() - by_group.min())
+    assert rows[0].gap_change is None
+    last = compare_versions(frames[2], frames[1])
+    assert rows[2].gap_change == pytest.approx(last.gap_change)
+    assert rows[2].gap_interval == pytest.approx(last.gap_interval)
+    assert [row.p_holm for row in rows[1:]] == holm([step.overall.p_value for step in steps])
+    assert said(drift_table(model, steps, 0.95))[2]["version"] == "third"

@@ -97,12 +97,13 @@ def groups(
         ),
     ] = None,
     before: Annotated[
-        Path | None,
+        list[Path] | None,
         typer.Option(
             "--before",
             metavar="FILE",
             help="Predictions of an earlier version, or another model, on the same images: which "
-            "groups gained or lost, and is the gap smaller now?",
+            "groups gained or lost, and is the gap smaller now? Repeat it for several, the "
+            "earliest first.",
         ),
     ] = None,
     pretrained: Annotated[
@@ -303,11 +304,13 @@ def groups(
         )
         alone = Path(model[0]) if len(model) == 1 else None
         name = alone.name if alone is not None and alone.is_dir() else "models"
+    versions = [(path.stem, read(path)) for path in before or ()]
+    earlier = versions if len(versions) > 1 else versions[0][1] if versions else None
     audit = audit_groups(
         first,
         table,
         against=others[0] if compared else None if against is None else read(against),
-        before=None if before is None else read(before),
+        before=earlier,
         pretrained=None if pretrained is None else read(pretrained),
         names=(
             name,
@@ -324,7 +327,7 @@ def groups(
             attributes,
             None if compared else against,
             pretrained,
-            before,
+            *(before or ()),
             group_file,
         )
         write_audit(

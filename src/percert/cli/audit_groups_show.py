@@ -3,6 +3,8 @@
 from typing import TYPE_CHECKING, Any
 
 from percert.cli.output import say, show_table
+from percert.fairness.calibration import calibration_table
+from percert.fairness.drift import drift_table, drifts
 from percert.fairness.equivalence import resolutions_table
 from percert.fairness.joint_report import joint_summary, mix_table, mix_words
 from percert.fairness.joint_words import categories_table, joint_table
@@ -47,6 +49,11 @@ def show_audit(audit: "GroupAudit") -> None:
         show_table(generality_table(audit.generality, audit.settings.confidence, short=True))
         for entry in audit.generality:
             say(entry.words)
+    for found in list(audit.calibrations.values())[:LISTED]:
+        say("")
+        say(f"Probabilities of {found.model} by group", style="bold")
+        show_table(calibration_table(found, audit.settings.confidence, short=True))
+        say(found.words)
     _show_versions(audit)
     if len(audit.measures) <= LISTED:
         _show_measures(audit)
@@ -160,6 +167,10 @@ def _show_words(test: "TestResult") -> None:
 
 
 def _show_versions(audit: "GroupAudit") -> None:
+    for model, drift in drifts(audit.versions).items():
+        say("")
+        say(f"{model} over its versions", style="bold")
+        show_table(drift_table(model, drift, audit.settings.confidence, short=True))
     for found in audit.versions[:LISTED]:
         say("")
         say(f"{found.name} against {found.before}, on the same images", style="bold")

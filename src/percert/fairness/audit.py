@@ -1,5 +1,8 @@
 """The audit of group fairness: from tables of predictions to tests and sentences."""
 
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -42,7 +45,7 @@ def audit_groups(
     *,
     against: "pd.DataFrame | None" = None,
     pretrained: "pd.DataFrame | None" = None,
-    before: "pd.DataFrame | None" = None,
+    before: "pd.DataFrame | Sequence[tuple[str, pd.DataFrame]] | None" = None,
     names: tuple[str, str, str] = ("models", "against", "pretrained"),
     settings: AuditSettings | None = None,
 ) -> GroupAudit:
@@ -55,8 +58,8 @@ def audit_groups(
     of both sets are compared, one-sided: are those of ``predictions`` smaller? ``pretrained`` is
     tested and drawn, not compared. ``before`` are predictions of an earlier version on the same
     images, each model paired with the one of its name, or one with one: which groups gained, and is
-    the gap smaller now? ``names`` are those of the three sets. Section 4 of Human Imperceptible
-    Attacks.
+    the gap smaller now? Of several, (name, predictions) each, the earliest comes first. ``names``
+    are those of the three sets. Section 4 of Human Imperceptible Attacks.
 
     Raises ``ValueError`` for whatever makes the tests meaningless; see ``group_table``,
     ``fit_line`` and ``compare_slopes``.
@@ -144,7 +147,13 @@ def audit_groups(
     kept = everything[everything["group"].isin(table.n.index)]
     versions: tuple[VersionComparison, ...] = ()
     if before is not None:
-        versions = _versions(predictions, before, table, outcome, names[0], settings)
+        earlier = [*before] if isinstance(before, list | tuple) else [("", before)]
+        chain = [*earlier, (names[0], predictions)]
+        versions = tuple(
+            entry
+            for (name, old), (later, new) in pairwise(chain)
+            for entry in _versions(new, old, table, outcome, (later, name), settings)
+        )
     return GroupAudit(
         table=table,
         models=models,
@@ -171,6 +180,7 @@ def audit_groups(
         versions=versions,
         joint=joint,
         mixes=mixes,
+        calibrations=fits.calibrations(everything),
         generality=fits.generality(everything, models, paired),
         outcome=outcome,
         settings=settings,
@@ -182,12 +192,15 @@ def _versions(
     before: "pd.DataFrame",
     table: GroupTable,
     outcome: Outcome,
-    name: str,
+    names: tuple[str, str],
     settings: AuditSettings,
 ) -> tuple[VersionComparison, ...]:
-    """Each model against its earlier version, on the groups that are audited."""
+    """Each model against its earlier version, on the groups that are audited.
+
+    ``names`` are those of both versions; without the second it is called after its models.
+    """
     models = [frame["model"].drop_duplicates().tolist() for frame in (now, before)]
-    ours, theirs, paired = pair_models(models[0], models[1], (name, "before"), settings.pairs)
+    ours, theirs, paired = pair_models(models[0], models[1], names, settings.pairs)
     if len(models[0]) == len(models[1]) == 1:
         ours, theirs, paired = models[0], models[1], True
     if not paired:
@@ -198,14 +211,23 @@ def _versions(
     asked = [
         with_outcome(frame[frame["group"].isin(table.n.index)], outcome) for frame in (now, before)
     ]
+
+    def called(model: str, version: str) -> str:
+        return version if len(ours) == 1 else f"{model}, {version}"
+
     return tuple(
-        compare_versions(
-            asked[0][asked[0]["model"] == mine],
-            asked[1][asked[1]["model"] == other],
-            name=mine,
-            before_name=other if other != mine else f"{other}, before",
-            outcome=outcome,
-            confidence=settings.confidence,
+        replace(
+            compare_versions(
+                asked[0][asked[0]["model"] == mine],
+                asked[1][asked[1]["model"] == other],
+                name=called(mine, names[0]) if names[1] else mine,
+                before_name=called(other, names[1])
+                if names[1]
+                else (other if other != mine else f"{other}, before"),
+                outcome=outcome,
+                confidence=settings.confidence,
+            ),
+            model=mine if len(ours) > 1 else "The model",
         )
         for mine, other in zip(ours, theirs, strict=True)
     )

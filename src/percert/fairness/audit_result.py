@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from percert.fairness.calibration import Calibration
 from percert.fairness.conclusions import LEVEL
 from percert.fairness.equivalence import (
     Resolution,
@@ -103,7 +104,8 @@ class GroupAudit:
     mixed-effects logistic regression of every model and attribute that allows one, ``versions``
     compare with what was given as ``before``. ``joint`` has all attributes and covariates in one
     regression, of each model, where there are several, or categories, or strata; ``mixes`` the
-    groups as they compare within strata; ``generality`` what the slopes generalise to.
+    groups as they compare within strata; ``generality`` what the slopes generalise to;
+    ``calibrations`` the probabilities by group, of models that have them.
     """
 
     table: GroupTable
@@ -121,6 +123,7 @@ class GroupAudit:
     joint: tuple[JointLine, ...] = ()
     mixes: dict[str, Adjusted] = field(default_factory=dict)
     generality: tuple[Generality, ...] = ()
+    calibrations: dict[str, Calibration] = field(default_factory=dict)
     outcome: Outcome = ACCURACY
     settings: AuditSettings = field(default_factory=AuditSettings)
 
@@ -219,6 +222,7 @@ class GroupAudit:
             "versions": self.versions,
             "joint": self.joint,
             "mixes": self.mixes,
+            "calibrations": self.calibrations,
             "generality": [{**vars(entry), "words": entry.words} for entry in self.generality],
             "mixed": self.mixed,
             "resolutions": self.resolutions,

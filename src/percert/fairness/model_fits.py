@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from percert.fairness.audit_result import AuditSettings, ModelLine
+from percert.fairness.calibration import Calibration, group_calibration
 from percert.fairness.equivalence import Resolution, groups_within, slope_within
 from percert.fairness.groups import GroupTable, Outcome, with_outcome
 from percert.fairness.joint import JointLine, Values, fit_joint
@@ -157,6 +158,23 @@ class ModelFits:
             return {}
         n = np.mean([entry.n for entry in found.values()], axis=0)
         return {model: replace(entry, n=n) for model, entry in found.items()}
+
+    def calibrations(self, everything: "pd.DataFrame") -> dict[str, Calibration]:
+        """Of every model whose probabilities and labels are there."""
+        if "probability" not in everything or "positive" not in everything:
+            return {}
+        kept = everything[everything["group"].isin(self.table.n.index)]
+        settings = self.settings
+        return {
+            str(model): group_calibration(
+                rows,
+                model=str(model),
+                confidence=settings.confidence,
+                draws=min(settings.draws, 200),
+                seed=settings.seed,
+            )
+            for model, rows in kept.groupby("model", sort=False)
+        }
 
     def joint(self, mixes: dict[str, Adjusted]) -> tuple[JointLine, ...]:
         """All columns in one regression, with Holm's correction over the attributes of a model."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from percert.check import Argument, ArgumentError
+from percert.fairness.calibration import with_probabilities
 from percert.fairness.groups import RATES, numbers_first
 
 if TYPE_CHECKING:
@@ -158,6 +159,8 @@ def check_predictions(
             f"{name}: duplicate images: {row['image']!r} occurs more than once for model "
             f"{row['model']!r} ({int(twice.sum())} such rows)"
         )
+    if "probability" in frame and "label" in frame:
+        kept = with_probabilities(frame, kept, positive)
     return kept.reset_index(drop=True)
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from percert.fairness.audit_result import GroupAudit, group_rows
+from percert.fairness.calibration import calibration_section
 from percert.fairness.conclusions import LEVEL
 from percert.fairness.joint_report import joint_section, mixes_section
 from percert.fairness.next_steps import summary_section
@@ -19,6 +20,7 @@ from percert.fairness.report_sections import (
     versions_section,
 )
 from percert.fairness.report_tables import (
+    LISTED,
     covariances_section,
     difference_words,
     differences_table,
@@ -95,6 +97,9 @@ def report_sections(audit: GroupAudit, folder: Path | None = None) -> list[Secti
         sections.append(generality_section(audit))
     if audit.versions:
         sections.append(versions_section(audit))
+    if audit.calibrations:
+        listed = dict(list(audit.calibrations.items())[:LISTED])
+        sections.append(calibration_section(listed, audit.settings.confidence))
     sections += [groups_section(audit, folder), measures_section(audit), resolutions_section(audit)]
     if audit.attributes:
         sections.append(covariances_section(audit))

@@ -6,6 +6,7 @@ import numpy as np
 
 from percert.fairness.audit_result import GroupAudit, ModelLine, file_names
 from percert.fairness.conclusions import TestResult
+from percert.fairness.drift import drift_table, drifts
 from percert.fairness.equivalence import resolutions_table
 from percert.fairness.least_squares import COVARIANCES
 from percert.fairness.measures import measures_table
@@ -246,8 +247,11 @@ def generality_section(audit: GroupAudit) -> Section:
 
 
 def versions_section(audit: GroupAudit) -> Section:
-    """Each model against its earlier version."""
-    blocks: list[Block] = []
+    """Each model against its earlier versions."""
+    blocks: list[Block] = [
+        drift_table(model, found, audit.settings.confidence)
+        for model, found in drifts(audit.versions).items()
+    ]
     for found in audit.versions[:LISTED]:
         blocks += [
             versions_table(found, audit.settings.confidence),

@@ -52,7 +52,8 @@ class VersionComparison:
 
     ``gap`` is the highest less the lowest share, before and now; ``gap_change`` has an interval of
     the change of the true gap, whichever groups attain it. ``heterogeneity`` is the chi-square test
-    that all groups changed alike: statistic, degrees of freedom, p-value.
+    that all groups changed alike: statistic, degrees of freedom, p-value. ``model`` is what several
+    versions are of.
     """
 
     name: str
@@ -65,6 +66,7 @@ class VersionComparison:
     heterogeneity: tuple[float, int, float]
     may: str
     may_not: str
+    model: str = ""
 
 
 def compare_versions(
