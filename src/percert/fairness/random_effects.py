@@ -239,7 +239,7 @@ def _with_normal_errors(basis: bytes, shape: tuple[int, int], n: bytes, block: i
     """
     design, sizes = np.frombuffer(basis).reshape(shape), np.frombuffer(n)
     freedom = shape[0] - shape[1]
-    errors = np.random.default_rng(0).normal(size=(DRAWS, len(design)))
+    errors = np.random.default_rng(0).normal(size=(_draws(shape), len(design)))
     at = stats.f.isf(READ, block, freedom)
     rows = []
     for tau2 in _spreads(sizes):
@@ -249,9 +249,8 @@ def _with_normal_errors(basis: bytes, shape: tuple[int, int], n: bytes, block: i
         estimated = paule_mandel(true.residuals, sizes, design)
         weights = 1 / (1 / sizes + estimated[:, None])
         if block > 1:
-            rows.append(
-                _log_ratios(block_f(weighted_fit(drawn, design, weights), block, freedom), at)
-            )
+            found = weighted_fit(drawn, design, weights)
+            rows.append(_log_ratios(block_f(found, block, freedom), at, len(drawn)))
             continue
         exact = true.inverse[:, -1, -1]
         found = weighted_fit(true.residuals, design, weights)
@@ -274,24 +273,29 @@ def _with_images(basis: bytes, shape: tuple[int, int], n: bytes, block: int, odd
     freedom = shape[0] - shape[1]
     rng = np.random.default_rng(0)
     share = 1 / (1 + np.exp(-odds))
-    at = stats.f.isf(READ, block, freedom)
+    at, draws = stats.f.isf(READ, block, freedom), _draws(shape)
     rows = []
     for tau2 in _spreads(sizes):
         # A small spread of accuracies is p (1 - p) times that of log odds.
         spread = min(np.sqrt(tau2 / (share * (1 - share))), _WIDEST)
-        true = 1 / (1 + np.exp(-(odds + spread * rng.normal(size=(DRAWS, len(sizes))))))
+        true = 1 / (1 + np.exp(-(odds + spread * rng.normal(size=(draws, len(sizes))))))
         accuracy = rng.binomial(sizes.astype(int), true) / sizes.astype(int)
         accuracy = accuracy[np.ptp(accuracy, axis=1) > 0]  # the others are not tested
         unit = _unit(accuracy, sizes)
         tau = paule_mandel(accuracy / np.sqrt(unit), sizes, design)[:, None] * unit
         found = weighted_fit(accuracy, design, 1 / (tau + unit / sizes))
-        rows.append(_log_ratios(block_f(found, block, freedom), at))
+        rows.append(_log_ratios(block_f(found, block, freedom), at, draws))
     ratios: Array = np.stack(rows)
     return ratios
 
 
-def _log_ratios(f: Array, at: Array) -> Array:
+def _draws(shape: tuple[int, int]) -> int:
+    """Fewer where every draw takes long, for many columns."""
+    return DRAWS if shape[1] <= 10 else DRAWS // 4
+
+
+def _log_ratios(f: Array, at: Array, draws: int) -> Array:
     """How often simulated ``f`` exceed ``at``, by how often F does: its logarithm at ``READ``."""
     above = len(f) - np.searchsorted(np.sort(f), at, side="left")
-    ratios: Array = np.log((above + 1) / (DRAWS + 1) / READ)
+    ratios: Array = np.log((above + 1) / (draws + 1) / READ)
     return ratios
