@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from scipy.optimize import minimize
 
@@ -29,6 +30,7 @@ from percert.files import write_whole
 from percert.images import load_image
 from percert.metrics.catalog import typical_distances
 from percert.metrics.full_reference.gradient_deviation import mdsi
+from percert.metrics.full_reference.pixel_errors import Lp
 from percert.metrics.full_reference.seen import deviation
 from percert.metrics.full_reference.visibility import visibility
 from percert.metrics.seen_study import FILE, OBSERVERS, Coefficients
@@ -49,9 +51,11 @@ class Study:
     visibility: Array
     deviation: Array
     mdsi: Array
+    l2: Array
     said: Array
     observers: Array
     picture: list[str]
+    group: list[str]
 
     @property
     def share(self) -> Array:
@@ -66,9 +70,11 @@ class Study:
             self.visibility[index],
             self.deviation[index],
             self.mdsi[index],
+            self.l2[index],
             self.said[index],
             self.observers[index],
             [self.picture[i] for i in index],
+            [self.group[i] for i in index],
         )
 
 
@@ -92,6 +98,7 @@ def main() -> None:
         "folds": options.folds,
         "coefficients": with_intervals(study, fitted, options.draws),
         "held_out": quality(held_out, study, options.draws),
+        "groups": by_group(study, held_out),
         "mdsi_alone": interval(spearman, study.mdsi, study, options.draws, changed=True),
     }
     options.out.mkdir(parents=True, exist_ok=True)
@@ -112,12 +119,14 @@ def read_study(table: Path) -> Study:
     for pair in pairs:
         reference, candidate = load_image(pair.reference)[None], load_image(pair.candidate)[None]
         equal[f"{pair.reference} | {pair.candidate}"] = float((reference != candidate).any())
-        of = (visibility, deviation, mdsi)
+        of = (visibility, deviation, mdsi, Lp("l2"))
         parts.append([part(reference, candidate).item() for part in of])
     measured = np.array(parts)
     observers = np.array([float(pair.observers or 0) for pair in pairs])
     said = np.array([pair.seen for pair in pairs]) * observers
-    return Study(*measured.T, said, observers, pictures_of(pairs, equal))
+    return Study(
+        *measured.T, said, observers, pictures_of(pairs, equal), [pair.group for pair in pairs]
+    )
 
 
 def predict(study: Study, fitted: Coefficients) -> Array:
@@ -225,6 +234,34 @@ def quality(held_out: Array, study: Study, draws: int) -> dict[str, Any]:
     }
 
 
+def by_group(study: Study, held_out: Array) -> list[dict[str, Any]]:
+    """What was said of each kind of change and predicted of it, with changes of any one energy.
+
+    ``at_equal_energy`` compares the kinds among the changes whose l2 lies in the middle half.
+    """
+    names = np.array(study.group)
+    low, high = np.quantile(study.l2[study.changed], [0.25, 0.75])
+    middle = study.changed & (study.l2 >= low) & (study.l2 <= high)
+
+    def entry(some: npt.NDArray[np.bool_]) -> dict[str, Any]:
+        return {
+            "pairs": int(some.sum()),
+            "l2": float(study.l2[some].mean()),
+            "said": float(study.share[some].mean()),
+            "predicted": float(held_out[some].mean()),
+        }
+
+    return [
+        {
+            "group": name,
+            "all": entry((names == name) & study.changed),
+            "at_equal_energy": entry((names == name) & middle),
+        }
+        for name in dict.fromkeys(study.group)
+        if ((names == name) & middle).any()
+    ]
+
+
 def page(result: dict[str, Any]) -> str:
     """The calibration page."""
     good = result["held_out"]
@@ -236,6 +273,13 @@ def page(result: dict[str, Any]) -> str:
         [f"`{name}`", *(f"{one[key]:.4g}" for key in ("value", "low", "high"))]
         for name, one in result["coefficients"].items()
     ]
+    kinds = [
+        [f"{one['group']}{'' if part == 'all' else ', middle half by l2'}"]
+        + [str(one[part]["pairs"]), f"{one[part]['l2']:.2f}"]
+        + [f"{one[part][key]:.3f}" for key in ("said", "predicted")]
+        for part in ("all", "at_equal_energy")
+        for one in result["groups"]
+    ]
     said = {name: _said(one) for name, one in good.items() if isinstance(one, dict)}
     return PAGE.format(
         study=result["study"],
@@ -243,6 +287,7 @@ def page(result: dict[str, Any]) -> str:
         folds=result["folds"],
         numbers=markdown(["number", "value", "low", "high"], numbers),
         fifths=markdown(["fifth", "pairs", "predicted", "said"], rows),
+        kinds=markdown(["change", "pairs", "l2", "said", "predicted"], kinds),
         mdsi=_said(result["mdsi_alone"]),
         at_best=f"{good['brier_of_the_shares_themselves']:.3f}",
         constant=f"{good['brier_of_the_mean_share']:.3f}",
@@ -279,6 +324,10 @@ With unchanged pairs as well, Spearman is {spearman_all}: the order of unchanged
 Calibration: the changed pairs in five parts by what was predicted, and the mean of what was said.
 
 {fifths}
+Why a change that is masked to textured places is seen less at the same energy: its contrast stands
+beside that of the picture. The shares that were said, and predicted from that alone, by kind:
+
+{kinds}
 The numbers that were fitted, on all photographs. `false_alarms` is the share who call an unchanged
 picture different; the odds of noticing are ((visibility + mdsi_weight MDSI^4) / half)^slope.
 
