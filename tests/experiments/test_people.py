@@ -1,0 +1,127 @@
+"""What people see: the fit finds planted numbers, and the tables hold what was computed."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("scipy", reason="the fits use scipy")
+pytest.importorskip("pyarrow", reason="the runs keep records in parquet")
+
+from experiments.people import agreement, attacks
+from experiments.people.seen import Study, by_group, fit, predict, predict_held_out
+from percert.metrics.seen_study import Coefficients
+
+PLANTED = Coefficients(false_alarms=0.1, half=0.4, slope=2.0, mdsi_weight=5.0)
+
+
+def simulated(pictures=200, observers=400):
+    """Pictures unchanged and changed twice, of which observers say what the planted numbers say."""
+    rng = np.random.default_rng(0)
+    count = 3 * pictures
+    changed = np.arange(count) % 3 > 0
+    visibility = np.where(changed, np.exp(rng.normal(-1, 1, count)), 0)
+    deviation = np.where(changed, 0.05 * np.exp(rng.normal(0, 1, count)), 0)
+    asked = np.full(count, float(observers))
+    picture = [str(i // 3) for i in range(count)]
+    group = [("none", "bim", "masked")[i % 3] for i in range(count)]
+    study = Study(visibility, deviation, deviation**0.25, visibility, asked, asked, picture, group)
+    said = rng.binomial(observers, predict(study, PLANTED)).astype(float)
+    return Study(visibility, deviation, deviation**0.25, visibility, said, asked, picture, group)
+
+
+def test_the_fit_finds_the_numbers_that_were_planted():
+    found = fit(simulated())
+    assert found.false_alarms == pytest.approx(0.1, abs=0.005)
+    assert found.half == pytest.approx(0.4, rel=0.05)
+    assert found.slope == pytest.approx(2.0, rel=0.05)
+    assert found.mdsi_weight == pytest.approx(5.0, rel=0.15)
+
+
+def test_a_held_out_picture_does_not_enter_its_own_prediction():
+    study = simulated(20, 35)
+    before = predict_held_out(study, 5)
+    altered = Study(
+        *(study.visibility, study.deviation, study.mdsi, study.l2),
+        *(study.said.copy(), study.observers, study.picture, study.group),
+    )
+    altered.said[:3] = 35 - altered.said[:3]  # all that was said of the first picture
+    after = predict_held_out(altered, 5)
+    assert after[:3] == pytest.approx(before[:3])
+    assert np.abs(after - before).max() > 1e-4  # others were fitted with it
+
+
+def test_groups_are_compared_at_equal_energy_too():
+    study = simulated(40, 35)
+    bim, masked = by_group(study, study.share)
+    assert (bim["group"], masked["group"]) == ("bim", "masked")
+    assert bim["all"]["pairs"] == masked["all"]["pairs"] == 40
+    assert bim["all"]["said"] == bim["all"]["predicted"]
+    assert bim["at_equal_energy"]["pairs"] + masked["at_equal_energy"]["pairs"] == 40
+
+
+def test_attacks_are_numbered_beside_the_baseline():
+    judge = attacks.JudgeFit(false_alarms=0.1, half=0.5, slope=1.0)
+
+    def row(attack, image, mdsi, distance, won=True):
+        return {
+            "attack": attack,
+            "image": image,
+            "attacked": True,
+            "success_8bit": won,
+            "l2": 2 * mdsi,
+            "mdsi": mdsi,
+            "seen": mdsi / 10,
+            attacks.JUDGE: distance,
+        }
+
+    rows = [row("ascent", "a", 0.4, 0.5), row("ascent", "b", 0.8, 0.5)]
+    rows += [row("ours", "a", 0.1, 0.5), row("ours", "b", 0.6, 0.0), row("ours", "c", 9, 9, False)]
+    _, ours = attacks.numbers(rows, judge)
+    assert (ours["images"], ours["success_8bit"]) == (3, pytest.approx(2 / 3))
+    assert ours["l2"] == pytest.approx(0.7)
+    # Half of those who are left notice the first, nobody the second.
+    assert ours["noticed_beyond_false_alarms"]["mean"] == pytest.approx((0.45 + 0) / 2)
+    assert ours["seen"]["mean"] == pytest.approx(0.035)
+    assert ours["mdsi"]["ratio_of_means"]["value"] == pytest.approx(0.7 / 1.2)
+    assert ours["mdsi"]["mean_of_ratios"] == pytest.approx((0.25 + 0.75) / 2)
+    assert ours["mdsi"]["median_of_ratios"] == pytest.approx(0.5)
+    page = attacks.page({"runs": {"m, plain": [ours]}})
+    head, _, cells = page.split("\n\n")[-1].strip().split("\n")[:3]
+    found = dict(zip(head.split(" | "), cells.split(" | "), strict=True))
+    assert found["8-bit success"] == "0.67"
+    assert found["noticed, judge"].startswith("0.225 (")
+    assert found["noticed, `seen`"].startswith("0.035 (")
+    assert found["MDSI, ratio of means"].startswith("0.583 (")
+
+
+def test_the_table_of_agreement_has_each_number_under_its_heading():
+    def one(metric, scope, value):
+        kinds = ("Spearman", "Kendall", "RMSE")
+        found = {
+            kind: {"value": value + i / 100, "low": value - 0.01, "high": value + 0.05}
+            for i, kind in enumerate(kinds)
+        }
+        counts = {"answers": 8, "pictures": 4}
+        return {"metric": metric, "scope": scope, **counts, "found": found}
+
+    studies = {
+        study: {
+            "agreement": [
+                one(name, scope, value)
+                for scope in scopes
+                for name, value in (("x", 0.2), ("y", 0.6))
+            ],
+            "ceilings": [{"statistic": "2AFC", "scope": "all", "value": 0.84}],
+        }
+        for study, (_, scopes) in agreement.STUDIES.items()
+    }
+    page = agreement.report(studies)
+    assert "| metric | Spearman | Kendall |\n| --- | ---: | ---: |\n| `y` | 0.600 (0.590 to" in page
+    assert "0.610 (0.590 to 0.650) |\n| `x` | 0.200 (0.190 to 0.250) | 0.210" in page
+    assert "leaves 0.840 to be reached of 2AFC" in page
+    assert "RMSE" not in page
+
+
+def test_every_metric_of_the_table_is_to_be_had_without_a_download():
+    names = agreement.metrics_to_be_had()
+    assert {"seen", "mdsi", "features", "lipsim-tiny"} <= set(names)
+    assert not {"lpips-alex", "dreamsim", "lipsim-small", "sscd"} & set(names)
