@@ -1,0 +1,307 @@
+"""Copies in a collection by rule, views and partner: found, certified, attacked, beside rivals.
+
+    python -m experiments copies.rules --more MORE --work WORK --out docs/results
+
+The 300 ImageNet-Compatible photographs under the committed edits and AugLy's, strangers the
+validation sets of Imagenette and Tiny ImageNet below MORE. All thresholds are those at which the
+wanted share of pairs (stranger, photograph) is taken for copies, counted on these very strangers;
+of a metric with a partner each has half of it. SSCD and the hashes are asked for
+fewer. Goes on where it was stopped. Writes
+copies-rules.json and .md.
+"""
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache, cached_property
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from experiments.conditions import conditions, write_result
+from experiments.copies.attacked_rules import AttackedRules, attack_rules
+from experiments.copies.regions import find_region
+from experiments.copies.rivals import PHOTOGRAPHS, Rival, Scores, level_at
+from experiments.copies.rules_report import report
+from experiments.copies.sets import (
+    ASKED,
+    BACKGROUND,
+    EDITS,
+    HASHED_OF,
+    HASHES,
+    PARTNER_OF,
+    PARTNER_STRANGERS,
+    QUERY_SETS,
+    STORED,
+    Sets,
+    embed_all,
+)
+from experiments.photographs import DEFAULT_DATA
+from percert.certify.features import PixelFeatures, pixel_features
+from percert.certify.pairs import copies_of_features
+from percert.data.edit import Edit
+from percert.evaluation.copies.rates import SIDE, scaled
+from percert.files import write_whole
+from percert.lipschitz.bound import LipschitzBound
+from percert.metrics.certified.embedding import direction
+from percert.search.partner.rule import WRONG, likeness_to, shipped_rule
+from percert.search.query.overtaking import stored_features
+
+RATES = (1e-3, 1e-4, 1e-5, 1e-6)
+#: At which of them copies are certified.
+PROVEN_AT = (1e-3, 1e-6)
+BUDGETS = (1.0, 4.0, 16.0, 32.0)
+#: Stored views by the name of their set, as in ``percert index add --views``.
+VIEWS = {
+    "whole": ("whole",),
+    "standard": ("whole", "upper", *(name for name in STORED[9:14])),
+    "thorough": STORED,
+}
+Flags = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A set of views, and how much the likeness to the background counts (0: one threshold)."""
+
+    name: str
+    views: tuple[str, ...]
+    weight: float
+
+    def pairs(self) -> list[tuple[int, int]]:
+        """The places of the query's view and of the stored one, of each that is compared."""
+        asked = {name: place for place, name in enumerate(ASKED)}
+        return [(asked.get(name, 0), STORED.index(name)) for name in self.views]
+
+
+RULES = (
+    Rule("whole, one threshold", VIEWS["whole"], 0.0),
+    Rule("whole", VIEWS["whole"], 0.5),
+    Rule("standard", VIEWS["standard"], 0.5),
+    Rule("thorough", VIEWS["thorough"], 0.5),
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Certified:
+    """The certified metric's side: directions of what is stored, asked and in the background."""
+
+    sets: Sets
+
+    @cached_property
+    def stored(self) -> Tensor:
+        return self._unit(self.sets.certified(PHOTOGRAPHS).rows)
+
+    @cached_property
+    def likeness(self) -> Tensor:
+        """Of each stored view to the background seen as the query's view is, ``(n, views)``."""
+        background = self._unit(self.sets.certified(BACKGROUND).rows)
+        asked = [place for place, _ in RULES[-1].pairs()]
+        return torch.stack(
+            [likeness_to(self.stored[:, v], background[:, a]) for v, a in enumerate(asked)], 1
+        )
+
+    def stranger_scores(self, rule: Rule) -> Scores:
+        """``(strangers, photographs)``: the best of all pairs of views."""
+        found = []
+        for name in QUERY_SETS:
+            asked = self._unit(self.sets.certified(name).rows)
+            best = torch.full((len(asked), len(self.stored)), -2.0)
+            for a, v in rule.pairs():
+                own = rule.weight * self.likeness[:, v]
+                torch.maximum(best, asked[:, a] @ self.stored[:, v].T - own, out=best)
+            found.append(best.numpy())
+        return np.concatenate(found)
+
+    @cache  # noqa: B019  # one for the whole run
+    def copy_scores(self, rule: Rule, edit: Edit) -> Scores:
+        """The score ``(n,)`` of each edited photograph with its own original."""
+        asked = self._unit(self.sets.certified_edit(edit).rows)
+        scores = [
+            (asked[:, a] * self.stored[:, v]).sum(1) - rule.weight * self.likeness[:, v]
+            for a, v in rule.pairs()
+        ]
+        return torch.stack(scores).amax(0).numpy()
+
+    def radii(self, rule: Rule, edit: Edit, level: float) -> npt.NDArray[np.float64]:
+        """How far each edited photograph may move and stay a copy, in lengths at 299 px."""
+        kept = self.sets.certified_edit(edit)
+        rows = self.sets.certified(PHOTOGRAPHS).rows
+        radius = np.zeros(len(rows))
+        for size in {tuple(one) for one in kept.sizes.tolist()}:
+            mine = np.flatnonzero((kept.sizes == size).all(1))
+            for a, v in rule.pairs():
+                asked = self._features(kept.rows[mine, a], ASKED[a], size)
+                own = torch.from_numpy(rows[mine, v]).double()
+                metric = self.sets.metric
+                held = stored_features(own, metric.constant, metric.feature_error, metric.content)
+                limit = 1 - level - rule.weight * self.likeness[mine, v].double()
+                found = copies_of_features(held, asked, limit.clamp(0, 2))
+                proven = torch.where(found.decision, found.radius, 0.0).numpy()
+                radius[mine] = np.maximum(radius[mine], proven / scaled(1.0, size, SIDE))
+        return radius
+
+    def _features(self, h: Scores, view: str, size: tuple[int, int]) -> PixelFeatures:
+        """The embedding of a view, in pixels of the whole image: a view has norm 1 at most."""
+        metric, seen = self.sets.metric, find_region(view).size(size)
+        bound = metric.bound(seen)
+        error = metric.float_error(seen) / bound.value
+        # Kept in single precision: 2^-24 of each value at most.
+        return pixel_features(
+            torch.from_numpy(h).double(),
+            LipschitzBound(bound.value, bound.proof, size),
+            constant=metric.constant,
+            feature_error=metric.feature_error + 2.0**-24,
+            pixel_error=error,
+            content=metric.content,
+        )
+
+    def _unit(self, rows: Scores) -> Tensor:
+        h = torch.from_numpy(rows)
+        flat = direction(h.flatten(0, 1), self.sets.metric.constant)
+        return flat.view(*h.shape[:2], -1)
+
+
+def measure(sets: Sets) -> dict[str, Any]:
+    """The tables of what is found and certified."""
+    certified, rows = Certified(sets), []
+    partner = Rival(sets, sets.partner_name)
+    beside = partner.stranger_scores()
+    seen = {g: [partner.copy_scores(edit) for edit in some] for g, some in EDITS.items()}
+    for rule in RULES:
+        strangers = certified.stranger_scores(rule)
+        for rate in RATES:
+            for with_partner in (False, True):
+                share = rate / 2 if with_partner else rate
+                level, other = level_at(strangers, share), level_at(beside, share)
+                row: dict[str, Any] = {"rule": rule.name, "rate": rate, "partner": with_partner}
+                for group, edits in EDITS.items():
+                    finds = []
+                    for edit, by_partner in zip(edits, seen[group], strict=True):
+                        own = certified.copy_scores(rule, edit) > level
+                        if with_partner:
+                            own = own[: len(by_partner)] | (by_partner > other)
+                        finds.append(own)
+                    row[group] = _share(finds)
+                    row[f"{group} by edit"] = {
+                        edit.name: float(one.mean()) for edit, one in zip(edits, finds, strict=True)
+                    }
+                    row[f"{group} certified"] = []
+                    if rate in PROVEN_AT and not with_partner:
+                        radii = np.concatenate([certified.radii(rule, e, level) for e in edits])
+                        row[f"{group} certified"] = [float((radii > eps).mean()) for eps in BUDGETS]
+                rows.append(row)
+                print(row["rule"], rate, with_partner, row["usual"], row["augly"], flush=True)
+    rivals = [Rival(sets, sets.partner_name), Rival(sets, sets.partner_name, 0.5)]
+    return {"rules": rows, "rivals": [_rival(one) for one in [*rivals, *_hashes(sets)]]}
+
+
+def _hashes(sets: Sets) -> list[Rival]:
+    return [Rival(sets, by) for by in HASHES]
+
+
+def _rival(rival: Rival) -> dict[str, Any]:
+    strangers = rival.stranger_scores()
+    found: dict[str, Any] = {"name": rival.by, "weight": rival.weight, "pairs": strangers.size}
+    for rate in RATES:
+        level = level_at(strangers, rate)
+        for group, edits in EDITS.items():
+            finds = [rival.copy_scores(edit) > level for edit in edits]
+            found[f"{group} at {rate:.0e}"] = _share(finds)
+    return found
+
+
+def _share(finds: Sequence[Flags]) -> float:
+    return float(np.concatenate(finds).mean())
+
+
+def promised(sets: Sets) -> dict[str, Any]:
+    """Wrong answers of the partner by the rule that ships with it, beside what that promises."""
+    weights = sets.descriptor.weights
+    rule = shipped_rule(sets.partner_name, weights)
+    if rule is None:
+        return {}
+    scores = Rival(sets, sets.partner_name).stranger_scores()
+    found = {}
+    for wrong in (1e-2, WRONG, 1e-4):
+        level = rule.level(wrong / scores.shape[1])
+        found[f"{wrong:g}"] = {
+            "promised": wrong * len(scores),
+            "counted": int((scores > level).any(1).sum()),
+        }
+    return {"stored": scores.shape[1], "strangers": len(scores), "wrong": found}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, default=DEFAULT_DATA)
+    parser.add_argument("--more", type=Path, required=True)
+    parser.add_argument("--work", type=Path, default=Path("out/copies-rules"))
+    parser.add_argument("--out", type=Path, default=Path("docs/results"))
+    parser.add_argument("--attacked", type=int, default=10)
+    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--queries", type=int, default=60, help="of Square on the partner")
+    parser.add_argument("--metric", default="lipsim-tiny")
+    parser.add_argument("--partner", default="sscd")
+    parser.add_argument("--limit", type=int, help="of each set, for a trial")
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(1)
+    began = perf_counter()
+    sets = Sets(
+        options.data,
+        options.more,
+        options.work,
+        options.metric,
+        options.partner,
+        limit=options.limit,
+    )
+    embed_all(sets)
+    result: dict[str, Any] = {
+        "benchmark": "copies-rules",
+        "metric": sets.metric_name,
+        "partner": sets.partner_name,
+        **measure(sets),
+        "promised": promised(sets),
+        "photographs": len(sets.paths(PHOTOGRAPHS)),
+        "strangers": sum(len(sets.paths(name)) for name in QUERY_SETS),
+        "partner_of": PARTNER_OF,
+        "hashed_of": HASHED_OF,
+        "partner_strangers": len(sets.paths(PARTNER_STRANGERS)),
+        "budgets": list(BUDGETS),
+    }
+    for stage in ("found", "attacked"):  # what is found is kept where the attacks are stopped
+        found = attacks(sets, options) if stage == "attacked" and options.attacked else []
+        result |= {"attacked": found, "seconds": round(perf_counter() - began)}
+        write_result(
+            options.out / "copies-rules.json", result | {"conditions": vars(conditions(0))}
+        )
+        write_whole(options.out / "copies-rules.md", report(result))
+
+
+def attacks(sets: Sets, options: argparse.Namespace) -> list[dict[str, Any]]:
+    """What attacks leave of copies under usual edits, at one in a million pairs."""
+    certified, found = Certified(sets), []
+    partner = level_at(Rival(sets, sets.partner_name).stranger_scores(), RATES[-1])
+    for rule in (RULES[1], RULES[2]):
+        # The partner alone is the same beside both.
+        options = argparse.Namespace(**{**vars(options), "queries": options.queries * (not found)})
+        level = level_at(certified.stranger_scores(rule), RATES[-1])
+        pairs = [
+            (ASKED[a], certified.stored[:, v], level + rule.weight * certified.likeness[:, v])
+            for a, v in rule.pairs()
+        ]
+        asked = AttackedRules(
+            rule.name, sets.metric, pairs, sets.descriptor, Rival(sets, sets.partner_name).stored,
+            partner,
+        )  # fmt: skip
+        found += attack_rules(asked, sets.paths(PHOTOGRAPHS), EDITS["usual"], options)
+    return found
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,131 @@
+"""copies.rules on a few pictures: its tables against what is computed by hand."""
+
+import argparse
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from experiments.copies import rivals as of_rivals
+from experiments.copies import rules as experiment
+from experiments.copies import sets as of_sets
+from experiments.copies.regions import find_region
+from experiments.copies.rules import RULES, Certified, Rival, level_at
+from experiments.copies.sets import ASKED, Sets
+from percert import certify, create_metric
+from percert.data.copy_edits import find_edit
+from percert.evaluation.copies.rates import scaled
+from percert.images import save_image
+
+COUNT = 6
+USUAL, AUGLY = (find_edit("jpeg-30"), find_edit("crop-80-centre")), (find_edit("mirror"),)
+
+
+def write(folder, count, seed):
+    folder.mkdir(parents=True)
+    for at in range(count):
+        coarse = torch.rand(1, 3, 6, 6, generator=torch.Generator().manual_seed(seed + at))
+        image = torch.nn.functional.interpolate(coarse, (48, 56), mode="bilinear")[0]
+        save_image(image, folder / f"{at}.png")
+
+
+@pytest.fixture
+def sets(tmp_path, monkeypatch):
+    write(tmp_path / "data" / "imagenet-compatible" / "images", COUNT, 0)
+    more = tmp_path / "more"
+    for at, part in enumerate(("imagenette-160/val", "imagenette-160/train")):
+        write(more / part, 12, 100 * (at + 1))
+    for at, part in enumerate(("val", "test")):
+        write(more / "tiny-imagenet-64" / part, 12, 1000 * (at + 1))
+    edits = {"usual": USUAL, "augly": AUGLY}
+    for module in (experiment, of_sets):
+        monkeypatch.setattr(module, "EDITS", edits)
+    for module in (experiment, of_sets, of_rivals):
+        monkeypatch.setattr(module, "HASHES", {"phash": (0, 64)})
+    pytest.importorskip("imagehash", reason="a hash is set beside")
+    return Sets(tmp_path / "data", more, tmp_path / "work", "thumbnail-8", "thumbnail-16")
+
+
+def test_scores_and_radii_are_those_of_the_metric_itself(sets):
+    of_sets.embed_all(sets)
+    metric, rule = create_metric("thumbnail-8", device="cpu"), RULES[2]
+    certified = Certified(sets)
+    pictures = [experiment_picture(sets, at) for at in range(COUNT)]
+    edit = USUAL[1]
+    scores = certified.copy_scores(rule, edit)
+    level = float(np.median(scores))
+    radii = certified.radii(rule, edit, level)
+    for at in range(COUNT):
+        copy = of_sets.of_edit(sets.paths("photographs"), edit)(at)
+        best = -2.0
+        for place, (a, v) in enumerate(rule.pairs()):
+            view = find_region(rule.views[place])
+            one, other = find_region(ASKED[a])(copy), view(pictures[at])
+            cosine = 1 - metric(one, other).item()
+            best = max(best, cosine - rule.weight * float(certified.likeness[at, v]))
+        assert scores[at] == pytest.approx(best, abs=2e-3)
+        assert (radii[at] > 0) == (best > level) or abs(best - level) < 2e-3
+    # Of whole pictures, by the public certificate: the copy moves.
+    whole = certified.radii(RULES[0], edit, 0.5)
+    for at in range(COUNT):
+        copy = of_sets.of_edit(sets.paths("photographs"), edit)(at)
+        proven = certify.copies(metric, pictures[at], copy, 0.5)
+        expected = float(proven.radius) if bool(proven.decision) else 0.0
+        expected /= scaled(1.0, (copy.shape[2], copy.shape[3]))
+        assert whole[at] == pytest.approx(expected, rel=2e-2, abs=1e-2)
+    assert whole.max() > 0
+    wider = certified.radii(rule, edit, level - 0.1)
+    assert (wider >= radii).all()
+    assert wider.max() > radii.max() > 0
+
+
+def experiment_picture(sets, at):
+    return of_sets.of_files(sets.paths("photographs"))(at)
+
+
+def test_levels_let_at_most_their_share_pass():
+    scores = np.random.default_rng(0).normal(size=(50, 40)).astype(np.float32)
+    for rate in (1e-1, 1e-2, 1e-3):
+        level = level_at(scores, rate)
+        assert (scores > level).mean() <= rate
+        assert (scores >= level).mean() > rate - 1 / scores.size
+    assert level_at(scores, 1e-9) == scores.max()
+
+
+def test_a_rival_is_compared_with_its_own_original_and_all_strangers(sets):
+    of_sets.embed_all(sets)
+    rival = Rival(sets, "thumbnail-16")
+    metric = create_metric("thumbnail-16", device="cpu")
+    found = rival.copy_scores(USUAL[0])
+    for at in range(COUNT):
+        copy = of_sets.of_edit(sets.paths("photographs"), USUAL[0])(at)
+        assert found[at] == pytest.approx(
+            1 - metric(copy, experiment_picture(sets, at)).item(), abs=1e-4
+        )
+    assert rival.stranger_scores().shape == (12, COUNT)
+
+
+def test_the_run_goes_on_and_writes_its_page(sets, tmp_path):
+    options = argparse.Namespace(attacked=2, steps=3, queries=2)
+    of_sets.embed_all(sets)
+    rows = experiment.measure(sets)
+    for row in rows["rules"]:
+        for group in ("usual", "augly"):
+            certified = row[f"{group} certified"]
+            assert certified == sorted(certified, reverse=True)
+            assert len(certified) == 4 * (row["rate"] in (1e-3, 1e-6) and not row["partner"])
+            if certified:
+                assert certified[0] <= row[group]
+    attacked = experiment.attacks(sets, options)
+    assert {row["eps"] for row in attacked} == {0.0, 1.0, 4.0, 16.0}
+    for name in ("whole", "standard"):
+        left = [row["rule"] for row in attacked if row["views"] == name]
+        assert left == sorted(left, reverse=True)
+        assert len(left) == 4
+    arguments = ["--data", str(sets.data), "--more", str(sets.more), "--work", str(sets.work)]
+    arguments += ["--metric", "thumbnail-8", "--partner", "thumbnail-16", "--out", str(tmp_path)]
+    experiment.main([*arguments, "--attacked", "0"])
+    written = json.loads((tmp_path / "copies-rules.json").read_text())
+    assert written["rules"] == rows["rules"]
+    assert "| standard | thumbnail-16 |" in (tmp_path / "copies-rules.md").read_text()
