@@ -5,6 +5,7 @@ import itertools
 import re
 from importlib.resources import files
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -22,33 +23,45 @@ from percert.metrics.certified.lipsim import LipSimTiny
 WEIGHTS = files("percert") / "weights"
 
 
-def test_the_card_names_the_weights_that_are_shipped() -> None:
-    card = (WEIGHTS / "lipsim-tiny.md").read_text(encoding="utf-8")
-    shipped = (WEIGHTS / "lipsim-tiny.safetensors").read_bytes()
-    assert hashlib.sha256(shipped).hexdigest() in card
-    centre = (WEIGHTS / "lipsim-tiny-centre.safetensors").read_bytes()
-    assert hashlib.sha256(centre).hexdigest() in card
-    assert len(shipped) < 12 * 2**20
-    metric = LipSimTiny()
+@pytest.mark.parametrize("version", [1, 2])
+def test_the_card_names_the_weights_that_are_shipped(version: Literal[1, 2]) -> None:
+    metric = LipSimTiny(version=version)
+    card = (WEIGHTS / f"{metric.name}.md").read_text(encoding="utf-8")
+    shipped = [file for file in WEIGHTS.iterdir() if file.name.endswith(".safetensors")]
+    own = [file.read_bytes() for file in shipped if ("tiny-2" in file.name) == (version == 2)]
+    assert len(own) == 3 - version  # the first has its centre in a file of its own
+    for content in own:
+        assert hashlib.sha256(content).hexdigest() in card
+        assert len(content) < 12 * 2**20
     parameters = sum(value.numel() for value in metric.parameters())
-    claimed = re.search(r"([\d.]+) million float32 parameters", card)
+    claimed = re.search(r"([\d.]+) million (float32 )?parameters", card)
     assert claimed
     assert float(claimed[1]) == round(parameters / 1e6, 2)
 
 
-def test_the_shipped_network_passes_its_audit_as_the_card_says() -> None:
-    report = audit_network(LipSimTiny())
+@pytest.mark.parametrize("version", [1, 2])
+def test_the_shipped_network_passes_its_audit_as_the_card_says(version: Literal[1, 2]) -> None:
+    metric = LipSimTiny(version=version)
+    report = audit_network(metric)
     assert report.passed, report.reasons
-    assert report.hash in (WEIGHTS / "lipsim-tiny.md").read_text(encoding="utf-8")
+    assert report.hash in (WEIGHTS / f"{metric.name}.md").read_text(encoding="utf-8")
 
 
-def test_it_tells_edits_from_strangers_on_real_photographs() -> None:
+def test_the_second_version_has_its_own_weights_alone() -> None:
+    with pytest.raises(ValueError, match="expected version 1, or 2 with its own weights"):
+        LipSimTiny(version=2, centred=False)
+    with pytest.raises(ValueError, match="expected version 1, or 2 with its own weights"):
+        LipSimTiny("random", version=2)
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_it_tells_edits_from_strangers_on_real_photographs(version: Literal[1, 2]) -> None:
     data = pytest.importorskip("skimage.data")
     photos = [
         torch.tensor(image).permute(2, 0, 1)[None] / 255
         for image in (data.astronaut(), data.chelsea(), data.coffee(), data.rocket())
     ]
-    metric = LipSimTiny()
+    metric = LipSimTiny(version=version)
     for index, photo in enumerate(photos):
         edits = (
             photo * 0.8,

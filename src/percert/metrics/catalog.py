@@ -25,6 +25,7 @@ EmbeddingName: TypeAlias = Literal[
     "thumbnail",
     "thumbnail-8",
     "thumbnail-16",
+    "lipsim-tiny-2",
     "lipsim-tiny-uncentred",
     "lipsim-small",
     "lipsim-medium",

@@ -23,6 +23,8 @@ from percert.lipschitz.network import LipschitzNetwork
 from percert.metrics.certified.embedding import EmbeddingMetric
 from percert.models.weights import seeded
 
+#: The embedded networks of one shape: the names of the metrics, and of the files of weights.
+VERSIONS = {1: "lipsim-tiny", 2: "lipsim-tiny-2"}
 #: Where the authors link their weights. Their licence is not stated there.
 PUBLISHED = "https://github.com/SaraGhazanfari/lipsim (README, section Checkpoints)"
 
@@ -38,8 +40,10 @@ class LipSimTiny(EmbeddingMetric):
     :class:`~percert.lipschitz.centre.Centre`; ``"random"`` gives seeded random weights, for tests.
     Raises ``ValueError`` for a file that is missing, not safetensors, or of another shape.
 
-    Without ``centred`` it is the metric as it was before its embeddings had a centre, for stores
-    that were made with it: the same weights without the last layer.
+    ``version`` 2 has weights of the same network that were trained on 82,000 pictures
+    (``recipes/lipsim-tiny-2.toml``) and know copies better: the metric
+    ``lipsim-tiny-2``. Without ``centred`` version 1 is the metric as it was before its embeddings
+    had a centre, for stores that were made with it: the same weights without the last layer.
 
     >>> metric, photo = LipSimTiny(), torch.rand(1, 3, 80, 120)
     >>> bool(metric(photo, photo.flip(-1)) < 1e-9)
@@ -49,27 +53,39 @@ class LipSimTiny(EmbeddingMetric):
     ['8.479', '0.000']
     """
 
-    def __init__(self, checkpoint: str | Path | None = None, *, centred: bool = True) -> None:
+    def __init__(
+        self,
+        checkpoint: str | Path | None = None,
+        *,
+        version: Literal[1, 2] = 1,
+        centred: bool = True,
+    ) -> None:
+        if version not in VERSIONS or (version == 2 and not (centred and checkpoint is None)):
+            raise ValueError(
+                "lipsim-tiny: expected version 1, or 2 with its own weights and centre, found "
+                f"{version}"
+            )
+        name = VERSIONS[version]
         if checkpoint == "random":
             network = seeded(lambda: tiny_network(TinyShape()))
         elif checkpoint is not None:
             network = _load_tiny(Path(checkpoint))
         else:
-            network = _shipped()
-            if centred:
+            network = _shipped(name)
+            if centred and version == 1:
                 network.layers.append(_shipped_centre())
         super().__init__(
             # float64: what float32 may lose is far more than what certificates should.
             network.double().eval().requires_grad_(False),
             # Exact area averages: of all resizes the one that keeps the most signal for its norm.
             Resize(RESOLUTION, "box"),
-            name="lipsim-tiny",
+            name=name,
         )
         self.eval()
 
 
-def _shipped() -> LipschitzNetwork:
-    with as_file(files("percert") / "weights" / "lipsim-tiny.safetensors") as path:
+def _shipped(name: str) -> LipschitzNetwork:
+    with as_file(files("percert") / "weights" / f"{name}.safetensors") as path:
         return _load_tiny(path)
 
 
