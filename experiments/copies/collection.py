@@ -27,13 +27,23 @@ from percert.evaluation.copies.evaluate import CopiesPlan, DetectorResult, evalu
 from percert.evaluation.copies.measure import Checkpoint
 from percert.evaluation.copies.report import attack_figure
 from percert.lipschitz.network import weights_hash
-from percert.search.ingest.views import VIEW_SETS, parse_views
+from percert.search.ingest.views import parse_views
 
 #: What an index with views is meant for: everything usual, and the mirror image.
 EDITS = (*USUAL_EDITS, find_edit("mirror"))
 BUDGETS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 RIVALS = ("thumbnail-16", "phash", "dhash", "whash", "pdq", "squeezenet")
-VIEWS = ",".join((*VIEW_SETS["crops"], "mirror-whole"))
+VIEWS = ",".join(
+    (
+        "whole",
+        *(
+            f"{place}-{keep}"
+            for keep in (90, 80)
+            for place in ("centre", "top-left", "top-right", "bottom-left", "bottom-right")
+        ),
+        "mirror-whole",
+    )
+)
 
 
 @dataclass(frozen=True)

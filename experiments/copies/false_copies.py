@@ -95,10 +95,10 @@ def ask(
         for start in range(0, len(stored), 50):
             some = stored[start : start + 50]
             store.add([load_image(path) for path in some], [path.name for path in some])
-        own = store.recommended_threshold()
-        thresholds = [("one wrong answer in 1,000,000 queries", own.threshold)]
-        for rate in (1e-4, 1e-6):
-            thresholds.append((f"{rate:g} a pair", store.recommended_threshold(rate).threshold))
+        thresholds = [
+            (f"one wrong answer in {1 / rate:,.0f} queries", store.rule(wrong=rate).threshold)
+            for rate in (1e-3, 1e-6)
+        ]
         if once is not None:
             thresholds.insert(0, ("as it was, 1e-3 a pair", once))
         found = []

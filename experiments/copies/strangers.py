@@ -1,16 +1,20 @@
-"""How near pictures lie to each other that have nothing to do with each other.
+"""How often pictures get an answer from an index that are copies of nothing in it.
 
-    python -m experiments copies.strangers --stored ../shared/data/imagenet-compatible/images \
-        --stored imagenette/val --stored bsds500 --asked tiny-imagenet/val --out docs/results
+    python -m experiments copies.strangers --pictures imagenette/train --pictures \
+        tiny-imagenet/test --out docs/results --weights src/percert/weights
 
-All pairs of photographs on which the metric was never trained: each as a whole against each other
-in every set of views, as a query meets what an index holds. From the distances that a share of the
-pairs has at most, down to where :data:`COUNTED` pairs are nearer, the thresholds of an index are
-read; below, a power of the distance is fitted to these nearest pairs (Hill's estimator), and called
-extrapolated; the heaviest tail of all sets of views is taken for all. Writes
-``strangers-METRIC.json``; the table in it, which percert ships with the metric, also goes to
-``--table``. Copies among the photographs make the distances smaller, so the thresholds err on the
-safe side.
+All pictures are ones on which the metric was never trained, and none on which percert's results are
+counted. With ``--background`` every fourth of them is the background that stored pictures are
+measured against for thresholds of their own; the others are strangers to each other. Evenly spread
+ones of these are stored in all views of the set ``thorough``, and every other picture asks for
+them as a query does, in collections of several sizes: each a part of what is stored. Counted is
+how near the nearest is, as T = distance + weight x likeness. Where ten or more trials are nearer
+the share of them is counted; below, a power of T is fitted to the fifty nearest (Hill's estimator),
+and called extrapolated: fitted to every other query, and counted on the rest, it is checked. Pairs
+whose embeddings are the same are copies, and left out.
+
+Writes ``strangers-METRIC.json``; the table in it and the background, which percert ships with the
+metric, also go to the folder ``--weights``.
 """
 
 import argparse
@@ -26,131 +30,212 @@ from percert.images import find_images, load_image
 from percert.lipschitz.network import fold
 from percert.metrics.catalog import create_metric
 from percert.metrics.certified.embedding import EmbeddingMetric
-from percert.search.ingest.views import VIEW_SETS, find_view
+from percert.search.background import Background, make_background
+from percert.search.ingest.views import VIEW_SETS, asked_views, find_view
 from percert.search.query.recommended import Quantiles, StrangerTable, write_table
 from percert.search.tables.schema import metric_id
 
-#: Sets of views that get a table of their own; mirrored views change nothing where a metric sees no
-#: difference, and have none here.
-SETS = ("whole", "standard", "crops")
-#: Shares of the pairs, the largest first; each is counted while so many pairs are within it.
-RATES = tuple(float(f"{part}e-{power}") for power in range(3, 10) for part in (10, 5, 2))
-COUNTED = 100
-#: Steps of the histogram of distances in [0, 2].
-STEPS = 40_000
+#: Sets of views that get a table of their own.
+SETS = ("whole", "small", "standard", "thorough")
+#: Sizes of the collections that are asked, as far as there are pictures for them.
+SIZES = (1, 10, 100, 1000, 10_000)
+#: Shares of the trials, the largest first; each is counted while so many are within it.
+RATES = tuple(float(f"{part}e-{power}") for power in range(2, 9) for part in (10, 5, 2))
+COUNTED = 10
+#: The tail is fitted to so many of the nearest.
+FITTED = 50
+#: What is nearer than this as a whole is the same picture.
+SAME = 1e-3
+
+
+@dataclass(frozen=True)
+class TailCheck:
+    """At ``rate``, where half of the trials say T, the share of the other half within it; and
+    where what is ``beyond`` was fitted to one half, the share of the other there.
+    """
+
+    views: str
+    images: int
+    rate: float
+    counted: float
+    beyond: float
+    found_beyond: float
 
 
 @dataclass(frozen=True)
 class StrangersResult:
     benchmark: str
-    stored: dict[str, int]
-    asked: dict[str, int]
+    pictures: dict[str, int]
+    background: int
+    asked: int
+    stored: int
     table: StrangerTable
+    checks: list[TailCheck]
     conditions: Conditions
 
 
 @torch.inference_mode()
-def directions(metric: EmbeddingMetric, paths: Sequence[Path], views: Sequence[str]) -> Tensor:
-    """``(n, views, k)`` unit vectors, float32."""
-    found = [torch.empty(0, metric_id(metric).width)]
+def embeddings(metric: EmbeddingMetric, paths: Sequence[Path], views: Sequence[str]) -> Tensor:
+    """``(n, views, k)`` raw embeddings, float32."""
+    found = []
     for start in range(0, len(paths), 64):
         small = []
         for path in paths[start : start + 64]:
-            image = load_image(path)[None].to(metric._like)
-            small += [metric.resize(find_view(view)(image)) for view in views]
-        found.append(torch.cat([metric.network(part) for part in torch.cat(small).split(32)]))
-    h = torch.cat(found).double()
-    h = (h / h.norm(dim=1, keepdim=True).clamp_min(1e-6)).float()
-    return h.view(len(paths), len(views), h.shape[1])
+            image = load_image(path)[None]
+            small += [
+                metric.resize(find_view(view)(image), dtype=metric.precision) for view in views
+            ]
+        h = torch.cat([metric.network(part) for part in torch.cat(small).split(32)])
+        found.append(h.float().view(-1, len(views), h.shape[1]))
+        if start % 1024 == 0:
+            print(f"{start + len(found[-1])} of {len(paths)} in {len(views)} views", flush=True)
+    return torch.cat(found)
 
 
-def nearest_shares(asked: Tensor, stored: Tensor, same: int, columns: Sequence[int]) -> Quantiles:
-    """The quantiles of all pairs of one asked for and one stored, in the nearest of ``columns``.
+def unit(h: Tensor) -> Tensor:
+    """Directions, 0 where there is none."""
+    length = h.norm(dim=-1, keepdim=True)
+    return torch.where(length > 1e-6, h / length.clamp_min(1e-6), 0.0)
 
-    The first ``same`` of both are the same photographs, which are no pairs.
+
+def nearest(
+    asked: dict[str, Tensor], stored: Tensor, added: Tensor, views: Sequence[str], every: Tensor
+) -> Tensor:
+    """``(q, m)``: of each query T of each stored picture, in the nearest of ``views``; infinite
+    where both are the same.
+
+    ``stored`` ``(m, v, k)`` and ``added`` ``(m, v)`` are in the views ``every`` names.
     """
-    counts = torch.zeros(STEPS, dtype=torch.long)
-    nearest = torch.empty(0, dtype=torch.float64)
-    pairs = 0
-    for first in range(0, len(asked), 512):
-        query = asked[first : first + 512]
-        for other in range(0, len(stored), 4096):
-            rows = stored[other : other + 4096]
-            cosine = torch.stack([query @ rows[:, view].T for view in columns]).amax(0)
-            distance = (1 - cosine).clamp(0, 2)
-            place = torch.arange(first, first + len(query))[:, None]
-            self_pair = (place == torch.arange(other, other + len(rows))) & (place < same)
-            kept = distance[~self_pair]
-            pairs += len(kept)
-            counts += kept.histc(STEPS, 0, 2).long()
-            low = kept[kept < 0.3].double()
-            nearest = torch.cat([nearest, low]).sort().values[: 50 * COUNTED]
-    return quantiles(nearest, counts, pairs)
+    names = list(VIEW_SETS["thorough"])
+    count = len(next(iter(asked.values())))
+    least = torch.full((count, len(stored)), torch.inf)
+    for name, places in asked_views(views).items():
+        for place in places:
+            at = names.index(views[place])
+            far = 1 - asked[name] @ stored[:, at].T + added[:, at]
+            least = torch.minimum(least, far)
+    same = 1 - asked["whole"] @ every.T < SAME
+    return least.masked_fill(same, torch.inf)
 
 
-def quantiles(nearest: Tensor, counts: Tensor, pairs: int) -> Quantiles:
-    """Distances at :data:`RATES`: exact among the ``nearest``, else from the histogram."""
-    below = counts.cumsum(0)
-    edges = torch.arange(1, len(counts) + 1, dtype=torch.float64) * (2 / len(counts))
+def quantiles(near: Tensor, images: int) -> Quantiles:
+    """T at :data:`RATES` among the least of each trial, ``(t,)``, and the tail's exponent."""
+    ordered = near[near.isfinite()].double().sort().values
     points = []
     for rate in RATES:
-        rank = int(rate * pairs)
+        rank = int(rate * len(ordered))
         if rank < COUNTED:
             break
-        if rank <= len(nearest):
-            points.append((rate, float(nearest[rank - 1])))
-        else:  # the step that the rank falls into, from below
-            step = int((below < rank).sum())
-            points.append((rate, float(edges[step]) - 2 / len(counts)))
-    tail = nearest[:COUNTED].clamp_min(1e-9)
-    exponent = 1 / float((tail[-1].log() - tail[:-1].log()).mean())
-    return Quantiles(pairs, tuple(points), exponent)
+        points.append((rate, round(float(ordered[rank - 1]), 6)))
+    tail = ordered[: FITTED + 1].clamp_min(1e-9)
+    exponent = 1 / float((tail[-1].log() - tail[:-1].log()).mean().clamp_min(1e-9))
+    return Quantiles(len(ordered), tuple(points), round(exponent, 3), images)
+
+
+def check(near: Tensor, images: int, views: str) -> TailCheck:
+    """One half of the queries fitted, the other counted; ``near`` is ``(q, groups)``."""
+    half, rest = quantiles(near[::2].flatten(), images), near[1::2].flatten()
+    rate, threshold = half.points[-1]
+    beyond = rate / 5
+    return TailCheck(
+        views,
+        images,
+        rate,
+        float((rest <= threshold).double().mean()),
+        beyond,
+        float((rest <= half.threshold(beyond)).double().mean()),
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description="Distances of pictures from strangers.")
-    parser.add_argument("--stored", type=Path, action="append", required=True)
-    parser.add_argument("--asked", type=Path, action="append", default=[])
+    parser = argparse.ArgumentParser(description="Answers that strangers get from an index.")
+    parser.add_argument("--pictures", type=Path, action="append", required=True)
     parser.add_argument("--metric", default="lipsim-tiny")
-    parser.add_argument("--limit", type=int, help="the first pictures of each folder only")
+    parser.add_argument("--background", action="store_true", help="make one, of every fourth")
+    parser.add_argument("--stored", type=int, default=4000, help="pictures that are stored")
+    parser.add_argument("--limit", type=int, help="every so manieth picture only")
     parser.add_argument("--out", type=Path, default=Path("docs/results"))
-    parser.add_argument("--table", type=Path, help="where to write the table by itself")
+    parser.add_argument("--weights", type=Path, help="where to write what ships with the metric")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     metric = create_metric(options.metric, device="cpu")
     if not isinstance(metric, EmbeddingMetric):
         raise SystemExit(f"{options.metric}: expected a metric with embeddings")
-    identity = metric_id(metric)
-    folded = fold(metric)
+    identity, folded = metric_id(metric), fold(metric)
     assert isinstance(folded, EmbeddingMetric)
-    files = {folder: find_images(folder)[: options.limit] for folder in options.stored}
-    more = {folder: find_images(folder)[: options.limit] for folder in options.asked}
-    names = VIEW_SETS["crops"]
-    stored = directions(folded, [path for some in files.values() for path in some], names)
-    asked = directions(folded, [path for some in more.values() for path in some], ("whole",))
-    every = torch.cat([stored[:, 0], asked[:, 0]])
-    found: dict[str, Quantiles] = {}
+    folded = folded.float()
+    files = {folder: find_images(folder)[:: options.limit or 1] for folder in options.pictures}
+    paths = [path for some in files.values() for path in some]
+    fourth = [place % 4 == 0 for place in range(len(paths))]
+    background: Background | None = None
+    strangers = paths
+    if options.background:
+        others = [path for path, is_fourth in zip(paths, fourth, strict=True) if is_fourth]
+        strangers = [path for path, is_fourth in zip(paths, fourth, strict=True) if not is_fourth]
+        wholes = unit(embeddings(folded, others, ("whole",))[:, 0])
+        background = make_background(wholes[wholes.norm(dim=1) > 0], identity.weights, "shipped")
+    step = max(1, len(strangers) // options.stored)
+    names = VIEW_SETS["thorough"]
+    h = embeddings(folded, strangers[::step], names)
+    constant = identity.constant
+    if constant:
+        raise SystemExit(f"{options.metric}: expected one without a constant")
+    added = torch.zeros(h.shape[:2])
+    if background is not None:
+        added = background.weight * background.of_rows(h, 0.0).float()
+    stored = unit(h)
+    asking = embeddings(folded, strangers, tuple(asked_views(names)))
+    asked = {name: unit(asking[:, at]) for at, name in enumerate(asked_views(names))}
+    order = torch.randperm(len(stored), generator=torch.Generator().manual_seed(0))
+    stored, added = stored[order], added[order]
+    table: dict[str, tuple[Quantiles, ...]] = {}
+    checks = []
     for one in SETS:
-        columns = [names.index(view) for view in VIEW_SETS[one]]
-        against = every[:, None] if one == "whole" else stored
-        found[one] = nearest_shares(every, against, len(against), columns)
-        print(one, found[one], flush=True)
+        sizes = [size for size in SIZES if size < len(stored)] + [len(stored)]
+        least: dict[int, list[Tensor]] = {size: [] for size in sizes}
+        for start in range(0, len(strangers), 512):
+            some = {name: g[start : start + 512] for name, g in asked.items()}
+            near = nearest(some, stored, added, VIEW_SETS[one], stored[:, 0])
+            for size in sizes:
+                groups = near[:, : len(stored) // size * size].view(len(near), -1, size).amin(2)
+                # Of single pictures only those that can matter are kept: there are many.
+                least[size].append(groups)
+        found = []
+        for size in sizes:
+            trials = torch.cat(least.pop(size))
+            found.append(quantiles(trials.flatten(), size))
+            checks.append(check(trials, size, one))
+        table[one] = tuple(found)
+        print(one, table[one], checks[-len(sizes) :], flush=True)
     # The nearest view is nearer than the whole: no set may have a lighter tail than another.
-    heaviest = min(one.exponent for one in found.values())
-    found = {name: replace(one, exponent=heaviest) for name, one in found.items()}
-    table = StrangerTable(identity.name, identity.weights, found)
+    heaviest = {
+        size: min(one.exponent for some in table.values() for one in some if one.images == size)
+        for size in {one.images for one in table["whole"]}
+    }
+    table = {
+        name: tuple(replace(one, exponent=heaviest[one.images]) for one in some)
+        for name, some in table.items()
+    }
+    made = None if background is None else background.id.hash
+    shipped = StrangerTable(identity.name, identity.weights, table, made)
     write_result(
         options.out / f"strangers-{options.metric}.json",
         StrangersResult(
             "strangers",
             {folder.name: len(some) for folder, some in files.items()},
-            {folder.name: len(some) for folder, some in more.items()},
-            table,
+            0 if background is None else len(background.codes),
+            len(strangers),
+            len(stored),
+            shipped,
+            checks,
             conditions(0),
         ),
     )
-    if options.table:
-        write_table(table, options.table)
+    if options.weights:
+        write_table(shipped, options.weights / f"{options.metric}-strangers.json")
+        if background is not None:
+            place = options.weights / f"{options.metric}-background.safetensors"
+            place.write_bytes(background.to_bytes())
 
 
 if __name__ == "__main__":

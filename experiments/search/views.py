@@ -23,7 +23,7 @@ from percert.metrics.catalog import CATALOG, create_metric
 from percert.metrics.certified.embedding import EmbeddingMetric
 from percert.search.ingest.views import VIEW_SETS, find_view
 
-SETS = ("whole", "standard", "crops")
+SETS = ("whole", "standard", "thorough")
 FPR = 1e-3
 
 

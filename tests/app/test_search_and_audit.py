@@ -51,7 +51,7 @@ def test_search_answers_what_the_store_says(client, store):
     image = decode_image(png(seed=3), "query.png")
     (expected,) = store.search([image], 3, 0.2)
     assert [one["id"] for one in answer["results"]] == [one.id for one in expected.results]
-    assert answer["results"][0]["distance"] == pytest.approx(0, abs=1e-12)
+    assert answer["results"][0]["distance"] == pytest.approx(0, abs=1e-7)
     assert answer["results"][0]["path"].endswith("/3.png")
     assert answer["results"][0]["paths"] == [answer["results"][0]["path"]]
     assert all(one["path"].count("/") == 1 for one in answer["results"] + answer["candidates"])
@@ -65,6 +65,10 @@ def test_copies_answers_what_the_store_says(client, store):
     (expected,) = store.copies([decode_image(png(seed=3), "query.png")], 0.3)
     assert [one["id"] for one in answer["results"]] == [one.id for one in expected.results]
     assert answer["results"][0]["certain"] is True
+    assert answer["results"][0]["threshold"] == answer["rule"]["threshold"] == 0.3
+    rare = client.post("/api/v1/copies", files=files, data={"wrong": "1e-5"}).json()["rule"]
+    assert (rare["wrong"], rare["threshold"]) == (1e-5, store.rule(wrong=1e-5).threshold)
+    assert client.post("/api/v1/copies", files=files, data={"wrong": "2"}).status_code == 422
 
 
 def test_the_page_shows_neighbours_with_pictures_of_files_of_the_store_alone(client, store):

@@ -92,7 +92,7 @@ def test_several_queries_are_a_list_and_bad_ones_named(store, files, percert, pe
     assert len(answer["answers"]) == 4
     assert [one["path"] for one in answer["bad"]] == [str(files / "bad.png")]
     for one in answer["answers"]:
-        assert one["results"][0]["distance"] < 1e-9  # each is stored
+        assert one["results"][0]["distance"] < 1e-7  # each is stored, in half precision
     said = percert("index", "search", files, "--store", store, "-k", 1, exit_code=1)
     assert "1 images could not be read" in said.stderr
 
@@ -100,33 +100,30 @@ def test_several_queries_are_a_list_and_bad_ones_named(store, files, percert, pe
 def test_copies_are_certain_or_possible_and_no_other_could_be(store, folder, percert, answer_of):
     arguments = ("index", "copies", folder / "inside" / "noisy.png", "--store", store)
     plain = answer_of(*arguments, "--threshold", THRESHOLD)
-    assert list(plain) == [
-        *("query", "threshold", "eps", "results", "metric", "stranger_rate", "verdict")
-    ]
-    assert [list(one) for one in plain["results"]] == [MATCH] * 3
+    assert list(plain) == ["query", "rule", "eps", "results", "metric", "verdict"]
+    assert [list(one) for one in plain["results"]] == [[*MATCH, "threshold"]] * 3
+    assert {one["threshold"] for one in plain["results"]} == {THRESHOLD}
     assert all(one["certain"] and one["distance"] <= THRESHOLD for one in plain["results"])
     far = answer_of(*arguments, "--threshold", THRESHOLD, "--eps", 30)
     assert len(far["results"]) == 4
     for one in far["results"]:
         assert one["certain"] == (one["distance"] <= THRESHOLD and one["radius"] > 30)
-    assert "none besides" in percert(*arguments, "--threshold", THRESHOLD).stdout
+    assert "none is missing" in percert(*arguments, "--threshold", THRESHOLD).stdout
 
 
-def test_the_threshold_may_be_the_metrics_own_or_chosen_by_the_images(store, folder, answer_of):
+def test_a_query_says_how_many_wrong_answers_are_bearable(store, folder, percert, answer_of):
     arguments = ("index", "copies", folder / "cat.png", "--store", store)
-    own = answer_of(*arguments)
-    assert 0 < own["threshold"] < 0.1  # that of one wrong answer in a million queries
-    assert own["threshold_choice"]["rate"] * 4e6 == pytest.approx(1)
-    assert own["stranger_rate"] == pytest.approx(own["threshold_choice"]["rate"])
-    assert answer_of(*arguments, "--threshold", "auto")["threshold"] == own["threshold"]
-    named = answer_of(*arguments, "--threshold", "auto:1e-3")
-    assert named["threshold_choice"]["rate"] == 1e-3
-    assert own["threshold"] < named["threshold"] < 0.3
-    chosen = answer_of(*arguments, "--threshold", "auto:0.3")
-    choice = chosen["threshold_choice"]
-    assert chosen["threshold"] == choice["threshold"]
-    assert (choice["fpr"], choice["pairs"], choice["all_pairs"]) == (0.3, 2, 6)
-    assert choice["confidence"] == pytest.approx(1 - 0.7**2)
+    own = answer_of(*arguments)["rule"]
+    assert list(own) == ["threshold", "weight", "background", "source", "wrong", "counted"]
+    assert own["wrong"] == 1e-3
+    strict = answer_of(*arguments, "--wrong", "1e-6")["rule"]
+    assert 0 < strict["threshold"] < own["threshold"] < 0.5
+    back = answer_of(*arguments, "--threshold", own["threshold"])["rule"]
+    assert back["wrong"] == pytest.approx(1e-3)
+    said = percert(*arguments, "--wrong", "1e-5").stdout
+    assert "1 in 100,000" in said
+    both = percert(*arguments, "--wrong", "1e-5", "--threshold", "0.3", exit_code=2).stderr
+    assert "takes the place of --wrong" in both
 
 
 def test_duplicates_are_linked_clustered_and_written(
@@ -162,10 +159,11 @@ def test_duplicates_are_linked_clustered_and_written(
         (("search", "cat.png", "--eps", "nan"), 2, "Invalid value"),
         (("search", "bad.png"), 1, "could not be read"),
         (("search", "missing.png"), 1, "missing.png"),
-        (("copies", "cat.png", "--threshold", "3"), 2, "expected a distance in [0, 2]"),
-        (("copies", "cat.png", "--threshold", "auto:2"), 2, "auto:RATE"),
-        (("copies", "cat.png", "--threshold", "close"), 2, "expected a distance"),
-        (("duplicates", "--threshold", "-1"), 2, "expected a distance"),
+        (("copies", "cat.png", "--threshold", "4"), 2, "Invalid value"),
+        (("copies", "cat.png", "--threshold", "2.5"), 1, "expected a number in [0, 2]"),
+        (("copies", "cat.png", "--wrong", "2"), 2, "expected a rate between 0 and 1"),
+        (("copies", "cat.png", "--wrong", "few"), 2, "Invalid value"),
+        (("duplicates", "--threshold", "-1"), 2, "Invalid value"),
     ],
 )
 def test_errors(store, files, monkeypatch, percert, arguments, exit_code, said):

@@ -4,7 +4,9 @@ import json
 import shutil
 
 import pytest
+import torch
 
+from percert.images import save_image
 from percert.metrics.certified.lipsim import Thumbnail
 from percert.search import open_store
 from percert.search.ingest.views import VIEW_SETS
@@ -79,7 +81,7 @@ def test_several_views_are_named_with_their_cost(store, photos, percert):
 
 def test_info_says_what_the_store_holds(added, percert, percert_json):
     answer = percert_json("index", "info", "--store", added)
-    assert (answer["images"], answer["files"], answer["embeddings"]) == (4, 4, 24)
+    assert (answer["images"], answer["files"], answer["embeddings"]) == (4, 4, 44)
     assert answer["views"] == list(VIEW_SETS["standard"])
     assert answer["metric"]["weights"] == metric_id(Thumbnail(8)).weights
     said = percert("index", "info", "--store", added).stdout
@@ -193,3 +195,27 @@ def test_errors_are_a_line_with_the_right_status(
     monkeypatch.chdir(tmp_path)
     result = percert("index", *arguments, exit_code=exit_code)
     assert said in f"{result.stderr}{result.stdout}"
+
+
+def test_thresholds_are_set_anew_on_command_and_said(tmp_path, percert, percert_json):
+    photos, store = tmp_path / "many", tmp_path / "many.store"
+    photos.mkdir()
+    for seed in range(70):
+        image = torch.rand(3, 8, 8, generator=torch.Generator().manual_seed(seed))
+        save_image(image, photos / f"{seed}.png")
+    percert("index", "add", photos, "--store", store, "--metric", "thumbnail", "--views", "whole")
+    assert "one threshold for all images" in percert("index", "info", "--store", store).stdout
+    answer = percert_json("index", "refit", "--store", store, "--from", "collection")
+    assert (answer["source"], answer["images"], answer["stricter"]) == ("collection", 70, 70)
+    assert "by a background (collection)" in percert("index", "info", "--store", store).stdout
+    assert "ships no background" in percert("index", "refit", "--store", store, exit_code=1).stderr
+
+
+def test_a_store_is_made_anew_of_another_and_goes_on(added, tmp_path, percert, percert_json):
+    new = tmp_path / "new.store"
+    command = ("index", "upgrade", "--store", added, "--out", new, "--views", "small")
+    answer = percert_json(*command)
+    assert (answer["added"], answer["unchanged"], answer["without_file"]) == (4, 0, 0)
+    assert percert_json(*command)["unchanged"] == 4
+    assert percert_json("index", "info", "--store", new)["views"] == list(VIEW_SETS["small"])
+    assert "holds 4 of 4 images" in percert(*command).stdout

@@ -23,6 +23,7 @@ from percert.evaluation.copies.report import results_shown
 from percert.reports import AttackSummary
 from percert.reports.table import Table
 from percert.search.query.results import Match, PartnerAnswer, PartnerMatch
+from percert.search.query.rule import Rule
 
 
 @pytest.fixture
@@ -79,7 +80,7 @@ def test_compare(shown):
 
 MATCH = Match(
     id="x", path="a.png", paths=("a.png",), view="whole", distance=0.11, lower=0.05, upper=0.22,
-    certain=True, radius=3.5,
+    certain=True, radius=3.5, threshold=0.33,
 )  # fmt: skip
 FOUND = {
     "image": "a.png", "distance": "0.1100", "stays within": "0.0500 - 0.2200", "view": "whole",
@@ -107,11 +108,11 @@ def test_index_search(shown):
 
 def test_index_copies(shown):
     answer = SimpleNamespace(
-        query="q.png", certain=(MATCH,), possible=(MATCH,), threshold=0.3, eps=1.0,
-        results=(MATCH,), stranger_rate=1e-6, partner=PARTNER, verdict="certain",
+        query="q.png", certain=(MATCH,), possible=(MATCH,), rule=Rule(0.3, wrong=1e-6), eps=1.0,
+        results=(MATCH,), partner=PARTNER, verdict="certain",
     )  # fmt: skip
     assert shown("index_show:show_copies", answer) == [
-        [FOUND | {"radius l2": "3.50", "certain": "yes"}],
+        [FOUND | {"radius l2": "3.50", "copies up to": "0.3300", "certain": "yes"}],
         [{"image": "b.png", "distance": "0.3300", "its threshold": "0.4400", "found": "yes"}],
     ]
 

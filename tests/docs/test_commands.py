@@ -57,6 +57,7 @@ PARSED_ONLY = {
     r"--partner": "a package for Python 3.12, or 200 pictures; tests/cli/test_index_partner.py",
     r"python -m experiments (?!papers)": "real photographs, and long",
     r"audit network": "seconds; tests/cli/test_audit.py runs it",
+    r"--from collection": "64 images that differ, and more; tests/cli/test_index_store.py",
     r"index remove 9f86": "the digest of no image that is here",
 }
 # Options that make a run small: given in place of those shown, or besides.

@@ -2,42 +2,37 @@
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from percert.certify.features import PixelFeatures, pixel_features
 from percert.lipschitz.bound import LipschitzBound
+from percert.search.tables.scan import Block
 
 BOUND = LipschitzBound(0.5, "as if resized")
 
 
-@dataclass(frozen=True)
-class MemoryBlock:
-    ids: list[str]
-    embeddings: Tensor
-    norms: Tensor
-    bounds: Tensor
-    pixel_errors: Tensor
-    views: int
-
-
 def in_blocks(
-    h: Tensor, images: int = 7, views: int = 1, bounds: Tensor | None = None
-) -> Callable[..., Iterator[MemoryBlock]]:
+    h: Tensor,
+    images: int = 7,
+    views: int = 1,
+    bounds: Tensor | None = None,
+    likeness: Tensor | None = None,
+) -> Callable[..., Iterator[Block]]:
     """Opens ``(images * views, k)`` embeddings in blocks of so many images."""
     bounds = torch.full((len(h),), 0.5, dtype=torch.float64) if bounds is None else bounds
 
-    def opened(rows: int | None = None) -> Iterator[MemoryBlock]:
+    def opened(rows: int | None = None) -> Iterator[Block]:
         step = images * views if rows is None else max(views, rows // views * views)
         for start in range(0, len(h), step):
             part = h[start : start + step]
             names = [str(i) for i in range(start // views, (start + len(part)) // views)]
             errors = torch.zeros(len(part), dtype=torch.float64)
             norms = part.double().norm(dim=1)
-            yield MemoryBlock(
-                names, part, norms, bounds[start : start + step].double(), errors, views
+            like = None if likeness is None else likeness[start : start + step]
+            yield Block(
+                names, part, norms, bounds[start : start + step].double(), errors, views, like
             )
 
     return opened

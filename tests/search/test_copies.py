@@ -1,6 +1,7 @@
 """Copies: complete against the full matrix, and never broken from inside a radius."""
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from percert import create_metric
 from percert.audit.attacks import ascend
-from percert.certify import copies_of_features, distance_of_features
+from percert.certify import OwnThreshold, copies_of_features, distance_of_features
 from percert.metrics.certified.embedding import cosine_distance
 from percert.search import open_store
 from percert.search.query.nearest import EmbeddingSpec
@@ -37,7 +38,11 @@ def test_equals_the_certificate_of_every_pair(
     q = torch.cat([awkward(seed + 1, 2, k), h[:2]])
     queries = query_features(q, c)
     for query, found in zip(
-        queries, copies_within(in_blocks(h), queries, threshold, eps, EmbeddingSpec(c)), strict=True
+        queries,
+        copies_within(
+            in_blocks(h), {"whole": queries}, OwnThreshold(threshold, 0.0), eps, EmbeddingSpec(c)
+        ),
+        strict=True,
     ):
         rows = stored_features(h, c, 1e-5)
         interval = distance_of_features(query, rows, eps, perturbed="reference")
@@ -65,8 +70,8 @@ def test_no_move_brings_in_what_is_not_listed_or_drops_what_is_certain(
     generator = torch.Generator().manual_seed(seed)
     found = copies_within(
         in_blocks(h, views=views),
-        query_features(q, c),
-        threshold,
+        {"whole": query_features(q, c)},
+        OwnThreshold(threshold, 0.0),
         eps,
         EmbeddingSpec(c, 1e-5, views),
     )
@@ -95,7 +100,8 @@ def test_views_match_crops_and_mirror_images_and_keep_their_certificates(tmp_pat
     """A gradient attack on the query, with pixels in [0, 1], against every stored view at once."""
     metric = create_metric("thumbnail", device="cpu")
     photographs = torch.rand(12, 3, 6, 6).repeat_interleave(5, 2).repeat_interleave(5, 3)
-    store = open_store(f"{tmp_path}/views", metric, views="all")
+    views = ("whole", "centre-80", "top-left-80", "mirror-whole", "mirror-top-left-80")
+    store = open_store(f"{tmp_path}/views", metric, views=views)
     plain = open_store(f"{tmp_path}/plain", metric)
     for one in (store, plain):
         one.add(photographs, ids=[f"{at}" for at in range(12)])
@@ -129,10 +135,16 @@ def test_views_match_crops_and_mirror_images_and_keep_their_certificates(tmp_pat
         assert match.id in {one.id for one in now.results if one.distance <= threshold}
 
 
-def test_refuses_impossible_thresholds_and_budgets() -> None:
+def test_refuses_impossible_thresholds_and_budgets(tmp_path: Path) -> None:
     h = torch.randn(3, 4)
-    for threshold in (-0.1, 2.1, math.nan):
-        with pytest.raises(ValueError, match="threshold: expected a cosine distance"):
-            copies_within(in_blocks(h), query_features(h), threshold)
+    asked = {"whole": query_features(h)}
     with pytest.raises(ValueError, match="eps: expected a finite number"):
-        copies_within(in_blocks(h), query_features(h), 0.1, -1.0)
+        copies_within(in_blocks(h), asked, OwnThreshold(0.1), -1.0)
+    store = open_store(tmp_path / "store", create_metric("thumbnail", device="cpu"))
+    for threshold in (-0.1, 2.1, math.nan):
+        with pytest.raises(ValueError, match=r"threshold: expected a number in \[0, 2\]"):
+            store.copies(torch.rand(1, 3, 8, 8), threshold)
+    with pytest.raises(ValueError, match="wrong: expected a rate between 0 and 1"):
+        store.copies(torch.rand(1, 3, 8, 8), wrong=1.0)
+    with pytest.raises(ValueError, match="expected a rate or a threshold, found both"):
+        store.rule(0.1, wrong=0.1)

@@ -9,12 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from percert import create_metric
+from percert.certify import OwnThreshold
 from percert.certify import copies as certify_copies
 from percert.search import open_store
-from percert.search.query import range_search as links_module
+from percert.search.query import pairs as links_module
 from percert.search.query.duplicates import DuplicatesJob, clusters, find_pairs
 from percert.search.query.nearest import EmbeddingSpec
-from percert.search.query.range_search import Pair, pairs_within
+from percert.search.query.pairs import Pair, pairs_within
 
 from .memory_blocks import awkward, full_matrix, in_blocks, unit
 
@@ -37,7 +38,7 @@ def test_links_are_those_of_the_full_matrix(
             pair
             for _, part in pairs_within(
                 in_blocks(h, views=views, bounds=bounds),
-                threshold,
+                OwnThreshold(threshold, 0.0),
                 EmbeddingSpec(c, 1e-5, views),
                 rows=12,
             )
@@ -78,7 +79,8 @@ def test_both_images_of_a_link_may_move(tmp_path: Path) -> None:
     (link,) = found.links
     assert {link.first, link.second} == {"b", "e"}
     expected = certify_copies(metric, images[1:2], images[4:5], 0.1, perturbed="both")
-    assert link.radius == pytest.approx(expected.radius.item(), rel=1e-3)
+    # Half precision moves what is stored a little, and where it moves that counts.
+    assert link.radius == pytest.approx(expected.radius.item(), rel=2e-2)
     assert link.radius <= expected.radius.item()
     (cluster,) = found.clusters
     assert cluster.ids == ("b", "e")
@@ -90,10 +92,10 @@ def test_both_images_of_a_link_may_move(tmp_path: Path) -> None:
 def test_clusters_hold_as_long_as_their_best_tree() -> None:
     """A cluster with a strong way round a weak link is as strong as that way."""
     pairs = [
-        Pair("a", "b", 0, 0.1, 5.0),
-        Pair("b", "c", 0, 0.1, 3.0),
-        Pair("a", "c", 0, 0.1, 0.5),
-        Pair("d", "e", 0, 0.1, 0.0),
+        Pair("a", "b", 0, 0.1, 0.3, 5.0),
+        Pair("b", "c", 0, 0.1, 0.3, 3.0),
+        Pair("a", "c", 0, 0.1, 0.3, 0.5),
+        Pair("d", "e", 0, 0.1, 0.3, 0.0),
     ]
     found = clusters(pairs)
     assert [(one.ids, one.radius) for one in found] == [(("a", "b", "c"), 3.0), (("d", "e"), 0.0)]
@@ -104,7 +106,7 @@ def test_goes_on_after_a_kill_and_never_mixes_runs(
 ) -> None:
     monkeypatch.setattr(links_module, "AT_ONCE", 4)
     h = awkward(1, 30, 5)
-    work = DuplicatesJob("memory", 1, 30, ("whole",), "hash", 0.3)
+    work = DuplicatesJob("memory", 1, 30, ("whole",), "hash", 0.3, 0.0, None)
     whole = find_pairs(in_blocks(h), work, EmbeddingSpec())
     seen: list[int] = []
 
@@ -122,6 +124,6 @@ def test_goes_on_after_a_kill_and_never_mixes_runs(
     )
     assert resumed == whole
     assert len(again) == 8 - 3
-    other = DuplicatesJob("memory", 2, 30, ("whole",), "hash", 0.3)
+    other = DuplicatesJob("memory", 2, 30, ("whole",), "hash", 0.3, 0.0, None)
     with pytest.raises(ValueError, match="of version 1, expected 2"):
         find_pairs(in_blocks(h), other, EmbeddingSpec(), tmp_path)

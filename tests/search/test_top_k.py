@@ -27,12 +27,14 @@ def test_range_search_misses_nothing(seed: int, k: int, c: float, limit: float) 
     h = awkward(seed, 60, k)
     q = torch.cat([awkward(seed + 1, 3, k), h[:2], torch.zeros(1, k)])
     queries = make_queries(query_features(q, c), c)
-    limits = torch.full((len(q),), limit, dtype=torch.float64)
-    found = {
-        (int(query), int(place)): float(distance)
-        for some in prefilter.rows_within(in_blocks(h)(), queries, limits)
-        for query, place, distance in zip(some.query, some.place, some.distance, strict=True)
-    }
+    still = torch.zeros(len(q), dtype=torch.float64)
+    found, start = {}, 0
+    for block in in_blocks(h)():
+        limits = torch.full((len(block.embeddings),), limit, dtype=torch.float64)
+        for some in prefilter.rows_within(block, limits, queries, still):
+            for query, place, distance in zip(some.query, some.place, some.distance, strict=True):
+                found[int(query), start + int(place)] = float(distance)
+        start += len(block.embeddings)
     expected = full_matrix(q, h, c)
     for query in range(len(q)):
         for place in range(len(h)):
@@ -42,6 +44,34 @@ def test_range_search_misses_nothing(seed: int, k: int, c: float, limit: float) 
             if (query, place) in found:
                 assert found[query, place] == pytest.approx(distance, abs=1e-12)
                 assert distance <= limit + 1e-12
+
+
+@settings(max_examples=25)
+@given(**CASES)
+def test_range_search_misses_nothing_within_thresholds_of_each_rows_own(
+    seed: int, k: int, c: float
+) -> None:
+    h = awkward(seed, 60, k)
+    q = torch.cat([awkward(seed + 1, 3, k), h[:2]])
+    queries = make_queries(query_features(q, c), c)
+    generator = torch.Generator().manual_seed(seed)
+    limits = 2 * torch.rand(60, generator=generator, dtype=torch.float64)
+    turns = torch.tensor([0.0, 0.1, 0.5, 1.5, 3.1], dtype=torch.float64)
+    (block,) = in_blocks(h, images=60)()
+    found = {
+        (int(query), int(place))
+        for some in prefilter.rows_within(block, limits, queries, turns)
+        for query, place in zip(some.query, some.place, strict=True)
+    }
+    expected = full_matrix(q, h, c)
+    for query in range(len(q)):
+        for place in range(len(h)):
+            own = math.acos(float((1 - limits[place]).clamp(-1, 1)))
+            limit = 1 - math.cos(min(math.pi, own + float(turns[query])))
+            if expected[query, place] <= limit - 1e-11:
+                assert (query, place) in found
+            elif expected[query, place] > limit + 1e-11:
+                assert (query, place) not in found
 
 
 def _of(near: TopRows, query: int) -> TopRows:
@@ -139,13 +169,13 @@ def test_an_empty_collection_has_no_rows() -> None:
 
 def test_refuses_what_cannot_be_searched() -> None:
     queries = make_queries(query_features(torch.ones(1, 4)), 0.0)
-    limit = torch.ones(1, dtype=torch.float64)
+    limit, still = torch.ones(3, dtype=torch.float64), torch.zeros(1, dtype=torch.float64)
     with pytest.raises(ValueError, match="width 4, found 5"):
-        list(prefilter.rows_within(in_blocks(torch.ones(3, 5))(), queries, limit))
+        list(prefilter.rows_within(*in_blocks(torch.ones(3, 5))(), limit, queries, still))
     holed = torch.ones(3, 4)
     holed[1, 2] = math.nan
     with pytest.raises(ValueError, match="the embedding of 1 is not finite"):
-        list(prefilter.rows_within(in_blocks(holed)(), queries, limit))
+        list(prefilter.rows_within(*in_blocks(holed)(), limit, queries, still))
     with pytest.raises(ValueError, match="too wide"):
         rounding_margin(10**8, torch.float32)
 
@@ -163,11 +193,11 @@ def test_each_group_has_its_greatest(seed: int, count: int, groups: int) -> None
 def test_a_damaged_embedding_under_a_sound_norm_loses_no_other_row(count: int) -> None:
     h = torch.rand(200, 4) + 0.1
     queries = make_queries(query_features(torch.ones(count, 4)), 0.0)
-    limit = torch.ones(count, dtype=torch.float64)
+    limit, still = torch.ones(200, dtype=torch.float64), torch.zeros(count, dtype=torch.float64)
     (block,) = in_blocks(h, images=200)()
     block.embeddings[7, 2] = math.nan
     with pytest.raises(ValueError, match="not finite, though its norm is"):
-        list(prefilter.rows_within([block], queries, limit))
+        list(prefilter.rows_within(block, limit, queries, still))
     with pytest.raises(ValueError, match="not finite, though its norm is"):
         nearest_rows([block], queries, 3)
 

@@ -48,7 +48,8 @@ def test_how_far_both_files_may_move_is_the_certificate_of_an_image_with_itself(
     for link in store.duplicates(0.01).twins:
         image = load_image(link.first_path)[None]
         expected = certify_copies(store.metric, image, image, 0.01, perturbed="both").radius.item()
-        assert link.radius == pytest.approx(expected, rel=1e-3)
+        # Half precision moves what is stored a little, and where it moves that counts.
+        assert link.radius == pytest.approx(expected, rel=2e-2)
         assert 0 < link.radius <= expected
 
 
@@ -72,7 +73,7 @@ def test_nearest_and_copies_name_all_files_of_an_image(store, photos):
     image = load_image(photos / "1.png")[None]
     expected = tuple(str(photos / name) for name in ("1 again.png", "1.png", "more/1.png"))
     (nearest,) = store.search(image, k=9, eps=0.1)
-    (copies,) = store.copies(image, threshold=1e-9)
+    (copies,) = store.copies(image, threshold=1e-6)
     for match in (nearest.results[0], nearest.candidates[0], copies.results[0]):
         assert (match.path, match.paths) == (expected[0], expected)
     (tensor,) = [match for match in nearest.results if match.id == "a tensor"]

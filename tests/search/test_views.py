@@ -37,7 +37,8 @@ def test_a_view_keeps_its_share_of_each_side_and_at_least_a_pixel(name, height, 
     part = view(image)
     assert part.shape[2:] == view.size((height, width))
     assert abs(part.shape[2] - view.keep * height) <= 0.5 or part.shape[2] == 1
-    assert abs(part.shape[3] - view.keep * width) <= 0.5 or part.shape[3] == 1
+    wide = view.keep if view.wide is None else view.wide
+    assert abs(part.shape[3] - wide * width) <= 0.5 or part.shape[3] == 1
 
 
 def test_corners_touch_their_corners_and_mirrors_mirror():
@@ -54,7 +55,7 @@ def test_corners_touch_their_corners_and_mirrors_mirror():
 def test_the_bound_of_a_view_holds_for_changes_of_the_whole_image(size):
     """The exact operator norm of the thumbnail of every view, against the bound that is stored."""
     metric = Thumbnail(4)
-    names = parse_views("all")
+    names = tuple(VIEWS)
     bounds = view_bounds(Preparation(names, metric.resize, 1.0, "float64"), size)
     basis = torch.eye(size[0] * size[1], dtype=torch.float64).view(-1, 1, *size)
     basis = torch.cat([basis, basis, basis], 1)  # grey changes
@@ -68,15 +69,16 @@ def test_the_bound_of_a_view_holds_for_changes_of_the_whole_image(size):
 def test_the_default_metric_needs_no_mirror_images():
     metric = create_metric("lipsim-tiny", device="cpu")
     image = smooth_image(0, (50, 41))[None]
-    for name in VIEW_SETS["crops"]:
-        distance = metric(find_view(name)(image), find_view(f"mirror-{name}")(image))
+    for name in VIEW_SETS["standard"]:
+        part = find_view(name)(image)
+        distance = metric(part, part.flip(-1))
         assert distance.item() < 1e-9
     assert metric(image, find_view("top-left-80")(image)).item() > 1e-4
 
 
 def test_a_crop_is_found_at_no_distance_where_its_view_is_stored(tmp_path):
     metric = Thumbnail(8)
-    store = open_store(tmp_path / "store", metric, views="crops")
+    store = open_store(tmp_path / "store", metric, views="thorough")
     store.add([smooth_image(seed, (40, 60)) for seed in range(6)], [str(n) for n in range(6)])
     for name in ("centre-80", "bottom-right-90", "top-left-80"):
         crop = find_view(name)(smooth_image(3, (40, 60)))
@@ -84,12 +86,12 @@ def test_a_crop_is_found_at_no_distance_where_its_view_is_stored(tmp_path):
         h = metric.embed(crop[None]).float()
         row = int((block.embeddings - h).norm(dim=1).argmin())
         assert (block.ids[row // block.views], store.views[row % block.views]) == ("3", name)
-        assert (block.embeddings[row] - h).norm() < 1e-5
+        assert (block.embeddings[row] - h).norm() < 2**-11 * h.norm()
 
 
-@pytest.mark.parametrize("text", ["centre-70", "", "whole,nothing", ["crops"]])
+@pytest.mark.parametrize("text", ["centre-70", "", "whole,nothing", ["thorough"]])
 def test_unknown_views_are_refused(text):
-    with pytest.raises(ValueError, match="views: expected one of the sets whole, standard, crops"):
+    with pytest.raises(ValueError, match="views: expected one of the sets whole, small, standard"):
         parse_views(text)
     with pytest.raises(ValueError, match="view: expected one of whole"):
         find_view("centre-70")

@@ -177,11 +177,11 @@ def own_copies(
     def threshold(h: Tensor, level: float) -> Tensor:
         v = torch.cat([h, torch.full_like(h[:, :1], metric.constant)], 1)[:, : background.shape[1]]
         products = v / v.norm(dim=1, keepdim=True) @ background.T
-        return 1 - level - weight * products.amax(1)
+        return level - weight * products.amax(1)
 
     for name, level in (
-        ("own copies", float((1 - 1.5 * now - weight * b).min())),
-        ("own copies, not", float((1 - 0.5 * now - weight * b).max())),
+        ("own copies", float((1.5 * now + weight * b).max())),
+        ("own copies, not", float((0.5 * now + weight * b).min())),
     ):
         rule = OwnThreshold(level, weight)
         made = {

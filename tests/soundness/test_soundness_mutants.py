@@ -60,7 +60,7 @@ def test_a_stored_image_that_leaves_its_threshold_behind_is_found() -> None:
     query, stored = embed(metric, scene.reference), embed(metric, scene.copy)
     b = likeness(stored, embed(metric, scene.other.flip(-2)).directions)
     (case,) = [case for case in own_copies(metric, scene) if case.name == "own copies, stored"]
-    level = float((1 - 1.5 * pair_distance(query, stored) - 0.5 * b).min())
+    level = float((1.5 * pair_distance(query, stored) + 0.5 * b).max())
     thresholds = OwnThreshold(level, 0.5).distances(b)
     left_behind = copies_of_features(query, stored, thresholds, perturbed="candidate").radius
     assert flips(case.margin, case.images, case.radius, steps=12) == 0

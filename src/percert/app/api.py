@@ -156,6 +156,27 @@ Threshold = Annotated[
     ),
 ]
 
+Wrong = Annotated[
+    float | None,
+    Form(
+        gt=0,
+        lt=1,
+        allow_inf_nan=False,
+        description="How many wrong answers are bearable: the share of queries that are copies of "
+        "nothing and get an answer all the same. By default 0.001.",
+    ),
+]
+StoreThreshold = Annotated[
+    float | None,
+    Form(
+        ge=0,
+        le=3,
+        allow_inf_nan=False,
+        description="In place of wrong: images up to this distance are copies, less the weight of "
+        "the stored one's likeness to the store's background.",
+    ),
+]
+
 
 def _pair(
     reference: ImageFile,
@@ -223,10 +244,14 @@ async def search(
 
 @router.post("/copies", tags=["search"], response_model=CopiesAnswer, responses=problems(503))
 async def copies(
-    context: Context, image: ImageFile, threshold: Threshold = None, eps: Eps = None
+    context: Context,
+    image: ImageFile,
+    wrong: Wrong = None,
+    threshold: StoreThreshold = None,
+    eps: Eps = None,
 ) -> dict[str, Any]:
     """Which stored images is this one certainly, or possibly, a copy of? None is missing."""
-    return await context.ask(answer_copies, upload_of(image, "query"), threshold, eps)
+    return await context.ask(answer_copies, upload_of(image, "query"), wrong, threshold, eps)
 
 
 @router.get(

@@ -13,7 +13,15 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import FileResponse, Response
 
-from percert.app.api import AskedPair, AskedTriplet, Eps, EpsInQuery, ImageFile, Many, Threshold
+from percert.app.api import (
+    AskedPair,
+    AskedTriplet,
+    Eps,
+    EpsInQuery,
+    ImageFile,
+    Many,
+    Wrong,
+)
 from percert.app.audit import AskedAudit, AuditQuestion, audit
 from percert.app.compare import PairAnswer, PairQuestion, answer_pair
 from percert.app.context import Context, ServerContext
@@ -274,10 +282,10 @@ async def search(
     image: ImageFile,
     k: Many = 10,
     eps: Eps = None,
-    threshold: Threshold = None,
+    wrong: Wrong = None,
 ) -> Response:
     """The nearest stored images, and the copies among all."""
-    return await _searched(request, context, upload_of(image, "query"), k, eps, threshold)
+    return await _searched(request, context, upload_of(image, "query"), k, eps, wrong)
 
 
 @router.post("/search/example")
@@ -292,30 +300,34 @@ async def _searched(
     upload: Upload,
     k: int,
     eps: float | None,
-    threshold: float | None,
+    wrong: float | None,
 ) -> Response:
-    values = await context.ask(_search, upload, k, eps, threshold)
+    values = await context.ask(_search, upload, k, eps, wrong)
     values["usual"] = typical_distances(values["nearest"]["metric"])
     piece = environment().get_template("search_answer.html").render(values)
     return await whole(request, context, "/search", piece)
 
 
 def _search(
-    worker: Worker, upload: Upload, k: int, eps: float | None, threshold: float | None
+    worker: Worker, upload: Upload, k: int, eps: float | None, wrong: float | None
 ) -> dict[str, Any]:
     nearest = answer_nearest(worker, upload, k, eps)
-    return {"nearest": nearest, "copies": _copies(worker, upload, threshold, eps)}
+    return {"nearest": nearest, **_copies(worker, upload, wrong, eps)}
 
 
 def _copies(
-    worker: Worker, upload: Upload, threshold: float | None, eps: float | None
-) -> dict[str, Any] | None:
+    worker: Worker, upload: Upload, wrong: float | None, eps: float | None
+) -> dict[str, Any]:
+    from percert.search import Rule
+    from percert.search.query.rule import expected
+
     try:
-        return answer_copies(worker, upload, threshold, eps)
+        found = answer_copies(worker, upload, wrong, None, eps)
     except ValueError:
-        if threshold is not None:
+        if wrong is not None:
             raise
-        return None  # a metric that recommends no threshold
+        return {"copies": None}  # too few images for a threshold
+    return {"copies": found, "expected": expected(Rule(**found["rule"]))}
 
 
 @router.post("/audit")

@@ -22,7 +22,8 @@ class StoredImage:
     """One stored image and the query; see ``percert index search``.
 
     Files are given by name and folder: ``path`` is the first that holds it, ``paths`` are all.
-    ``radius`` is ``None`` where it is infinite.
+    ``radius`` is ``None`` where it is infinite, ``threshold`` the stored image's own, where copies
+    are asked for.
     """
 
     id: str
@@ -34,6 +35,7 @@ class StoredImage:
     upper: float
     certain: bool
     radius: float | None
+    threshold: float | None = None
 
 
 @dataclass(frozen=True)
@@ -87,22 +89,37 @@ class NearestAnswer:
 
 
 @dataclass(frozen=True)
+class StoreRule:
+    """By which stored images copies are told; see ``percert.search.Rule``.
+
+    Of queries that are copies of nothing the share ``wrong`` gets an answer (``None`` where that is
+    not known); ``counted`` says that it is not extrapolated.
+    """
+
+    threshold: float
+    weight: float
+    background: str | None
+    source: str | None
+    wrong: float | None
+    counted: bool | None
+
+
+@dataclass(frozen=True)
 class CopiesAnswer:
     """Certain and possible copies among the stored images: proven that there is none besides.
 
-    Certain ones stay within ``threshold`` under any tamper of up to ``eps``; of pairs that have
-    nothing to do with each other the share ``stranger_rate`` is within it, too (``None`` where that
-    is not known). ``verdict`` is of both metrics: ``certain``, ``found`` (a copy by either, without
-    proof), ``possible`` (a tamper of ``eps`` could make one), or ``nothing`` here resembles it.
+    Certain ones stay copies under any tamper of up to ``eps``. A copy is within the ``threshold``
+    of a stored image's own, ``rule`` says which. ``verdict`` is of both metrics: ``certain``,
+    ``found`` (a copy by either, without proof), ``possible`` (a tamper of ``eps`` could make one),
+    or ``nothing`` here resembles it.
     """
 
     query: str
-    threshold: float
+    rule: StoreRule
     eps: float
     metric: str
     results: list[StoredImage]
     verdict: Literal["certain", "found", "possible", "nothing"]
-    stranger_rate: float | None = None
     partner: PartnerFound | None = None
 
 
@@ -115,13 +132,16 @@ def answer_nearest(worker: Worker, upload: Upload, k: int, eps: float | None) ->
 
 
 def answer_copies(
-    worker: Worker, upload: Upload, threshold: float | None, eps: float | None
+    worker: Worker,
+    upload: Upload,
+    wrong: float | None,
+    threshold: float | None,
+    eps: float | None,
 ) -> dict[str, Any]:
-    """The fields of a :class:`CopiesAnswer`, at the metric's own threshold by default."""
+    """The fields of a :class:`CopiesAnswer`."""
     store, image = worker.resources.opened_store(), upload.image(worker.limits.pixels)
-    limit = store.recommended_threshold().threshold if threshold is None else threshold
     with readable_store():
-        (answer,) = store.copies([image], limit, eps, names=[upload.name])
+        (answer,) = store.copies([image], threshold, eps, wrong=wrong, names=[upload.name])
     return _for_clients(answer.to_json())
 
 

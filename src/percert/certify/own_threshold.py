@@ -3,14 +3,14 @@
 Some pictures (a plain one, a page, a sky) lie near nearly all others, and one threshold for all
 must be strict for their sake. What a picture resembles is measured against a background, vectors
 w_j with |w_j| <= 1 of pictures that have nothing to do with the collection: its likeness is
-b = max_j <g, w_j>, g its direction. A query is a copy where its cosine with the stored image is at
-least level + weight b, or its distance at most 1 - level - weight b.
+b = max_j <g, w_j>, g its direction. A query is a copy where its distance from the stored image is
+at most T - weight b: where their cosine is at least (1 - T) + weight b.
 
 The threshold belongs to the stored image. While the query alone moves it is a number like any
 other, and :func:`~percert.certify.pairs.copies_of_features` holds. Where the stored image moves it
 moves along: g turns by at most phi, so that each <g, w_j>, and b with them, stays within
 [cos(beta + phi), cos(beta - phi)], beta = acos b (for |w| <= 1 these bound x cos phi +- sqrt(|w|^2
-- x^2) sin phi). With theta the angle between the two and A(b) = acos(level + weight b), a copy
+- x^2) sin phi). With theta the angle between the two and A(b) = acos(1 - T + weight b), a copy
 stays one while phi_query + phi_stored + theta < A(cos(beta - phi_stored)), and what is none stays
 so while theta - phi_query - phi_stored > A(cos(beta + phi_stored)).
 """
@@ -25,7 +25,12 @@ from torch import Tensor
 from percert.certify.angles import angle, bisect, threshold_angle, turn
 from percert.certify.certificate import Certificate
 from percert.certify.features import PixelFeatures
-from percert.certify.pairs import copies_of_features, is_plain, pair_distance
+from percert.certify.pairs import (
+    PerturbedPair,
+    copies_of_features,
+    is_plain,
+    pair_distance,
+)
 from percert.check import check_choice
 from percert.tensors import Embeddings, Vector
 
@@ -38,33 +43,37 @@ HALVINGS = 48
 
 @dataclass(frozen=True)
 class OwnThreshold:
-    """The rule: copies have a cosine of at least ``level + weight b``.
+    """The rule: copies lie within ``distance - weight b`` of an image whose likeness is b.
 
-    ``level`` in [-2, 2] is set by how many wrong answers are bearable, ``weight`` in [0, 1] by how
-    much the likeness b counts; with a weight of 0 it is one threshold for all.
+    ``distance`` in [0, 3], T above, is that of an image which resembles nothing; it is set by how
+    many wrong answers are bearable. ``weight`` in [0, 1] is how much the likeness counts; with 0 it
+    is one threshold for all.
 
-    >>> rule = OwnThreshold(level=0.25, weight=0.5)
+    >>> rule = OwnThreshold(0.75, weight=0.5)
     >>> rule.distances(torch.tensor([0.5, 1.0]))
     tensor([0.5000, 0.2500])
     """
 
-    level: float
+    distance: float
     weight: float = 0.5
 
     def __post_init__(self) -> None:
-        for name, value, low in (("level", self.level, -2), ("weight", self.weight, 0)):
-            high = 2 if name == "level" else 1
-            if not low <= value <= high:
-                raise ValueError(f"{name}: expected a number in [{low}, {high}], found {value}")
+        if not 0 <= self.distance <= 3:
+            raise ValueError(f"distance: expected a number in [0, 3], found {self.distance}")
+        if not 0 <= self.weight <= 1:
+            raise ValueError(f"weight: expected a number in [0, 1], found {self.weight}")
 
     def distances(self, likeness: Vector) -> Vector:
         """The largest distance of a copy from stored images of ``likeness`` ``(n,)``, in [0, 2]."""
-        return (1 - self.level - self.weight * likeness).clamp(0, 2)
+        return (self.distance - self.weight * likeness).clamp(0, 2)
 
 
-def likeness(features: PixelFeatures, background: Embeddings) -> Vector:
+def likeness(
+    features: PixelFeatures, background: Embeddings, axes: Embeddings | None = None
+) -> Vector:
     """b ``(n,)``: the highest product of each direction with the rows ``(m, k)`` of a background.
 
+    With ``axes`` ``(a, k)`` the rows ``(m, a)`` are coordinates along them, which costs little.
     Raises ``ValueError`` for a background of another width, without rows, or with a row longer
     than 1, for which the rule is not proven.
 
@@ -75,12 +84,18 @@ def likeness(features: PixelFeatures, background: Embeddings) -> Vector:
     0.8
     """
     g = features.directions
-    if background.ndim != 2 or not len(background) or background.shape[1] != g.shape[1]:
+    along = background if axes is None else axes
+    if background.ndim != 2 or not len(background) or along.shape[-1] != g.shape[1]:
         raise ValueError(
-            f"background: expected rows of {g.shape[1]} values, found {tuple(background.shape)}"
+            f"background: expected rows of {g.shape[1]} values, found {tuple(along.shape)}"
         )
     rows = background.to(g)
-    if not float(rows.norm(dim=1).max()) <= 1 + 4 * features.rounding:
+    square = rows.square().sum(1)
+    if axes is not None:
+        turned = axes.to(g)
+        square = (rows @ (turned @ turned.T) * rows).sum(1)
+        g = g @ turned.T
+    if not float(square.max()) <= 1 + 8 * features.rounding:
         raise ValueError("background: expected finite rows of length 1 at most, found a longer one")
     return (g @ rows.T).amax(dim=1).clamp(-1, 1)
 
@@ -103,9 +118,12 @@ def own_copies_of_features(
     """
     check_choice(perturbed, MOVES, "perturbed")
     threshold = rule.distances(likeness)
-    fixed = copies_of_features(query, stored, threshold, perturbed="reference")
     if perturbed == "query":
-        return fixed
+        return copies_of_features(query, stored, threshold, perturbed="reference")
+    if rule.weight == 0:
+        other: PerturbedPair = "both" if perturbed == "both" else "candidate"
+        return copies_of_features(query, stored, threshold, perturbed=other)
+    fixed = copies_of_features(query, stored, threshold, perturbed="reference")
     decision, theta = fixed.decision, angle(query.directions, stored.directions)
     beta = likeness.clamp(-1, 1).acos()
     # Rounding moves the likeness as it does every product, and its angle by more near 0 and pi.

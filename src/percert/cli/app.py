@@ -29,6 +29,7 @@ from percert.cli.eval_runs import (
 from percert.cli.index_search import copies as find_copies
 from percert.cli.index_search import duplicates, search
 from percert.cli.index_store import add, info, prune, remove, verify
+from percert.cli.index_thresholds import refit, upgrade
 from percert.cli.train import copies as train_copies
 from percert.cli.train import distill, export, finetune
 from percert.cli.train_adversarial import adversarial_dataset
@@ -81,6 +82,8 @@ GROUPS: dict[str, tuple[str, dict[str, Verb]]] = {
             "remove": remove,
             "prune": prune,
             "verify": verify,
+            "refit": refit,
+            "upgrade": upgrade,
         },
     ),
     "data": ("Put data sets together.", {"geo": geo}),

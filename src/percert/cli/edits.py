@@ -28,38 +28,44 @@ EditsOption = Annotated[
 ]
 
 
-def show_edits(named: "Sequence[tuple[str, bool | None]]", edits: "Sequence[EditSummary]") -> None:
+def show_edits(
+    named: "Sequence[tuple[str, bool | None]]", edits: "Sequence[EditSummary | None]"
+) -> None:
     """What is proven of edits of each image: its name, whether it is a copy, and the summary."""
     from percert.certify.editing.summary import summary_words
 
     for (name, copy), summary in zip(named, edits, strict=False):
+        if summary is None:
+            continue
         for sentence in summary_words(summary, name, "stays a copy" if copy else "stays none"):
             say(sentence)
 
 
 def edits_of_copies(
     store: "Store", images: "Sequence[Tensor]", answers: "Sequence[Copies]"
-) -> "list[list[EditSummary]]":
+) -> "list[list[EditSummary | None]]":
     """What is proven of edits of each query, for the first rows of its answer."""
     from percert.search.query.edits import copy_edits
 
     return [
-        copy_edits(store, image[None], answer.results[:FIRST_ROWS], answer.threshold)
+        copy_edits(store, image[None], answer.results[:FIRST_ROWS])
         for image, answer in zip(images, answers, strict=True)
     ]
 
 
-def rows_with_edits(answer: dict[str, Any], edits: "Sequence[EditSummary]") -> dict[str, Any]:
+def rows_with_edits(
+    answer: dict[str, Any], edits: "Sequence[EditSummary | None]"
+) -> dict[str, Any]:
     """The JSON of an answer, ``edits`` among its first rows."""
     for row, summary in zip(answer["results"], edits, strict=False):
-        row["edits"] = asdict(summary)
+        row["edits"] = None if summary is None else asdict(summary)
     return answer
 
 
-def show_copy_edits(answer: "Copies", edits: "Sequence[EditSummary]") -> None:
+def show_copy_edits(answer: "Copies", edits: "Sequence[EditSummary | None]") -> None:
     """The same for people; a row stays within the threshold, or outside of it."""
     named = [
-        (f"{answer.query} beside {match.path or match.id}", match.distance <= answer.threshold)
+        (f"{answer.query} beside {match.path or match.id}", match.is_copy)
         for match in answer.results
     ]
     show_edits(named, edits)

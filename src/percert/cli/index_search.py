@@ -1,8 +1,6 @@
 """``percert index search``, ``copies`` and ``duplicates``: what a store is asked."""
 
-import math
 from collections.abc import Iterator
-from dataclasses import asdict
 from functools import partial
 from itertools import groupby
 from pathlib import Path
@@ -34,7 +32,7 @@ if TYPE_CHECKING:
 
     from percert.certify.editing.summary import EditSummary
     from percert.images import LeftOut
-    from percert.search import Copies, Nearest, Store
+    from percert.search import Copies, Nearest, Rule, Store
 
 #: Images that are searched for in one pass.
 TOGETHER = 64
@@ -55,15 +53,32 @@ TamperOption = Annotated[
 ]
 
 
-AutoThresholdOption = Annotated[
-    str | None,
+def _rate(value: float | None) -> float | None:
+    if value is not None and not 0 < value < 1:
+        raise typer.BadParameter(f"expected a rate between 0 and 1, such as 1e-3, found {value:g}")
+    return value
+
+
+WrongOption = Annotated[
+    float | None,
+    typer.Option(
+        "--wrong",
+        metavar="RATE",
+        callback=_rate,
+        help="How many wrong answers are bearable: the share of queries that are copies of nothing "
+        "and get an answer all the same, from the store as it is. By default 1e-3.",
+        show_default=False,
+    ),
+]
+OwnThresholdOption = Annotated[
+    float | None,
     typer.Option(
         "--threshold",
-        metavar="T|auto|auto:RATE",
-        help="Images up to this distance are copies. By default (and auto) one query in a million "
-        "that is a copy of nothing gets an answer, however much is stored; with auto:RATE the "
-        "share RATE of unrelated pairs passes. Both by the metric's own table of strangers; where "
-        "it has none, auto and auto:RATE choose by the stored images.",
+        metavar="T",
+        min=0,
+        max=3,
+        help="In place of --wrong: images up to this distance are copies, less half of what the "
+        "stored one has in common with a background, where the store keeps one.",
         show_default=False,
     ),
 ]
@@ -118,7 +133,8 @@ def search(
 def copies(
     images: QueriesArgument,
     store: StoreOption,
-    threshold: AutoThresholdOption = None,
+    wrong: WrongOption = None,
+    threshold: OwnThresholdOption = None,
     eps: TamperOption = None,
     with_edits: EditsOption = False,
     metric_name: StoreMetricOption = None,
@@ -131,31 +147,32 @@ def copies(
     """Which stored images is each IMAGE a copy of? None is missing, by proof.
 
     Certain copies stay copies for every change of IMAGE of up to --eps; possible ones could be
-    copies after such a change, and no image that is not listed could. What the store's partner
-    finds besides is found, not certain; where both find nothing, nothing here resembles IMAGE.
-    --json gives an answer an IMAGE in the list "answers".
+    copies after such a change, and no image that is not listed could. Each stored image has a
+    threshold of its own, strict where it resembles everything; --wrong sets them all. What the
+    store's partner finds besides is found, not certain; where both find nothing, nothing here
+    resembles IMAGE. --json gives an answer an IMAGE in the list "answers".
 
     [bold]Examples[/bold]
 
     percert index copies query.jpg --store photos.store
 
-    percert index copies uploads/ --store photos.store --threshold auto:1e-4 --eps 4 --json
+    percert index copies uploads/ --store photos.store --wrong 1e-5 --eps 4 --json
     """
     opened = _open(store, metric_name, checkpoint, device, partner)
-    limit, said = find_threshold(opened, threshold)
+    rule = _rule(opened, threshold, wrong)
     answers: list[Copies] = []
-    edits: list[list[EditSummary]] = []
+    edits: list[list[EditSummary | None]] = []
     bad: list[tuple[str, str]] = []
     left_out: list[LeftOut] = []
     for names, pixels, unread in _groups(images, left_out):
         bad += unread
         for length, at in _lengths(eps, pixels):
             some, called = [pixels[i] for i in at], [names[i] for i in at]
-            found = opened.copies(some, limit, length, names=called)
+            found = opened.copies(some, rule, length, names=called)
             answers += found
             edits += edits_of_copies(opened, some, found) if with_edits else [[]] * len(found)
     told = [
-        rows_with_edits({**answer.to_json(), **said}, of_rows)
+        rows_with_edits(answer.to_json(), of_rows)
         for answer, of_rows in zip(answers, edits, strict=True)
     ]
     _tell(told, bad, left_out, as_json)
@@ -170,7 +187,8 @@ def copies(
 @needs("search")
 def duplicates(
     store: StoreOption,
-    threshold: AutoThresholdOption = None,
+    wrong: WrongOption = None,
+    threshold: OwnThresholdOption = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -192,25 +210,27 @@ def duplicates(
 
     All pairs are compared, block by block; files with the same bytes are linked at distance 0. A
     link holds while both of its images change, each by less than its radius, and a cluster stays
-    connected within the smallest radius that it needs. Links of the store's partner stand beside.
+    connected within the smallest radius that it needs. Each image is asked for as a query is, so
+    that of a collection without copies about the share --wrong of the images is in a link. Links of
+    the store's partner stand beside.
 
     [bold]Examples[/bold]
 
     percert index duplicates --store photos.store --json
 
-    percert index duplicates --store photos.store --threshold 0.2 --out duplicates/
+    percert index duplicates --store photos.store --wrong 1e-5 --out duplicates/
     """
     from time import perf_counter
 
     began = perf_counter()
     opened = _open(store, metric_name, checkpoint, device, partner)
-    limit, said = find_threshold(opened, threshold)
+    rule = _rule(opened, threshold, wrong)
     with Bar() as bar:
-        found = opened.duplicates(limit, out=out, progress=partial(bar, "comparing"))
+        found = opened.duplicates(rule, out=out, progress=partial(bar, "comparing"))
     if out is not None:
         write_duplicates(out, found, store, device, perf_counter() - began)
     if as_json:
-        emit_json({**found.to_json(), **said})
+        emit_json(found.to_json())
     else:
         show_duplicates(found)
 
@@ -287,50 +307,14 @@ def _end(bad: list[tuple[str, str]], left_out: "list[LeftOut]") -> None:
         raise typer.Exit(1)
 
 
-def find_threshold(store: "Store", text: str | None) -> tuple[float, dict[str, Any]]:
-    """The threshold that is meant, and how it was chosen for the JSON answer."""
-    if text is None:
-        return _by_table(store, None)
-    word, _, rate = text.partition(":")
-    try:
-        if word != "auto":
-            value = float(text)
-            if not 0 <= value <= 2:
-                raise ValueError(value)
-            return value, {}
-        fpr = float(rate) if rate else None
-        if fpr is not None and not 0 < fpr < 1:
-            raise ValueError(fpr)
-    except ValueError:
-        raise typer.BadParameter(
-            f"expected a distance in [0, 2], auto, or auto:RATE, found {text!r}",
-            param_hint="--threshold",
-        ) from None
-    from percert.search.query.recommended import PER_QUERY, has_table
-
-    if has_table(store.tables.header, fpr):
-        return _by_table(store, fpr)
-    return _by_images(store, PER_QUERY / max(1, store.count) if fpr is None else fpr)
-
-
-def _by_table(store: "Store", rate: float | None) -> tuple[float, dict[str, Any]]:
-    """The threshold of the metric's table of strangers."""
-    from percert.search.query.recommended import one_in
-
-    found = store.recommended_threshold(rate)
-    how = "counted" if found.counted else "extrapolated from what was counted"
-    if not found.measured:
-        how += f", of whole images, for {len(store.views)} views"
-    complain(f"threshold {found.threshold:.4g}: {one_in(found.rate)} lies as close ({how})")
-    return found.threshold, {"threshold_choice": asdict(found)}
-
-
-def _by_images(store: "Store", fpr: float) -> tuple[float, dict[str, Any]]:
-    """A threshold by the store's own images."""
-    chosen = store.choose_threshold(fpr)
-    complain(
-        f"threshold {chosen.threshold:.4g}: at most {chosen.fpr:.2g} of unrelated pairs pass, with "
-        f"{math.floor(1000 * chosen.confidence) / 10:g} % confidence by {chosen.pairs} independent "
-        f"pairs (with {100 * chosen.wanted:g} %: at most {chosen.fpr_bound:.2g})"
-    )
-    return chosen.threshold, {"threshold_choice": asdict(chosen)}
+def _rule(store: "Store", threshold: float | None, wrong: float | None) -> "Rule":
+    """The rule that is asked for; which it is, where it is not given, on stderr."""
+    if threshold is not None and wrong is not None:
+        raise typer.BadParameter("takes the place of --wrong: give one", param_hint="--threshold")
+    rule = store.rule(threshold, wrong=wrong)
+    if threshold is None and not store.has_table:
+        complain(
+            "this metric has no table of strangers for such a store: the threshold "
+            f"{rule.threshold:.4g} is by what is stored, taken to be no copies of each other"
+        )
+    return rule

@@ -51,11 +51,13 @@ def show_nearest(answer: "Nearest") -> None:
 
 def show_copies(answer: "Copies") -> None:
     """The copies of one query."""
+    from percert.search.query.rule import expected
+
     certain, possible = len(answer.certain), len(answer.possible)
     say(
-        f"{answer.query}: {certain} certain and {possible} possible copies (distance <= "
-        f"{answer.threshold:.4g}); proven: there is none besides, and the certain ones stay copies "
-        f"under any tamper of up to l2 {answer.eps:g}.{_strangers(answer.stranger_rate)}",
+        f"{answer.query}: {certain} certain and {possible} possible copies. "
+        f"{expected(answer.rule)} Proven: none is missing, and no tamper of up to "
+        f"l2 {answer.eps:g} undoes a certain one.",
         style="bold green" if certain else "bold",
     )
     if answer.results:
@@ -89,23 +91,15 @@ def show_partner(answer: "PartnerAnswer", what: str) -> None:
         say(f"{answer.without} stored images have no row of {answer.metric}: index add again.")
 
 
-def _strangers(rate: float | None) -> str:
-    """That nothing proves two pictures to be the same one, with how often it is not so."""
-    from percert.search.query.recommended import one_in
-
-    if rate is None:
-        return " How many strangers lie as close is not known."
-    return f" That close lies {one_in(rate)} as well."
-
-
 def show_duplicates(found: "Duplicates") -> None:
     """Links and clusters, the first of them."""
+    from percert.search.query.rule import expected
+
     twins = len(found.twins)
     same = f", {twins} of them of files with the same bytes," if twins else ""
     say(
         f"{len(found.links)} links{same} in {len(found.clusters)} clusters among {found.compared} "
-        f"pairs of images (distance <= {found.threshold:.4g}, {found.metric})."
-        f"{_strangers(found.stranger_rate)}",
+        f"pairs of images ({found.metric}). {expected(found.rule)}",
         style="bold",
     )
     for cluster in found.clusters[:SHOWN]:
@@ -135,7 +129,8 @@ def write_duplicates(
     from percert.search import Link
 
     links = [asdict(link) for link in found.links]
-    columns = {field.name: str for field in fields(Link)} | {"distance": float, "radius": float}
+    numbers = dict.fromkeys(("distance", "threshold", "radius"), float)
+    columns = {field.name: str for field in fields(Link)} | numbers
     write_records(out / "records.parquet", links, columns)
     members = [
         {"cluster": place, "id": id, "path": path, "radius": cluster.radius}
@@ -151,7 +146,7 @@ def write_duplicates(
         seed=None,
         device=device,
         seconds=seconds,
-        settings={"store": store, "threshold": found.threshold, "metric": found.metric},
+        settings={"store": store, "rule": asdict(found.rule), "metric": found.metric},
     )
 
 
@@ -170,6 +165,11 @@ def _table(matches: "tuple[Match, ...]", radius: str, certain: str | None = None
     columns: list[Column[Any]] = [
         Column("image", lambda row: row if isinstance(row, str) else _name(row)),
         of("distance", lambda match: match.distance, ".4f", "right"),
+        *(
+            [of("copies up to", lambda match: match.threshold, ".4f", "right")]
+            if certain is not None
+            else []
+        ),
         of("stays within", lambda m: " - ".join(outward(m.lower, m.upper)), side="right"),
         of(radius, lambda match: match.radius, _length, "right"),
         of("view", lambda match: match.view),

@@ -50,10 +50,11 @@ def add(
         str | None,
         typer.Option(
             metavar="SET|NAMES",
-            help="What is stored of each image: whole; standard (and 5 crops at 0.8); crops (and "
-            "10 at 0.9 and 0.8); mirror (and the mirror image); all (22); or names with commas, "
-            "such as centre-80,top-left-90. Each view costs an embedding, and lets crops be found. "
-            "A store keeps what it was made with; a new one takes standard.",
+            help="What is stored of each image: whole; small (and 3 bands, without the bottom, the "
+            "top, the margins); standard (a band and 9 crops at 0.8); thorough (3 bands and 18 "
+            "crops at 0.9 and 0.8); mirror (and the mirror image); or names with commas, such as "
+            "centre-80,top-left-90. Each costs an embedding and 2 kB, and lets crops be found. A "
+            "store keeps what it was made with; a new one takes standard.",
             show_default=False,
         ),
     ] = None,
@@ -169,7 +170,8 @@ def add(
 
 def _kib(store: "Store") -> float:
     """What a view of an image takes in the store."""
-    return (4 * store.metric_id.width + 24) / 1024
+    header = store.tables.header
+    return ((2 if header.half else 4) * header.metric.width + 32) / 1024
 
 
 @one_line_errors
@@ -190,6 +192,12 @@ def info(store: StoreOption, as_json: JsonOption = False) -> None:
     metric = found["metric"]
     say(f"{found['images']} images in {found['files']} files, views: {', '.join(found['views'])}")
     say(f"metric {metric['name']}, {metric['width']} values, bound {metric['bound']:.6g}")
+    own = found["background"]
+    say(
+        "one threshold for all images"
+        if own is None
+        else f"thresholds of each image's own, by a background ({own['source']}) {own['hash']}"
+    )
     say(f"weights {metric['weights']}")
     partner = found["partner"]
     if partner is not None:

@@ -9,7 +9,6 @@ from percert.registry import lazy_names
 
 if TYPE_CHECKING:
     from percert.search.ingest.sources import AddOutcome, AddSettings
-    from percert.search.query.recommended import Recommended
     from percert.search.query.results import (
         Answers,
         Cluster,
@@ -19,7 +18,9 @@ if TYPE_CHECKING:
         Match,
         Nearest,
     )
+    from percert.search.query.rule import Rule
     from percert.search.query.threshold import AutoThreshold
+    from percert.search.refit import Refitted
     from percert.search.store import Store, open_store
     from percert.search.tables.commit import Pruned
     from percert.search.tables.scan import Block
@@ -38,7 +39,8 @@ __all__ = [
     "Match",
     "Nearest",
     "Pruned",
-    "Recommended",
+    "Refitted",
+    "Rule",
     "Store",
     "Verdict",
     "open_store",
@@ -48,9 +50,10 @@ __getattr__, __dir__ = lazy_names(
     __name__,
     {
         "percert.search.ingest.sources": "AddOutcome AddSettings",
-        "percert.search.query.recommended": "Recommended",
         "percert.search.query.results": "Answers Cluster Copies Duplicates Link Match Nearest",
+        "percert.search.query.rule": "Rule",
         "percert.search.query.threshold": "AutoThreshold",
+        "percert.search.refit": "Refitted",
         "percert.search.store": "Store open_store",
         "percert.search.tables.commit": "Pruned",
         "percert.search.tables.scan": "Block",

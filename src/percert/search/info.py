@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Iterable
+from dataclasses import asdict
 from typing import Any
 
 from percert.check import Argument, ArgumentError
@@ -42,6 +43,9 @@ def describe_tables(tables: Tables) -> dict[str, Any]:
             "resolution": list(metric.resolution),
             "resize": metric.resize,
         },
+        "layout": header.layout,
+        "precision": "float16" if header.half else "float32",
+        "background": None if header.background is None else asdict(header.background),
         "partner": _partner(path),
         "disk_bytes": None if is_remote(path) else _size(path),
     }

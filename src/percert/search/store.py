@@ -7,9 +7,11 @@ from typing import Any, Literal, final
 
 from torch import Tensor
 
+from percert.certify.own_threshold import OwnThreshold
 from percert.metrics.certified.embedding import EmbeddingMetric
 from percert.metrics.descriptor import Descriptor
 from percert.metrics.metric import Metric
+from percert.search.background import background_of, background_table
 from percert.search.info import describe_tables
 from percert.search.ingest.add import Added, add_tensors, iter_add
 from percert.search.ingest.ray import iter_ray_add
@@ -17,11 +19,11 @@ from percert.search.ingest.sources import AddOutcome, AddSettings, StageSeconds
 from percert.search.ingest.views import parse_views
 from percert.search.partner.partner import Partner
 from percert.search.partner.rule import WRONG
-from percert.search.query.distances import embedding_spec, query_features
+from percert.search.query.distances import asked_features, embedding_spec, query_features
 from percert.search.query.duplicates import Progress, find_duplicates
 from percert.search.query.nearest import nearest_images
 from percert.search.query.range_search import copies_within
-from percert.search.query.recommended import Recommended, recommended_threshold, stranger_rate
+from percert.search.query.recommended import has_table
 from percert.search.query.results import (
     Answers,
     Copies,
@@ -31,7 +33,9 @@ from percert.search.query.results import (
     nearest_answer,
     query_names,
 )
+from percert.search.query.rule import Rule, store_rule
 from percert.search.query.threshold import AutoThreshold, choose_threshold
+from percert.search.refit import Refitted, refit_store
 from percert.search.tables.commit import Pruned, prune_store, remove_images, remove_named
 from percert.search.tables.files import path_key
 from percert.search.tables.location import Tables, open_tables
@@ -210,75 +214,96 @@ class Store:
         )
         return Answers(self.partner.beside(answers, list(images), wrong / 2, k))
 
+    def rule(self, threshold: float | None = None, *, wrong: float | None = None) -> Rule:
+        """The rule by which copies are told here, as it is named in every answer.
+
+        With ``wrong``, 1e-3 by default, the share of strangers that may get an answer, by the
+        metric's own table; where that has none for this store, by the stored images, taken to be no
+        copies of each other. Where the store has a partner, each of the two has half of it. Or with
+        a ``threshold`` of your own: T of :class:`~percert.certify.OwnThreshold`. Raises
+        ``ValueError`` for both, and for numbers out of range.
+        """
+        if threshold is None and self.partner.id is not None:
+            wrong = (WRONG if wrong is None else wrong) / 2
+        return store_rule(self.tables.header, self.count, self.choose_threshold, threshold, wrong)
+
+    def _rules(
+        self, threshold: float | Rule | None, wrong: float | None
+    ) -> tuple[Rule, OwnThreshold, float]:
+        """The rule asked for, what certificates take, and the partner's share of wrong answers."""
+        rule = threshold
+        if not isinstance(rule, Rule):
+            rule = self.rule(rule, wrong=wrong if rule is None else None)
+        shared = WRONG / 2 if wrong is None else wrong / 2
+        if wrong is None and rule.counted is not None and rule.wrong is not None:
+            shared = rule.wrong
+        return rule, OwnThreshold(rule.threshold, rule.weight), shared
+
+    @property
+    def has_table(self) -> bool:
+        """Whether the metric ships a table of strangers for a store such as this one."""
+        return has_table(self.tables.header)
+
     def copies(
         self,
         images: Tensor | Sequence[Tensor],
-        threshold: float,
+        threshold: float | Rule | None = None,
         eps: float | None = None,
         *,
+        wrong: float | None = None,
         names: Sequence[str] | None = None,
-        wrong: float = WRONG,
     ) -> Answers[Copies]:
-        """All stored images within ``threshold`` of each image, or that could be after a move.
+        """All stored images that each image is a copy of, or could be after a move.
 
-        Arguments as in :meth:`search`; without ``eps`` nothing moves, and only float rounding is
+        ``threshold`` and ``wrong`` as in :meth:`rule`, or a rule that was made before. Other
+        arguments as in :meth:`search`; without ``eps`` nothing moves, and only float rounding is
         allowed for. Complete by proof: an image that is not listed is no copy, whatever a move of
-        ``eps`` does. What a partner finds stands beside, at ``wrong`` / 2 wrong answers a query.
+        ``eps`` does. What a partner finds stands beside, at half of the wrong answers.
         """
-        features = query_features(self.embedder(), images)
-        found = copies_within(
-            self.blocks, features, threshold, eps or 0.0, self._spec, device=self._device
-        )
+        rule, own, shared = self._rules(threshold, wrong)
+        asked = asked_features(self.embedder(), images, self._spec.by_asked)
+        found = copies_within(self.blocks, asked, own, eps or 0.0, self._spec, device=self._device)
         ids = [copy.item.id for one in found for copy in one]
         match = matcher(self.views, paths_by_id(self.tables, ids))
-        rate = stranger_rate(self.tables.header, threshold)
         answers = (
             Copies(
                 query=name,
-                threshold=threshold,
+                rule=rule,
                 eps=eps or 0.0,
-                results=tuple(match(copy.item, copy.certain) for copy in one),
+                results=tuple(match(copy.item, copy.certain, copy.threshold) for copy in one),
                 metric=self.metric_id.name,
-                stranger_rate=rate,
             )
-            for name, one in zip(query_names(names, len(features)), found, strict=True)
+            for name, one in zip(query_names(names, len(images)), found, strict=True)
         )
-        return Answers(self.partner.beside(answers, list(images), wrong / 2))
+        return Answers(self.partner.beside(answers, list(images), shared))
 
     def duplicates(
         self,
-        threshold: float,
+        threshold: float | Rule | None = None,
         *,
+        wrong: float | None = None,
         out: str | os.PathLike[str] | None = None,
         progress: Progress = lambda done, total: None,
-        wrong: float = WRONG,
     ) -> Duplicates:
-        """All pairs of stored images within ``threshold`` of each other, and their clusters.
+        """All pairs of stored images of which one is a copy of the other, and their clusters.
 
-        Each image as a whole is compared with every view of every other. Both images of a link may
-        move, each by less than its radius in its own pixels. Files with the same bytes are linked
-        at distance 0. With ``out``, the links go part by part into that folder, and a run that was
-        killed goes on. Memory holds two blocks and the links. What a partner finds stands beside,
-        at ``wrong`` / 2 wrong answers a stored image.
+        ``threshold`` and ``wrong`` as in :meth:`rule`. Each image is asked for as a query is. Both
+        images of a link may move, each by less than its radius in its own pixels. Files with the
+        same bytes are linked at distance 0. With ``out``, the links go part by part into that
+        folder, and a run that was killed goes on. Memory holds two blocks and the links. What a
+        partner finds stands beside, with its share of the wrong answers.
         """
+        rule, _, shared = self._rules(threshold, wrong)
         found = find_duplicates(
             self.tables,
             self.blocks,
             self._spec,
-            threshold,
+            rule,
             out=None if out is None else Path(out),
             progress=progress,
             device=self._device,
         )
-        return self.partner.beside_links(found, wrong / 2)
-
-    def recommended_threshold(self, rate: float | None = None) -> Recommended:
-        """The threshold that a share ``rate`` of pairs of unrelated images passes, by the metric's
-        own table; by default one in a million over the number of stored images.
-
-        :func:`percert.search.query.recommended.recommended_threshold` says when there is none.
-        """
-        return recommended_threshold(self.tables.header, self.count, rate)
+        return self.partner.beside_links(found, shared)
 
     def choose_threshold(
         self, fpr: float = 1e-3, *, confidence: float = 0.95, seed: int = 0
@@ -286,9 +311,21 @@ class Store:
         """A threshold by the store's own images, taken to be no copies of each other; see
         :func:`percert.search.query.threshold.choose_threshold`.
         """
+        weight = self.tables.header.weight
         return choose_threshold(
-            self.blocks, self.count, self._spec, fpr, confidence=confidence, seed=seed
+            self.blocks, self.count, self._spec, fpr, weight, confidence=confidence, seed=seed
         )
+
+    def refit(self, source: Literal["shipped", "collection"] = "shipped") -> Refitted:
+        """Measure all stored images against another background, and so set their thresholds anew.
+
+        Of the ``collection`` itself, or the metric's own (:mod:`percert.search.refit`).
+        """
+        found = refit_store(self.tables, self._spec, source)
+        self.tables, self._spec = found.tables, embedding_spec(found.tables.header, self.metric)
+        self.blocks = EmbeddingBlocks(self.tables, self.blocks.memory)
+        self.partner.tables = self.tables
+        return found
 
     def remove(self, ids: Sequence[str]) -> int:
         """Remove the images ``ids``, and what is known of their files; how many there were."""
@@ -297,10 +334,7 @@ class Store:
         return removed
 
     def remove_named(self, names: Sequence[str]) -> tuple[int, list[str]]:
-        """Remove files, folders, parquet files, or images by id; the files themselves stay.
-
-        How many files were forgotten, and which names are not in the store.
-        """
+        """Forget files, folders, parquet files, or images by id: how many, and what is not here."""
         removed = remove_named(self.tables, names)
         self.partner.forget_gone()
         return removed
@@ -359,8 +393,12 @@ def open_store(
     name = os.fspath(path)
     wanted = None if views is None else parse_views(views)
     given = None if metric is None else metric_id(metric)
-    new = StoreHeader(given, wanted or parse_views("whole")) if create and given else None
-    tables = open_tables(name, new)
+    new, background = None, None
+    if create and given is not None:
+        background = background_of(given)
+        own = None if background is None else background.id
+        new = StoreHeader(given, wanted or parse_views("whole"), own)
+    tables = open_tables(name, new, background_table(background))
     header = tables.header
     if given is not None:
         check_same_metric(header.metric, given, name)

@@ -160,13 +160,17 @@ def _again(tables: Tables, metric: EmbeddingMetric, count: int) -> tuple[int, li
         if isinstance(read, ImageError) or read.id != row["id"]:
             continue
         (fresh,) = embed_prepared(metric, [prepare_image(_decoded(read), read.id, 0, how)])
-        stored = scan_rows(tables, ["h"], [read.id])["h"].combine_chunks().flatten().to_numpy()
+        kept = scan_rows(tables, ["h", "pixel_error"], [read.id])
+        stored, error = (
+            kept[name].combine_chunks().flatten().to_numpy().astype(np.float64)
+            for name in ("h", "pixel_error")
+        )
         stored = stored.reshape(fresh.h.shape)
         gap = np.linalg.norm(fresh.h.astype(np.float64) - stored, axis=1)
         embedded += 1
-        # Either may be off by the metric's float error, and was stored as float32.
+        # Either may be off by the metric's float error, and by what storing it took.
         share = metric.feature_error + STORED_ROUNDING
-        room = 2 * (share * np.linalg.norm(stored, axis=1) + fresh.pixel_error * fresh.bound)
+        room = 2 * (share * np.linalg.norm(stored, axis=1) + error * fresh.bound)
         if (gap > room).any():
             moved.append(row["path"])
     return embedded, list(_named("{} has another embedding than the one stored", moved))

@@ -3,13 +3,16 @@
 import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+import numpy as np
+import torch
 from torch import Tensor
 
 from percert.check import check_images
 from percert.images import find_images
 from percert.metrics.certified.embedding import EmbeddingMetric
+from percert.search.background import Background, stored_background
 from percert.search.ingest.pipeline import decoded_steps
 from percert.search.ingest.sources import (
     AddOutcome,
@@ -56,7 +59,7 @@ def write_steps(
     ``metric`` embeds the images that still have to be. Where a file's content has changed, the
     image that it held before is removed once the new one is stored, unless another file holds it.
     """
-    pending = _Pending()
+    pending, background = _Pending(), stored_background(tables)
     for step in steps:
         if step.file is None:
             yield step.outcome
@@ -74,17 +77,22 @@ def write_steps(
             _embed(pending, metric, stages)
         late = time.monotonic() - pending.since > settings.commit_seconds
         if pending.outcomes and (late or len(pending.outcomes) >= settings.commit_images):
-            yield from _flush(tables, pending, metric, stages)
+            yield from _flush(tables, pending, metric, background, stages)
             pending = _Pending()
-    yield from _flush(tables, pending, metric, stages)
+    yield from _flush(tables, pending, metric, background, stages)
 
 
 def _flush(
-    tables: Tables, pending: _Pending, metric: EmbeddingMetric | None, stages: StageSeconds
+    tables: Tables,
+    pending: _Pending,
+    metric: EmbeddingMetric | None,
+    background: Background | None,
+    stages: StageSeconds,
 ) -> list[AddOutcome]:
     _embed(pending, metric, stages)
     began = time.perf_counter()
-    missing = commit(tables, pending.images, pending.files, pending.left)
+    images = _measured(pending.images, background, tables.header.metric.constant)
+    missing = commit(tables, images, pending.files, pending.left)
     remove_unheld(tables, pending.replaced)
     stages.committing += time.perf_counter() - began
     gone = "another writer has just removed the same image; add it again"
@@ -103,6 +111,16 @@ def _embed(pending: _Pending, metric: EmbeddingMetric | None, stages: StageSecon
     pending.images += embed_prepared(metric, pending.prepared)
     pending.prepared.clear()
     stages.network += time.perf_counter() - began
+
+
+def _measured(
+    rows: Sequence[ImageRow], background: Background | None, constant: float
+) -> list[ImageRow]:
+    """``rows`` with their likeness to the background that the store's thresholds are by."""
+    if background is None or not rows:
+        return list(rows)
+    found = background.of_rows(torch.from_numpy(np.stack([row.h for row in rows])), constant)
+    return [replace(row, likeness=of_one) for row, of_one in zip(rows, found.numpy(), strict=True)]
 
 
 @dataclass
@@ -165,8 +183,10 @@ def add_tensors(
         check_images(image[None], f"image {id}")
     how = preparation(tables.header, metric)
     known = known_ids(tables, ids)
+    background = stored_background(tables)
     fresh = [(image, id) for image, id in zip(images, ids, strict=True) if id not in known]
     for part in in_parts(fresh, AddSettings().batch):
         prepared = [prepare_image(image.detach().cpu(), id, None, how) for image, id in part]
-        commit(tables, embed_prepared(metric, prepared), [])
+        rows = embed_prepared(metric, prepared)
+        commit(tables, _measured(rows, background, tables.header.metric.constant), [])
     return Added([id for _, id in fresh], [id for id in ids if id in known])

@@ -1,14 +1,15 @@
-"""Views of an image (the whole, crops, mirror images), and their embeddings with proven bounds.
+"""Views of an image: what is stored of it and what is asked of a query, with proven bounds.
 
 A crop or a mirror image is a linear map of norm at most 1, so the bound of a view is the metric's
-bound at the size of the view. A query is compared with every view; what is proven of a query that
-is tampered with does not depend on how the stored embeddings came about (CERTIFICATES, "Several
-views").
+bound at the size of the view. A query is compared with every stored view, most of them as a whole;
+bands (what is left without the bottom, the top, or the margins) meet the same band of the query.
+What is proven of a query that is tampered with does not depend on how the stored embeddings came
+about (``docs/concepts/certificates.md``, "Views").
 """
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -30,17 +31,29 @@ _PLACES = {
     "bottom-left": (1.0, 0.0),
     "bottom-right": (1.0, 1.0),
 }
+_SIDES = {
+    "top": (0.0, 0.5),
+    "left": (0.5, 0.0),
+    "right": (0.5, 1.0),
+    "bottom": (1.0, 0.5),
+}
 
 
 @dataclass(frozen=True)
 class View:
-    """``keep`` of each side at a place, perhaps mirrored left to right. Called on an image."""
+    """``keep`` of the height and ``wide`` of the width at a place, perhaps mirrored left to right.
+
+    ``wide`` is ``keep`` where it is not given. ``asked`` names the view of a query that is compared
+    with it. Called on an image.
+    """
 
     name: str
     keep: float = 1.0
     down: float = 0.5
     across: float = 0.5
     mirrored: bool = False
+    wide: float | None = None
+    asked: str = "whole"
 
     def __call__(self, image: Tensor) -> Tensor:
         """The view of ``(..., h, w)``: at least one pixel, without interpolation."""
@@ -53,43 +66,66 @@ class View:
     def size(self, size: tuple[int, int]) -> tuple[int, int]:
         """The (height, width) of the view of an image of (height, width) ``size``.
 
-        >>> find_view("centre-80").size((100, 60))
-        (80, 48)
+        >>> find_view("centre-80").size((100, 60)), find_view("upper").size((100, 60))
+        ((80, 48), (80, 60))
         """
-        return max(1, round(self.keep * size[0])), max(1, round(self.keep * size[1]))
+        wide = self.keep if self.wide is None else self.wide
+        return max(1, round(self.keep * size[0])), max(1, round(wide * size[1]))
 
 
-def _crops(percent: int) -> dict[str, View]:
+def _crops(percent: int, places: dict[str, tuple[float, float]]) -> dict[str, View]:
     return {
         f"{place}-{percent}": View(f"{place}-{percent}", percent / 100, down, across)
-        for place, (down, across) in _PLACES.items()
+        for place, (down, across) in places.items()
     }
+
+
+#: Of query and stored image alike: without the lowest or the highest fifth, where captions are, and
+#: without the margins, where borders are.
+_BANDS = {
+    "upper": View("upper", 0.8, 0.0, wide=1.0, asked="upper"),
+    "lower": View("lower", 0.8, 1.0, wide=1.0, asked="lower"),
+    "middle": View("middle", 0.72, asked="middle"),
+}
 
 
 def _all_views() -> dict[str, View]:
-    plain = {"whole": View("whole"), **_crops(90), **_crops(80)}
+    plain = {"whole": View("whole"), **_crops(90, _PLACES), **_crops(80, _PLACES)}
     mirrored = {
-        f"mirror-{name}": View(f"mirror-{name}", view.keep, view.down, view.across, True)
+        f"mirror-{name}": replace(view, name=f"mirror-{name}", mirrored=True)
         for name, view in plain.items()
     }
-    return {**plain, **mirrored}
+    return {**plain, **_crops(90, _SIDES), **_crops(80, _SIDES), **_BANDS, **mirrored}
 
 
 #: Every view by name.
 VIEWS = _all_views()
 
-_WHOLE = ("whole",)
-_CROPPED = tuple(name for name in VIEWS if not name.startswith("mirror-"))
+_EIGHTY = (*_crops(80, _PLACES), *_crops(80, _SIDES))
+_NINETY = (*_crops(90, _PLACES), *_crops(90, _SIDES))
 
-#: Sets of views by name. Crops of 80 % serve those down to 70 % and of 90 % nearly as well as ten
-#: of them do (experiments/search/views.py), and lipsim-tiny needs no mirror images.
+#: Sets of views by name, chosen by what usual edits of photographs need: crops of 80 % serve those
+#: down to 70 %, and the band without the lowest fifth captions.
 VIEW_SETS: dict[str, tuple[str, ...]] = {
-    "whole": _WHOLE,
-    "standard": ("whole", *_crops(80)),
-    "crops": _CROPPED,
+    "whole": ("whole",),
+    "small": ("whole", *_BANDS),
+    "standard": ("whole", "upper", *_EIGHTY),
+    "thorough": ("whole", *_BANDS, *_EIGHTY, *_NINETY),
     "mirror": ("whole", "mirror-whole"),
-    "all": tuple(VIEWS),
 }
+
+
+def asked_views(names: Sequence[str]) -> dict[str, tuple[int, ...]]:
+    """The views of a query that stored views ``names`` are compared with, and which of these are.
+
+    >>> asked_views(("whole", "upper", "centre-80"))
+    {'whole': (0, 2), 'upper': (1,)}
+    """
+    found: dict[str, tuple[int, ...]] = {}
+    for place, name in enumerate(names):
+        asked = find_view(name).asked
+        found[asked] = (*found.get(asked, ()), place)
+    return found
 
 
 def find_view(name: str) -> View:
@@ -104,7 +140,7 @@ def parse_views(text: str | Sequence[str]) -> tuple[str, ...]:
 
     >>> parse_views("centre-80,mirror-whole")
     ('whole', 'centre-80', 'mirror-whole')
-    >>> len(parse_views("crops"))
+    >>> len(parse_views("standard"))
     11
     """
     if isinstance(text, str):

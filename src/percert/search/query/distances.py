@@ -1,6 +1,6 @@
 """Queries and stored embeddings as unit vectors, and the exact distances between the two."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -9,6 +9,7 @@ from torch import Tensor
 from percert.certify.features import PixelFeatures, embed
 from percert.lipschitz.centre import Content
 from percert.metrics.certified.embedding import SHORTEST, EmbeddingMetric
+from percert.search.ingest.views import asked_views, find_view
 from percert.search.tables.scan import Block
 from percert.search.tables.schema import StoreHeader
 from percert.tensors import Embeddings, Vector
@@ -17,13 +18,20 @@ from percert.tensors import Embeddings, Vector
 @dataclass(frozen=True)
 class EmbeddingSpec:
     """What the embeddings of a collection are: the metric's ``constant`` c and its relative float
-    error, how many ``views`` each image has, and the metric's rule of what an image must hold.
+    error, how many ``views`` each image has, the metric's rule of what an image must hold, and
+    which stored views meet which view of a query (``asked``, all of them the whole by default).
     """
 
     constant: float = 0.0
     feature_error: float = 1e-5
     views: int = 1
     content: Content | None = None
+    asked: Mapping[str, tuple[int, ...]] | None = None
+
+    @property
+    def by_asked(self) -> Mapping[str, tuple[int, ...]]:
+        """The places of the stored views that meet each view of a query."""
+        return {"whole": tuple(range(self.views))} if self.asked is None else self.asked
 
 
 #: One view, no constant.
@@ -34,7 +42,8 @@ def embedding_spec(header: StoreHeader, metric: EmbeddingMetric | None) -> Embed
     """What the embeddings of a store with ``header`` are."""
     own = header.metric
     content = None if metric is None else metric.content
-    return EmbeddingSpec(own.constant, own.feature_error, len(header.views), content)
+    asked = asked_views(header.views)
+    return EmbeddingSpec(own.constant, own.feature_error, len(header.views), content, asked)
 
 
 def stack(features: Sequence[PixelFeatures]) -> list[PixelFeatures]:
@@ -110,6 +119,22 @@ def query_features(
             for row, at in enumerate(some):
                 found[at] = together.rows(slice(row, row + 1)).cpu()
     return [one for one in found if one is not None]
+
+
+def asked_features(
+    metric: EmbeddingMetric, images: Tensor | Sequence[Tensor], asked: Iterable[str]
+) -> dict[str, list[PixelFeatures]]:
+    """:func:`query_features` of each view that the images are asked in.
+
+    A view is the image times a matrix of norm at most 1, so a change of the image by eps changes
+    it by no more: what is proven of the view in its pixels is proven of the image.
+    """
+    every = list(images)
+    names = tuple(asked)
+    views = [find_view(name)(image) for name in names for image in every]
+    features = query_features(metric, views)
+    count = len(every)
+    return {name: features[at * count : (at + 1) * count] for at, name in enumerate(names)}
 
 
 def distances(query: Tensor, last: Vector, h: Embeddings, constant: float) -> Vector:

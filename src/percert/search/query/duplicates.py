@@ -6,16 +6,24 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from percert.certify.own_threshold import OwnThreshold
 from percert.files import write_whole
 from percert.search.query.distances import EmbeddingSpec
-from percert.search.query.range_search import AT_ONCE, Opener, Pair, pairs_within, twin_pairs
-from percert.search.query.recommended import stranger_rate
+from percert.search.query.pairs import AT_ONCE, Opener, Pair, pairs_within, twin_pairs
 from percert.search.query.results import Cluster, Duplicates, Link
+from percert.search.query.rule import Rule
 from percert.search.tables.location import Tables
 from percert.search.tables.scan import paths_by_id, shared_files
 
 #: What a file of links holds.
-COLUMNS = {"first": str, "second": str, "view": int, "distance": float, "radius": float}
+COLUMNS = {
+    "first": str,
+    "second": str,
+    "view": int,
+    "distance": float,
+    "threshold": float,
+    "radius": float,
+}
 #: Called with the images compared with all others so far, and the number of all.
 Progress = Callable[[int, int], None]
 
@@ -30,6 +38,8 @@ class DuplicatesJob:
     views: tuple[str, ...]
     weights: str
     threshold: float
+    weight: float
+    background: str | None
     at_once: int = AT_ONCE
 
 
@@ -37,13 +47,13 @@ def find_duplicates(
     tables: Tables,
     collection: Opener,
     spec: EmbeddingSpec,
-    threshold: float,
+    rule: Rule,
     *,
     out: Path | None = None,
     progress: Progress = lambda done, total: None,
     device: str = "cpu",
 ) -> Duplicates:
-    """All pairs of stored images within ``threshold`` of each other, and their clusters.
+    """All pairs of stored images that are copies by ``rule``, and their clusters.
 
     Files with the same bytes are one image, and linked with each other at distance 0. ``out`` as in
     :func:`find_pairs`.
@@ -55,34 +65,44 @@ def find_duplicates(
         images=int(tables.images.count_rows()),
         views=views,
         weights=metric.weights,
-        threshold=threshold,
+        threshold=rule.threshold,
+        weight=rule.weight,
+        background=rule.background,
     )
+    own = OwnThreshold(rule.threshold, rule.weight)
     pairs = find_pairs(collection, job, spec, out, progress, device)
     shared = shared_files(tables)
-    twins = twin_pairs(tables, list(shared), threshold, spec)
+    twins = twin_pairs(tables, list(shared), own, spec)
     ids = {id for pair in pairs for id in (pair.first, pair.second)} - set(shared)
     paths: dict[str, Sequence[str]] = {**paths_by_id(tables, sorted(ids)), **shared}
 
     def file(id: str) -> str | None:
         return next(iter(paths.get(id, ())), None)
 
-    links = [
-        Link(p.first, p.second, file(p.first), file(p.second), views[p.view], p.distance, p.radius)
-        for p in pairs
-    ]
+    links = [_link(p, file(p.first), file(p.second), views) for p in pairs]
     links += [
-        Link(p.first, p.second, shared[p.first][0], path, views[0], p.distance, p.radius)
-        for p in twins
-        for path in shared[p.first][1:]
+        _link(p, shared[p.first][0], path, views) for p in twins for path in shared[p.first][1:]
     ]
     links.sort(key=lambda one: (one.distance, one.first, one.second, one.second_path or ""))
     return Duplicates(
-        threshold=threshold,
+        rule=rule,
         links=tuple(links),
         clusters=tuple(clusters([*pairs, *twins], paths)),
         compared=job.images * (job.images - 1) // 2,
         metric=metric.name,
-        stranger_rate=stranger_rate(tables.header, threshold),
+    )
+
+
+def _link(pair: Pair, first: str | None, second: str | None, views: Sequence[str]) -> Link:
+    return Link(
+        pair.first,
+        pair.second,
+        first,
+        second,
+        views[pair.view],
+        pair.distance,
+        pair.threshold,
+        pair.radius,
     )
 
 
@@ -107,7 +127,9 @@ def find_pairs(
     def done(part: int) -> bool:
         return out is not None and _file(out, part).exists()
 
-    parts = pairs_within(collection, job.threshold, stored, skip=done, device=device)
+    parts = pairs_within(
+        collection, OwnThreshold(job.threshold, job.weight), stored, skip=done, device=device
+    )
     for part, pairs in parts:
         progress(min((part + 1) * AT_ONCE, job.images), job.images)
         if out is None:
@@ -128,9 +150,11 @@ def clusters(
     is the smallest of theirs: until then every link of the tree is there. A pair of an image with
     itself links the files that hold it, which ``paths`` names by id.
 
-    >>> [one.ids for one in clusters([Pair("b", "a", 0, 0.1, 2.0), Pair("c", "b", 0, 0.2, 1.0)])]
+    >>> near, far = Pair("b", "a", 0, 0.1, 0.3, 2.0), Pair("c", "b", 0, 0.2, 0.3, 1.0)
+    >>> [one.ids for one in clusters([near, far])]
     [('a', 'b', 'c')]
-    >>> [one.paths for one in clusters([Pair("a", "a", 0, 0.0, 2.0)], {"a": ["1.png", "2.png"]})]
+    >>> twin = Pair("a", "a", 0, 0.0, 0.3, 2.0)
+    >>> [one.paths for one in clusters([twin], {"a": ["1.png", "2.png"]})]
     [('1.png', '2.png')]
     """
     paths = paths or {}

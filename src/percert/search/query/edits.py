@@ -7,6 +7,7 @@ import torch
 
 from percert.certify.editing.questions import CopyQuestion
 from percert.certify.editing.summary import SECONDS, EditSummary, summarise
+from percert.search.ingest.views import find_view
 from percert.search.query.distances import embedding_spec
 from percert.search.query.overtaking import stored_features
 from percert.search.query.results import Match
@@ -20,23 +21,26 @@ def copy_edits(
     store: "Store",
     image: Images,
     matches: Sequence[Match],
-    threshold: float,
     *,
     seconds: float = SECONDS,
-) -> list[EditSummary]:
+) -> list[EditSummary | None]:
     """For each of ``matches`` what is proven of edits of the query ``image`` ``(1, 3, h, w)``.
 
-    That it stays within ``threshold`` of the stored view that is nearest, or outside of it where it
-    is outside. The stored images do not move; ``seconds`` are for each match.
+    That it stays within the threshold of the stored view that decides, its own, or outside of it
+    where it is outside. ``None`` for a band of the query, of which no edits are proven. The stored
+    images do not move; ``seconds`` are for each match.
     """
     spec = embedding_spec(store.tables.header, store.embedder())
     stored = store.rows(["id", "h"], [match.id for match in matches])
     of_id = dict(zip(stored["id"].to_pylist(), stored["h"].to_pylist(), strict=True))
-    found = []
+    found: list[EditSummary | None] = []
     for match in matches:
+        if match.threshold is None or find_view(match.view).asked != "whole":
+            found.append(None)
+            continue
         views = torch.tensor(of_id[match.id], dtype=torch.float32).view(spec.views, -1)
         row = views[[store.views.index(match.view)]]
         kept = stored_features(row, spec.constant, spec.feature_error, spec.content)
-        question = CopyQuestion(kept, threshold)
+        question = CopyQuestion(kept, match.threshold)
         found.append(summarise(store.embedder(), image, question, seconds=seconds))
     return found

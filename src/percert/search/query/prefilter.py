@@ -1,11 +1,17 @@
 """The rows within a distance of a query: a float32 prefilter that misses none, then float64.
 
+A stored row may have a threshold of its own, t_r. A query that turns by at most phi comes within it
+only if its cosine is now at least cos(A_r + phi) = (1 - t_r) cos phi - sqrt(1 - (1 - t_r)^2) sin
+phi with A_r = acos(1 - t_r): a product of two numbers of the row with two of the query, which is
+subtracted from all cosines at once.
+
 Every row g_j of a block is compared with every query g_i by one matrix product in float32. Its
 rounding error has a proven bound eta (:func:`rounding_margin`), so a row whose computed product is
 more than eta below what is wanted cannot be one of those. Few are left, and memory stays flat.
 """
 
-from collections.abc import Iterable, Iterator
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -69,6 +75,8 @@ class Prefilter:
     ``queries`` are vectors of length at most 1, ``least`` ``(q,)`` float64. With ``best`` the
     threshold of a query rises by itself, to the ``best``-th largest product that has been seen. No
     row that reaches it is missed, whatever the rounding; rows without a direction always pass.
+    With ``swing`` ``(q, 2)``, (cos phi, -sin phi) of each query, what counts is by how much a
+    product is above what the row's own threshold asks.
     """
 
     def __init__(
@@ -78,9 +86,11 @@ class Prefilter:
         *,
         device: torch.device | str = "cpu",
         best: int | None = None,
+        swing: Tensor | None = None,
     ) -> None:
         self.queries = queries
         self.least = least.to(device)
+        self._swing = None if swing is None else swing.to(device)
         self.best = best
         self._h = queries.h.to(device)
         self._shift = (queries.last * queries.constant).to(device)[:, None]
@@ -89,21 +99,28 @@ class Prefilter:
         self._margin = 0.0
         self._top: Tensor | None = None
 
-    def passing(self, block: Block) -> Iterator[Pairs]:
+    def passing(self, block: Block, thresholds: Vector | None = None) -> Iterator[Pairs]:
         """The pairs of ``block``, part by part in its order, on the CPU.
 
-        Raises ``ValueError`` for embeddings of another width, and any that are not finite.
+        ``thresholds`` ``(m,)`` are the distances of its rows' own, where there is a swing. Raises
+        ``ValueError`` for embeddings of another width, and any that are not finite.
         """
         check_block(block, self.queries)
         dtype, count = block.embeddings.dtype, len(self.queries)
         if self._narrow.dtype != dtype:
             self._narrow = self._h.to(dtype)
-        self._margin = max(self._margin, rounding_margin(self._h.shape[1], dtype) + 1e-12)
+        # Eight more for what a row's own threshold takes off.
+        width = self._h.shape[1] + (0 if self._swing is None else 8)
+        self._margin = max(self._margin, rounding_margin(width, dtype) + 1e-12)
         inverse, odd = _inverse_norms(block, self.queries.constant)
         step = max(1, min(ROWS, PRODUCTS // max(1, count)))
         for start in range(0, len(block.embeddings), step):
             h = block.embeddings[start : start + step].to(self._h.device)
             cosine = self._cosines(h, inverse[start : start + step].to(h))
+            if self._swing is not None and thresholds is not None:
+                level = 1 - thresholds[start : start + step].to(self._swing)
+                sides = torch.stack([level, (1 - level.square()).clamp_min(0).sqrt()])
+                cosine = cosine - (self._swing @ sides).to(h)
             ill = odd[(odd >= start) & (odd < start + step)]
             if len(ill):
                 cosine[:, (ill - start).to(h.device)] = -torch.inf
@@ -235,32 +252,34 @@ class NearRows:
 
 
 def rows_within(
-    blocks: Iterable[Block],
+    block: Block,
+    thresholds: Vector,
     queries: Queries,
-    limit: Vector,
+    turns: Vector,
     *,
     device: torch.device | str = "cpu",
 ) -> Iterator[NearRows]:
-    """Every row whose distance from query i is at most ``limit[i]``, in the order of the blocks.
+    """Every row of ``block`` that a query could have within the row's own threshold.
 
-    ``limit`` is ``(q,)``, float64; distances are those of
-    :func:`~percert.search.query.distances.distances`. No row is missed, whatever the rounding.
-    Raises ``ValueError`` for embeddings of another width and norms that are not finite.
+    ``thresholds`` ``(m,)`` are distances in [0, 2], and ``turns`` ``(q,)`` how far each query may
+    turn, pi for one without a direction; places count in the block. No row is missed.
     """
-    # d = (|g|^2 + |g_j|^2) / 2 - <g, g_j>, and rows without direction always pass.
-    prefilter = Prefilter(queries, (queries.weight + 1) / 2 - limit, device=device)
-    place = 0
-    for block in blocks:
-        for pairs in prefilter.passing(block):
-            for some in in_memory(pairs, block):
-                h = block.embeddings[some.row]
-                distance = pair_distances(queries, some.query, h)
-                near = distance <= limit[some.query]
-                if bool(near.any()):
-                    query, row = some.query[near], some.row[near]
-                    ids = image_ids(block, row)
-                    yield NearRows(query, row + place, ids, h[near], distance[near])
-        place += len(block.embeddings)
+    angles = (1 - thresholds).clamp(-1, 1).acos()
+    widest = float(angles.max()) if len(angles) else 0.0
+    # Where a turn could pass pi the product says nothing, and float64 decides alone.
+    strict = (turns + widest < math.pi) & (queries.weight > 0.5)
+    swing = torch.stack([turns.cos(), -turns.sin()], 1) * strict[:, None]
+    least = torch.where(strict, -1e-12, -torch.inf)
+    prefilter = Prefilter(queries, least, device=device, swing=swing)
+    for pairs in prefilter.passing(block, thresholds):
+        for some in in_memory(pairs, block):
+            h = block.embeddings[some.row]
+            distance = pair_distances(queries, some.query, h)
+            reached = (angles[some.row] + turns[some.query]).clamp_max(math.pi)
+            near = distance <= 1 - reached.cos() + 1e-12
+            if bool(near.any()):
+                query, row = some.query[near], some.row[near]
+                yield NearRows(query, row, image_ids(block, row), h[near], distance[near])
 
 
 def in_memory(pairs: Pairs, block: Block) -> Iterator[Pairs]:

@@ -1,9 +1,11 @@
-"""The threshold recommended for a store, by the measured distances of unrelated images.
+"""How many wrong answers a threshold of a store gives, and which threshold gives so many.
 
-How near unrelated images ("strangers") lie is measured once for a metric, and ships with it as a
-table (``experiments/copies/strangers.py``): the distances that a share of all pairs of them has at
-most. It holds for photographs like those that it was measured on: pictures with little in them, and
-those of one scene, are nearer.
+A query that is a copy of nothing (a "stranger") gets a wrong answer where it lies within a stored
+image's own threshold: where distance + weight b <= T for one of its views, b the likeness of what
+is stored. How often the least of these over all stored images is at most T was counted once for a
+metric, on pictures that it was never trained on, for collections of several sizes, and ships with
+it as a table (``experiments/copies/strangers.py``). It holds for photographs like those that it was
+counted on: pictures with little in them, and those of one scene, are nearer.
 """
 
 import json
@@ -19,21 +21,22 @@ from percert.metrics.catalog import CATALOG, create_metric
 from percert.search.ingest.views import VIEW_SETS
 from percert.search.tables.schema import StoreHeader, metric_id
 
-#: By default one of so many queries that are copies of nothing gets an answer: its inverse.
-PER_QUERY = 1e-6
+#: The share of queries that are copies of nothing and get an answer all the same, by default.
+WRONG = 1e-3
 
 
 @dataclass(frozen=True)
 class Quantiles:
-    """``points`` are (rate, distance), the rate falling: a share ``rate`` of ``pairs`` is as near.
+    """``points`` are (rate, T), the rate falling: of ``trials`` the share ``rate`` was as near.
 
-    Below the last, counted one the rate goes down as the distance to the power ``exponent``: that
-    is fitted to the nearest pairs, not counted.
+    A trial asks a collection of so many ``images`` for one stranger. Below the last, counted one
+    the rate goes down as T to the power ``exponent``: that is fitted to the nearest, not counted.
     """
 
-    pairs: int
+    trials: int
     points: tuple[tuple[float, float], ...]
     exponent: float
+    images: int = 1
 
     @property
     def counted(self) -> float:
@@ -41,7 +44,7 @@ class Quantiles:
         return self.points[-1][0]
 
     def threshold(self, rate: float) -> float:
-        """The distance that a share ``rate`` of the pairs has at most.
+        """The T that a share ``rate`` of the trials has at most.
 
         Between two points the logarithms are joined by a line. Raises ``ValueError`` for a rate
         that is not above 0, and for one above the largest in the table.
@@ -62,9 +65,9 @@ class Quantiles:
         return math.exp((1 - share) * math.log(far) + share * math.log(near))
 
     def rate(self, threshold: float) -> float:
-        """The share of the pairs within ``threshold``, the inverse of :meth:`threshold`.
+        """The share of the trials within ``threshold``, the inverse of :meth:`threshold`.
 
-        1 above the largest distance of the table, which says nothing there.
+        1 above the largest T of the table, which says nothing there.
 
         >>> table = Quantiles(10**8, ((1e-2, 0.4), (1e-4, 0.2)), 5.0)
         >>> [f"{table.rate(distance):.1e}" for distance in (0.5, 0.4, 0.02, 0.0)]
@@ -84,16 +87,39 @@ class Quantiles:
 
 @dataclass(frozen=True)
 class StrangerTable:
-    """The quantiles of the metric called ``metric`` with ``weights``, by the set of views."""
+    """The quantiles of the metric called ``metric`` with ``weights``, by the set of views: one for
+    each size of collection that was counted, the smallest first.
+
+    ``background`` is the hash of the one that the likeness was measured against, or ``None``.
+    """
 
     metric: str
     weights: str
-    views: dict[str, Quantiles]
+    views: dict[str, tuple[Quantiles, ...]]
+    background: str | None = None
 
 
 def write_table(table: StrangerTable, path: Path) -> None:
     """Write ``table`` as JSON."""
     path.write_text(json.dumps(asdict(table), indent=1) + "\n", encoding="utf-8")
+
+
+def read_table(path: Path) -> StrangerTable:
+    """The inverse of :func:`write_table`."""
+    held = json.loads(path.read_text(encoding="utf-8"))
+    views = {
+        name: tuple(
+            Quantiles(
+                one["trials"],
+                tuple((rate, distance) for rate, distance in one["points"]),
+                one["exponent"],
+                one["images"],
+            )
+            for one in sizes
+        )
+        for name, sizes in held["views"].items()
+    }
+    return StrangerTable(held["metric"], held["weights"], views, held["background"])
 
 
 @cache
@@ -102,113 +128,142 @@ def shipped_tables() -> dict[tuple[str, str], StrangerTable]:
     found = {}
     for file in (files("percert") / "weights").iterdir():
         if file.name.endswith("-strangers.json"):
-            held = json.loads(file.read_text(encoding="utf-8"))
-            views = {
-                name: Quantiles(
-                    one["pairs"],
-                    tuple((rate, distance) for rate, distance in one["points"]),
-                    one["exponent"],
-                )
-                for name, one in held["views"].items()
-            }
-            found[held["metric"], held["weights"]] = StrangerTable(
-                held["metric"], held["weights"], views
-            )
+            table = read_table(Path(str(file)))
+            found[table.metric, table.weights] = table
     return found
 
 
-def one_in(rate: float) -> str:
-    """A rate of strangers in words.
+@dataclass(frozen=True)
+class WrongRate:
+    """How often strangers get an answer from a collection of ``images``, by the sizes counted.
 
-    >>> one_in(1e-3), one_in(3.3e-9)
-    ('one in 1,000 pairs of strangers', 'one in 300,000,000 pairs of strangers')
+    Between two sizes the logarithm of the rate is on a line over that of the size. Beyond the
+    largest, and where only pairs were counted, the rate is in proportion: no more than so many, for
+    the chance that one of many is near is at most their sum. ``parts`` as many views share what was
+    counted of whole images.
     """
-    if rate <= 0:
-        return "no pair of strangers"
-    return f"one in {float(f'{1 / rate:.2g}'):,.0f} pairs of strangers"
+
+    sizes: tuple[Quantiles, ...]
+    images: int
+    parts: int = 1
+
+    def rate(self, threshold: float) -> float:
+        """The share of strangers that get an answer at T = ``threshold``, at most 1."""
+        images = max(1, self.images) * self.parts
+        at = [one.images for one in self.sizes]
+        after = bisect_left(at, images)
+        if after in (0, len(at)):
+            near = self.sizes[min(after, len(at) - 1)]
+            return min(1.0, near.rate(threshold) * images / near.images)
+        few, many = self.sizes[after - 1], self.sizes[after]
+        share = math.log(images / few.images) / math.log(many.images / few.images)
+        rates = few.rate(threshold), many.rate(threshold)
+        if not all(rates):
+            return 0.0
+        return min(1.0, math.exp((1 - share) * math.log(rates[0]) + share * math.log(rates[1])))
+
+    def threshold(self, wrong: float) -> float:
+        """The largest T at which no more than the share ``wrong`` of strangers get an answer."""
+        low, high = 0.0, max(one.points[0][1] for one in self.sizes)
+        for _ in range(60):
+            middle = (low + high) / 2
+            low, high = (middle, high) if self.rate(middle) <= wrong else (low, middle)
+        return low
+
+    def counted(self, threshold: float) -> bool:
+        """Whether strangers so near were counted, and in collections of at least this size."""
+        images = max(1, self.images) * self.parts
+        near = [one for one in self.sizes if one.images >= images] or [self.sizes[-1]]
+        enough = len(self.sizes) == 1 or self.sizes[-1].images >= images
+        return enough and threshold >= near[0].points[-1][1]
+
+
+def share_of_queries(rate: float) -> str:
+    """A rate of wrong answers in words.
+
+    >>> share_of_queries(1e-3), share_of_queries(3.3e-7), share_of_queries(0)
+    ('1 in 1,000', '1 in 3,000,000', 'none')
+    """
+    return "none" if rate <= 0 else f"1 in {float(f'{1 / rate:.2g}'):,.0f}"
 
 
 @dataclass(frozen=True)
 class Recommended:
-    """``threshold``, a distance that a share ``rate`` of unrelated pairs has at most.
+    """``threshold``, T, at which a share ``wrong`` of strangers gets an answer from a store.
 
-    A pair is a query and a stored image in its nearest view. ``counted`` says whether so few pairs
-    were counted when it was measured; if not, the rate is extrapolated. ``measured`` says whether
-    it was measured with these views; if not, it is that of whole images at the rate over the number
-    of views, which lets no more pass as long as strangers see no view nearer than the whole.
+    ``counted`` says whether so few were counted when it was measured; if not, the rate is
+    extrapolated. ``measured`` says whether it was with these very views; if not, it is that of more
+    views than these, or shared among them.
     """
 
     threshold: float
-    rate: float
+    wrong: float
     counted: bool
     measured: bool
 
 
 def recommended_threshold(
-    header: StoreHeader, images: int, rate: float | None = None
+    header: StoreHeader, images: int, wrong: float | None = None
 ) -> Recommended:
-    """The threshold that a share ``rate`` of pairs of strangers passes, by the metric's own table.
+    """The T at which the share ``wrong`` of strangers gets an answer, by the metric's own table.
 
-    ``header`` is that of a store with so many ``images``. The default rate is :data:`PER_QUERY`
-    over their number, so that of a million queries that are copies of nothing one gets an answer,
-    however much is stored: the more a store holds, the lower is its threshold. Raises
-    ``ValueError`` for a rate outside the table, and where there is no table for the metric and its
-    weights.
+    ``header`` is that of a store with so many ``images``; by default ``wrong`` is :data:`WRONG`.
+    The more a store holds, the lower is its threshold. Raises ``ValueError`` for a rate outside
+    (0, 1), and where there is no table for the metric, its weights and the store's background.
 
     >>> from percert.metrics.certified.lipsim import Thumbnail
     >>> found = recommended_threshold(StoreHeader(metric_id(Thumbnail(8)), ("whole",)), 1, 1e-3)
-    >>> found.rate, found.counted, 0.1 < found.threshold < 0.3
+    >>> found.wrong, found.counted, 0.1 < found.threshold < 0.3
     (0.001, True, True)
     """
-    if rate is None:
-        rate = PER_QUERY / max(1, images)
-    quantiles, parts = _quantiles(header) or _no_table(header)
-    at = rate / parts
-    return Recommended(quantiles.threshold(at), rate, at >= quantiles.counted, parts == 1)
+    wrong = WRONG if wrong is None else wrong
+    if not 0 < wrong < 1:
+        raise ValueError(f"wrong: expected a rate between 0 and 1, found {wrong:g}")
+    sizes, parts, measured = _quantiles(header) or _no_table(header)
+    rates = WrongRate(sizes, images, parts)
+    threshold = rates.threshold(wrong)
+    return Recommended(threshold, wrong, rates.counted(threshold), measured)
 
 
-def has_table(header: StoreHeader, rate: float | None = None) -> bool:
-    """Whether the metric ships a table for the store, and one that reaches up to ``rate``."""
-    table = _table(header)
-    return table is not None and (rate is None or rate <= table.views["whole"].points[0][0])
+def has_table(header: StoreHeader) -> bool:
+    """Whether the metric ships a table for the store."""
+    return _quantiles(header) is not None
 
 
-def stranger_rate(header: StoreHeader, threshold: float) -> float | None:
-    """The share of pairs of strangers within ``threshold``, or ``None`` where no table knows it.
+def wrong_rate(header: StoreHeader, images: int, threshold: float) -> float | None:
+    """The share of strangers that get an answer from a store, or ``None`` where no table knows it.
 
-    That is also so above the largest distance that the table has.
+    That is also so above the largest T that the table has.
     """
     found = _quantiles(header)
     if found is None:
         return None
-    quantiles, parts = found
-    rate = parts * quantiles.rate(threshold)
+    rate = WrongRate(found[0], images, found[1]).rate(threshold)
     return rate if rate < 1 else None
 
 
-def _table(header: StoreHeader) -> StrangerTable | None:
-    return shipped_tables().get((header.metric.name, header.metric.weights))
-
-
-def _quantiles(header: StoreHeader) -> tuple[Quantiles, int] | None:
-    """The quantiles measured with the store's views, and 1; or those of whole images, and among how
-    many views their rate is shared.
+def _quantiles(header: StoreHeader) -> tuple[tuple[Quantiles, ...], int, bool] | None:
+    """The quantiles for the store's views, among how many of these they are shared, and whether
+    they were counted with these very views.
     """
-    table = _table(header)
-    if table is None:
+    table = shipped_tables().get((header.metric.name, header.metric.weights))
+    own = None if header.background is None else header.background.hash
+    if table is None or table.background != own:
         return None
-    for name, quantiles in table.views.items():
-        if set(header.views) == set(VIEW_SETS[name]):
-            return quantiles, 1
-    return table.views["whole"], len(header.views)
+    mine = set(header.views)
+    holding = [name for name in table.views if mine <= set(VIEW_SETS[name])]
+    if holding:  # fewer views are no nearer
+        name = min(holding, key=lambda one: len(VIEW_SETS[one]))
+        return table.views[name], 1, mine == set(VIEW_SETS[name])
+    return table.views["whole"], len(header.views), False
 
 
 def _no_table(header: StoreHeader) -> NoReturn:
     name, weights = header.metric.name, header.metric.weights
     card = CATALOG.get(name)
     own = card is not None and card.copy_threshold is not None and weights != _shipped_weights(name)
-    what = f"{name} recommends no threshold{' for weights of your own' if own else ''}"
-    raise ValueError(f"{what}: give one, or let it be chosen by what is stored, with auto:RATE")
+    what = f"{name} has no table of strangers{' for weights of your own' if own else ''}"
+    raise ValueError(f"{what}: give a threshold, or let it be chosen by what is stored")
 
 
 @cache

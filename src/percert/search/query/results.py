@@ -1,10 +1,11 @@
 """What queries answer: typed, and ready for JSON and pandas."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, TypeVar
 
 from percert.extras import install_extra
+from percert.search.query.rule import Rule
 
 if TYPE_CHECKING:
     import pandas as pd  # type: ignore[import-untyped]  # it ships no types
@@ -20,8 +21,9 @@ class Match:
     the answer. ``radius`` is the l2 length in the query's pixels by which the query may move
     without changing what is said of this image: among the nearest it stays among the first k; of
     copies the verdict stays. ``certain`` says that ``radius`` is above eps (of copies: and that it
-    is one). ``view`` is the stored view that is nearest, ``paths`` are all files with the very
-    bytes of the image, in order, and ``path`` is the first of them.
+    is one). ``view`` is the stored view that is nearest (of copies: that is furthest within its
+    own ``threshold``; ``None`` where copies are not asked for), ``paths`` are all files with the
+    very bytes of the image, in order, and ``path`` is the first of them.
     """
 
     id: str
@@ -33,6 +35,12 @@ class Match:
     upper: float
     certain: bool
     radius: float
+    threshold: float | None = None
+
+    @property
+    def is_copy(self) -> bool:
+        """Whether the query is a copy of it now, where copies are asked for."""
+        return self.threshold is not None and self.distance <= self.threshold
 
 
 @dataclass(frozen=True)
@@ -113,29 +121,31 @@ class Nearest:
     partner: PartnerAnswer | None = None
 
     def to_json(self) -> dict[str, Any]:
-        return _without_none(asdict(self), ("candidates", "certain", "eps", "partner"))
+        found = _without_none(asdict(self), ("candidates", "certain", "eps", "partner"))
+        for match in (*found["results"], *found.get("candidates", ())):
+            del match["threshold"]  # of copies alone
+        return found
 
     def to_pandas(self) -> "pd.DataFrame":
-        return table([(self.query, match) for match in self.results])
+        found = table([(self.query, match) for match in self.results])
+        return found.drop(columns="threshold")  # of copies alone
 
 
 @dataclass(frozen=True)
 class Copies:
     """Every stored image that is a copy of one query, or could be one after a move of ``eps``.
 
-    A copy is within ``threshold``. Nearest first. ``certain`` are those that stay copies for every
-    move of up to ``eps``; the others are possible copies: no stored image that is not listed could
-    be one. Certain is what a tamper changes, not that it is the same picture: of pairs that have
-    nothing to do with each other the share ``stranger_rate`` lies within the threshold as well
-    (``None`` where that is not known, see :mod:`percert.search.query.recommended`).
+    A copy is within its own threshold, by ``rule``; what is furthest within comes first.
+    ``certain`` are those that stay copies for every move of up to ``eps``; the others are possible
+    copies: no stored image that is not listed could be one. Certain is what a tamper changes, not
+    that it is the same picture: how rarely a stranger gets an answer here is ``rule.wrong``.
     """
 
     query: str
-    threshold: float
+    rule: Rule
     eps: float
     results: tuple[Match, ...]
     metric: str
-    stranger_rate: float | None = None
     partner: PartnerAnswer | None = None
 
     @property
@@ -147,7 +157,7 @@ class Copies:
         """
         if self.certain:
             return "certain"
-        found = any(match.distance <= self.threshold for match in self.results)
+        found = any(match.is_copy for match in self.results)
         if found or (self.partner is not None and self.partner.results):
             return "found"
         return "possible" if self.results else "nothing"
@@ -173,8 +183,8 @@ Answer = TypeVar("Answer", Nearest, Copies)
 
 @dataclass(frozen=True)
 class Link:
-    """Two stored images within the threshold. ``first`` is compared whole with ``view`` of
-    ``second``. They stay within it while both move, each by less than ``radius`` in its pixels.
+    """Two stored images, ``first`` within the ``threshold`` of ``view`` of ``second``, its own.
+    They stay copies while both move, each by less than ``radius`` in its pixels.
 
     Two files of the same bytes are one image: ``first`` and ``second`` are the same id then, the
     paths differ, and the distance is 0. Each other file of an image is linked with its first. A
@@ -187,6 +197,7 @@ class Link:
     second_path: str | None
     view: str
     distance: float
+    threshold: float
     radius: float
 
 
@@ -216,17 +227,16 @@ class Cluster:
 
 @dataclass(frozen=True)
 class Duplicates:
-    """All pairs of a collection within ``threshold``, and the clusters that they make.
+    """All pairs of a collection that are copies by ``rule``, and the clusters that they make.
 
     ``compared`` counts pairs of images. Links of two files of one image come besides.
     """
 
-    threshold: float
+    rule: Rule
     links: tuple[Link, ...]
     clusters: tuple[Cluster, ...]
     compared: int
     metric: str
-    stranger_rate: float | None = None
     partner: str | None = None
     partner_links: tuple[PartnerLink, ...] = ()
 
@@ -251,12 +261,18 @@ class Answers(tuple[Answer, ...]):
         return table([(answer.query, match) for answer in self for match in answer.results])
 
 
-def matcher(
-    views: Sequence[str], paths: Mapping[str, Sequence[str]]
-) -> "Callable[[Neighbour, bool], Match]":
+class Matcher(Protocol):
+    """Makes the match of a neighbour: whether it is certain, and of copies its own threshold."""
+
+    def __call__(
+        self, item: "Neighbour", certain: bool, threshold: float | None = None
+    ) -> Match: ...
+
+
+def matcher(views: Sequence[str], paths: Mapping[str, Sequence[str]]) -> Matcher:
     """Makes the matches of a store with ``views``, whose files are ``paths`` by id."""
 
-    def match(item: "Neighbour", certain: bool) -> Match:
+    def match(item: "Neighbour", certain: bool, threshold: float | None = None) -> Match:
         files = tuple(paths.get(item.id, ()))
         return Match(
             id=item.id,
@@ -268,6 +284,7 @@ def matcher(
             upper=item.upper,
             certain=certain,
             radius=item.radius,
+            threshold=threshold,
         )
 
     return match
@@ -278,7 +295,7 @@ def nearest_answer(
     k: int,
     eps: float | None,
     found: "NearestImages",
-    match: "Callable[[Neighbour, bool], Match]",
+    match: Matcher,
     metric: str,
 ) -> Nearest:
     """What was ``found`` of one query, as its answer."""

@@ -152,6 +152,7 @@ def choose_threshold(
     images: int,
     spec: EmbeddingSpec,
     fpr: float = 1e-3,
+    weight: float = 0.0,
     *,
     confidence: float = 0.95,
     seed: int = 0,
@@ -159,33 +160,40 @@ def choose_threshold(
     """A threshold by a store's own ``images``, taken to be no copies of each other.
 
     Stored copies make it smaller than it had to be, so remove duplicates first. Of two images, one
-    is compared whole with every view of the other, as a query is. At most :data:`SAMPLE` of them,
+    is compared with every view of the other, as a query is, and ``weight`` times the likeness of
+    that view is added to the distance. At most :data:`SAMPLE` of them,
     evenly spread, are read. Raises ``ValueError`` where there are fewer than two.
     """
     step = max(1, -(-images // SAMPLE))
-    parts, place = [], 0
+    parts, likes, place = [], [], 0
     for block in blocks():
         h = block.embeddings.view(len(block.ids), spec.views, -1)
+        like = torch.zeros_like(block.norms) if block.likeness is None else block.likeness
         parts.append(h[(-place) % step :: step].clone())
+        likes.append(like.view(len(block.ids), spec.views)[(-place) % step :: step].clone())
         place += len(block.ids)
     if sum(map(len, parts)) < 2:
         raise ValueError("threshold: expected at least 2 images to choose one by, found fewer")
-    h = torch.cat(parts)
+    h, added = torch.cat(parts), weight * torch.cat(likes)
     pairs = disjoint_pairs(len(h), seed)
     every = torch.combinations(pairs.flatten()[:ALL_PAIRS_OF], 2)
-    independent, all_pairs = (_least_distances(h, some, spec) for some in (pairs, every))
+    independent, all_pairs = (_least_distances(h, added, some, spec) for some in (pairs, every))
     return auto_threshold(independent, all_pairs, fpr, confidence=confidence)
 
 
-def _least_distances(h: Tensor, pairs: Tensor, spec: EmbeddingSpec) -> Tensor:
-    """Of each pair the distance of the first, whole, from the nearest view of the second."""
+def _least_distances(h: Tensor, added: Tensor, pairs: Tensor, spec: EmbeddingSpec) -> Tensor:
+    """Of each pair the least of the distances of the first from the views of the second, each with
+    what is ``added`` ``(n, v)`` for the view.
+    """
     found = []
     for some in torch.split(pairs, 1024):
-        whole = stored_features(h[some[:, 0], 0], spec.constant, spec.feature_error)
-        queries = make_queries([whole], spec.constant)
-        views = [
-            distances(queries.h, queries.last, h[some[:, 1], view].double(), spec.constant)
-            for view in range(spec.views)
-        ]
-        found.append(torch.stack(views).amin(0))
+        least = torch.full((len(some),), torch.inf, dtype=torch.float64)
+        for places in spec.by_asked.values():
+            asked = stored_features(h[some[:, 0], places[0]], spec.constant, spec.feature_error)
+            queries = make_queries([asked], spec.constant)
+            for view in places:
+                rows = h[some[:, 1], view].double()
+                far = distances(queries.h, queries.last, rows, spec.constant)
+                least = torch.minimum(least, far + added[some[:, 1], view])
+        found.append(least)
     return torch.cat(found)

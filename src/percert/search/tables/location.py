@@ -1,15 +1,16 @@
 """Where a store lies: opening its tables, locking them against other writers, and trying again.
 
-A store is a folder, or an address in an object store, with three LanceDB tables: ``images``,
-``files`` and ``roots`` (:mod:`percert.search.tables.schema`).
+A store is a folder, or an address in an object store, with LanceDB tables: ``images``, ``files``,
+``roots``, and ``background`` where it has one (:mod:`percert.search.tables.schema`).
 """
 
 import contextlib
 import os
 import random
 import re
+import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,7 +96,7 @@ READ_AHEAD = {
 }
 #: Seconds after which a writer that holds the lock is taken for stuck; a commit takes less than 1.
 LOCK_TIMEOUT = 600
-_OURS = ("files.lance", "images.lance", "partner.lance", "roots.lance", LOCK)
+_OURS = ("background.lance", "files.lance", "images.lance", "partner.lance", "roots.lance", LOCK)
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,11 +144,12 @@ def is_store(path: str) -> bool:
     return _open(_connect(path), "images") is not None
 
 
-def open_tables(path: str, new: StoreHeader | None = None) -> Tables:
+def open_tables(path: str, new: StoreHeader | None = None, background: Any = None) -> Tables:
     """The tables of the store at ``path``.
 
-    Where there is no store, one is made with the header ``new``. Raises ``ValueError`` where there
-    is none and ``new`` is ``None``, and for a folder of something else.
+    Where there is no store, one is made with the header ``new`` and the rows of ``background``, an
+    Arrow table (:func:`percert.search.tables.schema.background_schema`). Raises ``ValueError``
+    where there is none and ``new`` is ``None``, and for a folder of something else.
     """
     if not is_remote(path):
         _check_folder(Path(path), create=new is not None)
@@ -159,6 +161,8 @@ def open_tables(path: str, new: StoreHeader | None = None) -> Tables:
         with writing(path):  # the folder is there by now: connecting makes it
             # The header comes last: a store that has one has all.
             files = connection.create_table("files", schema=files_schema(), exist_ok=True)
+            if background is not None:
+                write_table(path, "background", background)
             images = connection.create_table("images", schema=images_schema(new), exist_ok=True)
     else:
         files = _open(connection, "files")
@@ -194,6 +198,32 @@ def write_table(path: str, name: str, rows: Any) -> Any:
     # To overwrite what is not there makes LanceDB warn.
     mode = "create" if _open(connection, name) is None else "overwrite"
     return connection.create_table(name, rows, mode=mode)
+
+
+def write_again(
+    tables: Tables, batches: Iterable[Any], header: StoreHeader, background: Any
+) -> None:
+    """Replace all images by ``batches``, with another header and background.
+
+    The images are replaced in one commit: killed before, they are as they were. The background
+    comes first and is told from another by its hash. The caller holds the store against other
+    writers. What is written lies in a file of the system's meanwhile, for LanceDB cannot read while
+    it writes.
+    """
+    import pyarrow as pa
+
+    schema = images_schema(header)
+    with tempfile.TemporaryDirectory() as folder:
+        spilled = os.path.join(folder, "images.arrow")
+        with pa.ipc.new_file(spilled, schema) as file:
+            for batch in batches:
+                file.write_batch(batch)
+        connection = _connect(tables.path)
+        if background is not None:
+            write_table(tables.path, "background", background)
+        with pa.memory_map(spilled) as source, pa.ipc.open_file(source) as held:
+            every = (held.get_batch(at) for at in range(held.num_record_batches))
+            connection.create_table("images", every, schema=schema, mode="overwrite")
 
 
 def writing(path: str) -> AbstractContextManager[Any]:

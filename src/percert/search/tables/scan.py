@@ -19,7 +19,9 @@ BLOCK_VALUES, KEPT_VALUES = 4 << 20, 16 << 20
 #: Bytes of an image's name.
 NAME_BYTES = 80
 _NUMBERS = ("h", "norm", "bound", "pixel_error")
-_OWN = ("id", "bytes", "height", "width", *_NUMBERS, "time")
+#: In stores of the present layout.
+_LIKENESS = "likeness"
+_OWN = ("id", "bytes", "height", "width", *_NUMBERS, _LIKENESS, "time")
 _OF_FILES = ("path", "paths")
 _OF_HEADER = ("metric", "weights")
 
@@ -28,11 +30,12 @@ _OF_HEADER = ("metric", "weights")
 class Block:
     """Some images of a store, in its order: ``m`` of them with ``views`` embeddings each.
 
-    ``embeddings`` ``(m * views, k)`` float32 holds the raw h, all views of an image side by side:
-    row r is view ``r % views`` of image ``ids[r // views]``. ``norms``, ``bounds`` and
-    ``pixel_errors`` ``(m * views,)`` float64: |h|, the proven bound of h at the view's size, and
-    the rounding of the pixels in pixel units (``pixel_error`` of
-    :func:`percert.certify.features.pixel_features`). All lie on the CPU, and are not to be changed.
+    ``embeddings`` ``(m * views, k)`` float32 holds the raw h as it is stored, all views of an image
+    side by side: row r is view ``r % views`` of image ``ids[r // views]``. ``norms``, ``bounds``,
+    ``pixel_errors`` and ``likeness`` ``(m * views,)`` float64: |h|, the proven bound of h at the
+    view's size, the rounding of the pixels and of h in pixel units (``pixel_error`` of
+    :func:`percert.certify.features.pixel_features`), and the likeness to the background, 0 without
+    one. All lie on the CPU, and are not to be changed.
     """
 
     ids: Sequence[str]
@@ -41,6 +44,26 @@ class Block:
     bounds: Tensor
     pixel_errors: Tensor
     views: int
+    likeness: Tensor | None = None
+
+    def of_views(self, places: Sequence[int]) -> "Block":
+        """The same images in some of their views alone, in the order of ``places``."""
+        if tuple(places) == tuple(range(self.views)):
+            return self
+
+        def chosen(values: Tensor) -> Tensor:
+            parts = values.view(len(self.ids), self.views, *values.shape[1:])
+            return parts[:, list(places)].flatten(0, 1)
+
+        return Block(
+            self.ids,
+            chosen(self.embeddings),
+            chosen(self.norms),
+            chosen(self.bounds),
+            chosen(self.pixel_errors),
+            len(places),
+            None if self.likeness is None else chosen(self.likeness),
+        )
 
     @property
     def view(self) -> Tensor:
@@ -91,7 +114,7 @@ class EmbeddingBlocks:
             return
         self._kept = -1, []
         header = self.tables.header
-        image = (4 * header.metric.width + 24) * len(header.views) + NAME_BYTES
+        image = (4 * header.metric.width + 32) * len(header.views) + NAME_BYTES
         fits = self.tables.images.count_rows() * image <= self.memory
         some: list[Block] | None = [] if fits else None
         values = BLOCK_VALUES if some is None else KEPT_VALUES
@@ -111,7 +134,9 @@ def scan_blocks(tables: Tables, rows: int) -> Iterator[Block]:
     if rows < 1:
         raise ValueError(f"rows: expected at least 1, found {rows}")
     at_once = max(1, rows // len(tables.header.views))
-    reader = tables.images.search().select(["id", *_NUMBERS]).to_batches(batch_size=at_once)
+    own = [_LIKENESS] if tables.header.layout > 1 else []
+    columns = ["id", *_NUMBERS, *own]
+    reader = tables.images.search().select(columns).to_batches(batch_size=at_once)
     return (_block(parts, tables.header) for parts in _regrouped(reader, at_once))
 
 
@@ -141,11 +166,13 @@ def _block(parts: list[Any], header: StoreHeader) -> Block:
     h, norms, bounds, errors = (_numbers(parts, name) for name in _NUMBERS)
     return Block(
         ids=Ids(pa.concat_arrays([part.column("id") for part in parts])),
-        embeddings=h.view(-1, header.metric.width),
+        # Single precision holds half exactly.
+        embeddings=h.float().view(-1, header.metric.width),
         norms=norms,
         bounds=bounds,
         pixel_errors=errors,
         views=len(header.views),
+        likeness=_numbers(parts, _LIKENESS) if header.layout > 1 else None,
     )
 
 
@@ -159,9 +186,10 @@ def scan_rows(tables: Tables, columns: Sequence[str], ids: Sequence[str] | None 
     """A ``pyarrow.Table`` of ``columns`` of all images, or of those of ``ids`` that are there.
 
     The columns: ``id``, ``bytes``, ``height``, ``width``, ``h``, ``norm``, ``bound``,
-    ``pixel_error``, ``time``; ``path``, the first in order of the files that hold the image
-    (null for an image without one), and ``paths``, the list of all; ``metric`` and ``weights``.
-    Raises ``ValueError`` for another column. With ``ids``, the rows come in their order.
+    ``pixel_error``, ``likeness`` (not in stores of the first layout), ``time``; ``path``, the
+    first in order of the files that hold the image (null for an image without one), and ``paths``,
+    the list of all; ``metric`` and ``weights``. Raises ``ValueError`` for another column. With
+    ``ids``, the rows come in their order.
     """
     import pyarrow as pa
 

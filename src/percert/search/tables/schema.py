@@ -3,7 +3,9 @@
 ``images`` has a row an image: ``id`` (the SHA-256 of the file's bytes, or the caller's name),
 ``bytes`` (the file's size; null for images that were handed in as tensors), ``height``, ``width``,
 then per view (:mod:`percert.search.ingest.views`) the raw embedding in ``h``, its norm, the proven
-bound at the view's size and the error of pixel rounding; ``time``. ``files`` has a row a file:
+bound at the view's size, the error of pixel rounding and that of half precision, and the likeness
+to the background (:mod:`percert.search.background`), by which it has a threshold of its own;
+``time``. ``background`` holds that background. ``files`` has a row a file:
 ``path``, the ``id`` that it held, its ``bytes`` and ``mtime_ns`` then; ``time``. ``roots`` has the
 ``path`` of each folder that was added. All have a primary key by which LanceDB finds two writers of
 the same row.
@@ -116,28 +118,63 @@ def check_same_metric(stored: MetricId, given: MetricId, store: str) -> None:
             )
 
 
-#: Of the store's layout; a store of a later one is refused.
-FORMAT = 1
+#: Of the store's layout; a store of a later one is refused. One of the first has float32 embeddings
+#: and no likeness: it is asked with one threshold for all.
+FORMAT = 2
 _MARK = b"percert"
 _KEY = {b"lance-schema:unenforced-primary-key": b"true"}
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
+class BackgroundId:
+    """Which background a store's thresholds are by: its hash, the weight of a likeness to it, and
+    its source, ``"shipped"`` with the metric or the ``"collection"``.
+    """
+
+    hash: str
+    weight: float
+    source: str
+
+
+@dataclass(frozen=True)
 class StoreHeader:
-    """What holds for every row: the metric, and the names of the views in the order of ``h``."""
+    """What holds for every row: the metric, and the names of the views in the order of ``h``.
+
+    ``background`` is ``None`` where one threshold is for all.
+    """
 
     metric: MetricId
     views: tuple[str, ...]
+    background: BackgroundId | None = None
+    layout: int = FORMAT
+
+    @property
+    def half(self) -> bool:
+        """Whether embeddings are kept in half precision: those of a size that it can hold."""
+        height, width = self.metric.resolution
+        longest = self.metric.bound * (3 * height * width) ** 0.5
+        return self.layout > 1 and 1 <= longest <= 2**15
+
+    @property
+    def weight(self) -> float:
+        """How much the likeness of a stored image counts for its threshold."""
+        return 0.0 if self.background is None else self.background.weight
 
     def to_metadata(self) -> dict[bytes, bytes]:
-        text = {"format": FORMAT, "metric": self.metric.to_json(), "views": list(self.views)}
+        text: dict[str, Any] = {"format": self.layout, "metric": self.metric.to_json()}
+        text["views"] = list(self.views)
+        if self.layout > 1:
+            text["background"] = None if self.background is None else asdict(self.background)
         return {_MARK: json.dumps(text).encode()}
 
 
 @dataclass(frozen=True)
 class ImageRow:
-    """One image before it is stored: ``h`` is ``(views, k)`` float32, the others ``(views,)``."""
+    """One image before it is stored: ``h`` is ``(views, k)`` float32, the others ``(views,)``.
+
+    Without a ``likeness`` it resembles nothing.
+    """
 
     id: str
     bytes: int | None
@@ -145,6 +182,7 @@ class ImageRow:
     h: npt.NDArray[np.float32]
     bound: npt.NDArray[np.float64]
     pixel_error: npt.NDArray[np.float64]
+    likeness: npt.NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True)
@@ -161,9 +199,13 @@ def read_header(metadata: dict[bytes, bytes] | None, store: str) -> StoreHeader:
     """The header in a table's metadata. Raises ``ValueError`` where it is none of ours."""
     try:
         text = json.loads((metadata or {})[_MARK])
-        if text["format"] != FORMAT:
-            raise ValueError(f"layout {text['format']}, expected {FORMAT}: made by a later percert")
-        return StoreHeader(parse_metric_id(text["metric"]), tuple(text["views"]))
+        layout, own = text["format"], text.get("background")
+        if layout not in range(1, FORMAT + 1):
+            raise ValueError(f"layout {layout}, expected {FORMAT}: made by a later percert")
+        background = None if own is None else BackgroundId(**own)
+        return StoreHeader(
+            parse_metric_id(text["metric"]), tuple(text["views"]), background, layout
+        )
     except KeyError:
         raise ValueError(f"{store}: a LanceDB table, but not made by percert") from None
     except (ValueError, TypeError) as error:
@@ -176,15 +218,17 @@ def images_schema(header: StoreHeader) -> Any:
 
     views = len(header.views)
     each = pa.list_(pa.float64(), views)
+    precision = pa.float16() if header.half else pa.float32()
     fields = [
         pa.field("id", pa.string(), nullable=False, metadata=_KEY),
         pa.field("bytes", pa.int64()),
         pa.field("height", pa.int32(), nullable=False),
         pa.field("width", pa.int32(), nullable=False),
-        pa.field("h", pa.list_(pa.float32(), views * header.metric.width), nullable=False),
+        pa.field("h", pa.list_(precision, views * header.metric.width), nullable=False),
         pa.field("norm", each, nullable=False),
         pa.field("bound", each, nullable=False),
         pa.field("pixel_error", each, nullable=False),
+        *([pa.field("likeness", each, nullable=False)] if header.layout > 1 else []),
         pa.field("time", pa.timestamp("us", "UTC"), nullable=False),
     ]
     return pa.schema(fields, metadata=header.to_metadata())
@@ -213,29 +257,52 @@ def roots_schema() -> Any:
 
 
 def images_table(rows: Sequence[ImageRow], header: StoreHeader) -> Any:
-    """``rows`` as an Arrow table; the norms are those of the stored float32 embeddings."""
+    """``rows`` as an Arrow table.
+
+    The norms are those of the embeddings as they are stored. What half precision takes from an
+    embedding counts as an error of the image's pixels: it matters where the stored image moves.
+    Raises ``ValueError`` for an embedding that half precision cannot hold.
+    """
     import pyarrow as pa
 
     schema = images_schema(header)
-    h = np.stack([row.h for row in rows]).astype(np.float32, copy=False)
+    exact = np.stack([row.h for row in rows]).astype(np.float32, copy=False)
+    h, error = exact, np.stack([row.pixel_error for row in rows])
+    bound = np.stack([row.bound for row in rows])
+    if header.half:
+        with np.errstate(over="ignore", invalid="ignore"):
+            h = exact.astype(np.float16)
+            lost = np.nan_to_num(exact.astype(np.float64) - h.astype(np.float64))
+        if (np.isinf(h) & np.isfinite(exact)).any():
+            raise ValueError("embedding: too long for half precision")
+        error = error + np.linalg.norm(lost, axis=2) * (1 + 1e-9) / bound
     norms = np.linalg.norm(h.astype(np.float64), axis=2)
+    numbers = {"h": h, "norm": norms, "bound": bound, "pixel_error": error}
+    if header.layout > 1:
+        none = np.zeros(len(header.views))
+        like = [none if row.likeness is None else row.likeness for row in rows]
+        numbers["likeness"] = np.stack(like)
     columns = [
         pa.array([row.id for row in rows], pa.string()),
         pa.array([row.bytes for row in rows], pa.int64()),
         pa.array([row.size[0] for row in rows], pa.int32()),
         pa.array([row.size[1] for row in rows], pa.int32()),
         *(
-            pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), type=field.type)
-            for values, field in (
-                (h, schema.field("h")),
-                (norms, schema.field("norm")),
-                (np.stack([row.bound for row in rows]), schema.field("bound")),
-                (np.stack([row.pixel_error for row in rows]), schema.field("pixel_error")),
+            pa.FixedSizeListArray.from_arrays(
+                pa.array(values.reshape(-1)), type=schema.field(name).type
             )
+            for name, values in numbers.items()
         ),
         pa.array([_now()] * len(rows), schema.field("time").type),
     ]
     return pa.Table.from_arrays(columns, schema=schema)
+
+
+def background_schema() -> Any:
+    """The Arrow schema of ``background``: one row, the hash of it and all of it as bytes."""
+    import pyarrow as pa
+
+    return pa.schema([pa.field("hash", pa.string()), pa.field("data", pa.large_binary())])
 
 
 def files_table(rows: Sequence[FileRow]) -> Any:

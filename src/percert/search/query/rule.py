@@ -1,0 +1,81 @@
+"""The rule of a store: how near a copy has to be, for how many wrong answers are bearable."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from percert.search.query.recommended import (
+    WRONG,
+    has_table,
+    recommended_threshold,
+    share_of_queries,
+    wrong_rate,
+)
+from percert.search.query.threshold import AutoThreshold
+from percert.search.tables.schema import StoreHeader
+
+
+@dataclass(frozen=True)
+class Rule:
+    """By which stored images copies are told: each by a threshold of its own.
+
+    A copy lies within ``threshold - weight b`` of a stored view, b being the likeness of that view
+    to a ``background`` (the hash of it, and its ``source``; ``None`` where one threshold is for
+    all). The share ``wrong`` of queries that are copies of nothing gets an answer all the same,
+    from the store as it is; ``counted`` says whether so few were counted when it was measured, or
+    the tail is extrapolated. Both are ``None`` where that is not known.
+    """
+
+    threshold: float
+    weight: float = 0.0
+    background: str | None = None
+    source: str | None = None
+    wrong: float | None = None
+    counted: bool | None = None
+
+
+def store_rule(
+    header: StoreHeader,
+    images: int,
+    choose: Callable[[float], AutoThreshold],
+    threshold: float | None,
+    wrong: float | None,
+) -> Rule:
+    """The rule of a store with ``header`` and so many ``images``.
+
+    By the metric's table of strangers, or where that has none for the store by ``choose``, which
+    finds a threshold for a rate of pairs by the stored images: the rate of a query is that of a
+    pair times their number, or less. With a ``threshold``, by that.
+    """
+    if threshold is not None and wrong is not None:
+        raise ValueError("wrong: expected a rate or a threshold, found both")
+    weight, named = header.weight, header.background
+    hash, source = (None, None) if named is None else (named.hash, named.source)
+    if threshold is not None:
+        highest = 2 + weight
+        if not 0 <= threshold <= highest:
+            raise ValueError(f"threshold: expected a number in [0, {highest:g}], found {threshold}")
+        rate = wrong_rate(header, images, threshold)
+        return Rule(threshold, weight, hash, source, rate)
+    if has_table(header):
+        found = recommended_threshold(header, images, wrong)
+        return Rule(found.threshold, weight, hash, source, found.wrong, found.counted)
+    wrong = WRONG if wrong is None else wrong
+    if not 0 < wrong < 1:
+        raise ValueError(f"wrong: expected a rate between 0 and 1, found {wrong:g}")
+    chosen = choose(wrong / max(1, images))
+    return Rule(chosen.threshold, weight, hash, source, wrong, chosen.proven)
+
+
+def expected(rule: Rule) -> str:
+    """How rarely a stranger gets an answer, in words: certain is not the same picture.
+
+    >>> expected(Rule(0.5, 0.5, wrong=1e-3, counted=True))
+    'Of queries that are copies of nothing here, 1 in 1,000 gets an answer.'
+    >>> expected(Rule(0.5))
+    'How many queries that are copies of nothing get an answer is not known.'
+    """
+    if rule.wrong is None:
+        return "How many queries that are copies of nothing get an answer is not known."
+    how = " (extrapolated)" if rule.counted is False else ""
+    rate = share_of_queries(rule.wrong)
+    return f"Of queries that are copies of nothing here, {rate} gets an answer{how}."
