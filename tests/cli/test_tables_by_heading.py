@@ -188,12 +188,14 @@ def test_train_adversarial_dataset(shown, tmp_path):
     entry = {
         "round": 1, "images": 22, "wrong": 3, "spared": 4, "attacked": 15, "centres": 2,
         "succeeded": 13, "cost": 0.5, "attack_seconds": 6.5, "step_seconds": 7.5,
+        "clean_accuracy": 0.91, "held_out_accuracy": 0.88, "attacked_accuracy": None,
     }  # fmt: skip
     answer = {"rounds": [entry], "images": 35, "clean": 22}
     assert shown("train_adversarial:_show", answer, tmp_path) == [
         [
             {"round": "1", "images": "22", "wrong before": "3", "spared": "4",
              "attacked": "15 + 2 centres", "adversarial": "13", "median cost": "0.5",
+             "clean": "0.910", "held out": "0.880", "held out, attacked": "",
              "attack s": "6.5", "steps s": "7.5"}
         ]
     ]  # fmt: skip
