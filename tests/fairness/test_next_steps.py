@@ -43,8 +43,8 @@ def test_groups_that_differ_are_looked_at_and_none_is_called_the_worst():
     audit = audited({"a": 0.5, "b": 0.52, "c": 0.9}, [400, 100, 400], labels=True)
     tried = " ".join(to_try(audit))
     assert "may be the lowest (a, b)" in tried
-    assert "--within label" in tried
-    assert "--margin" not in tried
+    assert "Compare within classes" in tried
+    assert "fair within a margin" not in tried
     assert "That a is the lowest group: 2 may be." in not_to_conclude(audit)
 
 
@@ -54,7 +54,7 @@ def test_too_few_images_are_counted_by_the_plan():
     (point, *_) = to_collect(audit)
     assert f"takes {needed:,} images a group. 1 of 2 have fewer" in point
     assert point.endswith("the smallest: a.")
-    assert any("--margin" in entry for entry in to_try(audit))
+    assert any("fair within a margin" in entry for entry in to_try(audit))
 
 
 def test_enough_images_ask_for_none():

@@ -154,7 +154,7 @@ def _counts(path: Path) -> Counter[str]:
     counts: Counter[str] = Counter()
     with path.open(encoding="utf-8", newline="") as file:
         for number, row in enumerate(csv.DictReader(file), 2):
-            name = row.get("group")
+            name = row.get("group") or row.get("country")
             try:
                 if name:
                     counts[name] += int(row["images"]) if path.name == FILES[0] else 1

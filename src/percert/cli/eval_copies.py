@@ -142,7 +142,7 @@ def eval_copies(
 
     percert eval copies photos/ --distractors others/ --rival phash --rival pdq --out out/copies
 
-    percert eval copies photos/ --edits all --views all --attack --eps 1,4,16 --out out/views
+    percert eval copies photos/ --edits all --views thorough --attack --eps 1,4,16 --out out/views
 
     percert eval copies photos/ --threshold auto:1e-4 --out out/auto --json
     """

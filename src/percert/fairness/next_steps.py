@@ -137,22 +137,18 @@ def to_try(audit: GroupAudit) -> list[str]:
     differ = test is not None and test.p_value < LEVEL
     names = {measure.name for measure in audit.measures[model]}
     if not settings.strata and "equalized_odds_difference" in names:
-        points.append("Compare within classes, whose mix may differ: --within label.")
+        points.append("Compare within classes, whose mix may differ.")
     if len(audit.attributes) == 1 and not settings.covariates:
         points.append(
-            f"Allow for what goes with {audit.attributes[0]} (camera, size, light, year): "
-            "--covariate."
+            f"Allow for what goes with {audit.attributes[0]} (camera, size, light, year)."
         )
     if not differ and settings.margin is None:
-        points.append(
-            "Ask what was not shown: is it fair within a margin that you choose? --margin."
-        )
+        points.append("Ask what was not shown: is it fair within a margin that you choose?")
     if differ:
         worst = _few(_candidates(audit, model))
         points.append(
             f"Look at the mistakes in the groups that may be the lowest ({worst}): wrong labels, "
-            "other objects, other framing? What is done then is seen with --before on the same "
-            "images."
+            "other objects, other framing? Then compare with this on the same images."
         )
     for attribute in audit.attributes[:1]:
         entry = audit.headline(shown_set(audit), attribute)[0]

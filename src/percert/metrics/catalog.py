@@ -37,7 +37,7 @@ def list_metrics() -> list[str]:
     """The names that :func:`create_metric` knows, the default first.
 
     >>> list_metrics()[:2]
-    ['lipsim-tiny', 'thumbnail']
+    ['lipsim-tiny', 'lipsim-tiny-2']
     """
     return list(CATALOG)
 
@@ -49,7 +49,7 @@ def metric_card(name: str) -> MetricCard:
 
     >>> metric_card("ssmi")
     Traceback (most recent call last):
-    ValueError: metric: unknown name 'ssmi', did you mean 'ssim'? Known: lipsim-tiny, thumbnail, ...
+    ValueError: metric: unknown name 'ssmi', did you mean 'ssim'? Known: lipsim-tiny, ...
     """
     if name in CATALOG:
         return CATALOG[name]
