@@ -14,7 +14,7 @@ IMAGE = png(48, 64, level=90)
 
 @pytest.fixture(scope="module")
 def client(serving):
-    return serving(limits=Limits(job_seconds=3.0, kept_jobs=100, waiting_jobs=100))
+    return serving(limits=Limits(job_seconds=6.0, kept_jobs=100, waiting_jobs=100))
 
 
 @pytest.mark.parametrize("name", attacks_offered())
