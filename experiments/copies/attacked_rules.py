@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from experiments.copies.embedded import of_edit
-from experiments.copies.regions import find_region
 from percert.attacks import PGD, Square
 from percert.attacks.goal import LossName, Model
 from percert.data.edit import Edit
@@ -18,6 +17,7 @@ from percert.evaluation.copies.measure import spread
 from percert.evaluation.copies.rates import SIDE, scaled
 from percert.metrics.certified.embedding import EmbeddingMetric, direction
 from percert.metrics.descriptor import Descriptor
+from percert.search.ingest.views import find_view
 from percert.tensors import Images, Vector
 
 EPS = (1.0, 4.0, 16.0)
@@ -41,7 +41,7 @@ class AttackedRules:
     def excess(self, images: Images, places: Sequence[int]) -> Tensor:
         """By how much each pair of views passes its threshold, ``(n, pairs)``."""
         seen = {
-            view: direction(self.metric.embed(find_region(view)(images)), self.metric.constant)
+            view: direction(self.metric.embed(find_view(view)(images)), self.metric.constant)
             for view in {view for view, _, _ in self.pairs}
         }
         rows = list(places)

@@ -11,13 +11,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from experiments.copies.regions import find_region
 from percert.data.copy_edits import Edit, apply_edit
 from percert.evaluation.copies.pictures import background_of
 from percert.files import replacing
 from percert.images import load_image
 from percert.lipschitz.network import fold
 from percert.metrics.certified.embedding import EmbeddingMetric
+from percert.search.ingest.views import find_view
 
 #: Pictures of a part: what a run that is stopped does again.
 PART = 200
@@ -89,7 +89,7 @@ def by_metric(metric: EmbeddingMetric, views: Sequence[str], *, exact: bool = Fa
     if not exact:
         folded = folded.float()
     precision = torch.float64 if exact else torch.float32
-    cuts = [find_region(name) for name in views]
+    cuts = [find_view(name) for name in views]
 
     def embed(pictures: Sequence[Tensor]) -> Tensor:
         small = [metric.resize(cut(one), dtype=precision) for one in pictures for cut in cuts]

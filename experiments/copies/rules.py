@@ -25,7 +25,6 @@ from torch import Tensor
 
 from experiments.conditions import conditions, write_result
 from experiments.copies.attacked_rules import AttackedRules, attack_rules
-from experiments.copies.regions import find_region
 from experiments.copies.rivals import PHOTOGRAPHS, Rival, Scores, level_at
 from experiments.copies.rules_report import report
 from experiments.copies.sets import (
@@ -49,8 +48,10 @@ from percert.evaluation.copies.rates import SIDE, scaled
 from percert.files import write_whole
 from percert.lipschitz.bound import LipschitzBound
 from percert.metrics.certified.embedding import direction
-from percert.search.partner.rule import WRONG, likeness_to, shipped_rule
+from percert.search.ingest.views import find_view
+from percert.search.partner.rule import likeness_to, shipped_rule
 from percert.search.query.overtaking import stored_features
+from percert.search.query.recommended import WRONG
 
 RATES = (1e-3, 1e-4, 1e-5, 1e-6)
 #: At which of them copies are certified.
@@ -148,7 +149,7 @@ class Certified:
 
     def _features(self, h: Scores, view: str, size: tuple[int, int]) -> PixelFeatures:
         """The embedding of a view, in pixels of the whole image: a view has norm 1 at most."""
-        metric, seen = self.sets.metric, find_region(view).size(size)
+        metric, seen = self.sets.metric, find_view(view).size(size)
         bound = metric.bound(seen)
         error = metric.float_error(seen) / bound.value
         # Kept in single precision: 2^-24 of each value at most.

@@ -13,6 +13,7 @@ cosine with a background). The shipped networks of the same shape are measured b
 
 import argparse
 import math
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,11 +27,13 @@ from experiments.conditions import Conditions, conditions, write_result
 from percert.device import resolve_device
 from percert.metrics.certified.exported import NetworkShape
 from percert.metrics.certified.lipsim import LipSimTiny
+from percert.search.ingest.views import VIEW_SETS, find_view
 from percert.training.copies import CopiesRecipe, read_copies_recipe
 from percert.training.copies.batches import CopyBatches, read_corpus
 from percert.training.copies.edits import HARD, EditStrength, random_edit
 from percert.training.copies.pictures import Pictures, PictureSource, read_pictures
 from percert.training.copies.run import CopyTask
+from percert.training.engine import Devices, run, start_fabric
 from percert.training.student import AXES, Student, new_student
 
 #: Changes of the recipe, each kept if it scores better than what was best before.
@@ -137,7 +140,9 @@ def measure(student: Student, side: int, held: HeldOut) -> dict[str, list[float]
         )
         for name, strength in (("usual", USUAL), ("hard", HARDER))
     }
-    stored = [F.normalize(embed(view), dim=1) for view in _views(held.photographs[: len(large)])]
+    views = [find_view(name) for name in VIEW_SETS["thorough"]]
+    whole = held.photographs[: len(large)]
+    stored = [F.normalize(embed(v(whole)), dim=1) for v in views if v.asked == "whole"]
     strangers = F.normalize(embed(held.strangers), dim=1)
     background = F.normalize(embed(held.background), dim=1)
     found = {}
@@ -158,7 +163,6 @@ def measure(student: Student, side: int, held: HeldOut) -> dict[str, list[float]
                     best = torch.maximum(best, radius)
                 shares = [round(float((best > length).float().mean()), 4) for length in LENGTHS]
                 found[f"{rule}, {rate:g}, {name}"] = shares
-    student.train()
     return found
 
 
@@ -169,16 +173,6 @@ def _resized(images: Tensor, side: int) -> Tensor:
     size = (side, side)
     resized = F.interpolate(images, size, mode="bilinear", antialias=smaller, align_corners=False)
     return resized.clamp(0, 1)
-
-
-def _views(images: Tensor) -> list[Tensor]:
-    """The whole pictures, and nine windows each of 90 and 80 % of a side."""
-    side, found = images.shape[-1], [images]
-    for share in (0.9, 0.8):
-        size = round(share * side)
-        starts = (0, (side - size) // 2, side - size)
-        found += [images[:, :, y : y + size, x : x + size] for y in starts for x in starts]
-    return found
 
 
 def score(found: Mapping[str, Sequence[float]]) -> float:
@@ -195,30 +189,29 @@ def train(
     shape = NetworkShape(
         family="tiny", tiny=recipe.network, constant=0.0, resize="box", centre_axes=AXES
     )
-    task, batches = CopyTask(recipe, []), CopyBatches(recipe, corpus, device)
+    batches, fabric = CopyBatches(recipe, corpus, device), start_fabric(Devices(device.type))
 
-    def run(steps: int) -> tuple[Student, float]:
-        student = new_student(shape, recipe.name, recipe.seed).to(device).train()
-        optimizer = torch.optim.AdamW(
-            student.parameters(), recipe.schedule.learning_rate, (0.9, 0.99), weight_decay=0.0
-        )
-        schedule = replace(recipe.schedule, steps=steps).engine(recipe.batch)
-        drawn, start = batches.batches(batches.start()), perf_counter()
-        for step in range(steps):
-            optimizer.param_groups[0]["lr"] = schedule.rate(step)
-            losses = task.losses(student, next(drawn)[0], device, None)
-            optimizer.zero_grad()
-            torch.stack(list(losses.values())).sum().backward()
-            torch.nn.utils.clip_grad_norm_(student.parameters(), schedule.clip)
-            optimizer.step()
-        if device.type == "cuda":
-            torch.cuda.synchronize()
+    def once(steps: int) -> tuple[Student, float]:
+        student = new_student(shape, recipe.name, recipe.seed)
+        schedule = replace(recipe.schedule, steps=steps, save_every=steps, log_every=steps)
+        start = perf_counter()
+        with tempfile.TemporaryDirectory() as out:
+            run(
+                CopyTask(recipe, []),
+                student,
+                batches,
+                schedule.engine(recipe.batch),
+                fabric,
+                Path(out),
+                recipe=repr(recipe),
+                tensorboard=False,
+            )
         return student, (perf_counter() - start) / steps
 
-    run(2)
-    _, each = run(3)
+    once(2)
+    _, each = once(3)
     steps = max(3, int(seconds / each))
-    student, each = run(steps)
+    student, each = once(steps)
     return student, steps, each
 
 

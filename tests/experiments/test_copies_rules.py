@@ -10,13 +10,13 @@ import torch
 from experiments.copies import rivals as of_rivals
 from experiments.copies import rules as experiment
 from experiments.copies import sets as of_sets
-from experiments.copies.regions import find_region
 from experiments.copies.rules import RULES, Certified, Rival, level_at
 from experiments.copies.sets import ASKED, Sets
 from percert import certify, create_metric
 from percert.data.copy_edits import find_edit
 from percert.evaluation.copies.rates import scaled
 from percert.images import save_image
+from percert.search.ingest.views import find_view
 
 COUNT = 6
 USUAL, AUGLY = (find_edit("jpeg-30"), find_edit("crop-80-centre")), (find_edit("mirror"),)
@@ -60,8 +60,8 @@ def test_scores_and_radii_are_those_of_the_metric_itself(sets):
         copy = of_sets.of_edit(sets.paths("photographs"), edit)(at)
         best = -2.0
         for place, (a, v) in enumerate(rule.pairs()):
-            view = find_region(rule.views[place])
-            one, other = find_region(ASKED[a])(copy), view(pictures[at])
+            view = find_view(rule.views[place])
+            one, other = find_view(ASKED[a])(copy), view(pictures[at])
             cosine = 1 - metric(one, other).item()
             best = max(best, cosine - rule.weight * float(certified.likeness[at, v]))
         assert scores[at] == pytest.approx(best, abs=2e-3)

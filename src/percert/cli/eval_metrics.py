@@ -8,6 +8,8 @@ import typer
 from percert.check import ArgumentError
 from percert.cli.command import command_line, needs, one_line_errors
 from percert.cli.options import (
+    AttackL2Option,
+    AttackLinfOption,
     CheckpointOption,
     DeviceOption,
     JsonOption,
@@ -61,12 +63,8 @@ def eval_twoafc(
             "without eps= runs at every budget of --l2 and --linf.",
         ),
     ] = None,
-    l2: Annotated[
-        str, typer.Option("--l2", metavar="E,...", help="l2 budgets of the attacks.")
-    ] = "0.5,1,2,3",
-    linf: Annotated[
-        str, typer.Option("--linf", metavar="E,...", help="linf budgets of the attacks.")
-    ] = "",
+    l2: AttackL2Option = "0.5,1,2,3",
+    linf: AttackLinfOption = "",
     perturbed: Annotated[
         Literal["reference", "candidates", "all"],
         typer.Option(help="Which images move, each within the budget."),

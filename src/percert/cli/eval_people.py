@@ -8,6 +8,8 @@ import typer
 from percert.cli.command import command_line, needs, one_line_errors
 from percert.cli.eval_metrics import lengths, named_metrics, read_size
 from percert.cli.options import (
+    AttackL2Option,
+    AttackLinfOption,
     CheckpointOption,
     DeviceOption,
     JsonOption,
@@ -77,12 +79,8 @@ def eval_people(
             help="Of triplets: attacks, as of [bold]percert eval twoafc[/bold].",
         ),
     ] = None,
-    l2: Annotated[
-        str, typer.Option("--l2", metavar="E,...", help="l2 budgets of the attacks.")
-    ] = "0.5,1,2,3",
-    linf: Annotated[
-        str, typer.Option("--linf", metavar="E,...", help="linf budgets of the attacks.")
-    ] = "",
+    l2: AttackL2Option = "0.5,1,2,3",
+    linf: AttackLinfOption = "",
     batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Pairs at once.")] = 16,
     seed: SeedOption = 0,
     max_memory: MaxMemoryOption = None,

@@ -91,6 +91,7 @@ def upgrade(
 
     percert index upgrade --store photos.store --out photos.new
     """
+    from percert.images.walk import listed
     from percert.search import open_store
     from percert.search.info import stored_metric
     from percert.search.upgrade import files_of, upgrade_store, without_file
@@ -109,7 +110,7 @@ def upgrade(
     gone = without_file(old.tables)
     if as_json:
         answer: dict[str, Any] = {"store": store, "out": out, **counts, "without_file": gone}
-        answer["bad"] = [{"path": one.path, "reason": one.reason} for one in bad]
+        answer["bad"] = listed((one.path, one.reason or "") for one in bad)
         emit_json({**answer, "images": new.count})
     else:
         said = ", ".join(f"{count} {what}" for what, count in counts.items())

@@ -142,6 +142,12 @@ MomentumOption = Annotated[
 WeightDecayOption = Annotated[
     float | None, typer.Option(min=0, help="Of SGD.", show_default="0.0005")
 ]
+AttackL2Option = Annotated[
+    str, typer.Option("--l2", metavar="E,...", help="l2 budgets of the attacks.")
+]
+AttackLinfOption = Annotated[
+    str, typer.Option("--linf", metavar="E,...", help="linf budgets of the attacks.")
+]
 SeedOption = Annotated[int, typer.Option("--seed", help="Where random numbers start.")]
 LimitOption = Annotated[
     int | None, typer.Option("--limit", metavar="N", min=1, help="The first N images only.")

@@ -18,12 +18,11 @@ from percert.search.ingest.ray import iter_ray_add
 from percert.search.ingest.sources import AddOutcome, AddSettings, StageSeconds
 from percert.search.ingest.views import parse_views
 from percert.search.partner.partner import Partner
-from percert.search.partner.rule import WRONG
 from percert.search.query.distances import asked_features, embedding_spec, query_features
 from percert.search.query.duplicates import Progress, find_duplicates
 from percert.search.query.nearest import nearest_images
 from percert.search.query.range_search import copies_within
-from percert.search.query.recommended import has_table
+from percert.search.query.recommended import WRONG, has_table
 from percert.search.query.results import (
     Answers,
     Copies,

@@ -20,8 +20,6 @@ from torch import Tensor
 
 from percert.tensors import Embeddings, Vector
 
-#: What share of queries that are copies of nothing may be given one, by default; half of it each.
-WRONG = 1e-3
 #: The fewest strangers that a rule is made by.
 FEWEST = 200
 #: Pairs above the smallest rate that is counted.

@@ -96,7 +96,7 @@ def draw_batch(recipe: CopiesRecipe, corpus: list[Pictures], generator: Generato
         identities.append(before + rows)
         labels.append(torch.where(found == UNLABELLED, found, found + classes))
         before += len(pictures)
-        classes += int(pictures.labels.max()) + 1
+        classes += pictures.classes
     base, identity = torch.cat(bases), torch.cat(identities)
     edited = random_edit(base, base.roll(1, 0), base.roll(2, 0), recipe.edits, generator)
     # An edit may show two pictures more, of which it is neither a copy nor a stranger.

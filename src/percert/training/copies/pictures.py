@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -75,6 +75,11 @@ class Pictures:
 
     images: Tensor
     labels: Labels
+
+    @cached_property
+    def classes(self) -> int:
+        """How many classes there are: asked for by every batch, which must not wait for a GPU."""
+        return int(self.labels.max()) + 1
 
     def __len__(self) -> int:
         return len(self.images)
@@ -149,21 +154,22 @@ def _decoded(place: ImageSource, entries: Sequence[Entry], side: int, cache: Pat
         key.update(f"{path} {found.st_size} {found.st_mtime_ns}\n".encode())
     key.update("".join(f"{entry}\n" for entry in entries).encode())
     kept = cache / f"pictures-{key.hexdigest()[:16]}.npy"
-    if not kept.exists():
-        sys.stderr.write(f"decoding {len(entries)} pictures\n")
-        resize = Resize((side, side), "bicubic")
+    if kept.exists():
+        return torch.from_numpy(np.load(kept))
+    sys.stderr.write(f"decoding {len(entries)} pictures\n")
+    resize = Resize((side, side), "bicubic")
 
-        def decode(entry: Entry) -> Tensor:
-            image = decode_image(place.read(entry), str(entry))
-            if image.shape[1:] != (side, side):
-                image = resize(image[None])[0].clamp(0, 1)
-            return (image * 255).round().to(torch.uint8)
+    def decode(entry: Entry) -> Tensor:
+        image = decode_image(place.read(entry), str(entry))
+        if image.shape[1:] != (side, side):
+            image = resize(image[None])[0].clamp(0, 1)
+        return (image * 255).round().to(torch.uint8)
 
-        images = np.empty((len(entries), 3, side, side), np.uint8)
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            for row, image in enumerate(pool.map(decode, entries)):
-                images[row] = image.numpy()
-        cache.mkdir(parents=True, exist_ok=True)
-        with replacing(kept) as unfinished, open(unfinished, "wb") as stream:
-            np.save(stream, images)
-    return torch.from_numpy(np.load(kept))
+    images = np.empty((len(entries), 3, side, side), np.uint8)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for row, image in enumerate(pool.map(decode, entries)):
+            images[row] = image.numpy()
+    cache.mkdir(parents=True, exist_ok=True)
+    with replacing(kept) as unfinished, open(unfinished, "wb") as stream:
+        np.save(stream, images)
+    return torch.from_numpy(images)

@@ -90,27 +90,28 @@ def _kept(path: Path, key: str) -> Tensor | None:
 
 @dataclass(frozen=True)
 class Lesson:
-    """What a teacher says of every picture, and how it is imitated.
+    """What a teacher says of every picture, and how it is imitated; ``None`` of what is not.
 
     ``targets`` are ``(n, k)``, its principal features; ``directions`` are ``(n, d)``, counted from
     their mean.
     """
 
     settings: TeacherSettings
-    targets: Tensor
-    directions: Tensor
+    targets: Tensor | None
+    directions: Tensor | None
 
 
 def lesson_of(settings: TeacherSettings, features: Embeddings, device: torch.device) -> Lesson:
     """The lesson of a teacher's features, on ``device``."""
     features = features.to(device)
-    dimensions = min(settings.dimensions, *features.shape)
-    units = F.normalize(features, dim=1)
-    return Lesson(
-        settings,
-        fit_target(features, dimensions, settings.scale)(features),
-        F.normalize(units - units.mean(0), dim=1),
-    )
+    targets = directions = None
+    if settings.imitation:
+        dimensions = min(settings.dimensions, *features.shape)
+        targets = fit_target(features, dimensions, settings.scale)(features)
+    if settings.angles:
+        units = F.normalize(features, dim=1)
+        directions = F.normalize(units - units.mean(0), dim=1)
+    return Lesson(settings, targets, directions)
 
 
 @dataclass(frozen=True)
@@ -158,11 +159,11 @@ class CopyTask:
             )
         for number, lesson in enumerate(self.lessons):
             settings = lesson.settings
-            if settings.imitation:
+            if lesson.targets is not None:
                 target = lesson.targets[drawn.identity]
                 loss = settings.imitation * distillation_loss(here, there, target)
                 losses[f"imitation {number}"] = loss
-            if settings.angles:
+            if lesson.directions is not None:
                 loss = settings.angles * relational_loss(here, lesson.directions[drawn.identity])
                 losses[f"angles {number}"] = loss
         return losses
