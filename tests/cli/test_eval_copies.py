@@ -12,6 +12,7 @@ from percert.evaluation.copies.evaluate import CopiesPlan, evaluate_copies
 from percert.evaluation.copies.hashes import metric_detector
 from percert.evaluation.copies.pictures import PictureFiles
 from percert.reports import read_records, read_run
+from percert.runs.items import items_at
 from percert.search.ingest.views import parse_views
 
 pytest.importorskip("matplotlib", reason="needs the extra 'report'")
@@ -62,7 +63,11 @@ def test_the_json_is_what_the_evaluation_says(folders, out):
         budgets=(1.0, 16.0),
     )
     (expected,) = evaluate_copies(
-        [metric_detector("thumbnail-8", device="cpu")], PictureFiles(paths), range(3), [3, 4], plan
+        [metric_detector("thumbnail-8", device="cpu")],
+        PictureFiles(items_at(paths)),
+        range(3),
+        [3, 4],
+        plan,
     )
     ours, rival = answer["detectors"]
     assert (answer["images"], answer["distractors"], answer["queries"]) == (3, 2, 3)

@@ -25,6 +25,7 @@ from percert.evaluation.copies.hashes import dhash
 from percert.evaluation.copies.measure import Checkpoint, copy_radii, measure
 from percert.evaluation.copies.pictures import PictureFiles, as_tensor
 from percert.evaluation.copies.rates import scaled
+from percert.runs.items import items_at
 from percert.search.ingest.views import find_view
 from percert.search.query.threshold import auto_threshold, disjoint_pairs
 
@@ -224,7 +225,7 @@ def test_pictures_are_read_when_they_are_asked_for(tmp_path, images):
     for place, image in enumerate(images):
         paths.append(tmp_path / f"{place}.png")
         image.save(paths[-1])
-    files = PictureFiles(paths)
+    files = PictureFiles(items_at(paths))
     assert len(files) == 5
     assert [file.tobytes() for file in files[1:3]] == [image.tobytes() for image in images[1:3]]
     paths[0].write_bytes(b"")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from percert.cli.command import complain, one_line_errors
+from percert.cli.command import one_line_errors
 from percert.cli.edits import EditsOption, show_edits
 from percert.cli.options import (
     CheckpointOption,
@@ -19,7 +19,7 @@ from percert.cli.options import (
     MetricOption,
     ThresholdOption,
 )
-from percert.cli.output import emit_json, note_left_out, say, show_table
+from percert.cli.output import emit_json, say, show_result, show_table
 from percert.cli.progress import with_progress
 from percert.reports.budgets import describe, rounded_down, rounded_up_db
 from percert.reports.table import Column, Table
@@ -70,8 +70,11 @@ def compare(
     from percert.certify.answers import Comparison, compare_pair, prepare
     from percert.certify.editing.questions import CopyQuestion
     from percert.certify.editing.summary import EditSummary, summarise
-    from percert.images import ImageError, iter_images, load_image, search_images
+    from percert.images import LeftOut, load_image
+    from percert.images.walk import listed, listed_left_out
     from percert.metrics.catalog import create_metric, metric_card
+    from percert.runs.engine import RunResult, Step
+    from percert.runs.items import items_at, read_samples
 
     card = metric_card(metric_name)
     if threshold is None:
@@ -88,25 +91,24 @@ def compare(
             param_hint="--edits",
         )
     image = load_image(reference)
-    searched = search_images(candidates)
-    paths = searched.paths
-    if not paths:
-        raise ValueError(f"{', '.join(map(str, candidates))}: no images found")
+    left_out: list[LeftOut] = []
+    items = items_at(candidates, left_out)
     metric = create_metric(metric_name, checkpoint=checkpoint, device=device)
     prepared = prepare(metric, image)
     results: list[Comparison] = []
     edits: list[EditSummary] = []
     bad: list[tuple[str, str]] = []
-    for path, found in with_progress(iter_images(paths), len(paths), "comparing"):
+    for one in with_progress(read_samples(items), len(items), "comparing"):
+        if isinstance(one, Step):
+            bad.append((str(one.bad), one.reason))
+            continue
         try:
-            if isinstance(found, ImageError):
-                raise ValueError(found.reason)
             results.append(
                 compare_pair(
                     metric,
                     prepared,
-                    found,
-                    str(path),
+                    one.image,
+                    one.item.name,
                     eps=eps,
                     threshold=threshold,
                     perturbed=perturbed,
@@ -114,33 +116,28 @@ def compare(
             )
             if with_edits and threshold is not None and prepared.features is not None:
                 question = CopyQuestion(prepared.features, threshold)
-                edits.append(summarise(metric, found[None], question))
+                edits.append(summarise(metric, one.image[None], question))
         except ValueError as error:  # such as two sizes, for a metric of pixels
-            bad.append((str(path), str(error)))
-    if as_json:
-        from percert.images.walk import listed, listed_left_out
-
-        answer = {
-            "metric": metric_name,
-            "reference": str(reference),
-            "threshold": threshold,
-            "results": [
-                asdict(result) | ({"edits": asdict(edits[row])} if with_edits else {})
-                for row, result in enumerate(results)
-            ],
-            "bad": listed(bad),
-            "left_out": listed_left_out(searched.left_out),
-        }
-        emit_json(answer)
-    elif results:
+            bad.append((one.item.name, str(error)))
+    if results and not as_json:
         explain(str(reference), results, metric_name, threshold, perturbed)
         show_edits([(result.candidate, result.copy) for result in results], edits)
-    note_left_out(searched.left_out)
-    if bad:
-        complain(f"{len(bad)} of {len(paths)} candidates could not be compared:")
-        for name, reason in bad:
-            complain(f"  {name}: {reason}")
-        raise typer.Exit(1)
+    answer = {
+        "metric": metric_name,
+        "reference": str(reference),
+        "threshold": threshold,
+        "results": [
+            asdict(result) | ({"edits": asdict(edits[row])} if with_edits else {})
+            for row, result in enumerate(results)
+        ],
+        "bad": listed(bad),
+        "left_out": listed_left_out(left_out),
+    }
+    show_result(
+        RunResult(answer, (), bad, left_out=left_out),
+        as_json=as_json,
+        what=f"of {len(items)} candidates could not be compared",
+    )
 
 
 @one_line_errors

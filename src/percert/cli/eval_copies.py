@@ -178,7 +178,7 @@ def eval_copies(
     show_result(result, as_json=as_json)
 
 
-def _warn(twins: Sequence[Sequence[Path]]) -> None:
+def _warn(twins: Sequence[Sequence[str]]) -> None:
     """Name the twins, the first of them; JSON and the report have all."""
     from percert.evaluation.copies.pictures import twins_words
 
@@ -186,7 +186,7 @@ def _warn(twins: Sequence[Sequence[Path]]) -> None:
         return
     complain(f"{twins_words(twins)}:")
     for group in twins[:SHOWN]:
-        complain(f"  {', '.join(map(str, group))}")
+        complain(f"  {', '.join(group)}")
     if len(twins) > SHOWN:
         complain(f"  and {len(twins) - SHOWN} more groups")
 

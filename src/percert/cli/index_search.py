@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from functools import partial
-from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,7 +22,7 @@ from percert.cli.options import (
     metric_for_store,
     writable_folder,
 )
-from percert.cli.output import emit_json, note_left_out, say
+from percert.cli.output import emit_json, show_result
 from percert.cli.progress import Bar, with_progress
 from percert.reports.budgets import Budget
 
@@ -116,16 +115,11 @@ def search(
     answers: list[Nearest] = []
     bad: list[tuple[str, str]] = []
     left_out: list[LeftOut] = []
-    for names, pixels, unread in _groups(images, left_out):
-        bad += unread
-        for length, at in _lengths(eps, pixels):
-            some, called = [pixels[i] for i in at], [names[i] for i in at]
-            answers += opened.search(some, k, length, names=called)
-    _tell([answer.to_json() for answer in answers], bad, left_out, as_json)
-    if not as_json:
-        for answer in answers:
-            show_nearest(answer)
-    _end(bad, left_out)
+    for names, pixels, length in _queries(images, eps, bad, left_out):
+        answers += opened.search(pixels, k, length, names=names)
+    for answer in () if as_json else answers:
+        show_nearest(answer)
+    _show([answer.to_json() for answer in answers], bad, left_out, as_json)
 
 
 @one_line_errors
@@ -164,23 +158,16 @@ def copies(
     edits: list[list[EditSummary | None]] = []
     bad: list[tuple[str, str]] = []
     left_out: list[LeftOut] = []
-    for names, pixels, unread in _groups(images, left_out):
-        bad += unread
-        for length, at in _lengths(eps, pixels):
-            some, called = [pixels[i] for i in at], [names[i] for i in at]
-            found = opened.copies(some, rule, length, names=called)
-            answers += found
-            edits += edits_of_copies(opened, some, found) if with_edits else [[]] * len(found)
-    told = [
-        rows_with_edits(answer.to_json(), of_rows)
-        for answer, of_rows in zip(answers, edits, strict=True)
-    ]
-    _tell(told, bad, left_out, as_json)
-    if not as_json:
-        for answer, of_rows in zip(answers, edits, strict=True):
-            show_copies(answer)
-            show_copy_edits(answer, of_rows)
-    _end(bad, left_out)
+    for names, pixels, length in _queries(images, eps, bad, left_out):
+        found = opened.copies(pixels, rule, length, names=names)
+        answers += found
+        edits += edits_of_copies(opened, pixels, found) if with_edits else [[]] * len(found)
+    pairs = list(zip(answers, edits, strict=True))
+    for answer, of_rows in () if as_json else pairs:
+        show_copies(answer)
+        show_copy_edits(answer, of_rows)
+    told = [rows_with_edits(answer.to_json(), of_rows) for answer, of_rows in pairs]
+    _show(told, bad, left_out, as_json)
 
 
 @one_line_errors
@@ -245,66 +232,43 @@ def _open(
     return open_store(store, metric, create=False, partner=beside)
 
 
-def _groups(
-    images: list[Path], left_out: "list[LeftOut]"
-) -> "Iterator[tuple[list[str], list[Tensor], list[tuple[str, str]]]]":
-    """Names and pixels of images that fit into one pass, and those that could not be read."""
-    from percert.images import ImageError, iter_images, search_images
+def _queries(
+    images: list[Path],
+    eps: Budget | None,
+    bad: list[tuple[str, str]],
+    left_out: "list[LeftOut]",
+) -> "Iterator[tuple[list[str], list[Tensor], float | None]]":
+    """Names and pixels of images that fit into one pass, and the l2 length that ``eps`` is in each.
 
-    searched = search_images(images)
-    paths = searched.paths
-    left_out += searched.left_out
-    if not paths:
-        raise ValueError(f"{', '.join(map(str, images))}: no images found")
-    names: list[str] = []
-    pixels: list[Tensor] = []
-    bad: list[tuple[str, str]] = []
-    for path, found in with_progress(iter_images(paths), len(paths), "searching"):
-        if isinstance(found, ImageError):
-            bad.append((str(path), found.reason))
+    What cannot be read is added to ``bad``, and what the search leaves out to ``left_out``.
+    """
+    from percert.runs.engine import Step, batches
+    from percert.runs.items import Sample, items_at, read_samples
+
+    def length(one: Sample) -> float | None:
+        return None if eps is None else eps.length((one.image.shape[-2], one.image.shape[-1]))
+
+    items = items_at(images, left_out)
+    shown = with_progress(read_samples(items), len(items), "searching")
+    for batch in batches(shown, length, TOGETHER, in_order=True):
+        if isinstance(batch, Step):
+            bad.append((str(batch.bad), batch.reason))
         else:
-            names.append(str(path))
-            pixels.append(found)
-        if len(pixels) == TOGETHER:
-            yield names, pixels, bad
-            names, pixels, bad = [], [], []
-    yield names, pixels, bad
+            yield [one.item.name for one in batch], [one.image for one in batch], length(batch[0])
 
 
-def _lengths(
-    eps: Budget | None, pixels: "list[Tensor]"
-) -> "Iterator[tuple[float | None, list[int]]]":
-    """The l2 length that ``eps`` is in each image, and the images in a row that share it."""
-
-    def length(at: int) -> float | None:
-        return None if eps is None else eps.length((pixels[at].shape[-2], pixels[at].shape[-1]))
-
-    for shared, group in groupby(range(len(pixels)), length):
-        yield shared, list(group)
-
-
-def _tell(
+def _show(
     answers: list[dict[str, Any]],
     bad: list[tuple[str, str]],
     left_out: "list[LeftOut]",
     as_json: bool,
 ) -> None:
-    """The JSON answer: a list, of one query as of many, and what could not be read."""
-    if as_json:
-        from percert.images.walk import listed, listed_left_out
+    """The JSON answer, a list of one query as of many, and what could not be read."""
+    from percert.images.walk import listed, listed_left_out
+    from percert.runs.engine import RunResult
 
-        emit_json({"answers": answers, "bad": listed(bad), "left_out": listed_left_out(left_out)})
-    elif not answers and not bad:
-        say("No images.")
-
-
-def _end(bad: list[tuple[str, str]], left_out: "list[LeftOut]") -> None:
-    note_left_out(left_out)
-    if bad:
-        complain(f"{len(bad)} images could not be read:")
-        for name, reason in bad:
-            complain(f"  {name}: {reason}")
-        raise typer.Exit(1)
+    answer = {"answers": answers, "bad": listed(bad), "left_out": listed_left_out(left_out)}
+    show_result(RunResult(answer, (), bad, left_out=left_out), as_json=as_json)
 
 
 def _rule(store: "Store", threshold: float | None, wrong: float | None) -> "Rule":

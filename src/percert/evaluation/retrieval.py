@@ -29,7 +29,7 @@ from percert.runs.engine import (
     read_all,
     silent,
 )
-from percert.runs.items import ImageItem, output_name, read_sample
+from percert.runs.items import ImageItem, output_name, read_sample, read_samples
 from percert.tensors import Embeddings, Images, l2_norm
 
 #: How many queries are attacked together.
@@ -137,8 +137,7 @@ def describe_items(
     good: list[ImageItem] = []
     bad: list[tuple[str, str]] = []
     parts: dict[str, list[Gallery]] = {detector.name: [] for detector in detectors}
-    found = read_all(items, read_sample, lambda item: item.name, lambda item, error: error.reason)
-    for batch in batches(found, lambda one: one.sizes, TOGETHER, in_order=True):
+    for batch in batches(read_samples(items), lambda one: one.sizes, TOGETHER, in_order=True):
         if isinstance(batch, Step):
             bad.append((str(batch.bad), batch.reason))
             continue

@@ -9,7 +9,9 @@ from percert.runs.items import (
     Sample,
     check_names,
     find_items,
+    items_at,
     read_sample,
+    read_samples,
     read_triplets,
 )
 from percert.runs.labels import Numbered, Probe, number_labels, probe, with_labels
@@ -39,10 +41,12 @@ __all__ = [
     "batches",
     "check_names",
     "find_items",
+    "items_at",
     "number_labels",
     "probe",
     "read_all",
     "read_sample",
+    "read_samples",
     "read_triplets",
     "record_columns",
     "run_attacks",

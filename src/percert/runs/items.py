@@ -1,6 +1,6 @@
 """The images and triplets of a set: what each is called, where it lies, and reading it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
@@ -13,6 +13,7 @@ from percert.data.triplets import csv_triplets
 from percert.images import LeftOut, load_image, round_to_8bit, search_images
 from percert.images.load import decode_image
 from percert.images.walk import fitting_name, printable_path
+from percert.runs.engine import Step, read_all
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,23 @@ def find_items(images: Path, left_out: list[LeftOut] | None = None) -> list[Imag
     ]
 
 
+def items_at(paths: Sequence[Path], left_out: list[LeftOut] | None = None) -> list[ImageItem]:
+    """The image files among several ``paths`` and in the folders among them, each by its own path.
+
+    Files are kept whatever they are: reading one says what is wrong with it. What the search leaves
+    out is added to ``left_out``. Raises ``ValueError`` where there is nothing.
+
+    >>> [item.name for item in items_at([Path("b.jpg"), Path("a.png")])]
+    ['b.jpg', 'a.png']
+    """
+    found = search_images(paths)
+    if not found.paths:
+        raise ValueError(f"{', '.join(map(str, paths))}: no images found")
+    if left_out is not None:
+        left_out += found.left_out
+    return [ImageItem(printable_path(path), path) for path in found.paths]
+
+
 def read_sample(item: ImageItem) -> Sample:
     """The images of ``item``. Raises :class:`~percert.images.ImageError` for one that is bad."""
     others = tuple(load_image(path) for path in item.others)
@@ -80,6 +98,11 @@ def read_sample(item: ImageItem) -> Sample:
         return Sample(item, load_image(item.source), others)
     encoded = _parquet(item.source).read(item.row, item.name)
     return Sample(item, decode_image(encoded, item.name), others)
+
+
+def read_samples(items: Iterable[ImageItem]) -> Iterator[Sample | Step]:
+    """The images of each of ``items``, or a step that says why one cannot be read."""
+    return read_all(items, read_sample, lambda item: item.name, lambda item, error: error.reason)
 
 
 def output_name(name: str) -> str:

@@ -6,7 +6,6 @@ Twins among them, pictures with equal pixels, are found: an evaluation counts th
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from time import perf_counter
 
 import numpy as np
@@ -17,10 +16,11 @@ from torch import Tensor
 
 from percert.data.copy_edits import Edit, apply_edit
 from percert.evaluation.copies.detector import Described, Detector
-from percert.images import load_image, round_to_8bit
+from percert.images import round_to_8bit
 from percert.reports.page import Paragraph, Section
 from percert.reports.table import Column, Table
 from percert.runs.engine import Step, batches
+from percert.runs.items import ImageItem, read_sample
 
 Bytes = npt.NDArray[np.uint8]
 
@@ -30,22 +30,22 @@ BATCH = 8
 
 
 class PictureFiles(Sequence[Image.Image]):
-    """Files as RGB pillow images; each is read whenever it is asked for, and kept nowhere.
+    """Items as RGB pillow images; each is read whenever it is asked for, and kept nowhere.
 
-    Read by :func:`percert.images.load_image`, whose :class:`~percert.images.ImageError` says what
+    Read by :func:`percert.runs.read_sample`, whose :class:`~percert.images.ImageError` says what
     is wrong with a file; 16-bit files are rounded to 8 bits.
     """
 
-    def __init__(self, paths: Iterable[Path]) -> None:
-        self.paths = list(paths)
+    def __init__(self, items: Iterable[ImageItem]) -> None:
+        self.items = list(items)
 
     def __len__(self) -> int:
-        return len(self.paths)
+        return len(self.items)
 
     def __getitem__(self, index):  # type: ignore[no-untyped-def]  # a slice gives files again
         if isinstance(index, slice):
-            return PictureFiles(self.paths[index])
-        pixels = round_to_8bit(load_image(self.paths[index]))
+            return PictureFiles(self.items[index])
+        pixels = round_to_8bit(read_sample(self.items[index]).image)
         return as_pictures(pixels[None])[0]
 
 
@@ -152,19 +152,21 @@ def pixels_hash(image: Tensor) -> str:
     return hashlib.sha256(str(array.shape).encode() + array.tobytes()).hexdigest()
 
 
-def find_twins(hashes: Mapping[Path, str]) -> list[list[Path]]:
-    """The groups of several files whose hash is one, in the order of ``hashes``.
+def find_twins(hashes: Mapping[ImageItem, str]) -> list[list[str]]:
+    """The names of the groups of several items whose hash is one, in the order of ``hashes``.
 
-    >>> find_twins({Path("a"): "1", Path("b"): "2", Path("c"): "1"})
-    [[...Path('a'), ...Path('c')]]
+    >>> from pathlib import Path
+    >>> items = [ImageItem(name, Path(name)) for name in "abc"]
+    >>> find_twins(dict(zip(items, "121", strict=True)))
+    [['a', 'c']]
     """
-    groups: dict[str, list[Path]] = {}
-    for path, digest in hashes.items():
-        groups.setdefault(digest, []).append(path)
+    groups: dict[str, list[str]] = {}
+    for item, digest in hashes.items():
+        groups.setdefault(digest, []).append(item.name)
     return [group for group in groups.values() if len(group) > 1]
 
 
-def twins_words(twins: Sequence[Sequence[Path]]) -> str:
+def twins_words(twins: Sequence[Sequence[str]]) -> str:
     """What twins mean for the rates, in a sentence."""
     files = sum(map(len, twins))
     return (
@@ -174,13 +176,13 @@ def twins_words(twins: Sequence[Sequence[Path]]) -> str:
     )
 
 
-def twins_sections(twins: Sequence[Sequence[Path]]) -> list[Section]:
+def twins_sections(twins: Sequence[Sequence[str]]) -> list[Section]:
     """The warning on the page; nothing where there are no twins."""
     if not twins:
         return []
     table = Table.of(
-        [(at, path) for at, group in enumerate(twins, 1) for path in group],
-        [Column("group", lambda row: row[0], "d"), Column("picture", lambda row: str(row[1]))],
+        [(at, name) for at, group in enumerate(twins, 1) for name in group],
+        [Column("group", lambda row: row[0], "d"), Column("picture", lambda row: row[1])],
         "Pictures with the same pixels.",
     )
     return [Section("Twins among the pictures", (Paragraph(f"{twins_words(twins)}."), table))]

@@ -24,16 +24,12 @@ from percert.evaluation.copies.report import (
     roc_figure,
 )
 from percert.files import write_whole
-from percert.images import ImageError, LeftOut, iter_images, search_images
-from percert.images.walk import listed, listed_left_out, printable_path
+from percert.images import LeftOut
+from percert.images.walk import listed, listed_left_out
 from percert.reports.page import how_made, write_page
 from percert.reports.records import read_run, write_records
-from percert.runs.engine import (
-    Progress,
-    RunFolder,
-    RunResult,
-    silent,
-)
+from percert.runs.engine import Progress, RunFolder, RunResult, Step, silent
+from percert.runs.items import ImageItem, items_at, read_samples
 
 #: Where a run keeps what it has computed until it is done.
 PARTS = "parts"
@@ -61,7 +57,7 @@ def run_copies(
     *,
     command: Sequence[str] = (),
     progress: Progress = silent,
-    twins_found: Callable[[Sequence[Sequence[Path]]], object] = lambda twins: None,
+    twins_found: Callable[[Sequence[Sequence[str]]], object] = lambda twins: None,
 ) -> RunResult:
     """Evaluate copy detectors into ``out``: records, two figures, ``copies.json`` and a report.
 
@@ -72,21 +68,21 @@ def run_copies(
     plan = asked.plan
     left_out: list[LeftOut] = []
     own, bad = _readable(asked.images, left_out, progress)
-    others, more = _readable(asked.distractors, left_out, progress)
-    if asked.distractors and not (others or more):
-        raise ValueError(f"{', '.join(map(str, asked.distractors))}: no images found")
-    paths = list(own | others)
-    if not own or len(paths) < 2:
+    others, more = (
+        _readable(asked.distractors, left_out, progress) if asked.distractors else ({}, [])
+    )
+    items = list(own | others)
+    if not own or len(items) < 2:
         raise ValueError(
             f"{', '.join(map(str, asked.images))}: expected at least 2 images that can be read, "
-            f"found {len(paths)}"
+            f"found {len(items)}"
         )
     twins = find_twins({**own, **others})
     twins_found(twins)
     settings = {
         "eval": "copies",
         "images": _fingerprint(list(own)),
-        "distractors": _fingerprint(paths[len(own) :]),
+        "distractors": _fingerprint(items[len(own) :]),
         "detectors": {one.name: weights_of(one) for one in asked.detectors},
         "edits": [edit.name for edit in plan.edits],
         "views": list(plan.views),
@@ -103,9 +99,9 @@ def run_copies(
     rows: list[QueryRow] = []
     results = evaluate_copies(
         asked.detectors,
-        PictureFiles(paths),
+        PictureFiles(items),
         queries,
-        list(range(len(own), len(paths))) or queries,
+        list(range(len(own), len(items))) or queries,
         plan,
         parts=Checkpoint(out / PARTS),
         progress=progress,
@@ -113,24 +109,24 @@ def run_copies(
     )
     write_records(
         out / "records.parquet",
-        [{**asdict(row), "query": printable_path(paths[row.query])} for row in rows],
+        [{**asdict(row), "query": items[row.query].name} for row in rows],
         COLUMNS,
     )
     figures = {"roc.png": roc_figure(results), "eps.png": attack_figure(results)}
     for name, png in figures.items():
         write_whole(out / name, png)
-    unread = [(printable_path(path), reason) for path, reason in (*bad, *more)]
+    unread = [*bad, *more]
     answer = folder.answer(
         "copies",
         {
             "images": len(own),
-            "distractors": len(paths) - len(own),
+            "distractors": len(items) - len(own),
             "queries": len(queries),
             "views": list(plan.views),
             "side": plan.side,
             "checked": "certified <= attacked <= natural for every pair",
             "detectors": [asdict(one) for one in results],
-            "twins": [[printable_path(path) for path in group] for group in twins],
+            "twins": twins,
             "bad": listed(unread),
             "left_out": listed_left_out(left_out),
         },
@@ -145,7 +141,7 @@ def run_copies(
             how_made(read_run(out)),
         ],
         lead=f"{len(queries)} pictures under {len(plan.edits)} edits, looked for among "
-        f"{len(paths)} pictures in {len(plan.views)} view(s).",
+        f"{len(items)} pictures in {len(plan.views)} view(s).",
     )
     shutil.rmtree(out / PARTS, ignore_errors=True)
     shown = (
@@ -157,28 +153,26 @@ def run_copies(
 
 def _readable(
     paths: Sequence[Path], left_out: list[LeftOut], progress: Progress
-) -> tuple[dict[Path, str], list[tuple[Path, str]]]:
+) -> tuple[dict[ImageItem, str], list[tuple[str, str]]]:
     """The images among ``paths`` that can be read, each once and with a hash of its pixels, and
     those that cannot, and why. What the search leaves out is added to ``left_out``.
     """
-    searched = search_images(paths)
-    left_out += searched.left_out
-    files = list(dict.fromkeys(searched.paths))
-    good: dict[Path, str] = {}
-    bad: list[tuple[Path, str]] = []
-    for count, (path, found) in enumerate(iter_images(files)):
-        progress("reading", count, len(files))
-        if isinstance(found, ImageError):
-            bad.append((path, found.reason))
+    items = list(dict.fromkeys(items_at(paths, left_out)))
+    good: dict[ImageItem, str] = {}
+    bad: list[tuple[str, str]] = []
+    for count, one in enumerate(read_samples(items)):
+        progress("reading", count, len(items))
+        if isinstance(one, Step):
+            bad.append((str(one.bad), one.reason))
         else:
-            good[path] = pixels_hash(found)
+            good[one.item] = pixels_hash(one.image)
     return good, bad
 
 
-def _fingerprint(paths: Sequence[Path]) -> dict[str, Any]:
+def _fingerprint(items: Sequence[ImageItem]) -> dict[str, Any]:
     """How many files, and a hash of their paths, sizes and times: whether they are the same."""
     digest = hashlib.sha256()
-    for path in paths:
+    for path in (item.source for item in items):
         stat = os.stat(path)
         digest.update(os.fsencode(f"{path.resolve()}\0{stat.st_size}\0{stat.st_mtime_ns}\n"))
-    return {"count": len(paths), "sha256": digest.hexdigest()}
+    return {"count": len(items), "sha256": digest.hexdigest()}
