@@ -21,7 +21,7 @@ from experiments.papers.report import (
     markdown,
     needs_paragraph,
     outcome_section,
-    state_words,
+    stands_table,
     summary_table,
 )
 from experiments.papers.run import write_rows
@@ -192,8 +192,8 @@ def _write(
     if len(outcomes) > 1:
         sections.insert(0, Section("All tables and figures", (summary_table(outcomes),)))
     lead = (
-        "The papers' numbers beside those measured here. Stand-ins, of other networks or images "
-        "than the papers', need not agree with them: each says what differs."
+        "The papers' numbers beside those measured here. A stand-in is of other networks, images "
+        "or attacks than the paper's, and says which: its numbers have no deviation from them."
     )
     write_page(
         out / "report.html",
@@ -229,9 +229,11 @@ def _show(outcome: Outcome) -> None:
             say(f"Not made: {outcome.reason}.")
         say(needs_paragraph(item).text)
         return
-    say(f"{state_words(outcome)}, {outcome.seconds:.0f} s. {made_of(outcome)}")
+    say(f"{made_of(item, outcome.findings)} Made in {outcome.seconds:.0f} s.")
+    if outcome.findings.stands:
+        show_table(stands_table(outcome.findings))
     if outcome.findings.rows:
-        show_table(compared_table(outcome.findings.rows))
+        show_table(compared_table(outcome.findings))
     for said in outcome.findings.differs:
         say(f"- {said}")
 

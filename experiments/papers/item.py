@@ -1,6 +1,6 @@
 """A table or figure of a paper: what it takes to make it again, and what came of it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -83,17 +83,59 @@ class Compared:
 
 
 @dataclass(frozen=True)
+class StandIn:
+    """Something of the paper's that was not taken, and what was taken in its place."""
+
+    paper: str
+    here: str
+
+
+#: What is said of an item that does not say what stands for what.
+OTHERS = (StandIn("networks, images and attacks", "others, as said below"),)
+
+
+def stands_of(*found: StandIn | Sequence[StandIn | None] | None) -> tuple[StandIn, ...]:
+    """All of ``found`` that there are, each once.
+
+    >>> stands_of(None, StandIn("a", "b"), [StandIn("a", "b"), None])
+    (StandIn(paper='a', here='b'),)
+    """
+    flat = [one for some in found for one in (some if isinstance(some, Sequence) else [some])]
+    return tuple(dict.fromkeys(one for one in flat if one is not None))
+
+
+@dataclass(frozen=True)
 class Findings:
     """What came of an item. ``differs`` are the sentences on why numbers need not agree.
 
-    ``same`` says whether it is the paper's own quantity on the paper's own data: then numbers have
-    to agree, and elsewhere they do not.
+    ``stands`` has everything that is not the paper's: data, weights, counts, or a step of the
+    procedure. Where there is nothing, and nowhere else, it is the paper's own, and numbers have to
+    agree with those that it prints.
     """
 
     rows: tuple[Compared, ...]
     differs: tuple[str, ...] = ()
     figures: tuple[Figure, ...] = ()
-    same: bool = False
+    stands: tuple[StandIn, ...] = OTHERS
+
+    @property
+    def same(self) -> bool:
+        """Whether it is the paper's own quantity, on its data, with its weights and procedure.
+
+        >>> Findings(()).same, Findings((), stands=()).same
+        (False, True)
+        """
+        return not self.stands
+
+    def deviation(self, row: Compared) -> float | None:
+        """That of one of the rows; ``None`` of a stand-in, whose distance from the paper's number
+        is none: another quantity was measured.
+
+        >>> one = Compared("natural score", 85.0, 90.0, "%")
+        >>> Findings((one,)).deviation(one), Findings((one,), stands=()).deviation(one)
+        (None, 5.0)
+        """
+        return row.deviation if self.same else None
 
 
 @dataclass(frozen=True)
@@ -101,8 +143,9 @@ class Item:
     """One table or figure. ``run`` names a function from ``Setting`` to ``Findings``, if any.
 
     ``offline`` says what is run on the small data, and is empty where that would say nothing.
-    ``needs`` is what the paper's own version takes. ``how`` says how to make that with percert, or
-    why there is nothing to make.
+    ``shows`` says in one sentence what a stand-in shows, and what it cannot. ``needs`` is what the
+    paper's own version takes. ``how`` says how to make that with percert, or why there is nothing
+    to make.
     """
 
     name: str
@@ -113,6 +156,7 @@ class Item:
     offline: str = ""
     run: str = ""
     needs_offline: tuple[Need, ...] = field(default=())
+    shows: str = ""
 
     @property
     def state(self) -> Literal["offline", "needs data", "nothing to run"]:

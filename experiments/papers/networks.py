@@ -6,10 +6,12 @@ from typing import cast
 
 from torch import Tensor, nn
 
-from experiments.papers.item import Setting, weights_file
+from experiments.papers.digests import published_stand, weights_stand
+from experiments.papers.item import Setting, StandIn, weights_file
 from percert.images import Resize
 from percert.metrics.catalog import create_metric, metric_card
 from percert.metrics.certified.embedding import direction
+from percert.metrics.deep import backbones, dists, lpips
 from percert.metrics.deep.weight_files import UnavailableError
 from percert.models.imagenet_networks import squeezenet
 from percert.tensors import Images
@@ -23,16 +25,21 @@ OURS, RIVAL = "lipsim-tiny", "SqueezeNet's features"
 class Judge:
     """A metric that is measured: what it is called here, and whose numbers it stands beside.
 
-    ``key`` names its folder of records. ``words`` say what it is; ``own`` whether it is the
-    paper's.
+    ``key`` names its folder of records. ``words`` say what else to know of it. ``stand`` is what it
+    stands for, ``None`` of the paper's own, known by the digests of its weights.
     """
 
     title: str
     paper: str
     key: str
     metric: nn.Module
-    words: str
-    own: bool = False
+    words: str = ""
+    stand: StandIn | None = None
+
+    @property
+    def own(self) -> bool:
+        """Whether it is the paper's."""
+        return bool(self.paper) and self.stand is None
 
     @property
     def name(self) -> str:
@@ -82,22 +89,21 @@ def lipsim_there(setting: Setting) -> Judge:
     places = [] if setting.data is None else [setting.data, setting.data / "weights"]
     names = [f"{PAPERS_OWN}{suffix}" for suffix in (".pth", ".pt", ".safetensors")]
     found = [place / name for place in places for name in names if (place / name).is_file()]
+    what = "LipSim with the authors' weights"
     if not found:
-        return Judge(
-            OURS,
-            "LipSim",
-            OURS,
-            _module(OURS, None, setting),
-            f"{OURS}, which comes with percert, stands for the authors' LipSim: their weights are "
-            "not here. It was never trained on people's judgements.",
-        )
+        words = f"{OURS} comes with percert, and was never trained on people's judgements."
+        stand = StandIn(what, OURS)
+        return Judge(OURS, "LipSim", OURS, _module(OURS, None, setting), words, stand)
+    file = found[0]
+    metric = _module(PAPERS_OWN, file, setting)
+    stand_in = weights_stand(setting, what, [file])
     return Judge(
-        "LipSim",
+        "LipSim" if stand_in is None else f"{PAPERS_OWN} with {file.name}",
         "LipSim",
         PAPERS_OWN,
-        _module(PAPERS_OWN, found[0], setting),
-        f"LipSim is {PAPERS_OWN} with the weights in {found[0].name}.",
-        own=True,
+        metric,
+        f"LipSim is {PAPERS_OWN} with the weights in {file.name}.",
+        stand_in,
     )
 
 
@@ -107,20 +113,41 @@ def dreamsim_there(setting: Setting) -> Judge:
     Raises ``ValueError`` where DreamSim's package does not work, and
     :class:`~experiments.papers.item.MissingDataError` where SqueezeNet's weights are not there.
     """
-    folder = weights_folder(setting)
-    if folder is not None and (folder / "dreamsim").is_dir():
-        own = _module("dreamsim", folder / "dreamsim", setting)
-        words = "DreamSim through its authors' package, with the weights in weights/dreamsim."
-        return Judge("DreamSim", "DreamSim", "dreamsim", own, words, own=True)
+    found = dreamsim_part(setting, "DreamSim", "dreamsim")
+    if found is not None:
+        return found
     network = squeezenet(weights_file(setting)).to(setting.device)
+    here = f"{RIVAL} at {LOOKS_AT} x {LOOKS_AT}, without any bound"
     return Judge(
         RIVAL,
         "DreamSim",
         "squeezenet-features",
         PlainFeatures(network).eval().requires_grad_(False),
-        f"{RIVAL} at {LOOKS_AT} x {LOOKS_AT}, without any bound, stand for DreamSim, whose "
-        "weights are not here.",
+        stand=StandIn("DreamSim with its authors' weights", here),
     )
+
+
+def dreamsim_part(setting: Setting, paper: str, name: str) -> Judge | None:
+    """DreamSim or one of its parts, by its name in the catalog; ``None`` without its weights."""
+    folder = weights_folder(setting)
+    if folder is None or not (folder / "dreamsim").is_dir():
+        return None
+    files = sorted(path for path in (folder / "dreamsim").rglob("*") if path.is_file())
+    return Judge(
+        paper,
+        paper,
+        name,
+        _module(name, folder / "dreamsim", setting),
+        f"{paper} is {name}, through DreamSim's package, with the weights in weights/dreamsim.",
+        weights_stand(setting, f"{paper} with DreamSim's published weights", files),
+    )
+
+
+#: The files of the metrics that take published weights.
+FILES_OF = {
+    "lpips-alex": (lpips.heads_file("alex"), backbones.FILES["alex"]),
+    "dists": (dists.FILE, backbones.FILES["vgg"]),
+}
 
 
 def catalog_judge(name: str, paper: str, setting: Setting) -> Judge | None:
@@ -130,14 +157,15 @@ def catalog_judge(name: str, paper: str, setting: Setting) -> Judge | None:
     """
     card, folder = metric_card(name), weights_folder(setting)
     if card.checkpoint == "none" or card.checkpoint == "optional":
-        return Judge(paper or name, paper, name, _module(name, None, setting), "", own=bool(paper))
+        return Judge(paper or name, paper, name, _module(name, None, setting))
     if folder is None:
         return None
     try:
         metric = _module(name, folder, setting)
     except UnavailableError:  # some other weights are there
         return None
-    return Judge(paper or name, paper, name, metric, f"{paper}: {name}, weights/.", own=True)
+    stand = published_stand(setting, f"{paper} with its weights", folder, FILES_OF.get(name, ()))
+    return Judge(paper or name, paper, name, metric, f"{paper}: {name}, weights/.", stand)
 
 
 def _module(name: str, checkpoint: Path | None, setting: Setting) -> nn.Module:

@@ -1,9 +1,10 @@
 """Outcomes as sections of a page, as JSON, and as a page of Markdown."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from dataclasses import asdict
+from typing import Any
 
-from experiments.papers.item import COMMAND, PAPERS, Compared, Item
+from experiments.papers.item import COMMAND, PAPERS, Compared, Findings, Item, StandIn
 from experiments.papers.run import Outcome
 from percert.reports.page import Block, Paragraph, Section, Table, rerun
 from percert.reports.table import Column
@@ -42,59 +43,57 @@ def deviation_words(row: Compared) -> str:
     return f"{sign}{text} (x {times:.2g})" if far else f"{sign}{text}"
 
 
-def compared_table(rows: Sequence[Compared], caption: str = "") -> Table:
-    """Numbers beside the paper's, which are as it prints them; the deviation says its sign."""
+def compared_table(findings: Findings, caption: str = "") -> Table:
+    """Numbers beside the paper's, which are as it prints them; of its own the deviation as well."""
     columns: list[Column[Compared]] = [
         Column("", lambda row: row.what),
         Column("paper", _printed, side="right"),
         Column("measured", lambda row: number(row.measured, row.unit), side="right"),
-        Column("deviation", deviation_words, side="right"),
     ]
-    return Table.of(rows, columns, caption)
+    if findings.same:
+        columns.append(Column("deviation", deviation_words, side="right"))
+    return Table.of(findings.rows, columns, caption)
+
+
+def stands_table(findings: Findings) -> Table:
+    """What stands for what."""
+    columns: list[Column[StandIn]] = [
+        Column("of the paper", lambda stand: stand.paper),
+        Column("here", lambda stand: stand.here),
+    ]
+    return Table.of(findings.stands, columns)
 
 
 def _printed(row: Compared) -> str | None:
     return None if row.paper is None else f"{row.paper:.10g} {row.unit}".strip()
 
 
-def made_of(outcome: Outcome) -> str:
-    """Whether it is the paper's own or a stand-in, and what was run then."""
-    if outcome.findings is not None and outcome.findings.same:
-        agree = ": numbers have to agree" if outcome.findings.rows else ""
-        return f"The paper's own quantity, on the paper's own data{agree}."
-    said = (
-        "A stand-in: measured with another network or on other images than the paper's, and "
-        "numbers need not agree."
-    )
-    if not outcome.item.offline:
-        return said
-    return (
-        f"{said} Where nothing of the paper's is there, it is: {outcome.item.offline}. Below it "
-        "says what was taken."
-    )
+def made_of(item: Item, findings: Findings) -> str:
+    """Whether it is the paper's own or a stand-in, and what it shows then."""
+    if findings.same:
+        agree = " The numbers have to agree." if findings.rows else ""
+        return f"The paper's own: its data, weights, counts and procedure.{agree}"
+    return f"A stand-in. {item.shows}".strip()
 
 
 def outcome_section(outcome: Outcome) -> Section:
     """One item: its numbers beside the paper's, what differs, and figures."""
-    item = outcome.item
+    item, findings = outcome.item, outcome.findings
     blocks: list[Block] = [Paragraph(f"{item.title}. {PAPERS[item.paper]}.")]
-    if outcome.findings is None:
+    if findings is None:
         blocks.append(Paragraph(f"Not made: {outcome.reason}.", "warning"))
     else:
-        tone: Literal["note", "warning"] = "note" if outcome.findings.same else "warning"
-        blocks.append(Paragraph(made_of(outcome), tone))
-        if outcome.findings.rows:
-            caption = (
-                "Deviation is measured less the paper's. A dash: the paper prints nothing, or "
-                "nothing was measured."
-            )
-            blocks.append(compared_table(outcome.findings.rows, caption))
-        blocks += outcome.findings.figures
-        if outcome.findings.differs:
-            said = "\n".join(f"- {sentence}" for sentence in outcome.findings.differs)
-            blocks.append(
-                Paragraph(f"What differs from the paper, and what else to know:\n{said}", "note")
-            )
+        blocks.append(Paragraph(made_of(item, findings), "note" if findings.same else "warning"))
+        if findings.stands:
+            blocks.append(stands_table(findings))
+        if findings.rows:
+            deviation = "Deviation is measured less the paper's. " if findings.same else ""
+            caption = f"{deviation}A dash: the paper prints nothing, or nothing was measured."
+            blocks.append(compared_table(findings, caption))
+        blocks += findings.figures
+        if findings.differs:
+            said = "\n".join(f"- {sentence}" for sentence in findings.differs)
+            blocks.append(Paragraph(f"What else to know:\n{said}", "note"))
     blocks.append(needs_paragraph(item))
     return Section(item.name, tuple(blocks))
 
@@ -122,17 +121,18 @@ def needs_paragraph(item: Item) -> Paragraph:
 
 
 def summary_table(outcomes: Sequence[Outcome]) -> Table:
-    """Every item in a line."""
+    """Every item in a line: what became of it, how long that took, and how it is the paper's."""
     columns: list[Column[Outcome]] = [
         Column("name", lambda outcome: outcome.item.name),
         Column("what", lambda outcome: outcome.item.title),
-        Column("state", state_words),
+        Column("status", state_words),
         Column(
             "seconds",
             lambda outcome: outcome.seconds if outcome.state == "made" else None,
             ".0f",
             missing="",
         ),
+        Column("to make it the paper's own", _to_be_own),
     ]
     return Table.of(outcomes, columns)
 
@@ -140,10 +140,16 @@ def summary_table(outcomes: Sequence[Outcome]) -> Table:
 def state_words(outcome: Outcome) -> str:
     """What became of an item, in a few words."""
     if outcome.findings is not None:
-        return "made" if outcome.findings.same else "made, stand-in"
+        return "the paper's own" if outcome.findings.same else "stand-in"
     if outcome.state == "not offline":
         return "needs data" if outcome.item.needs else "nothing to run"
     return f"{outcome.state}: {outcome.reason}"
+
+
+def _to_be_own(outcome: Outcome) -> str:
+    if not outcome.item.run or (outcome.findings is not None and outcome.findings.same):
+        return ""
+    return how_words(outcome.item)
 
 
 def answer(outcome: Outcome) -> dict[str, Any]:
@@ -155,6 +161,7 @@ def answer(outcome: Outcome) -> dict[str, Any]:
         "reason": outcome.reason,
         "seconds": outcome.seconds,
         "same": findings.same if findings is not None else None,
+        "stands": [] if findings is None else [asdict(stand) for stand in findings.stands],
         "rows": []
         if findings is None
         else [
@@ -162,7 +169,7 @@ def answer(outcome: Outcome) -> dict[str, Any]:
                 "what": row.what,
                 "paper": row.paper,
                 "measured": row.measured,
-                "deviation": row.deviation,
+                "deviation": findings.deviation(row),
                 "unit": row.unit,
             }
             for row in findings.rows
@@ -180,6 +187,7 @@ def describe(item: Item) -> dict[str, Any]:
         "state": item.state,
         "how": item.how,
         "offline": item.offline,
+        "shows": item.shows,
         "needs": [
             {"what": n.what, "address": n.address, "size": n.size, "place": n.place}
             for n in item.needs
@@ -192,10 +200,12 @@ def describe(item: Item) -> dict[str, Any]:
 
 
 _KEY = (
-    "**Stand-in**: networks or images are others than the paper's. The numbers are beside one "
-    "another and need not agree; under each table it says what differs. **Deviation** is measured "
-    "less the paper's, of shares in percentage points. A dash stands where the paper prints "
-    "nothing, or nothing was measured."
+    "**The paper's own**: data, weights (by their digest), counts and procedure are the paper's, "
+    "and the numbers have to agree; **deviation** is measured less the paper's, of shares in "
+    "percentage points. **Stand-in**: something is not, and a table says what stands for what. The "
+    "paper's numbers are beside the measured ones for their size and order, and there is no "
+    "deviation, since another quantity was measured. A dash stands where the paper prints nothing, "
+    "or nothing was measured."
 )
 
 
@@ -240,14 +250,16 @@ def _made(outcome: Outcome, told: dict[str, str]) -> list[str]:
     item, findings = outcome.item, outcome.findings
     assert findings is not None
     lines = ["", f"## {item.name}", "", f"{PAPERS[item.paper]}: {item.title}.", ""]
-    lines += [f"*{made_of(outcome)}*", ""]
+    lines += [f"*{made_of(item, findings)}*", ""]
+    if findings.stands:
+        lines += [*stands_table(findings).markdown().splitlines(), ""]
     if findings.rows:
-        lines += [*compared_table(findings.rows).markdown().splitlines(), ""]
+        lines += [*compared_table(findings).markdown().splitlines(), ""]
     if findings.figures:
         count = len(findings.figures)
         lines += [f"{count} {'figure' if count == 1 else 'figures'}, in report.html.", ""]
     if findings.differs:
-        lines += ["What differs from the paper, and what else to know:", ""]
+        lines += ["What else to know:", ""]
         lines += [f"- {said}" for said in findings.differs if said not in told]
         before = list(dict.fromkeys(told[said] for said in findings.differs if said in told))
         if before:

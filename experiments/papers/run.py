@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
+from experiments.papers.digests import vouched
 from experiments.papers.hpot.catalog import HPOT_ITEMS
 from experiments.papers.item import (
     COMMAND,
@@ -17,6 +18,7 @@ from experiments.papers.item import (
     Item,
     MissingDataError,
     Setting,
+    StandIn,
 )
 from experiments.papers.lipsim.catalog import LIPSIM_ITEMS
 from percert.check import did_you_mean, one_line
@@ -125,7 +127,7 @@ def record_rows(outcomes: Iterable[Outcome]) -> list[dict[str, Any]]:
             "what": row.what,
             "paper": row.paper,
             "measured": row.measured,
-            "deviation": row.deviation,
+            "deviation": outcome.findings.deviation(row),
             "unit": row.unit,
         }
         for outcome in outcomes
@@ -162,7 +164,17 @@ def _settings(setting: Setting) -> dict[str, Any]:
         "images": setting.images,
         "seed": setting.seed,
         "thorough": setting.thorough,
+        "there": _there(setting),
     }
+
+
+def _there(setting: Setting) -> list[str]:
+    """What the data folder has: what comes to it later may make an item the paper's own."""
+    if setting.data is None:
+        return []
+    places = (setting.data, setting.data / "weights")
+    names = [path.relative_to(setting.data).as_posix() for one in places for path in one.glob("*")]
+    return sorted([*names, *vouched(setting)])
 
 
 def _function(item: Item) -> Callable[[Setting], Findings]:
@@ -181,7 +193,7 @@ def _write(folder: Path, item: Item, findings: Findings) -> None:
     found = {
         "rows": [asdict(row) for row in findings.rows],
         "differs": list(findings.differs),
-        "same": findings.same,
+        "stands": [asdict(stand) for stand in findings.stands],
         "figures": pictures,
     }
     text = json.dumps(found, indent=2, allow_nan=False) + "\n"
@@ -199,7 +211,7 @@ def _read(folder: Path) -> Findings:
                 Figure((folder / f"figure-{place}.png").read_bytes(), **said)
                 for place, said in enumerate(found["figures"], 1)
             ),
-            bool(found["same"]),
+            tuple(StandIn(**stand) for stand in found["stands"]),
         )
     except (OSError, KeyError, TypeError, json.JSONDecodeError) as error:
         raise ValueError(

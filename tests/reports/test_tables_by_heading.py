@@ -4,13 +4,14 @@ All values differ, so that no two columns, rows or names can change places unsee
 """
 
 import json
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
 from tests.reports.tables import said, tables_of
 
-from experiments.papers.item import Compared, Findings, Item
-from experiments.papers.report import markdown, outcome_section, summary_table
+from experiments.papers.item import Compared, Findings, Item, StandIn
+from experiments.papers.report import answer, markdown, outcome_section, summary_table
 from experiments.papers.run import Outcome
 from percert.reports.page import Section, Table, how_made, render_page
 from percert.reports.run_comparison import Run, audits_section, columns_section, overview
@@ -117,12 +118,15 @@ def test_how_a_run_was_made(tmp_path):
     assert said(settings) == [{"setting": "seed", "value": "1"}, {"setting": "draws", "value": "9"}]
 
 
-ITEM = Item(name="hpot-table1", paper="hpot", title="Table 1", how="this", offline="less of it")
+ITEM = Item(
+    name="hpot-table1", paper="hpot", title="Table 1", how="this, as a whole", offline="less of it",
+    run="some:thing", shows="Shown is less.",
+)  # fmt: skip
 FOUND = Findings((Compared("success", 95.0, 90.5, "%"), Compared("l2", 2.0, 5.0)))
 
 
 def test_the_papers_numbers_and_ours():
-    made = Outcome(ITEM, "made", FOUND, seconds=12.0)
+    made = Outcome(ITEM, "made", replace(FOUND, stands=()), seconds=12.0)
     (numbers,) = tables_of([outcome_section(made)])
     assert said(numbers) == [
         {"": "success", "paper": "95 %", "measured": "90.5 %", "deviation": "-4.5 points"},
@@ -130,8 +134,32 @@ def test_the_papers_numbers_and_ours():
     ]
     summary = summary_table([made])
     (row,) = said(summary)
-    assert (row["name"], row["what"], row["seconds"]) == ("hpot-table1", "Table 1", "12")
+    assert row == {
+        "name": "hpot-table1", "what": "Table 1", "status": "the paper's own", "seconds": "12",
+        "to make it the paper's own": "",
+    }  # fmt: skip
     text = markdown([made], None)
-    assert f"| hpot-table1 | Table 1 | {row['state']} | 12 |" in text
+    assert "| hpot-table1 | Table 1 | the paper's own | 12 |" in text
     assert "|  | paper | measured | deviation |" in text
     assert "| success | 95 % | 90.5 % | -4.5 points |" in text
+
+
+def test_a_stand_in_says_what_stands_for_what_and_has_no_deviation():
+    stands = (StandIn("ResNet-50", "SqueezeNet"), StandIn("1,000 photographs", "4"))
+    made = Outcome(ITEM, "made", replace(FOUND, stands=stands), seconds=12.0)
+    standing, numbers = tables_of([outcome_section(made)])
+    assert said(standing) == [
+        {"of the paper": "ResNet-50", "here": "SqueezeNet"},
+        {"of the paper": "1,000 photographs", "here": "4"},
+    ]
+    assert said(numbers)[0] == {"": "success", "paper": "95 %", "measured": "90.5 %"}
+    (row,) = said(summary_table([made]))
+    assert (row["status"], row["to make it the paper's own"]) == ("stand-in", "this, as a whole")
+    text = markdown([made], None)
+    assert "*A stand-in. Shown is less.*" in text
+    assert "| ResNet-50 | SqueezeNet |" in text
+    assert "|  | paper | measured |\n" in text
+    assert "| success | 95 % | 90.5 % |\n" in text
+    assert "points" not in text.partition("## hpot-table1")[2]
+    rows = answer(made)["rows"]
+    assert [row["deviation"] for row in rows] == [None, None]

@@ -10,7 +10,14 @@ import numpy as np
 import pandas as pd  # type: ignore[import-untyped]  # it ships no types
 import torch
 
-from experiments.papers.item import Compared, Findings, MissingDataError, Setting, weights_file
+from experiments.papers.item import (
+    Compared,
+    Findings,
+    MissingDataError,
+    Setting,
+    StandIn,
+    weights_file,
+)
 from experiments.papers.photographs import photographs
 from experiments.papers.printed import HPOT_FIGURE_13, HPOT_SECTION_4
 from percert.fairness.audit import audit_groups
@@ -135,7 +142,9 @@ def figure_13(setting: Setting) -> Findings:
         "The paper prints no shares. Its 41 groups are those of its F-test (39 degrees of freedom "
         "and two), which may leave out countries without a GDP.",
     )
-    return Findings(tuple(rows), words, (figure,), same=total == HPOT_FIGURE_13["images"])
+    own = total == HPOT_FIGURE_13["images"]
+    stand = StandIn(f"{HPOT_FIGURE_13['images']} images with a country", f"the {total} there are")
+    return Findings(tuple(rows), words, (figure,), stands=() if own else (stand,))
 
 
 def _file(setting: Setting) -> Path:

@@ -149,7 +149,7 @@ def table_5(setting: Setting) -> Findings:
             "Table 5's settings of training (learning rate 0.1, momentum 5e-4, T1 = T2 = 3) are "
             "options of percert train; a momentum of 5e-4 reads like a weight decay.",
         ),
-        same=True,
+        stands=(),
     )
 
 
@@ -180,5 +180,5 @@ def p_values(setting: Setting) -> Findings:
             "The statistics themselves cannot be made again: predictions and models are not "
             "published.",
         ),
-        same=True,
+        stands=(),
     )

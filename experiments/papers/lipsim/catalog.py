@@ -36,6 +36,9 @@ LIPSIM_ITEMS = (
         _TRIPLETS + _RIVAL + ", under Auto-PGD with both of AutoAttack's losses for two logits",
         "experiments.papers.lipsim.twoafc:table_1",
         _WITH_SQUEEZENET,
+        shows="Shown is that attacks soon take every score of a metric without a bound, and that "
+        "one with a bound keeps at least what is proven of it; how well either agrees with "
+        "people is not.",
     ),
     Item(
         "lipsim-table2",
@@ -46,6 +49,8 @@ LIPSIM_ITEMS = (
         _TRIPLETS,
         "experiments.papers.lipsim.twoafc:table_2",
         _PHOTOGRAPHS,
+        shows="Shown is how certified scores fall with the radius, and how much longer the exact "
+        "radius is than the paper's, of the same network and triplets.",
     ),
     Item(
         "lipsim-table3",
@@ -56,6 +61,8 @@ LIPSIM_ITEMS = (
         _TRIPLETS + _RIVAL + ", under Auto-PGD and PGD",
         "experiments.papers.lipsim.twoafc:table_3",
         _WITH_SQUEEZENET,
+        shows="Shown is the same as in Table 1 under linf attacks, of which percert proves nothing "
+        "here; the columns do not compare with the paper's, whose PGD is another attack.",
     ),
     Item(
         "lipsim-table4",
@@ -68,6 +75,8 @@ LIPSIM_ITEMS = (
         "photographs, of ImageNet and others",
         "experiments.papers.lipsim.twoafc:table_4",
         (SOME_PHOTOGRAPHS, SOME_OF_IMAGENET, SQUEEZENET),
+        shows="Shown is which metrics answer these triplets at all, a check of the code that "
+        "measures; their order on NIGHT is shown only by NIGHT.",
     ),
     Item(
         "lipsim-figure1",
@@ -79,6 +88,8 @@ LIPSIM_ITEMS = (
         "SqueezeNet's features beside lipsim-tiny, on photographs",
         "experiments.papers.lipsim.embedding:figure_1",
         _WITH_SQUEEZENET,
+        shows="Shown is that an attack that nobody sees makes a picture as far from itself, for a "
+        "metric without a bound, as other pictures are.",
     ),
     Item(
         "lipsim-figure2",
@@ -96,6 +107,8 @@ LIPSIM_ITEMS = (
         "Auto-PGD",
         "experiments.papers.lipsim.twoafc:figure_3a",
         _WITH_SQUEEZENET,
+        shows="Shown are natural scores beside those under attack in the paper's arrangement; "
+        "heights do not compare with the paper's bars.",
     ),
     Item(
         "lipsim-figure3b",
@@ -106,6 +119,8 @@ LIPSIM_ITEMS = (
         _MOVES,
         "experiments.papers.lipsim.embedding:figure_3b",
         _WITH_SQUEEZENET,
+        shows="Shown is that the same attack moves the distance of a metric without a bound by far "
+        "more than that of one with a bound, which never leaves what is proven.",
     ),
     Item(
         "lipsim-figure4",
@@ -117,6 +132,8 @@ LIPSIM_ITEMS = (
         "lipsim-tiny, with what is proven of it, and SqueezeNet's features, searching photographs",
         "experiments.papers.lipsim.retrieval:figure_4",
         _WITH_SQUEEZENET,
+        shows="Shown is whether the nearest image survives an attack on the query, and of which "
+        "queries that is proven.",
     ),
     Item(
         "lipsim-figure5",
@@ -127,6 +144,7 @@ LIPSIM_ITEMS = (
         "distorted photographs",
         "experiments.papers.lipsim.triplets:figure_5",
         (SOME_PHOTOGRAPHS, SOME_OF_IMAGENET),
+        shows="Shown is what the scores of the tables are counted on.",
     ),
     Item(
         "lipsim-figure6",
@@ -137,6 +155,7 @@ LIPSIM_ITEMS = (
         _MOVES,
         "experiments.papers.lipsim.embedding:figure_6",
         _WITH_SQUEEZENET,
+        shows="Shown is the same as in Figure 3b, with three times the length.",
     ),
     Item(
         "lipsim-figure7",
@@ -147,5 +166,7 @@ LIPSIM_ITEMS = (
         _MOVES + ", with what is proven beside it",
         "experiments.papers.lipsim.embedding:figure_7",
         _WITH_SQUEEZENET,
+        shows="Shown is whether a distance without a bound moves by more than the attack is long, "
+        "which Proposition 1 rules out for one with a bound.",
     ),
 )

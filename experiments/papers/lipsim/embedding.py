@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from experiments.papers.item import Compared, Findings, Setting
+from experiments.papers.item import Compared, Findings, Setting, StandIn, stands_of
 from experiments.papers.networks import Judge, dreamsim_there, lipsim_there
 from experiments.papers.photographs import collection, photographs
 from experiments.papers.printed import LIPSIM_FIGURE_3B
@@ -29,15 +29,16 @@ SIDE = 224
 STEPS = 20
 #: So many images are attacked together.
 TOGETHER = 8
-#: The paper's 500 images of ImageNet, where they are.
-IMAGENET = "imagenet"
+#: The paper's images of ImageNet, where they are, and how many it has.
+IMAGENET, IN_PAPER = "imagenet", 500
+WHAT = f"{IN_PAPER} images of ImageNet's test set"
 
 
 @dataclass(frozen=True, eq=False)
 class Moved:
     """Images ``(n, 3, h, w)``; by the judge's title their attacked versions and d(x, x + delta).
 
-    ``whole``: they are the paper's, all of them.
+    ``stands``: what of the paper's they are not.
     """
 
     judges: tuple[Judge, ...]
@@ -45,7 +46,7 @@ class Moved:
     attacked: Mapping[str, Images]
     distances: Mapping[str, np.ndarray]
     words: tuple[str, ...]
-    whole: bool
+    stands: tuple[StandIn, ...]
 
 
 def figure_3b(setting: Setting) -> Findings:
@@ -73,7 +74,7 @@ def figure_7(setting: Setting) -> Findings:
             what = f"{judge.name}: largest d that is possible, proven"
             rows.append(Compared(what, None, float(upper.max())))
     words = "The paper shows pictures whose DreamSim distance exceeds 0.5, and counts none."
-    return Findings(tuple(rows), (words, *moved.words), same=moved.whole)
+    return Findings(tuple(rows), (words, *moved.words), stands=moved.stands)
 
 
 def move_images(
@@ -130,7 +131,7 @@ def _distribution(setting: Setting, eps: float, printed: dict[str, float]) -> Fi
         "close to 0."
     )
     said = (*((words,) if printed else ()), *moved.words)
-    return Findings(tuple(rows), said, (figure,), same=moved.whole)
+    return Findings(tuple(rows), said, (figure,), moved.stands)
 
 
 def _proven(judge: Judge, images: Images, eps: float) -> np.ndarray | None:
@@ -163,14 +164,21 @@ def _moved(setting: Setting, eps: float) -> Moved:
             for judge in judges
         }
     whose = f"images of DATA/{IMAGENET}" if imagenet else "photographs, none of them ImageNet's"
+    few = None if imagenet and len(images) == IN_PAPER else StandIn(WHAT, f"{len(images)} {whose}")
     words = (
-        *(judge.words for judge in judges),
+        *(judge.words for judge in judges if judge.words),
         "d of different networks has different scales.",
-        f"{len(images)} {whose}, at {SIDE} x {SIDE}; 500 of ImageNet's test set in the paper. PGD "
-        f"of {STEPS} steps from a random start, on floats.",
+        f"Images are looked at at {SIDE} x {SIDE}, and attacked as floats.",
     )
-    own = imagenet and len(images) >= 500 and all(judge.own for judge in judges)
-    return Moved(judges, images, attacked, distances, words, own)
+    stands = stands_of([judge.stand for judge in judges], few, _pgd())
+    return Moved(judges, images, attacked, distances, words, stands)
+
+
+def _pgd() -> StandIn:
+    return StandIn(
+        "PGD, in so many steps of such a length as it does not say",
+        f"PGD of {STEPS} steps from a random start",
+    )
 
 
 #: The length of the attack, in l2; and how many times ``--images`` photographs are compared with.
@@ -212,13 +220,18 @@ def figure_1(setting: Setting) -> Findings:
         figures.append(_figure(judge, images, moved, far, apart.masked_fill(~others, torch.inf)))
     where = "NIGHT's references" if night else "photographs"
     words = (
-        *(judge.words for judge in judges),
-        f"{len(subjects)} of {len(images)} {where}; l2-PGD at {EPS:g} on the embedding, {STEPS} "
-        "steps. The paper takes AutoAttack's images that flip a choice, does not say at which "
-        "length, and shows five; it counts none.",
+        *(judge.words for judge in judges if judge.words),
+        "The paper shows five pictures, and counts none.",
     )
-    own = night and all(judge.own for judge in judges)
-    return Findings(tuple(rows), words, tuple(figures), same=own)
+    stands = stands_of(
+        [judge.stand for judge in judges],
+        StandIn(
+            "the references of NIGHT that AutoAttack makes flip, at a length that it does not say",
+            f"{len(subjects)} of {len(images)} {where}, moved by l2-PGD at {EPS:g} on the "
+            f"embedding in {STEPS} steps",
+        ),
+    )
+    return Findings(tuple(rows), words, tuple(figures), stands)
 
 
 def _pictures(setting: Setting) -> tuple[list[ImageItem], bool]:

@@ -2,7 +2,7 @@
 
 from typing import Any, cast
 
-from experiments.papers.item import COMMAND, Compared, Findings, Setting
+from experiments.papers.item import COMMAND, Compared, Findings, Setting, StandIn, stands_of
 from experiments.papers.networks import Judge, dreamsim_there, lipsim_there
 from experiments.papers.photographs import collection
 from percert.attacks.catalog import parse_attack
@@ -73,15 +73,21 @@ def figure_4(setting: Setting) -> Findings:
         )
         for name, png in grids.items()
     )
-    whose = "images of DreamSim's retrieval set" if published else "photographs, not that set"
+    whose = "images of DreamSim's retrieval set" if published else "photographs"
     words = (
-        *(judge.words for judge in judges),
-        f"{len(asked)} queries among {len(items)} {whose}; l2-PGD at {EPS:g} on the "
-        f"embedding, a length in the images' own pixels, {STEPS} steps. The paper shows pictures "
-        "and counts none.",
+        *(judge.words for judge in judges if judge.words),
+        "Lengths are in the images' own pixels. The paper shows pictures, and counts none.",
     )
-    own = published and len(asked) == ALL and all(judge.own for judge in judges)
-    return Findings(tuple(rows_), words, figures, same=own)
+    few = StandIn(
+        f"{ALL} images of DreamSim's retrieval set", f"{len(asked)} of {len(items)} {whose}"
+    )
+    steps = StandIn("PGD, in so many steps as it does not say", f"PGD of {STEPS} steps")
+    stands = stands_of(
+        [judge.stand for judge in judges],
+        None if published and len(asked) == ALL else few,
+        steps,
+    )
+    return Findings(tuple(rows_), words, figures, stands)
 
 
 def _detector(judge: Judge) -> Detector:

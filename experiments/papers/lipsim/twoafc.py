@@ -4,9 +4,14 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from experiments.papers.item import Compared, Findings, Setting
+from experiments.papers.item import Compared, Findings, Setting, StandIn, stands_of
 from experiments.papers.lipsim.triplets import Triplets, find_triplets, judged_rows
-from experiments.papers.networks import Judge, catalog_judge, dreamsim_there, lipsim_there
+from experiments.papers.networks import (
+    Judge,
+    catalog_judge,
+    dreamsim_there,
+    lipsim_there,
+)
 from experiments.papers.printed import (
     LIPSIM_TABLE_1,
     LIPSIM_TABLE_2,
@@ -39,7 +44,9 @@ def table_1(setting: Setting) -> Findings:
             rows.append(Compared(what, printed[entry.eps], 100 * entry.worst, "%"))
             rows += proven(judge, entry)
     rows += _others(judges, {name: found[1] for name, found in LIPSIM_TABLE_1.items()}, "l2")
-    return Findings(tuple(rows), _words(setting, triplets, judges), same=_own(setting, judges))
+    return Findings(
+        tuple(rows), _words(judges), stands=_stands(triplets, judges, attack_stand(setting))
+    )
 
 
 def table_2(setting: Setting) -> Findings:
@@ -58,12 +65,11 @@ def table_2(setting: Setting) -> Findings:
         what = f"{judge.name}: certified by the exact radius, {level}/255"
         rows.append(Compared(what, None, ours, "%"))
     words = (
-        triplets.words,
         judge.words,
         "The paper's numbers are those of LipSim taught by DreamSim, margin 0.5; its table has "
         "eight other settings of training. The exact radius is not the paper's: it is longer.",
     )
-    return Findings(tuple(rows), words, same=judge.own and triplets.whole)
+    return Findings(tuple(rows), words, stands=_stands(triplets, [judge]))
 
 
 def table_3(setting: Setting) -> Findings:
@@ -93,7 +99,9 @@ def table_3(setting: Setting) -> Findings:
     for place, called in ((1, "linf-AutoAttack"), (2, "linf-PGD")):
         others = {name: found[place] for name, found in LIPSIM_TABLE_3.items()}
         rows += _others(judges, others, called)  # type: ignore[arg-type]  # places 1 and 2 are tables
-    return Findings(tuple(rows), _words(setting, triplets, judges), same=_own(setting, judges))
+    return Findings(
+        tuple(rows), _words(judges), stands=_stands(triplets, judges, attack_stand(setting))
+    )
 
 
 def autoattack(setting: Setting) -> tuple[str, ...]:
@@ -127,18 +135,20 @@ def proven(judge: Judge, entry: AttackedScore) -> list[Compared]:
     return [Compared(what, None, 100 * entry.certified, "%")]
 
 
-def attack_words(setting: Setting) -> str:
-    """How the attacks differ from the paper's."""
-    if setting.thorough:
-        return (
-            "Under attack: all four parts of AutoAttack (Auto-PGD with cross-entropy and with the "
-            "margin, as two logits have no DLR, FAB and Square), of a triplet the worst."
-        )
-    return (
-        "Under attack: Auto-PGD with cross-entropy and with the margin, 20 steps each, of a "
-        "triplet the worst; AutoAttack takes 100 and adds FAB and Square (--thorough, hours on a "
-        "CPU). A stronger attack can only lower these scores."
+#: What the authors' "AutoAttack" is, by their code.
+AUTOATTACK = "AutoAttack, which in the authors' code is its first part alone, APGD-CE of 100 steps"
+
+
+def attack_stand(setting: Setting) -> StandIn | None:
+    """What was run for the paper's AutoAttack."""
+    here = (
+        "all four parts of AutoAttack (Auto-PGD with cross-entropy and with the margin, as two "
+        "logits have no DLR, FAB and Square), of a triplet the worst"
+        if setting.thorough
+        else "Auto-PGD with cross-entropy and with the margin, 20 steps each, of a triplet the "
+        "worst"
     )
+    return StandIn(AUTOATTACK, here)
 
 
 def _natural(judge: Judge, paper: float, scores: TwoAFCScores) -> Compared:
@@ -158,18 +168,18 @@ def _others(
     ]
 
 
-def _words(setting: Setting, triplets: Triplets, judges: Sequence[Judge]) -> tuple[str, ...]:
+def _words(judges: Sequence[Judge]) -> tuple[str, ...]:
     return (
-        triplets.words,
-        *(judge.words for judge in judges),
-        attack_words(setting),
+        *(judge.words for judge in judges if judge.words),
         "CLIP, OpenCLIP and DINO are not judged here: the paper's numbers stand alone.",
     )
 
 
-def _own(setting: Setting, judges: Sequence[Judge]) -> bool:
-    whole = find_triplets(setting).whole
-    return whole and setting.thorough and all(judge.own for judge in judges)
+def _stands(
+    triplets: Triplets, judges: Sequence[Judge], *more: StandIn | None
+) -> tuple[StandIn, ...]:
+    """What of the paper's was not there: triplets, the metrics that it has, and ``more``."""
+    return stands_of(triplets.stand, [judge.stand for judge in judges if judge.paper], *more)
 
 
 #: The paper's metrics that percert has, by its names.
@@ -207,15 +217,14 @@ def table_4(setting: Setting) -> Findings:
         for name, printed in LIPSIM_TABLE_4.items()
         if name not in measured
     ]
-    same = triplets.whole and {"LPIPS", "DISTS"} <= measured
-    words = [triplets.words, *(judge.words for judge in judges if judge.words)]
-    missing = [name for name in KNOWN if name not in measured]
-    if missing:
-        words.append(f"The weights of {' and '.join(missing)} are not in DATA/weights.")
-    words.append("Backbones without a number of ours are not judged here.")
+    missing = [name for name in LIPSIM_TABLE_4 if name not in measured]
+    stands = _stands(
+        triplets, judges, *(StandIn(name, "nothing: it is not judged here") for name in missing)
+    )
+    words = [judge.words for judge in judges if judge.words]
     if not triplets.whole:
         words.append(_MADE)
-    return Findings(tuple(rows), tuple(words), same=same and all(j.own for j in judges if j.paper))
+    return Findings(tuple(rows), tuple(words), stands=stands)
 
 
 def figure_3a(setting: Setting) -> Findings:
@@ -247,13 +256,10 @@ def figure_3a(setting: Setting) -> Findings:
         "Bars of natural scores and of scores under attack, by metric",
     )
     words = (
-        triplets.words,
         *(judge.words for judge in judges if judge.words),
-        attack_words(setting),
         "The paper draws bars; the numbers beside them are those of its Tables 1 and 4.",
     )
-    own = all(judge.own for judge in judges if judge.paper)
-    return Findings(tuple(rows), words, (figure,), same=own and triplets.whole and setting.thorough)
+    return Findings(tuple(rows), words, (figure,), _stands(triplets, judges, attack_stand(setting)))
 
 
 def _judges(setting: Setting) -> list[Judge]:

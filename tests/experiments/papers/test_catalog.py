@@ -55,6 +55,9 @@ def test_an_item_says_what_can_be_done(name):
         assert need.address in (UNKNOWN, *PRINTED) or need.address.startswith(PUBLISHED)
         assert need.size == UNKNOWN or any(letter.isdigit() for letter in need.size)
         assert need.place
+    # What a stand-in shows is one sentence.
+    assert item.shows.count(". ") == 0
+    assert item.shows.endswith(".") or not (item.run and item.paper == "lipsim")
     assert item.state != "nothing to run" or re.search("nothing is measured", item.how)
 
 

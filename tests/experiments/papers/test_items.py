@@ -131,7 +131,8 @@ def test_attacks_leave_no_more_than_the_natural_score_and_say_how_far_they_are(s
         scores = [by_name[f"{name}: under attack, l2 {eps:g}"] for eps in (0.5, 2)]
         measured = [natural.measured, *(row.measured for row in scores)]
         assert measured == sorted(measured, reverse=True)
-        assert None not in [row.deviation for row in (natural, *scores)]
+        assert None not in [row.paper for row in (natural, *scores)]
+        assert findings.deviation(natural) is None  # of a stand-in
         steps = [(done, total) for what, done, total in told if what.startswith(title)]
         assert steps[0][0] < steps[-1][0] == steps[-1][1]
     assert by_name["LipSim, here lipsim-tiny: under attack, l2 2"].paper == 65.62
@@ -246,7 +247,7 @@ def test_thorough_is_every_part_of_autoattack(setting, monkeypatch):
     monkeypatch.setattr("experiments.papers.lipsim.twoafc.THOROUGH_PGD", ("pgd:steps=1",))
     thorough = replace(setting, images=1, thorough=True)
     findings = made("lipsim-table3", thorough)
-    assert any("all four parts of AutoAttack" in said for said in findings.differs)
+    assert any("all four parts of AutoAttack" in stand.here for stand in findings.stands)
     found = values(findings)
     ours = "LipSim, here lipsim-tiny"
     assert found[f"{ours}: under AutoAttack, linf 0.02"] <= found[f"{ours}: natural score"]

@@ -7,9 +7,13 @@ import pytest
 from safetensors.torch import save_file
 
 from experiments.papers import CATALOG, Setting, networks, photographs, run_item
+from experiments.papers.digests import published_stand, vouched
 from experiments.papers.hpot import attacks
+from experiments.papers.item import StandIn
+from percert.files import file_sha256
 from percert.metrics.catalog import create_metric
 from percert.metrics.certified.lipsim import LipSimTiny
+from percert.metrics.deep.weight_files import WeightFile
 
 NAME = "squeezenet1_0-imagenet.safetensors"
 
@@ -33,10 +37,9 @@ def made(name, setting):
 )
 def test_tables_are_made_of_night(name, published):
     findings = made(name, published)
-    assert findings.differs[0] == "3 triplets: all of NIGHT's test set."
-    row = next(row for row in findings.rows if "lipsim-tiny" in row.what)
-    assert row.deviation == pytest.approx(row.measured - row.paper)
-    assert not findings.same  # lipsim-tiny is another network than the paper's
+    assert findings.stands[0].here == "all 3 of the test set in DATA/night"
+    assert StandIn("LipSim with the authors' weights", "lipsim-tiny") in findings.stands
+    assert not findings.same
     if name == "lipsim-table4":
         measured = {row.what: row.measured for row in findings.rows}
         both = [measured[f"PSNR: {group}"] for group in ("ImageNet", "not ImageNet", "overall")]
@@ -46,26 +49,55 @@ def test_tables_are_made_of_night(name, published):
 def test_the_first_triplets_alone(published, monkeypatch):
     monkeypatch.setattr("experiments.papers.lipsim.triplets.KINDS", ("a", "b"))
     findings = made("lipsim-table2", replace(published, images=1))
-    assert findings.differs[0] == (
-        "2 triplets: the first of 3 (--images takes more) of NIGHT's test set."
-    )
+    assert findings.stands[0].here == "the first 2 of 3 in DATA/night (--images takes more)"
 
 
 @pytest.mark.parametrize("name", ["lipsim-figure1", "lipsim-figure5"])
 def test_figures_are_made_of_night(name, published):
     findings = made(name, published)
     assert findings.figures
-    assert any("NIGHT" in said for said in findings.differs)
-    assert findings.same == (name == "lipsim-figure5")
+    assert any("night" in stand.here.lower() for stand in findings.stands)
+    assert not findings.same  # the paper does not say which triplets it shows
 
 
 def test_the_authors_weights_make_it_the_papers_own(published, monkeypatch):
     monkeypatch.setattr(networks, "PAPERS_OWN", "lipsim-tiny")
-    save_file(LipSimTiny().network.state_dict(), published.data / "lipsim-tiny.safetensors")
-    findings = made("lipsim-table2", published)
+    monkeypatch.setattr("experiments.papers.lipsim.triplets.NIGHT_TEST", 3)
+    file = published.data / "lipsim-tiny.safetensors"
+    save_file(LipSimTiny().network.state_dict(), file)
+    (stand,) = made("lipsim-table2", published).stands  # whose file it is, nobody says
+    assert "lipsim-tiny.safetensors (sha256 " in stand.here
+    (published.data / "SHA256SUMS").write_text(f"{file_sha256(file)}  {file.name}\n")
+    findings = made("lipsim-table2", published)  # what is there now is another setting
     assert findings.same
-    assert findings.rows[0].what == "LipSim: natural score"
-    assert findings.rows[0].paper == 85.09
+    first = findings.rows[0]
+    assert first.what == "LipSim: natural score"
+    assert findings.deviation(first) == pytest.approx(first.measured - 85.09)
+
+
+def test_fewer_triplets_than_the_papers_are_a_stand_in(published, monkeypatch):
+    monkeypatch.setattr(networks, "PAPERS_OWN", "lipsim-tiny")
+    file = published.data / "lipsim-tiny.safetensors"
+    save_file(LipSimTiny().network.state_dict(), file)
+    (published.data / "SHA256SUMS").write_text(f"{file_sha256(file)}  {file.name}\n")
+    (stand,) = made("lipsim-table2", published).stands
+    assert stand.paper == "NIGHT's 1,824 test triplets, with people's judgements"
+
+
+def test_a_list_of_digests_that_is_none_is_refused(published):
+    (published.data / "SHA256SUMS").write_text("one two\n")
+    with pytest.raises(ValueError, match="line 1: expected 64 hexadecimal digits"):
+        vouched(published)
+
+
+def test_published_digests_are_asked_for(published, tmp_path):
+    right, wrong = tmp_path / "right.pth", tmp_path / "wrong.pth"
+    for file in (right, wrong):
+        file.write_bytes(file.name.encode())
+    digest = file_sha256(right)[:12]
+    files = [WeightFile((name,), "a file", "", digest) for name in ("right.pth", "wrong.pth")]
+    assert published_stand(published, "both", tmp_path, files[:1]) is None
+    assert "wrong.pth" in published_stand(published, "both", tmp_path, files).here
 
 
 def test_dreamsim_is_taken_where_its_weights_are(published, monkeypatch):
@@ -77,6 +109,11 @@ def test_dreamsim_is_taken_where_its_weights_are(published, monkeypatch):
 
     monkeypatch.setattr(networks, "create_metric", create)
     (published.data / "weights" / "dreamsim").mkdir(parents=True)
+    (published.data / "weights" / "dreamsim" / "one.pth").write_bytes(b"weights")
+    assert not networks.dreamsim_there(published).own
+    digest = file_sha256(published.data / "weights" / "dreamsim" / "one.pth")
+    (published.data / "SHA256SUMS").write_text(f"{digest}  one.pth\n")
+    asked.clear()
     judge = networks.dreamsim_there(published)
     assert judge.own
     assert judge.name == "DreamSim"
@@ -89,7 +126,7 @@ def test_the_retrieval_set_is_searched(published, tiny_data):
     for file in sorted((tiny_data / "imagenet-compatible" / "images").iterdir())[:4]:
         (folder / file.name).write_bytes(file.read_bytes())
     findings = made("lipsim-figure4", published)
-    assert any("4 queries among 4 images of DreamSim's" in said for said in findings.differs)
+    assert any("4 of 4 images of DreamSim's" in stand.here for stand in findings.stands)
 
 
 def test_lpips_is_measured_where_its_weights_are(setting, tiny_data, tmp_path, monkeypatch):

@@ -12,8 +12,9 @@ from percert.reports import read_records, read_run
 from percert.reports.page import render_page
 
 
-def an_item(run, **more):
-    return Item("hpot-table1", "hpot", "a table", "so", offline="small", run=run, **more)
+def an_item(run):
+    shows = "Shown is a mean."
+    return Item("hpot-table1", "hpot", "a table", "so", offline="small", run=run, shows=shows)
 
 
 def missing_mean(setting):
@@ -58,6 +59,7 @@ def test_a_number_that_does_not_exist_is_none(tmp_path):
     assert first.measured is None
     assert first.deviation is None
     assert second.deviation == 0.25
+    assert outcome.findings.deviation(second) is None  # of a stand-in
     json.dumps(answer(outcome), allow_nan=False)
     (row, _) = read_records(tmp_path / "hpot-table1" / "records.parquet")
     assert row["measured"] is None
@@ -108,12 +110,12 @@ def test_the_page_and_the_markdown_say_what_is_a_stand_in(tmp_path):
     assert "Made on 2024-01-01, in 2 minutes, by" in text
     assert "$ percert x" in text
     assert "torch 2.13" in text
-    assert "| hpot-table1 | a table | made, stand-in |" in text
-    assert "| b | 0.5 % | 0.75 % | +0.25 points |" in text
-    assert "| a | 1 | - |  |" in text
-    assert text.count("made, stand-in |") == 1
-    assert text.count("\n*A stand-in: ") == 1
-    assert "it is: small. Below it says what was taken." in text
+    assert "| hpot-table1 | a table | stand-in | 100 | so |" in text
+    assert "| b | 0.5 % | 0.75 % |\n" in text
+    assert "| a | 1 | - |\n" in text
+    assert text.count("stand-in |") == 1
+    assert text.count("\n*A stand-in. ") == 1
+    assert "*A stand-in. Shown is a mean.*" in text
     assert "A stand-in" in render_page("t", [outcome_section(made)])
     assert "A stand-in" not in render_page("t", [outcome_section(exact)])
 
