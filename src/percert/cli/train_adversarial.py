@@ -12,11 +12,13 @@ from percert.cli.command import command_line, needs, one_line_errors
 from percert.cli.options import (
     AugmentOption,
     DeviceOption,
+    DevicesOption,
     HeldOutOption,
     JsonOption,
     LearningRateOption,
     MaxMemoryOption,
     MomentumOption,
+    NodesOption,
     PrecisionOption,
     RecipeOption,
     RootOption,
@@ -169,6 +171,8 @@ def adversarial_dataset(
     seed: Annotated[
         int | None, typer.Option(min=0, help="Where random numbers start.", show_default="0")
     ] = None,
+    devices: DevicesOption = None,
+    nodes: NodesOption = None,
     max_memory: MaxMemoryOption = None,
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
@@ -188,8 +192,8 @@ def adversarial_dataset(
 
     percert train adversarial-dataset --images train.parquet --out clean/ --rounds 0
     """
-    from percert.device import resolve_device
     from percert.training.dro import AdversarialRecipe, adversarial_dataset, read_adversarial_recipe
+    from percert.training.engine import Devices, launched
     from percert.training.recipe_file import with_values
 
     began = time.perf_counter()
@@ -219,18 +223,16 @@ def adversarial_dataset(
         "rounds.seed": seed,
     }
     settings = with_values(own, given)
-    made = adversarial_dataset(
-        settings,
-        images,
-        out,
-        device=device,
-        command=command_line(),
-        progress=_Progress(settings.rounds.rounds),
-    )
+    command, progress = command_line(), _Progress(settings.rounds.rounds)
+    with launched(Devices(device, devices, nodes)) as fabric:
+        made = adversarial_dataset(
+            settings, images, out, fabric, command=command, progress=progress
+        )
+        if not fabric.is_global_zero:
+            return
     answer = asdict(made)
     if as_json:
-        where = str(resolve_device(device))
-        emit_json(answer | {"seconds": time.perf_counter() - began, "device": where})
+        emit_json(answer | {"seconds": time.perf_counter() - began, "device": str(fabric.device)})
     else:
         _show(answer, out)
 
