@@ -9,6 +9,8 @@ from percert.reports.page import Figure
 
 PaperName = Literal["lipsim", "hpot"]
 
+AutoAttackKind = Literal["short", "authors", "standard"]
+
 #: How a checkout runs the items.
 COMMAND = ("python", "-m", "experiments", "papers")
 
@@ -47,8 +49,9 @@ class Setting:
     """How an item is run. ``out`` is the item's own folder, in that of the whole run.
 
     ``data`` holds the folders that items name; ``weights`` is the file of SqueezeNet 1.0's weights.
-    ``images`` bounds how many photographs, digits or triplets are used. ``thorough``: LipSim's
-    tables under all of AutoAttack, with its own steps. ``watch`` is told how far an item is.
+    ``images`` bounds how many photographs, digits or triplets are used. ``autoattack`` says what
+    LipSim's tables are made with: ``"short"`` its two strongest parts in few steps, ``"authors"``
+    what its authors ran, ``"standard"`` all four parts. ``watch`` is told how far an item is.
     """
 
     out: Path
@@ -57,18 +60,22 @@ class Setting:
     images: int = 4
     seed: int = 0
     device: str = "cpu"
-    thorough: bool = False
+    autoattack: AutoAttackKind = "short"
     watch: Watch = field(default=_silent, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
 class Compared:
-    """One number of the paper beside the one measured; ``None`` where there is no such number."""
+    """One number of the paper beside the one measured; ``None`` where there is no such number.
+
+    ``own``: this row is the paper's own even where others of its table are not.
+    """
 
     what: str
     paper: float | None
     measured: float | None
     unit: str = ""
+    own: bool = False
 
     @property
     def deviation(self) -> float | None:
@@ -127,15 +134,19 @@ class Findings:
         """
         return not self.stands
 
+    @property
+    def partly(self) -> bool:
+        """Whether some rows are the paper's own."""
+        return any(row.own for row in self.rows)
+
     def deviation(self, row: Compared) -> float | None:
-        """That of one of the rows; ``None`` of a stand-in, whose distance from the paper's number
-        is none: another quantity was measured.
+        """That of one of the rows; ``None`` of a stand-in: another quantity was measured.
 
         >>> one = Compared("natural score", 85.0, 90.0, "%")
         >>> Findings((one,)).deviation(one), Findings((one,), stands=()).deviation(one)
         (None, 5.0)
         """
-        return row.deviation if self.same else None
+        return row.deviation if self.same or row.own else None
 
 
 @dataclass(frozen=True)

@@ -11,14 +11,27 @@ NIGHT = Need(
     "https://data.csail.mit.edu/nights/nights.zip",
     "58 GB unpacked",
 )
+_LIPSIM = "https://github.com/SaraGhazanfari/LipSim"
 LIPSIM = Need(
     "the authors' weights of LipSim, taught by DreamSim and fine-tuned on NIGHT with margin 0.5",
-    "DATA/lipsim-small.pth, or --checkpoint FILE with --metric lipsim-small",
-    "https://github.com/SaraGhazanfari/LipSim",
+    "DATA/weights/lipsim-dreamsim-0.5.pth",
+    _LIPSIM,
+)
+LIPSIMS = Need(
+    "the authors' weights of LipSim by teacher (dreamsim, dino, open-clip) and training "
+    "(pretrained, 0.2, 0.5)",
+    "DATA/weights/lipsim-TEACHER-TRAINING.pth",
+    _LIPSIM,
+)
+TIMM = Need(
+    "timm's weights of CLIP, OpenCLIP, DINO and MAE, as model.safetensors of each",
+    "DATA/weights/timm/NAME.safetensors, NAME being timm's with its tag, such as "
+    "vit_base_patch16_224.dino",
+    "https://huggingface.co/timm",
 )
 DREAMSIM = Need(
-    "the weights of DreamSim, and of the CLIP, OpenCLIP and DINO in it, as its package fetches "
-    "them (pip install dreamsim)",
+    "the weights of DreamSim, and of the CLIP, OpenCLIP and DINO that its authors fine-tuned one "
+    "by one, as its package fetches them (pip install dreamsim)",
     "DATA/weights/dreamsim",
     "https://github.com/ssundaram21/dreamsim",
 )

@@ -1,5 +1,6 @@
-"""The networks of LipSim's tables: the published ones where their weights are, else stand-ins."""
+"""Metrics that are measured: the published ones where their weights are, else stand-ins."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -16,9 +17,7 @@ from percert.metrics.deep.weight_files import UnavailableError
 from percert.models.imagenet_networks import squeezenet
 from percert.tensors import Images
 
-#: The paper's network, taken where its weights lie in the data folder under this name.
-PAPERS_OWN = "lipsim-small"
-OURS, RIVAL = "lipsim-tiny", "SqueezeNet's features"
+RIVAL = "SqueezeNet's features"
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,24 +54,28 @@ LOOKS_AT = 128
 
 
 class PlainFeatures(nn.Module):
-    """SqueezeNet's features of unit length, compared by their cosine, without any bound.
+    """What ``network`` makes of images, at unit length and compared by the cosine, without a bound.
 
-    Images larger than :data:`LOOKS_AT` are resized to that first, bilinear with antialiasing.
+    ``embed`` gives that, ``(n, k)``. Images larger than ``side``, where it is given, are resized to
+    that first, bilinear with antialiasing.
     """
 
     #: Attacks on triplets embed what stays once, and not in every step.
     angle = True
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(
+        self, network: nn.Module, embed: Callable[[Images], Tensor], side: int | None = None
+    ) -> None:
         super().__init__()
         self.network = network
-        self.resize = Resize((LOOKS_AT, LOOKS_AT), "bilinear")
+        self._embed = embed
+        self.resize = None if side is None else Resize((side, side), "bilinear")
 
     def embed(self, images: Images) -> Tensor:
         """Unit vectors ``(n, k)``."""
-        small = self.resize(images) if min(images.shape[2:]) > LOOKS_AT else images
-        features: Tensor = direction(self.network.embed(small))  # type: ignore[operator]  # torch types attributes as modules
-        return features
+        if self.resize is not None and min(images.shape[2:]) > self.resize.size[0]:
+            images = self.resize(images)
+        return direction(self._embed(images))
 
     def forward(self, reference: Images, candidate: Images) -> Tensor:
         return 1 - (self.embed(reference) * self.embed(candidate)).sum(1)
@@ -82,29 +85,6 @@ def weights_folder(setting: Setting) -> Path | None:
     """``weights`` in the data folder, where published files lie; ``None`` where it is not there."""
     folder = None if setting.data is None else setting.data / "weights"
     return folder if folder is not None and folder.is_dir() else None
-
-
-def lipsim_there(setting: Setting) -> Judge:
-    """The authors' LipSim where its weights are in the data folder, else ``lipsim-tiny``."""
-    places = [] if setting.data is None else [setting.data, setting.data / "weights"]
-    names = [f"{PAPERS_OWN}{suffix}" for suffix in (".pth", ".pt", ".safetensors")]
-    found = [place / name for place in places for name in names if (place / name).is_file()]
-    what = "LipSim with the authors' weights"
-    if not found:
-        words = f"{OURS} comes with percert, and was never trained on people's judgements."
-        stand = StandIn(what, OURS)
-        return Judge(OURS, "LipSim", OURS, _module(OURS, None, setting), words, stand)
-    file = found[0]
-    metric = _module(PAPERS_OWN, file, setting)
-    stand_in = weights_stand(setting, what, [file])
-    return Judge(
-        "LipSim" if stand_in is None else f"{PAPERS_OWN} with {file.name}",
-        "LipSim",
-        PAPERS_OWN,
-        metric,
-        f"LipSim is {PAPERS_OWN} with the weights in {file.name}.",
-        stand_in,
-    )
 
 
 def dreamsim_there(setting: Setting) -> Judge:
@@ -122,7 +102,7 @@ def dreamsim_there(setting: Setting) -> Judge:
         RIVAL,
         "DreamSim",
         "squeezenet-features",
-        PlainFeatures(network).eval().requires_grad_(False),
+        PlainFeatures(network, network.embed, LOOKS_AT).eval().requires_grad_(False),
         stand=StandIn("DreamSim with its authors' weights", here),
     )
 
@@ -133,14 +113,15 @@ def dreamsim_part(setting: Setting, paper: str, name: str) -> Judge | None:
     if folder is None or not (folder / "dreamsim").is_dir():
         return None
     files = sorted(path for path in (folder / "dreamsim").rglob("*") if path.is_file())
-    return Judge(
-        paper,
-        paper,
-        name,
-        _module(name, folder / "dreamsim", setting),
-        f"{paper} is {name}, through DreamSim's package, with the weights in weights/dreamsim.",
-        weights_stand(setting, f"{paper} with DreamSim's published weights", files),
-    )
+    try:
+        metric = module_of(name, folder / "dreamsim", setting)
+    except UnavailableError:
+        if name == "dreamsim":
+            raise
+        return None  # the ensemble's weights do not have those of its parts, tuned one by one
+    stand = weights_stand(setting, f"{paper} with DreamSim's published weights", files)
+    words = f"{paper} is {name}, through DreamSim's package, with the weights in weights/dreamsim."
+    return Judge(paper if stand is None else name, paper, name, metric, words, stand)
 
 
 #: The files of the metrics that take published weights.
@@ -157,16 +138,18 @@ def catalog_judge(name: str, paper: str, setting: Setting) -> Judge | None:
     """
     card, folder = metric_card(name), weights_folder(setting)
     if card.checkpoint == "none" or card.checkpoint == "optional":
-        return Judge(paper or name, paper, name, _module(name, None, setting))
+        return Judge(paper or name, paper, name, module_of(name, None, setting))
     if folder is None:
         return None
     try:
-        metric = _module(name, folder, setting)
+        metric = module_of(name, folder, setting)
     except UnavailableError:  # some other weights are there
         return None
     stand = published_stand(setting, f"{paper} with its weights", folder, FILES_OF.get(name, ()))
-    return Judge(paper or name, paper, name, metric, f"{paper}: {name}, weights/.", stand)
+    title = paper if stand is None else name
+    return Judge(title, paper, name, metric, f"{paper}: {name}, weights/.", stand)
 
 
-def _module(name: str, checkpoint: Path | None, setting: Setting) -> nn.Module:
+def module_of(name: str, checkpoint: Path | None, setting: Setting) -> nn.Module:
+    """A metric of the catalog."""
     return cast(nn.Module, create_metric(name, checkpoint=checkpoint, device=setting.device))

@@ -23,11 +23,14 @@ def _by_number(table: dict[str, Any]) -> dict[float, Any]:
 LIPSIM_TABLE_1: dict[str, tuple[float, dict[float, float]]] = {
     name: (found["natural"], _by_number(found["l2"])) for name, found in _LIPSIM["table1"].items()
 }
-#: The natural score, and the certified ones by the radius in 255ths.
-LIPSIM_TABLE_2: tuple[float, dict[int, float]] = (
-    _LIPSIM["table2"]["natural"],
-    {int(level): score for level, score in _LIPSIM["table2"]["certified"].items()},
-)
+#: By model: the natural score, and the certified ones by the radius in 255ths.
+LIPSIM_TABLE_2: dict[str, tuple[float, dict[int, float]]] = {
+    name: (
+        found["natural"],
+        {int(level): score for level, score in found["certified"].items()},
+    )
+    for name, found in _LIPSIM["table2"].items()
+}
 #: By model: the natural score, and by eps those under AutoAttack and under PGD.
 LIPSIM_TABLE_3: dict[str, tuple[float, dict[float, float], dict[float, float]]] = {
     name: (found["natural"], _by_number(found["autoattack"]), _by_number(found["pgd"]))

@@ -50,9 +50,13 @@ def compared_table(findings: Findings, caption: str = "") -> Table:
         Column("paper", _printed, side="right"),
         Column("measured", lambda row: number(row.measured, row.unit), side="right"),
     ]
-    if findings.same:
-        columns.append(Column("deviation", deviation_words, side="right"))
+    if findings.same or findings.partly:
+        columns.append(Column("deviation", lambda row: _deviation(findings, row), side="right"))
     return Table.of(findings.rows, columns, caption)
+
+
+def _deviation(findings: Findings, row: Compared) -> str:
+    return "" if findings.deviation(row) is None else deviation_words(row)
 
 
 def stands_table(findings: Findings) -> Table:
@@ -73,6 +77,9 @@ def made_of(item: Item, findings: Findings) -> str:
     if findings.same:
         agree = " The numbers have to agree." if findings.rows else ""
         return f"The paper's own: its data, weights, counts and procedure.{agree}"
+    if findings.partly:
+        some = "In part the paper's own: rows with a deviation, which have to agree."
+        return f"{some} The rest is a stand-in. {item.shows}".strip()
     return f"A stand-in. {item.shows}".strip()
 
 
@@ -87,7 +94,8 @@ def outcome_section(outcome: Outcome) -> Section:
         if findings.stands:
             blocks.append(stands_table(findings))
         if findings.rows:
-            deviation = "Deviation is measured less the paper's. " if findings.same else ""
+            own = findings.same or findings.partly
+            deviation = "Deviation is measured less the paper's. " if own else ""
             caption = f"{deviation}A dash: the paper prints nothing, or nothing was measured."
             blocks.append(compared_table(findings, caption))
         blocks += findings.figures
@@ -140,7 +148,9 @@ def summary_table(outcomes: Sequence[Outcome]) -> Table:
 def state_words(outcome: Outcome) -> str:
     """What became of an item, in a few words."""
     if outcome.findings is not None:
-        return "the paper's own" if outcome.findings.same else "stand-in"
+        if outcome.findings.same:
+            return "the paper's own"
+        return "in part the paper's own" if outcome.findings.partly else "stand-in"
     if outcome.state == "not offline":
         return "needs data" if outcome.item.needs else "nothing to run"
     return f"{outcome.state}: {outcome.reason}"

@@ -163,7 +163,7 @@ def _settings(setting: Setting) -> dict[str, Any]:
         "weights": None if setting.weights is None else str(setting.weights.resolve()),
         "images": setting.images,
         "seed": setting.seed,
-        "thorough": setting.thorough,
+        "autoattack": setting.autoattack,
         "there": _there(setting),
     }
 

@@ -7,12 +7,14 @@ from experiments.papers.needs import (
     DREAMSIM,
     IMAGENET,
     LIPSIM,
+    LIPSIMS,
     LPIPS,
     NIGHT,
     RETRIEVAL,
     SOME_OF_IMAGENET,
     SOME_PHOTOGRAPHS,
     SQUEEZENET,
+    TIMM,
     VGG16,
 )
 
@@ -22,6 +24,7 @@ _PAPERS_OWN = (
     "this with NIGHT and the weights in DATA, --images 1000 and --thorough, or percert eval twoafc "
     "on NIGHT with --metric lipsim-small --checkpoint FILE"
 )
+_NATURAL = _PAPERS_OWN.replace(" and --thorough", "").replace(", --images", " and --images")
 _RIVAL = ", and SqueezeNet's features in DreamSim's place"
 _PHOTOGRAPHS = (SOME_PHOTOGRAPHS,)
 _WITH_SQUEEZENET = (SOME_PHOTOGRAPHS, SQUEEZENET)
@@ -31,10 +34,10 @@ LIPSIM_ITEMS = (
         "lipsim-table1",
         "lipsim",
         "2AFC under l2-AutoAttack on the reference, NIGHT",
-        _PAPERS_OWN + " and --attack aa at l2 0.5, 1, 2 and 3",
+        _PAPERS_OWN + " and --attack apgd-ce at l2 0.5, 1, 2 and 3",
         (NIGHT, LIPSIM, DREAMSIM),
         _TRIPLETS + _RIVAL + ", under Auto-PGD with both of AutoAttack's losses for two logits",
-        "experiments.papers.lipsim.twoafc:table_1",
+        "experiments.papers.lipsim.attacked:table_1",
         _WITH_SQUEEZENET,
         shows="Shown is that attacks soon take every score of a metric without a bound, and that "
         "one with a bound keeps at least what is proven of it; how well either agrees with "
@@ -44,8 +47,8 @@ LIPSIM_ITEMS = (
         "lipsim-table2",
         "lipsim",
         "certified 2AFC scores at 36/255, 72/255 and 108/255, NIGHT",
-        _PAPERS_OWN,
-        (NIGHT, LIPSIM),
+        _NATURAL,
+        (NIGHT, LIPSIMS),
         _TRIPLETS,
         "experiments.papers.lipsim.twoafc:table_2",
         _PHOTOGRAPHS,
@@ -56,10 +59,10 @@ LIPSIM_ITEMS = (
         "lipsim-table3",
         "lipsim",
         "2AFC under linf-AutoAttack and linf-PGD on the reference, NIGHT",
-        _PAPERS_OWN + " and --attack aa and pgd at linf 0.01, 0.02 and 0.03",
+        _PAPERS_OWN + " and --attack apgd-ce and pgd at linf 0.01, 0.02 and 0.03",
         (NIGHT, LIPSIM, DREAMSIM),
         _TRIPLETS + _RIVAL + ", under Auto-PGD and PGD",
-        "experiments.papers.lipsim.twoafc:table_3",
+        "experiments.papers.lipsim.attacked:table_3",
         _WITH_SQUEEZENET,
         shows="Shown is the same as in Table 1 under linf attacks, of which percert proves nothing "
         "here; the columns do not compare with the paper's, whose PGD is another attack.",
@@ -70,7 +73,7 @@ LIPSIM_ITEMS = (
         "natural 2AFC scores of many metrics on NIGHT, ImageNet and other images apart",
         "this with NIGHT and the weights in DATA and --images 1000, or percert eval twoafc on "
         "NIGHT, a run a metric; its groups are ImageNet and the rest",
-        (NIGHT, LIPSIM, DREAMSIM, LPIPS, ALEXNET, DISTS, VGG16),
+        (NIGHT, LIPSIMS, DREAMSIM, TIMM, LPIPS, ALEXNET, DISTS, VGG16),
         "the metrics that take no download, lipsim-tiny and SqueezeNet's features, on distorted "
         "photographs, of ImageNet and others",
         "experiments.papers.lipsim.twoafc:table_4",
@@ -105,7 +108,7 @@ LIPSIM_ITEMS = (
         (NIGHT, LIPSIM, DREAMSIM),
         "lipsim-tiny, SqueezeNet's features, SSIM and thumbnail on distorted photographs, under "
         "Auto-PGD",
-        "experiments.papers.lipsim.twoafc:figure_3a",
+        "experiments.papers.lipsim.attacked:figure_3a",
         _WITH_SQUEEZENET,
         shows="Shown are natural scores beside those under attack in the paper's arrangement; "
         "heights do not compare with the paper's bars.",

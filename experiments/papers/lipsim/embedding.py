@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from experiments.papers.item import Compared, Findings, Setting, StandIn, stands_of
-from experiments.papers.networks import Judge, dreamsim_there, lipsim_there
+from experiments.papers.lipsim.judges import lipsim_there
+from experiments.papers.networks import Judge, dreamsim_there
 from experiments.papers.photographs import collection, photographs
 from experiments.papers.printed import LIPSIM_FIGURE_3B
 from percert.attacks import MoveEmbedding

@@ -3,7 +3,8 @@
 from typing import Any, cast
 
 from experiments.papers.item import COMMAND, Compared, Findings, Setting, StandIn, stands_of
-from experiments.papers.networks import Judge, dreamsim_there, lipsim_there
+from experiments.papers.lipsim.judges import lipsim_there
+from experiments.papers.networks import Judge, dreamsim_there
 from experiments.papers.photographs import collection
 from percert.attacks.catalog import parse_attack
 from percert.evaluation.copies.detector import Detector, MetricDetector, SqueezeNetDetector

@@ -52,6 +52,11 @@ class Triplets:
     stand: StandIn | None = None
 
     @property
+    def judged(self) -> bool:
+        """Whether it is known which candidate is the closer one."""
+        return any(triplet.share is not None for triplet in self.items)
+
+    @property
     def whole(self) -> bool:
         """Whether they are the paper's."""
         return self.stand is None
@@ -127,8 +132,9 @@ def judged_rows(
     names = {triplet.name for triplet in triplets.items}
     wanted = {(name, attack) for name in names for attack in (CLEAN, *attacks)}
     what = f"{judge.title}, {'as they are' if not attacks else 'under attack'}: triplets' rows"
+    own = "" if triplets.judged else "-own-choice"
     folder = RunFolder(
-        setting.out.parent / SHARED / judge.key,
+        setting.out.parent / SHARED / f"{judge.key}{own}",
         {
             "eval": "twoafc",
             "source": triplets.source,

@@ -92,18 +92,22 @@ def quick(monkeypatch):
         "lipsim.triplets.KINDS": ("noise",),
         "lipsim.triplets.TELLING": ("noise",),
         "lipsim.triplets.SIDE": 32,
-        "lipsim.twoafc.QUICK": ("apgd-ce:steps=2",),
-        "lipsim.twoafc.QUICK_PGD": ("pgd:steps=2",),
-        "lipsim.twoafc.LIPSIM_TABLE_1": {
+        "lipsim.attacked.AUTOATTACK": {
+            "short": ("apgd-ce:steps=2",),
+            "authors": ("apgd-ce:steps=1",),
+            "standard": ("apgd-ce:steps=1", "fab:steps=1,restarts=1", "square:queries=3"),
+        },
+        "lipsim.attacked.PGD": dict.fromkeys(("short", "authors", "standard"), ("pgd:steps=2",)),
+        "lipsim.attacked.LIPSIM_TABLE_1": {
             name: (natural, {eps: found[eps] for eps in (0.5, 2.0)})
             for name, (natural, found) in LIPSIM_TABLE_1.items()
         },
-        "lipsim.twoafc.LIPSIM_TABLE_3": {
+        "lipsim.attacked.LIPSIM_TABLE_3": {
             name: (natural, {0.02: some[0.02]}, {0.02: others[0.02]})
             for name, (natural, some, others) in LIPSIM_TABLE_3.items()
         },
         "lipsim.twoafc.MORE": ("gmsd", "thumbnail"),
-        "lipsim.twoafc.ATTACKED": {},
+        "lipsim.attacked.ATTACKED": {},
     }.items():
         monkeypatch.setattr(f"experiments.papers.{name}", value)
     triplets._small.cache_clear()

@@ -31,6 +31,7 @@ PUBLISHED = (
     "https://download.pytorch.org/models/",
     "https://github.com/photosynthesis-team/piq/releases/download/",
     "https://ossci-datasets.s3.amazonaws.com/mnist/",
+    "https://huggingface.co/timm",
 )
 
 

@@ -1,15 +1,22 @@
 """Every item that can be made from small data, on tiny data."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+import torch
 from scipy import stats
+from torch.nn.functional import cross_entropy
 
 from experiments.papers import CATALOG, run_item
 from experiments.papers.hpot import attacks as photograph_attacks
 from experiments.papers.hpot import figures
 from experiments.papers.item import weights_file
+from experiments.papers.lipsim import attacked
+from experiments.papers.lipsim.judges import MAIN
+from experiments.papers.lipsim.triplets import Triplets
 from experiments.papers.printed import LIPSIM_TABLE_2
+from percert.data.triplets import Triplet
 from percert.defences import create_defence
 from percert.evaluation.twoafc.evaluate import TripletBatch
 from percert.images import load_image
@@ -110,11 +117,11 @@ def test_moves_stay_below_what_is_proven(setting):
 
 def test_certified_scores_fall_with_the_radius(setting):
     found = values(made("lipsim-table2", setting))
-    natural = found["LipSim, here lipsim-tiny: natural score"]
+    natural = found[f"{MAIN}, here lipsim-tiny: natural score"]
     for kind in ("Eq. 8", "the exact radius"):
         scores = [
-            found[f"LipSim, here lipsim-tiny: certified by {kind}, {level}/255"]
-            for level in LIPSIM_TABLE_2[1]
+            found[f"{MAIN}, here lipsim-tiny: certified by {kind}, {level}/255"]
+            for level in LIPSIM_TABLE_2[MAIN][1]
         ]
         if None in scores:
             continue
@@ -146,8 +153,8 @@ def test_triplets_are_judged_once_for_all_items(setting, monkeypatch):
         raise AssertionError("attacked again")
 
     monkeypatch.setattr("percert.evaluation.twoafc.evaluate.TripletBatch._attack", fail)
-    key = "LipSim, here lipsim-tiny: natural score"
-    assert values(made("lipsim-table2", setting))[key] == natural[key]
+    key = "here lipsim-tiny: natural score"
+    assert values(made("lipsim-table2", setting))[f"{MAIN}, {key}"] == natural[f"LipSim, {key}"]
     bars = values(made("lipsim-figure3a", setting))
     under = "LipSim, here lipsim-tiny: under attack, l2 2"
     assert bars[under] == natural[under]
@@ -241,12 +248,9 @@ def test_a_run_that_was_killed_goes_on_where_it_was(setting, monkeypatch):
     assert calls.count(second) == 3
 
 
-def test_thorough_is_every_part_of_autoattack(setting, monkeypatch):
-    parts = ("apgd-ce:steps=1", "fab:steps=1,restarts=1", "square:queries=3")
-    monkeypatch.setattr("experiments.papers.lipsim.twoafc.THOROUGH", parts)
-    monkeypatch.setattr("experiments.papers.lipsim.twoafc.THOROUGH_PGD", ("pgd:steps=1",))
-    thorough = replace(setting, images=1, thorough=True)
-    findings = made("lipsim-table3", thorough)
+def test_standard_is_every_part_of_autoattack(setting):
+    standard = replace(setting, images=1, autoattack="standard")
+    findings = made("lipsim-table3", standard)
     assert any("all four parts of AutoAttack" in stand.here for stand in findings.stands)
     found = values(findings)
     ours = "LipSim, here lipsim-tiny"
@@ -254,3 +258,30 @@ def test_thorough_is_every_part_of_autoattack(setting, monkeypatch):
     shared = setting.out / "judged-triplets" / "lipsim-tiny" / "records.parquet"
     attacks = {row["attack"].partition(":")[0] for row in read_records(shared)}
     assert attacks == {"none", "apgd", "fab", "square", "pgd"}
+
+
+def test_pgd_on_logits_for_labels_attacks_the_metrics_own_choice():
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.rand(500, 2, generator=generator).requires_grad_(True)  # below 2 together
+    cross_entropy(logits, logits.detach(), reduction="sum").backward()
+    ours = logits.detach().clone().requires_grad_(True)
+    cross_entropy(ours, ours.argmax(1), reduction="sum").backward()
+    assert torch.equal(logits.grad.sign(), ours.grad.sign())
+
+
+def test_a_wrong_triplet_counts_once_pgd_has_turned_it(setting, monkeypatch):
+    """Two triplets: one that the metric has right and one that it has wrong, both turned."""
+
+    def rows(setting, judge, triplets, attacks):
+        assert not triplets.judged
+        for triplet, choice in zip(triplets.items, (0, 0), strict=True):
+            clean = {"image": triplet.name, "attack": "none", "eps": None}
+            yield {**clean, "clean_prediction": choice}
+            more = {"attacked": True, "prediction": 1 - choice, "clean_prediction": choice}
+            yield {**clean, "attack": "pgd", "eps": 0.02, **more}
+
+    monkeypatch.setattr(attacked, "judged_rows", rows)
+    here = Path("nowhere.png")
+    items = [Triplet(name, here, here, here, share=share) for name, share in (("a", 0), ("b", 1))]
+    found = attacked.own_choice_scores(setting, None, Triplets(items, "made up"), (0.02,))
+    assert found == {0.02: 50.0}  # under an attack on people's judgements it would be 0

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from experiments.papers import MissingDataError, Setting
-from experiments.papers.networks import catalog_judge, dreamsim_there, lipsim_there
+from experiments.papers.lipsim.judges import lipsim_there
+from experiments.papers.networks import catalog_judge, dreamsim_there
 from percert.attacks.goal import FlipTriplet
 from percert.attacks.goal_through import flip_together
 

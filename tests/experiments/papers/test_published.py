@@ -4,12 +4,14 @@ from dataclasses import replace
 from functools import partial
 
 import pytest
+import torch
 from safetensors.torch import save_file
 
 from experiments.papers import CATALOG, Setting, networks, photographs, run_item
 from experiments.papers.digests import published_stand, vouched
 from experiments.papers.hpot import attacks
 from experiments.papers.item import StandIn
+from experiments.papers.lipsim import judges
 from percert.files import file_sha256
 from percert.metrics.catalog import create_metric
 from percert.metrics.certified.lipsim import LipSimTiny
@@ -38,7 +40,9 @@ def made(name, setting):
 def test_tables_are_made_of_night(name, published):
     findings = made(name, published)
     assert findings.stands[0].here == "all 3 of the test set in DATA/night"
-    assert StandIn("LipSim with the authors' weights", "lipsim-tiny") in findings.stands
+    margin = 0.2 if name == "lipsim-table4" else 0.5  # by their natural scores
+    model = f"LipSim of DreamSim, margin {margin}, with the authors' weights"
+    assert StandIn(model, "lipsim-tiny") in findings.stands
     assert not findings.same
     if name == "lipsim-table4":
         measured = {row.what: row.measured for row in findings.rows}
@@ -60,28 +64,98 @@ def test_figures_are_made_of_night(name, published):
     assert not findings.same  # the paper does not say which triplets it shows
 
 
-def test_the_authors_weights_make_it_the_papers_own(published, monkeypatch):
-    monkeypatch.setattr(networks, "PAPERS_OWN", "lipsim-tiny")
+@pytest.fixture
+def authors(published, monkeypatch):
+    """``authors("dreamsim-0.5")`` puts a file of that model there, and says that it is theirs."""
+    monkeypatch.setattr(judges, "CLASS", "lipsim-tiny")
     monkeypatch.setattr("experiments.papers.lipsim.triplets.NIGHT_TEST", 3)
-    file = published.data / "lipsim-tiny.safetensors"
-    save_file(LipSimTiny().network.state_dict(), file)
-    (stand,) = made("lipsim-table2", published).stands  # whose file it is, nobody says
-    assert "lipsim-tiny.safetensors (sha256 " in stand.here
-    (published.data / "SHA256SUMS").write_text(f"{file_sha256(file)}  {file.name}\n")
-    findings = made("lipsim-table2", published)  # what is there now is another setting
-    assert findings.same
+    state = LipSimTiny().network.state_dict()
+
+    def put(model, scale=1.0, *, vouched=True):
+        file = published.data / f"lipsim-{model}.safetensors"
+        changed = {
+            name: value * scale if "bias" in name else value for name, value in state.items()
+        }
+        save_file(changed, file)
+        if vouched:
+            with (published.data / "SHA256SUMS").open("a") as sums:
+                sums.write(f"{file_sha256(file)}  {file.name}\n")
+        return file
+
+    return put
+
+
+def test_the_authors_weights_make_rows_the_papers_own(published, authors):
+    authors("dreamsim-0.5", vouched=False)
+    findings = made("lipsim-table2", published)  # whose file it is, nobody says
+    assert any("lipsim-dreamsim-0.5.safetensors (sha256 " in one.here for one in findings.stands)
+    assert not findings.partly
+    authors("dreamsim-0.5")
+    findings = made("lipsim-table2", published)
+    assert findings.partly
+    assert not findings.same  # its table has eight other models
     first = findings.rows[0]
-    assert first.what == "LipSim: natural score"
+    assert first.what == "LipSim of DreamSim, margin 0.5: natural score"
     assert findings.deviation(first) == pytest.approx(first.measured - 85.09)
+    other = next(row for row in findings.rows if row.what.startswith("LipSim of DINO, margin 0.2"))
+    assert (other.paper, other.measured) == (88.87, None)
 
 
-def test_fewer_triplets_than_the_papers_are_a_stand_in(published, monkeypatch):
-    monkeypatch.setattr(networks, "PAPERS_OWN", "lipsim-tiny")
-    file = published.data / "lipsim-tiny.safetensors"
-    save_file(LipSimTiny().network.state_dict(), file)
-    (published.data / "SHA256SUMS").write_text(f"{file_sha256(file)}  {file.name}\n")
-    (stand,) = made("lipsim-table2", published).stands
-    assert stand.paper == "NIGHT's 1,824 test triplets, with people's judgements"
+def test_two_models_are_two_files(published, authors):
+    authors("dreamsim-0.5")
+    authors("dreamsim-0.2", 2.0)
+    rows = {row.what: row for row in made("lipsim-table2", published).rows}
+    for margin, printed in ((0.5, 85.09), (0.2, 88.6)):
+        row = rows[f"LipSim of DreamSim, margin {margin}: natural score"]
+        assert (row.paper, row.own) == (printed, True)
+    table = {row.what: row for row in made("lipsim-table4", published).rows}
+    assert table["LipSim of DreamSim, margin 0.2: ImageNet"].paper == 90.3
+    assert table["LipSim of DreamSim, margin 0.5: ImageNet"].paper is None
+
+
+def test_what_the_authors_ran_is_the_papers_own(published, authors):
+    authors("dreamsim-0.5")
+    for kind, own in (("short", False), ("authors", True), ("standard", False)):
+        here = replace(published, autoattack=kind)
+        rows = {row.what: row for row in made("lipsim-table1", here).rows}
+        assert rows["LipSim: natural score"].own
+        assert rows["LipSim: under attack, l2 2"].own == own
+        assert not rows["LipSim: proven, l2 2"].own
+
+
+def test_fewer_triplets_than_the_papers_are_a_stand_in(published, authors, monkeypatch):
+    authors("dreamsim-0.5")
+    monkeypatch.setattr("experiments.papers.lipsim.triplets.NIGHT_TEST", 1824)
+    findings = made("lipsim-table2", published)
+    assert findings.stands[0].paper == "NIGHT's 1,824 test triplets, with people's judgements"
+    assert not findings.partly
+
+
+def test_backbones_of_timm_are_judged_by_their_embeddings(published, monkeypatch):
+    folder = published.data / "weights" / "timm"
+    folder.mkdir(parents=True)
+    for paper in ("DINO ViT-B/16", "MAE ViT-B/16, fine-tuned"):
+        (folder / f"{judges.TIMM[paper]}.safetensors").write_bytes(paper.encode())
+    asked = []
+
+    def load(spec, device, file):
+        asked.append((spec, file.name))
+        return torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(8), torch.nn.Flatten())
+
+    monkeypatch.setattr(judges, "load_classifier", load)
+    judge = judges.timm_judge(published, "DINO ViT-B/16")
+    assert asked == [("timm:vit_base_patch16_224.dino", "vit_base_patch16_224.dino.safetensors")]
+    one, two = torch.rand(2, 2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    pooled = [torch.nn.functional.adaptive_avg_pool2d(x, 8).flatten(1) for x in (one, two)]
+    cosine = torch.nn.functional.cosine_similarity(*pooled)
+    torch.testing.assert_close(judge.metric(one, two), 1 - cosine)
+    findings = made("lipsim-table4", published)
+    rows = {row.what: row for row in findings.rows}
+    assert rows["DINO ViT-B/16, here vit_base_patch16_224.dino.safetensors: ImageNet"].paper == 90.6
+    mae = "MAE ViT-B/16, fine-tuned, here timm's MAE ViT-B/16, not fine-tuned on NIGHT: overall"
+    assert rows[mae].measured is not None
+    assert rows["CLIP ViT-B/16: not ImageNet"].paper == 81.7  # all three columns, of others too
+    assert rows["CLIP ViT-B/16: not ImageNet"].measured is None
 
 
 def test_a_list_of_digests_that_is_none_is_refused(published):
@@ -117,6 +191,13 @@ def test_dreamsim_is_taken_where_its_weights_are(published, monkeypatch):
     judge = networks.dreamsim_there(published)
     assert judge.own
     assert judge.name == "DreamSim"
+    assert [one.paper for one in judges.attacked_judges(published)][1:] == [
+        "DreamSim",
+        "CLIP",
+        "OpenCLIP",
+        "DINO",
+    ]
+    del asked[1:]
     assert asked == [("dreamsim", published.data / "weights" / "dreamsim")]
 
 
