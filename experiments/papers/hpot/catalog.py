@@ -23,7 +23,10 @@ _ATTACKS = (
     "this with the weights in DATA/weights and --images 1000, or percert attack classify --model "
     "torchvision:resnet50 with these attacks, then percert eval attacks"
 )
-_OFFLINE = "the same attacks on SqueezeNet 1.0, with 1 - SSIM for PieAPP, on a few photographs"
+_OFFLINE = (
+    "the same attacks on EfficientNet-Lite0, or SqueezeNet 1.0 without its package, with 1 - SSIM "
+    "for PieAPP, on the first few photographs"
+)
 _OWN = (IMAGENET_COMPATIBLE, RESNET50, PIEAPP, LPIPS, ALEXNET, DISTS, VGG16)
 _SMALL = (SOME_PHOTOGRAPHS, SQUEEZENET)
 _SALIENCY = "this with EGNet as an ONNX file in DATA/weights, or percert eval saliency with it"
@@ -41,6 +44,9 @@ HPOT_ITEMS = (
         _OFFLINE,
         "experiments.papers.hpot.tables:table_1",
         _SMALL,
+        shows="Shown is how visible each attack's changes are beside the others' on the same "
+        "photographs and network, and which of them rounding to 8 bits undoes; the "
+        "paper's numbers depend on a cost and on metrics that are not here.",
     ),
     Item(
         "hpot-table2",
@@ -51,6 +57,8 @@ HPOT_ITEMS = (
         _MAPS,
         "experiments.papers.hpot.saliency:table_2",
         _SMALL,
+        shows="Shown is how much each attack moves maps of contrast; whether it moves what "
+        "people look at is not.",
     ),
     Item(
         "hpot-table3",
@@ -61,6 +69,9 @@ HPOT_ITEMS = (
         _OFFLINE,
         "experiments.papers.hpot.tables:table_3",
         _SMALL,
+        shows="Shown is what the weight of the cost does where the cost has a gradient at the "
+        "photograph, as the paper's has; its scale is arbitrary, since the weights are "
+        "random.",
     ),
     Item(
         "hpot-table4",
@@ -71,6 +82,8 @@ HPOT_ITEMS = (
         _OFFLINE,
         "experiments.papers.hpot.tables:table_4",
         _SMALL,
+        shows="Shown is that shorter steps give smaller changes and take longer; how much "
+        "smaller depends on the network's gradients.",
     ),
     Item(
         "hpot-table5",
@@ -80,6 +93,8 @@ HPOT_ITEMS = (
         (),
         "the defaults of human-perc-ot-literal beside the paper's settings",
         "experiments.papers.hpot.tables:table_5",
+        shows="Shown is that the defaults are the settings printed, but for one that reads like "
+        "another.",
     ),
     Item(
         "hpot-table6",
@@ -90,6 +105,8 @@ HPOT_ITEMS = (
         _OFFLINE,
         "experiments.papers.hpot.tables:table_6",
         _SMALL,
+        shows="Shown is which attacks take longer than which; seconds are those of another "
+        "machine.",
     ),
     Item(
         "hpot-section4",
@@ -121,6 +138,8 @@ HPOT_ITEMS = (
         "the same attacks on a classifier trained on half of the test set, attacking the rest",
         "experiments.papers.hpot.mnist:figure_3",
         (MNIST_TEST,),
+        shows="Shown is whether a step under 1 - SSIM keeps the structure of digits that one "
+        "under L2 destroys, on a network of our own training.",
     ),
     Item(
         "hpot-figure4",
@@ -131,6 +150,7 @@ HPOT_ITEMS = (
         _OFFLINE,
         "experiments.papers.hpot.figures:figure_4",
         _SMALL,
+        shows="Shown is how each attack's changes look; there is nothing to count.",
     ),
     Item(
         "hpot-figure5",
@@ -141,6 +161,8 @@ HPOT_ITEMS = (
         _OFFLINE + ", and 1 - SSIM for DISTS",
         "experiments.papers.hpot.figures:figure_5",
         _SMALL,
+        shows="Shown is how the attacks' distances are spread; the order of the attacks is that "
+        "of the distance taken.",
     ),
     Item(
         "hpot-figure6",
@@ -151,6 +173,7 @@ HPOT_ITEMS = (
         _MAPS,
         "experiments.papers.hpot.saliency:figure_6",
         _SMALL,
+        shows="Shown is how maps of contrast change; they are no maps of what people look at.",
     ),
     Item(
         "hpot-figure7",
@@ -161,6 +184,8 @@ HPOT_ITEMS = (
         _OFFLINE + ", through JPEG 75 and 5 bits",
         "experiments.papers.hpot.figures:figure_7",
         _SMALL,
+        shows="Shown is which attacks survive two defences of our choice, since the paper names "
+        "neither quality nor bits.",
     ),
     Item(
         "hpot-figure8",
@@ -169,9 +194,11 @@ HPOT_ITEMS = (
         "percert data geo, percert train adversarial-dataset and percert train dro, then percert "
         "audit groups --against",
         (IMAGENET, FLICKR, WORLD_BANK, PIEAPP),
-        "the left half on another question: SqueezeNet's accuracy by the photographs' brightness",
+        "the left half on another question: accuracy by the photographs' brightness",
         "experiments.papers.hpot.groups:figure_8",
         _SMALL,
+        shows="Shown is what the paper's tests say on groups that the data here have; nothing "
+        "follows for countries and their income.",
     ),
     Item(
         "hpot-figure9",
@@ -182,6 +209,8 @@ HPOT_ITEMS = (
         "the same attacks on a classifier trained on half of the test set, attacking the rest",
         "experiments.papers.hpot.mnist:figure_9",
         (MNIST_TEST,),
+        shows="Shown is whether a step under 1 - SSIM keeps the structure of digits that one "
+        "under L2 destroys, on networks of our own training.",
     ),
     Item(
         "hpot-figure10",
@@ -192,6 +221,7 @@ HPOT_ITEMS = (
         _OFFLINE + ", other ones than those of hpot-figure4",
         "experiments.papers.hpot.figures:figure_10",
         _SMALL,
+        shows="Shown is how each attack's changes look; there is nothing to count.",
     ),
     Item(
         "hpot-figure11",
@@ -202,6 +232,7 @@ HPOT_ITEMS = (
         _MAPS,
         "experiments.papers.hpot.saliency:figure_11",
         _SMALL,
+        shows="Shown is how maps of contrast change; they are no maps of what people look at.",
     ),
     Item(
         "hpot-figure12",
@@ -210,6 +241,7 @@ HPOT_ITEMS = (
         "this with the weights of LPIPS in DATA/weights",
         (*_OWN, *_SMALL),
         run="experiments.papers.hpot.figures:figure_12",
+        shows="Shown is how the attacks' distances are spread by a metric that stands for LPIPS.",
     ),
     Item(
         "hpot-figure13",
@@ -218,5 +250,7 @@ HPOT_ITEMS = (
         "percert data geo LIST --out DATA/geo, then this",
         (FLICKR, COUNTRIES),
         run="experiments.papers.hpot.groups:figure_13",
+        shows="Shown is where the photographs of a list are from; the paper's list is not "
+        "published.",
     ),
 )

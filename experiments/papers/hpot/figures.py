@@ -6,16 +6,17 @@ from typing import Any
 import numpy as np
 
 from experiments.papers.hpot.attacks import (
-    PERCEPTUAL,
     all_attacks,
     attacks_there,
     differs,
+    judges,
     measured_rows,
     named_rows,
     paper_attacks,
+    stands,
 )
-from experiments.papers.item import Compared, Findings, MissingDataError, Setting
-from experiments.papers.networks import catalog_judge
+from experiments.papers.hpot.rivals import LITERAL, QUICK
+from experiments.papers.item import Compared, Findings, MissingDataError, Setting, StandIn
 from experiments.papers.photographs import attack_photographs, classifier_there, folder_of
 from percert.evaluation.attack_runs.compare import AttackNumbers, evaluate_attacks
 from percert.evaluation.attack_runs.defences import defended_predictions, survivals
@@ -47,14 +48,15 @@ def figure_5(setting: Setting) -> Findings:
 
 
 def figure_12(setting: Setting) -> Findings:
-    """The distribution of the attacks' LPIPS.
+    """The distribution of the attacks' LPIPS, or of what stands for it.
 
-    Raises :class:`~experiments.papers.item.MissingDataError` without its weights: 1 - SSIM for it
-    would be Figure 5 once more.
+    Raises :class:`~experiments.papers.item.MissingDataError` without the weights of either: 1 -
+    SSIM for it would be Figure 5 once more.
     """
-    if catalog_judge(PERCEPTUAL["LPIPS"], "LPIPS", setting) is None:
+    if not judges(setting, ("LPIPS",)):
         raise MissingDataError(
-            f"needs the weights of LPIPS: put those of {PERCEPTUAL['LPIPS']} into DATA/weights"
+            "needs the weights of LPIPS: put those of lpips-alex into DATA/weights, or install "
+            "stlpips-pytorch"
         )
     return _distribution(setting, "LPIPS")
 
@@ -65,16 +67,17 @@ def _pictures(setting: Setting, before: int) -> Findings:
     rows = named_rows(runs.rows, attacks)
     figures = attacked_pictures(rows, folder_of(setting), before + SHOWN)
     said = () if figures[before:] else ("No more photographs than those of Figure 4 succeeded.",)
-    choice = "Shown are the first photographs on which most attacks succeed, not the paper's."
-    return Findings((), (*said, choice, *differs(setting)), tuple(figures[before:]))
+    shown = StandIn("the photographs that it shows", "the first on which most attacks succeed")
+    return Findings((), (*said, *differs()), tuple(figures[before:]), stands(setting, shown))
 
 
 def _distribution(setting: Setting, called: str) -> Findings:
     attacks = all_attacks(setting)
     runs = attack_photographs(setting, list(attacks.values()))
-    measured, there = measured_rows(setting, runs, (called,))
+    (judge, *_) = [*judges(setting, (called,)), None]
+    measured = measured_rows(setting, runs, [] if judge is None else [judge])
     rows = named_rows(measured, attacks)
-    key, title = (PERCEPTUAL[called], called) if there else ("ssim", "1 - SSIM")
+    key, title = ("ssim", "1 - SSIM") if judge is None else (judge.key, judge.name)
     evaluation = evaluate_attacks(runs, rows, (key,))
     compared: list[Compared] = []
     for entry in evaluation.own:
@@ -83,10 +86,12 @@ def _distribution(setting: Setting, called: str) -> Findings:
             value = None if spread is None else float(getattr(spread, what))
             compared.append(Compared(f"{entry.attack}: {label} of {title}", None, value))
     drawn = f"The paper draws {called}, and prints no numbers of it beside the means of Table 1."
-    if not there:
-        drawn += f" Without its weights, here it is {title}."
+    stand = StandIn(f"{called} with its weights", title) if judge is None else judge.stand
     return Findings(
-        tuple(compared), (drawn, *differs(setting)), _boxes(evaluation.own, rows, key, title)
+        tuple(compared),
+        (drawn, *differs()),
+        _boxes(evaluation.own, rows, key, title),
+        stands(setting, stand),
     )
 
 
@@ -123,13 +128,12 @@ def _boxes(
 #: The paper does not print which quality and how many bits.
 DEFENCES = ("jpeg-75", "bits-5")
 #: The attack with more confidence, which the paper adds.
-CONFIDENT = "human-perc-ot-literal:confidence=5"
+CONFIDENT = {LITERAL.format(a): QUICK[LITERAL.format(a)] for a in (1, 5)}
 
 
 def figure_7(setting: Setting) -> Findings:
     """The share of the attacked photographs that still is misclassified behind each defence."""
-    confident = attacks_there(setting, {"Human_Perc_OT (a = 5)": CONFIDENT})
-    specs = {**paper_attacks(setting), **confident}
+    specs = {**paper_attacks(setting), **attacks_there(setting, CONFIDENT)}
     runs = attack_photographs(setting, list(specs.values()))
     model, _ = classifier_there(setting)
     folder = setting.out / "defended"
@@ -149,9 +153,8 @@ def figure_7(setting: Setting) -> Findings:
     )
     return Findings(
         rows,
-        (
-            "The paper draws these shares and prints no numbers, nor which quality of JPEG and how "
-            "many bits; here they are JPEG 75 and 5 bits a channel.",
-            *differs(setting),
+        ("The paper draws these shares and prints no numbers.", *differs()),
+        stands=stands(
+            setting, StandIn("JPEG and fewer bits, it does not say how", " and ".join(DEFENCES))
         ),
     )

@@ -1,8 +1,10 @@
 """Table 2 and Figures 6 and 11 of Human Imperceptible Attacks: what attacks do to saliency maps."""
 
-from experiments.papers.hpot.attacks import differs, named_rows, paper_attacks
+from collections.abc import Mapping
+
+from experiments.papers.hpot.attacks import differs, named_rows, paper_attacks, stands
 from experiments.papers.hpot.figures import SHOWN
-from experiments.papers.item import Compared, Findings, MissingDataError, Setting
+from experiments.papers.item import Compared, Findings, MissingDataError, Setting, StandIn
 from experiments.papers.networks import weights_folder
 from experiments.papers.photographs import attack_photographs, folder_of
 from experiments.papers.printed import HPOT_TABLE_2
@@ -43,7 +45,11 @@ def table_2(setting: Setting) -> Findings:
                 Compared(f"{entry.attack}, {name}: mean {TITLES[key]}", paper, entry.mean(key))
                 for key, paper in zip(DISTANCES, printed or (None,) * 4, strict=True)
             ]
-    return Findings(tuple(rows), (*_words(methods, own), *differs(setting)))
+    return Findings(
+        tuple(rows),
+        (*_words(methods, own), *differs()),
+        stands=stands(setting, _stand(methods, own)),
+    )
 
 
 def figure_6(setting: Setting) -> Findings:
@@ -67,7 +73,9 @@ def _maps(setting: Setting, before: int) -> Findings:
     )
     said = () if figures else ("No more photographs than those of Figure 6 succeeded.",)
     first = dict(list(methods.items())[:1])
-    return Findings((), (*said, *_words(first, own), *differs(setting)), figures)
+    return Findings(
+        (), (*said, *_words(first, own), *differs()), figures, stands(setting, _stand(first, own))
+    )
 
 
 def _methods(setting: Setting) -> tuple[dict[str, tuple[Saliency, str]], bool]:
@@ -86,12 +94,19 @@ def _methods(setting: Setting) -> tuple[dict[str, tuple[Saliency, str]], bool]:
         raise MissingDataError(str(error)) from None
 
 
-def _words(methods: dict[str, tuple[Saliency, str]], own: bool) -> tuple[str, ...]:
+def _stand(methods: Mapping[str, tuple[Saliency, str]], own: bool) -> StandIn:
+    """EGNet has no published digest: a file in its place is one that somebody calls so."""
+    if own:
+        return StandIn("EGNet with its authors' weights", "the file in DATA/weights")
+    return StandIn("EGNet", f"OpenCV's {' and '.join(methods)}")
+
+
+def _words(methods: Mapping[str, tuple[Saliency, str]], own: bool) -> tuple[str, ...]:
     if own:
         return ("Maps are those of EGNet, from the file in DATA/weights.",)
     return (
-        f"Maps are those of OpenCV's {' and '.join(methods)}, which look at contrasts and know no "
-        "objects, and not EGNet's, a network that marks the salient object: sizes of the changes "
-        "do not compare, at most the order of the attacks does.",
+        f"OpenCV's {' and '.join(methods)} look at contrasts and know no objects, EGNet marks the "
+        "salient object: sizes of the changes do not compare, at most the order of the attacks "
+        "does.",
         "The column that the paper calls SSIM grows with the change; here it is 1 - SSIM.",
     )

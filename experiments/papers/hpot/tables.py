@@ -1,16 +1,23 @@
 """Tables 1 and 3 to 6 of Human Imperceptible Attacks, and the p-values of its section 4."""
 
 from collections.abc import Mapping, Sequence
+from statistics import fmean
+from typing import Any
 
 from experiments.papers.hpot.attacks import (
     PERCEPTUAL,
     all_attacks,
     attacks_there,
     differs,
+    judges,
     measured_rows,
+    named_rows,
     paper_attacks,
+    stands,
 )
-from experiments.papers.item import Compared, Findings, Setting
+from experiments.papers.hpot.rivals import WEIGHED
+from experiments.papers.item import Compared, Findings, Setting, StandIn
+from experiments.papers.networks import Judge
 from experiments.papers.photographs import attack_photographs
 from experiments.papers.printed import (
     HPOT_SECTION_4,
@@ -24,39 +31,77 @@ from experiments.papers.printed import (
 from percert.attacks.transport.human_perc_ot import HumanPercOTLiteral
 from percert.evaluation.attack_runs.compare import AttackEvaluation, AttackNumbers, evaluate_attacks
 from percert.fairness.p_values import f_p_value, t_p_value
+from percert.training.dro.recipe import DROSettings, RoundSettings
 
 
 def table_1(setting: Setting) -> Findings:
-    """Success and distances of the five attacks, and of the corrected one."""
-    attacks = all_attacks(setting)
-    numbers = _numbers(_evaluated(setting, list(attacks.values()), tuple(PERCEPTUAL)))
+    """Success and distances of the five attacks, and of those beside them."""
+    attacks, some = all_attacks(setting), judges(setting, tuple(PERCEPTUAL))
+    runs = attack_photographs(setting, list(attacks.values()))
+    measured = named_rows(measured_rows(setting, runs, some), attacks)
+    keys = (*runs.own_distances, "seen", *(judge.key for judge in some))
+    numbers = _numbers(evaluate_attacks(runs, measured, keys))
     rows: list[Compared] = []
-    for name, spec in attacks.items():
-        entry = numbers.get(spec)
+    for name in attacks:
+        entry = numbers.get(name)
         rows += _rows(name, entry, HPOT_TABLE_1.get(name))
         printed = HPOT_TABLE_1_PERCEPTUAL.get(name, (None, None))
-        for (called, metric), paper in zip(PERCEPTUAL.items(), printed, strict=True):
-            mean = _mean(entry, metric)
-            value = None if mean is None else 1000 * mean
-            rows.append(Compared(f"{name}: mean {called} x 1000", paper, value))
+        for called, paper in zip(PERCEPTUAL, printed, strict=True):
+            judge = next((one for one in some if one.paper == called), None)
+            mean = None if judge is None else _mean(entry, judge.key)
+            what = f"{name}: mean {called if judge is None else judge.name} x 1000"
+            rows.append(Compared(what, paper, None if mean is None else 1000 * mean))
         rows.append(Compared(f"{name}: mean 1 - SSIM", None, _mean(entry, "ssim")))
-    return Findings(tuple(rows), differs(setting))
+        seen = _mean(entry, "seen")
+        share = None if seen is None else 100 * seen
+        rows.append(Compared(f"{name}: observers who would notice", None, share, "%"))
+        if name == PGD:
+            rows += _as_returned(name, measured)
+    found = [one.stand for one in some]
+    return Findings(tuple(rows), differs(), stands=stands(setting, *found, *_missing(some)))
+
+
+#: The rival whose files rounding undoes.
+PGD = "PGD (L2)"
+
+
+def _as_returned(name: str, rows: Sequence[Mapping[str, Any]]) -> list[Compared]:
+    """The lengths of the change before rounding, over the photographs on which that succeeds."""
+    won = [row for row in rows if row["attack"] == name and row["success"]]
+    return [
+        Compared(
+            f"{name}: mean {title} of the floats, before rounding",
+            paper,
+            fmean(row[f"{key}_returned"] for row in won) if won else None,
+        )
+        for key, title, paper in zip(
+            ("l1", "l2", "linf"), ("L1", "L2", "Linf"), HPOT_TABLE_1[name][1:], strict=True
+        )
+    ]
+
+
+def _missing(some: Sequence[Judge]) -> list[StandIn]:
+    there = {judge.paper for judge in some}
+    missing = [name for name in PERCEPTUAL if name not in there]
+    return [StandIn(f"{name} with its weights", "nothing") for name in missing]
 
 
 def table_3(setting: Setting) -> Findings:
-    """The literal attack at lambda 0.5, 1 and 2."""
-    return _ablation(setting, "lam", "lambda", HPOT_TABLE_3)
+    """The literal attack at lambda 0.5, 1 and 2, by a cost with a gradient at the photograph."""
+    return _ablation(setting, "lambda", HPOT_TABLE_3, WEIGHED)
 
 
 def table_4(setting: Setting) -> Findings:
     """The literal attack at steps of 0.05, 0.1 and 0.2."""
-    return _ablation(setting, "step", "step", HPOT_TABLE_4)
+    specs = {f"step {value:g}": f"human-perc-ot-literal:step={value:g}" for value in HPOT_TABLE_4}
+    return _ablation(setting, "step", HPOT_TABLE_4, specs)
 
 
 def table_6(setting: Setting) -> Findings:
     """Seconds for 1,000 images, from those for the images here."""
     attacks = paper_attacks(setting)
-    numbers = _numbers(_evaluated(setting, list(attacks.values())))
+    runs = attack_photographs(setting, list(attacks.values()))
+    numbers = _numbers(evaluate_attacks(runs, runs.rows, runs.own_distances))
     rows = [
         Compared(
             f"{name}: seconds for 1,000 images",
@@ -68,36 +113,40 @@ def table_6(setting: Setting) -> Findings:
     ]
     time = (
         "Times are those of this machine, with whatever else ran on it, times 1,000 by the number "
-        "of photographs; the paper's are of an NVIDIA V100."
+        "of photographs."
     )
-    return Findings(tuple(rows), (time, *differs(setting)))
+    return Findings(tuple(rows), (time, *differs()), stands=stands(setting, V100))
+
+
+#: On what the paper's times were taken.
+V100 = StandIn("an NVIDIA V100", "this machine")
 
 
 def _ablation(
     setting: Setting,
-    option: str,
     called: str,
     printed: Mapping[float, tuple[float, float, float, float, float]],
+    named: Mapping[str, str],
 ) -> Findings:
-    named = {str(value): f"human-perc-ot-literal:{option}={value:g}" for value in printed}
-    specs = attacks_there(setting, named)
-    numbers = _numbers(_evaluated(setting, list(specs.values())))
+    """``named`` are the attacks, by ``called`` and the value."""
+    specs = _with_pieapp(setting, named)
+    runs = attack_photographs(setting, list(specs.values()))
+    numbers = _numbers(evaluate_attacks(runs, runs.rows, runs.own_distances))
     rows: list[Compared] = []
     for value, (success, seconds, l1, l2, linf) in printed.items():
         name = f"{called} {value:g}"
-        entry = numbers.get(specs[str(value)])
+        entry = numbers.get(specs[name])
         rows += _rows(name, entry, (success, l1, l2, linf))
         rows.append(Compared(f"{name}: seconds for 1,000 images", seconds, _seconds(entry), "s"))
-    return Findings(tuple(rows), differs(setting))
+    return Findings(tuple(rows), differs(), stands=stands(setting, V100))
 
 
-def _evaluated(
-    setting: Setting, specs: Sequence[str], perceptual: Sequence[str] = ()
-) -> AttackEvaluation:
-    """The attacks, with the distances of ``perceptual`` whose weights are there."""
-    runs = attack_photographs(setting, specs)
-    rows, names = measured_rows(setting, runs, perceptual)
-    return evaluate_attacks(runs, rows, (*runs.own_distances, *names))
+def _with_pieapp(setting: Setting, named: Mapping[str, str]) -> dict[str, str]:
+    """The attacks with PieAPP as their cost where its weights are there, as they are otherwise."""
+    plain = {name: spec.replace("cost=pieapp-untrained,", "") for name, spec in named.items()}
+    plain = {name: spec.replace(":cost=pieapp-untrained", "") for name, spec in plain.items()}
+    found = attacks_there(setting, plain)
+    return dict(named) if found == plain else found
 
 
 def _numbers(evaluation: AttackEvaluation) -> dict[str, AttackNumbers]:
@@ -130,27 +179,33 @@ def _seconds(entry: AttackNumbers | None) -> float | None:
 
 
 def table_5(setting: Setting) -> Findings:
-    """Section 3.2's and Table 5's settings; ``setting`` changes nothing about them."""
+    """Table 5's settings, and section 3.2's, beside the defaults; ``setting`` changes nothing."""
     del setting
-    attack = HumanPercOTLiteral()
-    return Findings(
-        (
-            Compared("lambda", HPOT_TABLE_5["lambda"], attack.lam),
-            Compared("step size of Algorithm 1", HPOT_TABLE_5["step"], attack.step),
-            Compared("steps N of Algorithm 1", HPOT_TABLE_5["steps"], attack.steps),
-            Compared(
-                "steps between gradients of the cost", HPOT_TABLE_5["refresh"], attack.refresh
-            ),
-            Compared("confidence a", HPOT_TABLE_5["confidence"], attack.confidence),
-        ),
-        (
-            f"The cost is {attack.cost} by default, PieAPP in the paper, whose weights have to be "
-            "had first.",
-            "Table 5's settings of training (learning rate 0.1, momentum 5e-4, T1 = T2 = 3) are "
-            "options of percert train; a momentum of 5e-4 reads like a weight decay.",
-        ),
-        stands=(),
+    attack, rounds, models = HumanPercOTLiteral(), RoundSettings(), DROSettings()
+    here = {
+        "learning rate alpha of Algorithm 2": rounds.learning_rate,
+        "learning rate alpha of Algorithm 3": models.learning_rate,
+        "momentum": models.momentum,
+        "T1, rounds of Algorithm 2": rounds.rounds,
+        "T2, passes of Algorithm 3": models.passes,
+        "step size of Algorithm 1": attack.step,
+        "lambda": attack.lam,
+        "steps N of Algorithm 1 (section 3.2)": attack.steps,
+        "steps between gradients of the cost (appendix D)": attack.refresh,
+        "confidence a (section 3.2: 0, 1 and 5)": attack.confidence,
+    }
+    rows = [Compared(what, HPOT_TABLE_5[what], value) for what, value in here.items()]
+    printed = StandIn(
+        "a momentum of 5e-4, as Table 5 prints it",
+        f"a momentum of {models.momentum:g} and a weight decay of {models.weight_decay:g}, which "
+        "the number usually is; percert train adversarial-dataset and dro run what is printed "
+        "with --momentum 5e-4 --weight-decay 0",
     )
+    words = (
+        f"The loss is {attack.loss} and the optimiser SGD, as in the paper. The cost is "
+        f"{attack.cost} by default, PieAPP in the paper, whose weights have to be had first.",
+    )
+    return Findings(tuple(rows), words, stands=(printed,))
 
 
 def p_values(setting: Setting) -> Findings:

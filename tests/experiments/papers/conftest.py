@@ -71,7 +71,7 @@ def tiny_data(tmp_path_factory):
 
 @pytest.fixture
 def setting(tiny_data, tmp_path):
-    return Setting(tmp_path / "out", tiny_data, images=2)
+    return Setting(tmp_path / "out", tiny_data, tiny_data / NAME, images=2)
 
 
 @pytest.fixture
@@ -82,9 +82,9 @@ def quick(monkeypatch):
         "Human_Perc_OT (a = 0)": "human-perc-ot-literal:steps=3",
     }
     monkeypatch.setattr(attacks, "ATTACKS", some)
-    monkeypatch.setattr(attacks, "OURS", "ascent:steps=4")
+    monkeypatch.setattr(attacks, "BESIDE", {"ascent, not in the paper": "ascent:steps=4"})
     for name, value in {
-        "hpot.figures.CONFIDENT": "human-perc-ot-literal:steps=6,confidence=1",
+        "hpot.figures.CONFIDENT": {"a = 5": "human-perc-ot-literal:steps=6,confidence=1"},
         "lipsim.embedding.STEPS": 3,
         "lipsim.embedding.SIDE": 32,
         "lipsim.retrieval.STEPS": 3,

@@ -211,6 +211,7 @@ def test_the_retrieval_set_is_searched(published, tiny_data):
 
 
 def test_lpips_is_measured_where_its_weights_are(setting, tiny_data, tmp_path, monkeypatch):
+    monkeypatch.setattr(attacks, "is_packaged", lambda place: False)
     missing = run_item(CATALOG["hpot-figure12"], setting)
     assert missing.state == "not offline"
     assert "weights of LPIPS" in missing.reason
@@ -230,23 +231,57 @@ def test_lpips_is_measured_where_its_weights_are(setting, tiny_data, tmp_path, m
     assert row.measured > 0
 
 
+def test_shift_tolerant_lpips_stands_for_lpips(setting, monkeypatch):
+    asked = []
+
+    def create(name, device):
+        asked.append(name)
+        return create_metric("gmsd", device=device)
+
+    monkeypatch.setattr(attacks, "create_metric", create)
+    monkeypatch.setattr(attacks, "is_packaged", lambda place: True)
+    findings = made("hpot-figure12", setting)
+    assert asked
+    assert set(asked) == {"st-lpips-alex"}
+    assert StandIn("LPIPS with its weights", "st-lpips-alex") in findings.stands
+    assert any("median of LPIPS, here st-lpips-alex" in row.what for row in findings.rows)
+    table = {row.what: row for row in made("hpot-table1", setting).rows}
+    assert table["PGD (L2): mean LPIPS, here st-lpips-alex x 1000"].measured > 0
+    assert table["PGD (L2): mean DISTS x 1000"].measured is None
+
+
 def test_pieapp_and_resnet_are_taken_where_they_are(setting, tmp_path, monkeypatch):
+    monkeypatch.undo()
     folder = tmp_path / "data" / "weights"
     folder.mkdir(parents=True)
     here = replace(setting, data=folder.parent)
     plain = attacks.all_attacks(here)
-    assert not any("pieapp" in spec for spec in plain.values())
+    costs = {spec.partition("cost=")[2] for spec in plain.values()}
+    assert {"st-lpips-alex", "pieapp-untrained"} <= costs
+    assert any("1 - SSIM" in stand.here for stand in attacks.stands(here))
     (folder / attacks.PIEAPP).touch()
     (folder / "resnet50-0676ba61.pth").touch()
     found = attacks.all_attacks(here)
-    (changed,) = [name for name in plain if plain[name] != found[name]]
+    # With the paper's cost there is no need of others beside it.
+    assert set(plain) - set(found) == {name for name in plain if ", cost " in name}
+    (changed,) = [name for name in found if plain[name] != found[name]]
     assert changed == "Human_Perc_OT (a = 0)"
     assert found[changed].endswith(f"cost=pieapp,checkpoint={folder / attacks.PIEAPP}")
-    said = attacks.differs(here)
-    assert not any("ResNet-50 in the paper" in one or "PieAPP in the paper" in one for one in said)
+    assert not any("1 - SSIM" in stand.here for stand in attacks.stands(here))
+    assert any("resnet50-0676ba61.pth (sha256 " in one.here for one in attacks.stands(here))
     monkeypatch.setattr(photographs, "load_classifier", lambda *asked: asked)
     (spec, _, file), name = photographs.classifier_there(here)
     assert (spec, name, file.name) == ("torchvision:resnet50", "resnet50", "resnet50-0676ba61.pth")
+
+
+def test_the_best_network_that_is_there_is_attacked(setting, monkeypatch):
+    monkeypatch.setattr(photographs, "load_classifier", lambda *asked: asked[0])
+    assert photographs.classifier_there(setting)[1] == "squeezenet1_0"  # its file is named
+    packaged = replace(setting, weights=None)
+    monkeypatch.setattr(photographs, "is_packaged", lambda place: True)
+    assert photographs.classifier_there(packaged)[1] == "efficientnet-lite0"
+    monkeypatch.setattr(photographs, "is_packaged", lambda place: False)
+    assert photographs.classifier_there(packaged)[1] == "squeezenet1_0"
 
 
 @pytest.mark.parametrize("place", [".", "geo"])

@@ -41,7 +41,8 @@ class PieAPP(Metric):
 
     ``checkpoint`` is the file ``PieAPPv0.1.pth`` of piq's releases or a folder with it, or
     ``"random"`` for seeded random weights that make a distance: biases of 0 and no negative weight
-    in the last layers. Without it, it is looked for where
+    in the last layers. ``"untrained"`` leaves these as they come: a score with a sign, like the
+    published one, whose gradient at identity is not 0. Without it, it is looked for where
     :func:`~percert.metrics.deep.weight_files.find_weights` looks, and fetched. Raises
     ``ValueError`` that says what is missing and where to put it.
 
@@ -56,9 +57,10 @@ class PieAPP(Metric):
         if stride < 1:
             raise ValueError(f"pieapp: expected a stride of at least 1, found {stride}")
         self.stride = stride
-        if str(checkpoint) == "random":
+        if str(checkpoint) in ("random", "untrained"):
             seeded(self._build)
-            self._make_a_distance()
+            if str(checkpoint) == "random":
+                self._make_a_distance()
         else:
             with torch.device("meta"):  # 62 million random weights would be thrown away
                 self._build()
