@@ -14,11 +14,15 @@ from percert.audit import AttackAudit, AuditReport
 from percert.certify.answers import Comparison
 from percert.cli import output
 from percert.evaluation.attack_runs.compare import AttackNumbers, title
-from percert.evaluation.attack_runs.defences import Survival, survival_table
+from percert.evaluation.attack_runs.defences import (
+    Survival,
+    Transfer,
+    survival_table,
+    transfer_table,
+)
 from percert.evaluation.attack_runs.report import medians, ratios_table
 from percert.evaluation.attack_runs.run import summary_table
 from percert.evaluation.attack_runs.saliency import DISTANCES
-from percert.evaluation.attack_runs.transfer import Transfer, transfer_table
 from percert.evaluation.copies.report import results_shown
 from percert.reports import AttackSummary
 from percert.reports.table import Table

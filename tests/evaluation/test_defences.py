@@ -7,12 +7,12 @@ from tests.evaluation.attack_world import NAMES, bright, grey, lit, originals, w
 from percert.evaluation.attack_runs.defences import (
     Survival,
     defended_predictions,
-    frontier_points,
     survivals,
     survives,
     wilson,
 )
 from percert.evaluation.attack_runs.distances import CLEAN
+from percert.evaluation.attack_runs.frontier import frontier_points
 from percert.evaluation.attack_runs.read import read_attack_runs
 
 #: Brighter than a half in all; behind one bit 6 of 16 rows are white.

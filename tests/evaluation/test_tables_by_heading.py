@@ -9,11 +9,16 @@ from tests.evaluation.distinct import detector, scores, spread
 from tests.reports.tables import made, said, tables_of
 
 from percert.evaluation.attack_runs.compare import AttackNumbers
-from percert.evaluation.attack_runs.defences import FrontierPoint, Survival, defence_sections
+from percert.evaluation.attack_runs.defences import (
+    Survival,
+    Transfer,
+    survival_section,
+    transfer_section,
+)
+from percert.evaluation.attack_runs.frontier import FrontierPoint, frontier_section
 from percert.evaluation.attack_runs.pages import _numbers
 from percert.evaluation.attack_runs.report import attack_sections
 from percert.evaluation.attack_runs.saliency import saliency_section
-from percert.evaluation.attack_runs.transfer import Transfer, transfer_sections
 from percert.evaluation.copies.evaluate import CopiesPlan
 from percert.evaluation.copies.report import copies_sections
 from percert.evaluation.retrieval import RetrievalScore
@@ -146,8 +151,9 @@ def test_defences():
         Survival("theirs", "jpeg", 20, 18, 2),
         Survival("theirs", "bits", 20, 18, 9),
     ]
-    points = {"l2": [FrontierPoint("ours", "ours", 0.0, "jpeg", 0.6, 3.5, "theirs", 1.75)]}
-    shares, costs = map(said, tables_of(defence_sections(entries, points)))
+    points = [FrontierPoint("ours", "ours", 0.0, "jpeg", 0.6, 3.5, "theirs", 1.75)]
+    sections = [survival_section(entries), frontier_section("l2", points, entries)]
+    shares, costs = map(said, tables_of(sections))
     assert shares == [
         {"attack": "ours", "images": "10", "8-bit success": "0.80",
          "jpeg": "0.60 (0.31 to 0.83)", "bits": "0.30 (0.11 to 0.60)"},
@@ -168,7 +174,7 @@ def test_transfer():
         Transfer("theirs", "vgg", "vgg", 20, 4, 3),
     ]
     accuracy = {"squeeze": 0.81, "vgg": 0.62}
-    shares, before = map(said, tables_of(transfer_sections(entries, accuracy)))
+    shares, before = map(said, tables_of([transfer_section(entries, accuracy)]))
     assert shares == [
         {"attack": "ours", "made against": "squeeze", "squeeze": "0.75 (0.41 to 0.93, 8)",
          "vgg": "0.20 (0.04 to 0.62, 5)"},

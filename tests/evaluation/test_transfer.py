@@ -5,8 +5,8 @@ import torch
 from tests.evaluation.attack_world import NAMES, bright, dark, grey, originals, write_attacks
 from torch import nn
 
+from percert.evaluation.attack_runs.defences import transferred_predictions, transfers
 from percert.evaluation.attack_runs.read import read_attack_runs
-from percert.evaluation.attack_runs.transfer import transferred_predictions, transfers
 
 
 class Stricter(nn.Module):

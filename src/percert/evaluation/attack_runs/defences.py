@@ -1,17 +1,16 @@
-"""What of an attack survives a defence, what that costs in visibility, and the report."""
+"""Do attacked images still fool: behind a defence, and other classifiers than the attacked one?"""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from math import sqrt
 from pathlib import Path
-from statistics import median
-from typing import Any
+from typing import Any, TypeAlias, TypeVar
 
+import numpy as np
 import torch
 from torch import nn
 
 from percert.defences import create_defence
-from percert.evaluation.attack_runs.compare import title
 from percert.evaluation.attack_runs.distances import (
     CLEAN,
     MeasuredFiles,
@@ -20,13 +19,14 @@ from percert.evaluation.attack_runs.distances import (
     measure_files,
     open_store,
 )
-from percert.evaluation.attack_runs.read import family
-from percert.reports.attack_plots import frontier, share_bars
-from percert.reports.page import Block, Paragraph, Section, kept_figure
-from percert.reports.records import column
-from percert.reports.table import Column, Table, number
+from percert.reports.attack_plots import share_bars, share_matrix
+from percert.reports.page import Section, kept_figure
+from percert.reports.table import Column, Table
 from percert.runs.tasks import device_of, predictions
 from percert.tensors import Images
+
+#: The class that something gives each image.
+Classify: TypeAlias = Callable[[Images], list[int]]
 
 
 @dataclass(frozen=True)
@@ -57,22 +57,29 @@ class Survival:
 
 
 @dataclass(frozen=True)
-class FrontierPoint:
-    """An attack on the plane of survival and cost, behind one defence.
+class Transfer:
+    """One attack's images on one ``model``.
 
-    ``cost`` is the median of a distance over the attack's successes. ``family`` is the attack but
-    for its ``confidence``. ``least`` is the cheapest attack of any family that survives at least as
-    often, and ``least_cost`` its cost: equal to ``cost`` for a point on the frontier.
+    ``images`` succeeded as files against what they were made for (``source``), ``right`` of them
+    the model has right before the attack, and ``fooled`` of those it has wrong after it (for an
+    attack towards a class: in that class). ``share`` is fooled of right, ``None`` without any.
     """
 
     attack: str
-    family: str
-    confidence: float
-    defence: str
-    survival: float
-    cost: float
-    least: str
-    least_cost: float
+    source: str
+    model: str
+    images: int
+    right: int
+    fooled: int
+
+    @property
+    def share(self) -> float | None:
+        return self.fooled / self.right if self.right else None
+
+    def answer(self) -> dict[str, Any]:
+        """All of it as what JSON can hold."""
+        interval = list(wilson(self.fooled, self.right)) if self.right else None
+        return {**asdict(self), "share": self.share, "interval": interval}
 
 
 def wilson(count: int, total: int, z: float = 1.959964) -> tuple[float, float]:
@@ -97,29 +104,74 @@ def defended_predictions(
     *,
     progress: Progress | None = None,
 ) -> MeasuredFiles:
-    """What ``model`` says of every successful file behind each of the ``defences``.
+    """What ``model`` says of every successful file and of its original behind each defence.
 
-    By (attack, image, defence), with the originals as the attack
+    By (attack, image, defence), the originals as the attack
     :data:`~percert.evaluation.attack_runs.distances.CLEAN`. ``weights`` is a hash of the model's:
-    what
-    ``out`` holds of others is not used.
+    what ``out`` holds of others is not used.
     """
-    known = {name: create_defence(name) for name in defences}
+
+    def behind(name: str) -> Classify:
+        defence = create_defence(name)
+        return lambda images: predictions(model, defence(images.to(device_of(model))))
+
+    asked = {name: (behind(name), weights) for name in defences}
+    return _predictions(rows, originals, asked, "defence", out, progress)
+
+
+def transferred_predictions(
+    rows: Sequence[Row],
+    originals: Path,
+    models: Mapping[str, nn.Module],
+    weights: Mapping[str, str],
+    out: Path,
+    *,
+    progress: Progress | None = None,
+) -> MeasuredFiles:
+    """What each of ``models`` says of every successful file and of its original.
+
+    By (attack, image, model), all else as :func:`defended_predictions`.
+    """
+
+    def of(model: nn.Module) -> Classify:
+        return lambda images: predictions(model, images.to(device_of(model)))
+
+    asked = {name: (of(model), weights.get(name, "")) for name, model in models.items()}
+    return _predictions(rows, originals, asked, "model", out, progress)
+
+
+def _predictions(
+    rows: Sequence[Row],
+    originals: Path,
+    asked: Mapping[str, tuple[Classify, str]],
+    what: str,
+    out: Path,
+    progress: Progress | None,
+) -> MeasuredFiles:
+    """The classes that all of ``asked`` give, each kept under the hash beside it."""
 
     @torch.no_grad()
     def measure(original: Images, others: Images, name: str) -> list[dict[str, int]]:
-        shown = known[name](others.to(device_of(model)))
-        return [{"prediction": prediction} for prediction in predictions(model, shown)]
+        return [{"prediction": prediction} for prediction in asked[name][0](others)]
 
     return measure_files(
-        [row for row in rows if row["attacked"] and row["success_8bit"]],
+        [row for some in succeeded(rows).values() for row in some],
         originals,
-        dict.fromkeys(known, weights),
-        open_store(out, "defence", {"prediction": int}),
+        {name: how for name, (_, how) in asked.items()},
+        open_store(out, what, {"prediction": int}),
         measure,
         clean=True,
         progress=progress,
     )
+
+
+def succeeded(rows: Sequence[Row]) -> dict[str, list[Row]]:
+    """The rows whose attack succeeded as a file, by attack."""
+    found: dict[str, list[Row]] = {}
+    for row in rows:
+        if row["attacked"] and row["success_8bit"]:
+            found.setdefault(row["attack"], []).append(row)
+    return found
 
 
 def survivals(rows: Sequence[Row], found: MeasuredFiles, defences: Sequence[str]) -> list[Survival]:
@@ -134,24 +186,41 @@ def survivals(rows: Sequence[Row], found: MeasuredFiles, defences: Sequence[str]
     >>> [(entry.attack, entry.share) for entry in survivals([row], said, ["bits-4"])]
     [('(clean)', 0.0), ('a', 1.0)]
     """  # noqa: E501
-    tried: dict[str, list[Row]] = {}
-    labels: dict[str, int] = {}
+    tried: dict[str, int] = {}
     for row in rows:
         if row["attacked"]:
-            tried.setdefault(row["attack"], []).append(row)
-            if row["success_8bit"]:
-                labels[row["image"]] = row["label"]
+            tried[row["attack"]] = tried.get(row["attack"], 0) + 1
+    won = succeeded(rows)
+    labels = {row["image"]: row["label"] for some in won.values() for row in some}
     entries = []
     for defence in defences:
         spoilt = sum(found[CLEAN, i, defence]["prediction"] != y for i, y in labels.items())
         if labels:
             entries.append(Survival(CLEAN, defence, len(labels), len(labels), spoilt))
-        for attack, some in tried.items():
-            won = [row for row in some if row["success_8bit"]]
-            alive = sum(
-                survives(row, found[attack, row["image"], defence]["prediction"]) for row in won
+        for attack, count in tried.items():
+            some = won.get(attack, [])
+            alive = sum(survives(r, found[attack, r["image"], defence]["prediction"]) for r in some)
+            entries.append(Survival(attack, defence, count, len(some), alive))
+    return entries
+
+
+def transfers(rows: Sequence[Row], found: MeasuredFiles, models: Sequence[str]) -> list[Transfer]:
+    """Every attack's images on every model, in their order.
+
+    >>> row = {"attack": "a", "image": "x", "attacked": True, "success_8bit": True, "label": 3,
+    ...        "towards": False, "target": None, "source": "net"}
+    >>> said = {("a", "x", "other"): {"prediction": 7}, ("(clean)", "x", "other"): {"prediction": 3}}
+    >>> transfers([row], said, ["other"])[0].share
+    1.0
+    """  # noqa: E501
+    entries = []
+    for attack, won in succeeded(rows).items():
+        for model in models:
+            right = [r for r in won if found[CLEAN, r["image"], model]["prediction"] == r["label"]]
+            fooled = sum(survives(r, found[attack, r["image"], model]["prediction"]) for r in right)
+            entries.append(
+                Transfer(attack, str(won[0]["source"]), model, len(won), len(right), fooled)
             )
-            entries.append(Survival(attack, defence, len(some), len(won), alive))
     return entries
 
 
@@ -162,180 +231,116 @@ def survives(row: Row, prediction: int) -> bool:
     return bool(prediction != row["label"])
 
 
-def frontier_points(
-    rows: Sequence[Row], entries: Sequence[Survival], distance: str
-) -> list[FrontierPoint]:
-    """Every attack's survival and median ``distance``, and the cheapest that survives as often.
-
-    Attacks without a success have no cost, and are left out.
-    """
-    specs: dict[str, tuple[str, float]] = {}
-    costs: dict[str, float] = {}
-    by_attack: dict[str, list[Row]] = {}
-    for row in rows:
-        if row["attacked"] and row["success_8bit"]:
-            by_attack.setdefault(row["attack"], []).append(row)
-            name, confidence = family(row["spec"])
-            specs[row["attack"]] = name, confidence + row["demand"]
-    for attack, won in by_attack.items():
-        values = column(won, distance)
-        if values:
-            costs[attack] = median(values)
-    names = _families(specs)
-    points = []
-    for entry in entries:
-        if entry.attack not in costs:
-            continue
-        rivals = [
-            (costs[other.attack], other.attack)
-            for other in entries
-            if other.defence == entry.defence
-            and other.attack in costs
-            and other.share >= entry.share
-        ]
-        least_cost, least = min(rivals)
-        points.append(
-            FrontierPoint(
-                attack=entry.attack,
-                family=names[entry.attack],
-                confidence=specs[entry.attack][1],
-                defence=entry.defence,
-                survival=entry.share,
-                cost=costs[entry.attack],
-                least=least,
-                least_cost=least_cost,
-            )
-        )
-    return points
-
-
-def _families(specs: Mapping[str, tuple[str, float]]) -> dict[str, str]:
-    """The family of each attack; of two with one confidence each stands for itself."""
-    seen: set[tuple[str, float]] = set()
-    names = {}
-    for attack, key in specs.items():
-        names[attack] = attack if key in seen else key[0]
-        seen.add(key)
-    return names
-
-
-def defence_sections(
-    entries: Sequence[Survival],
-    points: Mapping[str, Sequence[FrontierPoint]],
-    folder: Path | None = None,
-) -> list[Section]:
-    """The report's sections; ``points`` by distance. With ``folder`` figures are written there."""
-    sections = [_survival(entries, folder)]
-    for distance, some in points.items():
-        if some:
-            sections.append(_frontier(distance, some, entries, folder))
-    return sections
-
-
-def _survival(entries: Sequence[Survival], folder: Path | None) -> Section:
-    defences = list(dict.fromkeys(entry.defence for entry in entries))
-    attacks = list(dict.fromkeys(entry.attack for entry in entries))
-    by_key = {(entry.attack, entry.defence): entry for entry in entries}
-
-    def behind(defence: str) -> Callable[[str], Survival]:
-        return lambda attack: by_key[attack, defence]
-
-    def interval(entry: Survival) -> str:
-        low, high = entry.interval
-        return f"{entry.share:.2f} ({low:.2f} to {high:.2f})"
-
-    def succeeded(attack: str) -> float | None:
-        first = by_key[attack, defences[0]]
-        return None if attack == CLEAN else first.succeeded / first.attacked
-
-    columns: list[Column[str]] = [
-        Column("attack", str),
-        Column("images", lambda attack: by_key[attack, defences[0]].attacked, "d"),
-        Column("8-bit success", succeeded, ".2f"),
-        *(Column(defence, behind(defence), interval) for defence in defences),
-    ]
-    table = Table.of(
-        attacks,
-        columns,
+def survival_section(entries: Sequence[Survival], folder: Path | None = None) -> Section:
+    """What survives each defence; with ``folder`` the figure is written there."""
+    table = survival_table(
+        entries,
+        lambda entry: "{:.2f} ({:.2f} to {:.2f})".format(entry.share, *entry.interval),
         "The share of the attacked images that succeed as files and still do behind the defence, "
         f"with its 95 % interval. {CLEAN}: the share of the same images, before any attack, that "
         "the defence alone spoils: an attack at that level owes its survival to the defence.",
-    )
-    png = share_bars(
-        {a: {d: by_key[a, d].share for d in defences} for a in attacks},
-        value_label="share of the attacked images",
-    )
-    return Section(
-        "What survives",
-        (table, kept_figure(folder, "survival.png", png, "The same shares.", _shares(entries))),
-    )
-
-
-def _frontier(
-    distance: str, points: Sequence[FrontierPoint], entries: Sequence[Survival], folder: Path | None
-) -> Section:
-    several = {
-        point.family
-        for point in points
-        if len({p.attack for p in points if p.family == point.family}) > 1
-    }
-    panels: dict[str, dict[str, list[tuple[float, float, str]]]] = {}
-    for point in points:
-        note = f"a = {point.confidence:g}" if point.family in several else ""
-        panels.setdefault(point.defence, {}).setdefault(point.family, []).append(
-            (point.survival, point.cost, note)
-        )
-    png = frontier(
-        panels,
-        value_label=f"median {title(distance)}",
-        chance={entry.defence: entry.share for entry in entries if entry.attack == CLEAN},
-    )
-    blocks: list[Block] = [
-        Paragraph(
-            "Attacks with the same confidence are not comparable: what overshoots survives. This "
-            "compares their cost at equal survival. Better is to the right and below; the grey "
-            "staircase is what no attack beats, the dotted line what the defence spoils by itself."
-        ),
-        kept_figure(
-            folder,
-            f"frontier-{distance}.png",
-            png,
-            f"Median {title(distance)} of each attack's successes, against the share of its images "
-            "that survives. Attacks that differ in their confidence a are joined.",
-            f"Cost in {title(distance)} against survival, a panel for each defence",
-        ),
-    ]
-    columns: list[Column[FrontierPoint]] = [
-        Column("attack", lambda p: p.attack),
-        Column("survival", lambda p: p.survival, ".2f"),
-        Column(f"median {title(distance)}", lambda p: p.cost, number),
         Column(
-            "cheapest that survives as often",
-            lambda p: "(none is cheaper)" if p.least == p.attack else p.least,
+            "8-bit success",
+            lambda one: None if one.attack == CLEAN else one.succeeded / one.attacked,
+            ".2f",
         ),
-        Column("times its cost", lambda p: p.cost / p.least_cost if p.least_cost else None, ".2f"),
-    ]
-    for defence in panels:
-        mine = sorted((p for p in points if p.defence == defence), key=lambda p: -p.survival)
-        blocks.append(Table.of(mine, columns, f"Behind {defence}."))
-    return Section(f"Cost at equal survival: {title(distance)}", tuple(blocks))
+    )
+    shares: dict[str, dict[str, float]] = {}
+    for entry in entries:
+        shares.setdefault(entry.attack, {})[entry.defence] = entry.share
+    png = share_bars(shares, value_label="share of the attacked images")
+    alt = "; ".join(f"{e.attack} through {e.defence}: {e.share:.2f}" for e in entries)
+    figure = kept_figure(folder, "survival.png", png, "The same shares.", alt)
+    return Section("What survives", (table, figure))
 
 
-def _shares(entries: Sequence[Survival]) -> str:
-    return "; ".join(f"{e.attack} through {e.defence}: {e.share:.2f}" for e in entries)
+def transfer_section(
+    entries: Sequence[Transfer], accuracy: Mapping[str, float], folder: Path | None = None
+) -> Section:
+    """Who is fooled; ``accuracy`` is that of each model on the originals. Figures to ``folder``."""
+    models = list(dict.fromkeys(entry.model for entry in entries))
+    shares: dict[str, dict[str, float]] = {}
+    for entry in entries:
+        made = f"{entry.attack}  (on {entry.source})"
+        shares.setdefault(made, {})[entry.model] = np.nan if entry.share is None else entry.share
+    png = share_matrix(
+        list(shares),
+        models,
+        np.array([[by_model[model] for model in models] for by_model in shares.values()]),
+        row_label="attack",
+        column_label="shown to",
+    )
+    caption = (
+        "The share of the images that a classifier has right before the attack and wrong after it. "
+        "Only images that succeed, as files, against what they were made for are shown to others."
+    )
+    table = transfer_table(
+        entries,
+        _with_interval,
+        f"{caption} In parentheses the 95 % interval, and of how many images.",
+    )
+    before = Table.of(
+        models,
+        [
+            Column("classifier", str),
+            Column("right before any attack", accuracy.__getitem__, ".2f"),
+        ],
+        "Of the originals of those images. Near 0: are classes numbered alike?",
+    )
+    alt = "; ".join(f"{e.attack} on {e.model}: {e.share}" for e in entries)
+    figure = kept_figure(folder, "transfer.png", png, caption, alt)
+    return Section("Transfer", (figure, table, before))
 
 
-def survival_table(entries: Sequence[Survival]) -> Table:
+def _with_interval(entry: Transfer) -> str:
+    if entry.share is None:
+        return "- (0)"
+    low, high = wilson(entry.fooled, entry.right)
+    return f"{entry.share:.2f} ({low:.2f} to {high:.2f}, {entry.right})"
+
+
+def survival_table(
+    entries: Sequence[Survival],
+    cell: Callable[[Survival], str] = lambda entry: f"{entry.share:.2f}",
+    caption: str = "",
+    *more: Column[Survival],
+) -> Table:
     """A row an attack, a column a defence: the share of its images that survives."""
-    by_key = {(entry.attack, entry.defence): entry for entry in entries}
-    defences = list(dict.fromkeys(entry.defence for entry in entries))
-    columns: list[Column[str]] = [
-        Column("attack", str),
-        Column("images", lambda attack: by_key[attack, defences[0]].attacked, "d"),
-    ]
+    first = (Column[Survival]("images", lambda one: one.attacked, "d"), *more)
+    return _by_attack(entries, lambda one: one.defence, cell, first, caption)
 
-    def behind(defence: str) -> Column[str]:
-        return Column(defence, lambda attack: by_key[attack, defence].share, ".2f")
 
-    columns += [behind(name) for name in defences]
-    return Table.of(dict.fromkeys(entry.attack for entry in entries), columns)
+def transfer_table(
+    entries: Sequence[Transfer],
+    cell: Callable[[Transfer], str] = lambda entry: (
+        "-" if entry.share is None else f"{entry.share:.2f} of {entry.right}"
+    ),
+    caption: str = "",
+) -> Table:
+    """A row an attack, a column a model: the share that it has right before and wrong after."""
+    first = (Column[Transfer]("made against", lambda one: one.source),)
+    return _by_attack(entries, lambda one: one.model, cell, first, caption)
+
+
+Entry = TypeVar("Entry", Survival, Transfer)
+
+
+def _by_attack(
+    entries: Sequence[Entry],
+    shown_to: Callable[[Entry], str],
+    cell: Callable[[Entry], str],
+    first: Sequence[Column[Entry]],
+    caption: str,
+) -> Table:
+    """A row an attack: what ``first`` says of its first entry, then a cell of each of them."""
+    by_key = {(entry.attack, shown_to(entry)): entry for entry in entries}
+    rows: dict[str, Entry] = {}
+    for entry in entries:
+        rows.setdefault(entry.attack, entry)
+
+    def of(name: str) -> Column[Entry]:
+        return Column(name, lambda row: by_key[row.attack, name], cell)
+
+    columns: list[Column[Entry]] = [Column("attack", lambda row: row.attack), *first]
+    columns += [of(name) for name in dict.fromkeys(shown_to(entry) for entry in entries)]
+    return Table.of(rows.values(), columns, caption)

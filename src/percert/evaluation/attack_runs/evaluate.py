@@ -19,13 +19,17 @@ from percert.evaluation.attack_runs.compare import (
     number_attacks,
 )
 from percert.evaluation.attack_runs.defences import (
-    defence_sections,
     defended_predictions,
-    frontier_points,
+    survival_section,
     survival_table,
     survivals,
+    transfer_section,
+    transfer_table,
+    transferred_predictions,
+    transfers,
 )
 from percert.evaluation.attack_runs.distances import CLEAN, keep_own_distances, measure_distances
+from percert.evaluation.attack_runs.frontier import frontier_points, frontier_section
 from percert.evaluation.attack_runs.pages import attacked_pictures, conditions
 from percert.evaluation.attack_runs.read import AttackRuns, read_attack_runs
 from percert.evaluation.attack_runs.report import attack_sections, medians, ratios_table
@@ -36,12 +40,6 @@ from percert.evaluation.attack_runs.saliency import (
     saliency_distances,
     saliency_pictures,
     saliency_section,
-)
-from percert.evaluation.attack_runs.transfer import (
-    transfer_sections,
-    transfer_table,
-    transferred_predictions,
-    transfers,
 )
 from percert.lipschitz.network import weights_hash
 from percert.models import load_classifier
@@ -155,7 +153,7 @@ def transfer_runs(
     write_page(
         out / "report.html",
         "Transfer of attacks",
-        transfer_sections(entries, accuracy, out),
+        [transfer_section(entries, accuracy, out)],
         lead=f"{len({entry.attack for entry in entries})} attacks, shown to {', '.join(networks)}.",
     )
     answer = {"accuracy": accuracy, "transfer": [entry.answer() for entry in entries]}
@@ -229,7 +227,10 @@ def defend_runs(
     write_page(
         out / "report.html",
         "Attacks behind defences",
-        defence_sections(entries, points, out),
+        [
+            survival_section(entries, out),
+            *(frontier_section(cost, some, entries, out) for cost, some in points.items() if some),
+        ],
         lead=f"{len({row['attack'] for row in rows})} attacks on {model}, behind "
         f"{len(defences)} defences.",
     )
