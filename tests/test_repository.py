@@ -94,7 +94,6 @@ LONGER = {
     for name in (
         "evaluation/attack_runs/saliency",
         "evaluation/stability",
-        "evaluation/twoafc/report",
         "images/load",
         "search/query/nearest",
         "search/store",

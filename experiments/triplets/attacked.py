@@ -26,7 +26,8 @@ from percert.data.labelled_images import read_labelled_images, semantic_triplets
 from percert.data.triplets import Triplet, distortion_triplets, load_triplet
 from percert.evaluation.twoafc.attacks import Budget, plan_attacks
 from percert.evaluation.twoafc.evaluate import Load, TwoAFCRun, keep_twoafc
-from percert.evaluation.twoafc.report import percent, shown, write_twoafc_report
+from percert.evaluation.twoafc.report import percent, shown
+from percert.evaluation.twoafc.run import write_twoafc_report
 from percert.evaluation.twoafc.scores import (
     CertifiedScore,
     TwoAFCScores,
@@ -115,7 +116,7 @@ def evaluate(
         "perturbed": "reference",
         "scores": [asdict(entry) for entry in scores],
     }
-    write_twoafc_report(out, scores, rows, answer, settings)
+    write_twoafc_report(out, scores, rows, folder.answer("scores", answer))
     return Part(name, kind, (rows[0]["height"], rows[0]["width"]), scores[0])
 
 

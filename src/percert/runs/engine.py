@@ -221,14 +221,19 @@ class RunFolder:
                 log.write(f"{step.failed}\n{details}\n")
 
     def answer(self, name: str, answer: Mapping[str, Any]) -> dict[str, Any]:
-        """Write ``answer`` to ``NAME.json``, whole or not at all, and give it back with the folder.
+        """:func:`write_answer` into the folder."""
+        return write_answer(self.path, name, answer)
 
-        Numbers that JSON cannot hold become null.
-        """
-        whole: dict[str, Any] = finite({"out": str(self.path), **answer})
-        text = json.dumps(whole, indent=2, allow_nan=False)
-        write_whole(self.path / f"{name}.json", f"{text}\n".encode())
-        return whole
+
+def write_answer(folder: Path, name: str, answer: Mapping[str, Any]) -> dict[str, Any]:
+    """Write ``answer`` to ``NAME.json``, whole or not at all, and give it back with the folder.
+
+    Numbers that JSON cannot hold become null.
+    """
+    whole: dict[str, Any] = finite({"out": str(folder), **answer})
+    text = json.dumps(whole, indent=2, allow_nan=False)
+    write_whole(folder / f"{name}.json", f"{text}\n".encode())
+    return whole
 
 
 @dataclass(frozen=True, eq=False)

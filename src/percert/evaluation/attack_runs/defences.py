@@ -322,7 +322,7 @@ def transfer_table(
     return _by_attack(entries, lambda one: one.model, cell, first, caption)
 
 
-Entry = TypeVar("Entry", Survival, Transfer)
+Entry = TypeVar("Entry", bound=Survival | Transfer)
 
 
 def _by_attack(

@@ -1,23 +1,19 @@
-"""The page of a 2AFC evaluation, and of several metrics side by side: LipSim's Tables 1 to 4."""
+"""Tables and the figure of a 2AFC evaluation, of one metric or several: LipSim's Tables 1 to 4."""
 
-import json
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from percert.evaluation.twoafc.evaluate import CLEAN
 from percert.evaluation.twoafc.scores import WORST, TwoAFCScores, effort
-from percert.files import write_whole
 from percert.registry import split_settings
-from percert.reports.page import Figure, Paragraph, Section, write_page
 from percert.reports.plots import COLOURS, Array, figure_png, new_figure
 from percert.reports.records import Row
-from percert.reports.table import Column, Table, finite, number
+from percert.reports.table import Column, Table, number
 
 
 def natural_table(scores: Sequence[TwoAFCScores]) -> Table:
@@ -185,65 +181,6 @@ def score_curve(clean: Sequence[Row], at: Array, lengths: Sequence[float]) -> Ar
     return curve
 
 
-def write_twoafc_report(
-    out: Path,
-    scores: Sequence[TwoAFCScores],
-    rows: Sequence[Row],
-    answer: Mapping[str, Any],
-    settings: Mapping[str, Any],
-    other: Sequence[Section] = (),
-) -> None:
-    """Write ``report.html`` and ``scores.json`` into ``out``, each whole or not at all.
-
-    ``other`` sections come before that of how it was made.
-    """
-    write_whole(out / "scores.json", (json.dumps(finite(answer), indent=2) + "\n").encode())
-    moves = {
-        "reference": "the reference alone moves, as in the paper",
-        "candidates": "both candidates move, each within the budget",
-        "all": "all three images move, each within the budget",
-    }[answer["perturbed"]]
-    proven = scores[0].radius_median is not None
-    blocks: list[Paragraph | Table | Figure] = [natural_table(scores)]
-    if proven:
-        blocks.append(
-            Paragraph(
-                "For every triplet, certified <= empirical <= natural was checked, at every budget "
-                "and with both radii.",
-                "note",
-            )
-        )
-    figure = Figure(
-        score_figure(scores[0], rows, answer["perturbed"]),
-        "All triplets, against the l2 budget. A curve falls where a triplet is no longer "
-        "certified, or where an attack first turned it round; rings are single attacks.",
-        "Curves of certified scores below those under attack, below the natural score.",
-    )
-    sections = [Section("Scores", (*blocks, figure))]
-    under_attack = attacked_table(scores)
-    if under_attack is not None:
-        by_group = groups_table(scores)
-        tables = [under_attack, *([by_group] if by_group else []), effort_table(rows)]
-        sections.append(Section("Under attack", tuple(tables)))
-    sections += other
-    how = Table.of(
-        settings.items(),
-        [Column("setting", lambda one: one[0]), Column("value", lambda one: str(one[1]))],
-        "How it was made; run.json has the command, the versions and the time.",
-    )
-    sections.append(Section("How it was made", (how,)))
-    size = {(row["height"], row["width"]) for row in rows}
-    sizes = " and ".join(f"{h} x {w}" for h, w in sorted(size)[:3])
-    more = f" and {len(size) - 3} more sizes" if len(size) > 3 else ""
-    write_page(
-        out / "report.html",
-        f"2AFC: {answer['metric']}",
-        sections,
-        lead=f"{scores[0].triplets} triplets of {answer['source']}, images of {sizes}{more}; "
-        f"{moves}. Budgets are lengths in these pixels, values in [0, 1].",
-    )
-
-
 def shown(eps: float) -> str:
     """A budget as people write it.
 
@@ -370,15 +307,3 @@ def _left(scores: TwoAFCScores) -> dict[str, dict[tuple[str, float], float]]:
             found.setdefault(short(attack), {})[entry.norm, entry.eps] = value
     worst = {(entry.norm, entry.eps): entry.worst for entry in scores.attacked}
     return {**found, WORST: worst} if worst else found
-
-
-def write_compared(out: Path, named: Named, answer: Mapping[str, Any], lead: str) -> None:
-    """Write ``report.html`` and ``scores.json`` of several metrics into ``out``."""
-    write_whole(out / "scores.json", (json.dumps(finite(answer), indent=2) + "\n").encode())
-    tables = compared_tables(named)
-    write_page(
-        out / "report.html",
-        f"2AFC: {', '.join(named)}",
-        [Section("Side by side", tuple(tables))],
-        lead=lead,
-    )

@@ -18,18 +18,20 @@ from percert.evaluation.twoafc.lipschitz_violations import (
 from percert.evaluation.twoafc.report import (
     attacked_table,
     compared_tables,
+    effort_table,
     folder_of,
     groups_table,
     natural_table,
-    write_compared,
-    write_twoafc_report,
+    score_figure,
 )
 from percert.evaluation.twoafc.scores import TwoAFCScores, complete_rows, score_twoafc
 from percert.images.walk import listed
 from percert.lipschitz.network import weights_hash
 from percert.metrics.catalog import create_metric, metric_card
+from percert.reports.page import Figure, Paragraph, Section, how_made, write_page
+from percert.reports.records import Row, read_run
 from percert.reports.table import Table
-from percert.runs.engine import Progress, RunFolder, RunResult, silent
+from percert.runs.engine import Progress, RunFolder, RunResult, silent, write_answer
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -108,22 +110,21 @@ def run_twoafc(
     }
     shown: list[Table | str] = []
     if others:
-        write_compared(
-            out,
-            scores,
-            answer,
-            f"{first.scores[0].triplets} triplets of {asked.source}; what moves: "
+        write_answer(out, "scores", answer)
+        tables = compared_tables(scores)
+        write_page(
+            out / "report.html",
+            f"2AFC: {', '.join(scores)}",
+            [Section("Side by side", tuple(tables))],
+            lead=f"{first.scores[0].triplets} triplets of {asked.source}; what moves: "
             f"{asked.perturbed}. Each metric's own report is in the folder that bears its name.",
         )
-        for table in compared_tables(scores):
+        for table in tables:
             shown += [table.caption, table]
     else:
-        tables = (
-            natural_table(first.scores),
-            attacked_table(first.scores),
-            groups_table(first.scores),
-        )
-        shown += [table for table in tables if table is not None]
+        of_all = first.scores
+        own = (natural_table(of_all), attacked_table(of_all), groups_table(of_all))
+        shown += [table for table in own if table is not None]
     shown.append(f"report.html, scores.json and records.parquet are in {out}")
     return RunResult(answer, tuple(shown), first.bad)  # the same for every metric
 
@@ -171,7 +172,6 @@ def evaluate_metric(
     scores = score_twoafc(rows, asked.eps, budgets=budgets, perturbed=asked.perturbed)
     moved = moved_references(rows, name, asked.perturbed)
     answer = {
-        "out": str(out),
         "source": asked.source,
         "metric": name,
         "perturbed": asked.perturbed,
@@ -180,6 +180,59 @@ def evaluate_metric(
         "violations": [asdict(entry) for entry in count_violations(moved)],
         "bad": listed(kept.bad, "name"),
     }
+    answer = folder.answer("scores", answer)
     section = proposition_section(moved)
-    write_twoafc_report(out, scores, rows, answer, settings, [section] if section else [])
+    write_twoafc_report(out, scores, rows, answer, [section] if section else [])
     return TwoAFCResult(scores, answer, kept.bad)
+
+
+def write_twoafc_report(
+    out: Path,
+    scores: Sequence[TwoAFCScores],
+    rows: Sequence[Row],
+    answer: Mapping[str, Any],
+    other: Sequence[Section] = (),
+) -> None:
+    """Write ``report.html`` into ``out``, whole or not at all.
+
+    ``other`` sections come before that of how it was made.
+    """
+    moves = {
+        "reference": "the reference alone moves, as in the paper",
+        "candidates": "both candidates move, each within the budget",
+        "all": "all three images move, each within the budget",
+    }[answer["perturbed"]]
+    proven = scores[0].radius_median is not None
+    blocks: list[Paragraph | Table | Figure] = [natural_table(scores)]
+    if proven:
+        blocks.append(
+            Paragraph(
+                "For every triplet, certified <= empirical <= natural was checked, at every budget "
+                "and with both radii.",
+                "note",
+            )
+        )
+    figure = Figure(
+        score_figure(scores[0], rows, answer["perturbed"]),
+        "All triplets, against the l2 budget. A curve falls where a triplet is no longer "
+        "certified, or where an attack first turned it round; rings are single attacks.",
+        "Curves of certified scores below those under attack, below the natural score.",
+    )
+    sections = [Section("Scores", (*blocks, figure))]
+    under_attack = attacked_table(scores)
+    if under_attack is not None:
+        by_group = groups_table(scores)
+        tables = [under_attack, *([by_group] if by_group else []), effort_table(rows)]
+        sections.append(Section("Under attack", tuple(tables)))
+    sections += other
+    sections.append(how_made(read_run(out)))
+    size = {(row["height"], row["width"]) for row in rows}
+    sizes = " and ".join(f"{h} x {w}" for h, w in sorted(size)[:3])
+    more = f" and {len(size) - 3} more sizes" if len(size) > 3 else ""
+    write_page(
+        out / "report.html",
+        f"2AFC: {answer['metric']}",
+        sections,
+        lead=f"{scores[0].triplets} triplets of {answer['source']}, images of {sizes}{more}; "
+        f"{moves}. Budgets are lengths in these pixels, values in [0, 1].",
+    )
