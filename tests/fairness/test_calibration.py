@@ -11,9 +11,11 @@ from percert.fairness.audit import audit_groups
 from percert.fairness.audit_result import AuditSettings
 from percert.fairness.calibration import (
     calibration_error,
+    excess_interval,
     group_calibration,
     recalibration_p_value,
 )
+from percert.fairness.intervals import wilson
 from percert.fairness.predictions import check_predictions
 from percert.fairness.report import write_report
 
@@ -72,6 +74,43 @@ def test_the_interval_of_the_excess_covers_and_alike_groups_are_alike():
         different.append(found.alike[2] < 0.05)
     assert np.mean(held) == pytest.approx(0.95, abs=0.02)
     assert np.mean(different) == pytest.approx(0.05, abs=0.03)
+
+
+@pytest.mark.parametrize("right", [0, 3, 12, 30])
+def test_the_interval_of_one_probability_is_wilsons(right):
+    share = np.array([right / 30])
+    low, high = wilson(share, np.array([30.0]))
+    positive = np.r_[np.ones(right), np.zeros(30 - right)]
+    found = excess_interval(np.full(30, 0.4), positive)
+    assert found == pytest.approx((low[0] - 0.4, high[0] - 0.4), abs=1e-8)
+
+
+def test_sure_probabilities_have_an_interval_as_well():
+    sure = np.array([0.0, 1.0, 1.0])
+    low, high = excess_interval(sure, sure)
+    assert low == -high < -0.3
+    low, high = excess_interval(sure, np.zeros(3))
+    assert low < -2 / 3 < high < 0
+    nearly = np.array([1 - 1e-12] * 5 + [0.5])
+    low, high = excess_interval(nearly, np.ones(6))
+    assert low < 0.5 / 6 == pytest.approx(high, abs=1e-6)
+
+
+def test_rare_errors_in_small_groups_hold_interval_and_level():
+    """Where nothing went wrong by luck a group's own spread says that it is known for sure."""
+    rng = np.random.default_rng(5)
+    sizes = np.round(np.geomspace(20, 2000, 40)).astype(int)
+    group = np.repeat(np.arange(40).astype(str), sizes)
+    held, different = [], []
+    for _ in range(60):
+        p = rng.beta(3.8, 0.2, len(group)).clip(1e-4, 1 - 1e-4)
+        positive = (rng.random(len(p)) < p).astype(int)
+        rows = pd.DataFrame({"group": group, "probability": p, "positive": positive})
+        found = group_calibration(rows, draws=0)
+        held += [entry.interval[0] <= 0 <= entry.interval[1] for entry in found.groups]
+        different.append(found.alike[2] < 0.05)
+    assert np.mean(held) > 0.94
+    assert np.mean(different) <= 0.15
 
 
 def test_probabilities_of_one_value_and_sure_ones():

@@ -4,12 +4,13 @@ A model may be as often right in two groups and yet be sure of itself in one and
 Of each group the probabilities of the positive class are held against how often it was the label.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import stats  # type: ignore[import-untyped]  # it ships no types
+from scipy.optimize import brentq  # type: ignore[import-untyped]  # it ships no types
 
 from percert.fairness.conclusions import LEVEL, interval_column
 from percert.fairness.groups import numbers_first
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 #: Bins of about as many images each, over which the calibration error is a mean.
 BINS = 10
+#: The largest shift of log odds that is looked at.
+_STEEPEST = 40.0
 
 
 @dataclass(frozen=True)
@@ -91,16 +94,13 @@ def group_calibration(
     [('a', 0.0, False), ('b', -0.3, True)]
     """
     rng = np.random.default_rng(seed)
-    z = float(stats.norm.isf((1 - confidence) / 2))
-    found, variances = [], []
+    found = []
+    parts: list[tuple[Array, Array]] = []
     for group, some in rows.groupby("group", sort=True):
         p = some["probability"].to_numpy(float)
         y = some["positive"].to_numpy(float)
         n = len(p)
         excess = float((y - p).mean())
-        # The spread that was seen, not that which the probabilities promise: they may be wrong.
-        variance = max(float(np.var(y - p, ddof=1)) if n > 1 else 0.25, 0.25 / n) / n
-        reach = z * variance**0.5
         drawn = (rng.random((draws, n)) < p).astype(float) if draws else np.zeros((0, n))
         found.append(
             GroupCalibration(
@@ -109,26 +109,107 @@ def group_calibration(
                 predicted=float(p.mean()),
                 observed=float(y.mean()),
                 excess=excess,
-                interval=(excess - reach, excess + reach),
+                interval=excess_interval(p, y, confidence),
                 error=float(calibration_error(p, y[None])[0]),
                 by_chance=float(calibration_error(p, drawn).mean()) if draws else float("nan"),
                 p_value=recalibration_p_value(p, y),
                 p_holm=1.0,
             )
         )
-        variances.append(variance)
+        parts.append((p, y))
     adjusted = holm([entry.p_value for entry in found])
     groups = tuple(
         GroupCalibration(**{**vars(entry), "p_holm": p_value})
         for entry, p_value in zip(found, adjusted, strict=True)
     )
-    weights = 1 / np.array(variances)
-    excesses = np.array([entry.excess for entry in groups])
-    mean = float(excesses @ weights / weights.sum())
-    statistic = float((weights * (excesses - mean) ** 2).sum())
-    df = len(groups) - 1
-    p_value = float(stats.chi2.sf(statistic, df)) if df else 1.0
-    return Calibration(model, groups, (statistic, df, p_value))
+    return Calibration(model, groups, _alike(parts))
+
+
+def excess_interval(
+    probability: Array, positive: Array, confidence: float = 0.95
+) -> tuple[float, float]:
+    """The score interval of the share of positives less the mean probability.
+
+    The probabilities' log odds are shifted by every value that the positives allow; where all
+    probabilities are one this is Wilson's interval (1927). The spread is that which the shifted
+    probabilities promise, widened where a larger one was seen: they may be wrong otherwise, too.
+
+    >>> low, high = excess_interval(np.full(12, 0.1), np.zeros(12))  # 0 of 12 is not "0 to 0"
+    >>> round(low, 3), round(high, 3)
+    (-0.1, 0.142)
+    """
+    n, excess = len(positive), float((positive - probability).mean())
+    z = float(stats.norm.isf((1 - confidence) / 2))
+    best = _best_shift(probability, positive)
+    scale = max(1.0, _scale(probability, positive, best))
+
+    def beyond(shift: float) -> float:
+        """How far the excess at this shift is out of reach: negative where it is within."""
+        moved = float((_shifted(probability, shift) - probability).mean())
+        reach = z * float(np.sqrt(scale * _promised(probability, shift))) / n
+        return abs(excess - moved) - reach
+
+    if beyond(best) >= 0:  # sure ones, which no shift moves
+        reach = z * (max(float(np.var(positive - probability)), 0.25 / n) / n) ** 0.5
+        return excess - reach, excess + reach
+    ends = []
+    for most in (-_STEEPEST, _STEEPEST):
+        at = most if beyond(most) <= 0 else float(brentq(beyond, best, most, xtol=1e-9))
+        ends.append(float((_shifted(probability, at) - probability).mean()))
+    low, high = min(ends[0], excess), max(ends[1], excess)
+    return low, high
+
+
+def _shifted(probability: Array, shift: float) -> Array:
+    """Probabilities whose log odds are larger by ``shift``; 0 and 1 stay."""
+    weight = np.exp(shift)
+    moved: Array = probability * weight / (probability * weight + (1 - probability))
+    return moved
+
+
+def _best_shift(probability: Array, positive: Array) -> float:
+    """The shift under which as many positives are expected as there are, within limits."""
+    count = float(positive.sum())
+
+    def more(shift: float) -> float:
+        return float(_shifted(probability, shift).sum()) - count
+
+    if more(-_STEEPEST) >= 0:
+        return -_STEEPEST
+    return _STEEPEST if more(_STEEPEST) <= 0 else float(brentq(more, -_STEEPEST, _STEEPEST))
+
+
+def _promised(probability: Array, shift: float) -> float:
+    """The variance of the number of positives, of shifted probabilities."""
+    odds, against = probability * np.exp(shift), 1 - probability
+    return float((odds * against / (odds + against) ** 2).sum())  # 1 - p is not rounded off
+
+
+def _scale(probability: Array, positive: Array, shift: float) -> float:
+    """How many times as spread positives are as shifted probabilities promise; 0 for sure ones."""
+    promised = _promised(probability, shift)
+    if promised <= 0:
+        return 0.0
+    return float(((positive - _shifted(probability, shift)) ** 2).sum()) / promised
+
+
+def _alike(parts: Sequence[tuple[Array, Array]]) -> tuple[float, int, float]:
+    """The chi-square test that the excesses of all groups are one: statistic, df, p-value.
+
+    The spread of each group's is what all groups together say, as in Pearson's test of equal
+    shares: a small group without a surprise would else weigh most.
+    """
+    p, y = (np.concatenate(values) for values in zip(*parts, strict=True))
+    shift = _best_shift(p, y)
+    scale, df = _scale(p, y, shift), len(parts) - 1
+    if not df or scale <= 0:
+        return 0.0, df, 1.0
+    excess = np.array([float((y - p).mean()) for p, y in parts])
+    spread = np.array([_promised(p, shift) / len(p) ** 2 for p, _ in parts])
+    weights = 1 / np.maximum(scale * spread, np.finfo(float).tiny)
+    mean = float(excess @ weights / weights.sum())
+    statistic = float((weights * (excess - mean) ** 2).sum())
+    return statistic, df, float(stats.chi2.sf(statistic, df))
 
 
 def with_probabilities(
