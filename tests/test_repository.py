@@ -93,7 +93,6 @@ LONGER = {
     f"src/percert/{name}.py"
     for name in (
         "evaluation/attack_runs/saliency",
-        "evaluation/stability",
         "images/load",
         "search/query/nearest",
         "search/store",

@@ -186,6 +186,17 @@ class CountedModel:
         return counted
 
 
+def timed_attack(
+    attack: Attack, model: CountedModel, images: Images, goal: Goal, seeds: Tensor
+) -> tuple[Images, float]:
+    """What ``attack`` makes of ``images``, not judged, and its seconds; ``model`` has the calls."""
+    began = time.perf_counter()
+    moved = attack(model, images, goal, seeds=seeds).detach()
+    if moved.is_cuda:
+        torch.cuda.synchronize(moved.device)
+    return moved, time.perf_counter() - began
+
+
 def run_attack(
     model: Model,
     images: Images,

@@ -4,7 +4,6 @@ Figures 3b and 6 of the paper are the distributions of these distances, Figure 7
 are longer than delta itself, against Proposition 1.
 """
 
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,14 +15,14 @@ from torch import Tensor
 
 from percert.attacks.attack import Attack
 from percert.attacks.goal import MoveEmbedding
-from percert.attacks.run import CountedModel
+from percert.attacks.run import CountedModel, timed_attack
 from percert.attacks.threat import length
-from percert.certify.features import PixelFeatures, embed
+from percert.certify.features import embed
 from percert.certify.pairs import distance_of_features
 from percert.evaluation.twoafc.attacks import Budget, stability_attack
 from percert.evaluation.twoafc.lipschitz_violations import (
     count_violations,
-    violation_figure,
+    proposition_section,
     violations_table,
 )
 from percert.evaluation.twoafc.report import shown
@@ -32,7 +31,7 @@ from percert.images.walk import listed, listed_left_out
 from percert.lipschitz.network import weights_hash
 from percert.metrics.certified.embedding import EmbeddingMetric
 from percert.metrics.metric import Metric
-from percert.reports.page import Figure, Paragraph, Section, how_made, write_page
+from percert.reports.page import Figure, Section, how_made, write_page
 from percert.reports.plots import COLOURS, figure_png, new_figure
 from percert.reports.records import Row, read_run
 from percert.reports.table import Column, Table, number, percent
@@ -145,13 +144,8 @@ def attacked_rows(
 ) -> list[dict[str, Any]]:
     """Attack the embeddings of ``images`` ``(n, 3, h, w)``: rows, but for the names in them."""
     counted = CountedModel(metric)
-    if by_distance:
-        counted.embed = None
-    began = time.perf_counter()
-    moved = attack(counted, images, MoveEmbedding(images), seeds=seeds)
-    if moved.is_cuda:
-        torch.cuda.synchronize(moved.device)
-    seconds = (time.perf_counter() - began) / len(images)
+    counted.embed = None if by_distance else counted.embed
+    moved, seconds = timed_attack(attack, counted, images, MoveEmbedding(images), seeds)
     with torch.no_grad():
         distance = metric(images, moved).double()
         rounded = metric(images, round_to_8bit(moved)).double()
@@ -161,31 +155,27 @@ def attacked_rows(
     if isinstance(metric, EmbeddingMetric):
         upper = [
             distance_of_features(features, features, far).upper.item()
-            for features, far in zip(_singly(metric, images), lengths["l2"].tolist(), strict=True)
+            for image, far in zip(images, lengths["l2"].tolist(), strict=True)
+            for features in (embed(metric, image[None]),)
         ]
-    rows = []
-    for i in range(len(images)):
-        row: dict[str, Any] = dict.fromkeys(COLUMNS)
-        row.update(
-            distance=distance[i].item(),
-            distance_8bit=rounded[i].item(),
-            upper=upper[i],
+    violates = (distance > lengths["l2"]).tolist()
+    return [
+        {
+            **dict.fromkeys(COLUMNS),
+            "distance": distance[i].item(),
+            "distance_8bit": rounded[i].item(),
+            "upper": upper[i],
             **{norm: values[i].item() for norm, values in lengths.items()},
-            violates=bool(distance[i] > lengths["l2"][i]),
-            success=bool(distance[i] > lengths["l2"][i]),
-            seconds=seconds,
-            model_calls=counted.calls / len(images),
-            height=images.shape[2],
-            width=images.shape[3],
-            seed=int(seeds[i]),
-        )
-        rows.append(row)
-    return rows
-
-
-def _singly(metric: EmbeddingMetric, images: Images) -> Iterator[PixelFeatures]:
-    for image in images:
-        yield embed(metric, image[None])
+            "violates": violates[i],
+            "success": violates[i],
+            "seconds": seconds / len(images),
+            "model_calls": counted.calls / len(images),
+            "height": images.shape[2],
+            "width": images.shape[3],
+            "seed": int(seeds[i]),
+        }
+        for i in range(len(images))
+    ]
 
 
 #: Bins of a histogram.
@@ -224,7 +214,7 @@ def summarise_stability(rows: Iterable[Row]) -> list[Moved]:
     found = []
     for (metric, norm, eps), some in groups.items():
         distance = np.array([row["distance"] for row in some])
-        proven = all(row["upper"] is not None for row in some)
+        shares = [row["distance"] / row["upper"] for row in some if row["upper"] is not None]
         found.append(
             Moved(
                 metric=metric,
@@ -235,9 +225,7 @@ def summarise_stability(rows: Iterable[Row]) -> list[Moved]:
                 median=float(np.median(distance)),
                 quantile_95=float(np.quantile(distance, 0.95)),
                 most=float(distance.max()),
-                bound_reached=max(row["distance"] / row["upper"] for row in some)
-                if proven
-                else None,
+                bound_reached=max(shares) if len(shares) == len(some) else None,
             )
         )
     return found
@@ -288,50 +276,6 @@ def distance_figure(rows: Sequence[Row]) -> bytes:
     return figure_png(figure)
 
 
-def write_stability_report(out: Path, rows: Sequence[Row], source: str) -> None:
-    """Write ``report.html`` into ``out``, whole or not at all."""
-    moved, violations = summarise_stability(rows), count_violations(rows)
-    total = sum(entry.violations for entry in violations)
-    sections = [
-        Section(
-            "Distances under attack",
-            (
-                moved_table(moved),
-                Figure(
-                    distance_figure(rows),
-                    "The distribution of d(x, x + delta), of all images of a budget.",
-                    "Histograms of distances, a panel a budget and a colour a metric.",
-                ),
-            ),
-        ),
-        Section(
-            "Proposition 1",
-            (
-                Paragraph(
-                    "LipSim's Proposition 1 says that a distance cannot change by more than the "
-                    f"l2 length of the change of the image. {total} of {len(rows)} attacked images "
-                    "violate it.",
-                    "warning" if total else "note",
-                ),
-                violations_table(violations),
-                Figure(
-                    violation_figure(rows),
-                    "Every attacked image; above the dashed line the proposition is violated.",
-                    "Distances against the length of the change, and the line where both agree.",
-                ),
-            ),
-        ),
-        how_made(read_run(out)),
-    ]
-    write_page(
-        out / "report.html",
-        "How far an attack on the embedding moves a metric",
-        sections,
-        lead=f"{len({row['image'] for row in rows})} images of {source}; projected "
-        "gradient ascent on the squared distance of embeddings (LipSim, Eq. 14).",
-    )
-
-
 def run_stability(
     run: StabilityRun,
     images: Path,
@@ -360,20 +304,18 @@ def run_stability(
         "size": run.size and list(run.size),
         "seed": run.seed,
     }
-    wanted = [(item.name, attack) for item in items for attack in run.attacks]
+    wanted = {(item.name, attack): None for item in items for attack in run.attacks}
     folder = RunFolder(out, settings, device=run.device, seed=run.seed, command=command)
     kept = folder.keep(
         COLUMNS,
         lambda done: evaluate_stability(run, items, done),
-        wanted=wanted,
+        wanted=list(wanted),
         what="attacking",
         progress=progress,
     )
-    asked_for = set(wanted)
-    rows = [row for row in kept.rows if (row["image"], row["attack"]) in asked_for]
+    rows = [row for row in kept.rows if (row["image"], row["attack"]) in wanted]
     if not rows:
-        why = "; ".join(reason for _, reason in kept.bad[:1])
-        raise ValueError(f"{images}: no image could be read; {why}")
+        raise ValueError(f"{images}: no image could be read; {kept.bad[0][1] if kept.bad else ''}")
     moved, violations = summarise_stability(rows), count_violations(rows)
     answer = {
         "source": str(images),
@@ -382,11 +324,27 @@ def run_stability(
         "bad": listed(kept.bad),
         "left_out": listed_left_out(left_out),
     }
-    whole = folder.answer("stability", answer)
-    write_stability_report(out, rows, str(images))
+    answer = folder.answer("stability", answer)
+    table = moved_table(moved)
+    figure = Figure(
+        distance_figure(rows),
+        "The distribution of d(x, x + delta), of all images of a budget.",
+        "Histograms of distances, a panel a budget and a colour a metric.",
+    )
+    write_page(
+        out / "report.html",
+        "How far an attack on the embedding moves a metric",
+        [
+            Section("Distances under attack", (table, figure)),
+            *filter(None, (proposition_section(rows),)),
+            how_made(read_run(out)),
+        ],
+        lead=f"{len({row['image'] for row in rows})} images of {images}; projected gradient ascent "
+        "on the squared distance of embeddings (LipSim, Eq. 14).",
+    )
     shown = (
-        moved_table(moved),
+        table,
         violations_table(violations),
         f"report.html, stability.json and records.parquet are in {out}",
     )
-    return RunResult(whole, shown, kept.bad, left_out=left_out)
+    return RunResult(answer, shown, kept.bad, left_out=left_out)

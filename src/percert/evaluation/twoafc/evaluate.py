@@ -4,7 +4,6 @@ LipSim (Ghazanfari et al., ICLR 2024), section 5. One row for each triplet as it
 ``none``) and one for each attack on it; :mod:`percert.evaluation.twoafc.scores` sums them up.
 """
 
-import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +13,7 @@ import torch
 from torch import Tensor
 
 from percert.attacks.goal_through import ROLES, flip_together, interleave, take_apart
-from percert.attacks.run import CountedModel
+from percert.attacks.run import CountedModel, timed_attack
 from percert.attacks.threat import length, round_inside, threat_of
 from percert.certify.features import embed
 from percert.certify.twoafc import PerturbedTriplet, twoafc_of_features
@@ -205,19 +204,18 @@ class TripletBatch:
         moving = len(ROLES[run.perturbed])
         several = torch.tensor([seed + place for seed in seeds for place in range(moving)])
         counted = CountedModel(run.metric)
-        began = time.perf_counter()
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*DLR is not defined", category=UserWarning)
-            batch = planned.attack(counted, interleave(images, run.perturbed), goal, seeds=several)
-        if batch.is_cuda:
-            torch.cuda.synchronize(batch.device)
-        seconds = (time.perf_counter() - began) / len(worth)
-        moved = take_apart(batch.detach(), images, run.perturbed)
+            together = interleave(images, run.perturbed)
+            batch, seconds = timed_attack(planned.attack, counted, together, goal, several)
+        moved = take_apart(batch, images, run.perturbed)
         outcome = _outcome(run, planned, images, moved, label)
         for place, i in enumerate(worth):
             check_attack(self.triplets[i].name, planned.name, self.radius[i], outcome[place])
             outcome[place].update(
-                attacked=True, seconds=seconds, model_calls=counted.calls / len(worth)
+                attacked=True,
+                seconds=seconds / len(worth),
+                model_calls=counted.calls / len(worth),
             )
         return outcome
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from percert.evaluation.twoafc.evaluate import CLEAN
 from percert.evaluation.twoafc.report import shown
-from percert.reports.page import Paragraph, Section
+from percert.reports.page import Figure, Paragraph, Section
 from percert.reports.plots import COLOURS, figure_png, new_figure
 from percert.reports.records import Row
 from percert.reports.table import Column, Table, number
@@ -104,8 +104,18 @@ def moved_references(rows: Sequence[Row], metric: str, perturbed: str = "referen
     return list(found.values())
 
 
-def proposition_section(moved: Sequence[Row]) -> Section | None:
-    """What a page says of :func:`moved_references`; ``None`` where there are none."""
+#: What of triplets the proposition is held to.
+OF_TRIPLETS = (
+    "Here it is held to the distances to the candidates and to the reference as it was, under "
+    "attack. "
+)
+
+
+def proposition_section(moved: Sequence[Row], held_to: str = "") -> Section | None:
+    """What a page says of rows with a ``distance`` and an ``l2`` each; ``held_to`` what they are.
+
+    ``None`` where there are none, as there may be of :func:`moved_references`.
+    """
     if not moved:
         return None
     violations = count_violations(moved)
@@ -115,12 +125,15 @@ def proposition_section(moved: Sequence[Row]) -> Section | None:
         (
             Paragraph(
                 "LipSim's Proposition 1 says that a distance changes by no more than the l2 length "
-                "of the change of the reference. Here it is held to the distances to the "
-                "candidates and to the reference as it was, under attack: "
-                f"{total} of {len(moved)} violate it.",
+                f"of the change of the image. {held_to}{total} of {len(moved)} violate it.",
                 "warning" if total else "note",
             ),
             violations_table(violations),
+            Figure(
+                violation_figure(moved),
+                "Every attacked image; above the dashed line the proposition is violated.",
+                "Distances against the length of the change, and the line where both agree.",
+            ),
         ),
     )
 

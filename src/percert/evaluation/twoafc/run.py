@@ -11,6 +11,7 @@ from percert.data.triplets import Triplet
 from percert.evaluation.twoafc.attacks import Budget, PlannedAttack, plan_attacks
 from percert.evaluation.twoafc.evaluate import TwoAFCRun, keep_twoafc
 from percert.evaluation.twoafc.lipschitz_violations import (
+    OF_TRIPLETS,
     count_violations,
     moved_references,
     proposition_section,
@@ -181,7 +182,7 @@ def evaluate_metric(
         "bad": listed(kept.bad, "name"),
     }
     answer = folder.answer("scores", answer)
-    section = proposition_section(moved)
+    section = proposition_section(moved, OF_TRIPLETS)
     write_twoafc_report(out, scores, rows, answer, [section] if section else [])
     return TwoAFCResult(scores, answer, kept.bad)
 
