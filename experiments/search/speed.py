@@ -100,8 +100,8 @@ def searches(
     if index is not None:
         here["faiss", "memory"] = lambda: _faiss(index, ids, queries)
     on_disk = {
-        ("percert", "disk"): lambda: _percert(store.blocks, features),
-        ("percert", "kept"): lambda: _percert(kept.blocks, features),
+        ("percert", "disk"): lambda: _percert(store.blocks.searched, features),
+        ("percert", "kept"): lambda: _percert(kept.blocks.searched, features),
         ("lancedb", "disk"): lambda: _lancedb(store.tables.images, queries),
     }
     return {**here, **on_disk}

@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,21 +12,12 @@ from percert.certify.features import PixelFeatures, pixel_features
 from percert.lipschitz.bound import LipschitzBound
 from percert.search.store import Store
 from percert.search.tables.location import open_tables
+from percert.search.tables.scan import Block
 from percert.search.tables.schema import ImageRow, MetricId, StoreHeader, images_table, in_parts
 
 #: Rows that are written at once.
 WRITTEN = 20_000
 BOUND = LipschitzBound(1.0, "the vectors are measured as if the network had made them")
-
-
-@dataclass(frozen=True)
-class MemoryBlock:
-    """Vectors in memory, as the search takes them (see ``percert.search.Block``)."""
-
-    ids: list[str]
-    embeddings: Tensor
-    norms: Tensor
-    views: int = 1
 
 
 def random_units(count: int, width: int, seed: int) -> Tensor:
@@ -40,12 +30,13 @@ def random_units(count: int, width: int, seed: int) -> Tensor:
     return vectors
 
 
-def memory_blocks(vectors: Tensor, ids: list[str], rows: int) -> list[MemoryBlock]:
+def memory_blocks(vectors: Tensor, ids: list[str], rows: int) -> list[Block]:
     """``vectors`` in blocks that share their memory; the norms are known, as in a store."""
     norms = torch.cat([part.double().norm(dim=1) for part in vectors.split(WRITTEN)])
+    one, none = torch.ones_like(norms), torch.zeros_like(norms)
     return [
-        MemoryBlock(ids[at : at + rows], vectors[at : at + rows], norms[at : at + rows])
-        for at in range(0, len(vectors), rows)
+        Block(ids[some], vectors[some], norms[some], one[some], none[some], 1)
+        for some in (slice(at, at + rows) for at in range(0, len(vectors), rows))
     ]
 
 

@@ -9,6 +9,7 @@ from torch import Tensor
 from percert.certify.features import PixelFeatures, pixel_features
 from percert.lipschitz.bound import LipschitzBound
 from percert.search.tables.scan import Block
+from percert.search.tables.turned import Turned, Turning, fit_axes
 
 BOUND = LipschitzBound(0.5, "as if resized")
 
@@ -19,8 +20,12 @@ def in_blocks(
     views: int = 1,
     bounds: Tensor | None = None,
     likeness: Tensor | None = None,
+    turned: float | None = None,
 ) -> Callable[..., Iterator[Block]]:
-    """Opens ``(images * views, k)`` embeddings in blocks of so many images."""
+    """Opens ``(images * views, k)`` embeddings in blocks of so many images.
+
+    Where ``turned`` is the constant of their metric, turned onto their own axes as well.
+    """
     bounds = torch.full((len(h),), 0.5, dtype=torch.float64) if bounds is None else bounds
 
     def opened(rows: int | None = None) -> Iterator[Block]:
@@ -31,11 +36,31 @@ def in_blocks(
             errors = torch.zeros(len(part), dtype=torch.float64)
             norms = part.double().norm(dim=1)
             like = None if likeness is None else likeness[start : start + step]
+            along = None if turned is None else turn_rows(part, turned)
             yield Block(
-                names, part, norms, bounds[start : start + step].double(), errors, views, like
+                names,
+                part,
+                norms,
+                bounds[start : start + step].double(),
+                errors,
+                views,
+                like,
+                along,
             )
 
     return opened
+
+
+def turn_rows(h: Tensor, c: float, shares: tuple[float, ...] = (1 / 8, 1 / 4, 3 / 4)) -> Turned:
+    """All rows along the axes of those that have a direction."""
+    norms = h.double().norm(dim=1)
+    well = (norms > 1e-5) & (norms < 1e20)
+    axes = fit_axes((h.double() / norms[:, None]).float()[well], shares)
+    turning = Turning(axes, len(h), c)
+    turning.add(h.float(), norms)
+    found = turning.done()
+    assert found is not None
+    return found
 
 
 def query_features(q: Tensor, c: float = 0.0) -> list[PixelFeatures]:

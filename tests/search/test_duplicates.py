@@ -26,9 +26,10 @@ from .memory_blocks import awkward, full_matrix, in_blocks, unit
     c=st.sampled_from([0.0, 1.0]),
     views=st.sampled_from([1, 3]),
     threshold=st.sampled_from([1e-9, 0.1, 0.5, 2.0]),
+    turned=st.booleans(),
 )
 def test_links_are_those_of_the_full_matrix(
-    seed: int, c: float, views: int, threshold: float
+    seed: int, c: float, views: int, threshold: float, turned: bool
 ) -> None:
     h = awkward(seed, 24 * views, 6)
     bounds = torch.tensor([0.25, 0.5, 1.0])[torch.arange(len(h)) % 3]
@@ -40,7 +41,7 @@ def test_links_are_those_of_the_full_matrix(
                 in_blocks(h, views=views, bounds=bounds),
                 OwnThreshold(threshold, 0.0),
                 EmbeddingSpec(c, 1e-5, views),
-                rows=12,
+                searched=in_blocks(h, 12, views, bounds, turned=c if turned else None),
             )
             for pair in part
         ]

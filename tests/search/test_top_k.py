@@ -4,13 +4,15 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from percert.search.query import prefilter, top_k
+from percert.search.query import narrowing, prefilter, top_k, within
 from percert.search.query.distances import make_queries
+from percert.search.query.levels import Levels
 from percert.search.query.prefilter import rounding_margin
 from percert.search.query.top_k import TopRows, nearest_rows
+from percert.search.query.within import rows_within
 
 from .memory_blocks import awkward, full_matrix, in_blocks, query_features, unit
 
@@ -18,20 +20,31 @@ CASES = {
     "seed": st.integers(0, 10**6),
     "k": st.sampled_from([2, 8, 40]),
     "c": st.sampled_from([0.0, 1.0]),
+    "turned": st.booleans(),
 }
 
 
-@settings(max_examples=25)
+@pytest.fixture(autouse=True, params=["as it comes", "row by row"])
+def reading(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of turned rows what is left is read whole while it is much; or each of it alone, always."""
+    if request.param == "row by row":
+        monkeypatch.setattr(narrowing, "READ_ALL", 1.0)
+        monkeypatch.setattr(narrowing, "READ_ALL_OF_MANY", 1.0)
+
+
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(**CASES, limit=st.sampled_from([0.0, 1e-7, 0.3, 0.5, 1.0, 2.0]))
-def test_range_search_misses_nothing(seed: int, k: int, c: float, limit: float) -> None:
+def test_range_search_misses_nothing(
+    seed: int, k: int, c: float, turned: bool, limit: float
+) -> None:
     h = awkward(seed, 60, k)
     q = torch.cat([awkward(seed + 1, 3, k), h[:2], torch.zeros(1, k)])
     queries = make_queries(query_features(q, c), c)
     still = torch.zeros(len(q), dtype=torch.float64)
     found, start = {}, 0
-    for block in in_blocks(h)():
+    for block in in_blocks(h, images=30, turned=c if turned else None)():
         limits = torch.full((len(block.embeddings),), limit, dtype=torch.float64)
-        for some in prefilter.rows_within(block, limits, queries, still):
+        for some in rows_within(block, Levels(limits), queries, still):
             for query, place, distance in zip(some.query, some.place, some.distance, strict=True):
                 found[int(query), start + int(place)] = float(distance)
         start += len(block.embeddings)
@@ -46,10 +59,10 @@ def test_range_search_misses_nothing(seed: int, k: int, c: float, limit: float) 
                 assert distance <= limit + 1e-12
 
 
-@settings(max_examples=25)
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(**CASES)
 def test_range_search_misses_nothing_within_thresholds_of_each_rows_own(
-    seed: int, k: int, c: float
+    seed: int, k: int, c: float, turned: bool
 ) -> None:
     h = awkward(seed, 60, k)
     q = torch.cat([awkward(seed + 1, 3, k), h[:2]])
@@ -57,10 +70,10 @@ def test_range_search_misses_nothing_within_thresholds_of_each_rows_own(
     generator = torch.Generator().manual_seed(seed)
     limits = 2 * torch.rand(60, generator=generator, dtype=torch.float64)
     turns = torch.tensor([0.0, 0.1, 0.5, 1.5, 3.1], dtype=torch.float64)
-    (block,) = in_blocks(h, images=60)()
+    (block,) = in_blocks(h, images=60, turned=c if turned else None)()
     found = {
         (int(query), int(place))
-        for some in prefilter.rows_within(block, limits, queries, turns)
+        for some in rows_within(block, Levels(limits), queries, turns)
         for query, place in zip(some.query, some.place, strict=True)
     }
     expected = full_matrix(q, h, c)
@@ -90,15 +103,16 @@ def _of(near: TopRows, query: int) -> TopRows:
     )
 
 
-@settings(max_examples=20)
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(**CASES, depth=st.sampled_from([1, 4, 100]), views=st.sampled_from([1, 3]))
 def test_top_k_is_the_full_matrix_sorted(
-    seed: int, k: int, c: float, depth: int, views: int
+    seed: int, k: int, c: float, turned: bool, depth: int, views: int
 ) -> None:
     h = awkward(seed, 30 * views, k)
     q = torch.cat([awkward(seed + 1, 2, k), h[:2], torch.zeros(1, k)])
     queries = make_queries(query_features(q, c), c)
-    near = nearest_rows(in_blocks(h, views=views)(), queries, depth)
+    collection = in_blocks(h, views=views, turned=c if turned else None)
+    near = nearest_rows(collection(), queries, depth)
     expected = full_matrix(q, h, c)
     for at, row in enumerate(expected):
         one = _of(near, at)
@@ -138,7 +152,8 @@ def test_chunks_do_not_change_the_answer(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(prefilter, "ROWS", 9)
     monkeypatch.setattr(prefilter, "TILE", 4)
     monkeypatch.setattr(prefilter, "VALUES", 24)
-    monkeypatch.setattr(prefilter, "WIDE_VALUES", 12)
+    monkeypatch.setattr(within, "VALUES", 24)
+    monkeypatch.setattr(within, "WIDE_VALUES", 12)
     monkeypatch.setattr(top_k, "VALUES", 24)
     parts = nearest_rows(in_blocks(h)(), queries, 6)
     assert whole.place.tolist() == parts.place.tolist()
@@ -171,22 +186,22 @@ def test_refuses_what_cannot_be_searched() -> None:
     queries = make_queries(query_features(torch.ones(1, 4)), 0.0)
     limit, still = torch.ones(3, dtype=torch.float64), torch.zeros(1, dtype=torch.float64)
     with pytest.raises(ValueError, match="width 4, found 5"):
-        list(prefilter.rows_within(*in_blocks(torch.ones(3, 5))(), limit, queries, still))
+        list(rows_within(*in_blocks(torch.ones(3, 5))(), Levels(limit), queries, still))
     holed = torch.ones(3, 4)
     holed[1, 2] = math.nan
     with pytest.raises(ValueError, match="the embedding of 1 is not finite"):
-        list(prefilter.rows_within(*in_blocks(holed)(), limit, queries, still))
+        list(rows_within(*in_blocks(holed)(), Levels(limit), queries, still))
     with pytest.raises(ValueError, match="too wide"):
         rounding_margin(10**8, torch.float32)
 
 
-@settings(max_examples=20)
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 10**6), count=st.integers(1, 90), groups=st.integers(1, 90))
 def test_each_group_has_its_greatest(seed: int, count: int, groups: int) -> None:
     groups = min(groups, count)
     values = torch.randn(3, count, generator=torch.Generator().manual_seed(seed))
     slow = torch.stack([values[:, at::groups].amax(1) for at in range(groups)], 1)
-    assert torch.equal(prefilter._greatest(values, groups), slow)
+    assert torch.equal(narrowing.greatest(values, groups), slow)
 
 
 @pytest.mark.parametrize("count", [1, 3])
@@ -197,7 +212,7 @@ def test_a_damaged_embedding_under_a_sound_norm_loses_no_other_row(count: int) -
     (block,) = in_blocks(h, images=200)()
     block.embeddings[7, 2] = math.nan
     with pytest.raises(ValueError, match="not finite, though its norm is"):
-        list(prefilter.rows_within(block, limit, queries, still))
+        list(rows_within(block, Levels(limit), queries, still))
     with pytest.raises(ValueError, match="not finite, though its norm is"):
         nearest_rows([block], queries, 3)
 

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, final
 
@@ -37,8 +38,10 @@ from percert.search.query.threshold import AutoThreshold, choose_threshold
 from percert.search.refit import Refitted, refit_store
 from percert.search.tables.commit import Pruned, prune_store, remove_images, remove_named
 from percert.search.tables.files import path_key
+from percert.search.tables.kept import MEMORY, EmbeddingBlocks
 from percert.search.tables.location import Tables, open_tables
-from percert.search.tables.scan import MEMORY, EmbeddingBlocks, paths_by_id, scan_rows
+from percert.search.tables.paths import Paths
+from percert.search.tables.scan import scan_rows
 from percert.search.tables.schema import (
     MetricId,
     StoreHeader,
@@ -54,7 +57,7 @@ class Store:
     """An opened store; :func:`open_store` makes it. It shows the state of when it was opened.
 
     What the store itself adds and removes it shows at once, what others do after :meth:`refresh`.
-    ``blocks()`` gives all embeddings (:class:`~percert.search.tables.scan.EmbeddingBlocks`),
+    ``blocks()`` gives all embeddings (:class:`~percert.search.tables.kept.EmbeddingBlocks`),
     ``tables`` are those of LanceDB, ``partner`` is the :class:`~percert.search.partner.Partner`.
     """
 
@@ -68,10 +71,11 @@ class Store:
         self.tables = tables
         self.metric = metric
         self.blocks = EmbeddingBlocks(tables, memory)
+        self._paths = Paths(tables)
         self._spec = embedding_spec(tables.header, metric)
         like = None if metric is None else next(metric.buffers(), None)
         self._device = "cpu" if like is None else str(like.device)
-        self.partner = Partner(tables, partner, self._device)
+        self.partner = Partner(tables, partner, self._device, self._paths)
 
     @property
     def path(self) -> str:
@@ -202,14 +206,14 @@ class Store:
         nearest stand beside them, copies among them at ``wrong`` / 2 wrong answers a query. Raises
         ``ValueError`` for a store that was opened without its metric, and for what are not images.
         """
-        features = query_features(self.embedder(), images)
-        found = nearest_images(self.blocks, features, k, eps, self._spec, device=self._device)
-        items = [i for one in found for i in (*one.items, *(one.candidates or ()))]
-        match = matcher(self.views, paths_by_id(self.tables, [item.id for item in items]))
-        names = query_names(names, len(features))
+        asked = query_features(self.embedder(), images)
+        near = nearest_images(self.blocks.searched, asked, k, eps, self._spec, device=self._device)
+        items = [i for one in near for i in (*one.items, *(one.candidates or ()))]
+        match = matcher(self.views, self._paths.of(item.id for item in items))
+        names = query_names(names, len(asked))
         answers = (
             nearest_answer(name, k, eps, one, match, self.metric_id.name)
-            for name, one in zip(names, found, strict=True)
+            for name, one in zip(names, near, strict=True)
         )
         return Answers(self.partner.beside(answers, list(images), wrong / 2, k))
 
@@ -261,18 +265,18 @@ class Store:
         """
         rule, own, shared = self._rules(threshold, wrong)
         asked = asked_features(self.embedder(), images, self._spec.by_asked)
-        found = copies_within(self.blocks, asked, own, eps or 0.0, self._spec, device=self._device)
-        ids = [copy.item.id for one in found for copy in one]
-        match = matcher(self.views, paths_by_id(self.tables, ids))
+        eps = eps or 0.0
+        near = copies_within(self.blocks.searched, asked, own, eps, self._spec, device=self._device)
+        match = matcher(self.views, self._paths.of(copy.item.id for one in near for copy in one))
         answers = (
             Copies(
                 query=name,
                 rule=rule,
-                eps=eps or 0.0,
+                eps=eps,
                 results=tuple(match(copy.item, copy.certain, copy.threshold) for copy in one),
                 metric=self.metric_id.name,
             )
-            for name, one in zip(query_names(names, len(images)), found, strict=True)
+            for name, one in zip(query_names(names, len(images)), near, strict=True)
         )
         return Answers(self.partner.beside(answers, list(images), shared))
 
@@ -289,8 +293,7 @@ class Store:
         ``threshold`` and ``wrong`` as in :meth:`rule`. Each image is asked for as a query is. Both
         images of a link may move, each by less than its radius in its own pixels. Files with the
         same bytes are linked at distance 0. With ``out``, the links go part by part into that
-        folder, and a run that was killed goes on. Memory holds two blocks and the links. What a
-        partner finds stands beside, with its share of the wrong answers.
+        folder, and a run that was killed goes on. What a partner finds stands beside.
         """
         rule, _, shared = self._rules(threshold, wrong)
         found = find_duplicates(
@@ -307,13 +310,10 @@ class Store:
     def choose_threshold(
         self, fpr: float = 1e-3, *, confidence: float = 0.95, seed: int = 0
     ) -> AutoThreshold:
-        """A threshold by the store's own images, taken to be no copies of each other; see
-        :func:`percert.search.query.threshold.choose_threshold`.
-        """
-        weight = self.tables.header.weight
-        return choose_threshold(
-            self.blocks, self.count, self._spec, fpr, weight, confidence=confidence, seed=seed
-        )
+        """A threshold by the images: :func:`percert.search.query.threshold.choose_threshold`."""
+        spec, weight, how = self._spec, self.tables.header.weight, (confidence, seed)
+        choose = partial(choose_threshold, self.blocks, self.count, spec, fpr, weight, *how)
+        return self.blocks.once((fpr, confidence, seed), choose)
 
     def refit(self, source: Literal["shipped", "collection"] = "shipped") -> Refitted:
         """Measure all stored images against another background, and so set their thresholds anew.
@@ -323,7 +323,7 @@ class Store:
         found = refit_store(self.tables, self._spec, source)
         self.tables, self._spec = found.tables, embedding_spec(found.tables.header, self.metric)
         self.blocks = EmbeddingBlocks(self.tables, self.blocks.memory)
-        self.partner.tables = self.tables
+        self._paths.tables = self.partner.tables = self.tables
         return found
 
     def remove(self, ids: Sequence[str]) -> int:

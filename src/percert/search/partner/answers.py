@@ -5,8 +5,6 @@ from dataclasses import dataclass
 
 from percert.search.partner.table import PartnerId
 from percert.search.query.results import PartnerAnswer, PartnerLink, PartnerMatch
-from percert.search.tables.location import Tables
-from percert.search.tables.scan import paths_by_id
 
 
 @dataclass(frozen=True)
@@ -23,14 +21,16 @@ class PartnerHit:
 
 
 def partner_answers(
-    tables: Tables,
+    paths: Mapping[str, Sequence[str]],
     held: PartnerId,
     rows: int,
+    count: int,
     hits: Sequence[Sequence[PartnerHit]],
     wrong: float,
 ) -> list[PartnerAnswer]:
-    """``hits`` of each query among so many ``rows``, with files and the rule they were found by."""
-    paths = paths_by_id(tables, sorted({hit.id for some in hits for hit in some}))
+    """``hits`` of each query among so many ``rows``, of ``count`` images, with their ``paths`` and
+    the rule that they were found by.
+    """
     return [
         PartnerAnswer(
             metric=held.name,
@@ -39,7 +39,7 @@ def partner_answers(
             counted=wrong / max(1, rows) >= held.rule.counted,
             strangers=held.rule.source,
             compared=rows,
-            without=int(tables.images.count_rows()) - rows,
+            without=count - rows,
             results=tuple(_match(hit, paths) for hit in some),
         )
         for some in hits
@@ -47,11 +47,10 @@ def partner_answers(
 
 
 def partner_links(
-    tables: Tables, pairs: Iterable[tuple[str, str, float, float]]
+    paths: Mapping[str, Sequence[str]], pairs: Iterable[tuple[str, str, float, float]]
 ) -> tuple[PartnerLink, ...]:
-    """Pairs of stored images with their files, nearest first."""
+    """Pairs of stored images with their ``paths``, nearest first."""
     found = sorted(pairs, key=lambda pair: (pair[2], *pair[:2]))
-    paths = paths_by_id(tables, sorted({id for pair in found for id in pair[:2]}))
 
     def first(id: str) -> str | None:
         return next(iter(paths.get(id, ())), None)

@@ -30,6 +30,7 @@ from percert.search.partner.table import (
 )
 from percert.search.query.results import Copies, Duplicates, Nearest
 from percert.search.tables.location import Tables
+from percert.search.tables.paths import Paths
 from percert.tensors import Vector
 
 A = TypeVar("A", Nearest, Copies)
@@ -46,9 +47,11 @@ class Partner:
         tables: Tables,
         descriptor: Descriptor | Literal[False] | None = None,
         device: str = "cpu",
+        paths: Paths | None = None,
     ) -> None:
         self.tables = tables
         self.device = device
+        self._paths = Paths(tables) if paths is None else paths
         self._descriptor = descriptor
         self._table: Any = None
         self._kept: tuple[Any, PartnerRows] | None = None
@@ -169,14 +172,17 @@ class Partner:
         if self.id is None:
             return list(answers)
         asked = self.copies(images, wrong) if k is None else self.nearest(images, k, wrong)
-        own = partner_answers(self.tables, self.known, len(self.rows().ids), asked, wrong)
+        paths = self._paths.of(hit.id for some in asked for hit in some)
+        count, rows = int(self.tables.images.count_rows()), len(self.rows().ids)
+        own = partner_answers(paths, self.known, rows, count, asked, wrong)
         return [replace(one, partner=mine) for one, mine in zip(answers, own, strict=True)]
 
     def beside_links(self, found: Duplicates, wrong: float) -> Duplicates:
         """``found`` with the pairs that the partner finds."""
         if self.id is None:
             return found
-        links = partner_links(self.tables, self.pairs(wrong))
+        pairs = list(self.pairs(wrong))
+        links = partner_links(self._paths.of(id for pair in pairs for id in pair[:2]), pairs)
         return replace(found, partner=self.known.name, partner_links=links)
 
     def pairs(self, wrong: float) -> Iterator[tuple[str, str, float, float]]:

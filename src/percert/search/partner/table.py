@@ -7,6 +7,7 @@ partner, its weights and its rule. A store has one partner, or none.
 """
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -17,7 +18,14 @@ import torch
 from torch import Tensor
 
 from percert.search.partner.rule import PartnerRule, likeness_to, read_rule
-from percert.search.tables.location import Tables, named_table, persist, write_table, writing
+from percert.search.tables.location import (
+    Tables,
+    is_remote,
+    named_table,
+    persist,
+    write_table,
+    writing,
+)
 from percert.search.tables.schema import is_one_of
 from percert.tensors import Embeddings, Vector
 
@@ -59,6 +67,8 @@ def read_partner_id(table: Any) -> PartnerId:
 
 def open_partner(store: str) -> Any:
     """The table of the partner of the ``store``, or ``None`` where it has none."""
+    if not is_remote(store) and not os.path.isdir(os.path.join(store, f"{NAME}.lance")):
+        return None  # every query asks
     return named_table(store, NAME)
 
 

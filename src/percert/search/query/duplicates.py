@@ -12,6 +12,7 @@ from percert.search.query.distances import EmbeddingSpec
 from percert.search.query.pairs import AT_ONCE, Opener, Pair, pairs_within, twin_pairs
 from percert.search.query.results import Cluster, Duplicates, Link
 from percert.search.query.rule import Rule
+from percert.search.tables.kept import EmbeddingBlocks
 from percert.search.tables.location import Tables
 from percert.search.tables.scan import paths_by_id, shared_files
 
@@ -45,7 +46,7 @@ class DuplicatesJob:
 
 def find_duplicates(
     tables: Tables,
-    collection: Opener,
+    collection: EmbeddingBlocks,
     spec: EmbeddingSpec,
     rule: Rule,
     *,
@@ -70,7 +71,7 @@ def find_duplicates(
         background=rule.background,
     )
     own = OwnThreshold(rule.threshold, rule.weight)
-    pairs = find_pairs(collection, job, spec, out, progress, device)
+    pairs = find_pairs(collection, job, spec, out, progress, device, collection.searched)
     shared = shared_files(tables)
     twins = twin_pairs(tables, list(shared), own, spec)
     ids = {id for pair in pairs for id in (pair.first, pair.second)} - set(shared)
@@ -113,6 +114,7 @@ def find_pairs(
     out: Path | None = None,
     progress: Progress = lambda done, total: None,
     device: str = "cpu",
+    searched: Opener | None = None,
 ) -> list[Pair]:
     """All pairs of ``job``, each once; with ``out``, part by part into that folder.
 
@@ -127,8 +129,9 @@ def find_pairs(
     def done(part: int) -> bool:
         return out is not None and _file(out, part).exists()
 
+    own = OwnThreshold(job.threshold, job.weight)
     parts = pairs_within(
-        collection, OwnThreshold(job.threshold, job.weight), stored, skip=done, device=device
+        collection, own, stored, skip=done, device=device, searched=searched or collection
     )
     for part, pairs in parts:
         progress(min((part + 1) * AT_ONCE, job.images), job.images)

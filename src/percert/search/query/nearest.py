@@ -36,8 +36,9 @@ from percert.search.query.overtaking import (
     stored_features,
     tilt,
 )
-from percert.search.query.prefilter import Prefilter, in_memory
+from percert.search.query.prefilter import Prefilter
 from percert.search.query.top_k import Places, TopRows, nearest_rows
+from percert.search.query.within import in_memory
 from percert.search.tables.scan import Block
 from percert.tensors import Embeddings, Vector
 

@@ -11,9 +11,9 @@ from percert.certify.own_threshold import OwnThreshold, own_copies_of_features
 from percert.lipschitz.bound import LipschitzBound
 from percert.metrics.certified.embedding import SHORTEST
 from percert.search.query.distances import PLAIN_SPEC, EmbeddingSpec, Queries, row_norms
+from percert.search.query.levels import own_levels
 from percert.search.query.overtaking import STORED_ROUNDING
-from percert.search.query.prefilter import rows_within
-from percert.search.query.range_search import own_thresholds
+from percert.search.query.within import rows_within
 from percert.search.tables.location import Tables
 from percert.search.tables.scan import Block, scan_rows
 from percert.search.tables.schema import in_parts
@@ -21,7 +21,7 @@ from percert.tensors import Embeddings, Vector
 
 #: Images that are compared with all others at once, or whose embeddings are held at once.
 AT_ONCE = 1024
-#: Opens the collection anew, in blocks of at most so many rows, or of its own choice.
+#: Opens the collection anew, in blocks of at most so many rows, or as queries look through it.
 Opener = Callable[..., Iterable[Block]]
 
 
@@ -47,7 +47,7 @@ def pairs_within(
     stored: EmbeddingSpec = PLAIN_SPEC,
     *,
     skip: Callable[[int], bool] = lambda part: False,
-    rows: int | None = None,
+    searched: Opener | None = None,
     device: torch.device | str = "cpu",
 ) -> Iterator[tuple[int, list[Pair]]]:
     """The pairs of images of which one is a copy of the other, part by part, in their order.
@@ -55,12 +55,12 @@ def pairs_within(
     Part p asks for the p-th :data:`AT_ONCE` images among all; a pair is reported once, with the
     view that has the larger radius (but by both of its images' parts, where each says so).
     ``skip(p)`` says that a part is done already. Both images may move. Memory holds the two blocks
-    and the pairs of a part.
+    and the pairs of a part. All are compared with what ``searched`` opens, the same images.
     """
-    place = 0
+    place, others = 0, searched or collection
     for part, block in enumerate(collection(AT_ONCE * stored.views)):
         if not skip(part):
-            yield part, _part(collection(rows), block, place, rule, stored, device)
+            yield part, _part(others(), block, place, rule, stored, device)
         place += len(block.ids)
 
 
@@ -87,9 +87,11 @@ def _part(
         for name, places in stored.by_asked.items():
             if mutual and stored.views == 1 and end <= place:
                 continue
-            other = whole.of_views(places)
-            limits = own_thresholds(other, rule)
-            for found in rows_within(other, limits, queries[name], still, device=device):
+            alone = len(places) == 1
+            other = whole.of_view(places[0]) if alone else whole
+            levels = own_levels(other, rule, None if alone else places)
+            limits = levels.thresholds
+            for found in rows_within(other, levels, queries[name], still, device=device):
                 image = start + found.place // other.views
                 column = found.place % other.views
                 new = image != place + found.query
@@ -114,7 +116,8 @@ def _part(
                     strict=True,
                 )
                 for at, seen, through, id, distance, limit, radius in pairs:
-                    pair = Pair(block.ids[at], id, places[through], distance, limit, radius)
+                    view = places[0] if alone else through
+                    pair = Pair(block.ids[at], id, view, distance, limit, radius)
                     old = best.get((at, seen))
                     if old is None or (radius, -distance) > (old.radius, -old.distance):
                         best[at, seen] = pair

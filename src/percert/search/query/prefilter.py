@@ -1,16 +1,12 @@
-"""The rows within a distance of a query: a float32 prefilter that misses none, then float64.
-
-A stored row may have a threshold of its own, t_r. A query that turns by at most phi comes within it
-only if its cosine is now at least cos(A_r + phi) = (1 - t_r) cos phi - sqrt(1 - (1 - t_r)^2) sin
-phi with A_r = acos(1 - t_r): a product of two numbers of the row with two of the query, which is
-subtracted from all cosines at once.
+"""The rows whose product with a query is large enough: a float32 prefilter that misses none.
 
 Every row g_j of a block is compared with every query g_i by one matrix product in float32. Its
 rounding error has a proven bound eta (:func:`rounding_margin`), so a row whose computed product is
 more than eta below what is wanted cannot be one of those. Few are left, and memory stays flat.
+Where the rows of a block are turned onto its axes, their first coordinates tell of nearly all that
+they are not near (:mod:`percert.search.query.narrowing`), and the others alone are read whole.
 """
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -18,21 +14,19 @@ import torch
 from torch import Tensor
 
 from percert.device import full_precision
-from percert.metrics.certified.embedding import SHORTEST
-from percert.search.query.distances import Queries, distances, image_ids
+from percert.search.query.distances import Queries
+from percert.search.query.levels import Levels
+from percert.search.query.narrowing import TOGETHER, Left, Narrowing, greatest, reaching
 from percert.search.tables.scan import Block
-from percert.tensors import Embeddings, Vector
+from percert.search.tables.turned import GREATEST_NORM, LEAST_NORM
+from percert.tensors import Vector
 
 #: Products that are held at once, so that they stay in cache, and rows at most.
 PRODUCTS, ROWS = 1 << 21, 1 << 17
 #: Rows of one product of several queries.
 TILE = 2048
-#: So many rows are first looked at together, by the greatest product of them all.
-TOGETHER = 32
-#: Above this norm float32 products may overflow.
-GREATEST_NORM = 1e30
-#: Values of rows that are held at once, and in float64 (which then stays in cache).
-VALUES, WIDE_VALUES = 1 << 23, 1 << 19
+#: Values of rows that are held at once.
+VALUES = 1 << 23
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,11 +92,12 @@ class Prefilter:
         self._finite = self._h.isfinite().all(1)
         self._margin = 0.0
         self._top: Tensor | None = None
+        self._narrowing: Narrowing | None = None
 
-    def passing(self, block: Block, thresholds: Vector | None = None) -> Iterator[Pairs]:
+    def passing(self, block: Block, levels: Levels | None = None) -> Iterator[Pairs]:
         """The pairs of ``block``, part by part in its order, on the CPU.
 
-        ``thresholds`` ``(m,)`` are the distances of its rows' own, where there is a swing. Raises
+        ``levels`` are the thresholds of its rows' own, where there is a swing. Raises
         ``ValueError`` for embeddings of another width, and any that are not finite.
         """
         check_block(block, self.queries)
@@ -112,20 +107,23 @@ class Prefilter:
         # Eight more for what a row's own threshold takes off.
         width = self._h.shape[1] + (0 if self._swing is None else 8)
         self._margin = max(self._margin, rounding_margin(width, dtype) + 1e-12)
-        inverse, odd = _inverse_norms(block, self.queries.constant)
+        inverse, odd = block.once(
+            (_inverse_norms, self.queries.constant),
+            lambda: _inverse_norms(block, self.queries.constant),
+        )
         step = max(1, min(ROWS, PRODUCTS // max(1, count)))
         for start in range(0, len(block.embeddings), step):
-            h = block.embeddings[start : start + step].to(self._h.device)
-            cosine = self._cosines(h, inverse[start : start + step].to(h))
-            if self._swing is not None and thresholds is not None:
-                level = 1 - thresholds[start : start + step].to(self._swing)
-                sides = torch.stack([level, (1 - level.square()).clamp_min(0).sqrt()])
-                cosine = cosine - (self._swing @ sides).to(h)
-            ill = odd[(odd >= start) & (odd < start + step)]
-            if len(ill):
-                cosine[:, (ill - start).to(h.device)] = -torch.inf
-            pairs = self._pairs(cosine)
+            some = slice(start, min(start + step, len(block.embeddings)))
+            taken = None
+            if self._swing is not None and levels is not None:
+                taken = levels.taken(self._swing, some, dtype)
+            left = self._left(block, some, taken, inverse)
+            if left is None:
+                pairs = self._of_all(block, some, taken, inverse, odd)
+            else:
+                pairs = self._of_left(block, left, some, taken, inverse, odd)
             query, row, value = pairs.query.cpu(), pairs.row.cpu() + start, pairs.cosine.cpu()
+            ill = odd[(odd >= start) & (odd < some.stop)]
             if len(ill):
                 query = torch.cat([query, torch.arange(count).repeat_interleave(len(ill))])
                 row = torch.cat([row, ill.repeat(count)])
@@ -140,6 +138,95 @@ class Prefilter:
         """No longer let pass what lies farther from the queries at ``query`` than ``distance``."""
         enough = (self.queries.weight[query] + 1) / 2 - distance - 1e-12
         self.least[query] = torch.maximum(self.least[query], enough.to(self.least))
+
+    def _left(
+        self, block: Block, some: slice, taken: Tensor | None, inverse: Vector
+    ) -> Left | None:
+        """What the first coordinates of the rows leave; ``None`` where all are to be looked at."""
+        turned = block.turned
+        if turned is None or self._h.device.type != "cpu":
+            return None
+        best, alone = self.best, len(self.queries) == 1
+        if best is not None and not alone and not bool((self.least > -torch.inf).all()):
+            return None  # several queries learn what is near from the first rows
+        if self._narrowing is None or self._narrowing.axes is not turned.axes:
+            self._narrowing = Narrowing(turned.axes, self.queries)
+        margin = self._narrowing.margin + self._margin
+
+        def least() -> Tensor:
+            return _rounded_down(self.least - margin, torch.float32)
+
+        def probe(row: Tensor) -> Tensor:
+            """Look whole at the ``row`` that seem nearest, for what is worth looking at."""
+            some_rows = row + some.start
+            cosine = self._products(block, torch.zeros_like(row), some_rows, inverse)
+            nearest = cosine.topk(min(best or 0, len(cosine)), sorted=False).values
+            if self._top is not None:
+                nearest = torch.cat([self._top[0].to(nearest), nearest])
+            if len(nearest) >= (best or 0):
+                last = nearest.topk(best or 0, sorted=False).values.amin().double()
+                self.least = torch.maximum(self.least, last - self._margin)
+            return least()
+
+        if best is None or not alone:
+            return self._narrowing.left(turned, some, least(), taken)
+        return self._narrowing.left(turned, some, least(), taken, best, probe)
+
+    def _of_left(
+        self,
+        block: Block,
+        left: Left,
+        some: slice,
+        taken: Tensor | None,
+        inverse: Vector,
+        odd: Tensor,
+    ) -> Pairs:
+        """The pairs of those that are left, looked at whole; rows are counted in ``some``."""
+        query, row = left.query, left.row
+        if len(odd):
+            well = ~torch.isin(row + some.start, odd)
+            query, row = query[well], row[well]
+        value = self._products(block, query, row + some.start, inverse)
+        if taken is not None:
+            value = value - taken[query, row]
+        if self.best is not None and len(value):
+            self._raise(self._by_query(query, value))
+        passed = value >= _rounded_down(self.least - self._margin, value.dtype)[query]
+        return Pairs(query[passed], row[passed], value[passed])
+
+    def _by_query(self, query: Tensor, value: Tensor) -> Tensor:
+        """The values of each query in a row of its own, and what is infinitely low."""
+        order = query.argsort(stable=True)
+        count = torch.bincount(query, minlength=len(self.queries))
+        place = torch.arange(len(query)) - (count.cumsum(0) - count)[query[order]]
+        rows = value.new_full((len(self.queries), int(count.max())), -torch.inf)
+        rows[query[order], place] = value[order]
+        return rows
+
+    def _products(self, block: Block, query: Tensor, row: Tensor, inverse: Vector) -> Tensor:
+        """The computed cosines ``(p,)`` of pairs of a query and a row."""
+        step, found = max(1, VALUES // 8 // self._h.shape[1]), []
+        for q, r in zip(torch.split(query, step), torch.split(row, step), strict=True):
+            h = block.embeddings[r]
+            if len(self.queries) == 1:
+                product = h @ self._narrow[0]
+            else:
+                product = (h * self._narrow[q]).sum(1)
+            found.append(product.add_(self._shift.to(h)[q, 0]).mul_(inverse[r]))
+        return torch.cat(found) if found else self._narrow.new_zeros(0)
+
+    def _of_all(
+        self, block: Block, some: slice, taken: Tensor | None, inverse: Vector, odd: Tensor
+    ) -> Pairs:
+        """The pairs of a part of which all rows are looked at, rows counted in it."""
+        h = block.embeddings[some].to(self._h.device)
+        cosine = self._cosines(h, inverse[some].to(h))
+        if taken is not None:
+            cosine = cosine - taken
+        ill = odd[(odd >= some.start) & (odd < some.stop)]
+        if len(ill):
+            cosine[:, (ill - some.start).to(h.device)] = -torch.inf
+        return self._pairs(cosine)
 
     def _cosines(self, h: Tensor, inverse: Vector) -> Tensor:
         """``(q, m)`` products with the queries over the rows' norms, in the rows' precision."""
@@ -161,35 +248,25 @@ class Prefilter:
         """Those of ``(q, m)`` products that are large enough, query by query."""
         count = cosine.shape[1]
         groups = min(count, max(count // TOGETHER, 4 * (self.best or 0), 1))
-        greatest = _greatest(cosine, groups)
+        most = greatest(cosine, groups)
         # A maximum is NaN where one of the products is: no row may be lost with it.
-        if bool((greatest.isnan().any(1) & self._finite).any()):
+        if bool((most.isnan().any(1) & self._finite).any()):
             raise ValueError(
                 "collection: an embedding is not finite, though its norm is; "
                 "`percert index verify` names the image"
             )
         if self.best is not None:
-            top = greatest if self._top is None else torch.cat([self._top.to(cosine), greatest], 1)
-            if top.shape[1] >= self.best:
-                top = top.topk(self.best, dim=1, sorted=False).values
-                self.least = torch.maximum(self.least, top.amin(1).double() - self._margin)
-            self._top = top
-        least = _rounded_down(self.least - self._margin, cosine.dtype)
-        query, group = (greatest >= least[:, None]).nonzero().T
-        row = group[:, None] + groups * torch.arange(-(-count // groups), device=group.device)
-        value = cosine.take(query[:, None] * count + row.clamp_max(count - 1))
-        passed = (value >= least[query][:, None]) & (row < count) & (value > -torch.inf)
-        return Pairs(query[:, None].expand(row.shape)[passed], row[passed], value[passed])
+            self._raise(most)
+        query, row = reaching(cosine, _rounded_down(self.least - self._margin, cosine.dtype), most)
+        return Pairs(query, row, cosine.take(query * count + row))
 
-
-def _greatest(cosine: Tensor, groups: int) -> Tensor:
-    """``(q, groups)``: the greatest of the columns j, groups + j, 2 groups + j and so on."""
-    whole = cosine.shape[1] // groups
-    greatest = cosine[:, : whole * groups].reshape(len(cosine), whole, groups).amax(1)
-    rest = cosine[:, whole * groups :]
-    head = greatest[:, : rest.shape[1]]
-    torch.maximum(head, rest, out=head)
-    return greatest
+    def _raise(self, cosine: Tensor) -> None:
+        """Raise the threshold to the ``best``-th largest product seen, of rows not seen before."""
+        top = cosine if self._top is None else torch.cat([self._top.to(cosine), cosine], 1)
+        if self.best is not None and top.shape[1] >= self.best:
+            top = top.topk(self.best, dim=1, sorted=False).values
+            self.least = torch.maximum(self.least, top.amin(1).double() - self._margin)
+        self._top = top
 
 
 def _inverse_norms(block: Block, constant: float) -> tuple[Vector, Tensor]:
@@ -197,11 +274,10 @@ def _inverse_norms(block: Block, constant: float) -> tuple[Vector, Tensor]:
     norm = block.norms.to(block.embeddings.dtype)
     if constant:
         norm = norm.square().add_(constant**2).sqrt_()
-    low, high = norm.aminmax() if len(norm) else (SHORTEST * 2, 0.0)
-    # Twice: whether the shortest have a direction is for float64 to say.
-    if low >= 2 * SHORTEST and high <= GREATEST_NORM:
+    low, high = norm.aminmax() if len(norm) else (LEAST_NORM, 0.0)
+    if low >= LEAST_NORM and high <= GREATEST_NORM:
         return 1 / norm, torch.zeros(0, dtype=torch.long)
-    well = (norm >= 2 * SHORTEST) & (norm <= GREATEST_NORM)
+    well = (norm >= LEAST_NORM) & (norm <= GREATEST_NORM)
     if not bool(block.norms.isfinite().all()):
         row = int(block.norms.isfinite().logical_not().nonzero()[0, 0])
         name = block.ids[row // block.views]
@@ -226,74 +302,3 @@ def check_block(block: Block, queries: Queries) -> None:
             f"collection: expected {block.views} embeddings for each of {len(block.ids)} images, "
             f"found {len(block.embeddings)}"
         )
-
-
-@dataclass(frozen=True, eq=False)
-class NearRows:
-    """Rows within the limit of a query, one entry a pair of the two: which ``query`` ``(p,)``, the
-    row's ``place`` among all, the id of its image, its raw embedding ``h`` ``(p, k)`` as stored,
-    and its ``distance`` from the query.
-    """
-
-    query: Tensor
-    place: Tensor
-    ids: list[str]
-    h: Embeddings
-    distance: Vector
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    def of(self, query: int) -> "NearRows":
-        """Those of one query."""
-        mine = (self.query == query).nonzero()[:, 0]
-        ids = [self.ids[row] for row in mine.tolist()]
-        return NearRows(self.query[mine], self.place[mine], ids, self.h[mine], self.distance[mine])
-
-
-def rows_within(
-    block: Block,
-    thresholds: Vector,
-    queries: Queries,
-    turns: Vector,
-    *,
-    device: torch.device | str = "cpu",
-) -> Iterator[NearRows]:
-    """Every row of ``block`` that a query could have within the row's own threshold.
-
-    ``thresholds`` ``(m,)`` are distances in [0, 2], and ``turns`` ``(q,)`` how far each query may
-    turn, pi for one without a direction; places count in the block. No row is missed.
-    """
-    angles = (1 - thresholds).clamp(-1, 1).acos()
-    widest = float(angles.max()) if len(angles) else 0.0
-    # Where a turn could pass pi the product says nothing, and float64 decides alone.
-    strict = (turns + widest < math.pi) & (queries.weight > 0.5)
-    swing = torch.stack([turns.cos(), -turns.sin()], 1) * strict[:, None]
-    least = torch.where(strict, -1e-12, -torch.inf)
-    prefilter = Prefilter(queries, least, device=device, swing=swing)
-    for pairs in prefilter.passing(block, thresholds):
-        for some in in_memory(pairs, block):
-            h = block.embeddings[some.row]
-            distance = pair_distances(queries, some.query, h)
-            reached = (angles[some.row] + turns[some.query]).clamp_max(math.pi)
-            near = distance <= 1 - reached.cos() + 1e-12
-            if bool(near.any()):
-                query, row = some.query[near], some.row[near]
-                yield NearRows(query, row, image_ids(block, row), h[near], distance[near])
-
-
-def in_memory(pairs: Pairs, block: Block) -> Iterator[Pairs]:
-    """``pairs`` in parts whose rows may be held at once."""
-    step = max(1, VALUES // max(1, block.embeddings.shape[1]))
-    for start in range(0, len(pairs), step):
-        yield pairs[start : start + step]
-
-
-def pair_distances(queries: Queries, query: Tensor, h: Embeddings) -> Vector:
-    """The distances ``(p,)`` of the queries at ``query`` from raw rows ``(p, k)``, in float64."""
-    step = max(1, WIDE_VALUES // max(1, h.shape[1]))
-    parts = [
-        distances(queries.h[at], queries.last[at], some.double(), queries.constant)
-        for at, some in zip(torch.split(query, step), torch.split(h, step), strict=True)
-    ]
-    return torch.cat(parts) if parts else torch.zeros(0, dtype=torch.float64)

@@ -17,6 +17,7 @@ from percert.search.query.distances import (
     EmbeddingSpec,
     make_queries,
 )
+from percert.search.query.levels import own_levels
 from percert.search.query.nearest import Collection, Neighbour
 from percert.search.query.overtaking import (
     has_direction,
@@ -24,8 +25,7 @@ from percert.search.query.overtaking import (
     stored_features,
     tilt,
 )
-from percert.search.query.prefilter import NearRows, rows_within
-from percert.search.tables.scan import Block
+from percert.search.query.within import NearRows, rows_within
 from percert.tensors import Vector
 
 
@@ -71,9 +71,12 @@ def copies_within(
     start = 0
     for whole in collection() if count else ():
         for name, places in stored.by_asked.items():
-            block = whole.of_views(places)
-            limits = own_thresholds(block, rule)
-            for rows in rows_within(block, limits, queries[name], turns[name], device=device):
+            # A single view is looked at alone; of several, the others are passed over.
+            alone = len(places) == 1
+            block = whole.of_view(places[0]) if alone else whole
+            levels = own_levels(block, rule, None if alone else places)
+            limits = levels.thresholds
+            for rows in rows_within(block, levels, queries[name], turns[name], device=device):
                 for at in torch.unique(rows.query).tolist():
                     mine = rows.of(at)
                     verdict = _verdicts(features[name][at], mine, limits, rule, eps, stored)
@@ -81,18 +84,12 @@ def copies_within(
                         if one is None:
                             continue
                         place, column = divmod(row, block.views)
-                        item = replace(one.item, image=start + place, view=places[column])
+                        view = places[0] if alone else column
+                        item = replace(one.item, image=start + place, view=view)
                         new = replace(one, item=item)
                         found[at][item.image] = _either(found[at].get(item.image), new)
         start += len(whole.ids)
     return [sorted(of_one.values(), key=_order) for of_one in found]
-
-
-def own_thresholds(block: Block, rule: OwnThreshold) -> Vector:
-    """The threshold ``(m,)``, a distance, of each row of ``block``."""
-    if block.likeness is None:
-        return rule.distances(torch.zeros(len(block.embeddings), dtype=torch.float64))
-    return rule.distances(block.likeness)
 
 
 def _verdicts(

@@ -12,7 +12,7 @@ import json
 import math
 from bisect import bisect_left
 from dataclasses import asdict, dataclass
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from pathlib import Path
 from typing import NoReturn
@@ -162,6 +162,7 @@ class WrongRate:
             return 0.0
         return min(1.0, math.exp((1 - share) * math.log(rates[0]) + share * math.log(rates[1])))
 
+    @lru_cache(maxsize=64)  # noqa: B019  # a value: what is kept is small, and asked for again
     def threshold(self, wrong: float) -> float:
         """The largest T at which no more than the share ``wrong`` of strangers get an answer."""
         low, high = 0.0, max(one.points[0][1] for one in self.sizes)

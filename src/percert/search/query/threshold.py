@@ -153,7 +153,6 @@ def choose_threshold(
     spec: EmbeddingSpec,
     fpr: float = 1e-3,
     weight: float = 0.0,
-    *,
     confidence: float = 0.95,
     seed: int = 0,
 ) -> AutoThreshold:

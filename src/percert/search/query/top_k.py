@@ -11,7 +11,8 @@ from torch import Tensor
 
 from percert.metrics.certified.embedding import SHORTEST
 from percert.search.query.distances import Queries, image_ids, row_norms
-from percert.search.query.prefilter import VALUES, Pairs, Prefilter, in_memory, pair_distances
+from percert.search.query.prefilter import VALUES, Pairs, Prefilter
+from percert.search.query.within import in_memory, pair_distances
 from percert.search.tables.scan import Block
 from percert.tensors import Embeddings, Vector
 
@@ -107,7 +108,7 @@ class Tally:
         self.rows += len(block.embeddings)
         if self.constant < SHORTEST:
             # Twice: the stored norm of a row at the edge may differ in the last digit.
-            self.flat += int((block.norms < 2 * SHORTEST).sum())
+            self.flat += block.once("flat", lambda: int((block.norms < 2 * SHORTEST).sum()))
 
 
 def nearest_rows(

@@ -1,8 +1,8 @@
 """Reading a store: all embeddings in blocks, and chosen columns as a table."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, final
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar, final
 
 import torch
 from torch import Tensor
@@ -10,23 +10,18 @@ from torch.utils.dlpack import from_dlpack
 
 from percert.search.tables.location import Tables
 from percert.search.tables.schema import StoreHeader, is_one_of
+from percert.search.tables.turned import Turned
 
-#: Bytes of embeddings that are kept in memory between queries.
-MEMORY = 512 << 20
-#: Values of a block that is read, 16 MiB: what is larger, malloc takes from the system, page by
-#: page, every time. Of one that is kept: the fewer blocks, the less is done for each.
-BLOCK_VALUES, KEPT_VALUES = 4 << 20, 16 << 20
-#: Bytes of an image's name.
-NAME_BYTES = 80
 _NUMBERS = ("h", "norm", "bound", "pixel_error")
 #: In stores of the present layout.
 _LIKENESS = "likeness"
 _OWN = ("id", "bytes", "height", "width", *_NUMBERS, _LIKENESS, "time")
 _OF_FILES = ("path", "paths")
 _OF_HEADER = ("metric", "weights")
+T = TypeVar("T")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Block:
     """Some images of a store, in its order: ``m`` of them with ``views`` embeddings each.
 
@@ -35,7 +30,9 @@ class Block:
     ``pixel_errors`` and ``likeness`` ``(m * views,)`` float64: |h|, the proven bound of h at the
     view's size, the rounding of the pixels and of h in pixel units (``pixel_error`` of
     :func:`percert.certify.features.pixel_features`), and the likeness to the background, 0 without
-    one. All lie on the CPU, and are not to be changed.
+    one. All lie on the CPU, and are not to be changed. ``turned`` are the same rows along axes,
+    where a store keeps them; its embeddings may then stay on the disk, and be read by their places
+    (:class:`percert.search.tables.kept.StoredRows`).
     """
 
     ids: Sequence[str]
@@ -45,11 +42,44 @@ class Block:
     pixel_errors: Tensor
     views: int
     likeness: Tensor | None = None
+    turned: Turned | None = None
+    _once: dict[Any, tuple[Any, Any]] = field(default_factory=dict, repr=False)
+
+    def once(self, key: Any, make: Callable[[], T], of: Any = None) -> T:
+        """What ``make`` finds of the rows, kept under ``key`` until it is asked for of another."""
+        found = self._once.get(key)
+        if found is None or found[0] != of:
+            found = self._once[key] = of, make()
+        value: T = found[1]
+        return value
+
+    def of_view(self, place: int) -> "Block":
+        """The same images in one view alone; nothing is copied."""
+        if self.views == 1:
+            return self
+        return self.once(("view", place), lambda: self._of_view(place))
+
+    def _of_view(self, place: int) -> "Block":
+        def chosen(values: Any) -> Any:
+            return values.view(len(self.ids), self.views, *values.shape[1:])[:, place]
+
+        return Block(
+            self.ids,
+            chosen(self.embeddings),
+            chosen(self.norms),
+            chosen(self.bounds),
+            chosen(self.pixel_errors),
+            1,
+            None if self.likeness is None else chosen(self.likeness),
+            None if self.turned is None else self.turned.of_view(place, self.views),
+        )
 
     def of_views(self, places: Sequence[int]) -> "Block":
         """The same images in some of their views alone, in the order of ``places``."""
         if tuple(places) == tuple(range(self.views)):
             return self
+        if len(places) == 1:
+            return self.of_view(places[0])
 
         def chosen(values: Tensor) -> Tensor:
             parts = values.view(len(self.ids), self.views, *values.shape[1:])
@@ -85,45 +115,6 @@ class Ids(Sequence[str]):
         if isinstance(index, slice):
             return self.column[index].to_pylist()
         return self.column[index].as_py()
-
-
-@final
-class EmbeddingBlocks:
-    """All embeddings of a store, in blocks, in an order that stays the same until it is changed.
-
-    Memory holds a few blocks at a time, however large the store; where all of it takes at most
-    ``memory`` bytes, it is kept for the next call, until the images change.
-    """
-
-    def __init__(self, tables: Tables, memory: int = MEMORY) -> None:
-        self.tables = tables
-        self.memory = memory
-        self._kept: tuple[int, list[Block]] = (-1, [])
-
-    def __call__(self, rows: int | None = None) -> Iterator[Block]:
-        """Blocks of at most ``rows`` embeddings (but at least one image), from the disk; by default
-        of 16 MiB, or of 64 MiB from memory.
-        """
-        return self._kept_blocks() if rows is None else scan_blocks(self.tables, rows)
-
-    def _kept_blocks(self) -> Iterator[Block]:
-        version, kept = self._kept
-        now = int(self.tables.images.version)
-        if version == now:
-            yield from kept
-            return
-        self._kept = -1, []
-        header = self.tables.header
-        image = (4 * header.metric.width + 32) * len(header.views) + NAME_BYTES
-        fits = self.tables.images.count_rows() * image <= self.memory
-        some: list[Block] | None = [] if fits else None
-        values = BLOCK_VALUES if some is None else KEPT_VALUES
-        for block in scan_blocks(self.tables, max(1, values // header.metric.width)):
-            if some is not None:
-                some.append(block)
-            yield block
-        if some is not None:
-            self._kept = now, some
 
 
 def scan_blocks(tables: Tables, rows: int) -> Iterator[Block]:

@@ -1,0 +1,88 @@
+"""The rows within their own thresholds of a query: what the prefilter passes, in float64."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from percert.search.query.distances import Queries, distances, image_ids
+from percert.search.query.levels import Levels
+from percert.search.query.prefilter import VALUES, Pairs, Prefilter
+from percert.search.tables.scan import Block
+from percert.tensors import Embeddings, Vector
+
+#: Values of rows that are held at once in float64, which then stays in cache.
+WIDE_VALUES = 1 << 19
+
+
+@dataclass(frozen=True, eq=False)
+class NearRows:
+    """Rows within the limit of a query, one entry a pair of the two: which ``query`` ``(p,)``, the
+    row's ``place`` among all, the id of its image, its raw embedding ``h`` ``(p, k)`` as stored,
+    and its ``distance`` from the query.
+    """
+
+    query: Tensor
+    place: Tensor
+    ids: list[str]
+    h: Embeddings
+    distance: Vector
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def of(self, query: int) -> "NearRows":
+        """Those of one query."""
+        mine = (self.query == query).nonzero()[:, 0]
+        ids = [self.ids[row] for row in mine.tolist()]
+        return NearRows(self.query[mine], self.place[mine], ids, self.h[mine], self.distance[mine])
+
+
+def rows_within(
+    block: Block,
+    levels: Levels,
+    queries: Queries,
+    turns: Vector,
+    *,
+    device: torch.device | str = "cpu",
+) -> Iterator[NearRows]:
+    """Every row of ``block`` that a query could have within the row's own threshold.
+
+    ``levels`` are those of its rows, and ``turns`` ``(q,)`` how far each query may turn, pi for one
+    without a direction; places count in the block. No row is missed.
+    """
+    # Where a turn could pass pi the product says nothing, and float64 decides alone.
+    strict = (turns + levels.widest < math.pi) & (queries.weight > 0.5)
+    swing = torch.stack([turns.cos(), -turns.sin()], 1) * strict[:, None]
+    least = torch.where(strict, -1e-12, -torch.inf)
+    prefilter = Prefilter(queries, least, device=device, swing=swing)
+    for passed in prefilter.passing(block, levels):
+        pairs = passed if levels.compared is None else passed[levels.compared[passed.row]]
+        for some in in_memory(pairs, block):
+            h = block.embeddings[some.row]
+            distance = pair_distances(queries, some.query, h)
+            angles = (1 - levels.thresholds[some.row]).clamp(-1, 1).acos()
+            reached = (angles + turns[some.query]).clamp_max(math.pi)
+            near = distance <= 1 - reached.cos() + 1e-12
+            if bool(near.any()):
+                query, row = some.query[near], some.row[near]
+                yield NearRows(query, row, image_ids(block, row), h[near], distance[near])
+
+
+def in_memory(pairs: Pairs, block: Block) -> Iterator[Pairs]:
+    """``pairs`` in parts whose rows may be held at once."""
+    step = max(1, VALUES // max(1, block.embeddings.shape[1]))
+    for start in range(0, len(pairs), step):
+        yield pairs[start : start + step]
+
+
+def pair_distances(queries: Queries, query: Tensor, h: Embeddings) -> Vector:
+    """The distances ``(p,)`` of the queries at ``query`` from raw rows ``(p, k)``, in float64."""
+    step = max(1, WIDE_VALUES // max(1, h.shape[1]))
+    parts = [
+        distances(queries.h[at], queries.last[at], some.double(), queries.constant)
+        for at, some in zip(torch.split(query, step), torch.split(h, step), strict=True)
+    ]
+    return torch.cat(parts) if parts else torch.zeros(0, dtype=torch.float64)

@@ -1,0 +1,251 @@
+"""What a store keeps in memory between queries: its rows, and turned onto axes what tells of them.
+
+All of it follows the table's version. The first pass over a version reads, and keeps the rows where
+they fit; the second turns them, since most commands ask but once. Where the rows do not fit and
+their first coordinates do, these are kept, and the few rows that a query needs are read by their
+place. Nothing is kept of a larger store: every query reads it.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar, final
+
+import torch
+from torch import Tensor
+from torch.utils.dlpack import from_dlpack
+
+from percert.search.tables.location import Tables
+from percert.search.tables.scan import Block, Ids, scan_blocks
+from percert.search.tables.turned import (
+    LEAST_SHARE,
+    SAMPLE,
+    Axes,
+    Turned,
+    Turning,
+    fit_axes,
+)
+
+#: Bytes that are kept in memory between queries.
+MEMORY = 512 << 20
+#: Values of a block that is read, 16 MiB: what is larger, malloc takes from the system, page by
+#: page, every time.
+BLOCK_VALUES = 4 << 20
+#: Bytes of an image's name, and of the numbers of a row.
+NAME_BYTES, NUMBER_BYTES = 80, 32
+#: Fewer rows than these are as soon read whole.
+LEAST_ROWS = 4096
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, eq=False)
+class StoredRows:
+    """The raw rows of a store that stay on the disk, read by their places when they are needed.
+
+    Of each image the ``views`` stored rows, or that of one of them, ``view``, alone.
+    """
+
+    tables: Tables
+    images: int
+    views: int
+    view_alone: int | None = None
+
+    dtype = torch.float32
+
+    def __len__(self) -> int:
+        return self.images * (self.views if self.view_alone is None else 1)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """``(rows, k)``."""
+        return len(self), self.tables.header.metric.width
+
+    def view(self, *shape: int) -> "StoredRows":
+        return self
+
+    def __getitem__(self, index: Any) -> Any:
+        """Rows by their places or a slice, float32; with ``[:, view]`` one view of each image."""
+        if isinstance(index, tuple):
+            return replace(self, view_alone=index[1])
+        of_each = self.views if self.view_alone is None else 1
+        if isinstance(index, slice):
+            index = torch.arange(*index.indices(len(self)))
+        index = index.long()
+        image, at = torch.unique(index // of_each, return_inverse=True)
+        view = index % of_each if self.view_alone is None else self.view_alone
+        return self._read(image)[at, view]
+
+    def _read(self, image: Tensor) -> Tensor:
+        """All views of the images at these places, rising: ``(n, views, k)``."""
+        width = self.shape[1]
+        if not len(image):
+            return torch.zeros(0, self.views, width)
+        first, count = int(image[0]), len(image)
+        if int(image[-1]) - first == count - 1:
+            query = self.tables.images.search().offset(first).limit(count)
+        else:
+            query = self.tables.images.take_offsets(image.tolist())
+        found = query.select(["h"]).to_arrow()["h"].combine_chunks().flatten()
+        return from_dlpack(found).float().view(-1, self.views, width)
+
+
+@final
+class EmbeddingBlocks:
+    """All embeddings of a store, in blocks, in an order that stays the same until it is changed.
+
+    Called, it gives blocks to be read whole: from memory where all of it takes at most ``memory``
+    bytes, until the images change. :meth:`searched` gives those that queries look through.
+    """
+
+    def __init__(self, tables: Tables, memory: int = MEMORY) -> None:
+        self.tables = tables
+        self.memory = memory
+        self._version = -1
+        self._passes = 0
+        self._rows: Block | None = None
+        self._searched: Block | None = None
+        self._axes: Axes | None = None
+        self._once: dict[Any, Any] = {}
+
+    def __call__(self, rows: int | None = None) -> Iterator[Block]:
+        """Blocks of at most ``rows`` embeddings (but at least one image), from the disk; by default
+        all of them at once from memory, or of 16 MiB.
+        """
+        if rows is not None:
+            yield from scan_blocks(self.tables, rows)
+        elif self._now() and self._rows is not None:
+            yield self._rows
+        else:
+            yield from self._read()
+
+    def searched(self) -> Iterator[Block]:
+        """The same for a query: rows may be turned, and stay on the disk until they are read."""
+        fresh = not self._now()
+        if fresh or self._passes == 0:
+            yield from self()
+            self._passes = 1
+            return
+        if self._passes == 1:
+            self._passes = 2
+            self._searched = self._turned()
+        if self._searched is not None:
+            yield self._searched
+        else:
+            yield from self()
+
+    def once(self, key: Any, make: Callable[[], T]) -> T:
+        """What ``make`` finds of all images, kept under ``key`` until they change."""
+        if not self._now() or key not in self._once:
+            self._once[key] = make()
+        value: T = self._once[key]
+        return value
+
+    def _now(self) -> bool:
+        """Whether what is kept is of the images as they are; what is not is forgotten."""
+        now = int(self.tables.images.version)
+        if now == self._version:
+            return True
+        self._version, self._passes = now, 0
+        self._rows = self._searched = None
+        self._once = {}
+        return False
+
+    def _fits(self, values: int) -> bool:
+        """Whether so many values a row, and what is kept beside, fit."""
+        header = self.tables.header
+        image = (4 * values + NUMBER_BYTES) * len(header.views) + NAME_BYTES
+        return int(self.tables.images.count_rows()) * image <= self.memory
+
+    def _read(self) -> Iterator[Block]:
+        width, version = self.tables.header.metric.width, self._version
+        some = scan_blocks(self.tables, max(1, BLOCK_VALUES // width))
+        if not self._fits(width):
+            yield from some
+            return
+        kept = _Kept(self.tables, rows=True)
+        for block in some:
+            yield kept.add(block)
+        if version == self._version:
+            self._rows = kept.block()
+
+    def _turned(self) -> Block | None:
+        """The block that queries look through, turned; ``None`` where that is of no use."""
+        header = self.tables.header
+        width = header.metric.width
+        rows = int(self.tables.images.count_rows()) * len(header.views)
+        if rows < LEAST_ROWS:
+            return None
+        if self._axes is None:
+            self._axes = self._fit()
+        axes = self._axes
+        if axes.share < LEAST_SHARE:
+            return None
+        if self._rows is not None:
+            turning = Turning(axes, rows, header.metric.constant)
+            turning.add(self._rows.embeddings, self._rows.norms)
+            turned = turning.done()
+            return None if turned is None else replace(self._rows, turned=turned, _once={})
+        while not self._fits(axes.cuts[-1] + 2 * len(axes.cuts)):
+            if len(axes.cuts) == 1:
+                return None
+            axes = axes.shorter()
+        turning, kept = Turning(axes, rows, header.metric.constant), _Kept(self.tables, rows=False)
+        for block in scan_blocks(self.tables, max(1, BLOCK_VALUES // width)):
+            kept.add(block)
+            turning.add(block.embeddings, block.norms)
+        turned = turning.done()
+        return None if turned is None else kept.block(turned)
+
+    def _fit(self) -> Axes:
+        """Axes of rows that are evenly spread."""
+        header = self.tables.header
+        rows, place, parts = int(self.tables.images.count_rows()) * len(header.views), 0, []
+        step = max(1, rows // SAMPLE)
+        for block in self():
+            some = slice((-place) % step, None, step)
+            norms = block.norms[some]
+            well = norms.isfinite() & (norms > 0)
+            parts.append((block.embeddings[some] / norms[:, None].float())[well])
+            place += len(block.embeddings)
+        return fit_axes(torch.cat(parts))
+
+
+class _Kept:
+    """The rows of a store put into memory that is taken once, block by block."""
+
+    def __init__(self, tables: Tables, *, rows: bool) -> None:
+        header = tables.header
+        self.tables, self.views = tables, len(header.views)
+        self.images = int(tables.images.count_rows())
+        count = self.images * self.views
+        self.h = torch.empty(count, header.metric.width) if rows else None
+        columns = 4 if header.layout > 1 else 3
+        self.numbers = [torch.empty(count, dtype=torch.float64) for _ in range(columns)]
+        self.ids: list[Any] = []
+        self.place = 0
+
+    def add(self, block: Block) -> Block:
+        """Keep ``block``; it is given back, as it lies there."""
+        some = slice(self.place, self.place + len(block.norms))
+        self.place = some.stop
+        if isinstance(block.ids, Ids):
+            self.ids.append(block.ids.column)
+        columns = (block.norms, block.bounds, block.pixel_errors, block.likeness)
+        for kept, values in zip(self.numbers, columns, strict=False):
+            if values is not None:
+                kept[some] = values
+        if self.h is None:
+            return block
+        self.h[some] = block.embeddings
+        return replace(block, embeddings=self.h[some], _once={})
+
+    def block(self, turned: Turned | None = None) -> Block:
+        """All of them."""
+        import pyarrow as pa  # type: ignore[import-untyped]  # it ships no types
+
+        ids = pa.concat_arrays(self.ids) if self.ids else pa.array([], pa.string())
+        norms, bounds, errors, *likeness = self.numbers
+        h: Any = self.h
+        if h is None:
+            h = StoredRows(self.tables, self.images, self.views)
+        like = likeness[0] if likeness else None
+        return Block(Ids(ids), h, norms, bounds, errors, self.views, like, turned)

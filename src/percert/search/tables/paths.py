@@ -1,0 +1,67 @@
+"""The files of images, found by the images' ids without asking the table anew."""
+
+from collections.abc import Iterable
+from typing import Any, final
+
+import numpy as np
+
+from percert.search.tables.location import Tables
+from percert.search.tables.scan import paths_by_id
+
+#: Above so many files their names are left on the disk: a search there costs less than memory.
+MOST_FILES = 2_000_000
+#: Names that are made Python strings at once.
+_AT_ONCE = 65_536
+
+
+@final
+class Paths:
+    """The files that hold an image, by its id, as the table of files is now.
+
+    Names stay as Arrow has them; of each file the hash of its image's id is kept in order, 16 bytes
+    of two numbers. All of it is read anew once the table is another.
+    """
+
+    def __init__(self, tables: Tables) -> None:
+        self.tables = tables
+        self._version = -1
+        self._hashes: Any = None
+        self._rows: Any = None
+        self._files: Any = None
+
+    def of(self, ids: Iterable[str]) -> dict[str, list[str]]:
+        """The files that hold each image, in order; one that no file holds is not among them."""
+        wanted = list(dict.fromkeys(ids))
+        if not wanted:
+            return {}
+        version = int(self.tables.files.version)
+        if version != self._version:
+            self._read(version)
+        if self._files is None:
+            return paths_by_id(self.tables, wanted)
+        found = {}
+        for id in wanted:
+            paths = sorted(self._of(id))
+            if paths:
+                found[id] = paths
+        return found
+
+    def _of(self, id: str) -> Iterable[str]:
+        start, end = (np.searchsorted(self._hashes, hash(id), side) for side in ("left", "right"))
+        for row in self._rows[start:end].tolist():
+            if self._files["id"][row].as_py() == id:
+                yield self._files["path"][row].as_py()
+
+    def _read(self, version: int) -> None:
+        self._version, self._files = version, None
+        if int(self.tables.files.count_rows()) > MOST_FILES:
+            return
+        # A column in one piece: a row of many is looked for piece by piece.
+        files = self.tables.files.search().select(["id", "path"]).to_arrow().combine_chunks()
+        hashes = np.empty(len(files), np.int64)
+        for start in range(0, len(files), _AT_ONCE):
+            names = files["id"].slice(start, _AT_ONCE).to_pylist()
+            hashes[start : start + len(names)] = [hash(name) for name in names]
+        self._rows = np.argsort(hashes, kind="stable")
+        self._hashes = hashes[self._rows]
+        self._files = files

@@ -1,0 +1,169 @@
+"""Rows turned onto the axes along which embeddings differ most, so that a query reads few values.
+
+Let P' have orthonormal columns, and let rest(g) be the length of what P' leaves of g. By Cauchy and
+Schwarz <q, g> <= <P'q, P'g> + rest(q) rest(g): a bound of a product with a row from its first
+coordinates and one number more. Embeddings of photographs lie near few axes, and for nearly all
+rows the first 32 of 1,024 tell that they are not near.
+
+The axes held, P, are float32. Where |P^T P - 1| <= delta there are exact P' of the same span with
+|P - P'| <= delta. What a matrix product in float32 of k terms rounds, over d coordinates together,
+is at most sqrt(d) gamma_{k + 3} (Higham 2002, Section 3.1). Let e be the sum of both: the
+coordinates a that are kept are within e of P'g, so that |P'g| >= |a| - e, and the rest kept,
+sqrt(|g|^2 - max(0, |a| - e)^2), is no shorter than the exact one.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from percert.metrics.certified.embedding import SHORTEST
+from percert.tensors import Embeddings, Vector
+
+#: Where slices end, as shares of an embedding's width.
+CUTS = (1 / 32, 1 / 16, 1 / 8, 1 / 4)
+#: Rows that axes are fitted on.
+SAMPLE = 4096
+#: Axes that hold less than this share of what rows are (of random ones a quarter) tell nothing.
+LEAST_SHARE = 0.5
+#: Rows that are turned at once.
+TURNED = 4096
+#: Norms outside of these are for float64 alone: whether the shortest have a direction, and products
+#: of the greatest may overflow.
+LEAST_NORM, GREATEST_NORM = 2 * SHORTEST, 1e30
+
+
+@dataclass(frozen=True, eq=False)
+class Axes:
+    """``basis`` ``(k, d)`` float32 is orthonormal up to ``delta``; slices end at ``cuts``.
+
+    ``share`` is how much of the squares of the rows that it was fitted on lies along them.
+    """
+
+    basis: Tensor
+    delta: float
+    cuts: tuple[int, ...]
+    share: float
+
+    def shorter(self) -> "Axes":
+        """Without the last slice."""
+        cuts = self.cuts[:-1]
+        return Axes(self.basis[:, : cuts[-1]].contiguous(), self.delta, cuts, self.share)
+
+    def row_error(self) -> float:
+        """e: how far the coordinates of a row of length 1 may be off."""
+        width, axes = self.basis.shape
+        u = torch.finfo(torch.float32).eps / 2
+        terms = (width + 4) * u
+        # What underflows, of rows of at least LEAST_NORM, is below any of the other terms.
+        return self.delta + math.sqrt(axes) * terms / (1 - terms) + 1e-12
+
+
+def fit_axes(directions: Embeddings, cuts: tuple[float, ...] = CUTS) -> Axes:
+    """The first axes of unit ``directions`` ``(m, k)``: eigenvectors of their second moment.
+
+    >>> axes = fit_axes(torch.eye(64)[:8], cuts=(1 / 8,))
+    >>> axes.basis.shape, axes.cuts, round(axes.share, 3)
+    (torch.Size([64, 8]), (8,), 1.0)
+    """
+    width = directions.shape[1]
+    ends = tuple(sorted({max(1, round(width * share)) for share in cuts}))
+    moment = (directions.T @ directions).float()
+    _, vectors = torch.linalg.eigh(moment)
+    # Once more in float64, for axes that are orthonormal to the last digit of float32.
+    exact, _ = torch.linalg.qr(vectors.flip(1)[:, : ends[-1]].double())
+    basis = exact.float()
+    held = basis.double()
+    delta = float((held.T @ held - torch.eye(ends[-1], dtype=torch.float64)).norm()) + 1e-12
+    share = float((directions.double() @ held).square().sum() / max(1, len(directions)))
+    return Axes(basis, delta, ends, share)
+
+
+@dataclass(frozen=True, eq=False)
+class Turned:
+    """Rows of a block along ``axes``, in ``slices`` ``(m, s)`` float32.
+
+    The first holds the coordinates up to the first cut, what the metric's constant adds as one
+    more, and the rest behind the cut. Each later one has its coordinates, the rest before them and
+    the rest behind: a bound goes from one to the next by a product with the query's
+    (:class:`percert.search.query.narrowing.Narrowing`). Of the rows ``odd`` they say nothing.
+    """
+
+    axes: Axes
+    slices: tuple[Tensor, ...]
+    odd: Tensor
+
+    def __len__(self) -> int:
+        return len(self.slices[0])
+
+    def of_view(self, place: int, views: int) -> "Turned":
+        """Each image in one of its ``views`` alone; nothing is copied."""
+        slices = tuple(one.view(-1, views, one.shape[1])[:, place] for one in self.slices)
+        odd = self.odd[self.odd % views == place] // views
+        return Turned(self.axes, slices, odd)
+
+
+class Turning:
+    """Turns the rows of a collection part by part, into memory taken once for all of them."""
+
+    def __init__(self, axes: Axes, rows: int, constant: float) -> None:
+        self.axes, self.constant = axes, constant
+        starts = (0, *axes.cuts[:-1])
+        self.slices = tuple(
+            torch.empty(rows, end - start + 2) for start, end in zip(starts, axes.cuts, strict=True)
+        )
+        self._odd: list[Tensor] = []
+        self._place = 0
+        self._finite = True
+
+    def add(self, embeddings: Embeddings, norms: Vector) -> None:
+        """The next raw rows ``(m, k)`` float32, and |h| of each, float64."""
+        for h, norm in zip(
+            torch.split(embeddings, TURNED), torch.split(norms, TURNED), strict=True
+        ):
+            self._add(h, norm)
+
+    def _add(self, h: Tensor, norms: Tensor) -> None:
+        norm = torch.hypot(norms, torch.full_like(norms, self.constant))
+        well = (norm >= LEAST_NORM) & (norm <= GREATEST_NORM)
+        inverse = torch.where(well, 1 / norm, 0.0)
+        # What the constant adds is a coordinate of its own, and no part of the rest.
+        length = (norms * inverse).square() * (1 + 1e-9)
+        turned = (h @ self.axes.basis).mul_(inverse.float()[:, None])
+        if not bool(well.all()):
+            turned[~well] = 0.0  # not a product: what is not finite stays so
+            place = self._place + well.logical_not().nonzero()[:, 0]
+            self._odd.append(place)
+        self._finite = self._finite and bool(turned.isfinite().all())
+        some = slice(self._place, self._place + len(h))
+        rests = rests_behind(turned, self.axes.cuts, length, self.axes.row_error())
+        start, before = 0, None
+        for end, rest, kept in zip(self.axes.cuts, rests, self.slices, strict=True):
+            kept[some, : end - start] = turned[:, start:end]
+            kept[some, -2] = inverse * self.constant if before is None else before
+            kept[some, -1] = rest
+            start, before = end, rest
+        self._place += len(h)
+
+    def done(self) -> Turned | None:
+        """All that was added; ``None`` where a row is not finite, which a query has to say."""
+        if not self._finite:
+            return None
+        odd = torch.cat(self._odd) if self._odd else torch.zeros(0, dtype=torch.long)
+        return Turned(self.axes, self.slices, odd)
+
+
+def rests_behind(
+    turned: Tensor, cuts: tuple[int, ...], length: Vector, error: float
+) -> Iterator[Vector]:
+    """Of rows with coordinates ``turned`` ``(m, d)``, each off by ``error`` at most, and squared
+    lengths ``length`` ``(m,)``: no less than the length of what lies behind each cut, float32.
+    """
+    square, start = torch.zeros(len(turned), dtype=torch.float64), 0
+    for end in cuts:
+        square = square + turned[:, start:end].double().square().sum(1)
+        known = (square.sqrt() * (1 - 1e-9) - error).clamp_min(0).square()
+        yield ((length - known).clamp_min(0).sqrt() * (1 + 1e-6) + 1e-9).float()
+        start = end

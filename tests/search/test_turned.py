@@ -1,0 +1,142 @@
+"""Rows along axes: their bound against the exact product, and stores that keep them."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from percert.search import open_store
+from percert.search.query import narrowing
+from percert.search.query.distances import make_queries
+from percert.search.query.narrowing import Narrowing
+from percert.search.tables import kept
+from percert.search.tables.kept import StoredRows
+from percert.search.tables.turned import Turned, fit_axes
+
+from .conftest import smooth_image
+from .memory_blocks import awkward, in_blocks, query_features, turn_rows, unit
+
+
+@settings(max_examples=40)
+@given(
+    seed=st.integers(0, 10**6),
+    k=st.sampled_from([2, 8, 40, 192]),
+    c=st.sampled_from([0.0, 1.0]),
+    flat=st.sampled_from([0.0, 1.0, 30.0]),
+)
+def test_no_product_is_above_its_bound(seed: int, k: int, c: float, flat: float) -> None:
+    """With as many slices as there are, and with fewer: also of rows that lie along few axes."""
+    h = awkward(seed, 50, k)
+    h += flat * h.norm(dim=1, keepdim=True) * torch.ones(k) / k**0.5
+    q = torch.cat([awkward(seed + 1, 3, k), h[:3]])
+    queries, turned = make_queries(query_features(q, c), c), turn_rows(h, c)
+    exact = unit(q, c) @ unit(h, c).T
+    sane = torch.ones(len(h), dtype=torch.bool)
+    sane[turned.odd] = False
+    axes = turned.axes
+    while True:
+        narrow = Narrowing(axes, queries)
+        some = Turned(axes, turned.slices[: len(axes.cuts)], turned.odd)
+        low = torch.full((len(q),), -9.0)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(narrowing, "READ_ALL_OF_MANY", 1.0)
+            left = narrow.left(some, slice(None), low)
+        assert left is not None
+        bound = torch.empty(len(q), len(h), dtype=torch.float64)
+        bound[left.query, left.row] = left.bound.double()
+        assert (bound + narrow.margin >= exact)[:, sane].all()
+        # And it is one that tells something: all of the axes leave the rounding of float32.
+        if axes.cuts[-1] == k:
+            assert (bound - exact)[:, sane].max() <= 2 * narrow.margin + 0.1
+        if len(axes.cuts) == 1:
+            break
+        axes = axes.shorter()
+        # As a store of those axes alone would have been turned.
+        assert torch.equal(axes.basis, turned.axes.basis[:, : axes.cuts[-1]])
+
+
+def test_axes_are_those_along_which_rows_differ_most() -> None:
+    """Against the singular vectors of the rows."""
+    generator = torch.Generator().manual_seed(0)
+    rows = torch.randn(300, 40, generator=generator) * torch.linspace(3, 0.1, 40) ** 2
+    rows /= rows.norm(dim=1, keepdim=True)
+    axes = fit_axes(rows, (1 / 8, 1 / 4))
+    values, vectors = torch.linalg.svd(rows.double(), full_matrices=False)[1:]
+    along = (vectors[:10] @ axes.basis.double()).square()
+    torch.testing.assert_close(along.sum(0), torch.ones(10, dtype=torch.float64), atol=1e-4, rtol=0)
+    expected = float(values[:10].square().sum() / values.square().sum())
+    assert axes.cuts == (5, 10)
+    assert axes.share == pytest.approx(expected, abs=1e-5)
+    assert axes.delta < 1e-5
+
+
+@pytest.mark.parametrize("views", ["whole", "small"])
+def test_a_store_answers_the_same_from_rows_that_stay_on_the_disk(
+    tmp_path, metric, monkeypatch, views
+) -> None:
+    monkeypatch.setattr(kept, "LEAST_ROWS", 8)
+    images = [smooth_image(seed) for seed in range(40)]
+    names = [f"{seed:02d}" for seed in range(40)]
+    store = open_store(tmp_path / "store", metric, views=views)
+    store.add(images[:25], names[:25])
+    store.add(images[25:], names[25:])
+    store.remove(["03", "17"])
+    asked = [images[7], smooth_image(90), images[30].flip(-1)]
+    rows = store.count * len(store.views)
+    turned = open_store(tmp_path / "store", metric)
+    # Room for the first coordinates, and not for the rows.
+    apart = open_store(tmp_path / "store", metric, memory=rows * (4 * 120 + 32) + 80 * store.count)
+    narrow = open_store(tmp_path / "store", metric, memory=rows * (4 * 30 + 32) + 80 * store.count)
+    plain = open_store(tmp_path / "store", metric, memory=100)
+    expected = plain.search(asked, 5, 1.0), plain.copies(asked, 0.6, 1.0)
+    for other in (turned, apart, narrow):
+        for _ in range(3):
+            found = other.search(asked, 5, 1.0), other.copies(asked, 0.6, 1.0)
+            for one, same in zip((*found[0], *found[1]), (*expected[0], *expected[1]), strict=True):
+                assert [(m.id, m.view, m.certain) for m in one.results] == [
+                    (m.id, m.view, m.certain) for m in same.results
+                ]
+                for mine, theirs in zip(one.results, same.results, strict=True):
+                    assert mine.distance == pytest.approx(theirs.distance, abs=1e-12)
+                    assert mine.radius == pytest.approx(theirs.radius, rel=1e-9, abs=1e-9)
+    (block,) = turned.blocks.searched()
+    assert block.turned is not None
+    assert isinstance(block.embeddings, torch.Tensor)
+    (whole,), (some,) = apart.blocks.searched(), narrow.blocks.searched()
+    assert isinstance(whole.embeddings, StoredRows)
+    assert whole.turned is not None
+    assert some.turned is not None
+    assert len(some.turned.slices) < len(whole.turned.slices)
+    index = torch.tensor([5, 0, 5, 11, rows - 1])
+    assert torch.equal(whole.embeddings[index], block.embeddings[index])
+    assert torch.equal(whole.embeddings[3:9], block.embeddings[3:9])
+    one, other = whole.of_view(0), block.of_view(0)
+    assert torch.equal(one.embeddings[index[:4] // 2], other.embeddings[index[:4] // 2])
+    assert len(one.embeddings) == store.count
+    # What is called gives all rows themselves, wherever they are.
+    assert all(isinstance(part.embeddings, torch.Tensor) for part in apart.blocks())
+    # And what is added is found at once.
+    apart.add([smooth_image(90)], ["new"])
+    assert apart.search([smooth_image(90)], 1)[0].results[0].id == "new"
+    plain.refresh()
+    links = [len(s.duplicates(0.9).links) for s in (plain, open_store(store.path, metric))]
+    assert links[0] == links[1] > 0
+
+
+def test_rows_without_few_axes_are_not_turned(tmp_path, metric, monkeypatch) -> None:
+    monkeypatch.setattr(kept, "LEAST_ROWS", 8)
+    monkeypatch.setattr(kept, "LEAST_SHARE", 1.1)
+    store = open_store(tmp_path / "store", metric)
+    store.add([smooth_image(seed) for seed in range(12)], [str(seed) for seed in range(12)])
+    for _ in range(3):
+        (block,) = store.blocks.searched()
+        assert block.turned is None
+
+
+def test_an_unsound_row_is_named_and_not_passed_over() -> None:
+    h = torch.rand(30, 8)
+    h[4, 3] = torch.nan
+    (block,) = in_blocks(h, images=30)()
+    turning = kept.Turning(fit_axes(torch.eye(8)), 30, 0.0)
+    turning.add(block.embeddings, torch.ones(30, dtype=torch.float64))
+    assert turning.done() is None
