@@ -1,12 +1,18 @@
 """``percert train distill`` and ``finetune``, then ``export``: from images to a metric."""
 
 import json
+from dataclasses import asdict, replace
 
 import pytest
 import torch
 from safetensors.torch import save_file
+from tests.data.test_night import night
 from tests.training.image_world import image_folder
 
+from experiments.speed.certificates import PlainLipSim, published_state
+from percert.images import load_image, save_image
+from percert.lipschitz.architectures import SIZES, LipSimSize
+from percert.metrics.catalog import create_metric
 from percert.models.imagenet_networks import SqueezeNet
 
 pytest.importorskip("lightning_fabric")
@@ -112,3 +118,84 @@ def test_an_unknown_recipe_is_one_line_with_those_that_there_are(percert, tmp_pa
     assert "lipsim-tini: no such recipe, did you mean 'lipsim-tiny'?" in said
     assert "lipsim-paper-distill" in said
     assert not (tmp_path / "run").exists()
+
+
+NIGHT = f"""
+name = "night"
+[[data]]
+kind = "night"
+path = "nights"
+side = 32
+[loss]
+kind = "hinge"
+margin = 0.5
+{SCHEDULE}
+"""
+
+
+def test_from_the_authors_file_to_its_row(tmp_path, percert, percert_json, monkeypatch):
+    """Scored on NIGHT as it is, fine-tuned on it, and scored again: each from one command."""
+    size = LipSimSize(2, 12, 1, 13, conv_inner=3, embedding=1792, side=256)
+    monkeypatch.setitem(SIZES, "small", replace(size, dense_inner=9))
+    torch.manual_seed(0)
+    network = PlainLipSim(**asdict(size)).eval()
+    file = tmp_path / "model.ckpt-1.pth"
+    torch.save(published_state(network), file)
+    folder = tmp_path / "nights"
+    folder.mkdir()
+    split = ["test", "test", "test", "train", "train"]
+    night(folder, [(i, 1 - i % 2, i % 2, 6, "cat", split[i], i < 2) for i in range(5)])
+    for path in [*(f"ref/000/{i:03d}" for i in range(5)),
+                 *(f"distort/000/{i:03d}_{s}" for i in range(5) for s in (0, 1))]:  # fmt: skip
+        seed = torch.Generator().manual_seed(len(path) + int(path.split("/")[-1][:3]))
+        image = torch.rand(3, 32, 32, generator=seed)
+        if path.endswith("_1"):
+            image = image.flip(1)
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        save_image((255 * image).round() / 255, folder / f"{path}.png")
+    out = tmp_path / "table2"
+    score = ("eval", "twoafc", folder, "--size", "256", "--out", out, "--device", "cpu")
+    (row,) = percert_json(*score, "--metric", f"lipsim-small={file}")["metrics"]
+    (scores, *_) = row["scores"]
+    assert scores["triplets"] == 3
+    assert scores["natural"] == pytest.approx(_natural(network, folder))
+    assert [entry["eps"] * 255 for entry in scores["certified"]] == pytest.approx([36, 72, 108])
+    (tmp_path / "night.toml").write_text(NIGHT)
+    tuned = tmp_path / "tuned"
+    percert("train", "finetune", tmp_path / "night.toml", "--data", tmp_path, "--model", file,
+            "--out", tuned, "--device", "cpu")  # fmt: skip
+    before, after = (create_metric(*name, device="cpu") for name in
+                     (("lipsim-small", file), (str(tuned),)))  # fmt: skip
+    assert after.constant == before.constant == 1
+    photo = torch.rand(1, 3, 40, 40)
+    assert after.embed(photo).shape == before.embed(photo).shape == (1, 1792)
+    assert not torch.equal(after.embed(photo), before.embed(photo))
+    exported = tmp_path / "exported"
+    percert("export", "lipsim-small", "--checkpoint", file, "--constant", "added",
+            "--embedding", "512", "--out", exported)  # fmt: skip
+    assert create_metric(str(exported), device="cpu").embed(photo).shape == (1, 512)
+
+
+@torch.no_grad()
+def _natural(network, folder):
+    """The score of the authors' network, by hand: antialiased bicubic, [h; 1], cosines."""
+
+    def see(name):
+        image = load_image(folder / name)[None].double()
+        large = torch.nn.functional.interpolate(image, (256, 256), mode="bicubic", antialias=True)
+        large = (255 * large.clamp(0, 1)).round() / 255
+        return torch.cat((network.double()(large), torch.ones(1, 1)), 1)
+
+    right = 0
+    for i in range(3):
+        reference = see(f"ref/000/{i:03d}.png")
+        near = [
+            float(
+                torch.nn.functional.cosine_similarity(
+                    reference, see(f"distort/000/{i:03d}_{s}.png")
+                )
+            )
+            for s in (0, 1)
+        ]
+        right += (near[1] > near[0]) == (i % 2 == 1)
+    return right / 3

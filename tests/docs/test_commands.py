@@ -52,6 +52,7 @@ PARSED_ONLY = {
     r"my\.toml": "torchrun, whose processes tests/training/test_ddp.py starts",
     r"train copies recipes": "hours of training; tests/cli/test_train_copies.py runs small ones",
     r"papers (all|lipsim)": "minutes; tests/experiments/papers runs items of each kind",
+    r"model\.ckpt-1\.pth": "weights of LipSim's authors; tests/cli/test_train_distill.py",
     r"my-weights\.safetensors": "63 million weights; tests/audit runs the verb on smaller networks",
     r"--metric dreamsim": "downloads networks",
     r"--partner": "a package for Python 3.12, or 200 pictures; tests/cli/test_index_partner.py",

@@ -1,6 +1,7 @@
 """The loader of the authors' checkpoints, against a plain implementation of their network."""
 
-from dataclasses import asdict
+import math
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -8,8 +9,14 @@ import torch
 from safetensors.torch import save_file
 
 from experiments.speed.certificates import PlainLipSim, published_state
-from percert.lipschitz.architectures import SIZES, LipSimSize, lipsim_network
-from percert.metrics.certified.lipsim import LipSim
+from percert.audit.network import audit_network
+from percert.lipschitz.architectures import (
+    SIZES,
+    LipSimSize,
+    lipsim_network,
+    read_authors_checkpoint,
+)
+from percert.metrics.certified.lipsim import LipSim, authors_network
 
 SIZE = LipSimSize(3, 6, 2, 10, embedding=20, side=32)
 
@@ -154,3 +161,63 @@ def test_without_a_checkpoint_it_says_where_to_get_one() -> None:
         LipSim("small", None)
     with pytest.raises(ValueError, match="expected size 'small', 'medium', 'large', found 'tiny'"):
         LipSim("tiny", "random")
+
+
+#: Inner widths that nobody would guess, and five embedding values of twenty-four.
+ODD = LipSimSize(3, 6, 2, 13, conv_inner=3, embedding=20, side=32)
+
+
+@pytest.fixture
+def odd(tmp_path: Path) -> Path:
+    return save(PlainLipSim(**asdict(ODD)).eval(), tmp_path / "odd.pth")
+
+
+def test_inner_widths_are_those_of_the_file(odd: Path) -> None:
+    state, size = read_authors_checkpoint(odd, SIZE)
+    assert size == ODD
+    assert state["layers.1.weight"].shape == (3, 6, 3, 3)
+    x = torch.rand(2, 3, 32, 32)
+    network = PlainLipSim(**asdict(ODD)).eval()
+    saved = torch.load(odd)["model_state_dict"]
+    network.load_state_dict({k.removeprefix("module.model."): v for k, v in saved.items()})
+    assert torch.allclose(LipSim("small", odd).embed(x), network.double()(x.double()), atol=1e-5)
+
+
+def test_all_but_the_embedding_is_read_off_the_file(odd: Path) -> None:
+    assert read_authors_checkpoint(odd, embedding=20)[1] == ODD
+    network, shape = authors_network(odd, "theirs", embedding=17)
+    assert shape.lipsim == replace(ODD, embedding=17)
+    assert network(torch.rand(1, 3, 32, 32)).shape == (1, 17)
+    assert LipSim("small", odd, embedding=5).embed(torch.rand(1, 3, 32, 32)).shape == (1, 5)
+
+
+def test_layers_of_different_widths_are_no_network(odd: Path) -> None:
+    state = torch.load(odd)
+    layer = state["model_state_dict"]
+    layer["module.model.linear.2.bias"] = torch.zeros(12)
+    torch.save(state, odd)
+    with pytest.raises(ValueError, match=r"odd\.pth: linear\.2\.bias: expected shape \(13,\)"):
+        LipSim("small", odd)
+
+
+def test_the_constant_is_appended_added_or_left_out(odd: Path) -> None:
+    """The three that the authors' code had, against what it does to an embedding."""
+    x, y = torch.rand(2, 2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    plain = LipSim("small", odd, constant="none")
+    h, g = plain.embed(x), plain.embed(y)
+    ones = torch.ones(2, 1, dtype=torch.float64)
+    root = 2 / math.sqrt(h.shape[1])
+    seen = {
+        "none": (h, g),
+        "appended": (torch.cat((h, ones), 1), torch.cat((g, ones), 1)),
+        "added": (h + root, g + root),
+    }
+    for constant, pair in seen.items():
+        metric = LipSim("small", odd, constant=constant)  # type: ignore[arg-type]
+        cosine = torch.nn.functional.cosine_similarity(*pair)
+        torch.testing.assert_close(metric(x, y), 1 - cosine, atol=1e-9, rtol=0)
+        assert metric.bound((32, 32)).value == plain.bound((32, 32)).value
+        assert metric.proven  # its rounding is bounded
+        assert audit_network(metric, steps=2).passed
+    with pytest.raises(ValueError, match="constant"):
+        LipSim("small", odd, constant="both")  # type: ignore[arg-type]

@@ -11,6 +11,7 @@ from percert.images import Resize
 from percert.lipschitz.architectures import LipSimSize, TinyShape, lipsim_network, tiny_network
 from percert.lipschitz.fixed_layers import (
     Abs,
+    AddConstant,
     Flatten,
     FlipConcat,
     MaxMin,
@@ -34,6 +35,7 @@ LAYERS: dict[str, Callable[[], nn.Module]] = {
     "mirror mix": lambda: OrthogonalMix(16, mirror=True),
     "convolution": lambda: SLLConv(16, 5),
     "dense": lambda: nn.Sequential(Flatten(), SLLDense(16 * 64, 32)),
+    "added": lambda: nn.Sequential(Flatten(), AddConstant(3.0)),
     "flips": lambda: FlipConcat(nn.Sequential(OrthogonalMix(16), Flatten())),
     "moved": lambda: nn.Sequential(SpaceToDepth(2), MaxMin(), Abs(), Flatten()),
 }

@@ -3,16 +3,20 @@
 import json
 import sys
 import types
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from percert.lipschitz.architectures import LipSimSize, TinyShape
+from experiments.speed.certificates import PlainLipSim, published_state
+from percert.files import file_sha256
+from percert.lipschitz.architectures import SIZES, LipSimSize, TinyShape
 from percert.metrics.catalog import create_metric, metric_card
 from percert.metrics.certified.embedding import EmbeddingMetric
-from percert.metrics.certified.exported import NetworkShape, read_config
+from percert.metrics.certified.exported import Constant, NetworkShape, read_config
+from percert.metrics.certified.lipsim import LipSim
 from percert.training.export import export
 from percert.training.student import new_student, save_model, student_from
 
@@ -170,3 +174,34 @@ def test_what_cannot_be_exported_is_refused(tmp_path: Path) -> None:
         export("lipsim-tiny", "pickle", tmp_path)
     with pytest.raises(ValueError, match="no such folder"):
         export(str(tmp_path / "nowhere"), "hf", tmp_path)
+
+
+@pytest.fixture
+def theirs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file in the layout of LipSim's authors, of a small network with odd widths."""
+    size = LipSimSize(2, 6, 1, 13, conv_inner=3, embedding=20, side=32)
+    monkeypatch.setitem(SIZES, "small", replace(size, dense_inner=9))
+    torch.save(published_state(PlainLipSim(**asdict(size))), tmp_path / "theirs.pth")
+    return tmp_path / "theirs.pth"
+
+
+@pytest.mark.parametrize("constant", ["appended", "added", "none"])
+def test_the_authors_file_is_exported(theirs: Path, tmp_path: Path, constant: Constant) -> None:
+    out = tmp_path / "out"
+    export("lipsim-small", "hf", out, checkpoint=theirs, embedding=7, constant=constant)
+    photos = _photos()
+    own = LipSim("small", theirs, embedding=7, constant=constant)
+    exported = create_metric(str(out), device="cpu")
+    torch.testing.assert_close(exported(*photos), own(*photos), atol=1e-12, rtol=0)
+    assert read_config(out).trained["sha256"] == file_sha256(theirs)
+    said = (out / "README.md").read_text()
+    assert ("a constant 1 appended" in said) == (constant == "appended")
+    assert ("2 / sqrt(k) being added" in said) == (constant == "added")
+
+
+def test_only_a_network_of_theirs_takes_their_file(theirs: Path, tmp_path: Path) -> None:
+    for model in ("lipsim-tiny", "lipsim-huge"):
+        with pytest.raises(ValueError, match="expected lipsim-small, -medium or -large"):
+            export(model, "safetensors", tmp_path / "out", checkpoint=theirs)
+    with pytest.raises(ValueError, match="needs checkpoint=FILE"):
+        export("lipsim-small", "safetensors", tmp_path / "out")

@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from pathlib import Path
 
+from torch import nn
+
 from experiments.papers.digests import weights_stand
 from experiments.papers.item import Setting, StandIn
 from experiments.papers.networks import (
@@ -14,10 +16,11 @@ from experiments.papers.networks import (
     module_of,
     weights_folder,
 )
+from percert.metrics import LipSim
 from percert.models import load_classifier
 
-#: What stands for LipSim where its weights are not there; and the class of the authors' networks.
-OURS, CLASS = "lipsim-tiny", "lipsim-small"
+#: What stands for LipSim where its weights are not there.
+OURS = "lipsim-tiny"
 #: The authors' networks by their rows in Table 2, and the files that hold them in the data folder.
 #: One name for several would have the numbers of one beside those of another.
 MODELS = {
@@ -29,6 +32,8 @@ MODELS = {
         ("margin 0.5", "0.5"),
     )
 }
+#: How many values the teachers have, where they are not the ensemble.
+WIDTHS = {"LipSim of DINO": 768, "LipSim of OpenCLIP": 512}
 #: The one of Tables 1 and 3 and of the figures, by its natural score.
 MAIN = "LipSim of DreamSim, margin 0.5"
 #: DreamSim's parts as its authors fine-tuned them on NIGHT, which Tables 1 and 3 call CLIP and so
@@ -84,10 +89,16 @@ def lipsim_model(setting: Setting, model: str, paper: str = "LipSim") -> Judge |
         paper if stand is None else files[0].name,
         paper,
         MODELS[model],
-        module_of(CLASS, files[0], setting),
-        f"{model} is {CLASS} with the weights in {files[0].name}.",
+        network_in(files[0], model).to(setting.device),
+        f"{model} is lipsim-small with the weights in {files[0].name}.",
         stand,
     )
+
+
+def network_in(file: Path, model: str) -> nn.Module:
+    """The authors' network ``model`` in its file; it keeps as many values as its teacher has."""
+    network: nn.Module = LipSim("small", file, embedding=WIDTHS.get(model.split(",")[0]))
+    return network.requires_grad_(False)
 
 
 def lipsim_models(setting: Setting, main: str) -> list[Judge]:

@@ -41,9 +41,9 @@ ModelOption = Annotated[
     Path | None,
     typer.Option(
         "--model",
-        metavar="DIR",
-        help="The folder of a finished run or an export to start from; by default the one that the "
-        "recipe names, or random weights.",
+        metavar="DIR|FILE",
+        help="The folder of a finished run or an export to start from, or a file of the authors of "
+        "LipSim; by default the one that the recipe names, or random weights.",
         show_default=False,
     ),
 ]
@@ -224,6 +224,14 @@ class ExportFormat(str, Enum):
     HF = "hf"
 
 
+class AuthorsConstant(str, Enum):
+    """What LipSim's authors do to an embedding before they normalise it."""
+
+    APPENDED = "appended"
+    ADDED = "added"
+    NONE = "none"
+
+
 @one_line_errors
 @needs(sometimes=("hub", "onnx"))
 def export(
@@ -231,7 +239,8 @@ def export(
         str,
         typer.Argument(
             metavar="MODEL",
-            help="The folder of a finished run or an export, hf-hub:OWNER/NAME, or lipsim-tiny.",
+            help="The folder of a finished run or an export, hf-hub:OWNER/NAME, lipsim-tiny, or "
+            "lipsim-small, -medium or -large with --checkpoint.",
         ),
     ],
     out: Annotated[
@@ -246,6 +255,31 @@ def export(
             "hf: the layout of a Hugging Face repository.",
         ),
     ] = ExportFormat.SAFETENSORS,
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(
+            "--checkpoint",
+            metavar="FILE",
+            help="The authors' weights of LipSim as they publish them, or a safetensors file.",
+        ),
+    ] = None,
+    embedding: Annotated[
+        int | None,
+        typer.Option(
+            "--embedding",
+            min=1,
+            help="With --checkpoint: how many values are kept, the teacher's. 1792 of the "
+            "ensemble (the default), 768 of DINO, 512 of OpenCLIP.",
+        ),
+    ] = None,
+    constant: Annotated[
+        AuthorsConstant,
+        typer.Option(
+            "--constant",
+            help="With --checkpoint: a 1 is appended to the embedding before it is normalised, or "
+            "2 / sqrt(k) added to each of its k values, or neither.",
+        ),
+    ] = AuthorsConstant.APPENDED,
     licence: Annotated[
         str,
         typer.Option("--licence", metavar="SPDX", help="Of the weights, for the hf layout."),
@@ -263,11 +297,21 @@ def export(
 
     percert export runs/night --format hf --licence apache-2.0 --out my-metric
 
+    percert export lipsim-small --checkpoint model.ckpt-1.pth --constant added --out theirs
+
     percert compare photo.jpg copy.jpg --metric ./my-metric
     """
     from percert.training.export import export as write
 
-    files = write(model, format.value, out, licence=licence)
+    files = write(
+        model,
+        format.value,
+        out,
+        checkpoint=checkpoint,
+        embedding=embedding,
+        constant=constant.value,
+        licence=licence,
+    )
     if as_json:
         emit_json({"model": model, "format": format.value, "files": [str(path) for path in files]})
     else:

@@ -1,8 +1,9 @@
 """The 1-Lipschitz architectures: LipSim's, with its authors' files, and lipsim-tiny's.
 
 LipSim (Ghazanfari et al., ICLR 2024, section 5.2): convolutional SLL, two norm-1 pools, dense SLL,
-truncation. The paper gives the numbers of layers; the channels, the inner width of the convolutions
-(5, a bottleneck) and the order of the layers are facts of the authors' public code.
+truncation. The paper gives the numbers of layers; the channels, the inner widths (5 of the
+convolutions, a bottleneck) and the order of the layers are facts of the authors' public code, and
+the inner widths of a file are read off it.
 
 The authors' file is a PyTorch pickle: a dict whose ``model_state_dict`` has keys such as
 ``module.model.convs.0.kernel`` and ``module.model.linear.1.weight`` (the dense layers start at 1,
@@ -13,9 +14,10 @@ same function is q = 1.
 lipsim-tiny: orthogonal mixing at 64 px, blind to left and right.
 """
 
+import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 
@@ -96,12 +98,17 @@ _LAYER = re.compile(r"^(?P<prefix>.*?)(?P<part>convs|linear)\.(?P<index>\d+)\.(?
 _AGAIN = re.compile(r"(^|\.)base\.\d+\.")
 
 
-def read_authors_checkpoint(path: Path, size: LipSimSize) -> dict[str, Tensor]:
-    """The state dict of our ``lipsim_network`` of this ``size``, from the authors' file.
+def read_authors_checkpoint(
+    path: Path, size: LipSimSize | None = None, *, embedding: int = 1792
+) -> tuple[dict[str, Tensor], LipSimSize]:
+    """The state dict of our ``lipsim_network`` from the authors' file, and that network's size.
 
-    Read with ``weights_only=True``: no code in the file runs. Raises ``ValueError``, which names
-    the file, for anything that is not such a checkpoint: missing, unexpected or non-finite
-    tensors, other shapes, other files.
+    The inner widths of the layers are the file's. With a ``size`` everything else has to be that;
+    without one it is read off the file as well, but for the length of the ``embedding``, which no
+    weight tells: 1792 of the ensemble teacher's, 768 of DINO's, 512 of OpenCLIP's. Read with
+    ``weights_only=True``: no code in the file runs. Raises ``ValueError``, which names the file,
+    for anything that is not such a checkpoint: missing, unexpected or non-finite tensors, other
+    shapes, other files.
     """
     if not path.is_file():
         raise ValueError(f"{path}: no such file")
@@ -117,9 +124,44 @@ def read_authors_checkpoint(path: Path, size: LipSimSize) -> dict[str, Tensor]:
             f"found {type(state).__name__}"
         )
     try:
-        return convert_authors_state(state, size)
+        found = _with_inner_widths(size or _size_of(state, embedding), state)
+        return convert_authors_state(state, found), found
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
+
+
+def _size_of(state: Mapping[str, Tensor], embedding: int) -> LipSimSize:
+    """The numbers of layers, the channels and the side of the authors' network in ``state``."""
+    kernels, dense = _layers(state, "convs", "kernel"), _layers(state, "linear", "weight")
+    if not kernels or not dense or kernels[0].ndim != 4 or dense[0].ndim != 2:
+        raise ValueError("expected convolutional and dense layers, found none of one kind")
+    channels, features = kernels[0].shape[1], dense[0].shape[1]
+    side = 16 * math.isqrt(features // channels)
+    found = LipSimSize(len(kernels), channels, len(dense), 1, embedding=embedding, side=side)
+    if found.features != features:
+        raise ValueError(
+            f"expected dense layers of {channels} channels times a square, found {features} values"
+        )
+    return found
+
+
+def _with_inner_widths(size: LipSimSize, state: Mapping[str, Tensor]) -> LipSimSize:
+    kernels, dense = _layers(state, "convs", "kernel"), _layers(state, "linear", "weight")
+    return replace(
+        size,
+        conv_inner=len(kernels[0]) if kernels else size.conv_inner,
+        dense_inner=len(dense[0]) if dense else size.dense_inner,
+    )
+
+
+def _layers(state: Mapping[str, Tensor], part: str, kind: str) -> list[Tensor]:
+    """The tensors of one kind of all layers, in their order."""
+    found = {}
+    for key, value in state.items():
+        match = _LAYER.match(key)
+        if match and not _AGAIN.search(key) and (match["part"], match["kind"]) == (part, kind):
+            found[int(match["index"])] = value
+    return [found[index] for index in sorted(found) if found[index].ndim]
 
 
 def convert_authors_state(state: Mapping[str, Tensor], size: LipSimSize) -> dict[str, Tensor]:

@@ -1,5 +1,7 @@
 """Layers without weights, of norm at most 1: activations, pooling, moves of values."""
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -183,6 +185,26 @@ class Flatten(nn.Module):
 
     def lipschitz_bound(self) -> LipschitzBound:
         return LipschitzBound(1.0, "a permutation")
+
+
+class AddConstant(nn.Module):
+    """Adds ``length`` / sqrt(k) to each of k values: a move by ``length``, which keeps differences.
+
+    An embedding of length at most 1 is at least ``length`` - 1 long behind it.
+
+    >>> AddConstant(2.0)(torch.zeros(1, 4))
+    tensor([[1., 1., 1., 1.]])
+    """
+
+    def __init__(self, length: float) -> None:
+        super().__init__()
+        self.length = float(length)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.length / math.sqrt(x.shape[1])
+
+    def lipschitz_bound(self) -> LipschitzBound:
+        return LipschitzBound(1.0, "a translation")
 
 
 class FlipConcat(nn.Module):

@@ -19,6 +19,7 @@ from percert.lipschitz.bound import LipschitzBound
 from percert.lipschitz.centre import Centre
 from percert.lipschitz.fixed_layers import (
     Abs,
+    AddConstant,
     Flatten,
     FlipConcat,
     HalfAbs,
@@ -332,7 +333,7 @@ KNOWN: dict[type[nn.Module], UpperBound] = {
     SubtractMean: _small(lambda layer, shape: (2, min(shape[1], 8), min(shape[2], 8))),
     MirrorHaar: _small(lambda layer, shape: (4, 4, 6)),
     MirrorFold: _fold,
-    Centre: _translation,
+    **dict.fromkeys((Centre, AddConstant), _translation),
     OrthogonalMix: _mix,
     SLLDense: _sll,
     SLLConv: _sll,

@@ -23,6 +23,7 @@ from percert.lipschitz.centre import Centre
 from percert.lipschitz.effective import UNIT, gamma
 from percert.lipschitz.fixed_layers import (
     Abs,
+    AddConstant,
     Flatten,
     FlipConcat,
     HalfAbs,
@@ -179,6 +180,13 @@ def _centre(layer: nn.Module, signal: Signal, unit: float) -> Signal:
     return signal.then(unit * (signal.reach + shift), grown=shift)
 
 
+def _added(layer: nn.Module, signal: Signal, unit: float) -> Signal:
+    """x + s, s being rounded twice when it is made: one addition, and 0 goes to s."""
+    assert isinstance(layer, AddConstant)
+    shift = layer.length * (1 + 1e-9)
+    return signal.then(unit * (signal.reach + 3 * shift), grown=shift)
+
+
 #: Exact types, as in the auditor: a subclass may compute anything.
 RULES: dict[type[nn.Module], Rule] = {
     **dict.fromkeys((ZeroChannelPad, Truncate, Shift, MaxMin, MirrorZeroPad, Abs, HalfAbs), _moves),
@@ -188,6 +196,7 @@ RULES: dict[type[nn.Module], Rule] = {
     MirrorFold: _mirror_fold,
     SubtractMean: _mean,
     Centre: _centre,
+    AddConstant: _added,
     NormOnePool: _pool,
     **dict.fromkeys((OrthogonalMix, FoldedMix), _mix),
     **dict.fromkeys((SLLDense, SLLConv, FoldedSLL), _sll),

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from percert.check import check_choice
 from percert.extras import install_extra
-from percert.files import replacing
+from percert.files import file_sha256, replacing
+from percert.lipschitz.architectures import SIZES
 from percert.lipschitz.centre import centre_of
 from percert.lipschitz.network import LipschitzNetwork, fold, weights_hash
 from percert.metrics.catalog import create_metric, metric_card
@@ -17,6 +18,7 @@ from percert.metrics.certified.embedding import EmbeddingMetric
 from percert.metrics.certified.exported import (
     CONFIG,
     WEIGHTS,
+    Constant,
     ModelCard,
     NetworkShape,
     exported_folder,
@@ -24,6 +26,7 @@ from percert.metrics.certified.exported import (
     read_config,
     write_config,
 )
+from percert.metrics.certified.lipsim import LipSim
 from percert.training.student import write_weights
 
 Format: TypeAlias = Literal["safetensors", "onnx", "hf"]
@@ -62,17 +65,32 @@ Check it before you trust it: `percert audit network .` computes every layer's b
 """
 
 
-def export(model: str, format: str, out: Path, *, licence: str = "other") -> list[Path]:
+def export(
+    model: str,
+    format: str,
+    out: Path,
+    *,
+    checkpoint: Path | None = None,
+    embedding: int | None = None,
+    constant: Constant = "appended",
+    licence: str = "other",
+) -> list[Path]:
     """Write the metric that ``model`` names into the folder ``out``; returns the files.
 
-    ``model`` is the folder of a finished run or an export, ``hf-hub:OWNER/NAME``, or
-    ``lipsim-tiny``. ``format`` is ``"safetensors"`` (weights and card), ``"hf"`` (the same and a
-    README, as a Hugging Face repository has it) or ``"onnx"`` (images of the network's size in
-    [0, 1] to raw embeddings, any number of them, beside the card). Raises ``ValueError`` for a
-    model that is not such a network, a format that is not known, and where ONNX is not installed.
+    ``model`` is the folder of a finished run or an export, ``hf-hub:OWNER/NAME``,
+    ``lipsim-tiny``, or ``lipsim-small``, ``-medium`` or ``-large`` with the weights in
+    ``checkpoint``, such as the authors' file, and ``embedding`` and ``constant`` as
+    :class:`~percert.metrics.LipSim` takes them. ``format`` is ``"safetensors"`` (weights and card),
+    ``"hf"`` (the same and a README, as a Hugging Face repository has it) or ``"onnx"`` (images of
+    the network's size in [0, 1] to raw embeddings, any number of them, beside the card). Raises
+    ``ValueError`` for a model that is not such a network, a format that is not known, and where
+    ONNX is not installed.
     """
     check_choice(format, get_args(Format), "format")
-    metric, card = _read(model)
+    if checkpoint is not None:
+        metric, card = _read_authors(model, checkpoint, embedding, constant)
+    else:
+        metric, card = _read(model)
     network = metric.network
     assert isinstance(network, LipschitzNetwork)  # such as read_config and the catalog have
     out.mkdir(parents=True, exist_ok=True)
@@ -101,8 +119,8 @@ def _read(model: str) -> tuple[EmbeddingMetric, ModelCard]:
     metric: Any = create_metric(model, device="cpu")
     if model != "lipsim-tiny":
         raise ValueError(
-            f"export: expected the folder of a run, hf-hub:OWNER/NAME or lipsim-tiny, "
-            f"found {model!r}"
+            "export: expected the folder of a run, hf-hub:OWNER/NAME, lipsim-tiny, or "
+            f"lipsim-small, -medium or -large with a checkpoint, found {model!r}"
         )
     centre = centre_of(metric.network)
     shape = NetworkShape(
@@ -118,6 +136,22 @@ def _read(model: str) -> tuple[EmbeddingMetric, ModelCard]:
         copy_threshold=metric_card(model).copy_threshold,
     )
     return metric, card
+
+
+def _read_authors(
+    model: str, checkpoint: Path, embedding: int | None, constant: Constant
+) -> tuple[EmbeddingMetric, ModelCard]:
+    """A network of the authors' shape, its weights in a file: theirs, or one of safetensors."""
+    family, _, size = model.partition("-")
+    if family != "lipsim" or size not in SIZES:
+        raise ValueError(
+            f"export: expected lipsim-small, -medium or -large with a checkpoint, found {model!r}"
+        )
+    metric = LipSim(size, checkpoint, embedding=embedding, constant=constant)  # type: ignore[arg-type]  # checked
+    # As a file of float32, in which it is published and exported.
+    network = metric.network.float()
+    trained = {"by": "its authors", "file": checkpoint.name, "sha256": file_sha256(checkpoint)}
+    return metric, ModelCard(model, metric.shape, weights_hash(network), trained=trained)
 
 
 class _Embed(nn.Module):
@@ -159,6 +193,7 @@ def _write_onnx(metric: EmbeddingMetric, out: Path) -> Path:
 def _readme(card: ModelCard, network: nn.Module, licence: str) -> str:
     height, width = card.shape.resolution
     constant = card.shape.constant
+    added = f", {card.shape.added:g} / sqrt(k) being added first" if card.shape.added else ""
     return README.format(
         licence=licence,
         name=card.name,
@@ -166,7 +201,7 @@ def _readme(card: ModelCard, network: nn.Module, licence: str) -> str:
         height=height,
         width=width,
         width_of_embedding=card.shape.width,
-        constant=f", with a constant {constant:g} appended" if constant else "",
+        constant=f", with a constant {constant:g} appended" if constant else added,
         weights_file=WEIGHTS,
         parameters=sum(value.numel() for value in network.state_dict().values()),
         weights=card.weights,

@@ -33,6 +33,7 @@ from percert.metrics.certified.exported import (
     read_config,
     write_config,
 )
+from percert.metrics.certified.lipsim import authors_network
 from percert.tensors import Embeddings, Images
 
 #: Directions that pages span, and the share of pages that then hold too little.
@@ -125,17 +126,20 @@ def new_student(shape: NetworkShape, name: str, seed: int) -> Student:
         return Student(build_network(shape, name), shape)
 
 
-def student_from(folder: Path, name: str) -> tuple[Student, NetworkShape]:
+def student_from(model: Path, name: str) -> tuple[Student, NetworkShape]:
     """The student in the folder of a finished run or an exported model, and its shape.
 
-    Raises ``ValueError`` for a folder that is neither.
+    ``model`` may be a file of the authors' as well. Raises ``ValueError`` for what is neither.
     """
-    metric = load_exported(folder)
-    shape = read_config(folder).shape
-    network = metric.network.float().requires_grad_(True)
-    assert isinstance(network, LipschitzNetwork)  # what build_network gives
-    network.name = name
-    return Student(network, shape), shape
+    if model.is_file():
+        network, shape = authors_network(model, name)
+        return Student(network, shape), shape
+    metric = load_exported(model)
+    shape = read_config(model).shape
+    found = metric.network.float().requires_grad_(True)
+    assert isinstance(found, LipschitzNetwork)  # what build_network gives
+    found.name = name
+    return Student(found, shape), shape
 
 
 def finish(

@@ -67,7 +67,7 @@ def test_figures_are_made_of_night(name, published):
 @pytest.fixture
 def authors(published, monkeypatch):
     """``authors("dreamsim-0.5")`` puts a file of that model there, and says that it is theirs."""
-    monkeypatch.setattr(judges, "CLASS", "lipsim-tiny")
+    monkeypatch.setattr(judges, "network_in", lambda file, _: LipSimTiny(file))
     monkeypatch.setattr("experiments.papers.lipsim.triplets.NIGHT_TEST", 3)
     state = LipSimTiny().network.state_dict()
 

@@ -19,7 +19,7 @@ from percert.lipschitz.architectures import (
     tiny_network,
 )
 from percert.lipschitz.centre import Centre
-from percert.lipschitz.fixed_layers import FlipConcat
+from percert.lipschitz.fixed_layers import AddConstant, FlipConcat
 from percert.lipschitz.network import LipschitzNetwork, non_finite_weights, weights_hash
 from percert.metrics.certified.embedding import EmbeddingMetric
 
@@ -29,14 +29,26 @@ HUB = "hf-hub:"
 ResizeMode = Literal["bicubic", "bilinear", "area", "box"]
 
 
+#: What the authors of LipSim do to an embedding of k values before they normalise it: their code
+#: appends a 1, in November 2023 it added 2 / sqrt(k) to each value, and the paper's text does
+#: neither. Nobody can tell which made its tables. By name: what is appended, and what is added.
+Constant = Literal["appended", "added", "none"]
+CONSTANTS: dict[Constant, tuple[float, float]] = {
+    "appended": (1.0, 0.0),
+    "added": (0.0, 2.0),
+    "none": (0.0, 0.0),
+}
+
+
 @dataclass(frozen=True)
 class NetworkShape:
     """All that decides what a network and its metric are, but the weights.
 
     ``family`` is ``"lipsim"`` (the paper's SLL network of shape ``lipsim``) or ``"tiny"`` (the
     orthogonal one of shape ``tiny``). ``flip_concat`` joins the embeddings of an image and its
-    mirror image. ``constant`` is the c that is appended to embeddings (the paper's: 1), ``resize``
-    how images are brought to the network's size. ``centre_axes`` is the number of axes of the
+    mirror image. ``constant`` is the c that is appended to embeddings (the paper's: 1), ``added``
+    the length of a constant that is added to them instead (see :data:`CONSTANTS`), ``resize`` how
+    images are brought to the network's size. ``centre_axes`` is the number of axes of the
     :class:`~percert.lipschitz.centre.Centre` that the network ends in; ``None`` for none.
 
     >>> NetworkShape(family="tiny").resolution
@@ -50,14 +62,16 @@ class NetworkShape:
     tiny: TinyShape = field(default_factory=TinyShape)
     flip_concat: bool = False
     constant: float = 1.0
+    added: float = 0.0
     resize: ResizeMode = "bicubic"
     centre_axes: int | None = None
 
     def __post_init__(self) -> None:
         check_choice(self.family, ("lipsim", "tiny"), "family")
         check_choice(self.resize, ("bicubic", "bilinear", "area", "box"), "resize")
-        if not self.constant >= 0:
-            raise ValueError(f"constant: expected at least 0, found {self.constant}")
+        for name in ("constant", "added"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name}: expected at least 0, found {getattr(self, name)}")
         if self.centre_axes is not None and not 0 <= self.centre_axes < self.width:
             raise ValueError(
                 f"centre_axes: expected 0 to {self.width - 1}, found {self.centre_axes}"
@@ -101,6 +115,8 @@ def build_network(shape: NetworkShape, name: str) -> LipschitzNetwork:
         network = lipsim_network(shape.lipsim, name)
     if shape.flip_concat:
         network = LipschitzNetwork([FlipConcat(network)], resolution=shape.resolution, name=name)
+    if shape.added:
+        network.layers.append(AddConstant(shape.added))
     if shape.centre_axes is not None:
         network.layers.append(Centre(shape.width, shape.centre_axes))
     return network

@@ -1,19 +1,21 @@
 """The certified metrics that have names: LipSim, lipsim-tiny and thumbnails."""
 
+from dataclasses import replace
 from importlib.resources import as_file, files
 from pathlib import Path
-from typing import Literal, final
+from typing import Literal, final, get_args
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
+from percert.check import check_choice
 from percert.images import Resize
 from percert.lipschitz.architectures import (
     RESOLUTION,
     SIZES,
+    LipSimSize,
     TinyShape,
-    lipsim_network,
     read_authors_checkpoint,
     tiny_network,
 )
@@ -21,6 +23,7 @@ from percert.lipschitz.centre import Centre
 from percert.lipschitz.fixed_layers import Flatten, SubtractMean
 from percert.lipschitz.network import LipschitzNetwork
 from percert.metrics.certified.embedding import EmbeddingMetric
+from percert.metrics.certified.exported import CONSTANTS, Constant, NetworkShape, build_network
 from percert.models.weights import seeded
 
 #: The embedded networks of one shape: the names of the metrics, and of the files of weights.
@@ -131,11 +134,15 @@ class LipSim(EmbeddingMetric):
 
     Takes two batches ``(n, 3, h, w)``, sRGB in [0, 1], perhaps of different sizes, and gives
     ``(n,)``, float64. ``size`` is ``"small"``, ``"medium"`` or ``"large"``. ``checkpoint`` is the
-    authors' PyTorch file, a ``.safetensors`` of a ``lipsim_network``'s state dict, or ``"random"``
-    for seeded random weights. Images are resized by antialiased bicubic interpolation, the kind the
-    authors evaluate with (they round to 8 bits after it, we do not), and a constant 1 is appended
-    to the embedding as theirs (Ghazanfari et al., ICLR 2024, section 4.2). Raises ``ValueError``
-    without a checkpoint and for one that does not fit.
+    authors' PyTorch file, whose inner widths it takes, a ``.safetensors`` of a ``lipsim_network``'s
+    state dict, or ``"random"`` for seeded random weights. ``embedding`` is the number of values
+    that are kept, the teacher's: 1792 of the ensemble (the default), 768 of DINO, 512 of OpenCLIP.
+    Images are
+    resized by antialiased bicubic interpolation, the kind the authors evaluate with (they round to
+    8 bits after it, we do not). ``constant``: a 1 is ``"appended"`` to the embedding (Ghazanfari et
+    al., ICLR 2024, section 4.2, by their code), 2 / sqrt(k) ``"added"`` to each of its k values, as
+    their code had it in November 2023, or ``"none"``. Raises ``ValueError`` without a checkpoint
+    and for one that does not fit.
 
     >>> LipSim("small")
     Traceback (most recent call last):
@@ -146,27 +153,61 @@ class LipSim(EmbeddingMetric):
         self,
         size: Literal["small", "medium", "large"] = "small",
         checkpoint: str | Path | None = None,
+        *,
+        embedding: int | None = None,
+        constant: Constant = "appended",
     ) -> None:
         if size not in SIZES:
             raise ValueError(f"lipsim: expected size {', '.join(map(repr, SIZES))}, found {size!r}")
-        name, shape = f"lipsim-{size}", SIZES[size]
+        check_choice(constant, get_args(Constant), "constant")
+        name, own = f"lipsim-{size}", SIZES[size]
+        if embedding is not None:
+            own = replace(own, embedding=embedding)
         if checkpoint is None:
             raise ValueError(
                 f"{name}: needs a checkpoint: download the authors' weights from {PUBLISHED} and "
                 'pass the file, or a .safetensors of your own, or "random" for untrained weights'
             )
-        network = seeded(lambda: lipsim_network(shape, name))
-        if str(checkpoint) != "random":
-            path = Path(checkpoint)
-            if path.suffix == ".safetensors":
-                load_own(network, path)
-            else:
-                network.load_state_dict(read_authors_checkpoint(path, shape))
-        resize = Resize((shape.side, shape.side), "bicubic")
+        path = Path(checkpoint)
+        theirs = str(checkpoint) != "random" and path.suffix != ".safetensors"
+        state, found = read_authors_checkpoint(path, own) if theirs else ({}, own)
+        shape = authors_shape(found, constant)
+        network = seeded(lambda: build_network(shape, name))
+        if theirs:
+            network.load_state_dict(state)
+        elif str(checkpoint) != "random":
+            load_own(network, path)
         # float64: what float32 may lose is more than the radii of this network.
         network = network.double().eval().requires_grad_(False)
-        super().__init__(network, resize, constant=1.0, name=name)
+        resize = Resize(shape.resolution, shape.resize)
+        super().__init__(network, resize, constant=shape.constant, name=name)
+        self.shape = shape
         self.eval()
+
+
+def authors_shape(size: LipSimSize, constant: Constant = "appended") -> NetworkShape:
+    """The shape of the authors' network of ``size``, with what they do to its embedding.
+
+    >>> shape = authors_shape(SIZES["small"], "added")
+    >>> shape.constant, shape.added, shape.resize
+    (0.0, 2.0, 'bicubic')
+    """
+    appended, added = CONSTANTS[constant]
+    return NetworkShape(family="lipsim", lipsim=size, constant=appended, added=added)
+
+
+def authors_network(
+    path: Path, name: str, *, embedding: int = 1792
+) -> tuple[LipschitzNetwork, NetworkShape]:
+    """The network in the authors' file, of whatever size it is, and its shape; a 1 is appended.
+
+    Raises ``ValueError`` for a file that is none.
+    """
+    state, size = read_authors_checkpoint(path, embedding=embedding)
+    shape = authors_shape(size)
+    network = seeded(lambda: build_network(shape, name))
+    network.load_state_dict(state)
+    return network, shape
 
 
 def load_own(network: LipschitzNetwork, path: Path) -> None:
