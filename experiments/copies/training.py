@@ -31,7 +31,7 @@ from percert.search.ingest.views import VIEW_SETS, find_view
 from percert.training.copies import CopiesRecipe, read_copies_recipe
 from percert.training.copies.batches import CopyBatches, read_corpus
 from percert.training.copies.edits import HARD, EditStrength, random_edit
-from percert.training.copies.pictures import Pictures, PictureSource, read_pictures
+from percert.training.copies.pictures import Pictures, read_pictures
 from percert.training.copies.run import CopyTask
 from percert.training.engine import Devices, run, start_fabric
 from percert.training.student import AXES, Student, new_student
@@ -92,23 +92,14 @@ class HeldOut:
     background: Tensor
 
 
-def held_out(recipe: CopiesRecipe, root: Path, cache: Path, device: torch.device) -> HeldOut:
+def held_out(recipe: CopiesRecipe, trained: Tensor, root: Path, cache: Path) -> HeldOut:
     """What the first source holds out, against what the last does; the background is trained on."""
-    first, last = recipe.data[0], recipe.data[-1]
-    trained = read_pictures(root, last, recipe.seed, cache).images[::30][:2000]
     photographs, strangers = (
-        _left(root, source, recipe.seed, cache)[:limit]
-        for source, limit in ((first, 1000), (last, 4000))
+        read_pictures(root, source, recipe.seed, cache, held_out=True).images[:limit]
+        for source, limit in ((recipe.data[0], 1000), (recipe.data[-1], 4000))
     )
-    return HeldOut(photographs.to(device), strangers.to(device), trained.to(device))
-
-
-def _left(root: Path, source: PictureSource, seed: int, cache: Path) -> Tensor:
-    if not source.hold_out:
-        raise SystemExit(f"{source.path}: expected a source that holds pictures out")
-    whole = read_pictures(root, replace(source, hold_out=0), seed, cache).images
-    k = source.hold_out
-    return whole[torch.arange(len(whole)) % k == k - 1]
+    background = trained[::30][:2000]
+    return HeldOut(*(part.to(trained.device) for part in (photographs, strangers, background)))
 
 
 @torch.no_grad()
@@ -227,8 +218,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     device = resolve_device(options.device)
     best = replace(read_copies_recipe(options.recipe), teachers=())
-    held = held_out(best, options.data, options.cache, device)
     corpus = [one.to(device) for one in read_corpus(best, options.data, options.cache)]
+    held = held_out(best, corpus[-1].images, options.data, options.cache)
     trials = []
     for version in (1, 2) if best.network.side == LipSimTiny().resolution[0] else ():
         metric = LipSimTiny(version=version).float()

@@ -20,7 +20,9 @@ from percert.evaluation.people.agreement import (
 )
 from percert.evaluation.people.answers import find_answers
 from percert.evaluation.people.run import PeopleSettings, run_people
-from percert.images import save_image
+from percert.images import load_image, save_image
+from percert.metrics.catalog import create_metric
+from percert.metrics.certified.embedding import EmbeddingMetric
 from percert.reports import read_records
 
 stats = pytest.importorskip("scipy.stats", reason="needs the extra 'people'")
@@ -122,6 +124,27 @@ def test_a_study_is_scored_by_scope_and_metrics_are_added(study, tmp_path):
     assert found["l2", "all"]["found"]["AUC of answers"]["value"] <= ceiling["value"]
     assert json.loads((out / "agreement.json").read_text()) == result.answer
     assert "share of every answer" in (out / "report.html").read_text()
+
+
+def test_a_metric_of_embeddings_sees_each_picture_once(study, tmp_path, monkeypatch):
+    seen = []
+    embed = EmbeddingMetric.embed
+
+    def counted(metric, images):
+        seen.append(len(images))
+        return embed(metric, images)
+
+    monkeypatch.setattr(EmbeddingMetric, "embed", counted)
+    monkeypatch.setattr(EmbeddingMetric, "forward", None)
+    run_people(settings(study, batch_size=4), {"thumbnail": None}, tmp_path / "out")
+    assert sum(seen) == 24  # six of four kinds, in 18 pairs
+    rows = read_records(tmp_path / "out" / "records.parquet")
+    found = {row["pair"]: row["distance"] for row in rows if row["metric"] == "thumbnail"}
+    monkeypatch.undo()
+    metric = create_metric("thumbnail", device="cpu")
+    for pair, distance in found.items():
+        first, second = (load_image(path)[None] for path in pair.split(" | "))
+        assert distance == pytest.approx(metric(first, second).item(), abs=1e-12)
 
 
 def test_scores_and_triplets_have_statistics_of_their_own(study, tmp_path):

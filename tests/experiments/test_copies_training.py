@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 
 import pytest
-import torch
 from tests.training.tiny_world import make_world
 
 from experiments.copies import training
@@ -40,8 +39,9 @@ def test_what_is_held_out_is_what_is_not_trained_on(tmp_path: Path) -> None:
     recipe.write_text(recipe.read_text().replace("share = 4\n", "share = 4\nhold_out = 3\n"))
     settings = training.read_copies_recipe(recipe)
     source = settings.data[0]
-    left = training._left(recipe.parent, source, 0, tmp_path)
-    trained = training.read_pictures(recipe.parent, source, 0, tmp_path).images
+    trained = training.read_pictures(recipe.parent, source, 0, tmp_path / "cache").images
+    held = training.held_out(settings, trained, recipe.parent, tmp_path / "cache")
+    left = held.photographs
+    assert len(list((tmp_path / "cache").iterdir())) == 1 + len(settings.data)  # decoded once
     assert len(left) == 2
     assert not (left[:, None] == trained[None]).flatten(2).all(2).any()
-    assert torch.equal(left[0], training._left(recipe.parent, source, 0, tmp_path)[0])

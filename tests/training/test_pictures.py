@@ -56,6 +56,8 @@ def test_some_are_held_out_and_some_drawn(tmp_path: Path) -> None:
 
     assert count() == 12
     assert count(hold_out=4) == 9
+    source = PictureSource(path="data", side=16, hold_out=4, count=2)
+    assert len(read_pictures(tmp_path, source, 0, cache, held_out=True)) == 3
     assert count(count=5) == 5
     assert count(count=50) == 12
 

@@ -1,6 +1,6 @@
 """The distances that metrics give the pairs that people judged, each once, whatever stops it."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -12,9 +12,13 @@ from torch import Tensor
 from percert.images import load_image
 from percert.lipschitz.network import weights_hash
 from percert.metrics.catalog import create_metric, metric_card
+from percert.metrics.certified.embedding import EmbeddingMetric, cosine_distance
+from percert.metrics.deep.dreamsim import DreamSim
+from percert.metrics.deep.sscd import SSCD
 from percert.metrics.metric import Metric
 from percert.runs.engine import Done, Kept, Progress, RunFolder, Step, batches, read_all, silent
 from percert.runs.items import resized
+from percert.tensors import Embeddings, Images, Vector
 
 COLUMNS: dict[str, type] = {
     "pair": str,
@@ -27,8 +31,10 @@ COLUMNS: dict[str, type] = {
 #: A metric of this name says whether both images are equal to the last bit: 0, or 1.
 EQUAL = "(equal)"
 Pair: TypeAlias = tuple[Path, Path]
-#: A pair's name and its images, ``(3, h, w)``.
-Read: TypeAlias = tuple[str, Tensor, Tensor]
+#: A pair and its images, ``(3, h, w)``.
+Read: TypeAlias = tuple[Pair, Tensor, Tensor]
+#: So many embeddings are remembered, of pictures that many pairs have in common.
+REMEMBERED = 4096
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,26 +108,55 @@ def _measured(
             if (name := pair_name(pair)) not in unreadable
             and (name, one.name, one.weights) not in done
         ]
-        found = read_all(
-            todo, lambda pair: (pair_name(pair), read_one(pair[0]), read_one(pair[1])), pair_name
-        )
+        distances = _remembering(one.metric)
+        found = read_all(todo, lambda pair: (pair, read_one(pair[0]), read_one(pair[1])), pair_name)
         for some in batches(found, lambda read: (read[1].shape, read[2].shape), count):
             if isinstance(some, Step):
                 unreadable.add(some.bad)
                 yield some
             else:
-                yield from _compared(one, some, device)
+                yield from _compared(one, distances, some, device)
+
+
+def _remembering(metric: Metric) -> Callable[[Sequence[Pair], Images, Images], Vector]:
+    """The distances of pairs, for which a metric of embeddings embeds each picture once."""
+    if not isinstance(metric, EmbeddingMetric | DreamSim | SSCD):
+        return lambda pairs, reference, candidate: metric(reference, candidate)
+    constant = metric.constant if isinstance(metric, EmbeddingMetric) else 0.0
+    known: dict[Path, Tensor] = {}
+
+    def embedded(paths: Sequence[Path], images: Images) -> Embeddings:
+        new = {path: row for row, path in enumerate(paths) if path not in known}
+        if new:
+            known.update(zip(new, metric.embed(images[list(new.values())]), strict=True))
+        found = torch.stack([known[path] for path in paths])
+        for path in list(known)[: max(0, len(known) - REMEMBERED)]:
+            del known[path]
+        return found
+
+    def distances(pairs: Sequence[Pair], reference: Images, candidate: Images) -> Vector:
+        first = embedded([pair[0] for pair in pairs], reference)
+        return cosine_distance(first, embedded([pair[1] for pair in pairs], candidate), constant)
+
+    return distances
 
 
 @torch.no_grad()
-def _compared(one: NamedMetric, some: Sequence[Read], device: str) -> Iterator[Step]:
-    names = [name for name, _, _ in some]
+def _compared(
+    one: NamedMetric,
+    distances_of: Callable[[Sequence[Pair], Images, Images], Vector],
+    some: Sequence[Read],
+    device: str,
+) -> Iterator[Step]:
+    pairs = [pair for pair, _, _ in some]
+    names = [pair_name(pair) for pair in pairs]
     reference = torch.stack([first for _, first, _ in some])
     candidate = torch.stack([second for _, _, second in some])
     if one.name != EQUAL and (why := _unfit(one.name, reference, candidate)):
         yield from (Step(bad=name, reason=why) for name in names)
         return
-    distances = one.metric(reference.to(device), candidate.to(device)).double().tolist()
+    found = distances_of(pairs, reference.to(device), candidate.to(device))
+    distances = found.double().tolist()
     height, width = reference.shape[2:]
     yield Step(
         [

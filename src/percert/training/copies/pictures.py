@@ -91,9 +91,12 @@ class Pictures:
         return Pictures(self.images.to(device), self.labels.to(device))
 
 
-def read_pictures(root: Path, source: PictureSource, seed: int, cache: Path) -> Pictures:
+def read_pictures(
+    root: Path, source: PictureSource, seed: int, cache: Path, *, held_out: bool = False
+) -> Pictures:
     """The pictures of ``source`` below ``root``, from the folder ``cache`` where they are there.
 
+    Those that are trained on, or all that the source's ``hold_out`` leaves out of that.
     Raises ``ValueError`` for a source without pictures, a picture that cannot be read, and
     ``classes`` where a class has one picture alone.
     """
@@ -101,9 +104,10 @@ def read_pictures(root: Path, source: PictureSource, seed: int, cache: Path) -> 
     entries = [entry for shard in place.shards() for entry in place.entries(shard)]
     names = _classes(place, entries, root / source.path) if source.classes else [""] * len(entries)
     kept = [row for row, name in enumerate(names) if name not in source.leave_out]
-    if source.hold_out:
-        kept = [r for i, r in enumerate(kept) if i % source.hold_out != source.hold_out - 1]
-    if source.count and source.count < len(kept):
+    if source.hold_out or held_out:
+        every = source.hold_out or len(kept) + 1
+        kept = [r for i, r in enumerate(kept) if (i % every == every - 1) == held_out]
+    if source.count and source.count < len(kept) and not held_out:
         chosen = np.random.default_rng(seed).choice(len(kept), source.count, replace=False)
         kept = [kept[row] for row in chosen]
     if not kept:
@@ -112,7 +116,7 @@ def read_pictures(root: Path, source: PictureSource, seed: int, cache: Path) -> 
     if source.classes:
         _, found = np.unique([names[row] for row in kept], return_inverse=True)
         labels = torch.from_numpy(found)
-        if int(labels.bincount().min()) < 2:
+        if not held_out and int(labels.bincount().min()) < 2:
             raise ValueError(f"{root / source.path}: expected two pictures of a class, found one")
     return Pictures(_decoded(place, [entries[row] for row in kept], source.side, cache), labels)
 
