@@ -50,7 +50,7 @@ _ALWAYS = (
 #: What the paper's settings are, and which were taken.
 SETTINGS = (
     StandIn("PerC-AL with 1,000 steps, as in its own work", "100 steps"),
-    StandIn("LPA with 40 steps a round, as in its own work", "10 steps a round"),
+    StandIn("LPA with 40 steps a round, as in its own work", "5 steps a round"),
     StandIn(
         "PGD (L2): neither its steps nor where it stops are printed",
         "l2 steps of 0.1 along the gradient of the cross-entropy, up to the first success",

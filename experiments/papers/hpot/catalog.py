@@ -135,7 +135,7 @@ HPOT_ITEMS = (
         "one step under 1 - SSIM beside one under L2, the first two ones of MNIST",
         "the attack ssim-step on a classifier of MNIST",
         (MNIST_TEST,),
-        "the same attacks on a classifier trained on half of the test set, attacking the rest",
+        "the same on two classifiers, each trained on half of the test set, on the other half",
         "experiments.papers.hpot.mnist:figure_3",
         (MNIST_TEST,),
         shows="Shown is whether a step under 1 - SSIM keeps the structure of digits that one "
@@ -194,7 +194,7 @@ HPOT_ITEMS = (
         "percert data geo, percert train adversarial-dataset and percert train dro, then percert "
         "audit groups --against",
         (IMAGENET, FLICKR, WORLD_BANK, PIEAPP),
-        "the left half on another question: accuracy by the photographs' brightness",
+        "the left half on other questions: faces by age, classes or photographs by brightness",
         "experiments.papers.hpot.groups:figure_8",
         _SMALL,
         shows="Shown is what the paper's tests say on groups that the data here have; nothing "
@@ -206,7 +206,7 @@ HPOT_ITEMS = (
         "one step under 1 - SSIM beside one under L2, one of each digit of MNIST",
         "the attack ssim-step on a classifier of MNIST",
         (MNIST_TEST,),
-        "the same attacks on a classifier trained on half of the test set, attacking the rest",
+        "the same on two classifiers, each trained on half of the test set, on the other half",
         "experiments.papers.hpot.mnist:figure_9",
         (MNIST_TEST,),
         shows="Shown is whether a step under 1 - SSIM keeps the structure of digits that one "

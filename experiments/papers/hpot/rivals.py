@@ -26,7 +26,7 @@ QUICK = {
 SLOWER = {
     "PerC_AL (100 steps)": "perc-al:steps=100",
     "NPTM (PPGD), AlexNet": "ppgd:metric=alexnet",
-    "NPTM (LPA), AlexNet": "lpa:metric=alexnet,steps=10",
+    "NPTM (LPA), AlexNet": "lpa:metric=alexnet,steps=5",
     "NPTM (PPGD), own features": "ppgd",
     "NPTM (LPA), own features": "lpa",
     "DDN (40 steps)": "ddn:steps=40",
