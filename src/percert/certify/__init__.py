@@ -11,6 +11,7 @@ from percert.certify.nearest import nearest, nearest_of_features
 from percert.certify.own_threshold import OwnThreshold, likeness, own_copies_of_features
 from percert.certify.pairs import copies, copies_of_features, distance, distance_of_features
 from percert.certify.pixel_intervals import PixelInterval, pixel_distance
+from percert.certify.ssim_bound import ssim_constant, ssim_interval
 from percert.certify.twoafc import twoafc, twoafc_of_features
 
 __all__ = [
@@ -42,6 +43,8 @@ __all__ = [
     "own_copies_of_features",
     "pixel_distance",
     "pixel_features",
+    "ssim_constant",
+    "ssim_interval",
     "twoafc",
     "twoafc_of_features",
 ]
