@@ -31,7 +31,10 @@ def as_jpeg(image: Image.Image) -> Image.Image:
 @torch.no_grad()
 def distances(name: str, first: torch.Tensor, second: torch.Tensor) -> np.ndarray:
     metric = create_metric(name, device="cpu")
-    parts = [metric(a, b) for a, b in zip(first.split(BATCH), second.split(BATCH), strict=True)]
+    parts = [
+        metric(a, b)
+        for a, b in zip(torch.split(first, BATCH), torch.split(second, BATCH), strict=True)
+    ]
     return torch.cat(parts).double().numpy()
 
 

@@ -94,7 +94,8 @@ def train_linear(digits: Digits, steps: int = 300) -> nn.Module:
     optimiser = torch.optim.Adam(layer.parameters(), 0.01, weight_decay=1e-3)
     for _ in range(steps):
         optimiser.zero_grad()
-        F.cross_entropy(model(digits.images), digits.labels).backward()
+        loss = F.cross_entropy(model(digits.images), digits.labels)
+        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         optimiser.step()
     return model.eval().requires_grad_(False)
 
@@ -123,7 +124,7 @@ def compare(name: str, model: nn.Module, digits: Digits, norm: str, eps: float) 
         size = change.abs().amax(1) if norm == "linf" else change.norm(dim=1)
         with torch.no_grad():
             fooled = model(moved).argmax(1) != digits.labels
-        return 1 - (fooled & (size <= eps * (1 + 1e-4))).double().mean().item()
+        return 1 - float((fooled & (size <= eps * (1 + 1e-4))).double().mean())
 
     art = art_attacks(model, norm, eps)
     pairs: list[tuple[str, str, str, Callable[[], Images]]] = [
@@ -230,7 +231,7 @@ def foolbox_pgd(model: nn.Module, digits: Digits, norm: str, eps: float) -> Imag
     import foolbox
 
     torch.manual_seed(0)
-    wrapped = foolbox.PyTorchModel(model, bounds=(0, 1), device="cpu")
+    wrapped = foolbox.models.pytorch.PyTorchModel(model, bounds=(0, 1), device="cpu")
     kind = foolbox.attacks.LinfPGD if norm == "linf" else foolbox.attacks.L2PGD
     attack = kind(rel_stepsize=2.5 / STEPS, steps=STEPS)
     moved: Tensor = attack(wrapped, digits.images, digits.labels, epsilons=eps)[1]

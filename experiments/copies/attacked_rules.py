@@ -90,8 +90,9 @@ def attack_rules(
     what PGD made against the rule (transfer), and by either then.
     """
     cases = [divmod(at, len(paths)) for at in spread(len(edits) * len(paths), options.attacked)]
-    square = ("partner, Square",) if options.queries else ()
-    names = ("rule", *square, "partner, transfer", "either")
+    names = ["rule", "partner, transfer", "either"]
+    if options.queries:
+        names.insert(1, "partner, Square")
     left = {eps: dict.fromkeys(names, 0) for eps in EPS}
     natural = {"rule": 0, "partner": 0}
     for case, (edit, place) in enumerate(cases):

@@ -33,6 +33,7 @@ from percert.certify import (
     edits,
     edits_everywhere,
 )
+from percert.certify.editing.regions import EditRegion
 from percert.certify.editing.shifts import shifted
 from percert.images import round_to_8bit
 from percert.lipschitz.network import weights_hash
@@ -101,7 +102,7 @@ def sampled(metric: EmbeddingMetric, image: Tensor, edit: str, seed: int) -> Ten
     if edit in EDITS:
         low, high = EDITS[edit].standard
         values = torch.linspace(low, high, SAMPLES, dtype=torch.float64)
-        values = values.round().unique() if edit in ("jpeg", "webp") else values
+        values = torch.unique(values.round()) if edit in ("jpeg", "webp") else values
         made = [edited(picture, edit, float(value)) for value in values]
         made = made if edit == "crop" else [round_to_8bit(one) for one in made]
     else:
@@ -177,9 +178,13 @@ def _of_one(
 def _of_many(
     metric: EmbeddingMetric, image: Tensor, index: int, edit: str, threshold: float, found: bool
 ) -> Row:
-    region = {"all crops": CROPS, "all shifts": SHIFTS, "rotation with brightness": TURNS}[edit]
+    regions: dict[str, EditRegion] = {
+        "all crops": CROPS,
+        "all shifts": SHIFTS,
+        "rotation with brightness": TURNS,
+    }
     began = time.process_time()
-    proven = edits_everywhere(metric, image, image, region, threshold=threshold, seconds=600)
+    proven = edits_everywhere(metric, image, image, regions[edit], threshold=threshold, seconds=600)
     return Row(
         index,
         edit,

@@ -4,12 +4,13 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
 from percert.data.copy_edits import Edit, apply_edit
 from percert.evaluation.copies.pictures import background_of
@@ -88,13 +89,14 @@ def by_metric(metric: EmbeddingMetric, views: Sequence[str], *, exact: bool = Fa
     folded = fold(metric)
     if not exact:
         folded = folded.float()
+    network = cast(nn.Module, folded.network)
     precision = torch.float64 if exact else torch.float32
     cuts = [find_view(name) for name in views]
 
     def embed(pictures: Sequence[Tensor]) -> Tensor:
         small = [metric.resize(cut(one), dtype=precision) for one in pictures for cut in cuts]
         with torch.inference_mode():
-            h = torch.cat([folded.network(some) for some in torch.cat(small).split(32)])
+            h = torch.cat([network(some) for some in torch.split(torch.cat(small), 32)])
         return h.view(len(pictures), len(views), -1)
 
     return embed

@@ -160,12 +160,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     torch.set_num_threads(1)
     images = pictures(options.data, options.limit)
     measured = {name: measure(images, name) for name in THRESHOLDS}
-    seconds = [{name: found[2][step] for name, found in measured.items()} for step in range(3)]
+    embedding, evasion, collision = (
+        {name: found[2][step] for name, found in measured.items()} for step in range(3)
+    )
     result = LinfRates(
         "linf-rates",
         len(images),
         {name: found[1] for name, found in measured.items()},
-        *seconds,
+        embedding,
+        evasion,
+        collision,
         [one for found in measured.values() for one in found[0]],
         conditions(0),
     )

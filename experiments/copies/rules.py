@@ -286,7 +286,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def attacks(sets: Sets, options: argparse.Namespace) -> list[dict[str, Any]]:
     """What attacks leave of copies under usual edits, at one in a million pairs."""
-    certified, found = Certified(sets), []
+    certified = Certified(sets)
+    found: list[dict[str, Any]] = []
     partner = level_at(Rival(sets, sets.partner_name).stranger_scores(), RATES[-1])
     for rule in (RULES[1], RULES[2]):
         # The partner alone is the same beside both.

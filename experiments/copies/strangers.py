@@ -85,7 +85,7 @@ def embeddings(metric: EmbeddingMetric, paths: Sequence[Path], views: Sequence[s
             small += [
                 metric.resize(find_view(view)(image), dtype=metric.precision) for view in views
             ]
-        h = torch.cat([metric.network(part) for part in torch.cat(small).split(32)])
+        h = torch.cat([metric.network(part) for part in torch.split(torch.cat(small), 32)])
         found.append(h.float().view(-1, len(views), h.shape[1]))
         if start % 1024 == 0:
             print(f"{start + len(found[-1])} of {len(paths)} in {len(views)} views", flush=True)

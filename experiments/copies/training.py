@@ -114,9 +114,10 @@ def measure(student: Student, side: int, held: HeldOut) -> dict[str, list[float]
             student.network(
                 _resized(part.float() / 255 if part.dtype == torch.uint8 else part, side)
             )
-            for part in images.split(512)
+            for part in torch.split(images, 512)
         ]
-        return torch.cat(parts) - plain
+        embeddings: Tensor = torch.cat(parts) - plain
+        return embeddings
 
     large = _resized(held.photographs.float() / 255, 2 * side)
     others = _resized(held.strangers[: len(large)].float() / 255, 2 * side)
@@ -131,9 +132,9 @@ def measure(student: Student, side: int, held: HeldOut) -> dict[str, list[float]
         )
         for name, strength in (("usual", USUAL), ("hard", HARDER))
     }
-    views = [find_view(name) for name in VIEW_SETS["thorough"]]
+    cuts = [find_view(name) for name in VIEW_SETS["thorough"]]
     whole = held.photographs[: len(large)]
-    stored = [F.normalize(embed(v(whole)), dim=1) for v in views if v.asked == "whole"]
+    stored = [F.normalize(embed(cut(whole)), dim=1) for cut in cuts if cut.asked == "whole"]
     strangers = F.normalize(embed(held.strangers), dim=1)
     background = F.normalize(embed(held.background), dim=1)
     found = {}

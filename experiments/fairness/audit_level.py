@@ -63,7 +63,7 @@ def rejected(accuracy: Array, attribute: Array, n: Array) -> dict[str, int]:
     }
 
 
-def covered(accuracy: Array, n: Array, true: Array) -> dict[str, int]:
+def covered(accuracy: Array, n: Array, true: Array) -> dict[str, float]:
     """How many rows have the truth within each interval of the extremes, and of single groups."""
     right = np.round(accuracy * n).astype(int)
     ends = [np.empty_like(accuracy), np.empty_like(accuracy)]
@@ -80,7 +80,7 @@ def covered(accuracy: Array, n: Array, true: Array) -> dict[str, int]:
         singly += (low <= true[:, place]) & (true[:, place] <= high)
     worst, best = true.min(1), true.max(1)
     truths = (worst, best, best - worst, worst / best)
-    found = {
+    found: dict[str, float] = {
         name: int(((low <= truth) & (truth <= high)).sum())
         for name, (low, high), truth in zip(
             ("worst", "best", "gap", "ratio"), extreme_ends(*ends), truths, strict=True
@@ -112,8 +112,8 @@ def measure(
             for name, count in rejected(accuracy, attribute, n).items():
                 alarms[name] += count
             some = slice(0, max(1, each // 5))
-            for name, count in covered(accuracy[some], n, true[some]).items():
-                held[name] = held.get(name, 0) + count / len(true[some]) / DESIGNS
+            for name, held_by in covered(accuracy[some], n, true[some]).items():
+                held[name] = held.get(name, 0) + held_by / len(true[some]) / DESIGNS
         rows.append(
             {
                 "groups": groups,

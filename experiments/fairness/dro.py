@@ -260,7 +260,7 @@ def _judged(name: str, number: int, test: TrainingImages, work: Path) -> dict[st
         images = to_float(test.read(np.arange(len(test))), torch.device("cpu"))
         labels = torch.from_numpy(test.labels)
         with torch.inference_mode():
-            clean = torch.cat([model(part).argmax(1) for part in images.split(250)])
+            clean = torch.cat([model(part).argmax(1) for part in torch.split(images, 250)])
         attacked = clean[ATTACKED_ROWS].clone()
         right = torch.from_numpy(np.flatnonzero((clean == labels).numpy()[ATTACKED_ROWS]))
         rows = torch.from_numpy(ATTACKED_ROWS)[right]

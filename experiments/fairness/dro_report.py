@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
+import pandas as pd  # type: ignore[import-untyped]  # it ships no types
 
 from percert.fairness.groups import group_table
 from percert.fairness.p_values import holm
@@ -107,7 +107,7 @@ def _audit(
             )
             for column in columns
         ]
-    slopes = {
+    slopes: dict[str, dict[str, Any]] = {
         name: {
             "slopes": [line.slope for line in lines[name]],
             "rejected": sum(line.test.p_value < 0.05 for line in lines[name]),

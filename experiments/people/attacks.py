@@ -122,7 +122,7 @@ def _asked(attack: str, survive: str) -> str | None:
 @torch.no_grad()
 def fit_judge(table: Path, cache: Path) -> JudgeFit:
     """The judge's two numbers, most likely given what observers said."""
-    from scipy.optimize import minimize
+    from scipy.optimize import minimize  # type: ignore[import-untyped]  # it ships no types
 
     kept = cache / "judge.json"
     if kept.exists():

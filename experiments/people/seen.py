@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy.optimize import minimize
+from scipy.optimize import minimize  # type: ignore[import-untyped]  # it ships no types
 
 from experiments.conditions import conditions, write_result
 from experiments.tables import markdown
@@ -62,7 +62,7 @@ class Study:
         return self.said / self.observers
 
     @property
-    def changed(self) -> Array:
+    def changed(self) -> npt.NDArray[np.bool_]:
         return self.visibility > 0
 
     def some(self, index: Index) -> "Study":
@@ -124,9 +124,9 @@ def read_study(table: Path) -> Study:
     measured = np.array(parts)
     observers = np.array([float(pair.observers or 0) for pair in pairs])
     said = np.array([pair.seen for pair in pairs]) * observers
-    return Study(
-        *measured.T, said, observers, pictures_of(pairs, equal), [pair.group for pair in pairs]
-    )
+    seen, far, mdsi_of, l2 = measured.T
+    groups = [pair.group for pair in pairs]
+    return Study(seen, far, mdsi_of, l2, said, observers, pictures_of(pairs, equal), groups)
 
 
 def predict(study: Study, fitted: Coefficients) -> Array:
@@ -264,7 +264,8 @@ def by_group(study: Study, held_out: Array) -> list[dict[str, Any]]:
 
 def page(result: dict[str, Any]) -> str:
     """The calibration page."""
-    good = result["held_out"]
+    good, typical = result["held_out"], typical_distances(OBSERVERS)
+    assert typical is not None
     rows = [
         [str(i), str(one["pairs"]), f"{one['predicted']:.3f}", f"{one['observed']:.3f}"]
         for i, one in enumerate(good["fifths"], 1)
@@ -291,7 +292,7 @@ def page(result: dict[str, Any]) -> str:
         mdsi=_said(result["mdsi_alone"]),
         at_best=f"{good['brier_of_the_shares_themselves']:.3f}",
         constant=f"{good['brier_of_the_mean_share']:.3f}",
-        jpeg=f"{100 * typical_distances(OBSERVERS).jpeg:.0f} of 100",
+        jpeg=f"{100 * typical.jpeg:.0f} of 100",
         true=f"{good['spearman_of_true_shares']:.3f}",
         **said,
     )

@@ -16,6 +16,7 @@ import statistics
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from time import perf_counter, process_time
 
@@ -123,14 +124,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 raise SystemExit(f"{options.images}: no images found")
             decoder.append((clock, processor))
             embed_all(metric, prepared[: options.batch], options.batch)
-            clock, processor, _ = timed(
-                lambda prepared=prepared: embed_all(metric, prepared, options.batch)
-            )
+            clock, processor, _ = timed(partial(embed_all, metric, prepared, options.batch))
             network.append((clock, processor))
             clock, processor, found = timed(
-                lambda folder=folder: add_all(
-                    folder, metric, options.views, options.images, options.batch
-                )
+                partial(add_all, folder, metric, options.views, options.images, options.batch)
             )
             whole.append((clock, processor))
             stages = found if isinstance(found, StageSeconds) else stages

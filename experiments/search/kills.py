@@ -19,6 +19,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
@@ -168,7 +169,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             more, ended = run_killed(store, folder, seconds)
             lines += more
             if not ended:
-                found = apart(lambda at=store, seen=tuple(lines), s=seconds: check(at, seen, s))
+                found = apart(partial(check, store, tuple(lines), seconds))
                 kills.append(Kill(**found))
                 print(f"{len(kills):3}: {kills[-1]}", flush=True)
             if ended or kills[-1].stored == options.images:

@@ -12,7 +12,7 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +20,7 @@ import torch
 
 from experiments.conditions import Conditions, conditions, write_result
 from experiments.search.stores import query_features, random_units, write_store
+from percert.certify import OwnThreshold
 from percert.search import open_store
 from percert.search.query.nearest import nearest_images
 from percert.search.query.range_search import copies_within
@@ -55,11 +56,13 @@ def ask(large: str, small: str) -> dict[str, float]:
     queries("warm")
     nearest_images(warm.blocks, features, 10)
     taken = {"before": _status("VmRSS")}
-    for name, work in {
+    asked = {"whole": features}
+    kinds: dict[str, Callable[[], object]] = {
         "1 query": lambda: nearest_images(store.blocks, features[:1], 10),
         "100 queries": lambda: nearest_images(store.blocks, features, 10),
-        "copies of 100": lambda: copies_within(store.blocks, features, 0.3, 0.1),
-    }.items():
+        "copies of 100": lambda: copies_within(store.blocks, asked, OwnThreshold(0.3), 0.1),
+    }
+    for name, work in kinds.items():
         before = _status("VmRSS")
         Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
         work()

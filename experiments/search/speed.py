@@ -208,7 +208,8 @@ def _queries(kind: str, count: int, vectors: Tensor, apart: Tensor, seed: int) -
     near = vectors[torch.randint(0, len(vectors), (count,), generator=generator)]
     noise = torch.randn(near.shape, generator=generator) / math.sqrt(vectors.shape[1])
     moved = near + MOVED * noise
-    return moved / moved.norm(dim=1, keepdim=True)
+    queries: torch.Tensor = moved / moved.norm(dim=1, keepdim=True)
+    return queries
 
 
 def _ratio(

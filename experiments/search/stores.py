@@ -24,7 +24,7 @@ def random_units(count: int, width: int, seed: int) -> Tensor:
     """``(count, width)`` float32 vectors of length 1, uniform on the sphere."""
     generator = torch.Generator().manual_seed(seed)
     vectors = torch.empty(count, width)
-    for part in vectors.split(WRITTEN):
+    for part in torch.split(vectors, WRITTEN):
         part.normal_(generator=generator)
         part /= part.norm(dim=1, keepdim=True)
     return vectors
@@ -32,7 +32,7 @@ def random_units(count: int, width: int, seed: int) -> Tensor:
 
 def memory_blocks(vectors: Tensor, ids: list[str], rows: int) -> list[Block]:
     """``vectors`` in blocks that share their memory; the norms are known, as in a store."""
-    norms = torch.cat([part.double().norm(dim=1) for part in vectors.split(WRITTEN)])
+    norms = torch.cat([part.double().norm(dim=1) for part in torch.split(vectors, WRITTEN)])
     one, none = torch.ones_like(norms), torch.zeros_like(norms)
     return [
         Block(ids[some], vectors[some], norms[some], one[some], none[some], 1)

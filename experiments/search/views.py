@@ -79,8 +79,9 @@ def edits(images: Tensor, seed: int) -> dict[str, Tensor]:
 
 def directions(metric: EmbeddingMetric, images: Tensor) -> Tensor:
     with torch.inference_mode():
-        h = torch.cat([metric.embed(part) for part in images.split(32)]).double()
-    return h / h.norm(dim=1, keepdim=True)
+        h = torch.cat([metric.embed(part) for part in torch.split(images, 32)]).double()
+    directions: Tensor = h / h.norm(dim=1, keepdim=True)
+    return directions
 
 
 def measure(metric: EmbeddingMetric, images: Tensor, name: str, seed: int) -> SetResult:

@@ -37,7 +37,7 @@ def picture(seed: int, side: int = 256) -> bytes:
     return held.getvalue()
 
 
-def one_round(address: str, seed: int, statuses: Counter, times: list[float]) -> None:
+def one_round(address: str, seed: int, statuses: Counter[str], times: list[float]) -> None:
     """What one client asks in one round."""
     images = [picture(seed % 16 + at) for at in range(3)]
     pair = {"reference": ("a.jpg", images[0]), "candidate": ("b.jpg", images[1])}
@@ -72,17 +72,18 @@ def memory(pid: int) -> float:
     for one in found:
         with contextlib.suppress(OSError):  # one that has just ended
             text = Path(f"/proc/{one}/smaps_rollup").read_text()
-            held += int(re.search(r"Pss:\s+(\d+)", text).group(1))
+            held += sum(int(size) for size in re.findall(r"^Pss:\s+(\d+)", text, re.M))
     return held / 1024
 
 
-def start() -> tuple[subprocess.Popen, str]:
+def start() -> tuple[subprocess.Popen[str], str]:
     """The server, and where it listens."""
     process = subprocess.Popen(
         [sys.executable, "-m", "percert", "app", "--port", "0", "--api-only"],
         stderr=subprocess.PIPE,
         text=True,
     )
+    assert process.stderr is not None
     line = process.stderr.readline()
     found = re.search(r"http://[\d.]+:\d+", line)
     if found is None:
@@ -98,8 +99,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="folder of results; printed if not given")
     asked = parser.parse_args()
     process, address = start()
-    statuses: Counter = Counter()
-    held, times = [], []
+    statuses: Counter[str] = Counter()
+    held: list[float] = []
+    times: list[float] = []
     try:
         for turn in range(asked.rounds):
             threads = [

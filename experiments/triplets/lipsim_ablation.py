@@ -198,7 +198,7 @@ def answers(
     """
     correct, radii = [], []
     with torch.inference_mode():
-        for part in zip(*(column.split(64) for column in triplets), strict=True):
+        for part in zip(*(torch.split(column, 64) for column in triplets), strict=True):
             found = twoafc(metric, *part)
             correct.append((found.decision == 0) & (found.radius > 0))
             chosen = found.radius if radius == "ours" else found.radius_paper.nan_to_num(0.0)
