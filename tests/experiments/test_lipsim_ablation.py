@@ -37,7 +37,7 @@ def test_every_arm_sees_the_same_images_equally_often():
 def test_each_line_adds_one_change_to_the_line_above():
     named = {a.name: a for a in arms(7)}
     assert named["radius"] == replace(
-        named["authors"], name="radius", change=named["radius"].change, radius="ours"
+        named["paper"], name="radius", change=named["radius"].change, radius="ours"
     )
     assert named["loss"].first == named["radius"].first
     assert named["loss"].second.loss != named["radius"].second.loss
@@ -69,8 +69,16 @@ def test_each_line_adds_one_change_to_the_line_above():
             before, name=""
         )
         assert after.schedule.average > 0
-    assert named["authors"].first.student.constant == 1.0
-    assert named["authors"].second.loss.margin == 0.5
+    for name in ("authors", "paper"):
+        assert named[name].first.student.constant == 1.0
+        assert named[name].second.loss.margin == 0.5
+    theirs, text = named["authors"].first, named["paper"].first
+    assert replace(theirs, name="", losses=text.losses, jitter=text.jitter) == replace(
+        text, name=""
+    )
+    assert (theirs.losses.standard, theirs.losses.jittered, theirs.losses.between) == (0.5, 0.5, 0)
+    assert theirs.losses.kind == "rmse"
+    assert (theirs.jitter.chance, theirs.jitter.saturation, theirs.jitter.grey) == (0.8, 0.2, 0.2)
 
 
 def test_scores_never_rise_with_the_budget_and_end_below_the_natural_one():
@@ -130,6 +138,6 @@ def test_the_sweep_is_a_table_of_its_own_in_the_order_of_s():
 def test_a_finished_arm_of_another_length_is_not_taken_for_this_one(tmp_path: Path):
     new_run = arms(7)[0]
     student = new_student(new_run.first.student, "x", 0)
-    save_model(student.network, new_run.first.student, "x", tmp_path / "authors", {"steps": 40})
+    save_model(student.network, new_run.first.student, "x", tmp_path / "code", {"steps": 40})
     with pytest.raises(ValueError, match="was trained for 40 steps, not 7"):
         run_arm(new_run, tmp_path, tmp_path, ())

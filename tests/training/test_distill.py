@@ -11,11 +11,12 @@ from tests.training.image_world import ThumbnailTeacher, image_folder
 
 from percert.lipschitz.architectures import LipSimSize
 from percert.metrics.catalog import create_metric
-from percert.metrics.certified.exported import NetworkShape
-from percert.training.augmentations import jittered
+from percert.metrics.certified.exported import NetworkShape, read_config
+from percert.training.augmentations import Jitter, jittered
 from percert.training.distillation import (
     DistillRecipe,
     distill,
+    mean_length,
     read_distill_recipe,
     relational_loss,
     rmse,
@@ -58,28 +59,35 @@ def fabric() -> Any:
 
 def _views(count: int) -> list[View]:
     images = torch.rand(count, 3, 32, 32)
-    draws = torch.tensor([0.0, 0.5, 1.0, 1.0, 0.0])
+    draws = torch.tensor([0.0, 0.5, 1.0, 1.0, 0.0, 0.0])
     return [View(image, bytes([i]) * 16, draws) for i, image in enumerate(images)]
 
 
-def test_both_pipelines_and_the_teacher_get_what_the_paper_gives_them() -> None:
+@pytest.mark.parametrize("kind", ["rmse", "length"])
+def test_both_pipelines_and_the_teacher_get_what_the_paper_gives_them(kind: Any) -> None:
     """With the pixels' sum as student, the losses are known in closed form."""
     teacher, views = ThumbnailTeacher(), _views(3)
 
     def student(images: torch.Tensor) -> torch.Tensor:
         return images.flatten(1)[:, :20]
 
-    weights = DistillWeights(standard=1.0, jittered=10.0, between=100.0)
+    weights = DistillWeights(kind, standard=1.0, jittered=10.0, between=100.0)
     task = DistillationTask(CachedTeacher(teacher, None), Target(5.0), weights)
     found = task.losses(student, views, torch.device("cpu"), lambda rows: rows)
     images = torch.stack([view.image for view in views])
     asked = 5 * teacher(images)
     dark = jittered(images, torch.stack([view.draws for view in views]))
     here, there = images.flatten(1)[:, :12], dark.flatten(1)[:, :12]
+
+    def apart(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+        if kind == "rmse":
+            return torch.nn.functional.mse_loss(one, other).sqrt()
+        return (one - other).norm(dim=1).mean()
+
     expected = {
-        "standard": (here - asked).norm(dim=1).mean(),
-        "jittered": 10 * (there - asked).norm(dim=1).mean(),
-        "between": 100 * (here - there).norm(dim=1).mean(),
+        "standard": apart(here, asked),
+        "jittered": 10 * apart(there, asked),
+        "between": 100 * apart(here, there),
     }
     assert found.keys() == expected.keys()
     for name, value in expected.items():
@@ -105,11 +113,36 @@ def test_relational_loss_sees_angles_alone() -> None:
     assert relational_loss(one[:1], other[:1]) == 0
 
 
-def test_rmse_is_a_length_and_has_a_gradient_at_0() -> None:
+@pytest.mark.parametrize("loss", [rmse, mean_length])
+def test_losses_of_embeddings_have_a_gradient_at_0(loss: Any) -> None:
     same = torch.ones(2, 3, requires_grad=True)
-    rmse(same, same.detach()).backward()
+    loss(same, same.detach()).backward()
     assert same.grad is not None
     assert same.grad.isfinite().all()
+
+
+def test_the_authors_loss_is_half_of_both_views_rmse_to_the_teacher() -> None:
+    recipe = read_distill_recipe("lipsim-authors-distill")
+    teacher, views = ThumbnailTeacher(), _views(3)
+    task = DistillationTask(CachedTeacher(teacher, None), Target(1.0), recipe.losses)
+    found = task.losses(
+        lambda x: x.flatten(1)[:, :20], views, torch.device("cpu"), lambda rows: rows
+    )
+    images = torch.stack([view.image for view in views])
+    dark = jittered(images, torch.stack([view.draws for view in views]))
+    mse = torch.nn.functional.mse_loss
+    both = [mse(x.flatten(1)[:, :12], teacher(images)).sqrt() for x in (images, dark)]
+    assert torch.allclose(sum(found.values()), sum(both) / 2)
+    schedule = recipe.schedule
+    assert (schedule.epochs, schedule.batch, recipe.data.fit) == (40, 32, "crop")
+    assert recipe.jitter == Jitter(saturation=0.2, chance=0.8, grey=0.2)
+
+
+def test_epochs_are_counted_in_what_there_is(data: Path, tmp_path: Path, fabric: Any) -> None:
+    schedule = replace(RECIPE.schedule, epochs=2.0)
+    recipe = replace(RECIPE, schedule=schedule)
+    distill(recipe, data, tmp_path, fabric, teacher=ThumbnailTeacher(), tensorboard=False)
+    assert read_config(tmp_path).trained["steps"] == 6  # 12 images, 4 of them a step
 
 
 def test_the_teacher_is_asked_once_for_each_view(data: Path, tmp_path: Path, fabric: Any) -> None:

@@ -19,15 +19,19 @@ from torch import Generator, Tensor
 from percert.images import Resize
 from percert.tensors import Images, per_sample
 
-#: The draws of one jittered view: mirror it, then four amounts.
-DRAWS = 5
+#: The draws of one jittered view: mirror it, four amounts, make it grey.
+DRAWS = 6
+#: Of red, green and blue, in ITU-R BT.601.
+LUMA = (0.299, 0.587, 0.114)
 
 
 @dataclass(frozen=True)
 class Jitter:
     """How far the jittered view goes: factors in [1 - a, 1 + a], hue turned by up to a of a circle.
 
-    ``flip`` is the chance of mirroring. The paper names the kinds and not the amounts.
+    ``flip`` is the chance of mirroring, ``chance`` that of changing colours at all, ``grey`` that
+    of losing them. The paper names the kinds and not the amounts; its authors' code has a chance of
+    0.8, a saturation of 0.2, and a fifth of the views grey.
     """
 
     flip: float = 0.5
@@ -35,8 +39,14 @@ class Jitter:
     contrast: float = 0.4
     saturation: float = 0.4
     hue: float = 0.1
+    chance: float = 1.0
+    grey: float = 0.0
 
     def __post_init__(self) -> None:
+        if not (0 <= self.chance <= 1 and 0 <= self.grey <= 1):
+            raise ValueError(
+                f"jitter: expected chance and grey in [0, 1], found {self.chance} and {self.grey}"
+            )
         if not (0 <= self.flip <= 1 and 0 <= self.hue <= 0.5):
             raise ValueError(
                 f"jitter: expected flip in [0, 1] and hue in [0, 0.5], "
@@ -62,24 +72,29 @@ def standard_view(image: Tensor, side: int, fit: Literal["squeeze", "crop"]) -> 
 
 
 def draw_jitter(jitter: Jitter, generator: np.random.Generator) -> Tensor:
-    """The draws of one image, ``(5,)``: mirror (0 or 1), three factors, a turn in radians."""
+    """The draws of one image, ``(6,)``: mirror (0 or 1), three factors, a turn in radians, grey."""
     amounts = [jitter.brightness, jitter.contrast, jitter.saturation]
     factors = [1 + a * generator.uniform(-1, 1) for a in amounts]
     turn = 2 * math.pi * jitter.hue * generator.uniform(-1, 1)
-    return torch.tensor([float(generator.random() < jitter.flip), *factors, turn])
+    mirror = float(generator.random() < jitter.flip)
+    if jitter.chance < 1 and generator.random() >= jitter.chance:
+        factors, turn = [1.0, 1.0, 1.0], 0.0
+    grey = float(jitter.grey > 0 and generator.random() < jitter.grey)
+    return torch.tensor([mirror, *factors, turn, grey])
 
 
 def jittered(images: Images, draws: Tensor) -> Images:
-    """The jittered view of each image, from its draws ``(n, 5)``; clipped to [0, 1].
+    """The jittered view of each image, from its draws ``(n, 6)``; clipped to [0, 1].
 
     Brightness multiplies, contrast scales around the mean grey, saturation around each pixel's
-    grey, and the hue turns around the grey axis of RGB: linear, unlike a turn in HSV.
+    grey, and the hue turns around the grey axis of RGB: linear, unlike a turn in HSV. What is made
+    grey at the end is so by the luma of ITU-R BT.601.
 
     >>> photo = torch.rand(1, 3, 4, 4)
-    >>> bool(jittered(photo, torch.tensor([[0.0, 1, 1, 1, 0]])).allclose(photo, atol=1e-6))
+    >>> bool(jittered(photo, torch.tensor([[0.0, 1, 1, 1, 0, 0]])).allclose(photo, atol=1e-6))
     True
     """
-    flip, brightness, contrast, saturation, turn = (per_sample(d, images) for d in draws.T)
+    flip, brightness, contrast, saturation, turn, pale = (per_sample(d, images) for d in draws.T)
     images = torch.where(flip > 0.5, images.flip(-1), images) * brightness
     mean = images.mean((1, 2, 3), keepdim=True)
     images = mean + (images - mean) * contrast
@@ -89,7 +104,9 @@ def jittered(images: Images, draws: Tensor) -> Images:
     grey = images.mean(1, keepdim=True)
     across = (images.roll(1, 1) - images.roll(-1, 1)) / math.sqrt(3)
     turned = grey + (images - grey) * turn.cos() + across * turn.sin()
-    return turned.clamp(0, 1)
+    turned = turned.clamp(0, 1)
+    luma = (turned * turned.new_tensor(LUMA).view(1, 3, 1, 1)).sum(1, keepdim=True)
+    return torch.where(pale > 0.5, luma.expand_as(turned), turned)
 
 
 def downsample(images: Images, size: int) -> Images:

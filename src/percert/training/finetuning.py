@@ -82,9 +82,9 @@ class TripletLoss:
 class FinetuneRecipe:
     """One fine-tuning, whole.
 
-    ``start`` is the folder of the model to begin with (of a distillation, or exported; counted from
-    the data folder, and replaced by the command's ``--model``); without one, ``student`` begins
-    with random weights.
+    ``start`` is the model to begin with (the folder of a distillation, an exported one, or a file
+    of LipSim's authors; counted from the data folder, and replaced by the command's ``--model``);
+    without one, ``student`` begins with random weights.
     """
 
     name: str = "lipsim"
@@ -273,11 +273,13 @@ def finetune(
     else:
         student, shape = student_from(start, recipe.name)
     begun = weights_hash(student.network)
+    sources = [source for source, _ in opened]
+    schedule = recipe.schedule.for_entries(*sources, whole=loader.batch * loader.world)
     run(
         FinetuningTask(recipe.loss, shape.constant),
         student,
         loader,
-        recipe.schedule,
+        schedule,
         fabric,
         out,
         recipe=f"{recipe!r}\nfrom {begun}",
@@ -289,7 +291,7 @@ def finetune(
         "data": [one.kind for one in recipe.data],
         "loss": recipe.loss.kind,
         "margin": recipe.loss.margin,
-        "steps": recipe.schedule.steps,
+        "steps": schedule.steps,
         "global_batch": loader.batch * loader.world,
     }
     return finish(student, shape, recipe.name, out, fabric, trained)

@@ -95,15 +95,15 @@ def class_loss(
 
 
 def distillation_loss(standard: Embeddings, jittered: Embeddings, target: Embeddings) -> Tensor:
-    """LipSim's two pipelines (section 4.2): RMSE of each to the teacher, and of one to the other.
+    """LipSim's two pipelines (section 4.2): lengths of each less the teacher, and less the other.
 
     ``target`` is ``(n, d)``; the first d coordinates of the student's embeddings imitate it.
     """
     d = target.shape[1]
     return (
-        rmse(standard[:, :d], target)
-        + rmse(jittered[:, :d], target)
-        + rmse(standard[:, :d], jittered[:, :d])
+        mean_length(standard[:, :d], target)
+        + mean_length(jittered[:, :d], target)
+        + mean_length(standard[:, :d], jittered[:, :d])
     )
 
 
@@ -112,13 +112,22 @@ def _softplus(values: Tensor, temperature: float) -> Tensor:
 
 
 def rmse(first: Embeddings, second: Embeddings) -> Tensor:
-    """The mean over images of the l2 distance of two embeddings, a number.
+    """The root of the mean square over images and coordinates, LipSim's loss (section 5.2).
 
-    A sum over coordinates and not their mean: it differs from the root of the mean square by the
-    constant sqrt(d), and is in the units of radii.
-
-    >>> rmse(torch.tensor([[3.0, 4.0]]), torch.zeros(1, 2))
+    >>> rmse(torch.tensor([[6.0, 8.0], [0.0, 0.0]]), torch.zeros(2, 2))
     tensor(5.)
+    """
+    # A root has no slope at 0.
+    return (first - second).square().mean().clamp_min(1e-12).sqrt()
+
+
+def mean_length(first: Embeddings, second: Embeddings) -> Tensor:
+    """The mean over images of the l2 distance of two embeddings, in the units of radii.
+
+    Each image counts by its length, where :func:`rmse` counts it by the square of it.
+
+    >>> mean_length(torch.tensor([[6.0, 8.0], [0.0, 0.0]]), torch.zeros(2, 2))
+    tensor(5.0000)
     """
     # A root has no slope at 0.
     return (first - second).square().sum(1).clamp_min(1e-12).sqrt().mean()

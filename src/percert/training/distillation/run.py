@@ -29,7 +29,7 @@ from percert.training.engine import run
 from percert.training.engine.loader import Loader, ShuffledOrder
 from percert.training.engine.run import Schedule
 from percert.training.image_sources import Entry, ImageSource, open_images
-from percert.training.losses import relational_loss, rmse
+from percert.training.losses import mean_length, relational_loss, rmse
 from percert.training.recipe_file import read_recipe_file
 from percert.training.student import finish, new_student
 
@@ -90,8 +90,14 @@ class TeacherChoice:
 
 @dataclass(frozen=True)
 class DistillWeights:
-    """How much each loss counts; 0 switches it off."""
+    """How much each loss counts; 0 switches it off.
 
+    ``kind`` says how embeddings are compared by the first three: ``"rmse"``, the root of the mean
+    square (the paper's), or ``"length"``, the mean l2 distance. The paper's text asks for the first
+    and the third; its authors' code takes (standard + jittered) / 2.
+    """
+
+    kind: Literal["rmse", "length"] = "rmse"
     standard: float = 1.0
     jittered: float = 0.0
     between: float = 1.0
@@ -136,10 +142,11 @@ class DistillationTask:
         width = asked.shape[1]
         here, there = here[:, :width], there[:, :width]
         weights = self.weights
+        apart = {"rmse": rmse, "length": mean_length}[weights.kind]
         losses = {
-            "standard": weights.standard * rmse(here, asked),
-            "jittered": weights.jittered * rmse(there, asked),
-            "between": weights.between * rmse(here, there),
+            "standard": weights.standard * apart(here, asked),
+            "jittered": weights.jittered * apart(there, asked),
+            "between": weights.between * apart(here, there),
         }
         if weights.relational:
             losses["relational"] = weights.relational * relational_loss(gather(here), gather(asked))
@@ -177,12 +184,13 @@ def distill(
         answers = CachedTeacher(teacher, cache)
         target = _target(recipe, answers, loader, fabric, out)
         student = new_student(recipe.student, recipe.name, recipe.seed)
+        schedule = recipe.schedule.for_entries(source, whole=loader.batch * loader.world)
         _check_width(recipe, answers, target, loader, fabric)
         run(
             DistillationTask(answers, target, recipe.losses),
             student,
             loader,
-            recipe.schedule,
+            schedule,
             fabric,
             out,
             recipe=f"{recipe!r}\nteacher {teacher.fingerprint}",
@@ -196,7 +204,7 @@ def distill(
         "teacher": teacher.name,
         "teacher_fingerprint": teacher.fingerprint,
         "scale": recipe.teacher.scale,
-        "steps": recipe.schedule.steps,
+        "steps": schedule.steps,
         "global_batch": loader.batch * loader.world,
     }
     return finish(student, recipe.student, recipe.name, out, fabric, trained)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from percert.check import Argument, ArgumentError
-from percert.training.engine.loader import Cursors
+from percert.training.engine.loader import Cursors, Sharded
 from percert.training.engine.output import (
     Checkpoint,
     Checkpoints,
@@ -91,6 +91,7 @@ class Schedule:
     The rate warms up over ``warmup`` steps, stays for the share ``plateau`` of the steps and falls
     by half a cosine to 0. ``clip`` bounds the norm of the gradient (0: not at all), ``average`` is
     the decay of the weights' average (0: none), ``log_every`` and ``save_every`` count steps.
+    ``epochs``, where it is not 0, says how often everything is seen, in place of ``steps``.
     """
 
     steps: int = 1000
@@ -105,8 +106,11 @@ class Schedule:
     log_every: int = 10
     save_every: int = 500
     workers: int = 2
+    epochs: float = 0.0
 
     def __post_init__(self) -> None:
+        if self.epochs < 0:
+            raise ValueError(f"schedule: expected epochs of at least 0, found {self.epochs}")
         if min(self.steps, self.batch, self.save_every, self.log_every) < 1:
             raise ValueError(
                 "schedule: expected steps, batch, save_every and log_every of at least 1, found "
@@ -117,6 +121,20 @@ class Schedule:
                 "schedule: expected plateau and average in [0, 1) and a learning_rate above 0, "
                 f"found {self.plateau}, {self.average} and {self.learning_rate}"
             )
+
+    def for_entries(self, *sources: Sharded[Any], whole: int) -> "Schedule":
+        """This schedule with the steps of its epochs, of ``whole`` entries of ``sources`` each.
+
+        >>> class Letters:
+        ...     def shards(self): return ["ab", "cde"]
+        ...     def entries(self, shard): return list(shard)
+        >>> Schedule(epochs=40).for_entries(Letters(), whole=2).steps
+        100
+        """
+        if not self.epochs:
+            return self
+        count = sum(len(one.entries(shard)) for one in sources for shard in one.shards())
+        return replace(self, steps=max(1, round(self.epochs * count / whole)), epochs=0.0)
 
     def rate(self, step: int) -> float:
         """The learning rate of step number ``step``, from 0 on.
@@ -192,6 +210,8 @@ def run(
     network (its weights the average where ``schedule.average`` is set), in evaluation mode, without
     gradients. Raises :class:`NonFiniteError` where a loss or gradient is not finite.
     """
+    if schedule.epochs:
+        raise ValueError("schedule: this training counts steps and no epochs; give steps")
     checkpoints = Checkpoints(out / "checkpoints")
     found = checkpoints.latest()
     recipe = f"{recipe}\nglobal batch {loader.batch * loader.world}"
