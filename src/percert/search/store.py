@@ -95,7 +95,7 @@ class Store:
     @property
     def count(self) -> int:
         """How many images there are, each counted once however many files hold it."""
-        return int(self.tables.images.count_rows())
+        return self.blocks.once("count", lambda: int(self.tables.images.count_rows()))
 
     @property
     def version(self) -> int:

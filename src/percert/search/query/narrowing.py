@@ -35,7 +35,7 @@ class Narrowing:
     """Queries along ``axes``: bounds of their products with rows that lie along the same."""
 
     def __init__(self, axes: Axes, queries: Queries) -> None:
-        exact = queries.h.double().cpu() @ axes.basis.double()
+        exact = queries.h.double().cpu() @ axes.wide
         turned = exact.float()
         # Float64, rounded to float32, along axes that are not quite orthonormal.
         error = axes.delta + 2.0**-23 + 1e-12
@@ -86,7 +86,7 @@ class Narrowing:
             bound = _further(left, vectors, values)
             if probe is not None and len(bound) > 4 * best:
                 least = probe(left.row[bound.topk(best, sorted=False).indices])
-            kept = (bound >= least[left.query]).nonzero()[:, 0]
+            kept = (bound >= (least if len(self) == 1 else least[left.query])).nonzero()[:, 0]
             left = Left(left.query[kept], left.row[kept], bound[kept])
         return left
 
@@ -98,6 +98,12 @@ def _added(whole: Tensor | None, vectors: Tensor, values: Tensor) -> Tensor:
 
 
 def _reaching(whole: Tensor, least: Tensor, share: float) -> Left | None:
+    if len(whole) == 1:
+        mask = whole[0] >= least[0]
+        if int(mask.sum()) > share * len(mask):
+            return None
+        row = mask.nonzero()[:, 0]
+        return Left(torch.zeros_like(row), row, whole[0, row])
     query, row = reaching(whole, least)
     if len(row) > share * whole.numel():
         return None

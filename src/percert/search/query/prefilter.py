@@ -196,6 +196,8 @@ class Prefilter:
 
     def _by_query(self, query: Tensor, value: Tensor) -> Tensor:
         """The values of each query in a row of its own, and what is infinitely low."""
+        if len(self.queries) == 1:
+            return value[None]
         order = query.argsort(stable=True)
         count = torch.bincount(query, minlength=len(self.queries))
         place = torch.arange(len(query)) - (count.cumsum(0) - count)[query[order]]

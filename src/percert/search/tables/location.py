@@ -49,18 +49,34 @@ def store_errors(path: str) -> Iterator[None]:
         raise StoreError(f"{path}: the store cannot be read or written ({why})") from error
 
 
+#: What is called of a table without changing its version.
+_READING = ("search", "count_rows", "schema", "stats", "list_indices", "take_offsets")
+
+
 @final
 class Guarded:
     """An object of LanceDB (a table, a query, a merge), used as it is, under :func:`store_errors`.
 
-    What its methods return is guarded as well, where it is LanceDB's or reads as it goes.
+    What its methods return is guarded as well, where it is LanceDB's or reads as it goes. A table's
+    ``version`` is asked for once, until something is called that may change it: LanceDB answers
+    from another thread, and every query of a store asks.
     """
 
     def __init__(self, inner: Any, path: str) -> None:
         self._inner = inner
         self._path = path
+        self._version: int | None = None
+
+    @property
+    def version(self) -> int:
+        if self._version is None:
+            with store_errors(self._path):
+                self._version = int(self._inner.version)
+        return self._version
 
     def __getattr__(self, name: str) -> Any:
+        if name not in _READING:
+            self._version = None
         with store_errors(self._path):
             value = getattr(self._inner, name)
         if not callable(value):

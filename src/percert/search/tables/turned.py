@@ -15,6 +15,7 @@ sqrt(|g|^2 - max(0, |a| - e)^2), is no shorter than the exact one.
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -46,6 +47,11 @@ class Axes:
     delta: float
     cuts: tuple[int, ...]
     share: float
+
+    @cached_property
+    def wide(self) -> Tensor:
+        """``basis`` in float64, for queries."""
+        return self.basis.double()
 
     def shorter(self) -> "Axes":
         """Without the last slice."""
