@@ -46,8 +46,8 @@ class Levels:
         """``(q, m)``: what is taken off the cosines of queries with (cos phi, -sin phi) ``swing``
         ``(q, 2)`` and the rows of ``some``: infinite for what is not compared.
         """
-        if dtype == torch.float32 and len(swing) == 1 and swing.device.type == "cpu":
-            found = (self._narrow[some] @ swing[0].float())[None]
+        if dtype == torch.float32 and swing.device.type == "cpu":
+            found = swing.float() @ self._narrow[some].T
         else:
             found = (swing @ self.sides[some].to(swing).T).to(dtype)
         if self.compared is not None:

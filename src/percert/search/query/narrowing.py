@@ -73,12 +73,13 @@ class Narrowing:
         single query ``probe`` may look at the ``best`` rows so far, and say what is asked for next.
         """
         share = READ_ALL if len(self) == 1 else READ_ALL_OF_MANY
-        whole: Tensor | None = None if taken is None else -taken
+        whole: Tensor | None = None
         left: Left | None = None
         for vectors, slices in zip(self.vectors, turned.slices, strict=True):
             values = slices[some]
             if left is None:
-                whole = _added(whole, vectors, values)
+                whole = _added(whole, vectors, values, taken)
+                taken = None
                 if probe is not None:
                     least = probe(whole[0].topk(min(best, whole.shape[1]), sorted=False).indices)
                 left = _reaching(whole, least, share)
@@ -91,10 +92,15 @@ class Narrowing:
         return left
 
 
-def _added(whole: Tensor | None, vectors: Tensor, values: Tensor) -> Tensor:
-    """``whole`` ``(q, m)`` with the products of a slice."""
-    product = (values @ vectors[0])[None] if len(vectors) == 1 else vectors @ values.T
-    return product if whole is None else product.add_(whole)
+def _added(whole: Tensor | None, vectors: Tensor, values: Tensor, taken: Tensor | None) -> Tensor:
+    """``whole`` ``(q, m)`` with the products of a slice, and less what is ``taken`` off."""
+    before, sign = (whole, 1) if taken is None else (taken, -1)
+    if len(vectors) == 1:
+        product = values @ vectors[0]
+        return (product if before is None else product.add_(before[0], alpha=sign))[None]
+    if before is None:
+        return vectors @ values.T
+    return torch.addmm(before, vectors, values.T, beta=sign)
 
 
 def _reaching(whole: Tensor, least: Tensor, share: float) -> Left | None:
