@@ -8,6 +8,7 @@ Prints them, and writes them to ``tables.md`` beside the files, which ``--measur
 import argparse
 import json
 from collections.abc import Iterable, Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +16,18 @@ import torch
 
 from experiments.detectors import NAMES
 from experiments.photographs import DEFAULT_DATA
+from percert.reports.table import Column, Table
 
 Result = dict[str, Any]
 
 
 def markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A table: names to the left, numbers to the right."""
-    lines = [header, ["---"] + ["---:"] * (len(header) - 1), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+    columns: list[Column[Sequence[str]]] = [
+        Column(name, itemgetter(place), side="right" if place else "left")
+        for place, name in enumerate(header)
+    ]
+    return Table.of(rows, columns).markdown()
 
 
 def found_table(results: Sequence[Result]) -> str:

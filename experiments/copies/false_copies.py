@@ -28,6 +28,7 @@ from percert.data.plain_pictures import KINDS, plain_pictures
 from percert.images import find_images, load_image
 from percert.metrics.catalog import create_metric
 from percert.metrics.certified.embedding import EmbeddingMetric
+from percert.reports.table import Column, Table
 from percert.search import open_store
 
 #: Metric, its threshold for a pair of files at 1e-3, and what an index of it once recommended.
@@ -111,11 +112,29 @@ def ask(
         return found
 
 
+ASKED: tuple[Column[Asked], ...] = (
+    Column("metric", lambda one: one.metric),
+    Column("threshold of", lambda one: one.how),
+    Column("distance", lambda one: one.threshold, ".4f"),
+    Column("answered", lambda one: one.answered, "d"),
+    Column("links", lambda one: one.links, "d"),
+)
+
+
+def _shares(one: Kind) -> str:
+    return f"{one.within:.3f} ({one.certified:.3f})"
+
+
 def write_page(result: FalseCopies, path: Path) -> None:
     """The tables of ``result`` as Markdown."""
     before, after = (
         {one.kind: one for one in result.kinds if one.metric == name} for name, *_ in METRICS
     )
+    kinds: list[Column[str]] = [
+        Column("kind", str),
+        Column("without a centre", before.__getitem__, _shares),
+        Column("with it", after.__getitem__, _shares),
+    ]
     lines = [
         "# Copies that are none",
         "",
@@ -128,17 +147,7 @@ def write_page(result: FalseCopies, path: Path) -> None:
         "the threshold of 1e-3 of unrelated photographs, and in brackets the share that is a "
         "certified copy. Undecided are those whose share is outside of the brackets.",
         "",
-        "| kind | without a centre | with it |",
-        "| --- | ---: | ---: |",
-    ]
-    for kind, one in before.items():
-        other = after[kind]
-        lines.append(
-            f"| {kind} | {one.within:.3f} ({one.certified:.3f}) "
-            f"| {other.within:.3f} ({other.certified:.3f}) |"
-        )
-    lines += [
-        "",
+        Table.of(before, kinds).markdown(),
         "## Strangers that ask an index",
         "",
         f"An index of {result.asked[0].images} photographs in the standard views, asked with "
@@ -146,14 +155,9 @@ def write_page(result: FalseCopies, path: Path) -> None:
         "none: how many got a copy that is certain under no tamper at all, and how many pairs of "
         "the photographs themselves are linked as duplicates.",
         "",
-        "| metric | threshold of | distance | answered | links |",
-        "| --- | --- | ---: | ---: | ---: |",
+        Table.of(result.asked, ASKED).markdown(),
     ]
-    lines += [
-        f"| {one.metric} | {one.how} | {one.threshold:.4f} | {one.answered} | {one.links} |"
-        for one in result.asked
-    ]
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    path.write_text("\n".join(lines), encoding="utf-8")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

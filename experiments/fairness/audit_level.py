@@ -13,11 +13,12 @@ core.
 import argparse
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from itertools import product
+from operator import itemgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from scipy import stats  # type: ignore[import-untyped]  # it ships no types
@@ -27,6 +28,9 @@ from percert.fairness.least_squares import COVARIANCES, Array, design_of
 from percert.fairness.regression import fit_lines
 from percert.files import write_whole
 from percert.reports.plots import COLOURS, figure_png, new_figure
+from percert.reports.table import Column, Table
+
+Result: TypeAlias = dict[str, Any]
 
 LEVEL, CONFIDENCE = 0.05, 0.95
 GROUPS = (5, 10, 20, 50, 200)
@@ -208,6 +212,29 @@ def describe(result: dict[str, Any]) -> str:
     error = np.sqrt(LEVEL * (1 - LEVEL) / result["draws"])
     names = list(COVARIANCES)
     found = summary(result)
+    cells = [
+        {row["covariance"]: row for row in found if (row["groups"], row["enough"]) == kind}
+        for kind in product(GROUPS, (True, False))
+    ]
+
+    def one(of: str) -> Callable[[Result], Any]:
+        return lambda by_name: by_name[names[0]][of]
+
+    alarms: list[Column[Result]] = [
+        Column("groups", one("groups"), "d"),
+        Column(
+            "errors a group",
+            one("enough"),
+            lambda enough: f"{'at least' if enough else 'below'} {result['enough']}",
+            side="left",
+        ),
+        Column("cells", one("cells"), "d"),
+        *(Column[Result](name, itemgetter(name), _range, side="left") for name in names),
+    ]
+    power: list[Column[Result]] = [
+        *(Column[Result](of, itemgetter(of), "g") for of in ("groups", "spread", "slope")),
+        *(Column(name, _rejected(name), ".3f") for name in names),
+    ]
     lines = [
         "# False alarms, power and coverage of the audit of groups",
         "",
@@ -228,19 +255,8 @@ def describe(result: dict[str, Any]) -> str:
         f"Lowest / mean / highest over the cells, by whether each group expects at least "
         f"{result['enough']} errors.",
         "",
-        "| groups | errors a group | cells | " + " | ".join(names) + " |",
-        "| ---: | --- | ---: |" + " --- |" * len(names),
+        Table.of(filter(None, cells), alarms).markdown().rstrip(),
     ]
-    for groups, enough in product(GROUPS, (True, False)):
-        some = [row for row in found if (row["groups"], row["enough"]) == (groups, enough)]
-        if some:
-            said = " | ".join(
-                f"{row['lowest']:.3f} / {row['mean']:.3f} / {row['highest']:.3f}" for row in some
-            )
-            lines.append(
-                f"| {groups} | {'at least' if enough else 'below'} {result['enough']} | "
-                f"{some[0]['cells']} | {said} |"
-            )
     held = {
         name: min(cell["coverage"][name] for cell in result["cells"])
         for name in ("worst", "best", "gap", "ratio", "wilson")
@@ -259,16 +275,17 @@ def describe(result: dict[str, Any]) -> str:
         "Accuracy about 0.8, 20 to 2,000 images a group, correlation 0.6; slopes in log odds for "
         "one standard deviation of the attribute.",
         "",
-        "| groups | spread | slope | " + " | ".join(names) + " |",
-        "| ---: | ---: | ---: |" + " ---: |" * len(names),
-        *(
-            f"| {row['groups']} | {row['spread']:g} | {row['slope']:g} | "
-            + " | ".join(f"{row['rejected'][name]:.3f}" for name in names)
-            + " |"
-            for row in result["power"]
-        ),
+        Table.of(result["power"], power).markdown(),
     ]
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines)
+
+
+def _range(row: Result) -> str:
+    return f"{row['lowest']:.3f} / {row['mean']:.3f} / {row['highest']:.3f}"
+
+
+def _rejected(name: str) -> Callable[[Result], float]:
+    return lambda row: float(row["rejected"][name])
 
 
 def draw_figure(result: dict[str, Any]) -> bytes:

@@ -1,6 +1,7 @@
 """What :mod:`experiments.fairness.dro` found: audits, a page, a figure."""
 
 from collections.abc import Mapping, Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from percert.fairness.regression import GroupLine, fit_line
 from percert.fairness.slope_tests import compare_slopes
 from percert.files import write_whole
 from percert.reports.plots import COLOURS, figure_png, new_figure
+from percert.reports.table import Column, Table
 
 SETS = ("undefended", "pgd", "human-perc-ot")
 #: Is the first closer to a slope of 0 than the second?
@@ -164,6 +166,15 @@ def write_markdown(path: Path, result: Mapping[str, Any]) -> None:
     """Tables of a result of :mod:`experiments.fairness.dro`."""
     settings = result["settings"]
     models = settings["models"]
+    rounds = [(name, one) for name in SETS for one in result["datasets"][name]["rounds"]]
+    accuracy: list[Column[str]] = [
+        Column("set", str),
+        Column("clean", lambda name: result["accuracy"][name]["clean"], _pm),
+        Column("attacked", lambda name: result["accuracy"][name]["attacked"], _pm),
+        Column("1 - SSIM needed", lambda name: result["least_visible"][name]["ssim"], ".4f"),
+        Column("l2 needed", lambda name: result["least_visible"][name]["l2"], ".3f"),
+        Column("CPU s a model", result["model_cpu_seconds"].get, ".1f", ""),
+    ]
     lines = [
         "# Distributionally robust training and groups, measured",
         "",
@@ -180,55 +191,54 @@ def write_markdown(path: Path, result: Mapping[str, Any]) -> None:
         f"Mean and standard deviation over models. Attacked: `{settings['judged_by']}`. Last "
         "columns: medians of the least visible attack that Human_Perc_OT finds on one model.",
         "",
-        "| set | clean | attacked | 1 - SSIM needed | l2 needed | CPU s a model |",
-        "| --- | --- | --- | --- | --- | --- |",
+        Table.of((*SETS, "theta_0"), accuracy).markdown(),
+        "## Making D",
+        "",
+        Table.of(rounds, ROUNDS).markdown(),
+        "## Clusters",
+        "",
+        *_clusters(result["cluster_speedup"]),
+        "",
     ]
-    for name in (*SETS, "theta_0"):
-        both = [_pm(result["accuracy"][name][kind]) for kind in ("clean", "attacked")]
-        visible = result["least_visible"][name]
-        seconds = result["model_cpu_seconds"].get(name)
-        lines.append(
-            f"| {name} | {both[0]} | {both[1]} | {visible['ssim']:.4f} | {visible['l2']:.3f} | "
-            f"{'' if seconds is None else f'{seconds:.1f}'} |"
-        )
-    lines += ["", "## Making D", ""]
-    lines += [
-        "| D | round | wrong before | attacked | succeeded | median 1 - SSIM | CPU s |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
-    ]
-    for name in SETS:
-        for entry in result["datasets"][name]["rounds"]:
-            lines.append(
-                f"| {name} | {entry['round']} | {entry['wrong']} | {entry['attacked']} | "
-                f"{entry['succeeded']} | {_number(entry['cost'])} | "
-                f"{_number(entry['cpu_seconds'])} |"
-            )
-    lines += ["", "## Clusters", "", *_clusters(result["cluster_speedup"]), ""]
     for name, entry in result["audits"].items():
-        lines += [f"## Slopes of accuracy on {name}", ""]
-        lines += ["| set | mean slope | sd | F-tests below 0.05 |", "| --- | --- | --- | --- |"]
-        for key in SETS:
-            found = entry["slopes"][key]
-            lines.append(
-                f"| {key} | {found['mean']:+.4f} | {found['sd']:.4f} | "
-                f"{found['rejected']} of {models} |"
-            )
         start = entry["theta_0"]
         lines += [
+            f"## Slopes of accuracy on {name}",
             "",
+            Table.of(SETS, _slopes(entry["slopes"], models)).markdown(),
             f"theta_0: slope {start['slope']:+.4f}, F = {start['f']:.3f}, "
             f"p = {start['p_value']:.4f}.",
             "",
-            "| is the slope of ... smaller in size | t | df | p, one-sided | p, Holm over all |",
-            "| --- | --- | --- | --- | --- |",
+            Table.of(entry["tests"].items(), TESTS).markdown(),
         ]
-        for pair, test in entry["tests"].items():
-            lines.append(
-                f"| {pair} | {test['t']:.3f} | {test['df'][0]:g} | {test['p_value']:.4g} | "
-                f"{test['p_holm']:.4g} |"
-            )
-        lines.append("")
     write_whole(path, ("\n".join(lines)).encode())
+
+
+ROUNDS: tuple[Column[tuple[str, Mapping[str, Any]]], ...] = (
+    Column("D", lambda one: one[0]),
+    Column("round", lambda one: one[1]["round"], "d"),
+    Column("wrong before", lambda one: one[1]["wrong"], "d"),
+    Column("attacked", lambda one: one[1]["attacked"], "d"),
+    Column("succeeded", lambda one: one[1]["succeeded"], "d"),
+    Column("median 1 - SSIM", lambda one: one[1]["cost"], ".4g", ""),
+    Column("CPU s", lambda one: one[1]["cpu_seconds"], ".4g", ""),
+)
+TESTS: tuple[Column[tuple[str, Mapping[str, Any]]], ...] = (
+    Column("is the slope of ... smaller in size", lambda one: one[0]),
+    Column("t", lambda one: one[1]["t"], ".3f"),
+    Column("df", lambda one: one[1]["df"][0], "g"),
+    Column("p, one-sided", lambda one: one[1]["p_value"], ".4g"),
+    Column("p, Holm over all", lambda one: one[1]["p_holm"], ".4g"),
+)
+
+
+def _slopes(found: Mapping[str, Any], models: int) -> list[Column[str]]:
+    return [
+        Column("set", str),
+        Column("mean slope", lambda name: found[name]["mean"], "+.4f"),
+        Column("sd", lambda name: found[name]["sd"], ".4f"),
+        Column("F-tests below 0.05", lambda name: f"{found[name]['rejected']} of {models}"),
+    ]
 
 
 def _verdict(result: Mapping[str, Any]) -> str:
@@ -246,22 +256,25 @@ def _clusters(found: Mapping[str, Any]) -> list[str]:
     with_, without = found["with"], found["without"]
     share = with_["spared"] / max(1, with_["spared"] + with_["attacked"])
     ratio = without["cpu_seconds"] / with_["cpu_seconds"]
+    names = ("", "without", "with")
+    clock = [f"{one['attack_seconds']:.1f}" for one in (without, with_)]
+    rows = [
+        (
+            "images attacked",
+            without["attacked"],
+            f"{with_['attacked']} and {with_['centres']} centres",
+        ),
+        ("images spared", 0, f"{with_['spared']} ({share:.1%} of those to attack)"),
+        ("attack seconds by the clock", *clock),
+        ("CPU s of the round", *(_number(one["cpu_seconds"]) for one in (without, with_))),
+        ("median 1 - SSIM, all", *(_number(one["cost"]) for one in (without, with_))),
+        ("of the spared", "", _number(with_["cost_spared"])),
+    ]
     return [
         "The first round of Human_Perc_OT, the same draws and the same models, with clusters of "
         "about 5 images and without.",
         "",
-        "| | without | with |",
-        "| --- | --- | --- |",
-        f"| images attacked | {without['attacked']} | {with_['attacked']} and "
-        f"{with_['centres']} centres |",
-        f"| images spared | 0 | {with_['spared']} ({share:.1%} of those to attack) |",
-        f"| attack seconds by the clock | {without['attack_seconds']:.1f} | "
-        f"{with_['attack_seconds']:.1f} |",
-        f"| CPU s of the round | {_number(without['cpu_seconds'])} | "
-        f"{_number(with_['cpu_seconds'])} |",
-        f"| median 1 - SSIM, all | {_number(without['cost'])} | {_number(with_['cost'])} |",
-        f"| of the spared | | {_number(with_['cost_spared'])} |",
-        "",
+        Table.of(rows, [Column(name, itemgetter(at)) for at, name in enumerate(names)]).markdown(),
         f"CPU seconds without over with, steps and clustering included: {ratio:.2f}. The clock's "
         "depend on what else the machine did.",
     ]

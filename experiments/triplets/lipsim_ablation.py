@@ -27,6 +27,7 @@ from percert.data.labelled_images import read_labelled_images, semantic_triplets
 from percert.images import Resize, find_images, load_image, save_image
 from percert.metrics.certified.embedding import EmbeddingMetric
 from percert.metrics.certified.exported import load_exported, read_config
+from percert.reports.table import Column, Table
 from percert.training.distillation import DistillRecipe, distill, read_distill_recipe
 from percert.training.engine import Devices, start_fabric
 from percert.training.finetuning import FinetuneRecipe, finetune, read_finetune_recipe
@@ -285,20 +286,27 @@ def table(result: AblationResult) -> str:
         ("Distortions, budgets in the photographs' own pixels", lambda arm: arm.own_pixels),
         ("Classes", lambda arm: arm.semantic),
     )
-    head = f"natural | {' | '.join(eps)} | median norm |"
-    rule = "| ---: " * (len(eps) + 2) + "|"
+    named: list[Column[ArmResult]] = [
+        Column("arm", lambda arm: arm.name),
+        Column("change", lambda arm: arm.change),
+    ]
+    norm: Column[ArmResult] = Column("s", lambda arm: arm.scale, "g")
     swept = sweep(result)
     for title, of in kinds:
         count = of(result.arms[0]).triplets if result.arms else 0
-        lines += [f"## {title} ({count} triplets)", "", f"| arm | change | {head}"]
-        lines.append(f"| --- | --- {rule}")
-        for arm in result.arms:
-            if not arm.name.startswith(SWEPT):
-                lines.append(f"| {arm.name} | {arm.change} | {_cells(arm, of(arm))}")
+        scores = _scores(of, eps)
+        own = [arm for arm in result.arms if not arm.name.startswith(SWEPT)]
+        lines += [
+            f"## {title} ({count} triplets)",
+            "",
+            Table.of(own, [*named, *scores]).markdown(),
+        ]
         if len(swept) > 1:
-            lines += ["", "Ours with targets of norm s:", "", f"| s | {head}", f"| ---: {rule}"]
-            lines += [f"| {arm.scale:g} | {_cells(arm, of(arm))}" for arm in swept]
-        lines.append("")
+            lines += [
+                "Ours with targets of norm s:",
+                "",
+                Table.of(swept, [norm, *scores]).markdown(),
+            ]
     where = result.conditions
     lines.append(f"Conditions: {json.dumps(asdict(where))}")
     return "\n".join(lines) + "\n"
@@ -310,9 +318,17 @@ def sweep(result: AblationResult) -> list[ArmResult]:
     return sorted(found, key=lambda arm: arm.scale)
 
 
-def _cells(arm: ArmResult, found: Scores) -> str:
-    shares = " | ".join(f"{100 * value:.1f}" for value in (found.natural, *found.certified))
-    return f"{shares} | {arm.median_norm:.2f} |"
+def _scores(of: Callable[[ArmResult], Scores], eps: Sequence[str]) -> list[Column[ArmResult]]:
+    """Scores in percent, natural and certified, and the length of embeddings."""
+
+    def certified(place: int) -> Callable[[ArmResult], float]:
+        return lambda arm: 100 * of(arm).certified[place]
+
+    return [
+        Column("natural", lambda arm: 100 * of(arm).natural, ".1f"),
+        *(Column(name, certified(place), ".1f") for place, name in enumerate(eps)),
+        Column("median norm", lambda arm: arm.median_norm, ".2f"),
+    ]
 
 
 def _order(result: AblationResult) -> str:
