@@ -1,8 +1,7 @@
 """How far an attack moves what people look at: saliency maps, their distances, the report."""
 
-import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -27,11 +26,7 @@ from percert.reports.plots import Cell, amplified, picture_grid
 from percert.reports.table import number
 from percert.runs import find_items, read_sample
 from percert.tensors import Images
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from percert.toml_file import from_table, read_toml
 
 #: Images ``(n, 3, h, w)`` in [0, 1] to maps ``(n, h, w)`` in [0, 1].
 Saliency: TypeAlias = Callable[[Images], Tensor]
@@ -96,24 +91,14 @@ def create_saliency(spec: str, device: str = "cpu") -> tuple[Saliency, str]:
 def read_saliency_card(path: Path) -> SaliencyCard:
     """The card in the TOML file at ``path``; its ``file`` counts from there.
 
-    Raises ``ValueError`` for a file that is missing or no TOML, and for unknown or missing keys.
+    Raises ``ValueError`` for a file that is missing or no TOML, unknown or missing keys, and
+    values of another type.
     """
-    try:
-        entries: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ValueError(f"{path}: no such file") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: not a TOML file ({error})") from None
-    known = [field.name for field in fields(SaliencyCard)]
-    unknown = sorted(set(entries) - set(known))
-    if unknown:
-        raise ValueError(f"{path}: unknown key {unknown[0]!r}; known: {', '.join(known)}")
+    entries = read_toml(path)
     if "file" not in entries:
         raise ValueError(f"{path}: expected a key 'file', the network's ONNX file")
-    for key in ("mean", "std", "size"):
-        if key in entries:
-            entries[key] = tuple(entries[key])
-    return SaliencyCard(**{**entries, "file": path.parent / str(entries["file"])})
+    card = from_table(SaliencyCard, entries, str(path))
+    return replace(card, file=path.parent / card.file)
 
 
 def as_maps(found: Any, size: Sequence[int], *, stretch: bool = False) -> Tensor:
@@ -264,20 +249,12 @@ def saliency_distances(
         measure,
         progress=progress,
     )
-    nothing = dict.fromkeys(DISTANCES)
-    return {
-        name: [
-            {
-                **row,
-                **{
-                    key: found.get((row["attack"], row["image"], name), nothing)[key]
-                    for key in DISTANCES
-                },
-            }
-            for row in rows
-        ]
-        for name in methods
-    }
+
+    def distances(row: Row, name: str) -> dict[str, float | None]:
+        measured = found.get((row["attack"], row["image"], name), {})
+        return {key: measured.get(key) for key in DISTANCES}
+
+    return {name: [{**row, **distances(row, name)} for row in rows] for name in methods}
 
 
 #: The distance that is drawn and written beside maps.
