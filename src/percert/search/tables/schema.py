@@ -25,6 +25,14 @@ if TYPE_CHECKING:
     from percert.metrics.metric import Metric
 
 
+#: What earlier weights of a metric are called now, by their hash: stores made with them say a name
+#: that has other weights today.
+EARLIER = {
+    "fe065fc3279f4901b5065161df864172078b93b39ec86b0f63e11a8938131a9a": "lipsim-tiny-1",
+    "70bbe92471bd3654062aefc854bb1da74d5fc2730dda96c599d4f6aa7d02e27e": "lipsim-tiny-uncentred",
+}
+
+
 @dataclass(frozen=True)
 class MetricId:
     """All that decides what an embedding is and what is proven of it.
@@ -67,9 +75,10 @@ def metric_id(metric: "Metric") -> MetricId:
     with torch.no_grad():
         probe = proven.embed(torch.full((1, 3, *proven.resolution), 0.5))
     resize = f"{proven.resize.mode}{', antialiased' if proven.resize.antialias else ''}"
+    weights = weights_hash(proven.network)
     return MetricId(
-        name=proven.name,
-        weights=weights_hash(proven.network),
+        name=_name_today(proven.name, weights),
+        weights=weights,
         bound=proven.bound(proven.resolution).value,
         constant=proven.constant,
         feature_error=proven.feature_error,
@@ -80,14 +89,22 @@ def metric_id(metric: "Metric") -> MetricId:
     )
 
 
+def _name_today(name: str, weights: str) -> str:
+    return EARLIER.get(weights, name)
+
+
 def parse_metric_id(text: str) -> MetricId:
-    """The inverse of :meth:`MetricId.to_json`; ``ValueError`` for anything else."""
+    """The inverse of :meth:`MetricId.to_json`; ``ValueError`` for anything else.
+
+    Earlier weights that percert shipped have the name that they have now (:data:`EARLIER`).
+    """
     try:
         found = json.loads(text)
         known = {field.name for field in fields(MetricId)}
         if set(found) != known:
             raise ValueError(f"expected the fields {sorted(known)}, found {sorted(found)}")
         height, width = found.pop("resolution")
+        found["name"] = _name_today(found["name"], found["weights"])
         return MetricId(**found, resolution=(int(height), int(width)))
     except (TypeError, ValueError) as error:
         raise ValueError(f"not the identity of a metric: {error}") from error
