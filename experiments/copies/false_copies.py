@@ -132,13 +132,11 @@ def _shares(one: Kind) -> str:
 def write_page(result: FalseCopies, path: Path) -> None:
     """The tables of ``result`` as Markdown."""
     found = {(one.kind, one.metric): one for one in result.kinds}
-    kinds: list[Column[str]] = [
-        Column("kind", str),
-        *(
-            Column(name, lambda kind, name=name: found[kind, name], _shares)  # type: ignore[misc]
-            for name, *_ in METRICS
-        ),
-    ]
+
+    def by(metric: str) -> Column[str]:
+        return Column(metric, lambda kind: found[kind, metric], _shares)
+
+    kinds: list[Column[str]] = [Column("kind", str), *(by(name) for name, *_ in METRICS)]
     lines = [
         "# Copies that are none",
         "",

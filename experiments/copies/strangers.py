@@ -125,7 +125,7 @@ def drawn(metric: EmbeddingMetric, count: int) -> Tensor:
         for kind in KINDS
         for one in plain_pictures(kind, count, DRAWN_SEED)
     ]
-    return torch.cat([metric.network(part) for part in torch.cat(small).split(32)])
+    return torch.cat([metric.network(part) for part in torch.split(torch.cat(small), 32)])
 
 
 def unit(h: Tensor) -> Tensor:

@@ -21,16 +21,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from percert.search.tables.earlier import name_today
+
 if TYPE_CHECKING:
     from percert.metrics.metric import Metric
-
-
-#: What earlier weights of a metric are called now, by their hash: stores made with them say a name
-#: that has other weights today.
-EARLIER = {
-    "fe065fc3279f4901b5065161df864172078b93b39ec86b0f63e11a8938131a9a": "lipsim-tiny-1",
-    "70bbe92471bd3654062aefc854bb1da74d5fc2730dda96c599d4f6aa7d02e27e": "lipsim-tiny-uncentred",
-}
 
 
 @dataclass(frozen=True)
@@ -77,7 +71,7 @@ def metric_id(metric: "Metric") -> MetricId:
     resize = f"{proven.resize.mode}{', antialiased' if proven.resize.antialias else ''}"
     weights = weights_hash(proven.network)
     return MetricId(
-        name=_name_today(proven.name, weights),
+        name=name_today(proven.name, weights),
         weights=weights,
         bound=proven.bound(proven.resolution).value,
         constant=proven.constant,
@@ -89,22 +83,15 @@ def metric_id(metric: "Metric") -> MetricId:
     )
 
 
-def _name_today(name: str, weights: str) -> str:
-    return EARLIER.get(weights, name)
-
-
 def parse_metric_id(text: str) -> MetricId:
-    """The inverse of :meth:`MetricId.to_json`; ``ValueError`` for anything else.
-
-    Earlier weights that percert shipped have the name that they have now (:data:`EARLIER`).
-    """
+    """The inverse of :meth:`MetricId.to_json`, named as today; ``ValueError`` for anything else."""
     try:
         found = json.loads(text)
         known = {field.name for field in fields(MetricId)}
         if set(found) != known:
             raise ValueError(f"expected the fields {sorted(known)}, found {sorted(found)}")
         height, width = found.pop("resolution")
-        found["name"] = _name_today(found["name"], found["weights"])
+        found["name"] = name_today(found["name"], found["weights"])
         return MetricId(**found, resolution=(int(height), int(width)))
     except (TypeError, ValueError) as error:
         raise ValueError(f"not the identity of a metric: {error}") from error
