@@ -48,7 +48,7 @@ PARTNER_STRANGERS = "imagenette-val"
 STORED_SETS = ("photographs",)
 FIT_SETS = ("imagenette-train", "tiny-test")
 #: What stored images are measured against.
-BACKGROUND = "tiny-test"
+BACKGROUND = "imagenette-train"
 
 
 @dataclass(frozen=True)

@@ -49,12 +49,16 @@ WEIGHED = {
 
 @dataclass(frozen=True)
 class Counts:
-    """How many photographs, the first of the set, each kind of attack is run on."""
+    """How many photographs, the first of the set, each kind of attack is run on.
+
+    ``clean`` of them, unattacked, say how often a detector is wrong.
+    """
 
     quick: int
     slower: int
     slowest: int
     weighed: int
+    clean: int = 300
 
     @property
     def most(self) -> int:

@@ -9,7 +9,6 @@ they are not near (:mod:`percert.search.query.narrowing`), and the others alone 
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -160,22 +159,18 @@ class Prefilter:
         def probe(row: Tensor) -> Tensor:
             """Look whole at the ``row`` that seem nearest, for what is worth looking at."""
             some_rows = row + some.start
-            if len(turned.odd):
-                some_rows = some_rows[~torch.isin(some_rows, turned.odd)]
-            cosine = self._products(block, torch.zeros_like(some_rows), some_rows, inverse)
+            cosine = self._products(block, torch.zeros_like(row), some_rows, inverse)
             nearest = cosine.topk(min(best or 0, len(cosine)), sorted=False).values
             if self._top is not None:
                 nearest = torch.cat([self._top[0].to(nearest), nearest])
-            if best is not None and len(nearest) >= best:
-                last = nearest.topk(best, sorted=False).values.amin().double()
+            if len(nearest) >= (best or 0):
+                last = nearest.topk(best or 0, sorted=False).values.amin().double()
                 self.least = torch.maximum(self.least, last - self._margin)
             return least()
 
         if best is None or not alone:
             return self._narrowing.left(turned, some, least(), taken)
-        rows: Any = block.embeddings
-        far = not isinstance(rows, Tensor) and not len(turned.odd)
-        return self._narrowing.left(turned, some, least(), taken, best, probe, far=far)
+        return self._narrowing.left(turned, some, least(), taken, best, probe)
 
     def _of_left(
         self,
