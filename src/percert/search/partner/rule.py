@@ -9,7 +9,6 @@ is stored, so that nobody who adds pictures moves a threshold.
 
 import json
 import math
-from bisect import bisect_left
 from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.resources import files
@@ -18,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from percert.search.tail import height_at, rate_at
 from percert.tensors import Embeddings, Vector
 
 #: The fewest strangers that a rule is made by.
@@ -64,26 +64,13 @@ class PartnerRule:
         """
         if not rate > 0:
             raise ValueError(f"rate: expected more than 0, found {rate:g}")
-        logs = [-math.log(one) for one, _ in self.points]
-        at = -math.log(rate)
-        if at >= logs[-1]:
-            return self.points[-1][1] + self.scale * (at - logs[-1])
-        if at <= logs[0]:
-            return self.points[0][1]
-        k = bisect_left(logs, at)
-        (_, low), (_, high) = self.points[k - 1], self.points[k]
-        return low + (high - low) * (at - logs[k - 1]) / (logs[k] - logs[k - 1])
+        return height_at(self.points, self.scale, min(rate, self.points[0][0]))
 
     def rate(self, level: float) -> float:
-        """The share of pairs of strangers that score more than ``level``, the inverse."""
-        last, top = self.points[-1]
-        if level >= top:
-            return last * math.exp((top - level) / self.scale)
-        low, high = math.log(last), math.log(self.points[0][0])
-        for _ in range(60):
-            middle = (low + high) / 2
-            low, high = (middle, high) if self.level(math.exp(middle)) > level else (low, middle)
-        return math.exp(high)
+        """The share of pairs of strangers that score more than ``level``, the inverse: at most the
+        largest rate in the table.
+        """
+        return rate_at(self.points, self.scale, max(level, self.points[0][1]))
 
     def thresholds(self, likeness: Vector, rate: float) -> Vector:
         """The least cosine ``(n,)`` of a copy with stored images of ``likeness``, at most 1."""

@@ -20,6 +20,7 @@ from typing import NoReturn
 from percert.metrics.catalog import CATALOG, create_metric
 from percert.search.ingest.views import VIEW_SETS
 from percert.search.tables.schema import StoreHeader, metric_id
+from percert.search.tail import height_at, rate_at
 
 #: The share of queries that are copies of nothing and get an answer all the same, by default.
 WRONG = 1e-3
@@ -53,16 +54,10 @@ class Quantiles:
         >>> [round(table.threshold(rate), 4) for rate in (1e-2, 1e-3, 1e-4, 1e-9)]
         [0.4, 0.2828, 0.2, 0.02]
         """
-        largest, least = self.points[0], self.points[-1]
-        if not 0 < rate <= largest[0]:
-            raise ValueError(f"rate: expected 0 < rate <= {largest[0]:g}, found {rate:g}")
-        if rate <= least[0]:
-            return float(least[1] * (rate / least[0]) ** (1 / self.exponent))
-        rates = [-math.log(one) for one, _ in self.points]
-        at = max(1, bisect_left(rates, -math.log(rate)))
-        (more, far), (fewer, near) = self.points[at - 1], self.points[at]
-        share = math.log(rate / more) / math.log(fewer / more)
-        return math.exp((1 - share) * math.log(far) + share * math.log(near))
+        largest, _ = self.points[0]
+        if not 0 < rate <= largest:
+            raise ValueError(f"rate: expected 0 < rate <= {largest:g}, found {rate:g}")
+        return math.exp(-height_at(self._heights, 1 / self.exponent, rate))
 
     def rate(self, threshold: float) -> float:
         """The share of the trials within ``threshold``, the inverse of :meth:`threshold`.
@@ -73,16 +68,15 @@ class Quantiles:
         >>> [f"{table.rate(distance):.1e}" for distance in (0.5, 0.4, 0.02, 0.0)]
         ['1.0e+00', '1.0e-02', '1.0e-09', '0.0e+00']
         """
-        largest, least = self.points[0], self.points[-1]
-        if threshold > largest[1]:
+        if threshold > self.points[0][1]:
             return 1.0
-        if threshold <= least[1]:
-            return float(least[0] * (threshold / least[1]) ** self.exponent)
-        distances = [-distance for _, distance in self.points]
-        at = max(1, bisect_left(distances, -threshold))
-        (more, far), (fewer, near) = self.points[at - 1], self.points[at]
-        share = math.log(threshold / far) / math.log(near / far)
-        return math.exp((1 - share) * math.log(more) + share * math.log(fewer))
+        if threshold <= 0:
+            return 0.0
+        return rate_at(self._heights, 1 / self.exponent, -math.log(threshold))
+
+    @property
+    def _heights(self) -> list[tuple[float, float]]:
+        return [(rate, -math.log(distance)) for rate, distance in self.points]
 
 
 @dataclass(frozen=True)
