@@ -86,7 +86,7 @@ class StructureDetector:
 #: Measured where no names are given; ``prototype`` and other checkpoints only on request.
 NAMES = (
     "lipsim-tiny",
-    "lipsim-tiny-2",
+    "lipsim-tiny-1",
     "thumbnail-8",
     "thumbnail-16",
     "squeezenet",

@@ -92,8 +92,6 @@ def test_every_verb_that_a_page_names_exists(page):
 LONGER = {
     f"src/percert/{name}.py"
     for name in (
-        "evaluation/attack_runs/saliency",
-        "images/load",
         "search/query/nearest",
         "search/store",
     )

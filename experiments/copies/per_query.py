@@ -7,7 +7,8 @@ An index of the 300 ImageNet-Compatible photographs is asked for each of them un
 rule of the index as users ask it: thresholds of each image's own, its views, and so many wrong
 answers a query. As if it held 100,000 it has the threshold of such an index. Strangers, pictures
 that nothing was trained, fitted or calibrated on, ask the same index, and their answers are the
-wrong ones, counted. Writes ``copies-per-query.json`` and ``.md``.
+wrong ones, counted; with ``--crowd`` they also ask one of many pictures, those of the classes that
+the metric's recipe leaves out. Writes ``copies-per-query.json`` and ``.md``.
 """
 
 import argparse
@@ -17,29 +18,28 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
-from PIL import Image
-from torch import Tensor
 
 from experiments.conditions import Conditions, conditions, write_result
+from experiments.copies.asked import TOGETHER, Asked, as_tensor, copies_of, embed_files
 from experiments.detectors import make_metric
 from experiments.photographs import DEFAULT_DATA, compatible
 from experiments.tables import markdown
-from percert.certify.features import PixelFeatures
 from percert.certify.own_threshold import OwnThreshold
 from percert.data.copy_edits import apply_edit, find_edit
 from percert.images import find_images, load_image
 from percert.metrics.certified.embedding import EmbeddingMetric
 from percert.search import Store, open_store
 from percert.search.ingest.views import VIEW_SETS, asked_views
-from percert.search.query.distances import asked_features, embedding_spec
-from percert.search.query.range_search import CopyVerdict, copies_within
+from percert.search.query.distances import asked_features
 from percert.search.query.recommended import recommended_threshold
+from percert.training.copies import read_copies_recipe
 
 #: Of so many queries that are copies of nothing, one may get an answer.
 WRONG = 1e-3
 IMAGES = (300, 100_000)
+#: Pictures of the crowd, the set that they are stored in, and the rates that it is asked at.
+CROWD, CROWD_SET, CROWD_WRONG = 10_000, "standard", (1e-2, 1e-3)
 BUDGETS = (4.0, 16.0)
 SIDE = 299
 #: One of each family of the usual edits and both crops to 80 %, and the mirror image.
@@ -58,8 +58,6 @@ EDITS = (
     "mirror",
 )
 SETS = ("whole", "small", "standard", "thorough")
-#: Queries of one pass.
-TOGETHER = 64
 
 
 @dataclass(frozen=True)
@@ -83,6 +81,17 @@ class PerQuery:
 
 
 @dataclass(frozen=True)
+class Crowd:
+    """An index of many ``images``: at ``wrong`` a query so many strangers got an answer."""
+
+    images: int
+    wrong: float
+    threshold: float
+    counted: bool
+    answered: int
+
+
+@dataclass(frozen=True)
 class CopiesPerQuery:
     benchmark: str
     metric: str
@@ -93,6 +102,7 @@ class CopiesPerQuery:
     edits: list[str]
     bytes: dict[str, int]
     collections: list[PerQuery]
+    crowd: list[Crowd]
     conditions: Conditions
 
 
@@ -103,23 +113,6 @@ class Tally:
     count: int = 0
     found: int = 0
     certain: tuple[int, ...] = (0,) * len(BUDGETS)
-
-
-Asked = dict[str, list[PixelFeatures]]
-
-
-def as_tensor(image: Image.Image) -> Tensor:
-    """Pixels ``(3, h, w)`` in [0, 1], as they would be read from a file."""
-    return torch.from_numpy(np.asarray(image).copy()).permute(2, 0, 1).float() / 255
-
-
-def copies_of(store: Store, rule: OwnThreshold, asked: Asked) -> Iterator[list[CopyVerdict]]:
-    """What the store says to queries that are embedded already."""
-    spec = embedding_spec(store.tables.header, store.embedder())
-    count = len(asked["whole"])
-    for start in range(0, count, TOGETHER):
-        some = {name: asked[name][start : start + TOGETHER] for name in spec.by_asked}
-        yield from copies_within(store.blocks, some, rule, 0.0, spec)
 
 
 def measure(
@@ -138,14 +131,25 @@ def measure(
     return tally
 
 
-def embed_files(metric: EmbeddingMetric, paths: Sequence[Path], asked: Sequence[str]) -> Asked:
-    """The embeddings of pictures in files, as queries."""
-    found: Asked = {name: [] for name in asked}
-    for start in range(0, len(paths), TOGETHER):
-        images = [load_image(path) for path in paths[start : start + TOGETHER]]
-        for name, features in asked_features(metric, images, asked).items():
-            found[name] += features
-    return found
+def ask_crowd(metric: EmbeddingMetric, paths: Sequence[Path], others: Asked) -> Iterator[Crowd]:
+    """How many strangers get an answer from an index of the pictures in files."""
+    with tempfile.TemporaryDirectory() as folder:
+        store = open_store(folder, metric, views=CROWD_SET)
+        for start in range(0, len(paths), TOGETHER):
+            some = paths[start : start + TOGETHER]
+            store.add([load_image(path) for path in some], [str(path) for path in some])
+        for wrong in CROWD_WRONG:
+            rule = store.rule(wrong=wrong)
+            said = copies_of(store, OwnThreshold(rule.threshold, rule.weight), others)
+            answered = sum(any(one.copy for one in some) for some in said)
+            yield Crowd(store.count, wrong, rule.threshold, bool(rule.counted), answered)
+
+
+def crowd_in(folder: Path, recipe: str) -> list[Path]:
+    """Pictures of the classes that ``recipe`` leaves out, folders below ``folder``."""
+    left_out = [name for source in read_copies_recipe(recipe).data for name in source.leave_out]
+    paths = [path for name in left_out for path in find_images(folder / name)]
+    return paths[:: max(1, len(paths) // CROWD)][:CROWD]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -207,6 +211,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                     )
                 )
                 print(found[-1], flush=True)
+    crowd = crowd_in(options.crowd, options.metric) if options.crowd else []
     result = CopiesPerQuery(
         "copies-per-query",
         options.metric,
@@ -217,6 +222,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         options.edits,
         sizes,
         found,
+        list(ask_crowd(metric, crowd, others)) if crowd else [],
         conditions(options.seed),
     )
     write_result(options.out / "copies-per-query.json", result)
@@ -265,6 +271,7 @@ def report(result: CopiesPerQuery) -> str:
             f"{IMAGES[0]} images, {result.wrong * result.strangers:.1f} of them are to be expected "
             f"to get an answer. {result.photographs} are stored here.",
             "",
+            *_crowd(result),
             "## Found, by edit",
             "",
             markdown(
@@ -278,6 +285,26 @@ def report(result: CopiesPerQuery) -> str:
     )
 
 
+def _crowd(result: CopiesPerQuery) -> list[str]:
+    if not result.crowd:
+        return []
+    rows = [
+        [
+            f"{one.wrong:g}",
+            f"{one.threshold:.4f}{'' if one.counted else ' (extrapolated)'}",
+            f"{one.wrong * result.strangers:.1f}",
+            str(one.answered),
+        ]
+        for one in result.crowd
+    ]
+    return [
+        f"The same strangers asked an index of {result.crowd[0].images:,} pictures in the set "
+        f"`{CROWD_SET}`, of classes of Tiny ImageNet that were not trained on:",
+        "",
+        markdown(["wrong answers a query", "T", "promised", "counted"], rows),
+    ]
+
+
 def _set(views: Sequence[str]) -> str:
     return next(name for name, some in VIEW_SETS.items() if list(some) == list(views))
 
@@ -286,6 +313,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Copies found at a rate of wrong answers.")
     parser.add_argument("--data", type=Path, default=DEFAULT_DATA, help="folder of photographs")
     parser.add_argument("--strangers", type=Path, action="append", default=[])
+    parser.add_argument("--crowd", type=Path, help="folder of the classes the recipe leaves out")
     parser.add_argument("--every", type=int, default=1, help="every so manieth stranger only")
     parser.add_argument("--out", type=Path, default=Path("docs/results"))
     parser.add_argument("--metric", default="lipsim-tiny")

@@ -48,7 +48,7 @@ PARTNER_STRANGERS = "imagenette-val"
 STORED_SETS = ("photographs",)
 FIT_SETS = ("imagenette-train", "tiny-test")
 #: What stored images are measured against.
-BACKGROUND = "imagenette-train"
+BACKGROUND = "tiny-test"
 
 
 @dataclass(frozen=True)

@@ -1,17 +1,20 @@
 """How often pictures get an answer from an index that are copies of nothing in it.
 
-    python -m experiments copies.strangers --pictures imagenette/train --pictures \
-        tiny-imagenet/test --out docs/results --weights src/percert/weights
+    python -m experiments copies.strangers --pictures imagenette-160/train --pictures \
+        tiny-imagenet-64/train --pictures tiny-imagenet-64/test --trained lipsim-tiny \
+        --background --drawn 120 --out docs/results --weights src/percert/weights
 
-All pictures are ones on which the metric was never trained, and none on which percert's results are
-counted. With ``--background`` every fourth of them is the background that stored pictures are
-measured against for thresholds of their own; the others are strangers to each other. Evenly spread
-ones of these are stored in all views of the set ``thorough``, and every other picture asks for
-them as a query does, in collections of several sizes: each a part of what is stored. Counted is
-how near the nearest is, as T = distance + weight x likeness. Where ten or more trials are nearer
-the share of them is counted; below, a power of T is fitted to the fifty nearest (Hill's estimator),
-and called extrapolated: fitted to every other query, and counted on the rest, it is checked. Pairs
-whose embeddings are the same are copies, and left out.
+All pictures are ones on which the metric was never trained (of a folder that the recipe
+``--trained`` names, those that it holds out), and none on which percert's results are counted.
+With ``--background`` every fourth of them is the background that stored pictures are measured
+against for thresholds of their own, with ``--drawn`` so many of each kind of drawn pages, skies and
+placeholders besides, which are near one another whatever they show; the others are strangers to
+each other. Evenly spread ones of these are stored in all views of the set ``thorough``, and every
+other picture asks for them as a query does, in collections of several sizes: each a part of what is
+stored. Counted is how near the nearest is, as T = distance + weight x likeness. Where ten or more
+trials are nearer the share of them is counted; below, a power of T is fitted to the fifty nearest
+(Hill's estimator), and called extrapolated: fitted to every other query, and counted on the rest,
+it is checked. Pairs that are nearer than 0.05 as a whole are copies, and left out.
 
 Writes ``strangers-METRIC.json``; the table in it and the background, which percert ships with the
 metric, also go to the folder ``--weights``.
@@ -22,10 +25,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from experiments.conditions import Conditions, conditions, write_result
+from percert.data.plain_pictures import KINDS, plain_pictures
 from percert.images import find_images, load_image
 from percert.lipschitz.network import fold
 from percert.metrics.catalog import create_metric
@@ -34,6 +39,7 @@ from percert.search.background import Background, make_background
 from percert.search.ingest.views import VIEW_SETS, asked_views, find_view
 from percert.search.query.recommended import Quantiles, StrangerTable, write_table
 from percert.search.tables.schema import metric_id
+from percert.training.copies import CopiesRecipe, read_copies_recipe
 
 #: Sets of views that get a table of their own.
 SETS = ("whole", "small", "standard", "thorough")
@@ -44,8 +50,10 @@ RATES = tuple(float(f"{part}e-{power}") for power in range(2, 9) for part in (10
 COUNTED = 10
 #: The tail is fitted to so many of the nearest.
 FITTED = 50
-#: What is nearer than this as a whole is the same picture.
-SAME = 1e-3
+#: Of the drawn pictures in a background: what is measured is drawn from others.
+DRAWN_SEED = 2
+#: What is nearer than this as a whole is the same picture, perhaps saved anew: the sets hold a few.
+SAME = 0.05
 
 
 @dataclass(frozen=True)
@@ -74,6 +82,21 @@ class StrangersResult:
     conditions: Conditions
 
 
+def never_trained_on(folder: Path, recipe: CopiesRecipe | None) -> list[Path]:
+    """The pictures of ``folder``; where it is a source of ``recipe``, those that this holds out.
+
+    Classes that the recipe leaves out are for measuring, and so neither.
+    """
+    paths = find_images(folder)
+    for source in () if recipe is None else recipe.data:
+        if folder.resolve().as_posix().endswith(f"/{source.path}"):
+            if not source.hold_out:
+                raise SystemExit(f"{folder}: expected one that was not all trained on")
+            kept = [p for p in paths if p.relative_to(folder).parts[0] not in source.leave_out]
+            return kept[source.hold_out - 1 :: source.hold_out]
+    return paths
+
+
 @torch.inference_mode()
 def embeddings(metric: EmbeddingMetric, paths: Sequence[Path], views: Sequence[str]) -> Tensor:
     """``(n, views, k)`` raw embeddings, float32."""
@@ -90,6 +113,19 @@ def embeddings(metric: EmbeddingMetric, paths: Sequence[Path], views: Sequence[s
         if start % 1024 == 0:
             print(f"{start + len(found[-1])} of {len(paths)} in {len(views)} views", flush=True)
     return torch.cat(found)
+
+
+@torch.inference_mode()
+def drawn(metric: EmbeddingMetric, count: int) -> Tensor:
+    """Raw embeddings of ``count`` pictures of each kind that code draws."""
+    small = [
+        metric.resize(
+            torch.from_numpy(np.array(one)).permute(2, 0, 1)[None] / 255, dtype=metric.precision
+        )
+        for kind in KINDS
+        for one in plain_pictures(kind, count, DRAWN_SEED)
+    ]
+    return torch.cat([metric.network(part) for part in torch.split(torch.cat(small), 32)])
 
 
 def unit(h: Tensor) -> Tensor:
@@ -151,7 +187,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Answers that strangers get from an index.")
     parser.add_argument("--pictures", type=Path, action="append", required=True)
     parser.add_argument("--metric", default="lipsim-tiny")
+    parser.add_argument("--trained", help="the recipe of the metric, by its name or its file")
     parser.add_argument("--background", action="store_true", help="make one, of every fourth")
+    parser.add_argument("--drawn", type=int, default=0, help="and so many drawn ones of each kind")
     parser.add_argument("--stored", type=int, default=4000, help="pictures that are stored")
     parser.add_argument("--limit", type=int, help="every so manieth picture only")
     parser.add_argument("--out", type=Path, default=Path("docs/results"))
@@ -164,7 +202,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     identity, folded = metric_id(metric), fold(metric)
     assert isinstance(folded, EmbeddingMetric)
     folded = folded.float()
-    files = {folder: find_images(folder)[:: options.limit or 1] for folder in options.pictures}
+    recipe = read_copies_recipe(options.trained) if options.trained else None
+    files = {
+        folder: never_trained_on(folder, recipe)[:: options.limit or 1]
+        for folder in options.pictures
+    }
     paths = [path for some in files.values() for path in some]
     fourth = [place % 4 == 0 for place in range(len(paths))]
     background: Background | None = None
@@ -173,6 +215,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         others = [path for path, is_fourth in zip(paths, fourth, strict=True) if is_fourth]
         strangers = [path for path, is_fourth in zip(paths, fourth, strict=True) if not is_fourth]
         wholes = unit(embeddings(folded, others, ("whole",))[:, 0])
+        if options.drawn:
+            wholes = torch.cat([wholes, unit(drawn(folded, options.drawn))])
         background = make_background(wholes[wholes.norm(dim=1) > 0], identity.weights, "shipped")
     step = max(1, len(strangers) // options.stored)
     names = VIEW_SETS["thorough"]
@@ -222,7 +266,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         options.out / f"strangers-{options.metric}.json",
         StrangersResult(
             "strangers",
-            {folder.name: len(some) for folder, some in files.items()},
+            {f"{one.parent.name}/{one.name}": len(some) for one, some in files.items()},
             0 if background is None else len(background.codes),
             len(strangers),
             len(stored),

@@ -1,6 +1,6 @@
 """What a copy network's recipe is worth: each change trained for equal seconds, and measured.
 
-    python -m experiments copies.training --data data --recipe lipsim-tiny-2 --seconds 12 \
+    python -m experiments copies.training --data data --recipe lipsim-tiny --seconds 12 \
         --device cuda --out docs/results
 
 Every variant starts from the same random weights and is trained for so many seconds; what it knows
@@ -210,7 +210,7 @@ def train(
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="What each change of a copy recipe is worth.")
     parser.add_argument("--data", type=Path, required=True, help="the recipe's data folder")
-    parser.add_argument("--recipe", default="lipsim-tiny-2")
+    parser.add_argument("--recipe", default="lipsim-tiny")
     parser.add_argument("--variant", action="append", choices=sorted(VARIANTS), help="repeatable")
     parser.add_argument("--seconds", type=float, default=12.0, help="of each training")
     parser.add_argument("--device", default="auto")

@@ -12,10 +12,12 @@ from typing import Annotated
 import typer
 
 from experiments.papers import CATALOG, Item, Outcome, Setting, find_item, run_item
+from experiments.papers.estimate import say_estimate
 from experiments.papers.item import COMMAND, AutoAttackKind
 from experiments.papers.report import (
     answer,
     compared_table,
+    counted,
     describe,
     made_of,
     markdown,
@@ -24,7 +26,7 @@ from experiments.papers.report import (
     stands_table,
     summary_table,
 )
-from experiments.papers.run import write_rows
+from experiments.papers.run import kept_outcome, write_rows
 from percert.cli.command import complain, flowing, needs, one_line_errors
 from percert.cli.options import DeviceOption, JsonOption, MaxMemoryOption, writable_folder
 from percert.cli.output import emit_json, say, show_table
@@ -44,17 +46,11 @@ def papers(
     name: Annotated[
         str,
         typer.Argument(
-            metavar="list|NAME|all",
-            help="[bold]list[/bold] what there is, make one table or figure, or [bold]all[/bold] "
-            "that can be made here.",
+            metavar="list|NAME|lipsim|hpot|all",
+            help="[bold]list[/bold] what there is, make one table or figure, those of one paper, "
+            "or [bold]all[/bold] that the data allow.",
         ),
     ],
-    offline: Annotated[
-        bool,
-        typer.Option(
-            "--offline", help="With all: make what takes no download, and say what others take."
-        ),
-    ] = False,
     data: Annotated[
         Path | None,
         typer.Option(
@@ -116,10 +112,10 @@ def papers(
 ) -> None:
     """Make the papers' tables and figures again, and put their numbers beside the measured ones.
 
-    Every table and figure of LipSim and of Human Imperceptible Attacks has a name. What can be made
-    from small data, without a download, is made, and says what differs from the paper: networks,
-    images, attacks. Of the others it is said what to download and where to put it. The exit status
-    is 1 where something that should have been made was not.
+    Every table and figure of LipSim and of Human Imperceptible Attacks has a name. What the data
+    allow is made, and says what stands for what of the paper's. Of the others it is said what to
+    download and where to put it. Before it starts it says how long that may take; a run that was
+    stopped goes on. The exit status is 1 where something that should have been made was not.
 
     [bold]Examples[/bold]
 
@@ -127,19 +123,15 @@ def papers(
 
     python -m experiments papers hpot-section4
 
-    python -m experiments papers all --offline --data data/ --images 20
+    python -m experiments papers all --data data/ --images 20
 
     python -m experiments papers lipsim-table1 --data data/ --images 1000 --thorough --device cuda
     """
     if name == "list":
         _list(list(CATALOG.values()), as_json)
         return
-    if name == "all" and not offline:
-        raise typer.BadParameter(
-            "all takes --offline: the others are made one by one, each with its own data",
-            param_hint="--offline",
-        )
-    items = list(CATALOG.values()) if name == "all" else [find_item(name)]
+    items = [item for item in CATALOG.values() if name in ("all", item.paper)]
+    items = items or [find_item(name)]
     place = str(resolve_device(device))
     if thorough and standard_aa:
         raise typer.BadParameter(
@@ -148,6 +140,7 @@ def papers(
         )
     autoattack: AutoAttackKind = "standard" if standard_aa else "authors" if thorough else "short"
     setting = Setting(out, data, weights, images, seed, place, autoattack)
+    say_estimate(items, setting)
     outcomes = _make(items, setting)
     if as_json:
         emit_json({"out": str(out), "items": [answer(outcome) for outcome in outcomes]})
@@ -160,7 +153,7 @@ def papers(
     wrong = [o for o in outcomes if o.state in ("failed", "data missing")]
     for outcome in wrong:
         complain(f"{outcome.item.name}: {outcome.reason}")
-    if wrong or (name != "all" and outcomes[0].findings is None):
+    if wrong or (len(items) == 1 and outcomes[0].findings is None):
         raise typer.Exit(1)
 
 
@@ -168,8 +161,8 @@ def _make(items: list[Item], setting: Setting) -> list[Outcome]:
     """Make ``items``, and after each write everything that there is so far."""
     began = time.perf_counter()
     outcomes: list[Outcome] = []
-    for item in items:
-        with Bar(item.name) as watch:
+    for place, item in enumerate(items, 1):
+        with Bar(f"{item.name} ({place} of {len(items)})" if items[1:] else item.name) as watch:
             told = replace(setting, watch=watch)
             outcomes.append(run_item(item, told, command=[*COMMAND, *sys.argv[1:]]))
         if outcomes[-1].state == "made":
@@ -197,15 +190,23 @@ def _write(
         finished=finished,
     )
     record = read_run(out)
+    made_now = {outcome.item.name: outcome for outcome in outcomes}
+    # What earlier commands left in the folder is on its page as well.
+    everything = [made_now.get(item.name) or kept_outcome(item, out) for item in CATALOG.values()]
+    outcomes = [outcome for outcome in everything if outcome is not None]
     write_rows(out / "records.parquet", outcomes)
-    found = {"items": [answer(outcome) for outcome in outcomes]}
+    found = {
+        "images": setting.images,
+        "autoattack": setting.autoattack,
+        "items": [answer(outcome) for outcome in outcomes],
+    }
     write_whole(out / "reproduce.json", (json.dumps(found, indent=1) + "\n").encode())
     write_whole(out / "reproduce.md", markdown(outcomes, record).encode())
     made = [outcome for outcome in outcomes if outcome.item.run]
     sections = [outcome_section(outcome) for outcome in made]
     if len(outcomes) > 1:
         sections.insert(0, Section("All tables and figures", (summary_table(outcomes),)))
-    lead = (
+    lead = f"{counted(outcomes)} " + (
         "The papers' numbers beside those measured here. A stand-in is of other networks, images "
         "or attacks than the paper's, and says which: its numbers have no deviation from them."
     )

@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import nn
 
+import percert
 from experiments.papers.costs import attack_of
 from experiments.papers.item import (
     COMMAND,
@@ -59,16 +60,38 @@ def photographs(setting: Setting) -> list[ImageItem]:
     return found[: setting.images]
 
 
-def collection(setting: Setting, folder: str, count: int) -> tuple[list[ImageItem], bool]:
-    """``count`` images of DATA/``folder``, spread evenly, and True; photographs where it is not.
+#: The demo's own photographs, for what needs no labels and no data folder: anybody may show them.
+DEMO = Path(percert.__file__).parent / "app" / "examples"
+
+
+def pictures_folder(setting: Setting) -> tuple[Path, str]:
+    """The folder of photographs that need no labels, and whose they are: without data, the demo's.
+
+    Raises :class:`~experiments.papers.item.MissingDataError` where the data folder has none.
+    """
+    if setting.data is None:
+        return DEMO, "photographs that come with percert"
+    return data_folder(setting, FOLDER, "photographs") / "images", (
+        "photographs of the ImageNet-Compatible set"
+    )
+
+
+def pictures(setting: Setting) -> tuple[list[ImageItem], str]:
+    """The first ``setting.images`` photographs without labels, and whose they are."""
+    folder, whose = pictures_folder(setting)
+    return find_items(folder)[: setting.images], whose
+
+
+def collection(setting: Setting, folder: str, count: int) -> tuple[list[ImageItem], str]:
+    """``count`` images of DATA/``folder``, spread evenly, and ``folder``; else :func:`pictures`.
 
     Raises :class:`~experiments.papers.item.MissingDataError` where there are neither.
     """
     named = None if setting.data is None else setting.data / folder
     if named is None or not named.is_dir():
-        return photographs(replace(setting, images=count)), False
+        return pictures(replace(setting, images=count))
     found = find_items(named)
-    return [found[place] for place in spread(len(found), count)], True
+    return [found[place] for place in spread(len(found), count)], folder
 
 
 #: What stands for ResNet-50 where its weights are not there: the best of the cards.

@@ -1,5 +1,6 @@
 """Outcomes as sections of a page, as JSON, and as a page of Markdown."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -162,6 +163,18 @@ def _to_be_own(outcome: Outcome) -> str:
     return how_words(outcome.item)
 
 
+def counted(outcomes: Sequence[Outcome]) -> str:
+    """How many items are what, in a sentence."""
+    states = Counter(
+        "failed or without their data"
+        if outcome.state in ("failed", "data missing")
+        else state_words(outcome)
+        for outcome in outcomes
+    )
+    said = ", ".join(f"{count} {state}" for state, count in states.items())
+    return f"Of {len(outcomes)} tables and figures: {said}."
+
+
 def answer(outcome: Outcome) -> dict[str, Any]:
     """An outcome as plain values."""
     findings = outcome.findings
@@ -170,6 +183,7 @@ def answer(outcome: Outcome) -> dict[str, Any]:
         "outcome": outcome.state,
         "reason": outcome.reason,
         "seconds": outcome.seconds,
+        "command": outcome.command,
         "same": findings.same if findings is not None else None,
         "stands": [] if findings is None else [asdict(stand) for stand in findings.stands],
         "rows": []
@@ -224,11 +238,12 @@ def markdown(outcomes: Sequence[Outcome], record: Mapping[str, Any] | None) -> s
     lines = ["# The papers' tables and figures, as far as they can be made here", ""]
     if record is not None:
         lines += [*_how(record, sum(o.seconds for o in outcomes)), ""]
-    lines += [_KEY, "", *summary_table(outcomes).markdown().splitlines()]
+    lines += [counted(outcomes), "", _KEY, "", *summary_table(outcomes).markdown().splitlines()]
+    whole = "" if record is None else rerun(record)
     told: dict[str, str] = {}
     for outcome in outcomes:
         if outcome.findings is not None:
-            lines += _made(outcome, told)
+            lines += _made(outcome, told, whole)
     others = [o for o in outcomes if o.findings is None and o.item.needs]
     if others:
         lines += ["", "## What was not made", ""]
@@ -255,8 +270,11 @@ def _how(record: Mapping[str, Any], seconds: float) -> list[str]:
     return lines
 
 
-def _made(outcome: Outcome, told: dict[str, str]) -> list[str]:
-    """An item's section. What an earlier one has ``told`` (by whom) is not told once more."""
+def _made(outcome: Outcome, told: dict[str, str], whole: str) -> list[str]:
+    """An item's section. What an earlier one has ``told`` (by whom) is not told once more.
+
+    ``whole`` is the command that made the page.
+    """
     item, findings = outcome.item, outcome.findings
     assert findings is not None
     lines = ["", f"## {item.name}", "", f"{PAPERS[item.paper]}: {item.title}.", ""]
@@ -265,6 +283,8 @@ def _made(outcome: Outcome, told: dict[str, str]) -> list[str]:
         lines += [*stands_table(findings).markdown().splitlines(), ""]
     if findings.rows:
         lines += [*compared_table(findings).markdown().splitlines(), ""]
+    if outcome.command not in ("", whole):
+        lines += [f"Made by `{outcome.command}`.", ""]
     if findings.figures:
         count = len(findings.figures)
         lines += [f"{count} {'figure' if count == 1 else 'figures'}, in report.html.", ""]

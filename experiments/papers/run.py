@@ -24,7 +24,7 @@ from experiments.papers.lipsim.catalog import LIPSIM_ITEMS
 from percert.check import did_you_mean, one_line
 from percert.files import write_whole
 from percert.reports import read_run, write_records, write_run
-from percert.reports.page import Figure
+from percert.reports.page import Figure, rerun
 
 CATALOG: dict[str, Item] = {item.name: item for item in (*LIPSIM_ITEMS, *HPOT_ITEMS)}
 
@@ -58,13 +58,17 @@ State: TypeAlias = Literal["made", "data missing", "failed", "not offline"]
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of an item: ``findings`` where it was made, else ``reason`` says why not."""
+    """What became of an item: ``findings`` where it was made, else ``reason`` says why not.
+
+    ``command`` is that which made it.
+    """
 
     item: Item
     state: State
     findings: Findings | None = None
     reason: str = ""
     seconds: float = 0.0
+    command: str = ""
 
 
 def run_item(item: Item, setting: Setting, *, command: list[str] | None = None) -> Outcome:
@@ -78,9 +82,10 @@ def run_item(item: Item, setting: Setting, *, command: list[str] | None = None) 
         return Outcome(item, "not offline", reason=item.how)
     own = replace(setting, out=setting.out / item.name)
     settings = _settings(own)
-    found = read_run(own.out)
-    if found is not None and found.get("finished") and found.get("settings") == settings:
-        return Outcome(item, "made", _read(own.out), seconds=float(found.get("seconds", 0.0)))
+    if is_finished(item, setting):
+        kept = kept_outcome(item, setting.out)
+        assert kept is not None  # it is finished
+        return kept
     began = time.perf_counter()
     try:
         findings = _finite(_function(item)(own))
@@ -103,7 +108,28 @@ def run_item(item: Item, setting: Setting, *, command: list[str] | None = None) 
         seconds=seconds,
         finished=True,
     )
-    return Outcome(item, "made", findings, seconds=seconds)
+    made_by = rerun({"command": command or [*COMMAND, item.name]})
+    return Outcome(item, "made", findings, seconds=seconds, command=made_by)
+
+
+def is_finished(item: Item, setting: Setting) -> bool:
+    """Whether an earlier run of the same settings has left ``item`` in its folder."""
+    own = replace(setting, out=setting.out / item.name)
+    found = read_run(own.out)
+    return (
+        found is not None
+        and bool(found.get("finished"))
+        and found.get("settings") == _settings(own)
+    )
+
+
+def kept_outcome(item: Item, out: Path) -> Outcome | None:
+    """What an earlier run, of whatever settings, has left of ``item`` in its folder in ``out``."""
+    found = read_run(out / item.name)
+    if found is None or not found.get("finished"):
+        return None
+    seconds = float(found.get("seconds", 0.0))
+    return Outcome(item, "made", _read(out / item.name), seconds=seconds, command=rerun(found))
 
 
 def run_offline(

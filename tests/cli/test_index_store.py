@@ -219,3 +219,11 @@ def test_a_store_is_made_anew_of_another_and_goes_on(added, tmp_path, percert, p
     assert percert_json(*command)["unchanged"] == 4
     assert percert_json("index", "info", "--store", new)["views"] == list(VIEW_SETS["small"])
     assert "holds 4 of 4 images" in percert(*command).stdout
+
+
+def test_a_store_is_made_anew_by_another_metric(added, tmp_path, percert, percert_json):
+    new = tmp_path / "new.store"
+    percert("index", "upgrade", "--store", added, "--out", new, "--metric", "thumbnail-16")
+    assert percert_json("index", "info", "--store", added)["metric"]["name"] != "thumbnail-16"
+    made = percert_json("index", "info", "--store", new)
+    assert (made["metric"]["name"], made["images"]) == ("thumbnail-16", 4)

@@ -86,13 +86,13 @@ def test_what_it_says_of_its_picture_is_so(tmp_path):
     cat.save(tmp_path / "cat.png")
     demo.captioned(cat, "a cat").save(tmp_path / "caption.png")
     images = [load_image(tmp_path / name)[None] for name in ("cat.png", "caption.png")]
-    copy = certify.copies(create_metric("lipsim-tiny"), *images, threshold=0.31)
+    copy = certify.copies(create_metric("lipsim-tiny"), *images, threshold=0.68)
     assert copy.decision.item()
-    assert f"certain up to {int(100 * copy.radius.item()) / 100:.2f} only" in " ".join(
+    assert f"whatever is changed up to {int(100 * copy.radius.item()) / 100:.2f}." in " ".join(
         prose().split()
     )
     assert f"within an l2 length of {demo.EPS:g}." in " ".join(prose().split())
-    assert copy.radius.item() < demo.EPS
+    assert copy.radius.item() > demo.EPS
 
 
 def collection(images):
@@ -130,7 +130,7 @@ def test_its_table_is_what_was_measured():
     ]
     assert shares == [[name, *(f"{value:.3f}" for value in values)] for name, *values in expected]
     measured = result("copies-per-query")
-    assert measured["metric"] == "lipsim-tiny"
+    assert measured["metric"] == "lipsim-tiny-1"
     assert (
         f"Of {measured['copies']:,} copies, edited as people edit them, when 1 in "
         f"{1 / measured['wrong']:,.0f} queries"
@@ -140,7 +140,7 @@ def test_its_table_is_what_was_measured():
 def test_ordinary_features_find_more_while_nobody_attacks():
     found, ours = (
         result(f"copies-{name}")["groups"][0]["points"][1]["tpr"]
-        for name in ("squeezenet", "lipsim-tiny")
+        for name in ("squeezenet", "lipsim-tiny-1")
     )
     assert "ordinary network features find more copies" in prose()
     assert found > ours
@@ -150,7 +150,7 @@ def test_ordinary_features_find_more_while_nobody_attacks():
 def test_no_other_number_stands_in_its_sentences():
     """All are held by the tests above."""
     text = re.sub(r"\bl2\b|Apache-2\.0|Python 3\.10", "", prose())
-    held = {"4", "3.27", "300", "200", "2", "255", "1,800", "1", "1,000", "80", "16", "100,000"}
+    held = {"4", "29.08", "300", "200", "2", "255", "1,800", "1", "1,000", "80", "16", "100,000"}
     held |= {"0", "2024"}  # the least value of a pixel; a paper's year
     table = {f"{value:.3f}" for one in map(collection, (300, 100_000))
              for value in (one["found"], *one["certified"].values(),

@@ -12,13 +12,12 @@ from torch import nn
 
 from percert.evaluation.attack_runs.read import read_attack_runs
 from percert.evaluation.attack_runs.saliency import (
-    IMAGENET_MEAN,
-    IMAGENET_STD,
     as_maps,
     create_saliency,
     map_distances,
     saliency_distances,
 )
+from percert.evaluation.attack_runs.saliency_card import IMAGENET_MEAN, IMAGENET_STD
 
 
 def mean_map() -> nn.Module:
@@ -185,3 +184,16 @@ def test_what_an_attack_moves_is_measured_in_its_files(tmp_path):
     assert found[0]["linf"] == pytest.approx(10 / 255, rel=1e-4)
     assert found[1]["l1"] is None
     assert rows[0]["l1"] == pytest.approx(3 * 256 * 10 / 255, rel=1e-4)  # of the images
+
+
+def test_egnet_gets_its_own_preparation_and_u2net_its_own(tmp_path):
+    """By the file's name: Caffe's mean in BGR, 0 to 255, the last output, a sigmoid after it."""
+    images = torch.rand(2, 3, 12, 10, generator=torch.Generator().manual_seed(0))
+    maps = create_saliency(str(onnx_file(tmp_path / "EGNet.onnx")))[0](images)
+    mean = torch.tensor([104.00699, 116.66877, 122.67892]).view(3, 1, 1)
+    wanted = (255 * images.flip(1) - mean).mean(1)
+    assert torch.allclose(maps, wanted.sigmoid(), atol=1e-4)
+    assert maps.amax() > 0.99 > 0.01 > maps.amin()
+    with pytest.raises(ValueError, match=r"expected maps \(n, 1, h, w\)"):
+        # U2-Net's map is its first output, which has three channels here.
+        create_saliency(str(onnx_file(tmp_path / "u2net.onnx")))[0](images)

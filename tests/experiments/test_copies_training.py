@@ -24,7 +24,7 @@ def test_variants_are_trained_and_measured_on_what_is_held_out(tmp_path: Path) -
     )
     result = json.loads((tmp_path / "copies-training.json").read_text())
     names = [trial["name"] for trial in result["trials"]]
-    assert names == ["lipsim-tiny", "lipsim-tiny-2", "the recipe", "margin 5"]
+    assert names == ["lipsim-tiny-1", "lipsim-tiny", "the recipe", "margin 5"]
     for trial in result["trials"]:
         assert len(trial["found"]) == 8
         for shares in trial["found"].values():

@@ -18,16 +18,19 @@ from percert.data.plain_pictures import PAGES, plain_pictures
 from percert.lipschitz.architectures import TinyShape, tiny_network
 from percert.lipschitz.centre import centre_of
 from percert.lipschitz.network import weights_hash
-from percert.metrics.certified.lipsim import LipSimTiny
+from percert.metrics.catalog import create_metric, metric_card
+from percert.metrics.certified.lipsim import VERSIONS, LipSimTiny
+from percert.search.tables.schema import metric_id
 
 WEIGHTS = files("percert") / "weights"
+THRESHOLD = metric_card("lipsim-tiny").copy_threshold or 0.0
 
 
 @pytest.mark.parametrize("version", [1, 2])
 def test_the_card_names_the_weights_that_are_shipped(version: Literal[1, 2]) -> None:
     metric = LipSimTiny(version=version)
     card = (WEIGHTS / f"{metric.name}.md").read_text(encoding="utf-8")
-    names = [metric.name, "lipsim-tiny-centre"][: 3 - version]  # the second's centre is inside
+    names = [metric.name, "lipsim-tiny-1-centre"][: 3 - version]  # the second's centre is inside
     for content in [(WEIGHTS / f"{name}.safetensors").read_bytes() for name in names]:
         assert hashlib.sha256(content).hexdigest() in card
         assert len(content) < 12 * 2**20
@@ -45,11 +48,20 @@ def test_the_shipped_network_passes_its_audit_as_the_card_says(version: Literal[
     assert report.hash in (WEIGHTS / f"{metric.name}.md").read_text(encoding="utf-8")
 
 
-def test_the_second_version_has_its_own_weights_alone() -> None:
-    with pytest.raises(ValueError, match="expected version 1, or 2 with its own weights"):
-        LipSimTiny(version=2, centred=False)
-    with pytest.raises(ValueError, match="expected version 1, or 2 with its own weights"):
-        LipSimTiny("random", version=2)
+def test_earlier_versions_have_their_own_weights_alone() -> None:
+    with pytest.raises(ValueError, match="expected version 2, or 0 or 1 without a checkpoint"):
+        LipSimTiny("random", version=1)
+    with pytest.raises(ValueError, match=r"without a checkpoint, found version 3$"):
+        LipSimTiny(version=3)  # type: ignore[arg-type]
+
+
+def test_versions_are_metrics_by_name() -> None:
+    made = [create_metric(name, device="cpu") for name in VERSIONS]
+    hashes = [metric_id(metric).weights for metric in made]
+    assert len(set(hashes)) == len(hashes)
+    for version, (name, metric) in enumerate(zip(VERSIONS, made, strict=True)):
+        assert metric.name == metric_id(metric).name == name
+        assert weights_hash(LipSimTiny(version=version).network) == hashes[version]  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("version", [1, 2])
@@ -60,6 +72,8 @@ def test_it_tells_edits_from_strangers_on_real_photographs(version: Literal[1, 2
         for image in (data.astronaut(), data.chelsea(), data.coffee(), data.rocket())
     ]
     metric = LipSimTiny(version=version)
+    threshold = metric_card(metric.name).copy_threshold
+    assert threshold is not None
     for index, photo in enumerate(photos):
         edits = (
             photo * 0.8,
@@ -70,7 +84,7 @@ def test_it_tells_edits_from_strangers_on_real_photographs(version: Literal[1, 2
         strangers = [other for j, other in enumerate(photos) if j != index]
         furthest = max(metric(photo, edit).item() for edit in edits)
         nearest = min(metric(photo, other).item() for other in strangers)
-        assert furthest < 0.31 < nearest
+        assert furthest < threshold < nearest
 
 
 PLAIN = {
@@ -90,7 +104,7 @@ def test_pictures_of_one_colour_are_certified_to_be_nothing(name: str) -> None:
     found = metric(one, other)
     assert found.isfinite().all()
     for perturbed in ("candidate", "reference", "both"):
-        certificate = copies(metric, one, other, 0.31, perturbed=perturbed)  # type: ignore[arg-type]
+        certificate = copies(metric, one, other, THRESHOLD, perturbed=perturbed)  # type: ignore[arg-type]
         assert certificate.radius.item() == 0
         assert certificate.plain is not None
         assert certificate.plain.item()
@@ -107,16 +121,16 @@ def test_pages_of_text_are_no_certified_copies_of_each_other(kind: str) -> None:
     certified = [
         bool(found.decision.item()) and found.radius.item() > 0
         for one, other in itertools.combinations(pages, 2)
-        for found in [copies(metric, one, other, 0.31)]
+        for found in [copies(metric, one, other, THRESHOLD)]
     ]
     assert sum(certified) <= 2
 
 
 def test_the_weights_before_the_centre_are_there_under_their_hash() -> None:
     before = "70bbe92471bd3654062aefc854bb1da74d5fc2730dda96c599d4f6aa7d02e27e"
-    old, new = LipSimTiny(centred=False), LipSimTiny()
+    old, new = LipSimTiny(version=0), LipSimTiny(version=1)
     assert weights_hash(old.network) == before
-    assert before in (WEIGHTS / "lipsim-tiny.md").read_text(encoding="utf-8")
+    assert before in (WEIGHTS / "lipsim-tiny-1.md").read_text(encoding="utf-8")
     assert old.content is None
     centre = centre_of(new.network)
     assert centre is not None
@@ -126,7 +140,7 @@ def test_the_weights_before_the_centre_are_there_under_their_hash() -> None:
 
 def test_a_centre_leaves_the_lipschitz_bound_alone() -> None:
     size = (299, 299)
-    assert LipSimTiny().bound(size).value == LipSimTiny(centred=False).bound(size).value
+    assert LipSimTiny(version=1).bound(size).value == LipSimTiny(version=0).bound(size).value
 
 
 def test_random_weights_are_the_same_every_time_and_leave_the_generator_alone() -> None:

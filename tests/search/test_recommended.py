@@ -82,7 +82,7 @@ def test_views_that_were_not_counted_share_the_rate_of_the_whole(metric):
 
 
 @pytest.mark.parametrize(
-    "name", ["lipsim-tiny", "lipsim-tiny-uncentred", "thumbnail", "thumbnail-16"]
+    "name", ["lipsim-tiny", "lipsim-tiny-1", "lipsim-tiny-uncentred", "thumbnail", "thumbnail-16"]
 )
 def test_every_metric_with_a_copy_threshold_has_a_table(tmp_path, name):
     store = open_store(tmp_path / "store", percert.create_metric(name, device="cpu"))

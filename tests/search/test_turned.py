@@ -1,5 +1,7 @@
 """Rows along axes: their bound against the exact product, and stores that keep them."""
 
+from dataclasses import dataclass, replace
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -9,12 +11,13 @@ from percert.search import open_store
 from percert.search.query import narrowing
 from percert.search.query.distances import make_queries
 from percert.search.query.narrowing import Narrowing
+from percert.search.query.top_k import nearest_rows
 from percert.search.tables import kept
 from percert.search.tables.kept import StoredRows
 from percert.search.tables.turned import Turned, fit_axes
 
 from .conftest import smooth_image
-from .memory_blocks import awkward, in_blocks, query_features, turn_rows, unit
+from .memory_blocks import awkward, full_matrix, in_blocks, query_features, turn_rows, unit
 
 
 @settings(max_examples=40)
@@ -68,6 +71,53 @@ def test_axes_are_those_along_which_rows_differ_most() -> None:
     assert axes.cuts == (5, 10)
     assert axes.share == pytest.approx(expected, abs=1e-5)
     assert axes.delta < 1e-5
+
+
+@dataclass(frozen=True, eq=False)
+class Far:
+    """Rows that are not in memory, as the search takes them."""
+
+    rows: torch.Tensor
+
+    dtype = torch.float32
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def shape(self) -> torch.Size:
+        return self.rows.shape
+
+    def __getitem__(self, index) -> torch.Tensor:
+        return self.rows[index]
+
+
+@settings(max_examples=30)
+@given(
+    seed=st.integers(0, 10**6),
+    k=st.sampled_from([8, 40]),
+    depth=st.sampled_from([1, 5, 20]),
+    huge=st.booleans(),
+    in_memory=st.booleans(),
+)
+def test_a_query_alone_misses_none_of_its_nearest(
+    seed: int, k: int, depth: int, huge: bool, in_memory: bool
+) -> None:
+    """Whether rows are probed or far away; with rows too long for float32 products among them."""
+    h = awkward(seed, 400, k)
+    h += 2 * h.norm(dim=1, keepdim=True) * torch.linspace(1, 0, k) / k**0.5
+    if huge:
+        h[::50] = torch.nn.functional.normalize(h[::50].double(), dim=1).float() * 1e32
+        h[::100] *= -1
+    (block,) = in_blocks(h, images=400, turned=0.0)()
+    if not in_memory:
+        block = replace(block, embeddings=Far(h), _once={})
+    for q in (awkward(seed + 1, 1, k), h[7:8], h[101:102] * (1 + 1e-6), -h[7:8]):
+        queries = make_queries(query_features(q), 0.0)
+        near = nearest_rows([block], queries, depth)
+        expected = full_matrix(q, h)[0].sort().values[:depth]
+        found = torch.from_numpy(near.distance[0][:depth])
+        torch.testing.assert_close(found, expected, atol=1e-12, rtol=0)
 
 
 @pytest.mark.parametrize("views", ["whole", "small"])

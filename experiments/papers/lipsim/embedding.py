@@ -10,7 +10,7 @@ from torch import Tensor
 from experiments.papers.item import Compared, Findings, Setting, StandIn, stands_of
 from experiments.papers.lipsim.judges import lipsim_there
 from experiments.papers.networks import Judge, dreamsim_there
-from experiments.papers.photographs import collection, photographs
+from experiments.papers.photographs import collection, pictures
 from experiments.papers.printed import LIPSIM_FIGURE_3B
 from percert.attacks import MoveEmbedding
 from percert.attacks.bounded.pgd import PGD
@@ -22,7 +22,7 @@ from percert.images import Resize, round_to_8bit
 from percert.metrics.certified.embedding import EmbeddingMetric, direction
 from percert.reports.attack_plots import boxes_and_cumulative
 from percert.reports.page import Figure
-from percert.reports.plots import Cell, picture_grid
+from percert.reports.plots import Cell, amplified, picture_grid
 from percert.runs import ImageItem, read_sample
 from percert.tensors import Images
 
@@ -32,6 +32,8 @@ STEPS = 20
 TOGETHER = 8
 #: The paper's images of ImageNet, where they are, and how many it has.
 IMAGENET, IN_PAPER = "imagenet", 500
+#: The length at which Figure 7 asks for a distance that is larger.
+BUDGET = 0.5
 WHAT = f"{IN_PAPER} images of ImageNet's test set"
 
 
@@ -62,20 +64,41 @@ def figure_6(setting: Setting) -> Findings:
 
 def figure_7(setting: Setting) -> Findings:
     """At 0.5: is the distance moved by more than the budget, against Proposition 1?"""
-    moved = _moved(setting, 0.5)
+    moved = _moved(setting, BUDGET)
     rows: list[Compared] = []
     for judge in moved.judges:
         values = moved.distances[judge.title]
-        share = 100 * float(np.mean(values > 0.5))
-        rows.append(Compared(f"{judge.name}: share with d(x, x + delta) > 0.5", None, share, "%"))
+        share = 100 * float(np.mean(values > BUDGET))
+        what = f"{judge.name}: share with d(x, x + delta) > {BUDGET:g}"
+        rows.append(Compared(what, None, share, "%"))
         largest = float(values.max())
         rows.append(Compared(f"{judge.name}: largest d(x, x + delta)", None, largest))
-        upper = _proven(judge, moved.images, 0.5)
+        upper = _proven(judge, moved.images, BUDGET)
         if upper is not None:
             what = f"{judge.name}: largest d that is possible, proven"
             rows.append(Compared(what, None, float(upper.max())))
     words = "The paper shows pictures whose DreamSim distance exceeds 0.5, and counts none."
-    return Findings(tuple(rows), (words, *moved.words), stands=moved.stands)
+    figures = tuple(_farthest(moved, judge) for judge in moved.judges)
+    return Findings(tuple(rows), (words, *moved.words), figures, moved.stands)
+
+
+def _farthest(moved: Moved, judge: Judge) -> Figure:
+    """Five columns: a picture, under attack, and what the attack added, times ten."""
+    values, attacked = moved.distances[judge.title], moved.attacked[judge.title]
+    chosen = [int(row) for row in np.argsort(-values, kind="stable")[:SHOWN]]
+    pairs = [(as_picture(moved.images[row]), as_picture(attacked[row])) for row in chosen]
+    changes, factor = amplified([other - picture for picture, other in pairs])
+    cells = [
+        Cell(f"d = {values[row]:.3f}", (*pair, change))
+        for row, pair, change in zip(chosen, pairs, changes, strict=True)
+    ]
+    return Figure(
+        picture_grid(cells, title=judge.title, across=len(cells)),
+        f"By {judge.title}, from top to bottom: a picture, the same moved by {BUDGET:g} in l2 "
+        f"({STEPS} steps of PGD), and the change, times {factor:.0f} around grey. Above them the "
+        "distance of the first two; those that the attack moved farthest.",
+        f"Columns of three pictures by {judge.title}",
+    )
 
 
 def move_images(
@@ -124,7 +147,7 @@ def _distribution(setting: Setting, eps: float, printed: dict[str, float]) -> Fi
             {name: len(values) for name, values in moved.distances.items()},
             value_label="d(x, x + delta)",
         ),
-        f"Distances that l2-PGD of length {eps:g} reaches from 0.",
+        f"Distances that l2-PGD of length {eps:g} reaches from 0, in {STEPS} steps.",
         f"Distributions of d(x, x + delta) for {' and '.join(moved.distances)}",
     )
     words = (
@@ -146,7 +169,8 @@ def _proven(judge: Judge, images: Images, eps: float) -> np.ndarray | None:
 
 
 def _moved(setting: Setting, eps: float) -> Moved:
-    items, imagenet = collection(setting, IMAGENET, setting.images)
+    items, whose = collection(setting, IMAGENET, setting.images)
+    imagenet = whose == IMAGENET
     images = read_images(items, setting.device)
     judges = (lipsim_there(setting), dreamsim_there(setting))
     attacked = move_images(setting, judges, images, eps)
@@ -164,8 +188,8 @@ def _moved(setting: Setting, eps: float) -> Moved:
             ).numpy()
             for judge in judges
         }
-    whose = f"images of DATA/{IMAGENET}" if imagenet else "photographs, none of them ImageNet's"
-    few = None if imagenet and len(images) == IN_PAPER else StandIn(WHAT, f"{len(images)} {whose}")
+    here = f"images of DATA/{IMAGENET}" if imagenet else f"{whose}, none of them ImageNet's"
+    few = None if imagenet and len(images) == IN_PAPER else StandIn(WHAT, f"{len(images)} {here}")
     words = (
         *(judge.words for judge in judges if judge.words),
         "d of different networks has different scales.",
@@ -188,7 +212,7 @@ EPS, TIMES, SHOWN = 3.0, 5, 5
 
 def figure_1(setting: Setting) -> Findings:
     """By metric: pictures, their attacked versions, and others at the same distance."""
-    items, night = _pictures(setting)
+    items, where = _pictures(setting)
     images = read_images(items, setting.device)
     judges = (dreamsim_there(setting), lipsim_there(setting))
     subjects = images[: setting.images]
@@ -219,7 +243,6 @@ def figure_1(setting: Setting) -> Findings:
             ),
         ]
         figures.append(_figure(judge, images, moved, far, apart.masked_fill(~others, torch.inf)))
-    where = "NIGHT's references" if night else "photographs"
     words = (
         *(judge.words for judge in judges if judge.words),
         "The paper shows five pictures, and counts none.",
@@ -235,13 +258,14 @@ def figure_1(setting: Setting) -> Findings:
     return Findings(tuple(rows), words, tuple(figures), stands)
 
 
-def _pictures(setting: Setting) -> tuple[list[ImageItem], bool]:
-    """NIGHT's references where it is there, else photographs; more than are attacked."""
+def _pictures(setting: Setting) -> tuple[list[ImageItem], str]:
+    """NIGHT's references where it is there, else photographs, and whose; more than are attacked."""
     count = TIMES * setting.images
     if setting.data is not None and (setting.data / "night").is_dir():
         paths = [triplet.reference for triplet in night_triplets(setting.data / "night")]
-        return [ImageItem(str(path.name), path) for path in dict.fromkeys(paths)][:count], True
-    return photographs(replace(setting, images=count)), False
+        items = [ImageItem(str(path.name), path) for path in dict.fromkeys(paths)]
+        return items[:count], "NIGHT's references"
+    return pictures(replace(setting, images=count))
 
 
 @torch.no_grad()

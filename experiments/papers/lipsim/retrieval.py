@@ -25,7 +25,8 @@ EPS, STEPS, SHOWN, SIDE = 2.0, 40, 6, 224
 
 def figure_4(setting: Setting) -> Findings:
     """The share of queries whose nearest image stays, and pictures of some."""
-    items, published = collection(setting, RETRIEVAL, ALL)
+    items, there = collection(setting, RETRIEVAL, ALL)
+    published = there == RETRIEVAL
     if not published:
         items = items[: TIMES * setting.images]
     judges = [lipsim_there(setting), dreamsim_there(setting)]
@@ -74,7 +75,7 @@ def figure_4(setting: Setting) -> Findings:
         )
         for name, png in grids.items()
     )
-    whose = "images of DreamSim's retrieval set" if published else "photographs"
+    whose = "images of DreamSim's retrieval set" if published else there
     words = (
         *(judge.words for judge in judges if judge.words),
         "Lengths are in the images' own pixels. The paper shows pictures, and counts none.",

@@ -9,8 +9,9 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from experiments.papers.item import COMMAND, Findings, Setting, StandIn, data_folder
+from experiments.papers.item import COMMAND, Findings, Setting, StandIn
 from experiments.papers.networks import Judge
+from experiments.papers.photographs import pictures_folder
 from percert.data.judgements import night_triplets
 from percert.data.triplets import Triplet, distortion_triplets, load_triplet
 from percert.evaluation.attack_runs.pages import as_picture
@@ -80,12 +81,11 @@ def find_triplets(setting: Setting, *, of_imagenet: bool = False) -> Triplets:
         some = found[: setting.images * len(KINDS)]
         stand = None if len(some) == NIGHT_TEST else StandIn(WHAT, _part(len(some), len(found)))
         return Triplets(some, str((setting.data / "night").resolve()), stand)
-    folder = data_folder(setting, "imagenet-compatible", "photographs") / "images"
+    folder, where = pictures_folder(setting)
     kinds = TELLING if of_imagenet else KINDS
     made = _distorted(folder, "other", kinds, setting, first=True)
-    where = "photographs of the ImageNet-Compatible set"
-    imagenet = folder.parent.parent / IMAGENET
-    if of_imagenet and imagenet.is_dir():
+    imagenet = None if setting.data is None else setting.data / IMAGENET
+    if of_imagenet and imagenet is not None and imagenet.is_dir():
         made += _distorted(imagenet, "imagenet", kinds, setting, first=False)
         where += " (other) and of ImageNet"
     here = (

@@ -8,6 +8,11 @@ import torch
 from torch import Tensor
 
 from percert.certify.features import PixelFeatures, embed
+from percert.certify.own_threshold import (
+    PerturbedStored,
+    StoredThreshold,
+    own_copies_of_features,
+)
 from percert.certify.pairs import (
     PerturbedPair,
     copies_of_features,
@@ -18,6 +23,13 @@ from percert.certify.twoafc import PerturbedTriplet, twoafc_of_features
 from percert.metrics.certified.embedding import EmbeddingMetric
 from percert.metrics.metric import Metric
 from percert.reports.budgets import ONE_LEVEL, Budget
+
+#: Who moves, by the names of a query and what is stored: the candidate is the query.
+_MOVES: dict[PerturbedPair, PerturbedStored] = {
+    "candidate": "query",
+    "reference": "stored",
+    "both": "both",
+}
 
 
 @dataclass(frozen=True)
@@ -62,11 +74,12 @@ def compare_pair(
     name: str,
     *,
     eps: Budget | float | None,
-    threshold: float | None,
+    threshold: float | StoredThreshold | None,
     perturbed: PerturbedPair,
 ) -> Comparison:
     """Distance, interval and verdict of the ``(3, h, w)`` candidate called ``name``.
 
+    ``threshold`` is one for all pairs, or the reference's own, which moves with the reference.
     ``eps`` is an l2 length, or a budget of the image that is tampered with, of the smaller one
     where both are; ``None`` stands for one 8-bit level on every value. Raises ``ValueError`` where
     the metric cannot compare the two.
@@ -93,9 +106,18 @@ def compare_pair(
     interval = distance_of_features(reference.features, features, eps, perturbed=perturbed)
     copy, radius, plain = None, None, False
     if threshold is not None:
-        certificate = copies_of_features(
-            reference.features, features, threshold, perturbed=perturbed
-        )
+        if isinstance(threshold, StoredThreshold):
+            certificate = own_copies_of_features(
+                features,
+                reference.features,
+                threshold.rule,
+                threshold.vector,
+                perturbed=_MOVES[perturbed],
+            )
+        else:
+            certificate = copies_of_features(
+                reference.features, features, threshold, perturbed=perturbed
+            )
         copy, radius = bool(certificate.decision.item()), certificate.radius.item()
         one = certificate.plain is not None and bool(certificate.plain.item())
         if one and (copy or radius == 0):

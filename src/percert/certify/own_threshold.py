@@ -68,6 +68,28 @@ class OwnThreshold:
         return (self.distance - self.weight * likeness).clamp(0, 2)
 
 
+@dataclass(frozen=True)
+class StoredThreshold:
+    """The ``rule`` for one stored image of this ``likeness``.
+
+    >>> StoredThreshold(OwnThreshold(0.75, weight=0.5), likeness=0.3).distance
+    0.6
+    """
+
+    rule: OwnThreshold
+    likeness: float
+
+    @property
+    def distance(self) -> float:
+        """The largest distance of a copy, while the stored image is as it is."""
+        return float(self.rule.distances(self.vector)[0])
+
+    @property
+    def vector(self) -> Vector:
+        """The likeness as ``(1,)``, float64."""
+        return torch.tensor([self.likeness], dtype=torch.float64)
+
+
 def likeness(
     features: PixelFeatures, background: Embeddings, axes: Embeddings | None = None
 ) -> Vector:

@@ -26,6 +26,7 @@ from percert.reports.table import Column, Table
 
 if TYPE_CHECKING:
     from percert.certify.answers import Comparison
+    from percert.search.query.reference_threshold import ReferenceThreshold
 
 ImageArgument = Annotated[Path, typer.Argument(help="An image file.")]
 
@@ -38,7 +39,7 @@ def compare(
         typer.Argument(metavar="CANDIDATE", help="Image files, and folders of them."),
     ],
     eps: EpsOption = None,
-    threshold: ThresholdOption = None,
+    threshold_text: ThresholdOption = None,
     metric_name: MetricOption = "lipsim-tiny",
     perturbed: Annotated[
         Literal["candidate", "reference", "both"],
@@ -63,6 +64,8 @@ def compare(
 
     percert compare photo.jpg uploads/ --eps 4 --threshold 0.25
 
+    percert compare photo.jpg uploads/ --threshold auto:1e-6
+
     percert compare photo.jpg copy.png --edits
 
     percert compare photo.jpg uploads/ --json | jq '.results[] | select(.copy)'
@@ -73,18 +76,19 @@ def compare(
     from percert.images import LeftOut, load_image
     from percert.images.walk import listed, listed_left_out
     from percert.metrics.catalog import create_metric, metric_card
+    from percert.metrics.certified.embedding import EmbeddingMetric
     from percert.runs.engine import RunResult, Step
     from percert.runs.items import items_at, read_samples
 
     card = metric_card(metric_name)
-    if threshold is None:
-        threshold = card.copy_threshold
-    elif not card.embedding:
+    given, wrong = threshold_text or (None, None)
+    threshold = card.copy_threshold if threshold_text is None else given
+    if threshold_text is not None and not card.embedding:
         raise typer.BadParameter(
             f"{metric_name} has no proven bound, and so gives no verdict on copies",
             param_hint="--threshold",
         )
-    if with_edits and (threshold is None or perturbed != "candidate"):
+    if with_edits and ((threshold, wrong) == (None, None) or perturbed != "candidate"):
         raise typer.BadParameter(
             "proves verdicts on copies while the candidate is edited: it needs a metric with a "
             "proven bound, a threshold, and --perturbed candidate",
@@ -95,6 +99,12 @@ def compare(
     items = items_at(candidates, left_out)
     metric = create_metric(metric_name, checkpoint=checkpoint, device=device)
     prepared = prepare(metric, image)
+    own: ReferenceThreshold | None = None
+    if wrong is not None and isinstance(metric, EmbeddingMetric) and prepared.features is not None:
+        from percert.search.query.reference_threshold import reference_threshold
+
+        own = reference_threshold(metric, prepared.features, wrong)
+        threshold = own.threshold.distance
     results: list[Comparison] = []
     edits: list[EditSummary] = []
     bad: list[tuple[str, str]] = []
@@ -110,7 +120,7 @@ def compare(
                     one.image,
                     one.item.name,
                     eps=eps,
-                    threshold=threshold,
+                    threshold=threshold if own is None else own.threshold,
                     perturbed=perturbed,
                 )
             )
@@ -121,11 +131,15 @@ def compare(
             bad.append((one.item.name, str(error)))
     if results and not as_json:
         explain(str(reference), results, metric_name, threshold, perturbed)
+        if own is not None:
+            say(str(own))
         show_edits([(result.candidate, result.copy) for result in results], edits)
     answer = {
         "metric": metric_name,
         "reference": str(reference),
         "threshold": threshold,
+        "wrong": wrong,
+        "counted": None if own is None else own.counted,
         "results": [
             asdict(result) | ({"edits": asdict(edits[row])} if with_edits else {})
             for row, result in enumerate(results)

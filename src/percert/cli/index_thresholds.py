@@ -11,7 +11,7 @@ from percert.cli.options import (
     DeviceOption,
     JsonOption,
     MaxMemoryOption,
-    StoreMetricOption,
+    NewMetricOption,
     StoreOption,
     metric_for_store,
 )
@@ -70,7 +70,7 @@ def upgrade(
         str,
         typer.Option("--out", metavar="NEW", help="The new store: a folder or an address."),
     ],
-    metric_name: StoreMetricOption = None,
+    metric_name: NewMetricOption = None,
     checkpoint: CheckpointOption = None,
     max_memory: MaxMemoryOption = None,
     device: DeviceOption = "auto",
@@ -80,16 +80,18 @@ def upgrade(
     ] = "standard",
     as_json: JsonOption = False,
 ) -> None:
-    """Make a store of an earlier percert into one with a threshold for each image.
+    """Make a store of an earlier percert into one of today's, with a threshold for each image.
 
     Every file that the store knows is embedded anew, for the new store holds other views of it, and
-    added to NEW. Stopped, the same command goes on where it was. The old store is only read: it
-    works as it did, with one threshold for all. Images whose files are gone stay in it alone; how
-    many is said.
+    added to NEW, by the metric and the weights of the old one or by --metric. Stopped, the same
+    command goes on where it was. The old store is only read: it works as it did. Images whose files
+    are gone stay in it alone; how many is said.
 
     [bold]Example[/bold]
 
     percert index upgrade --store photos.store --out photos.new
+
+    percert index upgrade --store photos.store --out photos.new --metric lipsim-tiny
     """
     from percert.images.walk import listed
     from percert.search import open_store
@@ -97,7 +99,7 @@ def upgrade(
     from percert.search.upgrade import files_of, upgrade_store, without_file
 
     metric = metric_for_store(store, metric_name, checkpoint, device)
-    old = open_store(store, metric, create=False)
+    old = open_store(store, create=False)
     new = open_store(out, metric, views=views if stored_metric(out) is None else None)
     total = len(files_of(old.tables))
     counts: Counter[str] = Counter(added=0, unchanged=0)

@@ -1,6 +1,5 @@
 """The options that several commands share, each once."""
 
-import math
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -34,10 +33,18 @@ def _known_metric(name: str) -> str:
     return name
 
 
-def _finite(value: float | None) -> float | None:
-    if value is not None and not math.isfinite(value):
-        raise typer.BadParameter("expected a finite number")
-    return value
+def _threshold(text: str) -> tuple[float | None, float | None]:
+    """The distance, or the rate of strangers, that ``--threshold`` gives."""
+    kind, _, rate = text.rpartition(":")
+    try:
+        value = float(rate)
+        if not (0 < value < 1 if kind == "auto" else kind == "" and 0 <= value <= 2):
+            raise ValueError
+    except ValueError:
+        raise typer.BadParameter(
+            f"expected a distance in [0, 2] or auto:RATE with a rate between 0 and 1, found {text}"
+        ) from None
+    return (None, value) if kind == "auto" else (value, None)
 
 
 def _max_memory(context: typer.Context, size: str | None) -> str | None:
@@ -181,15 +188,14 @@ EpsOption = Annotated[
     ),
 ]
 ThresholdOption = Annotated[
-    float | None,
+    Any,
     typer.Option(
         "--threshold",
-        metavar="T",
-        min=0,
-        max=2,
-        callback=_finite,
-        help="Images up to this distance are called copies. The default is what the metric "
-        "recommends; a metric that recommends none gives no verdict.",
+        metavar="T|auto:RATE",
+        parser=_threshold,
+        help="Images up to this distance are called copies; auto:1e-6 is the reference's own "
+        "threshold, at which 1 in a million unrelated photographs is as near. The default is what "
+        "the metric recommends; a metric that recommends none gives no verdict.",
         show_default=False,
     ),
 ]
@@ -229,6 +235,16 @@ StoreMetricOption = Annotated[
         callback=_known_or_none,
         help="The metric; by default the store's, and lipsim-tiny for a new store. Another than "
         "the store's is refused.",
+        show_default=False,
+    ),
+]
+NewMetricOption = Annotated[
+    str | None,
+    typer.Option(
+        "--metric",
+        metavar="NAME",
+        callback=_known_or_none,
+        help="The metric of the new store; by default that of the old one, with its weights.",
         show_default=False,
     ),
 ]

@@ -17,7 +17,7 @@ from percert.certify.nearest import nearest_of_features
 from percert.evaluation.copies.detector import Detector
 from percert.evaluation.copies.gallery import Gallery, gallery_of, join_galleries
 from percert.images import round_to_8bit
-from percert.reports.records import Columns
+from percert.reports.records import columns_of
 from percert.runs.certified import check_unchanged
 from percert.runs.engine import (
     Done,
@@ -34,24 +34,6 @@ from percert.tensors import Embeddings, Images, l2_norm
 
 #: How many queries are attacked together.
 TOGETHER = 8
-#: The columns of :class:`RetrievalRow` as records.
-COLUMNS: Columns = {
-    "image": str,
-    "detector": str,
-    "label": int,
-    "first": str,
-    "first_label": int,
-    "distance": float,
-    "after": str,
-    "after_label": int,
-    "after_distance": float,
-    "after_8bit": str,
-    "unchanged": bool,
-    "unchanged_8bit": bool,
-    "radius": float,
-    "l2": float,
-    "l2_8bit": float,
-}
 
 
 @dataclass(frozen=True)
@@ -203,7 +185,7 @@ def keep_retrieval(
     order = {detector.name: place for place, detector in enumerate(detectors)}
     names = {collection.items[place].name for place in queries}
     kept = folder.keep(
-        COLUMNS,
+        columns_of(RetrievalRow),
         lambda done: retrieve(detectors, collection, queries, attack, seed=seed, done=done),
         wanted=[(name, detector) for detector in order for name in names],
         key=("image", "detector"),

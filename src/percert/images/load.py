@@ -1,19 +1,14 @@
 """Safe decoding of one image file: how much memory it may take and will, and what comes out.
 
-What is wrong with a file is said once, by :class:`percert.images.ImageError`: pillow's and
-libtiff's own chatter is kept off stderr.
+What is wrong with a file is said once, by :class:`percert.images.ImageError`.
 """
 
-import contextlib
 import io
 import os
 import re
 import stat
 import struct
 import sys
-import threading
-import warnings
-from collections.abc import Iterator
 from typing import BinaryIO
 
 from PIL import Image, TiffImagePlugin, UnidentifiedImageError
@@ -30,61 +25,8 @@ from percert.images.formats import (
     why_unidentified,
 )
 from percert.images.pixels import to_tensor
+from percert.images.silence import without_libtiff_errors, without_pillow_warnings
 from percert.images.structure import PngChunks, check_exif, look_at
-
-_lock = threading.Lock()
-_inside = 0
-_saved: "warnings.catch_warnings[None] | None" = None
-
-
-@contextlib.contextmanager
-def without_pillow_warnings() -> Iterator[None]:
-    """Silence warnings that are raised in pillow's own modules, and no others.
-
-    Several threads may be inside at once: the first one in saves the filters and the last one out
-    restores them. (One ``catch_warnings`` in each would restore them in the wrong order.)
-    """
-    global _inside, _saved
-    with _lock:
-        if _inside == 0:
-            _saved = warnings.catch_warnings()
-            _saved.__enter__()
-            warnings.filterwarnings("ignore", module=r"PIL\.")
-        _inside += 1
-    try:
-        yield
-    finally:
-        with _lock:
-            _inside -= 1
-            if _inside == 0 and _saved is not None:
-                _saved.__exit__(None, None, None)
-                _saved = None
-
-
-@contextlib.contextmanager
-def without_libtiff_errors() -> Iterator[None]:
-    """Silence the lines that libtiff writes straight to file descriptor 2.
-
-    Pillow has no setting for them. The descriptor belongs to the whole process, so it is turned
-    aside only where no other Python thread could lose a line by it; else the lines are let through.
-    """
-    if threading.active_count() > 1:
-        yield
-        return
-    try:
-        kept = os.dup(2)
-    except OSError:  # the process runs without a stderr: nothing to silence
-        yield
-        return
-    try:
-        null = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(null, 2)
-        os.close(null)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-
 
 #: What decoding one picture may take at most, in bytes, where nothing else is said.
 MAX_MEMORY = 2 << 30

@@ -88,14 +88,8 @@ CATALOG = Registry(
         _tiny(
             "lipsim-tiny",
             "Compact 1-Lipschitz network for copies and edits; weights come with percert",
-            0.31,
-            checkpoint="optional",
-        ),
-        _tiny(
-            "lipsim-tiny-2",
-            "The same network, trained on 82,000 pictures; weights come with percert",
             0.68,
-            settings={"version": 2},
+            checkpoint="optional",
         ),
         _thumbnail(
             "thumbnail",
@@ -111,10 +105,16 @@ CATALOG = Registry(
             0.28,
         ),
         _tiny(
+            "lipsim-tiny-1",
+            "lipsim-tiny with its earlier weights, trained on less; for stores made with them",
+            0.31,
+            settings={"version": 1},
+        ),
+        _tiny(
             "lipsim-tiny-uncentred",
-            "lipsim-tiny before its embeddings had a centre; for stores made with it",
+            "lipsim-tiny-1 before its embeddings had a centre; for stores made with it",
             0.49,
-            settings={"centred": False},
+            settings={"version": 0},
         ),
         *(
             _certified(

@@ -25,7 +25,7 @@ EmbeddingName: TypeAlias = Literal[
     "thumbnail",
     "thumbnail-8",
     "thumbnail-16",
-    "lipsim-tiny-2",
+    "lipsim-tiny-1",
     "lipsim-tiny-uncentred",
     "lipsim-small",
     "lipsim-medium",
@@ -37,7 +37,7 @@ def list_metrics() -> list[str]:
     """The names that :func:`create_metric` knows, the default first.
 
     >>> list_metrics()[:2]
-    ['lipsim-tiny', 'lipsim-tiny-2']
+    ['lipsim-tiny', 'thumbnail']
     """
     return list(CATALOG)
 

@@ -4,8 +4,7 @@ A card is a TOML file, of which some come with percert.
 """
 
 import re
-import sys
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
@@ -13,9 +12,10 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from percert.check import check_choice, check_images, one_line
+from percert.check import check_choice, check_images
 from percert.images import Resize
 from percert.tensors import Images
+from percert.toml_file import check_keys, parse_toml, read_toml
 
 Channels = Literal["rgb", "bgr"]
 
@@ -88,12 +88,6 @@ class PreparedClassifier(nn.Module):
         return scores
 
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
-
 @dataclass(frozen=True, kw_only=True)
 class ClassifierCard:
     """One classifier: its network, its weights, and what is done to images before.
@@ -151,7 +145,7 @@ def shipped_card(name: str) -> ClassifierCard:
     'bgr'
     """
     text = (files("percert.models") / "cards" / f"{name}.toml").read_text(encoding="utf-8")
-    return _card(tomllib.loads(text), name, Path())
+    return _card(parse_toml(text, name), name, Path())
 
 
 def read_card(path: str | Path) -> ClassifierCard:
@@ -161,20 +155,11 @@ def read_card(path: str | Path) -> ClassifierCard:
     ``architecture``, and values that mean nothing.
     """
     path = Path(path)
-    try:
-        entries = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ValueError(f"{path}: no such file") from None
-    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: not a TOML file ({one_line(error)})") from None
-    return _card(entries, str(path), path.parent)
+    return _card(read_toml(path), str(path), path.parent)
 
 
 def _card(entries: dict[str, Any], name: str, folder: Path) -> ClassifierCard:
-    known = [field.name for field in fields(ClassifierCard)]
-    unknown = sorted(set(entries) - set(known))
-    if unknown:
-        raise ValueError(f"{name}: unknown key {unknown[0]!r}; known: {', '.join(known)}")
+    check_keys(ClassifierCard, entries, name)
     if not isinstance(entries.get("architecture"), str):
         raise ValueError(f'{name}: expected architecture = "...", as in the example card')
     made = dict(entries)

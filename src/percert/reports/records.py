@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from types import ModuleType
-from typing import Any, TypeAlias
+from types import ModuleType, NoneType
+from typing import Any, TypeAlias, get_args, get_type_hints
 
 import percert
 from percert.check import Argument, ArgumentError
@@ -25,6 +25,20 @@ from percert.files import replacing, write_whole
 Columns: TypeAlias = Mapping[str, type]
 #: One row: a value for every column.
 Row: TypeAlias = Mapping[str, Any]
+
+
+def columns_of(kind: type) -> dict[str, type]:
+    """The columns of rows that are dataclasses: a field a column, ``None`` or not.
+
+    >>> from dataclasses import make_dataclass
+    >>> columns_of(make_dataclass("Found", [("image", str), ("radius", float | None)]))
+    {'image': <class 'str'>, 'radius': <class 'float'>}
+    """
+    found = {}
+    for name, hint in get_type_hints(kind).items():
+        (found[name],) = {*(get_args(hint) or (hint,))} - {NoneType}
+    return found
+
 
 #: The suffix of shards while they are not merged, and of files while they are written.
 SHARDS = "records.parts"

@@ -10,11 +10,6 @@ from percert.check import Argument, ArgumentError
 from percert.search.tables.location import Tables, is_remote, is_store, named_table, open_tables
 from percert.search.tables.schema import MetricId
 
-#: The names that stores of weights which percert shipped before are opened with, by their hash.
-EARLIER = {
-    "70bbe92471bd3654062aefc854bb1da74d5fc2730dda96c599d4f6aa7d02e27e": "lipsim-tiny-uncentred",
-}
-
 
 def describe_store(path: str) -> dict[str, Any]:
     """Counts, metric, views and the folder's size in bytes (``None`` at an address).
@@ -64,9 +59,8 @@ def stored_metric(path: str | os.PathLike[str]) -> MetricId | None:
 def metric_name(path: str, trained: Iterable[str] = ()) -> str | None:
     """What ``create_metric`` makes the metric of the store at ``path`` from; ``None`` for no store.
 
-    That is a name of the catalog, of earlier weights where the store is of these, or the one of the
-    ``trained`` metrics' folders whose metric has the store's name. Raises ``ValueError`` where
-    neither is there.
+    That is a name of the catalog, or the one of the ``trained`` metrics' folders whose metric has
+    the store's name. Raises ``ValueError`` where neither is there.
 
     >>> metric_name("/no/such/folder") is None
     True
@@ -78,7 +72,7 @@ def metric_name(path: str, trained: Iterable[str] = ()) -> str | None:
     from percert.metrics.certified.exported import exported_folder, read_config
 
     if stored.name in CATALOG:
-        return EARLIER.get(stored.weights, stored.name)
+        return stored.name
     for folder in trained:
         if read_config(exported_folder(folder)).name == stored.name:
             return folder

@@ -1,19 +1,13 @@
 """Recipes as TOML files: frozen dataclasses, and nothing that they do not know."""
 
 import os
-import sys
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from types import NoneType, UnionType
-from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar
 
-from percert.check import did_you_mean, one_line
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from percert.check import did_you_mean
+from percert.toml_file import from_table, read_toml
 
 T = TypeVar("T")
 
@@ -50,11 +44,7 @@ def read_recipe_file(kind: type[T], recipe: str | os.PathLike[str]) -> T:
     recipe does not have, and a value of another type.
     """
     path = find_recipe(recipe)
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ValueError(f"{path}: not a readable TOML recipe: {one_line(error)}") from error
-    return from_table(kind, table, str(path))
+    return from_table(kind, read_toml(path), str(path))
 
 
 def with_values(recipe: T, values: Mapping[str, Any]) -> T:
@@ -75,62 +65,3 @@ def with_values(recipe: T, values: Mapping[str, Any]) -> T:
             own[key] = value
     own |= {table: replace(getattr(recipe, table), **more) for table, more in tables.items()}
     return replace(recipe, **own)  # type: ignore[type-var]  # always a dataclass
-
-
-def from_table(kind: type[T], table: dict[str, Any], where: str) -> T:
-    """The dataclass ``kind`` with the values of ``table``; see :func:`read_recipe_file`.
-
-    >>> from dataclasses import dataclass
-    >>> @dataclass(frozen=True)
-    ... class Size:
-    ...     width: int = 3
-    >>> from_table(Size, {"width": 4}, "recipe.toml")
-    Size(width=4)
-    >>> from_table(Size, {"width": "wide"}, "recipe.toml")
-    Traceback (most recent call last):
-    ValueError: recipe.toml: width: expected int, found 'wide'
-    """
-    known = {f.name for f in fields(kind)}  # type: ignore[arg-type]  # always a dataclass
-    unknown = sorted(set(table) - known)
-    if unknown:
-        raise ValueError(f"{where}: unknown key {unknown[0]!r}; known: {', '.join(sorted(known))}")
-    hints = get_type_hints(kind)
-    values: dict[str, Any] = {}
-    for name, value in table.items():
-        hint = hints[name]
-        table_of = is_dataclass(hint) and isinstance(value, dict)
-        values[name] = _checked(
-            hint, value, f"{where}: [{name}]" if table_of else f"{where}: {name}"
-        )
-    try:
-        return kind(**values)
-    except TypeError as error:
-        raise ValueError(f"{where}: {error}") from error
-    except ValueError as error:
-        raise ValueError(f"{where}: {error}") from None
-
-
-def _checked(hint: Any, value: Any, where: str) -> Any:
-    """``value`` if it is of the type ``hint``: numbers, text, choices, tables, tuples of them."""
-    if is_dataclass(hint) and isinstance(value, dict):
-        return from_table(hint, value, where)  # type: ignore[arg-type]  # a class, not an instance
-    if isinstance(hint, UnionType):  # of a type and None, which TOML cannot say: it is left out
-        (hint,) = (one for one in get_args(hint) if one is not NoneType)
-    if get_origin(hint) is Literal:
-        if value not in get_args(hint):
-            choices = ", ".join(map(repr, get_args(hint)))
-            raise ValueError(f"{where}: expected one of {choices}, found {value!r}")
-        return value
-    if get_origin(hint) is tuple:
-        inner = get_args(hint)
-        varied = len(inner) == 2 and inner[1] is Ellipsis
-        if not isinstance(value, list) or not (varied or len(value) == len(inner)):
-            wanted = "a list" if varied else f"a list of {len(inner)} values"
-            raise ValueError(f"{where}: expected {wanted}, found {value!r}")
-        hints = inner[:1] * len(value) if varied else inner
-        return tuple(_checked(h, v, where) for h, v in zip(hints, value, strict=True))
-    if hint is float and type(value) is int:
-        return float(value)
-    if type(value) is not hint:
-        raise ValueError(f"{where}: expected {getattr(hint, '__name__', hint)}, found {value!r}")
-    return value

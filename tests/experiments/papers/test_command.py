@@ -64,14 +64,45 @@ def test_what_cannot_be_made_says_what_it_takes(papers):
 
 
 def test_all_goes_on_without_data_and_says_so(papers, tmp_path):
-    result = papers("all", "--offline", "--out", "out", exit_code=1)
+    result = papers("all", "--out", "out", exit_code=1)
     assert "hpot-table1: needs images" in result.stderr
+    assert "tables and figures to make: about " in result.stderr
     page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     assert "0.02554" in page
     assert "Not made" in page
 
 
 def test_misuse(papers):
-    assert "--offline" in papers("all", exit_code=2).stderr
+    assert "either" in papers("all", "--thorough", "--standard-aa", exit_code=2).stderr
     (line,) = papers("hpot-tabel1", exit_code=1).stderr.splitlines()
     assert "did you mean 'hpot-table1'" in line
+
+
+def test_the_page_has_what_earlier_commands_left(papers, papers_json, tmp_path):
+    papers("hpot-section4", "--out", "out")
+    found = papers_json("hpot-table5", "--out", "out")
+    assert [item["name"] for item in found["items"]] == ["hpot-table5"]
+    text = (tmp_path / "out" / "reproduce.md").read_text(encoding="utf-8")
+    assert text.index("## hpot-table5") < text.index("## hpot-section4")
+    assert "Of 2 tables and figures: " in text
+    kept = json.loads((tmp_path / "out" / "reproduce.json").read_text())
+    assert {item["name"] for item in kept["items"]} == {"hpot-table5", "hpot-section4"}
+    assert "0.02554" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+
+
+def test_one_paper_alone(papers, tmp_path):
+    papers("lipsim", "--out", "out", exit_code=1)
+    made = {path.name for path in (tmp_path / "out").iterdir() if path.is_dir()}
+    # What takes no weights of SqueezeNet's is made of the photographs that come with percert.
+    assert made == {"lipsim-table2", "lipsim-figure5", "judged-triplets"}
+    papers("hpot", "--out", "other", exit_code=1)
+    made = {path.name for path in (tmp_path / "other").iterdir() if path.is_dir()}
+    assert {"hpot-section4", "hpot-table5"} <= made
+    assert not any(name.startswith("lipsim") for name in made)
+
+
+def test_what_is_made_already_is_not_estimated(papers):
+    first = papers("hpot", "--out", "out", exit_code=1).stderr
+    again = papers("hpot", "--out", "out", exit_code=1).stderr
+    counts = [int(said.split(" of ")[0].split()[-1]) for said in (first, again)]
+    assert counts[1] < counts[0]

@@ -118,6 +118,11 @@ def test_moves_stay_below_what_is_proven(setting):
     largest = found["LipSim, here lipsim-tiny: largest d(x, x + delta)"]
     assert 0 < largest <= found["LipSim, here lipsim-tiny: largest d that is possible, proven"]
     assert found["LipSim, here lipsim-tiny: share with d(x, x + delta) > 0.5"] == 0
+    assert [figure.caption.split(",")[0] for figure in findings.figures] == [
+        "By lipsim-tiny",
+        "By SqueezeNet's features",
+    ]
+    assert all("in l2 (3 steps of PGD)" in figure.caption for figure in findings.figures)
     farther = made("lipsim-figure6", setting)
     assert len(farther.figures) == 1
     near = values(made("lipsim-figure3b", setting))
@@ -352,3 +357,13 @@ def test_a_wrong_triplet_counts_once_pgd_has_turned_it(setting, monkeypatch):
     items = [Triplet(name, here, here, here, share=share) for name, share in (("a", 0), ("b", 1))]
     found = attacked.own_choice_scores(setting, None, Triplets(items, "made up"), (0.02,))
     assert found == {0.02: 50.0}  # under an attack on people's judgements it would be 0
+
+
+def test_without_a_data_folder_pictures_are_those_that_come_with_percert(setting):
+    here = replace(setting, data=None, weights=weights_file(setting))
+    findings = made("lipsim-figure7", here)
+    said = "2 photographs that come with percert, none of them ImageNet's"
+    assert said in [stand.here for stand in findings.stands]
+    assert (here.out / "lipsim-figure7" / "figure-1.png").is_file()
+    triplets = made("lipsim-table2", here).stands[0].here
+    assert triplets.startswith("2 triplets: photographs that come with percert under noise")

@@ -1,8 +1,6 @@
 """How far an attack moves what people look at: saliency maps, their distances, the report."""
 
-import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -16,22 +14,17 @@ from percert.evaluation.attack_runs.compare import AttackNumbers, title
 from percert.evaluation.attack_runs.distances import Progress, Row, measure_files, open_store
 from percert.evaluation.attack_runs.pages import as_picture, choose_images, successes
 from percert.evaluation.attack_runs.report import distances_table, medians_table, samples_of
+from percert.evaluation.attack_runs.saliency_card import SaliencyCard, card_of, read_saliency_card
 from percert.extras import install_extra
 from percert.images import load_image
 from percert.metrics.catalog import create_metric, metric_card
 from percert.models import Preparation, load_classifier
-from percert.models.card import Channels
 from percert.reports.attack_plots import boxes_and_cumulative
 from percert.reports.page import Block, Figure, Section, kept_figure
 from percert.reports.plots import Cell, amplified, picture_grid
 from percert.reports.table import number
 from percert.runs import find_items, read_sample
 from percert.tensors import Images
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 #: Images ``(n, 3, h, w)`` in [0, 1] to maps ``(n, h, w)`` in [0, 1].
 Saliency: TypeAlias = Callable[[Images], Tensor]
@@ -41,38 +34,17 @@ WEIGHTLESS = {
     "spectral-residual": "StaticSaliencySpectralResidual_create",
     "fine-grained": "StaticSaliencyFineGrained_create",
 }
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
-
-
-@dataclass(frozen=True, kw_only=True)
-class SaliencyCard:
-    """A saliency network in an ONNX ``file``, and what is done before and after it.
-
-    ``mean``, ``std``, ``channels``, ``scale`` and ``size`` as for classifiers
-    (:class:`~percert.models.Preparation`); without a ``size`` images go in as large as the file
-    says, or as they are. ``output`` is the place of the map among the outputs. ``sigmoid`` is
-    applied to it where the file ends before; ``stretch`` spreads each map over [0, 1].
-    """
-
-    file: Path
-    mean: tuple[float, ...] = IMAGENET_MEAN
-    std: tuple[float, ...] = IMAGENET_STD
-    channels: Channels = "rgb"
-    scale: float = 1.0
-    size: tuple[int, int] | None = None
-    output: int = 0
-    sigmoid: bool = False
-    stretch: bool = True
 
 
 def create_saliency(spec: str, device: str = "cpu") -> tuple[Saliency, str]:
     """The saliency that ``spec`` names, and a text that tells it from others of that name.
 
     ``spec`` is ``"spectral-residual"`` (Hou and Zhang 2007) or ``"fine-grained"`` (Montabone and
-    Soto 2010), both of OpenCV; an ONNX file, prepared for as U2-Net is; a TOML file, a
-    :class:`SaliencyCard`; or ``package.module:factory``, a module from images in [0, 1] to maps.
-    Raises ``ValueError`` for anything else, and where OpenCV or onnxruntime is missing.
+    Soto 2010), both of OpenCV; an ONNX file, prepared for as EGNet is where it is called so
+    (``egnet.onnx``), else as U2-Net is; a TOML file, a
+    :class:`~percert.evaluation.attack_runs.saliency_card.SaliencyCard`; or
+    ``package.module:factory``, a module from images in [0, 1] to maps. Raises ``ValueError`` for
+    anything else, and where OpenCV or onnxruntime is missing.
 
     >>> create_saliency("spectral")
     Traceback (most recent call last):
@@ -81,7 +53,7 @@ def create_saliency(spec: str, device: str = "cpu") -> tuple[Saliency, str]:
     if spec in WEIGHTLESS:
         return _opencv(spec)
     if spec.endswith(".onnx"):
-        return _onnx(SaliencyCard(file=Path(spec)))
+        return _onnx(card_of(Path(spec)))
     if spec.endswith(".toml"):
         return _onnx(read_saliency_card(Path(spec)))
     if ":" in spec:
@@ -91,29 +63,6 @@ def create_saliency(spec: str, device: str = "cpu") -> tuple[Saliency, str]:
         f"saliency: expected {', '.join(WEIGHTLESS)}, a file .onnx or .toml, or "
         f"package.module:factory, found {spec!r}"
     )
-
-
-def read_saliency_card(path: Path) -> SaliencyCard:
-    """The card in the TOML file at ``path``; its ``file`` counts from there.
-
-    Raises ``ValueError`` for a file that is missing or no TOML, and for unknown or missing keys.
-    """
-    try:
-        entries: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ValueError(f"{path}: no such file") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: not a TOML file ({error})") from None
-    known = [field.name for field in fields(SaliencyCard)]
-    unknown = sorted(set(entries) - set(known))
-    if unknown:
-        raise ValueError(f"{path}: unknown key {unknown[0]!r}; known: {', '.join(known)}")
-    if "file" not in entries:
-        raise ValueError(f"{path}: expected a key 'file', the network's ONNX file")
-    for key in ("mean", "std", "size"):
-        if key in entries:
-            entries[key] = tuple(entries[key])
-    return SaliencyCard(**{**entries, "file": path.parent / str(entries["file"])})
 
 
 def as_maps(found: Any, size: Sequence[int], *, stretch: bool = False) -> Tensor:
@@ -178,7 +127,8 @@ def _onnx(card: SaliencyCard) -> tuple[Saliency, str]:
     source = session.get_inputs()[0]
     fixed = source.shape[2:] if len(source.shape) == 4 else [None]
     size = card.size or (tuple(fixed) if all(isinstance(n, int) for n in fixed) else None)
-    if not 0 <= card.output < len(session.get_outputs()):
+    outputs = len(session.get_outputs())
+    if not -outputs <= card.output < outputs:
         raise ValueError(f"{card.file}: has no output {card.output}")
     prepare = Preparation(
         mean=card.mean, std=card.std, channels=card.channels, scale=card.scale, size=size
@@ -264,20 +214,12 @@ def saliency_distances(
         measure,
         progress=progress,
     )
-    nothing = dict.fromkeys(DISTANCES)
-    return {
-        name: [
-            {
-                **row,
-                **{
-                    key: found.get((row["attack"], row["image"], name), nothing)[key]
-                    for key in DISTANCES
-                },
-            }
-            for row in rows
-        ]
-        for name in methods
-    }
+
+    def distances(row: Row, name: str) -> dict[str, float | None]:
+        measured = found.get((row["attack"], row["image"], name), {})
+        return {key: measured.get(key) for key in DISTANCES}
+
+    return {name: [{**row, **distances(row, name)} for row in rows] for name in methods}
 
 
 #: The distance that is drawn and written beside maps.

@@ -34,7 +34,6 @@ from percert.evaluation.copies.rates import (
     roc_curve,
     split_pairs,
 )
-from percert.reports.records import Columns
 from percert.runs.certified import BrokenCertificate
 from percert.runs.engine import Progress, silent
 from percert.search.query.threshold import AutoThreshold
@@ -109,18 +108,6 @@ class QueryRow:
     nearest_other: float
     found: bool
     radius: float | None
-
-
-#: The columns of the rows as records.
-COLUMNS: Columns = {
-    "query": str,
-    "edit": str,
-    "detector": str,
-    "distance": float,
-    "nearest_other": float,
-    "found": bool,
-    "radius": float,
-}
 
 
 def evaluate_copies(

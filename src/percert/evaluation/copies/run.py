@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from percert.evaluation.copies.detector import Detector, weights_of
-from percert.evaluation.copies.evaluate import COLUMNS, CopiesPlan, QueryRow, evaluate_copies
+from percert.evaluation.copies.evaluate import CopiesPlan, QueryRow, evaluate_copies
 from percert.evaluation.copies.measure import Checkpoint, spread
 from percert.evaluation.copies.pictures import (
     PictureFiles,
@@ -27,7 +27,7 @@ from percert.files import write_whole
 from percert.images import LeftOut
 from percert.images.walk import listed, listed_left_out
 from percert.reports.page import how_made, write_page
-from percert.reports.records import read_run, write_records
+from percert.reports.records import columns_of, read_run, write_records
 from percert.runs.engine import Progress, RunFolder, RunResult, Step, silent
 from percert.runs.items import ImageItem, items_at, read_samples
 
@@ -110,7 +110,7 @@ def run_copies(
     write_records(
         out / "records.parquet",
         [{**asdict(row), "query": items[row.query].name} for row in rows],
-        COLUMNS,
+        {**columns_of(QueryRow), "query": str},
     )
     figures = {"roc.png": roc_figure(results), "eps.png": attack_figure(results)}
     for name, png in figures.items():

@@ -26,8 +26,9 @@ from percert.metrics.certified.embedding import EmbeddingMetric
 from percert.metrics.certified.exported import CONSTANTS, Constant, NetworkShape, build_network
 from percert.models.weights import seeded
 
-#: The embedded networks of one shape: the names of the metrics, and of the files of weights.
-VERSIONS = {1: "lipsim-tiny", 2: "lipsim-tiny-2"}
+#: The metrics of the embedded network, by version: its first weights, the same with a centre, and
+#: those that were trained anew. A store is opened with the weights that made it, so all are kept.
+VERSIONS = ("lipsim-tiny-uncentred", "lipsim-tiny-1", "lipsim-tiny")
 #: Where the authors link their weights. Their licence is not stated there.
 PUBLISHED = "https://github.com/SaraGhazanfari/lipsim (README, section Checkpoints)"
 
@@ -43,46 +44,43 @@ class LipSimTiny(EmbeddingMetric):
     :class:`~percert.lipschitz.centre.Centre`; ``"random"`` gives seeded random weights, for tests.
     Raises ``ValueError`` for a file that is missing, not safetensors, or of another shape.
 
-    ``version`` 2 has weights of the same network that were trained on 82,000 pictures
-    (``recipes/lipsim-tiny-2.toml``) and know copies better: the metric
-    ``lipsim-tiny-2``. Without ``centred`` version 1 is the metric as it was before its embeddings
-    had a centre, for stores that were made with it: the same weights without the last layer.
+    ``version`` is the place of a name in :data:`VERSIONS`: 1 has the weights that came before,
+    trained on less, and 0 these before their embeddings had a centre, both for stores that were
+    made with them.
 
     >>> metric, photo = LipSimTiny(), torch.rand(1, 3, 80, 120)
     >>> bool(metric(photo, photo.flip(-1)) < 1e-9)
     True
     >>> plain = torch.full((1, 3, 64, 64), 0.5)
-    >>> [f"{m.embed(plain).norm():.3f}" for m in (LipSimTiny(centred=False), metric)]
-    ['8.479', '0.000']
+    >>> [f"{LipSimTiny(version=v).embed(plain).norm():.3f}" for v in (0, 1, 2)]
+    ['8.479', '0.000', '0.000']
     """
 
     def __init__(
         self,
         checkpoint: str | Path | None = None,
         *,
-        version: Literal[1, 2] = 1,
-        centred: bool = True,
+        version: Literal[0, 1, 2] = 2,
     ) -> None:
-        if version not in VERSIONS or (version == 2 and not (centred and checkpoint is None)):
+        if version not in range(len(VERSIONS)) or (version < 2 and checkpoint is not None):
             raise ValueError(
-                "lipsim-tiny: expected version 1, or 2 with its own weights and centre, found "
-                f"{version}"
+                "lipsim-tiny: expected version 2, or 0 or 1 without a checkpoint, found "
+                f"version {version}{'' if checkpoint is None else f' and {checkpoint}'}"
             )
-        name = VERSIONS[version]
         if checkpoint == "random":
             network = seeded(lambda: tiny_network(TinyShape()))
         elif checkpoint is not None:
             network = _load_tiny(Path(checkpoint))
         else:
-            network = _shipped(name)
-            if centred and version == 1:
+            network = _shipped(VERSIONS[max(version, 1)])
+            if version == 1:
                 network.layers.append(_shipped_centre())
         super().__init__(
             # float64: what float32 may lose is far more than what certificates should.
             network.double().eval().requires_grad_(False),
             # Exact area averages: of all resizes the one that keeps the most signal for its norm.
             Resize(RESOLUTION, "box"),
-            name=name,
+            name=VERSIONS[version],
         )
         self.eval()
 
@@ -93,7 +91,7 @@ def _shipped(name: str) -> LipschitzNetwork:
 
 
 def _shipped_centre() -> Centre:
-    with as_file(files("percert") / "weights" / "lipsim-tiny-centre.safetensors") as path:
+    with as_file(files("percert") / "weights" / "lipsim-tiny-1-centre.safetensors") as path:
         held = load_file(path)
     axes, width = held["axes"].shape
     centre = Centre(width, axes)

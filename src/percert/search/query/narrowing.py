@@ -65,31 +65,49 @@ class Narrowing:
         taken: Tensor | None = None,
         best: int = 0,
         probe: Callable[[Tensor], Tensor] | None = None,
+        *,
+        far: bool = False,
     ) -> Left | None:
         """The pairs whose product less what is ``taken`` off reaches ``least`` ``(q,)``, rows
         counted in ``some``; ``None`` where they are so many that all rows are better looked at.
 
         ``taken`` ``(q, m)`` is for the rows of ``some``. Odd rows are among them by chance. Of a
-        single query ``probe`` may look at the ``best`` rows so far, and say what is asked for next.
+        single query the ``best`` rows are asked for: ``probe`` looks at those that seem to be, and
+        says what is asked for next; of rows ``far`` away it does so once, and until then the least
+        that the slices leave of their products says it.
         """
         share = READ_ALL if len(self) == 1 else READ_ALL_OF_MANY
         whole: Tensor | None = None
         left: Left | None = None
-        for vectors, slices in zip(self.vectors, turned.slices, strict=True):
+        for at, (vectors, slices) in enumerate(zip(self.vectors, turned.slices, strict=True)):
             values = slices[some]
+            guessed = far and at + 1 < len(self.vectors)
             if left is None:
                 whole = _added(whole, vectors, values, taken)
                 taken = None
-                if probe is not None:
+                if guessed:
+                    least = torch.maximum(least, self._reached(whole[0], vectors, values, best))
+                elif probe is not None:
                     least = probe(whole[0].topk(min(best, whole.shape[1]), sorted=False).indices)
                 left = _reaching(whole, least, share)
                 continue
             bound = _further(left, vectors, values)
-            if probe is not None and len(bound) > 4 * best:
+            if guessed:
+                rows = values.index_select(0, left.row)
+                least = torch.maximum(least, self._reached(bound, vectors, rows, best))
+            elif probe is not None and len(bound) > 4 * best:
                 least = probe(left.row[bound.topk(best, sorted=False).indices])
             kept = (bound >= (least if len(self) == 1 else least[left.query])).nonzero()[:, 0]
             left = Left(left.query[kept], left.row[kept], bound[kept])
         return left
+
+    def _reached(self, bound: Tensor, vectors: Tensor, values: Tensor, best: int) -> Tensor:
+        """What ``best`` rows reach for sure ``(1,)``: their bounds less twice what rests make."""
+        if len(bound) < best:
+            return bound.new_full((1,), -torch.inf)
+        sure = bound - (2 * vectors[0, -1]) * values[:, -1]
+        # Their own rounding, and that of what is compared with it.
+        return sure.topk(best, sorted=False).values.amin()[None] - 2 * self.margin - 1e-6
 
 
 def _added(whole: Tensor | None, vectors: Tensor, values: Tensor, taken: Tensor | None) -> Tensor:

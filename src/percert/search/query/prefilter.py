@@ -9,6 +9,7 @@ they are not near (:mod:`percert.search.query.narrowing`), and the others alone 
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -159,18 +160,22 @@ class Prefilter:
         def probe(row: Tensor) -> Tensor:
             """Look whole at the ``row`` that seem nearest, for what is worth looking at."""
             some_rows = row + some.start
-            cosine = self._products(block, torch.zeros_like(row), some_rows, inverse)
+            if len(turned.odd):
+                some_rows = some_rows[~torch.isin(some_rows, turned.odd)]
+            cosine = self._products(block, torch.zeros_like(some_rows), some_rows, inverse)
             nearest = cosine.topk(min(best or 0, len(cosine)), sorted=False).values
             if self._top is not None:
                 nearest = torch.cat([self._top[0].to(nearest), nearest])
-            if len(nearest) >= (best or 0):
-                last = nearest.topk(best or 0, sorted=False).values.amin().double()
+            if best is not None and len(nearest) >= best:
+                last = nearest.topk(best, sorted=False).values.amin().double()
                 self.least = torch.maximum(self.least, last - self._margin)
             return least()
 
         if best is None or not alone:
             return self._narrowing.left(turned, some, least(), taken)
-        return self._narrowing.left(turned, some, least(), taken, best, probe)
+        rows: Any = block.embeddings
+        far = not isinstance(rows, Tensor) and not len(turned.odd)
+        return self._narrowing.left(turned, some, least(), taken, best, probe, far=far)
 
     def _of_left(
         self,

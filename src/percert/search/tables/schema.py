@@ -21,6 +21,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from percert.search.tables.earlier import name_today
+
 if TYPE_CHECKING:
     from percert.metrics.metric import Metric
 
@@ -67,9 +69,10 @@ def metric_id(metric: "Metric") -> MetricId:
     with torch.no_grad():
         probe = proven.embed(torch.full((1, 3, *proven.resolution), 0.5))
     resize = f"{proven.resize.mode}{', antialiased' if proven.resize.antialias else ''}"
+    weights = weights_hash(proven.network)
     return MetricId(
-        name=proven.name,
-        weights=weights_hash(proven.network),
+        name=name_today(proven.name, weights),
+        weights=weights,
         bound=proven.bound(proven.resolution).value,
         constant=proven.constant,
         feature_error=proven.feature_error,
@@ -81,13 +84,14 @@ def metric_id(metric: "Metric") -> MetricId:
 
 
 def parse_metric_id(text: str) -> MetricId:
-    """The inverse of :meth:`MetricId.to_json`; ``ValueError`` for anything else."""
+    """The inverse of :meth:`MetricId.to_json`, named as today; ``ValueError`` for anything else."""
     try:
         found = json.loads(text)
         known = {field.name for field in fields(MetricId)}
         if set(found) != known:
             raise ValueError(f"expected the fields {sorted(known)}, found {sorted(found)}")
         height, width = found.pop("resolution")
+        found["name"] = name_today(found["name"], found["weights"])
         return MetricId(**found, resolution=(int(height), int(width)))
     except (TypeError, ValueError) as error:
         raise ValueError(f"not the identity of a metric: {error}") from error

@@ -1,0 +1,59 @@
+"""The threshold of one image's own, for a pair of files: how rarely a stranger is as near."""
+
+from dataclasses import dataclass
+
+from percert.certify.features import PixelFeatures
+from percert.certify.own_threshold import OwnThreshold, StoredThreshold
+from percert.metrics.certified.embedding import EmbeddingMetric
+from percert.search.background import background_of
+from percert.search.query.recommended import recommended_threshold, share_of_queries
+from percert.search.tables.schema import StoreHeader, metric_id
+
+
+@dataclass(frozen=True)
+class ReferenceThreshold:
+    """``threshold``, that of the reference: of pairs of strangers the share ``wrong`` is as near.
+
+    ``counted`` says whether so few were counted among the metric's strangers; if not, the rate is
+    extrapolated from the nearest of them.
+    """
+
+    threshold: StoredThreshold
+    wrong: float
+    counted: bool
+
+    def __str__(self) -> str:
+        how = "" if self.counted else " (extrapolated)"
+        said = f"Of pairs of unrelated photographs {share_of_queries(self.wrong)} is as near{how}"
+        if not self.threshold.rule.weight:
+            return f"{said}."
+        return (
+            f"{said}; the reference's likeness to the background is {self.threshold.likeness:.2f}."
+        )
+
+
+def reference_threshold(
+    metric: EmbeddingMetric, features: PixelFeatures, wrong: float
+) -> ReferenceThreshold:
+    """The threshold of a reference with ``features`` at which so many strangers are wrong.
+
+    It is that of an index which holds the reference alone, as a whole: by the table of strangers
+    that comes with the metric, and no pictures of one's own. Raises ``ValueError`` for a rate
+    outside (0, 1), and for a metric without a table.
+
+    >>> import torch
+    >>> from percert.certify.features import embed
+    >>> from percert.metrics.certified.lipsim import Thumbnail
+    >>> metric, photo = Thumbnail(8), torch.rand(1, 3, 40, 40)
+    >>> found = reference_threshold(metric, embed(metric, photo), 1e-6)
+    >>> 0 < found.threshold.distance < 0.2, found.counted
+    (True, True)
+    """
+    identity = metric_id(metric)
+    background = background_of(identity)
+    named = None if background is None else background.id
+    header = StoreHeader(identity, ("whole",), named)
+    found = recommended_threshold(header, 1, wrong)
+    like = 0.0 if background is None else float(background.likeness(features)[0])
+    rule = OwnThreshold(found.threshold, header.weight)
+    return ReferenceThreshold(StoredThreshold(rule, like), wrong, found.counted)
