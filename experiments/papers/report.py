@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from experiments.papers.item import COMMAND, PAPERS, Compared, Findings, Item, StandIn
-from experiments.papers.run import Outcome
+from experiments.papers.run import CATALOG, Outcome
 from percert.reports.page import Block, Paragraph, Section, Table, rerun
 from percert.reports.table import Column
 
@@ -164,7 +164,7 @@ def _to_be_own(outcome: Outcome) -> str:
 
 
 def counted(outcomes: Sequence[Outcome]) -> str:
-    """How many items are what, in a sentence."""
+    """How many items are what, in a sentence; of several also which others there are."""
     states = Counter(
         "failed or without their data"
         if outcome.state in ("failed", "data missing")
@@ -172,7 +172,10 @@ def counted(outcomes: Sequence[Outcome]) -> str:
         for outcome in outcomes
     )
     said = ", ".join(f"{count} {state}" for state, count in states.items())
-    return f"Of {len(outcomes)} tables and figures: {said}."
+    there = {outcome.item.name for outcome in outcomes}
+    others = [name for name in CATALOG if name not in there] if outcomes[1:] else []
+    rest = f" Not made in this folder: {', '.join(others)}." if others else ""
+    return f"Of {len(outcomes)} tables and figures: {said}.{rest}"
 
 
 def answer(outcome: Outcome) -> dict[str, Any]:

@@ -85,6 +85,7 @@ def test_the_page_has_what_earlier_commands_left(papers, papers_json, tmp_path):
     text = (tmp_path / "out" / "reproduce.md").read_text(encoding="utf-8")
     assert text.index("## hpot-table5") < text.index("## hpot-section4")
     assert "Of 2 tables and figures: " in text
+    assert "Not made in this folder: lipsim-table1, " in text
     kept = json.loads((tmp_path / "out" / "reproduce.json").read_text())
     assert {item["name"] for item in kept["items"]} == {"hpot-table5", "hpot-section4"}
     assert "0.02554" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
