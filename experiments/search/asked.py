@@ -58,7 +58,9 @@ class Asked:
 
 @dataclass(frozen=True)
 class AskedResult:
-    """All of a run. ``first_seconds``: of the first and the second query, which read and turn."""
+    """All of a run. ``first_seconds``: of the first and the second query, which read and turn.
+    ``duplicates``: seconds of all pairs by the clock and of the processor, and links found.
+    """
 
     benchmark: str
     name: str
@@ -72,6 +74,7 @@ class AskedResult:
     rule: float
     own_threshold_median: float
     first_seconds: tuple[float, float]
+    duplicates: tuple[float, float, int]
     timings: list[Asked]
     conditions: Conditions
 
@@ -284,6 +287,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             start = perf_counter()
             fresh.copies([image])
             first.append(perf_counter() - start)
+        start, used = perf_counter(), process_time()
+        links = len(fresh.duplicates().links)
+        duplicates = perf_counter() - start, process_time() - used, links
         del fresh
         for ask in asked.values():
             for image in strangers[:3]:  # read, turned, warm
@@ -303,6 +309,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         rule.threshold,
         float(own),
         (first[0], first[1]),
+        duplicates,
         timings,
         conditions(0),
     )

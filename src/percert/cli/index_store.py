@@ -117,6 +117,7 @@ def add(
 
     percert index add train-*.parquet --store s3://bucket/train --engine ray --address auto
     """
+    from percert.device import keep_freed_memory
     from percert.search import AddSettings, open_store
     from percert.search.info import stored_metric
     from percert.search.ingest.sources import count_images
@@ -125,6 +126,7 @@ def add(
         raise typer.BadParameter("prints lines, which --json does not", param_hint="--each")
     if address is not None and engine != "ray":
         raise typer.BadParameter("is for --engine ray", param_hint="--address")
+    keep_freed_memory()
     left_out: list[LeftOut] = []
     total = count_images(inputs, left_out)
     if not total:
