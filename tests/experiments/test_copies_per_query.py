@@ -25,7 +25,7 @@ def out(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def read(path: Path) -> per_query.CopiesPerQuery:
     result = json.loads(path.read_text("utf-8"))
     result["collections"] = [per_query.PerQuery(**one) for one in result["collections"]]
-    result["crowd"] = [per_query.Crowd(**one) for one in result["crowd"]]
+    result["crowd"] = [per_query.Crowd(**one) for one in result.get("crowd", [])]
     result["conditions"] = Conditions(**result["conditions"])
     return per_query.CopiesPerQuery(**result)
 

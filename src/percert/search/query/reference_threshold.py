@@ -45,8 +45,8 @@ def reference_threshold(
     >>> from percert.certify.features import embed
     >>> from percert.metrics.certified.lipsim import Thumbnail
     >>> metric, photo = Thumbnail(8), torch.rand(1, 3, 40, 40)
-    >>> found = reference_threshold(metric, embed(metric, photo), 1e-6)
-    >>> 0 < found.threshold.distance < 0.2, found.counted
+    >>> found = reference_threshold(metric, embed(metric, photo), 1e-3)
+    >>> 0.1 < found.threshold.distance < 0.3, found.counted
     (True, True)
     """
     identity = metric_id(metric)
