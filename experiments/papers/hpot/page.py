@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from experiments.papers.hpot.claims import claims, share_words
 from experiments.papers.hpot.detection import LARGEST, SQUEEZERS
 from experiments.papers.hpot.rivals import LITERAL, SLOWEST
 from experiments.papers.printed import (
@@ -63,7 +64,7 @@ def page(found: Mapping[str, Any]) -> str:
         "# Human Imperceptible Attacks on its own photographs",
         "\n".join(first),
         ABOUT,
-        _claims(found),
+        claims(found),
         _table_1(found),
         _paper_1(),
         _returned(found["returned"]),
@@ -100,8 +101,8 @@ def _columns(entries: Sequence[Entry]) -> dict[str, Told]:
     return {
         "attack": lambda entry: f"{entry['attack']}",
         "photographs": lambda entry: str(entry["images"]),
-        "success": lambda entry: _percent(entry["success"]),
-        "as files": lambda entry: _percent(entry["success_8bit"]),
+        "success": lambda entry: share_words(entry["success"]),
+        "as files": lambda entry: share_words(entry["success_8bit"]),
         **{TITLES[name]: distance(name) for name in names},
         "CPU s": lambda entry: number(entry["cpu_seconds"], 2),
         "calls": lambda entry: f"{entry['model_calls']:.0f}",
@@ -144,8 +145,8 @@ def _returned(all_of_them: Sequence[Entry]) -> str:
     entries = [one for one in all_of_them if _is_rounded(one)]
     columns: dict[str, Told] = {
         "attack": lambda entry: entry["attack"],
-        "success, floats": lambda entry: _percent(entry["success"]),
-        "as files": lambda entry: _percent(entry["success_8bit"]),
+        "success, floats": lambda entry: share_words(entry["success"]),
+        "as files": lambda entry: share_words(entry["success_8bit"]),
         **{
             f"{title}, {what}": _length(kind, name)
             for name, title in (("l1", "L1"), ("l2", "L2"), ("linf", "Linf"))
@@ -255,7 +256,7 @@ def _detection(entries: Sequence[Entry]) -> str:
         [
             "no attack: false alarms" if entry["attack"] == CLEAN else entry["attack"],
             str(entry["files"]),
-            *(_percent(entry["changed"][name]) for name in SQUEEZERS),
+            *(share_words(entry["changed"][name]) for name in SQUEEZERS),
             *(
                 _with_interval(entry["alarmed"][name], entry["intervals"][name])
                 for name in detectors
@@ -282,69 +283,13 @@ def _evading(entries: Sequence[Entry]) -> str:
     if plain not in by or evading not in by:
         return ""
     said = ", ".join(
-        f"{name} {_percent(by[evading][name])} instead of {_percent(by[plain][name])}"
+        f"{name} {share_words(by[evading][name])} instead of {share_words(by[plain][name])}"
         for name in (*SQUEEZERS, LARGEST)
     )
     return (
         " Does the attack that must survive two of the squeezers evade them? It raises alarms by "
-        f"{said}; where nobody attacked, {LARGEST} raises {_percent(by[CLEAN][LARGEST])}."
+        f"{said}; where nobody attacked, {LARGEST} raises {share_words(by[CLEAN][LARGEST])}."
     )
-
-
-def _claims(found: Mapping[str, Any]) -> str:
-    """The paper's claims on its attack, each beside the numbers of this run."""
-    entries = {entry["attack"]: entry for entry in found["table_1"]}
-    ours = entries[LITERAL.format(0)]
-    ratios = found["ratios"]
-
-    def beside(rival: str, name: str) -> str:
-        value = ratios[rival][name]
-        return "-" if not value else number(1 / value, 2)
-
-    perceptual = ("st-lpips-alex", "ssim", "seen")
-    rivals = [
-        ("PGD (L2), truncated to 8 bits in each step", 7.303 / 7.823),
-        ("PGD (L2), least multiple as a file", None),
-        ("PerC_AL (100 steps)", 7.303 / 33.960),
-        ("NPTM (PPGD), AlexNet", 7.303 / 81.569),
-        ("NPTM (LPA), AlexNet", 7.303 / 51.644),
-        ("human-perc-ot", None),
-        ("ssim-sqp", None),
-    ]
-    lines = [
-        [
-            rival,
-            "-" if paper is None else f"{paper:.2g}",
-            *(beside(rival, name) for name in perceptual),
-            beside(rival, "l2"),
-        ]
-        for rival, paper in rivals
-        if rival in ratios
-    ]
-    survive = {(entry["attack"], entry["defence"]): entry["share"] for entry in found["figure_7"]}
-    high = LITERAL.format(5)
-    said = []
-    for name in dict.fromkeys(defence for _, defence in survive):
-        rivals_of_it = [(v, a) for (a, d), v in survive.items() if d == name and a != high]
-        share, attack = max(rivals_of_it)
-        said.append(
-            f"behind {name} {100 * survive[high, name]:.0f} % of it survive, and of the others "
-            f"most of {attack}, {100 * share:.0f} %"
-        )
-    head = ["Human_Perc_OT (a = 0) over", "LPIPS, paper", "ST-LPIPS", "1 - SSIM", "noticed", "L2"]
-    return (
-        "## What the paper claims, and what is found\n\n"
-        "**Smaller perceptual distances than its rivals'.** Its distance over the rival's, means "
-        "over the photographs on which both succeed as files; below 1 it is the less visible "
-        "one:\n\n" + markdown(head, lines) + "\n"
-        f"**Success of 100 %.** Here {_percent(ours['success'])} as floats and "
-        f"{_percent(ours['success_8bit'])} as files.\n\n"
-        f"**With a = 5 the most robust to defences.** Here {'; '.join(said)}."
-    )
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f} %"
 
 
 def _with_interval(share: float, interval: Sequence[float]) -> str:
