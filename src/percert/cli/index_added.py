@@ -5,10 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from percert.cli.command import complain
 from percert.cli.index_partner import filled_json, show_filled
 from percert.cli.index_show import pruned_json, show_pruned, warn_unreachable
-from percert.cli.output import emit_json, note_left_out, say
+from percert.cli.output import emit_json, note_bad, note_left_out, say
 
 if TYPE_CHECKING:
     from percert.images import LeftOut
@@ -28,13 +27,14 @@ def report_added(
     filled: "Filled",
 ) -> None:
     """What came of adding, for people or as JSON; the exit status is 1 where an image is bad."""
+    unread = [(one.path, one.reason or "") for one in bad]
     if as_json:
         answer: dict[str, Any] = {"store": store.path, **counts, "images": store.count}
         answer["views"] = list(store.views)
         answer |= filled_json(store, filled)
         from percert.images.walk import listed, listed_left_out
 
-        answer["bad"] = listed((one.path, one.reason or "") for one in bad)
+        answer["bad"] = listed(unread)
         answer["left_out"] = listed_left_out(left_out)
         emit_json({**answer, **pruned_json(pruned)})
     elif each:
@@ -49,8 +49,6 @@ def report_added(
     if pruned is not None:
         warn_unreachable(pruned.unreachable)
     note_left_out(left_out)
+    note_bad(unread, f"of {total} images could not be added")
     if bad:
-        complain(f"{len(bad)} of {total} images could not be added:")
-        for one in bad:
-            complain(f"  {one.path}: {one.reason}")
         raise typer.Exit(1)

@@ -1,11 +1,11 @@
 """``percert index refit`` and ``upgrade``: the thresholds of a store's images set anew."""
 
 from collections import Counter
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
-from percert.cli.command import complain, needs, one_line_errors
+from percert.cli.command import needs, one_line_errors
 from percert.cli.options import (
     CheckpointOption,
     DeviceOption,
@@ -15,11 +15,8 @@ from percert.cli.options import (
     StoreOption,
     metric_for_store,
 )
-from percert.cli.output import emit_json, say
+from percert.cli.output import emit_json, note_bad, say
 from percert.cli.progress import with_progress
-
-if TYPE_CHECKING:
-    from percert.search import AddOutcome
 
 
 @one_line_errors
@@ -103,24 +100,22 @@ def upgrade(
     new = open_store(out, metric, views=views if stored_metric(out) is None else None)
     total = len(files_of(old.tables))
     counts: Counter[str] = Counter(added=0, unchanged=0)
-    bad: list[AddOutcome] = []
+    bad: list[tuple[str, str]] = []
     for outcome in with_progress(upgrade_store(old.tables, new), total, "adding"):
         if outcome.what == "bad":
-            bad.append(outcome)
+            bad.append((outcome.path, outcome.reason or ""))
         else:
             counts[outcome.what] += 1
     gone = without_file(old.tables)
     if as_json:
         answer: dict[str, Any] = {"store": store, "out": out, **counts, "without_file": gone}
-        answer["bad"] = listed((one.path, one.reason or "") for one in bad)
+        answer["bad"] = listed(bad)
         emit_json({**answer, "images": new.count})
     else:
         said = ", ".join(f"{count} {what}" for what, count in counts.items())
         say(f"{said}; the new store holds {new.count} of {old.count} images.")
         if gone:
             say(f"{gone} images have no file any more, and stay in {store} alone.")
+    note_bad(bad, "files could not be added")
     if bad:
-        complain(f"{len(bad)} files could not be added:")
-        for one in bad:
-            complain(f"  {one.path}: {one.reason}")
         raise typer.Exit(1)

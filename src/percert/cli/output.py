@@ -55,15 +55,20 @@ def show_result(
             show_table(block)
             say("")
     note_left_out(result.left_out)
-    if result.bad:
-        complain(f"{len(result.bad)} {what}:")
-    for name, reason in result.bad:
-        complain(f"  {name}: {reason}")
+    note_bad(result.bad, what)
     for name, reason in result.failed:
         details = f"{result.answer['out']}/errors.log"
         complain(f"attack {name} gave up: {reason} (details in {details})")
     if result.bad or result.failed:
         raise typer.Exit(1)
+
+
+def note_bad(bad: "Sequence[tuple[str, str]]", what: str) -> None:
+    """Say on stderr how many are bad, and each by name with the reason; nothing where none is."""
+    if bad:
+        complain(f"{len(bad)} {what}:")
+    for name, reason in bad:
+        complain(f"  {name}: {reason}")
 
 
 def emit_json(answer: Mapping[str, Any]) -> None:
