@@ -140,7 +140,7 @@ def test_killed_and_resumed_is_uninterrupted_to_the_bit(tmp_path, monkeypatch, w
         if when == "in a shard" and len(seen) == calls:
             raise Killed
 
-    save = rounds._State.save
+    save = rounds.State.save
     saves = []
 
     def failing(self, path, model, optimiser):
@@ -149,10 +149,10 @@ def test_killed_and_resumed_is_uninterrupted_to_the_bit(tmp_path, monkeypatch, w
             raise Killed
         save(self, path, model, optimiser)
 
-    monkeypatch.setattr(rounds._State, "save", failing)
+    monkeypatch.setattr(rounds.State, "save", failing)
     with pytest.raises(Killed):
         run(tmp_path / "killed", attack=attack, settings=settings, progress=progress)
-    monkeypatch.setattr(rounds._State, "save", save)
+    monkeypatch.setattr(rounds.State, "save", save)
     assert len(open_dataset(tmp_path / "killed")) < 60
     resumed, again, dataset = run(tmp_path / "killed", attack=attack, settings=settings)
     assert again == shards

@@ -1,12 +1,21 @@
 """``percert attack classify`` and ``metric``: attack classifiers and metrics on sets of images."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from percert.cli.command import command_line, complain, needs, one_line_errors, option_names, warn
+from percert.cli.command import (
+    command_line,
+    complain,
+    needs,
+    one_line_errors,
+    option_names,
+    warn,
+    with_shared_options,
+)
 from percert.cli.options import (
     AddressOption,
     CheckpointOption,
@@ -39,58 +48,96 @@ OutOption = Annotated[
     Path,
     out_option("Where images and records go. A run that was stopped goes on where it stood."),
 ]
-MetricsOption = Annotated[
-    str,
-    typer.Option(
-        "--metrics",
-        metavar="NAME,...",
-        help="Further distances to record, of [bold]percert metrics[/bold] or psnr, which is in "
-        "dB; NAME=FILE gives one its weights. l1, l2, linf and ssim are always there.",
-    ),
-]
-ThreatOption = Annotated[
-    str | None,
-    typer.Option(
-        "--threat",
-        metavar="NORM:EPS",
-        help="What counts as allowed, such as linf:8/255 or l2:1; outside of it nothing counts "
-        "as a success. The attacks have budgets of their own among their settings.",
-    ),
-]
-BatchOption = Annotated[
-    int,
-    typer.Option(
-        "--batch-size", min=1, help="Images at once; halved where memory does not suffice."
-    ),
-]
-SecondsOption = Annotated[
-    float | None,
-    typer.Option("--seconds", metavar="S", min=0, help="End an attack on a batch after S seconds."),
-]
-ConfidenceOption = Annotated[
-    float,
-    typer.Option("--confidence", min=0, help="By how much the goal is to be exceeded, in logits."),
-]
-WrongOption = Annotated[
-    bool,
-    typer.Option("--attack-misclassified", help="Attack also what is wrong to begin with."),
-]
-SaveOption = Annotated[
-    bool, typer.Option("--save/--no-save", help="Write the attacked images as PNG files.")
-]
-WorkersOption = Annotated[
-    int | None,
-    typer.Option(
-        "--workers",
-        metavar="N",
-        min=1,
-        help="Ray workers; as many as there are processors or GPUs.",
-    ),
-]
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttackOptions:
+    """How a set is attacked, whatever is attacked."""
+
+    confidence: Annotated[
+        float,
+        typer.Option(
+            "--confidence", min=0, help="By how much the goal is to be exceeded, in logits."
+        ),
+    ] = 0.0
+    threat: Annotated[
+        str | None,
+        typer.Option(
+            "--threat",
+            metavar="NORM:EPS",
+            help="What counts as allowed, such as linf:8/255 or l2:1; outside of it nothing counts "
+            "as a success. The attacks have budgets of their own among their settings.",
+        ),
+    ] = None
+    metrics: Annotated[
+        str,
+        typer.Option(
+            "--metrics",
+            metavar="NAME,...",
+            help="Further distances to record, of [bold]percert metrics[/bold] or psnr, which is "
+            "in dB; NAME=FILE gives one its weights. l1, l2, linf and ssim are always there.",
+        ),
+    ] = ""
+    attack_misclassified: Annotated[
+        bool,
+        typer.Option("--attack-misclassified", help="Attack also what is wrong to begin with."),
+    ] = False
+    batch_size: Annotated[
+        int,
+        typer.Option(
+            "--batch-size", min=1, help="Images at once; halved where memory does not suffice."
+        ),
+    ] = 32
+    limit: LimitOption = None
+    seconds: Annotated[
+        float | None,
+        typer.Option(
+            "--seconds", metavar="S", min=0, help="End an attack on a batch after S seconds."
+        ),
+    ] = None
+    seed: SeedOption = 0
+    save: Annotated[
+        bool, typer.Option("--save/--no-save", help="Write the attacked images as PNG files.")
+    ] = True
+    engine: EngineOption = "local"
+    address: AddressOption = None
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            "--workers",
+            metavar="N",
+            min=1,
+            help="Ray workers; as many as there are processors or GPUs.",
+        ),
+    ] = None
+    max_memory: MaxMemoryOption = None
+    device: DeviceOption = "auto"
+    as_json: JsonOption = False
+
+    def recipe(self, attacks: list[str]) -> "AttackRecipe":
+        """The same for the library."""
+        from percert.evaluation.attack_runs.run import AttackRecipe
+        from percert.runs.plan import RayCluster
+
+        return AttackRecipe(
+            attacks=tuple(attacks),
+            threat=self.threat,
+            metrics=parse_metrics(self.metrics),
+            confidence=self.confidence,
+            attack_misclassified=self.attack_misclassified,
+            batch_size=self.batch_size,
+            limit=self.limit,
+            seconds=self.seconds,
+            seed=self.seed,
+            save=self.save,
+            device=self.device,
+            ray=RayCluster(self.address, self.workers) if self.engine == "ray" else None,
+        )
 
 
 @one_line_errors
 @needs("attacks", sometimes=("foolbox", "networks", "ray", "timm"))
+@with_shared_options
 def classify(
     images: Annotated[
         Path,
@@ -134,21 +181,8 @@ def classify(
             help="Attack towards a class: a column of the labels, or one class for all.",
         ),
     ] = None,
-    confidence: ConfidenceOption = 0.0,
-    threat: ThreatOption = None,
-    metrics: MetricsOption = "",
-    attack_misclassified: WrongOption = False,
-    batch_size: BatchOption = 32,
-    limit: LimitOption = None,
-    seconds: SecondsOption = None,
-    seed: SeedOption = 0,
-    save: SaveOption = True,
-    engine: EngineOption = "local",
-    address: AddressOption = None,
-    workers: WorkersOption = None,
-    max_memory: MaxMemoryOption = None,
-    device: DeviceOption = "auto",
-    as_json: JsonOption = False,
+    *,
+    how: AttackOptions,
 ) -> None:
     """Attack a classifier on every image, and record what it took and how far it went.
 
@@ -169,8 +203,7 @@ def classify(
     percert attack classify --images photos/ --model timm:resnet50 --attack ascent --limit 20 --out
     out/resnet --metrics ms-ssim --json | jq '.attacks[].success_8bit'
     """
-    from percert.evaluation.attack_runs.run import AttackRecipe, ClassifierSet
-    from percert.runs.plan import RayCluster
+    from percert.evaluation.attack_runs.run import ClassifierSet
 
     _run(
         classify,
@@ -184,27 +217,15 @@ def classify(
             label_column=label_column,
             targets=targets,
         ),
-        AttackRecipe(
-            attacks=tuple(attack),
-            threat=threat,
-            metrics=parse_metrics(metrics),
-            confidence=confidence,
-            attack_misclassified=attack_misclassified,
-            batch_size=batch_size,
-            limit=limit,
-            seconds=seconds,
-            seed=seed,
-            save=save,
-            device=device,
-            ray=RayCluster(address, workers) if engine == "ray" else None,
-        ),
+        how.recipe(attack),
         out,
-        as_json,
+        how.as_json,
     )
 
 
 @one_line_errors
 @needs("attacks", sometimes=("foolbox", "ray"))
+@with_shared_options
 def attack_metric(
     attack: AttackOption,
     out: OutOption,
@@ -239,21 +260,8 @@ def attack_metric(
         ),
     ] = None,
     checkpoint: CheckpointOption = None,
-    confidence: ConfidenceOption = 0.0,
-    threat: ThreatOption = None,
-    metrics: MetricsOption = "",
-    attack_misclassified: WrongOption = False,
-    batch_size: BatchOption = 32,
-    limit: LimitOption = None,
-    seconds: SecondsOption = None,
-    seed: SeedOption = 0,
-    save: SaveOption = True,
-    engine: EngineOption = "local",
-    address: AddressOption = None,
-    workers: WorkersOption = None,
-    max_memory: MaxMemoryOption = None,
-    device: DeviceOption = "auto",
-    as_json: JsonOption = False,
+    *,
+    how: AttackOptions,
 ) -> None:
     """Attack a metric: which of two images is closer to a reference, or where an image lies.
 
@@ -267,8 +275,8 @@ def attack_metric(
 
     percert attack metric --goal embedding --images photos/ --beyond 0.5 --attack ddn --out out/e
     """
-    from percert.evaluation.attack_runs.run import AttackRecipe, MetricSet
-    from percert.runs.plan import RayCluster, attacks_for
+    from percert.evaluation.attack_runs.run import MetricSet
+    from percert.runs.plan import attacks_for
 
     attacks_for(attack, goal)
     if goal == "triplet" and triplets is None:
@@ -287,22 +295,9 @@ def attack_metric(
             images=images,
             beyond=beyond,
         ),
-        AttackRecipe(
-            attacks=tuple(attack),
-            threat=threat,
-            metrics=parse_metrics(metrics),
-            confidence=confidence,
-            attack_misclassified=attack_misclassified,
-            batch_size=batch_size,
-            limit=limit,
-            seconds=seconds,
-            seed=seed,
-            save=save,
-            device=device,
-            ray=RayCluster(address, workers) if engine == "ray" else None,
-        ),
+        how.recipe(attack),
         out,
-        as_json,
+        how.as_json,
     )
 
 

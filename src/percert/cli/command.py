@@ -7,7 +7,8 @@ import os
 import re
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any, NoReturn, ParamSpec, TypeVar, cast, get_args
+from dataclasses import MISSING, Field, fields, is_dataclass
+from typing import Any, NoReturn, ParamSpec, TypeVar, cast, get_args, get_type_hints
 
 import typer
 from typer.models import OptionInfo
@@ -132,6 +133,53 @@ def warn(message: str) -> None:
 
 
 V = TypeVar("V", bound=Callable[..., Any])
+
+
+def with_shared_options(verb: V) -> V:
+    """A ``verb`` of whose parameters some are dataclasses: each field is an option of the verb.
+
+    Verbs that have many options in common declare them once, as the fields of such a dataclass,
+    and get it whole.
+
+    >>> from dataclasses import dataclass
+    >>> @dataclass(frozen=True)
+    ... class Place:
+    ...     folder: str
+    ...     depth: int = 1
+    >>> def walk(name: str, place: Place) -> str:
+    ...     return f"{name} in {place.folder}, {place.depth} deep"
+    >>> shared = with_shared_options(walk)
+    >>> shared(name="a", folder="b"), list(inspect.signature(shared).parameters)
+    ('a in b, 1 deep', ['name', 'folder', 'depth'])
+    """
+    groups: dict[str, Callable[..., Any]] = {}
+    options: list[inspect.Parameter] = []
+    hints = get_type_hints(verb, include_extras=True)
+    for one in inspect.signature(verb).parameters.values():
+        kind = hints[one.name]
+        if is_dataclass(kind) and isinstance(kind, type):
+            groups[one.name] = kind
+            own = get_type_hints(kind, include_extras=True)
+            options += [_option(field, own[field.name]) for field in fields(kind)]
+        else:
+            options.append(one.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=kind))
+
+    @functools.wraps(verb)
+    def run(**given: Any) -> Any:
+        for name, kind in groups.items():
+            own = [field.name for field in fields(kind)]  # type: ignore[arg-type]  # a dataclass
+            given[name] = kind(**{field: given.pop(field) for field in own if field in given})
+        return verb(**given)
+
+    run.__dict__["__signature__"] = inspect.Signature(options)
+    run.__annotations__ = {one.name: one.annotation for one in options}
+    return cast(V, run)
+
+
+def _option(field: "Field[Any]", annotation: Any) -> inspect.Parameter:
+    default = inspect.Parameter.empty if field.default is MISSING else field.default
+    kind = inspect.Parameter.KEYWORD_ONLY
+    return inspect.Parameter(field.name, kind, default=default, annotation=annotation)
 
 
 def needs(

@@ -129,25 +129,9 @@ RecipeOption = Annotated[
     typer.Option(
         "--recipe",
         metavar="FILE",
-        help="A TOML file with the settings below, which options override.",
+        help="A TOML file with these settings, which options override.",
         show_default=False,
     ),
-]
-TrainableOption = Annotated[
-    str | None,
-    typer.Option(
-        "--model",
-        metavar="SPEC",
-        help="small-resnet[:WIDTH], or what [bold]percert attack classify[/bold] takes.",
-        show_default="small-resnet",
-    ),
-]
-LearningRateOption = Annotated[float | None, typer.Option(min=0, help="alpha.", show_default="0.1")]
-MomentumOption = Annotated[
-    float | None, typer.Option(min=0, max=1, help="Of SGD.", show_default="0")
-]
-WeightDecayOption = Annotated[
-    float | None, typer.Option(min=0, help="Of SGD.", show_default="0.0005")
 ]
 AttackL2Option = Annotated[
     str, typer.Option("--l2", metavar="E,...", help="l2 budgets of the attacks.")
@@ -306,35 +290,3 @@ def parse_metrics(text: str) -> dict[str, str | None]:
     """
     entries = filter(None, (part.strip() for part in text.split(",")))
     return dict((e, None) if e == "psnr" else metric_and_file(e) for e in entries)
-
-
-AugmentOption = Annotated[
-    Literal["none", "flip", "flip-shift"] | None,
-    typer.Option(
-        help="How steps see images: mirrored by chance, and moved by up to an eighth. Attacks see "
-        "them as they are.",
-        show_default="none",
-    ),
-]
-PrecisionOption = Annotated[
-    Literal["float32", "bfloat16"] | None,
-    typer.Option(
-        help="Of the steps' matrix products; bfloat16 is for GPUs. Attacks stay in float32.",
-        show_default="float32",
-    ),
-]
-HeldOutOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--held-out",
-        metavar="PATH",
-        help="Labelled images, as --images of adversarial-dataset takes them, on which models are "
-        "judged, clean and attacked.",
-    ),
-]
-RootOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--root", metavar="DIR", help="Where a CSV's images lie; its own folder by default."
-    ),
-]

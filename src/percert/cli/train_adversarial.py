@@ -8,23 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 from rich.console import Console
 
-from percert.cli.command import command_line, needs, one_line_errors
+from percert.cli.command import command_line, needs, one_line_errors, with_shared_options
 from percert.cli.options import (
-    AugmentOption,
-    DeviceOption,
-    HeldOutOption,
-    JsonOption,
-    LearningRateOption,
-    MaxMemoryOption,
-    MomentumOption,
-    PrecisionOption,
-    RecipeOption,
-    RootOption,
-    TrainableOption,
-    WeightDecayOption,
     out_option,
 )
 from percert.cli.output import emit_json, say, show_table
+from percert.cli.train_dro import StepOptions
 from percert.reports.table import Column, Table
 
 if TYPE_CHECKING:
@@ -56,6 +45,7 @@ EVERY = 30.0
 
 @one_line_errors
 @needs("train")
+@with_shared_options
 def adversarial_dataset(
     images: Annotated[
         Path,
@@ -71,7 +61,6 @@ def adversarial_dataset(
         Path,
         out_option("The data set. A run that was stopped goes on there."),
     ],
-    recipe: RecipeOption = None,
     attack: Annotated[
         str | None,
         typer.Option(
@@ -82,7 +71,6 @@ def adversarial_dataset(
             show_default="human-perc-ot",
         ),
     ] = None,
-    model: TrainableOption = None,
     weights: Annotated[
         Path | None,
         typer.Option("--weights", metavar="FILE", help="theta_0; without it weights are random."),
@@ -95,11 +83,6 @@ def adversarial_dataset(
             show_default="3",
         ),
     ] = None,
-    learning_rate: LearningRateOption = None,
-    momentum: MomentumOption = None,
-    augment: AugmentOption = None,
-    precision: PrecisionOption = None,
-    held_out: HeldOutOption = None,
     size: Annotated[
         int | None,
         typer.Option(
@@ -110,8 +93,6 @@ def adversarial_dataset(
             show_default="0",
         ),
     ] = None,
-    root: RootOption = None,
-    weight_decay: WeightDecayOption = None,
     batch_size: Annotated[
         int | None,
         typer.Option(min=1, help="Images a step, and attacked at once.", show_default="64"),
@@ -169,9 +150,8 @@ def adversarial_dataset(
     seed: Annotated[
         int | None, typer.Option(min=0, help="Where random numbers start.", show_default="0")
     ] = None,
-    max_memory: MaxMemoryOption = None,
-    device: DeviceOption = "auto",
-    as_json: JsonOption = False,
+    *,
+    how: StepOptions,
 ) -> None:
     """Make a data set of attacks on a model that learns from them (Algorithm 2).
 
@@ -188,24 +168,18 @@ def adversarial_dataset(
 
     percert train adversarial-dataset --images train.parquet --out clean/ --rounds 0
     """
-    from percert.device import resolve_device
     from percert.training.dro import AdversarialRecipe, adversarial_dataset, read_adversarial_recipe
+    from percert.training.engine import Devices, launched
     from percert.training.recipe_file import with_values
 
     began = time.perf_counter()
-    own = AdversarialRecipe() if recipe is None else read_adversarial_recipe(recipe)
+    own = AdversarialRecipe() if how.recipe is None else read_adversarial_recipe(how.recipe)
     given = {
-        "model": model,
-        "start": None if weights is None else str(weights),
-        "held_out": None if held_out is None else str(held_out),
+        **how.given("rounds", weights),
         "size": size,
-        "root": None if root is None else str(root),
         "attack": attack,
         "limit": limit,
         "rounds.rounds": rounds,
-        "rounds.learning_rate": learning_rate,
-        "rounds.momentum": momentum,
-        "rounds.weight_decay": weight_decay,
         "rounds.batch": batch_size,
         "rounds.weights": example_weights,
         "rounds.origin": origin,
@@ -213,24 +187,20 @@ def adversarial_dataset(
         "rounds.cluster_by": cluster_by,
         "rounds.attack_wrong": attack_misclassified,
         "rounds.cost": cost,
-        "rounds.augment": augment,
-        "rounds.precision": precision,
         "rounds.shard": shard_size,
         "rounds.seed": seed,
     }
     settings = with_values(own, given)
-    made = adversarial_dataset(
-        settings,
-        images,
-        out,
-        device=device,
-        command=command_line(),
-        progress=_Progress(settings.rounds.rounds),
-    )
+    command, progress = command_line(), _Progress(settings.rounds.rounds)
+    with launched(Devices(how.device, how.devices, how.nodes)) as fabric:
+        made = adversarial_dataset(
+            settings, images, out, fabric, command=command, progress=progress
+        )
+        if not fabric.is_global_zero:
+            return
     answer = asdict(made)
-    if as_json:
-        where = str(resolve_device(device))
-        emit_json(answer | {"seconds": time.perf_counter() - began, "device": where})
+    if how.as_json:
+        emit_json(answer | {"seconds": time.perf_counter() - began, "device": str(fabric.device)})
     else:
         _show(answer, out)
 

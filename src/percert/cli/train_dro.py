@@ -1,28 +1,21 @@
 """``percert train dro``: Algorithm 3."""
 
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.console import Console
 
-from percert.cli.command import command_line, needs, one_line_errors
+from percert.cli.command import command_line, needs, one_line_errors, with_shared_options
 from percert.cli.options import (
-    AugmentOption,
     DeviceOption,
     DevicesOption,
-    HeldOutOption,
     JsonOption,
-    LearningRateOption,
     MaxMemoryOption,
-    MomentumOption,
     NodesOption,
-    PrecisionOption,
     RecipeOption,
-    RootOption,
-    TrainableOption,
-    WeightDecayOption,
     out_option,
 )
 from percert.cli.output import emit_json, say, show_table
@@ -32,8 +25,86 @@ if TYPE_CHECKING:
     from percert.reports.records import Row
 
 
+@dataclass(frozen=True, kw_only=True)
+class StepOptions:
+    """How a model takes steps on an adversarial data set: what Algorithms 2 and 3 have in common.
+
+    What is not given is what the recipe says.
+    """
+
+    recipe: RecipeOption = None
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model",
+            metavar="SPEC",
+            help="small-resnet[:WIDTH], or what [bold]percert attack classify[/bold] takes.",
+            show_default="small-resnet",
+        ),
+    ] = None
+    learning_rate: Annotated[
+        float | None, typer.Option(min=0, help="alpha.", show_default="0.1")
+    ] = None
+    momentum: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Of SGD.", show_default="0")
+    ] = None
+    weight_decay: Annotated[
+        float | None, typer.Option(min=0, help="Of SGD.", show_default="0.0005")
+    ] = None
+    augment: Annotated[
+        Literal["none", "flip", "flip-shift"] | None,
+        typer.Option(
+            help="How steps see images: mirrored by chance, and moved by up to an eighth. Attacks "
+            "see them as they are.",
+            show_default="none",
+        ),
+    ] = None
+    precision: Annotated[
+        Literal["float32", "bfloat16"] | None,
+        typer.Option(
+            help="Of the steps' matrix products; bfloat16 is for GPUs. Attacks stay in float32.",
+            show_default="float32",
+        ),
+    ] = None
+    held_out: Annotated[
+        Path | None,
+        typer.Option(
+            "--held-out",
+            metavar="PATH",
+            help="Labelled images, as --images of adversarial-dataset takes them, on which models "
+            "are judged, clean and attacked.",
+        ),
+    ] = None
+    root: Annotated[
+        Path | None,
+        typer.Option(
+            "--root", metavar="DIR", help="Where a CSV's images lie; its own folder by default."
+        ),
+    ] = None
+    devices: DevicesOption = None
+    nodes: NodesOption = None
+    max_memory: MaxMemoryOption = None
+    device: DeviceOption = "auto"
+    as_json: JsonOption = False
+
+    def given(self, table: str, weights: Path | None) -> dict[str, Any]:
+        """The values by their names in a recipe, whose ``table`` has those of the steps."""
+        return {
+            "model": self.model,
+            "start": None if weights is None else str(weights),
+            "held_out": None if self.held_out is None else str(self.held_out),
+            "root": None if self.root is None else str(self.root),
+            f"{table}.learning_rate": self.learning_rate,
+            f"{table}.momentum": self.momentum,
+            f"{table}.weight_decay": self.weight_decay,
+            f"{table}.augment": self.augment,
+            f"{table}.precision": self.precision,
+        }
+
+
 @one_line_errors
 @needs("train")
+@with_shared_options
 def dro(
     dataset: Annotated[
         Path,
@@ -45,12 +116,10 @@ def dro(
         Path,
         out_option("The models. Those that are there are not trained again."),
     ],
-    recipe: RecipeOption = None,
     models: Annotated[
         int | None,
         typer.Option(min=1, help="How many, each with its own seed.", show_default="50"),
     ] = None,
-    model: TrainableOption = None,
     weights: Annotated[
         Path | None,
         typer.Option(
@@ -66,17 +135,10 @@ def dro(
         int | None,
         typer.Option(min=1, metavar="N", help="Images a pass. The default: as many as there are."),
     ] = None,
-    learning_rate: LearningRateOption = None,
     schedule: Annotated[
         Literal["constant", "cosine"] | None,
         typer.Option(help="What the learning rate does.", show_default="constant"),
     ] = None,
-    momentum: MomentumOption = None,
-    augment: AugmentOption = None,
-    precision: PrecisionOption = None,
-    held_out: HeldOutOption = None,
-    root: RootOption = None,
-    weight_decay: WeightDecayOption = None,
     batch_size: Annotated[
         int | None, typer.Option(min=1, help="Images a step.", show_default="64")
     ] = None,
@@ -94,14 +156,11 @@ def dro(
             show_default=False,
         ),
     ] = None,
-    devices: DevicesOption = None,
-    nodes: NodesOption = None,
     seed: Annotated[
         int | None, typer.Option(min=0, help="Model i has seed SEED + i.", show_default="0")
     ] = None,
-    max_memory: MaxMemoryOption = None,
-    device: DeviceOption = "auto",
-    as_json: JsonOption = False,
+    *,
+    how: StepOptions,
 ) -> None:
     """Train many models from an adversarial data set (Algorithm 3).
 
@@ -121,24 +180,16 @@ def dro(
     from percert.training.recipe_file import with_values
 
     began = time.perf_counter()
-    own = DRORecipe() if recipe is None else read_dro_recipe(recipe)
+    own = DRORecipe() if how.recipe is None else read_dro_recipe(how.recipe)
     given = {
-        "model": model,
-        "start": None if weights is None else str(weights),
-        "held_out": None if held_out is None else str(held_out),
-        "root": None if root is None else str(root),
+        **how.given("training", weights),
         "models": models,
         "at_once": at_once,
         "training.passes": steps,
         "training.draws": draws,
-        "training.learning_rate": learning_rate,
-        "training.momentum": momentum,
-        "training.weight_decay": weight_decay,
         "training.batch": batch_size,
         "training.weights": example_weights,
         "training.schedule": schedule,
-        "training.augment": augment,
-        "training.precision": precision,
         "training.seed": seed,
     }
     settings = with_values(own, given)
@@ -151,11 +202,11 @@ def dro(
         )
 
     command = command_line()
-    with launched(Devices(device, devices, nodes)) as fabric:
+    with launched(Devices(how.device, how.devices, how.nodes)) as fabric:
         rows = train_dro(settings, dataset, out, fabric, command=command, progress=report)
         if not fabric.is_global_zero:
             return
-    if as_json:
+    if how.as_json:
         seconds = time.perf_counter() - began
         emit_json(
             {"out": str(out), "device": str(fabric.device), "seconds": seconds, "models": rows}

@@ -7,7 +7,7 @@ perturbation is tried first, and an image attacked only where that fails.
 
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +29,7 @@ from percert.tensors import Images
 from percert.training.distillation.teachers import last_linear_input
 from percert.training.dro.images import to_bytes, to_float
 from percert.training.dro.weighting import Bytes, Floats, Ints
+from percert.training.engine.collective import Collective
 
 #: About so many images share a centre (appendix D).
 SIZE = 5.0
@@ -147,6 +148,18 @@ class Tally:
     held_out_accuracy: float | None = None
     attacked_accuracy: float | None = None
 
+    def add(self, parts: Iterable["Tally"]) -> None:
+        """Add what processes did side by side: counts add up, the longest seconds count."""
+        some = list(parts)
+        for name in COUNTS:
+            setattr(self, name, getattr(self, name) + sum(getattr(part, name) for part in some))
+        for name in SECONDS:
+            setattr(self, name, getattr(self, name) + max(getattr(part, name) for part in some))
+
+
+COUNTS = ("images", "wrong", "spared", "attacked", "succeeded", "centres", "model_calls")
+SECONDS = ("attack_seconds", "centre_seconds", "step_seconds")
+
 
 @dataclass(frozen=True, eq=False)
 class Attacked:
@@ -253,12 +266,14 @@ def attack_centres(
     seeds: Tensor,
     batch: int,
     tally: Tally,
+    group: Collective,
 ) -> Centres:
     """The centres' changes against the model as it is now; from ``path`` where they are there.
 
-    ``images`` are the centres' own, uint8. Written whole or not at all.
+    ``images`` are the centres' own, uint8. The processes of ``group`` share them, and the first
+    writes them, whole or not at all.
     """
-    if path.exists():
+    if all(group.gathered(path.exists())):
         with safe_open(path, "pt") as file:
             kept: dict[str, Any] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             spent = float(file.metadata()["seconds"])
@@ -266,20 +281,32 @@ def attack_centres(
     else:
         own = Tally(tally.round)
         where = next(model.parameters()).device
-        levels = np.zeros(images.shape, np.int16)
-        success = torch.zeros(len(images), dtype=torch.bool)
-        for start in range(0, len(images), batch):
-            rows = slice(start, start + batch)
-            pixels = to_float(images[rows], where)
+        mine = group.part(np.arange(len(images)))
+        levels = np.zeros((len(mine), *images.shape[1:]), np.int16)
+        success = torch.zeros(len(mine), dtype=torch.bool)
+        for start in range(0, len(mine), batch):
+            rows = mine[start : start + batch]
             found = attack_batch(
-                attack, model, pixels, labels[rows].to(where), seeds=seeds[rows], tally=own
+                attack,
+                model,
+                to_float(images[rows], where),
+                labels[torch.from_numpy(rows)].to(where),
+                seeds=seeds[torch.from_numpy(rows)],
+                tally=own,
             )
-            success[rows] = found.success.cpu()
-            levels[rows] = to_bytes(found.images).astype(np.int16) - images[rows]
-        kept = {"levels": torch.from_numpy(levels), "success": success}
+            success[start : start + batch] = found.success.cpu()
+            levels[start : start + batch] = to_bytes(found.images).astype(np.int16) - images[rows]
+        parts = group.gathered((levels, success.numpy(), own))
+        own = Tally(tally.round)
+        own.add(part[2] for part in parts)
+        kept = {
+            "levels": torch.from_numpy(np.concatenate([part[0] for part in parts])),
+            "success": torch.from_numpy(np.concatenate([part[1] for part in parts])),
+        }
         spent, calls = own.attack_seconds, own.model_calls
-        with replacing(path) as unfinished:
-            save_file(kept, unfinished, metadata={"seconds": repr(spent), "calls": str(calls)})
+        if group.first:
+            with replacing(path) as unfinished:
+                save_file(kept, unfinished, metadata={"seconds": repr(spent), "calls": str(calls)})
     tally.centres = len(images)
     tally.model_calls += calls
     tally.centre_seconds += spent

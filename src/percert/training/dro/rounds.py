@@ -3,12 +3,15 @@
 *Human Imperceptible Attacks and Applications to Improve Fairness*, section 4. In batches: a step on
 ``batch`` drawn images, then the attack on the same ones. Killed and started again it ends in the
 same bytes on the same machine: model, optimiser and place are kept with every shard.
+
+Several processes share each batch, its step and its attacks, and all hold the same model; the first
+writes. To rounding, D is that of one process, but that batch normalisation sees a part of a batch.
 """
 
 import json
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,29 +22,20 @@ from torch import Tensor, nn
 from percert.attacks import Attack
 from percert.attacks.goal import NonFiniteScores
 from percert.attacks.transport.cost import cost_of, cost_values
-from percert.files import replacing
-from percert.reports.records import check_same_settings
 from percert.training.dro.accuracy import HeldOut, held_out_accuracy, share_right
-from percert.training.dro.attack import (
-    Centres,
-    Clusters,
-    Tally,
-    attack_batch,
-    attack_centres,
-    cluster_images,
-    embedding_of,
-)
-from percert.training.dro.dataset import (
-    SHARDS,
-    AdversarialDataset,
-    DatasetInfo,
-    open_dataset,
-    read_info,
-    write_info,
-)
+from percert.training.dro.attack import Centres, Clusters, Tally, attack_batch, attack_centres
+from percert.training.dro.dataset import SHARDS, AdversarialDataset, DatasetInfo, open_dataset
 from percert.training.dro.images import TrainingImages, to_bytes, to_float
 from percert.training.dro.recipe import RoundSettings
-from percert.training.dro.shards import Facts, clean_facts, joined, list_shards, write_shard
+from percert.training.dro.resume import (
+    STATE,
+    State,
+    begin,
+    centres_name,
+    clusters_of,
+    drop_unfinished,
+)
+from percert.training.dro.shards import Facts, joined, write_shard
 from percert.training.dro.steps import augment, precision_of
 from percert.training.dro.weighting import (
     Bytes,
@@ -52,8 +46,8 @@ from percert.training.dro.weighting import (
     stream,
     weighted_loss,
 )
+from percert.training.engine.collective import Collective
 
-STATE = "state.pt"
 #: Called after every batch with the round, images done in it, images in all, and its tally.
 Progress = Callable[[int, int, int, Tally], None]
 
@@ -67,13 +61,15 @@ def make_adversarial_dataset(
     *,
     described: dict[str, Any] | None = None,
     held: HeldOut | None = None,
+    fabric: Any = None,
     progress: Progress | None = None,
 ) -> tuple[AdversarialDataset, list[Tally]]:
     """Algorithm 2: train ``model`` (in place) in T1 rounds, and make D in ``folder`` of ``images``.
 
     Goes on where a run with the same settings was stopped; ``described`` is what else must be the
     same (the model's name, the attack); ``held`` are images on which it is judged after each round.
-    Steps are taken in training mode, attacks meet the model in evaluation mode.
+    Steps are taken in training mode, attacks meet the model in evaluation mode. The processes of a
+    launched ``fabric``, all of which call this, share the work; they must see the same ``folder``.
 
     Returns D and what each round took. Raises ``ValueError`` for a folder with another D, and where
     the loss stops being a number, as with literal weights it does.
@@ -86,7 +82,10 @@ def make_adversarial_dataset(
         settings.weights,
         json.loads(json.dumps({**asdict(settings), **(described or {})})),
     )
-    _begin(folder, about, images, settings.shard)
+    group = Collective(fabric)
+    if group.first:
+        begin(folder, about, images, settings.shard)
+    group.wait()
     dataset = open_dataset(folder)
     optimiser = torch.optim.SGD(
         model.parameters(),
@@ -94,27 +93,33 @@ def make_adversarial_dataset(
         momentum=settings.momentum,
         weight_decay=settings.weight_decay,
     )
-    clusters = _clusters(folder, model, dataset, settings)
+    clusters = clusters_of(folder, model, dataset, settings, group)
     clean = -(-count // settings.shard)
-    state = _State(1, 0, clean, [])
+    state = State(1, 0, clean, [])
     state = state.load(folder / STATE, model, optimiser)
-    _drop_unfinished(folder, state.shards)
+    if group.first:
+        drop_unfinished(folder, state.shards)
+    group.wait()
     dataset = open_dataset(folder)
     for number in range(state.round, settings.rounds + 1):
         tally = state.tallies[-1] if state.done else Tally(number)
-        work = _Round(number, model, optimiser, attack, dataset, settings, tally)
+        work = _Round(number, model, optimiser, attack, dataset, settings, tally, group)
         work.centre(clusters)
         for start in range(state.done, count, settings.shard):
             pixels, facts = work.rows(start, min(start + settings.shard, count), progress)
-            write_shard(folder / SHARDS, state.shards, pixels, facts)
+            if group.first:
+                write_shard(folder / SHARDS, state.shards, pixels, facts)
             tallies = [*(t for t in state.tallies if t.round < number), replace(tally)]
             done = min(start + settings.shard, count)
-            state = _State(number, done, state.shards + 1, tallies)
-            state.save(folder / STATE, model, optimiser)
+            state = State(number, done, state.shards + 1, tallies)
+            if group.first:
+                state.save(folder / STATE, model, optimiser)
         last = _judged(state.tallies[-1], model, dataset, held)
-        state = _State(number + 1, 0, state.shards, [*state.tallies[:-1], last])
-        state.save(folder / STATE, model, optimiser)
-        (folder / _centres_name(number)).unlink(missing_ok=True)
+        state = State(number + 1, 0, state.shards, [*state.tallies[:-1], last])
+        if group.first:
+            state.save(folder / STATE, model, optimiser)
+            (folder / centres_name(number)).unlink(missing_ok=True)
+        group.wait()
         dataset.refresh()
     model.eval()
     return dataset, state.tallies
@@ -143,6 +148,7 @@ class _Round:
     dataset: AdversarialDataset
     settings: RoundSettings
     tally: Tally
+    group: Collective = field(default_factory=Collective)
     centres: Centres | None = None
 
     def __post_init__(self) -> None:
@@ -171,10 +177,11 @@ class _Round:
             self.dataset.read(clusters.centre),
             torch.from_numpy(self.dataset.facts.label[clusters.centre]),
             clusters,
-            self.dataset.folder / _centres_name(self.number),
+            self.dataset.folder / centres_name(self.number),
             seeds=torch.from_numpy(seeds),
             batch=self.settings.batch,
             tally=tally,
+            group=self.group,
         )
 
     def rows(self, start: int, end: int, progress: Progress | None) -> tuple[Bytes, Facts]:
@@ -185,16 +192,30 @@ class _Round:
             made, known = self.one_batch(some)
             pixels.append(made)
             facts.append(known)
-            if progress is not None:
+            if progress is not None and self.group.first:
                 progress(self.number, int(some[-1]) + 1, len(self.drawn), self.tally)
         return np.concatenate(pixels), joined(facts)
 
     def one_batch(self, places: Ints) -> tuple[Bytes, Facts]:
-        rows = self.drawn[places]
-        facts = self.dataset.facts.select(rows)
+        """One step and the attack after it, each process on its part of ``places``."""
+        mine = self.group.part(places)
+        rows = self.drawn[mine]
         images = to_float(self.dataset.read(rows), self.device)
-        labels = torch.from_numpy(facts.label).to(self.device)
-        self.step(images, labels, torch.from_numpy(self.step_weights[rows]), int(places[0]))
+        labels = torch.from_numpy(self.dataset.facts.label[rows]).to(self.device)
+        own = Tally(self.number)
+        self.step(images, labels, torch.from_numpy(self.step_weights[rows]), places, own)
+        made = self.attacked(images, labels, mine, own)
+        pixels, facts, tallies = zip(*self.group.gathered((*made, own)), strict=True)
+        self.tally.add(tallies)
+        return np.concatenate(pixels), joined(list(facts))
+
+    def attacked(
+        self, images: Tensor, labels: Tensor, places: Ints, tally: Tally
+    ) -> tuple[Bytes, Facts]:
+        """What the attack makes of the images drawn at ``places``, and the facts of it."""
+        facts = self.dataset.facts.select(self.drawn[places])
+        if not len(places):  # a last batch of fewer images than processes
+            return to_bytes(images), facts
         source = images
         if (facts.round > 0).any():
             source = to_float(self.dataset.read(facts.source), self.device)
@@ -205,7 +226,7 @@ class _Round:
                 source if self.settings.origin == "clean" else images,
                 labels,
                 seeds=self.seeds[torch.from_numpy(places)],
-                tally=self.tally,
+                tally=tally,
                 change=self.centres.of(facts.source, images) if self.centres else None,
                 attack_wrong=self.settings.attack_wrong,
             )
@@ -214,7 +235,7 @@ class _Round:
         cost = cost_values(
             cost_of(self.settings.cost, images, model=self.model), source, found.images
         )
-        number, count = np.full(len(rows), self.number), self.dataset.about.count
+        number, count = np.full(len(places), self.number), self.dataset.about.count
         return to_bytes(found.images), Facts(
             label=facts.label,
             weight=example_weights(number, places + 1, count, self.settings.weights),
@@ -227,109 +248,37 @@ class _Round:
             cost=cost.double().cpu().numpy(),
         )
 
-    def step(self, images: Tensor, labels: Tensor, weights: Tensor, place: int) -> None:
-        """theta <- theta - alpha mean of P_i loss_i' (line 5); random numbers are ``place``'s."""
+    def step(
+        self, images: Tensor, labels: Tensor, weights: Tensor, places: Ints, tally: Tally
+    ) -> None:
+        """theta <- theta - alpha mean of P_i loss_i' over all ``places`` (line 5).
+
+        ``images`` are the part of this process. Random numbers are those of the batch's first
+        place; each image gets the same ones, whoever augments it.
+        """
         began = time.perf_counter()
-        settings = self.settings
-        drawn = stream(settings.seed, 5, self.number, place)
-        seen = augment(images, settings.augment, drawn)
-        self.model.train()
-        with torch.random.fork_rng(), precision_of(settings.precision, self.device):
-            torch.manual_seed(int(drawn.integers(0, 2**62)))  # of dropout: a run may be resumed
-            scores = self.model(seen).float()
-        loss = weighted_loss(scores, labels, weights.to(scores))
-        if not torch.isfinite(loss):
-            raise self.diverged(str(loss.item()))
+        settings, group = self.settings, self.group
         self.optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        if len(images):
+            drawn = stream(settings.seed, 5, self.number, int(places[0]))
+            if settings.augment != "none":
+                drawn.random((int((places < group.part(places)[0]).sum()), 3))
+            seen = augment(images, settings.augment, drawn)
+            self.model.train()
+            with torch.random.fork_rng(), precision_of(settings.precision, self.device):
+                # Of dropout: a run may be resumed.
+                torch.manual_seed(int(drawn.integers(0, 2**62)) + group.rank)
+                scores = self.model(seen).float()
+            loss = weighted_loss(scores, labels, weights.to(scores)) * (len(images) / len(places))
+            if not torch.isfinite(loss):
+                raise self.diverged(str(loss.item()))
+            loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        group.sum_gradients(self.model)
         self.optimiser.step()
+        group.average_statistics(self.model)
         self.model.eval()
-        self.tally.step_seconds += time.perf_counter() - began
+        tally.step_seconds += time.perf_counter() - began
 
     def diverged(self, found: str) -> ValueError:
         hint = "; weights: normalised keeps steps short" * (self.settings.weights == "literal")
         return ValueError(f"round {self.number}: the loss is {found}{hint}")
-
-
-@dataclass(frozen=True)
-class _State:
-    """The checkpoint of a run: ``done`` images of ``round``, and the number of valid ``shards``."""
-
-    round: int
-    done: int
-    shards: int
-    tallies: list[Tally]
-
-    def save(self, path: Path, model: nn.Module, optimiser: torch.optim.Optimizer) -> None:
-        held = {"model": model.state_dict(), "optimiser": optimiser.state_dict()}
-        with replacing(path) as unfinished:
-            torch.save({**asdict(self), **held}, unfinished)
-
-    def load(self, path: Path, model: nn.Module, optimiser: torch.optim.Optimizer) -> "_State":
-        """The checkpoint at ``path``, put into model and optimiser; ``self`` without one."""
-        if not path.exists():
-            return self
-        kept = torch.load(path, weights_only=True, map_location=next(model.parameters()).device)
-        model.load_state_dict(kept.pop("model"))
-        optimiser.load_state_dict(kept.pop("optimiser"))
-        return _State(**kept | {"tallies": [Tally(**tally) for tally in kept["tallies"]]})
-
-
-def _begin(folder: Path, about: DatasetInfo, images: TrainingImages, shard: int) -> None:
-    """Write ``dataset.json`` and the clean images of D, as far as they are not there."""
-    found = read_info(folder)
-    if found is None:
-        if folder.exists() and any(folder.glob(f"{SHARDS}/*")):
-            raise ValueError(f"{folder}: holds shards of unknown origin; give another folder")
-        write_info(folder, about)
-    elif found != about:
-        ours, theirs = asdict(about), asdict(found)
-        ours, theirs = ours | ours.pop("settings"), theirs | theirs.pop("settings")
-        check_same_settings(folder, theirs, ours, holds="a data set")
-    (folder / SHARDS).mkdir(parents=True, exist_ok=True)
-    for number in range(len(list_shards(folder / SHARDS)), -(-about.count // shard)):
-        rows = np.arange(number * shard, min((number + 1) * shard, about.count))
-        pixels = images.read(rows)
-        write_shard(folder / SHARDS, number, pixels, clean_facts(images.labels[rows], int(rows[0])))
-
-
-def _drop_unfinished(folder: Path, kept: int) -> None:
-    """Remove shards that were written after the last state: they are made again."""
-    for shard in list_shards(folder / SHARDS)[kept:]:
-        shard.path.unlink()
-
-
-def _clusters(
-    folder: Path, model: nn.Module, dataset: AdversarialDataset, settings: RoundSettings
-) -> Clusters | None:
-    """The clusters of the clean images under the model at the start; kept in the folder."""
-    if not settings.cluster_size:
-        return None
-    path = folder / "clusters.npz"
-    if path.exists():
-        with np.load(path, allow_pickle=False) as kept:
-            return Clusters(kept["member"], kept["centre"])
-    embed = embedding_of(model) if settings.cluster_by == "model" else None
-    where = next(model.parameters()).device
-
-    def features(rows: Ints) -> Any:
-        parts = []
-        for start in range(0, len(rows), 256):
-            pixels = to_float(dataset.read(rows[start : start + 256]), where)
-            values = pixels if embed is None else embed(pixels)
-            parts.append(values.detach().flatten(1).cpu().numpy())
-        return np.concatenate(parts)
-
-    found = cluster_images(
-        features,
-        dataset.facts.label[: dataset.about.count],
-        size=settings.cluster_size,
-        seed=settings.seed,
-    )
-    with replacing(path) as unfinished, unfinished.open("wb") as stream:
-        np.savez(stream, member=found.member, centre=found.centre)
-    return found
-
-
-def _centres_name(number: int) -> str:
-    return f"centres-{number:04d}.safetensors"

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from percert.device import resolve_device
 from percert.files import file_sha256
 from percert.reports.records import Row, check_same_settings, read_run, write_run
 from percert.training.dro.accuracy import HeldOut
@@ -46,14 +45,15 @@ def adversarial_dataset(
     recipe: AdversarialRecipe,
     images: Path,
     out: Path,
+    fabric: Any,
     *,
-    device: str = "auto",
     command: Sequence[str] = (),
     progress: Progress | None = None,
 ) -> DatasetSummary:
     """Algorithm 2 as ``recipe`` says, on the labelled ``images``; goes on where it stopped.
 
-    ``images`` is as for :func:`~percert.training.dro.images.read_training_images`. Writes the data
+    ``images`` is as for :func:`~percert.training.dro.images.read_training_images`. ``fabric`` comes
+    from :func:`~percert.training.engine.launched`; its processes share each batch. Writes the data
     set's shards, ``model.safetensors`` (the model at the end of the rounds) and ``run.json`` with
     the ``command`` into ``out``. Raises ``ValueError`` for images, an attack or a model that cannot
     be used, and for a folder with another data set.
@@ -67,7 +67,6 @@ def adversarial_dataset(
     if recipe.limit is not None:
         found = found.some(recipe.limit, settings.seed)
     spec = full_spec(recipe.model, found.classes)
-    where = resolve_device(device)
     start = _start(recipe.start)
     described = {
         "attack": recipe.attack,
@@ -81,18 +80,28 @@ def adversarial_dataset(
     held = None
     if recipe.held_out:
         held = HeldOut(_held_out(recipe.held_out, found.size, root), attack, settings.seed)
-    model = trainable_classifier(spec, where, seed=settings.seed, weights=start)
+    model = trainable_classifier(spec, fabric.device, seed=settings.seed, weights=start)
     dataset, tallies = make_adversarial_dataset(
-        model, found, attack, out, settings, described=described, held=held, progress=progress
+        model,
+        found,
+        attack,
+        out,
+        settings,
+        described=described,
+        held=held,
+        fabric=fabric,
+        progress=progress,
     )
-    save_classifier(model, spec, out / "model.safetensors")
     summary = _summary(dataset, tallies, out)
+    if not fabric.is_global_zero:
+        return summary
+    save_classifier(model, spec, out / "model.safetensors")
     write_run(
         out,
         command=list(command),
         settings=described,
         seed=settings.seed,
-        device=str(where),
+        device=str(fabric.device),
         seconds=before + time.perf_counter() - began,
         finished=True,
         **asdict(summary),
