@@ -173,7 +173,8 @@ def counted(outcomes: Sequence[Outcome]) -> str:
     )
     said = ", ".join(f"{count} {state}" for state, count in states.items())
     there = {outcome.item.name for outcome in outcomes}
-    others = [name for name in CATALOG if name not in there] if outcomes[1:] else []
+    others = [name for name, item in CATALOG.items() if item.run and name not in there]
+    others = others if outcomes[1:] else []
     rest = f" Not made in this folder: {', '.join(others)}." if others else ""
     return f"Of {len(outcomes)} tables and figures: {said}.{rest}"
 

@@ -74,6 +74,8 @@ class Scores:
 
 @dataclass(frozen=True)
 class ArmResult:
+    """One line. ``commit`` is its own where it was added to a table that was measured earlier."""
+
     name: str
     change: str
     radius: str
@@ -82,6 +84,7 @@ class ArmResult:
     semantic: Scores
     scale: float
     median_norm: float
+    commit: str = ""
 
 
 @dataclass(frozen=True)
@@ -307,6 +310,9 @@ def table(result: AblationResult) -> str:
                 "",
                 Table.of(swept, [norm, *scores]).markdown(),
             ]
+    for arm in result.arms:
+        if arm.commit:
+            lines += [f"`{arm.name}` was measured later, at commit {arm.commit}.", ""]
     where = result.conditions
     lines.append(f"Conditions: {json.dumps(asdict(where))}")
     return "\n".join(lines) + "\n"
