@@ -1,7 +1,6 @@
 """Tables 1 and 3 and Figure 3a of LipSim: scores on triplets under attack on the reference."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 import numpy as np
 
@@ -109,13 +108,8 @@ def own_choice_scores(
 
     As the authors' code has it: a triplet that the metric gets wrong counts once it is turned.
     """
-    unjudged = replace(
-        triplets,
-        items=[replace(one, share=None) for one in triplets.items],
-        source=f"{triplets.source}, own choice",
-    )
     attacks = plan_attacks(PGD[setting.autoattack], linf=budgets)
-    rows = judged_rows(setting, judge, unjudged, attacks)
+    rows = judged_rows(setting, judge, triplets, attacks, own_choice=True)
     right = {one.name: one.choice for one in triplets.items}
     found: dict[float, list[float]] = {eps: [] for eps in budgets}
     for row in rows:

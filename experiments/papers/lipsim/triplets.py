@@ -53,11 +53,6 @@ class Triplets:
     stand: StandIn | None = None
 
     @property
-    def judged(self) -> bool:
-        """Whether it is known which candidate is the closer one."""
-        return any(triplet.share is not None for triplet in self.items)
-
-    @property
     def whole(self) -> bool:
         """Whether they are the paper's."""
         return self.stand is None
@@ -113,13 +108,21 @@ def _distorted(
 
 
 def judged_rows(
-    setting: Setting, judge: Judge, triplets: Triplets, attacks: Mapping[str, PlannedAttack]
+    setting: Setting,
+    judge: Judge,
+    triplets: Triplets,
+    attacks: Mapping[str, PlannedAttack],
+    *,
+    own_choice: bool = False,
 ) -> list[dict[str, Any]]:
     """What ``judge`` says of the triplets as they are, and under each of ``attacks``.
 
+    With ``own_choice`` attacks are against what the metric says, and not against what people do.
     What an earlier item or a run that was killed has found is not found again. Raises
     ``ValueError`` for a triplet that cannot be read.
     """
+    known = {triplet.name: triplet for triplet in triplets.items}
+    asked = [replace(one, share=None) for one in triplets.items] if own_choice else triplets.items
     run = TwoAFCRun(
         metric=cast(Metric, judge.metric),
         attacks=attacks,
@@ -127,12 +130,13 @@ def judged_rows(
         batch_size=8,
         seed=setting.seed,
         device=setting.device,
-        load=_load,
+        # Of a made triplet it is the answer that says which side is which.
+        load=lambda one: _load(known[one.name]),
     )
     names = {triplet.name for triplet in triplets.items}
     wanted = {(name, attack) for name in names for attack in (CLEAN, *attacks)}
     what = f"{judge.title}, {'as they are' if not attacks else 'under attack'}: triplets' rows"
-    own = "" if triplets.judged else "-own-choice"
+    own = "-own-choice" if own_choice else ""
     folder = RunFolder(
         setting.out.parent / SHARED / f"{judge.key}{own}",
         {
@@ -147,9 +151,7 @@ def judged_rows(
         device=setting.device,
         seed=setting.seed,
     )
-    kept = keep_twoafc(
-        folder, run, triplets.items, lambda _, done, total: setting.watch(what, done, total)
-    )
+    kept = keep_twoafc(folder, run, asked, lambda _, done, total: setting.watch(what, done, total))
     if kept.bad:
         raise ValueError(f"{kept.bad[0][0]}: {kept.bad[0][1]}")
     return [row for row in kept.rows if (row["image"], row["attack"]) in wanted]

@@ -341,11 +341,19 @@ def test_pgd_on_logits_for_labels_attacks_the_metrics_own_choice():
     assert torch.equal(logits.grad.sign(), ours.grad.sign())
 
 
+def test_the_own_choice_is_peoples_where_all_are_right(setting):
+    found = values(made("lipsim-table3", replace(setting, images=6)))  # both sides occur
+    for name in ("LipSim, here lipsim-tiny", "DreamSim, here SqueezeNet's features"):
+        assert found[f"{name}: natural score"] == 100
+        theirs = found[f"{name}: under PGD on its own choice, linf 0.02"]
+        assert theirs == pytest.approx(found[f"{name}: under PGD, linf 0.02"])
+
+
 def test_a_wrong_triplet_counts_once_pgd_has_turned_it(setting, monkeypatch):
     """Two triplets: one that the metric has right and one that it has wrong, both turned."""
 
-    def rows(setting, judge, triplets, attacks):
-        assert not triplets.judged
+    def rows(setting, judge, triplets, attacks, *, own_choice):
+        assert own_choice
         for triplet, choice in zip(triplets.items, (0, 0), strict=True):
             clean = {"image": triplet.name, "attack": "none", "eps": None}
             yield {**clean, "clean_prediction": choice}
