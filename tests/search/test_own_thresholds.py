@@ -4,16 +4,19 @@ import pytest
 import torch
 
 from percert.audit.attacks import ascend
+from percert.certify.own_threshold import OwnThreshold
 from percert.images import load_image
 from percert.metrics.certified.lipsim import Thumbnail
 from percert.search import open_store
 from percert.search.background import make_background, read_background, stored_background
 from percert.search.ingest.views import VIEW_SETS, find_view
+from percert.search.query.levels import RULES, own_levels
 from percert.search.tables.location import open_tables
 from percert.search.tables.schema import StoreHeader, metric_id
 from percert.search.upgrade import upgrade_store, without_file
 
 from .conftest import smooth_image
+from .memory_blocks import in_blocks
 
 pytest.importorskip("lancedb")
 COUNT = 90
@@ -191,3 +194,15 @@ def test_too_few_images_make_no_background(tmp_path):
         store.refit("collection")
     with pytest.raises(ValueError, match="thumbnail-8 ships no background"):
         store.refit()
+
+
+def test_thresholds_of_the_last_rules_are_kept_and_no_more() -> None:
+    (block,) = in_blocks(torch.rand(6, 4), images=6, likeness=torch.rand(6).double())()
+    rules = [OwnThreshold(0.1 * at) for at in range(1, 8)]
+    made = [own_levels(block, rule) for rule in rules]
+    for rule, levels in zip(rules[-RULES:], made[-RULES:], strict=True):
+        assert own_levels(block, rule) is levels
+    again = own_levels(block, rules[0])
+    assert again is not made[0]
+    assert torch.equal(again.thresholds, made[0].thresholds)
+    assert len(block.once(("levels", (0,)), dict)) == RULES

@@ -17,6 +17,9 @@ from percert.certify.own_threshold import OwnThreshold
 from percert.search.tables.scan import Block
 from percert.tensors import Vector
 
+#: Rules of which the thresholds of a block's rows are kept.
+RULES = 4
+
 
 @dataclass(frozen=True, eq=False)
 class Levels:
@@ -32,7 +35,7 @@ class Levels:
             return 0.0
         return math.acos(min(1.0, max(-1.0, 1 - float(self.thresholds.max()))))
 
-    @cached_property
+    @property
     def sides(self) -> Tensor:
         """``(m, 2)`` float64: 1 - t and sqrt(1 - (1 - t)^2)."""
         level = 1 - self.thresholds.double()
@@ -58,11 +61,16 @@ class Levels:
 def own_levels(block: Block, rule: OwnThreshold, places: Sequence[int] | None = None) -> Levels:
     """The levels by ``rule`` of the rows of ``block``, of the views at ``places`` alone if given.
 
-    They are kept with the block, until they are asked for by another rule.
+    Those of the last :data:`RULES` rules are kept with the block.
     """
     every = tuple(range(block.views))
     wanted = every if places is None else tuple(places)
-    return block.once(("levels", wanted), lambda: _own_levels(block, rule, wanted), rule)
+    held: dict[OwnThreshold, Levels] = block.once(("levels", wanted), dict)
+    if rule not in held:
+        for oldest in list(held)[: max(0, len(held) - RULES + 1)]:
+            del held[oldest]
+        held[rule] = _own_levels(block, rule, wanted)
+    return held[rule]
 
 
 def _own_levels(block: Block, rule: OwnThreshold, places: tuple[int, ...]) -> Levels:

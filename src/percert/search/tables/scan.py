@@ -43,15 +43,14 @@ class Block:
     views: int
     likeness: Tensor | None = None
     turned: Turned | None = None
-    _once: dict[Any, tuple[Any, Any]] = field(default_factory=dict, repr=False)
+    _once: dict[Any, Any] = field(default_factory=dict, repr=False)
 
-    def once(self, key: Any, make: Callable[[], T], of: Any = None) -> T:
-        """What ``make`` finds of the rows, kept under ``key`` until it is asked for of another."""
-        found = self._once.get(key)
-        if found is None or found[0] != of:
-            found = self._once[key] = of, make()
-        value: T = found[1]
-        return value
+    def once(self, key: Any, make: Callable[[], T]) -> T:
+        """What ``make`` finds of the rows, kept under ``key``."""
+        if key not in self._once:
+            self._once[key] = make()
+        found: T = self._once[key]
+        return found
 
     def of_view(self, place: int) -> "Block":
         """The same images in one view alone; nothing is copied."""
