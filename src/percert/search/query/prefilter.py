@@ -26,6 +26,8 @@ from percert.tensors import Vector
 PRODUCTS, ROWS = 1 << 21, 1 << 17
 #: Rows of one product of several queries.
 TILE = 2048
+#: Values of rows that are read at once from the disk, 64 MiB.
+FAR_VALUES = 1 << 24
 #: Values of rows that are held at once.
 VALUES = 1 << 23
 
@@ -113,6 +115,8 @@ class Prefilter:
             lambda: _inverse_norms(block, self.queries.constant),
         )
         step = max(1, min(ROWS, PRODUCTS // max(1, count)))
+        if _is_far(block):  # they may all have to be read at once
+            step = min(step, max(1, FAR_VALUES // self._h.shape[1]))
         for start in range(0, len(block.embeddings), step):
             some = slice(start, min(start + step, len(block.embeddings)))
             taken = None
@@ -173,9 +177,15 @@ class Prefilter:
 
         if best is None or not alone:
             return self._narrowing.left(turned, some, least(), taken)
-        rows: Any = block.embeddings
-        far = not isinstance(rows, Tensor) and not len(turned.odd)
-        return self._narrowing.left(turned, some, least(), taken, best, probe, far=far)
+        # How many parts were looked through for the nearest, and of how many that told nothing.
+        tried = block.once("nearest", lambda: [0, 0])
+        if tried[0] >= 8 and 2 * tried[1] > tried[0]:
+            return None
+        far = _is_far(block) and not len(turned.odd)
+        left = self._narrowing.left(turned, some, least(), taken, best, probe, far=far)
+        tried[0] += 1
+        tried[1] += left is None
+        return left
 
     def _of_left(
         self,
@@ -274,6 +284,12 @@ class Prefilter:
             top = top.topk(self.best, dim=1, sorted=False).values
             self.least = torch.maximum(self.least, top.amin(1).double() - self._margin)
         self._top = top
+
+
+def _is_far(block: Block) -> bool:
+    """Whether the rows of a block stay on the disk until they are read."""
+    rows: Any = block.embeddings
+    return not isinstance(rows, Tensor)
 
 
 def _inverse_norms(block: Block, constant: float) -> tuple[Vector, Tensor]:

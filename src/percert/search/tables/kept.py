@@ -69,7 +69,12 @@ class StoredRows:
             return replace(self, view_alone=index[1])
         of_each = self.views if self.view_alone is None else 1
         if isinstance(index, slice):
-            index = torch.arange(*index.indices(len(self)))
+            start, stop, _ = index.indices(len(self))
+            first = start // of_each
+            rows = self._range(first, -(-stop // of_each) - first)
+            if self.view_alone is not None:
+                return rows[:, self.view_alone]
+            return rows.flatten(0, 1)[start - first * of_each : stop - first * of_each]
         index = index.long()
         image, at = torch.unique(index // of_each, return_inverse=True)
         view = index % of_each if self.view_alone is None else self.view_alone
@@ -81,18 +86,21 @@ class StoredRows:
         self._last[:] = [(image, rows)] if rows.numel() <= BLOCK_VALUES else []
         return rows[at, view]
 
+    def _range(self, first: int, count: int) -> Tensor:
+        """All views of ``count`` images from the place ``first`` on: ``(n, views, k)``."""
+        query = self.tables.images.search().offset(first).limit(count)
+        return self._numbers(query)
+
     def _read(self, image: Tensor) -> Tensor:
         """All views of the images at these places, rising: ``(n, views, k)``."""
-        width = self.shape[1]
         if not len(image):
-            return torch.zeros(0, self.views, width)
-        first, count = int(image[0]), len(image)
-        if int(image[-1]) - first == count - 1:
-            query = self.tables.images.search().offset(first).limit(count)
-        else:
-            query = self.tables.images.take_offsets(image.tolist())
-        found = query.select(["h"]).to_arrow()["h"].combine_chunks().flatten()
-        return from_dlpack(found).float().view(-1, self.views, width)
+            return torch.zeros(0, self.views, self.shape[1])
+        return self._numbers(self.tables.images.take_offsets(image.tolist()))
+
+    def _numbers(self, query: Any) -> Tensor:
+        found = query.select(["h"]).to_arrow()["h"]
+        parts = [from_dlpack(part.flatten()).float() for part in found.chunks]
+        return torch.cat(parts).view(-1, self.views, self.shape[1])
 
 
 @final
