@@ -26,7 +26,8 @@ embedding of the query taken off, all engines in turns. Percert keeps all rows i
 first coordinates with the rows on the disk. FAISS (range search, or the first ten), usearch's exact
 search and LanceDB's flat search prove nothing and give no paths. The distances for all are those of
 one pair of stored rows in a million, and in a thousand. A query that is a copy is a stored picture
-at 0.9 of its brightness.
+at 0.9 of its brightness. The weights of lipsim-tiny spread pictures over more axes than those of
+lipsim-tiny-1: their first coordinates tell copies from all others as well, but not the ten nearest.
 """
 
 
@@ -80,11 +81,11 @@ def asked_table(results: list[Result]) -> str:
                     for name in ("percert, memory", "percert, disk", "faiss", "usearch", "lancedb")
                 ]
                 read = of["percert, memory"]["megabytes"]
-                size = f"{result['rows']:,} x {result['width']} ({len(result['views'])} views)"
+                size = f"{result['rows']:,} x {result['width']}, {result['metric']}"
                 found = f"{of['percert, memory']['found']:g}"
                 rows.append([size, kind, what, found, *cells, f"{read:.1f}"])
-    header = ["rows", "query", "asked for", "found", "percert, memory", "percert, disk"]
-    return markdown([*header, "FAISS", "usearch", "LanceDB", "MB read of"], rows)
+    header = ["rows, metric", "query", "asked for", "found", "percert, memory", "percert, disk"]
+    return markdown([*header, "FAISS", "usearch", "LanceDB", "MB read, memory"], rows)
 
 
 def turned_words(result: Result) -> str:
