@@ -39,6 +39,8 @@ BESIDE_SLOWEST = (
     "human-perc-ot",
     "ssim-sqp",
 )
+#: The share of files that succeed, from which on an attack competes for the least of a column.
+MOST = 0.5
 THOUSANDTHS = ("st-lpips-alex", "st-lpips-vgg", "ssim")
 
 
@@ -86,7 +88,9 @@ def _columns(entries: Sequence[Entry]) -> dict[str, Told]:
     names = [name for name in TITLES if name in entries[0]["mean"]]
 
     def distance(name: str) -> Told:
-        values = [e["mean"][name] for e in entries if e["mean"][name] is not None]
+        # One photograph out of fifty that a file survives is the easiest: it says nothing.
+        most = [entry for entry in entries if entry["success_8bit"] >= MOST]
+        values = [e["mean"][name] for e in most if e["mean"][name] is not None]
         least = min(values, default=None)
 
         def told(entry: Entry) -> str:
@@ -124,8 +128,8 @@ def _table_1(found: Mapping[str, Any]) -> str:
     return _table(
         found["table_1"],
         "Table 1: success and distances",
-        "Means over the files that succeed; the least of each column in bold. Photographs are "
-        "those that the network has right.",
+        "Means over the files that succeed; in bold the least of each column, of attacks whose "
+        "files succeed on at least half. Photographs are those that the network has right.",
     )
 
 
