@@ -138,8 +138,7 @@ def compare(
         "metric": metric_name,
         "reference": str(reference),
         "threshold": threshold,
-        "wrong": wrong,
-        "counted": None if own is None else own.counted,
+        **({} if own is None else {"wrong": wrong, "counted": own.counted}),
         "results": [
             asdict(result) | ({"edits": asdict(edits[row])} if with_edits else {})
             for row, result in enumerate(results)
