@@ -1,4 +1,4 @@
-"""Which device to compute on, and full float32 there: no TF32, no autocast.
+"""Which device to compute on, how many cores, and full float32 there: no TF32, no autocast.
 
 Whatever precision the caller has allowed, certificates allow for float32 rounding alone.
 """
@@ -38,6 +38,12 @@ def resolve_device(device: str | torch.device = "auto") -> torch.device:
         if (found.index or 0) >= count:
             raise ValueError(f"device: {str(found)!r} is not available, torch sees {count} GPUs")
     return found
+
+
+def usable_cores() -> int:
+    """The processor cores that this process may use, where the system tells."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 @contextmanager

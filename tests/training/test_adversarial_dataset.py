@@ -195,3 +195,22 @@ def test_other_folders_are_refused(tmp_path):
     (tmp_path / "dataset.json").write_text('{"format": 2}')
     with pytest.raises(ValueError, match="does not describe a data set"):
         open_dataset(tmp_path)
+
+
+def test_large_images_are_decoded_side_by_side_and_stay_in_their_places(tmp_path, monkeypatch):
+    monkeypatch.setattr("percert.training.dro.dataset.usable_cores", lambda: 3)
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (40, 3, 128, 130), dtype=np.uint8)
+    for number in range(2):
+        rows = np.arange(20 * number, 20 * number + 20)
+        write_shard(tmp_path / "shards", number, pixels[rows], clean_facts(rows % 2, rows[0]))
+    write_info(tmp_path, DatasetInfo(40, (128, 130), 2, "normalised"))
+    dataset = open_dataset(tmp_path, cache_bytes=0)
+    rows = rng.integers(0, 40, 200)
+    assert np.array_equal(dataset.read(rows), pixels[rows])
+    damaged = dataset._encoded
+    monkeypatch.setattr(
+        dataset, "_encoded", lambda place, some: [b"?" for _ in damaged(place, some)]
+    )
+    with pytest.raises(ValueError, match=r"image 7: not a picture"):
+        dataset.read(np.array([7, 9]))

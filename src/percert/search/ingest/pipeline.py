@@ -2,7 +2,6 @@
 
 import hashlib
 import multiprocessing
-import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -17,6 +16,7 @@ from typing import TypeVar
 
 import torch
 
+from percert.device import usable_cores
 from percert.images import ImageError
 from percert.images.load import decode_image
 from percert.search.ingest.sources import (
@@ -180,7 +180,7 @@ def decoded_steps(
     stages: StageSeconds,
 ) -> Iterator[AddStep]:
     """A step for each image of ``files``, in order; what the store has not is decoded first."""
-    count = settings.decoders or _cores()
+    count = settings.decoders or usable_cores()
     kind = settings.decode_in or ("threads" if count <= MOST_THREADS else "processes")
     first: dict[str, ImageError | None] = {}  # by id: what this run has begun to decode
     with ExitStack() as stack:
@@ -283,9 +283,3 @@ def _done(result: T) -> "Future[T]":
     future: Future[T] = Future()
     future.set_result(result)
     return future
-
-
-def _cores() -> int:
-    """The processor cores that this process may use, where the system tells."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1

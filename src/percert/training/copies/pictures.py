@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
+from percert.device import usable_cores
 from percert.files import replacing
 from percert.images import Resize
 from percert.images.load import decode_image
@@ -170,7 +171,7 @@ def _decoded(place: ImageSource, entries: Sequence[Entry], side: int, cache: Pat
         return (image * 255).round().to(torch.uint8)
 
     images = np.empty((len(entries), 3, side, side), np.uint8)
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(usable_cores()) as pool:
         for row, image in enumerate(pool.map(decode, entries)):
             images[row] = image.numpy()
     cache.mkdir(parents=True, exist_ok=True)

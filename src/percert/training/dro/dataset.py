@@ -5,14 +5,16 @@ drawn. The folder may grow meanwhile: :meth:`AdversarialDataset.refresh` takes u
 """
 
 import json
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from percert.device import usable_cores
 from percert.extras import install_extra
 from percert.files import replacing
 from percert.training.dro.shards import (
@@ -38,6 +40,10 @@ from percert.training.dro.weighting import (
 SHARDS, INFO = "shards", "dataset.json"
 #: Files that are kept open; each holds its index of row groups in memory.
 OPEN_FILES = 32
+#: Images of so many pixels are worth a thread of their own.
+LARGE = 128 * 128
+#: Images that wait to be decoded, for each thread.
+AHEAD = 4
 #: Data sets of up to so many bytes of pixels are kept decoded once they were read whole.
 CACHE_BYTES = 256 << 20
 
@@ -163,19 +169,34 @@ class AdversarialDataset:
         return self._cache
 
     def _decode(self, rows: Ints, into: Bytes) -> None:
-        """The images of ``rows``, sorted and each once."""
+        """The images of ``rows``, sorted and each once; large ones by all cores at once."""
         group = np.searchsorted(self._starts, rows, side="right") - 1
         ends = np.flatnonzero(np.diff(group, append=-1)) + 1
-        start = 0
-        for end in ends:
-            place = int(group[start])
-            encoded = self._encoded(place, rows[start:end] - self._starts[place])
-            for at, content in enumerate(encoded, start):
-                try:
-                    into[at] = decode_png(content, self.about.size)
-                except ValueError as error:
-                    raise ValueError(f"{self.folder}: image {rows[at]}: {error}") from None
-            start = int(end)
+
+        def one(at: int, content: bytes) -> None:
+            try:
+                into[at] = decode_png(content, self.about.size)
+            except ValueError as error:
+                raise ValueError(f"{self.folder}: image {rows[at]}: {error}") from None
+
+        height, width = self.about.size
+        workers = usable_cores() if height * width >= LARGE else 1
+        with ThreadPoolExecutor(workers) as pool:
+            pending: deque[Future[None]] = deque()
+            start = 0
+            for end in ends:
+                place = int(group[start])
+                encoded = self._encoded(place, rows[start:end] - self._starts[place])
+                for at, content in enumerate(encoded, start):
+                    if workers == 1:
+                        one(at, content)
+                        continue
+                    pending.append(pool.submit(one, at, content))
+                    if len(pending) > AHEAD * workers:
+                        pending.popleft().result()
+                start = int(end)
+            for waited in pending:
+                waited.result()
 
     def _encoded(self, place: int, rows: Ints) -> list[bytes]:
         number, group = self._groups[place]
