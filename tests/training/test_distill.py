@@ -71,7 +71,7 @@ def test_both_pipelines_and_the_teacher_get_what_the_paper_gives_them(kind: Any)
     def student(images: torch.Tensor) -> torch.Tensor:
         return images.flatten(1)[:, :20]
 
-    weights = DistillWeights(kind, standard=1.0, jittered=10.0, between=100.0)
+    weights = DistillWeights(standard=1.0, jittered=10.0, between=100.0, kind=kind)
     task = DistillationTask(CachedTeacher(teacher, None), Target(5.0), weights)
     found = task.losses(student, views, torch.device("cpu"), lambda rows: rows)
     images = torch.stack([view.image for view in views])

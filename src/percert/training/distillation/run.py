@@ -92,16 +92,16 @@ class TeacherChoice:
 class DistillWeights:
     """How much each loss counts; 0 switches it off.
 
-    ``kind`` says how embeddings are compared by the first three: ``"rmse"``, the root of the mean
+    ``kind`` says how the first three compare embeddings: ``"rmse"``, the root of the mean
     square (the paper's), or ``"length"``, the mean l2 distance. The paper's text asks for the first
     and the third; its authors' code takes (standard + jittered) / 2.
     """
 
-    kind: Literal["rmse", "length"] = "rmse"
     standard: float = 1.0
     jittered: float = 0.0
     between: float = 1.0
     relational: float = 0.0
+    kind: Literal["rmse", "length"] = "rmse"
 
 
 @dataclass(frozen=True)
@@ -142,14 +142,18 @@ class DistillationTask:
         width = asked.shape[1]
         here, there = here[:, :width], there[:, :width]
         weights = self.weights
-        apart = {"rmse": rmse, "length": mean_length}[weights.kind]
+        apart = mean_length
+        if weights.kind == "rmse":  # no mean over images: a root of all processes' images
+            apart, here, there, asked = rmse, gather(here), gather(there), gather(asked)
         losses = {
             "standard": weights.standard * apart(here, asked),
             "jittered": weights.jittered * apart(there, asked),
             "between": weights.between * apart(here, there),
         }
         if weights.relational:
-            losses["relational"] = weights.relational * relational_loss(gather(here), gather(asked))
+            if weights.kind != "rmse":
+                here, asked = gather(here), gather(asked)
+            losses["relational"] = weights.relational * relational_loss(here, asked)
         return {name: loss for name, loss in losses.items() if getattr(weights, name)}
 
 
