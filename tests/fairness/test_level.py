@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 from tests.conftest import REPOSITORY
 
-from experiments.fairness import audit_level
+from experiments.fairness import audit_intervals, audit_level
 from percert.fairness.least_squares import COVARIANCES, design_of, weighted_fit
 from percert.fairness.regression import draw_accuracies, fit_line, fit_lines, simulated_levels
 
@@ -157,3 +157,27 @@ def test_a_run_has_what_the_page_shows(published, monkeypatch):
     assert found.keys() == published.keys()
     assert found["cells"][0].keys() == published["cells"][0].keys()
     assert "| 5 |" in audit_level.describe(found)
+
+
+INTERVALS = REPOSITORY / "docs" / "results" / "audit-intervals.json"
+
+
+def test_what_is_published_of_the_other_intervals_holds_on_average():
+    result = json.loads(INTERVALS.read_text(encoding="utf-8"))
+    page = INTERVALS.with_suffix(".md").read_text(encoding="utf-8")
+    assert page == audit_intervals.describe(result)
+    names = set(result["cells"][0]["held"])
+    assert len(names) == 18
+    for name in names - {"the same without adjustment (for comparison)"}:
+        shares = [cell["held"][name] for cell in result["cells"]]
+        assert np.mean(shares) >= 0.93, name
+        # 200 draws know 95 % within 1.5 %; four of these.
+        assert min(shares) >= 0.88, name
+
+
+def test_a_cell_of_the_other_intervals_says_each_statement():
+    found = audit_intervals.measure(audit_intervals.Cell(6, 0.8, 0.3), 4, seed=0)
+    published = json.loads(INTERVALS.read_text(encoding="utf-8"))["cells"][0]
+    assert set(found["held"]) == set(published["held"])
+    assert all(0 <= share <= 1 for share in found["held"].values())
+    assert found["draws"]["slope of one attribute"] == 4
