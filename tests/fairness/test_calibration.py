@@ -113,6 +113,23 @@ def test_rare_errors_in_small_groups_hold_interval_and_level():
     assert np.mean(different) <= 0.15
 
 
+def test_groups_of_sure_probabilities_do_not_outweigh_the_others():
+    rng = np.random.default_rng(6)
+    said = np.tile([0.0, 1.0], 20)
+    sure = [(said, np.r_[said[:-1], 0.0]) for _ in range(5)]  # sure of 40, and wrong in one
+    parts = [*sure, drawn(rng, n=200), drawn(rng, n=200)]
+    rows = pd.DataFrame(
+        {
+            "group": np.repeat([str(i) for i in range(7)], [len(p) for p, _ in parts]),
+            "probability": np.concatenate([p for p, _ in parts]),
+            "positive": np.concatenate([y for _, y in parts]),
+        }
+    )
+    statistic, df, p_value = group_calibration(rows, draws=0).alike
+    assert (np.isfinite(statistic), df) == (True, 6)
+    assert 0.01 < p_value <= 1
+
+
 def test_probabilities_of_one_value_and_sure_ones():
     half = np.full(20, 0.5)
     assert recalibration_p_value(half, np.array([1.0] * 20)) < 1e-4

@@ -206,7 +206,9 @@ def _alike(parts: Sequence[tuple[Array, Array]]) -> tuple[float, int, float]:
         return 0.0, df, 1.0
     excess = np.array([float((y - p).mean()) for p, y in parts])
     spread = np.array([_promised(p, shift) / len(p) ** 2 for p, _ in parts])
-    weights = 1 / np.maximum(scale * spread, np.finfo(float).tiny)
+    # A quarter of an image at least: of sure probabilities alone a group would weigh without bound.
+    least = np.array([0.25 / len(p) ** 2 for p, _ in parts])
+    weights = 1 / np.maximum(scale * spread, least)
     mean = float(excess @ weights / weights.sum())
     statistic = float((weights * (excess - mean) ** 2).sum())
     return statistic, df, float(stats.chi2.sf(statistic, df))
