@@ -141,18 +141,16 @@ class DistillationTask:
         here, there = forward(torch.cat((images, jittered(images, draws)))).chunk(2)
         width = asked.shape[1]
         here, there = here[:, :width], there[:, :width]
+        # Of all processes: a root, and what rows say of each other, is no mean over parts.
+        here, there, asked = gather(here), gather(there), gather(asked)
         weights = self.weights
-        apart = mean_length
-        if weights.kind == "rmse":  # no mean over images: a root of all processes' images
-            apart, here, there, asked = rmse, gather(here), gather(there), gather(asked)
+        apart = {"rmse": rmse, "length": mean_length}[weights.kind]
         losses = {
             "standard": weights.standard * apart(here, asked),
             "jittered": weights.jittered * apart(there, asked),
             "between": weights.between * apart(here, there),
         }
         if weights.relational:
-            if weights.kind != "rmse":
-                here, asked = gather(here), gather(asked)
             losses["relational"] = weights.relational * relational_loss(here, asked)
         return {name: loss for name, loss in losses.items() if getattr(weights, name)}
 
