@@ -85,7 +85,7 @@ def collection_background(tables: Tables, spec: EmbeddingSpec) -> Background:
     header = tables.header
     step, place, parts = max(1, -(-int(tables.images.count_rows()) // SAMPLE)), 0, []
     for block in scan_blocks(tables, READ):
-        whole = block.of_views((0,)).embeddings
+        whole = block.of_view(0).embeddings
         parts.append(whole[(-place) % step :: step].clone())
         place += len(block.ids)
     h = torch.cat(parts) if parts else torch.zeros(0, header.metric.width)

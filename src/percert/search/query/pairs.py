@@ -73,7 +73,7 @@ def _part(
     device: torch.device | str,
 ) -> list[Pair]:
     """The pairs of the images of ``block``, which starts at image ``place``, with all."""
-    asking = {name: block.of_views((places[0],)) for name, places in stored.by_asked.items()}
+    asking = {name: block.of_view(places[0]) for name, places in stored.by_asked.items()}
     queries = {
         name: _directions(one.embeddings.double(), stored.constant) for name, one in asking.items()
     }

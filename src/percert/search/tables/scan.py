@@ -73,27 +73,6 @@ class Block:
             None if self.turned is None else self.turned.of_view(place, self.views),
         )
 
-    def of_views(self, places: Sequence[int]) -> "Block":
-        """The same images in some of their views alone, in the order of ``places``."""
-        if tuple(places) == tuple(range(self.views)):
-            return self
-        if len(places) == 1:
-            return self.of_view(places[0])
-
-        def chosen(values: Tensor) -> Tensor:
-            parts = values.view(len(self.ids), self.views, *values.shape[1:])
-            return parts[:, list(places)].flatten(0, 1)
-
-        return Block(
-            self.ids,
-            chosen(self.embeddings),
-            chosen(self.norms),
-            chosen(self.bounds),
-            chosen(self.pixel_errors),
-            len(places),
-            None if self.likeness is None else chosen(self.likeness),
-        )
-
     @property
     def view(self) -> Tensor:
         """``(m * views,)`` int64: which of the store's views each row is."""
