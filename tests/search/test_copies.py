@@ -14,7 +14,7 @@ from percert.audit.attacks import ascend
 from percert.certify import OwnThreshold, copies_of_features, distance_of_features
 from percert.metrics.certified.embedding import cosine_distance
 from percert.search import open_store
-from percert.search.query.nearest import EmbeddingSpec
+from percert.search.query.distances import EmbeddingSpec
 from percert.search.query.overtaking import stored_features
 from percert.search.query.range_search import copies_within
 

@@ -13,8 +13,8 @@ from percert.certify import OwnThreshold
 from percert.certify import copies as certify_copies
 from percert.search import open_store
 from percert.search.query import pairs as links_module
+from percert.search.query.distances import EmbeddingSpec
 from percert.search.query.duplicates import DuplicatesJob, clusters, find_pairs
-from percert.search.query.nearest import EmbeddingSpec
 from percert.search.query.pairs import Pair, pairs_within
 
 from .memory_blocks import awkward, full_matrix, in_blocks, unit

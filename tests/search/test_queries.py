@@ -13,8 +13,10 @@ from percert.audit.attacks import ascend
 from percert.certify import nearest_of_features, twoafc_of_features
 from percert.metrics.certified.embedding import EmbeddingMetric, cosine_distance
 from percert.search import open_store
-from percert.search.query.nearest import EmbeddingSpec, OpenQueries, nearest_images, tangent_queries
+from percert.search.query.distances import EmbeddingSpec
+from percert.search.query.nearest import nearest_images
 from percert.search.query.overtaking import rival_radii, stored_features
+from percert.search.query.second_pass import OpenQueries, tangent_queries
 
 from .memory_blocks import full_matrix, in_blocks, query_features, unit
 

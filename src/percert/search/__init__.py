@@ -9,6 +9,7 @@ from percert.registry import lazy_names
 
 if TYPE_CHECKING:
     from percert.search.ingest.sources import AddOutcome, AddSettings
+    from percert.search.open import open_store
     from percert.search.query.results import (
         Answers,
         Cluster,
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from percert.search.query.rule import Rule
     from percert.search.query.threshold import AutoThreshold
     from percert.search.refit import Refitted
-    from percert.search.store import Store, open_store
+    from percert.search.store import Store
     from percert.search.tables.commit import Pruned
     from percert.search.tables.scan import Block
     from percert.search.verify import Verdict
@@ -50,11 +51,12 @@ __getattr__, __dir__ = lazy_names(
     __name__,
     {
         "percert.search.ingest.sources": "AddOutcome AddSettings",
+        "percert.search.open": "open_store",
         "percert.search.query.results": "Answers Cluster Copies Duplicates Link Match Nearest",
         "percert.search.query.rule": "Rule",
         "percert.search.query.threshold": "AutoThreshold",
         "percert.search.refit": "Refitted",
-        "percert.search.store": "Store open_store",
+        "percert.search.store": "Store",
         "percert.search.tables.commit": "Pruned",
         "percert.search.tables.scan": "Block",
         "percert.search.verify": "Verdict",

@@ -11,13 +11,10 @@ from torch import Tensor
 from percert.certify.own_threshold import OwnThreshold
 from percert.metrics.certified.embedding import EmbeddingMetric
 from percert.metrics.descriptor import Descriptor
-from percert.metrics.metric import Metric
-from percert.search.background import background_of, background_table
 from percert.search.info import describe_tables
 from percert.search.ingest.add import Added, add_tensors, iter_add
 from percert.search.ingest.ray import iter_ray_add
 from percert.search.ingest.sources import AddOutcome, AddSettings, StageSeconds
-from percert.search.ingest.views import parse_views
 from percert.search.partner.partner import Partner
 from percert.search.query.distances import asked_features, embedding_spec, query_features
 from percert.search.query.duplicates import Progress, find_duplicates
@@ -33,30 +30,24 @@ from percert.search.query.results import (
     nearest_answer,
     query_names,
 )
-from percert.search.query.rule import Rule, store_rule
+from percert.search.query.rule import Rule, partner_share, store_rule
 from percert.search.query.threshold import AutoThreshold, choose_threshold
 from percert.search.refit import Refitted, refit_store
 from percert.search.tables.commit import Pruned, prune_store, remove_images, remove_named
 from percert.search.tables.files import path_key
 from percert.search.tables.kept import MEMORY, EmbeddingBlocks
-from percert.search.tables.location import Tables, open_tables
+from percert.search.tables.location import Tables
 from percert.search.tables.paths import Paths
 from percert.search.tables.scan import scan_rows
-from percert.search.tables.schema import (
-    MetricId,
-    StoreHeader,
-    check_same_metric,
-    is_one_of,
-    metric_id,
-)
+from percert.search.tables.schema import MetricId, is_one_of
 from percert.search.verify import Verdict, verify_store
 
 
 @final
 class Store:
-    """An opened store; :func:`open_store` makes it. It shows the state of when it was opened.
+    """An opened store, as :func:`percert.search.open_store` makes it, as it was then.
 
-    What the store itself adds and removes it shows at once, what others do after :meth:`refresh`.
+    What it adds and removes itself shows at once, what others do after :meth:`refresh`.
     ``blocks()`` gives all embeddings (:class:`~percert.search.tables.kept.EmbeddingBlocks`),
     ``tables`` are those of LanceDB, ``partner`` is the :class:`~percert.search.partner.Partner`.
     """
@@ -149,6 +140,7 @@ class Store:
         >>> import tempfile, torch
         >>> from percert.images import save_image
         >>> from percert.metrics.certified.lipsim import Thumbnail
+        >>> from percert.search import open_store
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     save_image(torch.rand(3, 20, 30), f"{folder}/a.png")
         ...     store = open_store(f"{folder}/store", Thumbnail(8))
@@ -230,17 +222,14 @@ class Store:
             wrong = (WRONG if wrong is None else wrong) / 2
         return store_rule(self.tables.header, self.count, self.choose_threshold, threshold, wrong)
 
-    def _rules(
+    def _asked_rule(
         self, threshold: float | Rule | None, wrong: float | None
-    ) -> tuple[Rule, OwnThreshold, float]:
-        """The rule asked for, what certificates take, and the partner's share of wrong answers."""
-        rule = threshold
-        if not isinstance(rule, Rule):
-            rule = self.rule(rule, wrong=wrong if rule is None else None)
-        shared = WRONG / 2 if wrong is None else wrong / 2
-        if wrong is None and rule.counted is not None and rule.wrong is not None:
-            shared = rule.wrong
-        return rule, OwnThreshold(rule.threshold, rule.weight), shared
+    ) -> tuple[Rule, float]:
+        """The rule asked for, and the share of wrong answers that the partner may give beside."""
+        if isinstance(threshold, Rule):
+            return threshold, partner_share(threshold, wrong)
+        rule = self.rule(threshold, wrong=wrong if threshold is None else None)
+        return rule, partner_share(rule, wrong)
 
     @property
     def has_table(self) -> bool:
@@ -263,7 +252,8 @@ class Store:
         allowed for. Complete by proof: an image that is not listed is no copy, whatever a move of
         ``eps`` does. What a partner finds stands beside, at half of the wrong answers.
         """
-        rule, own, shared = self._rules(threshold, wrong)
+        rule, shared = self._asked_rule(threshold, wrong)
+        own = OwnThreshold(rule.threshold, rule.weight)
         asked = asked_features(self.embedder(), images, self._spec.by_asked)
         eps = eps or 0.0
         near = copies_within(self.blocks.searched, asked, own, eps, self._spec, device=self._device)
@@ -295,16 +285,9 @@ class Store:
         same bytes are linked at distance 0. With ``out``, the links go part by part into that
         folder, and a run that was killed goes on. What a partner finds stands beside.
         """
-        rule, _, shared = self._rules(threshold, wrong)
-        found = find_duplicates(
-            self.tables,
-            self.blocks,
-            self._spec,
-            rule,
-            out=None if out is None else Path(out),
-            progress=progress,
-            device=self._device,
-        )
+        rule, shared = self._asked_rule(threshold, wrong)
+        stored, folder = (self.tables, self.blocks, self._spec), None if out is None else Path(out)
+        found = find_duplicates(*stored, rule, out=folder, progress=progress, device=self._device)
         return self.partner.beside_links(found, shared)
 
     def choose_threshold(
@@ -360,50 +343,3 @@ class Store:
     def info(self) -> dict[str, Any]:
         """What ``percert index info`` says: counts, metric, views and size."""
         return describe_tables(self.tables)
-
-
-def open_store(
-    path: str | os.PathLike[str],
-    metric: Metric | None = None,
-    *,
-    create: bool = True,
-    views: str | Sequence[str] | None = None,
-    memory: int = MEMORY,
-    partner: Descriptor | Literal[False] | None = None,
-) -> Store:
-    """The store at ``path``, a folder or an address such as ``s3://bucket/name``.
-
-    Where there is none, ``create`` makes one for ``metric`` and ``views`` (the name of a set of
-    :data:`percert.search.ingest.views.VIEW_SETS`, or names of views; by default the set ``whole``).
-    A store that exists must be of the same metric, weights included, and of the same views unless
-    none are named: otherwise ``ValueError``, with both hashes. Without a ``metric``, the store can
-    be looked at, verified and removed from, but nothing can be embedded. Embeddings of up to
-    ``memory`` bytes in all are kept between queries; a larger store is read anew by each. A partner
-    is loaded by its name when it is needed, unless it is given; ``False`` leaves it out.
-
-    >>> import tempfile, torch
-    >>> from percert.metrics.certified.lipsim import Thumbnail
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     store = open_store(f"{folder}/photos.store", Thumbnail(8))
-    ...     added = store.add(torch.rand(2, 3, 32, 32), ids=["a", "b"])
-    ...     store.count, [len(block.ids) for block in store.blocks()]
-    (2, [2])
-    """
-    name = os.fspath(path)
-    wanted = None if views is None else parse_views(views)
-    given = None if metric is None else metric_id(metric)
-    new, background = None, None
-    if create and given is not None:
-        background = background_of(given)
-        own = None if background is None else background.id
-        new = StoreHeader(given, wanted or parse_views("whole"), own)
-    tables = open_tables(name, new, background_table(background))
-    header = tables.header
-    if given is not None:
-        check_same_metric(header.metric, given, name)
-    if wanted is not None and wanted != header.views:
-        raise ValueError(
-            f"{name}: holds the views {', '.join(header.views)}, found {', '.join(wanted)}"
-        )
-    embedder = metric if isinstance(metric, EmbeddingMetric) else None
-    return Store(tables, embedder, memory, partner)

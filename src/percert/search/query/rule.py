@@ -66,6 +66,17 @@ def store_rule(
     return Rule(chosen.threshold, weight, hash, source, wrong, chosen.proven)
 
 
+def partner_share(rule: Rule, wrong: float | None) -> float:
+    """The share of wrong answers that a partner may give beside ``rule``: as many as that does.
+
+    Half of ``wrong`` where it was named, or else the rule's own where that was counted or
+    extrapolated; a rule that knows of none leaves the partner half of the default.
+    """
+    if wrong is None and rule.counted is not None and rule.wrong is not None:
+        return rule.wrong
+    return (WRONG if wrong is None else wrong) / 2
+
+
 def expected(rule: Rule) -> str:
     """How rarely a stranger gets an answer, in words: certain is not the same picture.
 
