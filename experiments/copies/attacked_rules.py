@@ -1,10 +1,10 @@
-"""Attacks on the rule of a collection as a whole, and on its partner by queries alone."""
+"""Attacks on the rule of a collection as a whole, on its partner, and on both at once."""
 
 import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, TypeAlias, cast
 
 import torch
 from torch import Tensor
@@ -23,6 +23,8 @@ from percert.tensors import Images, Vector
 EPS = (1.0, 4.0, 16.0)
 #: How softly the attack looks at the best of several views.
 SOFT = 0.02
+#: By whom a query is a copy: the certified rule, its partner, or either of them.
+By: TypeAlias = Literal["rule", "partner", "either"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,10 +58,10 @@ class AttackedRules:
 
 @dataclass(frozen=True, eq=False)
 class NoCopy:
-    """The goal of a query to be no copy any more: by the certified rule, or by the partner."""
+    """The goal of a query to be no copy any more, ``by`` the rule, the partner, or by neither."""
 
     places: tuple[int, ...]
-    by_partner: bool = False
+    by: By = "rule"
 
     def __len__(self) -> int:
         return len(self.places)
@@ -69,10 +71,12 @@ class NoCopy:
 
     def scores(self, model: Any, images: Images) -> Tensor:
         """The best excess, and a soft one that all near views pull at."""
-        if self.by_partner:
-            excess = model.partner_excess(images, self.places)[:, None]
-        else:
-            excess = model.excess(images, self.places)
+        parts = []
+        if self.by != "partner":
+            parts.append(model.excess(images, self.places))
+        if self.by != "rule":
+            parts.append(model.partner_excess(images, self.places)[:, None])
+        excess = torch.cat(parts, 1)
         soft = SOFT * torch.logsumexp(excess / SOFT, 1)
         return torch.stack([excess.amax(1), soft], 1)
 
@@ -86,47 +90,50 @@ class NoCopy:
 def attack_rules(
     rule: AttackedRules, paths: Sequence[Path], edits: Sequence[Edit], options: argparse.Namespace
 ) -> list[dict[str, Any]]:
-    """What is left of some copies: by the rule under PGD, by the partner under Square and under
-    what PGD made against the rule (transfer), and by either then.
+    """What is left of some copies: by the rule under PGD, by the partner under what that made
+    (transfer), and by either then.
+
+    Of a partner that has gradients also what PGD leaves by it, and by either where PGD goes for
+    both at once; with ``options.queries`` what Square leaves by the partner.
     """
     cases = [divmod(at, len(paths)) for at in spread(len(edits) * len(paths), options.attacked)]
-    names = ["rule", "partner, transfer", "either"]
-    if options.queries:
-        names.insert(1, "partner, Square")
+    both: tuple[By, ...] = ("partner", "either") if rule.partner.differentiable else ()
+    names = ["rule", *(["partner, Square"] if options.queries else []), "partner, transfer"]
+    names += ["either", *(f"{by}, PGD" for by in both)]
     left = {eps: dict.fromkeys(names, 0) for eps in EPS}
     natural = {"rule": 0, "partner": 0}
     for case, (edit, place) in enumerate(cases):
         image = of_edit(paths, edits[edit])(place)
         size = (image.shape[2], image.shape[3])
-        by_rule = _found(rule, image, place)
-        by_partner = _found(rule, image, place, by_partner=True)
+        by_rule, by_partner = _found(rule, image, place), _found(rule, image, place, "partner")
         natural["rule"] += by_rule
         natural["partner"] += by_partner
-        moved = image
+        moved: dict[By, Images] = dict.fromkeys(("rule", *both), image)
         for eps in EPS:
-            length = scaled(eps, size, SIDE)
-            moved = _pgd(rule, image, moved, place, length, options.steps, case)
-            stays, transferred = _found(rule, moved, place), _found(rule, moved, place, True)
-            left[eps]["rule"] += stays and by_rule
-            left[eps]["partner, transfer"] += transferred
-            left[eps]["either"] += stays or transferred
+            length, held = scaled(eps, size, SIDE), left[eps]
+            for by, start in moved.items():
+                moved[by] = _pgd(rule, image, start, place, length, options.steps, case, by)
+            stays, transferred = (
+                _found(rule, moved["rule"], place, by) for by in ("rule", "partner")
+            )
+            held["rule"] += stays and by_rule
+            held["partner, transfer"] += transferred
+            held["either"] += stays or transferred
+            for by in both:
+                held[f"{by}, PGD"] += _found(rule, moved[by], place, by)
             if by_partner and options.queries:
-                seeds = torch.tensor([case])
                 square = Square(norm="l2", eps=length, queries=options.queries)
-                goal = NoCopy((place,), by_partner=True)
+                goal = NoCopy((place,), "partner")
                 with torch.no_grad():
-                    tried = square(cast(Model, rule), image, goal, seeds=seeds)
-                left[eps]["partner, Square"] += _found(rule, tried, place, True)
+                    tried = square(cast(Model, rule), image, goal, seeds=torch.tensor([case]))
+                held["partner, Square"] += _found(rule, tried, place, "partner")
         print(rule.name, case + 1, left, flush=True)
     count = len(cases)
+    shares = ((0.0, natural), *left.items())
     return [
-        {"views": rule.name, "copies": count, "eps": 0.0}
-        | {name: value / count for name, value in natural.items()},
-        *(
-            {"views": rule.name, "copies": count, "eps": eps}
-            | {name: value / count for name, value in held.items()}
-            for eps, held in left.items()
-        ),
+        {"views": rule.name, "partner by": rule.partner.name, "copies": count, "eps": eps}
+        | {name: value / count for name, value in held.items()}
+        for eps, held in shares
     ]
 
 
@@ -138,15 +145,16 @@ def _pgd(
     length: float,
     steps: int,
     seed: int,
+    by: By,
 ) -> Images:
     generator = torch.Generator().manual_seed(seed)
     noise = torch.randn(image.shape, generator=generator)
     begin = start + noise * (0.1 * length / float(noise.norm()))
     pgd = PGD(norm="l2", eps=length * (1 - 1e-6), step=2.5 * length / steps, steps=steps)
-    return pgd.climb(cast(Model, rule), image, NoCopy((place,)), start=begin)
+    return pgd.climb(cast(Model, rule), image, NoCopy((place,), by), start=begin)
 
 
-def _found(rule: AttackedRules, image: Images, place: int, by_partner: bool = False) -> bool:
-    goal = NoCopy((place,), by_partner)
+def _found(rule: AttackedRules, image: Images, place: int, by: By = "rule") -> bool:
+    goal = NoCopy((place,), by)
     with torch.no_grad():
         return bool(goal.margin(goal.scores(rule, image)) < 0)

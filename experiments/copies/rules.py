@@ -12,7 +12,7 @@ copies-rules.json and .md.
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
 from time import perf_counter
@@ -123,8 +123,9 @@ class Certified:
     def copy_scores(self, rule: Rule, edit: Edit) -> Scores:
         """The score ``(n,)`` of each edited photograph with its own original."""
         asked = self._unit(self.sets.certified_edit(edit).rows)
+        stored, likeness = self.stored[: len(asked)], self.likeness[: len(asked)]
         scores = [
-            (asked[:, a] * self.stored[:, v]).sum(1) - rule.weight * self.likeness[:, v]
+            (asked[:, a] * stored[:, v]).sum(1) - rule.weight * likeness[:, v]
             for a, v in rule.pairs()
         ]
         return torch.stack(scores).amax(0).numpy()
@@ -133,7 +134,7 @@ class Certified:
         """How far each edited photograph may move and stay a copy, in lengths at 299 px."""
         kept = self.sets.certified_edit(edit)
         rows = self.sets.certified(PHOTOGRAPHS).rows
-        radius = np.zeros(len(rows))
+        radius = np.zeros(len(kept.rows))
         for size in {tuple(one) for one in kept.sizes.tolist()}:
             mine = np.flatnonzero((kept.sizes == size).all(1))
             for a, v in rule.pairs():
@@ -186,7 +187,8 @@ def measure(sets: Sets) -> dict[str, Any]:
                     for edit, by_partner in zip(edits, seen[group], strict=True):
                         own = certified.copy_scores(rule, edit) > level
                         if with_partner:
-                            own = own[: len(by_partner)] | (by_partner > other)
+                            both = min(len(own), len(by_partner))
+                            own = own[:both] | (by_partner[:both] > other)
                         finds.append(own)
                     row[group] = _share(finds)
                     row[f"{group} by edit"] = {
@@ -247,9 +249,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--attacked", type=int, default=10)
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--queries", type=int, default=60, help="of Square on the partner")
+    parser.add_argument("--joint", help="a partner with gradients, to attack both at once")
     parser.add_argument("--metric", default="lipsim-tiny")
     parser.add_argument("--partner", default="sscd")
     parser.add_argument("--limit", type=int, help="of each set, for a trial")
+    parser.add_argument("--edited", type=int, help="photographs that copies are made of")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     began = perf_counter()
@@ -260,6 +264,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         options.metric,
         options.partner,
         limit=options.limit,
+        edited=options.edited,
     )
     embed_all(sets)
     result: dict[str, Any] = {
@@ -269,6 +274,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         **measure(sets),
         "promised": promised(sets),
         "photographs": len(sets.paths(PHOTOGRAPHS)),
+        "edited": len(sets.paths(PHOTOGRAPHS)[: options.edited]),
         "strangers": sum(len(sets.paths(name)) for name in QUERY_SETS),
         "partner_of": PARTNER_OF,
         "hashed_of": HASHED_OF,
@@ -285,24 +291,31 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def attacks(sets: Sets, options: argparse.Namespace) -> list[dict[str, Any]]:
-    """What attacks leave of copies under usual edits, at one in a million pairs."""
-    certified = Certified(sets)
-    found: list[dict[str, Any]] = []
-    partner = level_at(Rival(sets, sets.partner_name).stranger_scores(), RATES[-1])
-    for rule in (RULES[1], RULES[2]):
-        # The partner alone is the same beside both.
-        options = argparse.Namespace(**{**vars(options), "queries": options.queries * (not found)})
-        level = level_at(certified.stranger_scores(rule), RATES[-1])
-        pairs = [
-            (ASKED[a], certified.stored[:, v], level + rule.weight * certified.likeness[:, v])
-            for a, v in rule.pairs()
-        ]
-        asked = AttackedRules(
-            rule.name, sets.metric, pairs, sets.descriptor, Rival(sets, sets.partner_name).stored,
-            partner,
-        )  # fmt: skip
-        found += attack_rules(asked, sets.paths(PHOTOGRAPHS), EDITS["usual"], options)
+    """What attacks leave of copies under usual edits, at one in a million pairs.
+
+    Of whole pictures and of the standard views beside the partner; with ``options.joint``, another
+    partner that has gradients, of the latter beside that.
+    """
+    found = attack_beside(sets, RULES[1], options)
+    # The partner alone is the same beside both.
+    options = argparse.Namespace(**vars(options) | {"queries": 0})
+    found += attack_beside(sets, RULES[2], options)
+    if options.joint:
+        found += attack_beside(replace(sets, partner_name=options.joint), RULES[2], options)
     return found
+
+
+def attack_beside(sets: Sets, rule: Rule, options: argparse.Namespace) -> list[dict[str, Any]]:
+    """One rule under attack, beside the partner of ``sets``."""
+    certified, partner = Certified(sets), Rival(sets, sets.partner_name)
+    level = level_at(certified.stranger_scores(rule), RATES[-1])
+    pairs = [
+        (ASKED[a], certified.stored[:, v], level + rule.weight * certified.likeness[:, v])
+        for a, v in rule.pairs()
+    ]
+    other = level_at(partner.stranger_scores(), RATES[-1])
+    asked = AttackedRules(rule.name, sets.metric, pairs, sets.descriptor, partner.stored, other)
+    return attack_rules(asked, sets.paths(PHOTOGRAPHS), EDITS["usual"], options)
 
 
 if __name__ == "__main__":

@@ -29,14 +29,15 @@ def report(result: Mapping[str, Any]) -> str:
     ]
     names = [f"{group} {rate:.0e}" for group in ("usual", "AugLy") for rate in rates]
     attacked = [
-        [row["views"], f"{row['eps']:g}"]
+        [row["views"], row["partner by"], f"{row['eps']:g}"]
         + [_share(row[name]) if name in row else "" for name in ATTACKS]
         for row in result["attacked"]
     ]
     parts = [
         "# Copies in a collection: rule, views, partner\n",
-        f"Measured by `python -m experiments copies.rules` on {result['photographs']} photographs "
-        f"and {result['strangers']} strangers. At a rate, that share of the pairs (stranger, "
+        f"Measured by `python -m experiments copies.rules` with `{result['metric']}` on "
+        f"{result['photographs']} photographs, copies of {result['edited']} of them and "
+        f"{result['strangers']} strangers. At a rate, that share of the pairs (stranger, "
         "photograph) is taken for a copy, counted on the strangers themselves; with a partner each "
         "of the two has half of it. Certified is the share of all copies that is found and stays "
         f"so for every change of l2 {budgets} (lengths at 299 px). Where SSCD takes "
@@ -58,10 +59,12 @@ def report(result: Mapping[str, Any]) -> str:
         "\n## Rivals, one threshold each unless said\n",
         markdown(["detector", *names], rivals),
         "\n## Under attack\n",
-        "What is left of copies at 1e-6: found by the rule under PGD through all its views; by "
-        "SSCD alone under Square, and under what PGD made against the rule (transfer, since the "
-        "package's network has no gradient); by either then. Row 0: before.\n",
-        markdown(["views", "l2", *ATTACKS], attacked),
+        f"What is left of {result['attacked'][0]['copies'] if attacked else 0} copies at 1e-6: "
+        "found by the rule under PGD through all its views; by the partner alone under Square, and "
+        "under what PGD made against the rule (transfer: SSCD's package has no gradient); by "
+        "either then. Of a partner with a gradient also what PGD on it leaves by it, and what PGD "
+        "on both at once leaves by either. Row 0: before.\n",
+        markdown(["views", "partner", "l2", *ATTACKS], attacked),
         _promised(result["promised"]),
         "\n## The hardest of AugLy's\n",
         _hardest(result),
@@ -69,7 +72,10 @@ def report(result: Mapping[str, Any]) -> str:
     return "\n".join(parts) + "\n"
 
 
-ATTACKS = ("rule", "partner", "partner, Square", "partner, transfer", "either")
+ATTACKS = (
+    *("rule", "partner", "partner, Square", "partner, transfer", "either"),
+    *("partner, PGD", "either, PGD"),
+)
 
 
 def _promised(held: Mapping[str, Any]) -> str:

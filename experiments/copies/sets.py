@@ -54,7 +54,8 @@ BACKGROUND = "tiny-test"
 @dataclass(frozen=True)
 class Sets:
     """``data`` holds the ImageNet-Compatible photographs, ``more`` Imagenette and Tiny ImageNet;
-    ``work`` what was computed. ``limit`` takes the first so many of each set, for a trial.
+    ``work`` what was computed. ``limit`` takes the first so many of each set, for a trial;
+    ``edited`` the first so many photographs to make copies of.
     """
 
     data: Path
@@ -64,6 +65,7 @@ class Sets:
     partner_name: str = "sscd"
     checkpoint: str | None = None
     limit: int | None = None
+    edited: int | None = None
 
     @cached_property
     def metric(self) -> EmbeddingMetric:
@@ -100,9 +102,10 @@ class Sets:
     @cache  # noqa: B019
     def certified_edit(self, edit: Edit) -> Kept:
         """Raw embeddings of the photographs under ``edit``, in the metric's own precision."""
-        paths = self.paths("photographs")
-        embed = by_metric(self.metric, ASKED, exact=True)
-        return kept(self._folder(ASKED), edit.name, len(paths), of_edit(paths, edit), embed)
+        paths, embed = self.paths("photographs"), by_metric(self.metric, ASKED, exact=True)
+        count = len(paths[: self.edited])
+        name = f"{edit.name}-{count}"
+        return kept(self._folder(ASKED), name, count, of_edit(paths, edit), embed)
 
     @cache  # noqa: B019
     def described(self, name: str, by: str) -> Kept:

@@ -27,6 +27,7 @@ from percert.certify import copies, twoafc
 from percert.certify.angles import angle, threshold_angle
 from percert.certify.smoothing import Noise, centre_of_draws, decision_of_draws
 from percert.data.pixel_edits import jpeg
+from percert.metrics.catalog import metric_card
 from percert.metrics.deep.features import Features
 
 BUDGETS = (0.25, 0.5, 1.0, 2.0, 4.0)
@@ -62,10 +63,17 @@ def shares(radii: Sequence[float]) -> list[float]:
     return [right] + [sum(radius > eps for radius in radii) / len(radii) for eps in BUDGETS]
 
 
+def own_threshold() -> float:
+    """That at which lipsim-tiny best calls two files copies."""
+    threshold = metric_card("lipsim-tiny").copy_threshold
+    assert threshold is not None
+    return threshold
+
+
 def certified(images: Sequence[tuple[Tensor, Tensor, Tensor]]) -> list[Rates]:
     """lipsim-tiny's own certificates."""
     metric = create_metric("lipsim-tiny", device="cpu")
-    threshold = 0.49
+    threshold = own_threshold()
     found = []
     for question in ("copy", "2AFC"):
         began = time.process_time()
@@ -155,7 +163,7 @@ def report(result: Smoothing) -> str:
             f"By `python -m experiments copies.smoothing`, {result.conditions.machine}, one core: "
             f"{result.photographs} ImageNet-Compatible photographs of 299 x 299. EfficientNet-"
             "Lite0's pooled features under Gaussian noise; copies up to a cosine distance of "
-            f"{result.threshold:g}, of lipsim-tiny up to 0.49.",
+            f"{result.threshold:g}, of lipsim-tiny up to {own_threshold():g}.",
             "",
             "A photograph and its JPEG of quality 50 are a copy; which of this JPEG and the next "
             "photograph is closer is the triplet. The share that is right, and that is certified "

@@ -1,12 +1,19 @@
 """Copies at a rate of wrong answers: a tiny run, and the published page."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from experiments.conditions import Conditions
 from experiments.copies import per_query
+from experiments.copies.asked import embed_files
+from experiments.detectors import make_metric
+from percert.search.ingest.views import VIEW_SETS, asked_views
+from percert.training.copies import read_copies_recipe
 
 PUBLISHED = Path(__file__).resolve().parents[2] / "docs" / "results" / "copies-per-query.json"
 
@@ -64,3 +71,46 @@ def test_the_published_page_shows_what_was_measured() -> None:
         *(f"{share:.3f}" for share in row.certified.values()),
         f"{row.answered} of {read(PUBLISHED).strangers:,}",
     ]
+
+
+def test_the_crowd_is_of_the_classes_that_the_recipe_leaves_out(
+    tmp_path: Path, photographs: list[Image.Image], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sources = read_copies_recipe("lipsim-tiny").data
+    left_out = [name for source in sources for name in source.leave_out]
+    assert len(left_out) == 40
+    for name in [*left_out, "n01443537"]:
+        (tmp_path / name).mkdir()
+    assert "n01443537" not in left_out
+    for name in (left_out[0], left_out[-1], "n01443537"):
+        for place, image in enumerate(photographs):
+            image.save(tmp_path / name / f"{place}.png")
+    found = per_query.crowd_in(tmp_path, "lipsim-tiny")
+    assert [path.parent.name for path in found] == [left_out[0]] * 4 + [left_out[-1]] * 4
+    monkeypatch.setattr(per_query, "CROWD", 4)
+    assert per_query.crowd_in(tmp_path, "lipsim-tiny") == found[::2]
+
+
+def coarse(seed: int) -> Image.Image:
+    """Eight by eight colours, unlike any other seed's."""
+    drawn = np.random.default_rng(seed).integers(0, 256, (8, 8, 3)).astype(np.uint8)
+    return Image.fromarray(drawn).resize((64, 64), Image.Resampling.BICUBIC)
+
+
+def test_strangers_that_a_crowd_answers_are_counted(tmp_path: Path) -> None:
+    pytest.importorskip("lancedb", reason="needs the extra 'search'")
+    metric = make_metric("thumbnail-8", [])
+    paths = [tmp_path / f"{seed}.png" for seed in range(13)]
+    for seed, path in enumerate(paths):
+        coarse(seed).save(path)
+    stored, asking = paths[:12], [*paths[:2], paths[12]]  # two of three are stored
+    others = embed_files(metric, asking, asked_views(VIEW_SETS["thorough"]))
+    few, rare = per_query.ask_crowd(metric, stored, others)
+    assert [few.wrong, rare.wrong] == list(per_query.CROWD_WRONG)
+    assert few.images == rare.images == 12
+    assert rare.threshold < few.threshold
+    assert few.answered == rare.answered == 2
+    page = per_query.report(replace(read(PUBLISHED), crowd=[few, rare]))
+    promised = few.wrong * read(PUBLISHED).strangers
+    assert f"| 0.01 | {few.threshold:.4f}" in page
+    assert f"| {promised:.1f} | 2 |" in page

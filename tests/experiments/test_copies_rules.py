@@ -2,20 +2,25 @@
 
 import argparse
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
+from experiments.copies import attacked_rules
 from experiments.copies import rivals as of_rivals
 from experiments.copies import rules as experiment
 from experiments.copies import sets as of_sets
+from experiments.copies.attacked_rules import AttackedRules, NoCopy
 from experiments.copies.rules import RULES, Certified, Rival, level_at
 from experiments.copies.sets import ASKED, Sets
 from percert import certify, create_metric
 from percert.data.copy_edits import find_edit
 from percert.evaluation.copies.rates import scaled
 from percert.images import save_image
+from percert.metrics.certified.embedding import direction
+from percert.metrics.descriptor import create_descriptor
 from percert.search.ingest.views import find_view
 
 COUNT = 6
@@ -107,7 +112,7 @@ def test_a_rival_is_compared_with_its_own_original_and_all_strangers(sets):
 
 
 def test_the_run_goes_on_and_writes_its_page(sets, tmp_path):
-    options = argparse.Namespace(attacked=2, steps=3, queries=2)
+    options = argparse.Namespace(attacked=2, steps=3, queries=2, joint="thumbnail")
     of_sets.embed_all(sets)
     rows = experiment.measure(sets)
     for row in rows["rules"]:
@@ -119,13 +124,57 @@ def test_the_run_goes_on_and_writes_its_page(sets, tmp_path):
                 assert certified[0] <= row[group]
     attacked = experiment.attacks(sets, options)
     assert {row["eps"] for row in attacked} == {0.0, 1.0, 4.0, 16.0}
-    for name in ("whole", "standard"):
-        left = [row["rule"] for row in attacked if row["views"] == name]
+    for name, by in (
+        ("whole", "thumbnail-16"),
+        ("standard", "thumbnail-16"),
+        ("standard", "thumbnail"),
+    ):
+        mine = [row for row in attacked if (row["views"], row["partner by"]) == (name, by)]
+        left = [row["rule"] for row in mine]
         assert left == sorted(left, reverse=True)
         assert len(left) == 4
+    # The partner here has gradients: both were attacked at once as well.
+    for row in attacked:
+        if row["eps"]:
+            assert {"partner, PGD", "either, PGD"} <= set(row)
     arguments = ["--data", str(sets.data), "--more", str(sets.more), "--work", str(sets.work)]
     arguments += ["--metric", "thumbnail-8", "--partner", "thumbnail-16", "--out", str(tmp_path)]
     experiment.main([*arguments, "--attacked", "0"])
     written = json.loads((tmp_path / "copies-rules.json").read_text())
     assert written["rules"] == rows["rules"]
     assert "| standard | thumbnail-16 |" in (tmp_path / "copies-rules.md").read_text()
+
+
+def test_an_attack_on_both_eyes_breaks_what_one_on_either_leaves(sets):
+    metric = create_metric("thumbnail-8", device="cpu")
+    partner = create_descriptor("thumbnail-16", "cpu")
+    # The rule sees the upper half alone, so that an attack on it leaves the partner its lower half.
+    image = experiment_picture(sets, 0)
+    stored = direction(metric.embed(find_view("upper")(image)))
+    rule = AttackedRules(
+        "upper", metric, [("upper", stored, torch.tensor([0.9]))], partner,
+        partner.embed(image), 0.9,
+    )  # fmt: skip
+    for by in ("rule", "partner", "either"):
+        assert attacked_rules._found(rule, image, 0, by)
+    goals = {by: NoCopy((0,), by).scores(rule, image) for by in ("rule", "partner", "either")}
+    assert goals["either"][0, 0] == max(goals["rule"][0, 0], goals["partner"][0, 0])
+    left = {}
+    for by in ("rule", "either"):
+        moved = attacked_rules._pgd(rule, image, image, 0, 12.0, 20, 0, by)
+        assert (moved - image).norm() <= 12
+        left[by] = [attacked_rules._found(rule, moved, 0, who) for who in ("rule", "partner")]
+    assert left["rule"] == [False, True]
+    assert left["either"] == [False, False]
+
+
+def test_copies_of_some_photographs_alone_are_made_where_so_asked(sets):
+    few = replace(sets, edited=2)
+    of_sets.embed_all(few)
+    certified, rule = Certified(few), RULES[2]
+    scores = certified.copy_scores(rule, USUAL[0])
+    assert len(scores) == len(certified.radii(rule, USUAL[0], 0.5)) == 2
+    of_sets.embed_all(sets)
+    assert scores.tolist() == pytest.approx(
+        Certified(sets).copy_scores(rule, USUAL[0])[:2].tolist()
+    )

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 pytest.importorskip("scipy", reason="the fits use scipy")
 pytest.importorskip("pyarrow", reason="the runs keep records in parquet")
@@ -125,3 +126,43 @@ def test_every_metric_of_the_table_is_to_be_had_without_a_download():
     names = agreement.metrics_to_be_had()
     assert {"seen", "mdsi", "features", "lipsim-tiny"} <= set(names)
     assert not {"lpips-alex", "dreamsim", "lipsim-small", "sscd"} & set(names)
+
+
+def test_votes_are_certified_as_the_metric_itself_certifies_them(tmp_path):
+    from experiments.people.certified import EPS, certified_votes, votes_table
+    from percert import certify, create_metric
+    from percert.data.triplets import Triplet
+    from percert.images import load_image, save_image
+
+    pictures = []
+    for at in range(9):
+        image = np.random.default_rng(at).random((3, 24, 30), dtype=np.float32)
+        save_image(torch.from_numpy(image), tmp_path / f"{at}.png")
+        pictures.append(tmp_path / f"{at}.png")
+    shares = (0.1, 0.75, 1.0)
+    votes = [
+        Triplet(f"t{i}", *pictures[3 * i : 3 * i + 3], share) for i, share in enumerate(shares)
+    ]
+    models = {"mine": "thumbnail-8", "other": "thumbnail-16"}
+    found = certified_votes(votes, models, "drawn", tmp_path / "runs")
+    assert [row["model"] for row in found] == ["mine", "other"]
+    for row, name in zip(found, models.values(), strict=True):
+        metric = create_metric(name, device="cpu")
+        natural, certified = 0.0, np.zeros(len(EPS))
+        for vote in votes:
+            images = [load_image(path)[None] for path in (vote.reference, vote.left, vote.right)]
+            one = certify.twoafc(metric, *images)
+            agree = vote.share if one.decision.item() else 1 - vote.share
+            natural += agree / len(votes)
+            # An answer that may turn counts for the smaller share of the votes.
+            held = np.where(one.radius.item() > np.array(EPS), agree, min(agree, 1 - agree))
+            certified += held / len(votes)
+        assert row["natural"] == pytest.approx(natural)
+        assert [one["ours"] for one in row["certified"]] == pytest.approx(list(certified))
+    assert found[0]["certified"][0]["ours"] > found[0]["certified"][-1]["ours"]
+    lines = votes_table(found).markdown().strip().split("\n")
+    assert lines[0].split(" | ")[2:4] == ["certified 36/255", "certified 72/255"]
+    best = max(found, key=lambda row: row["natural"])
+    cells = lines[2].strip("| ").split(" | ")
+    assert cells[:2] == [f"`{best['model']}`", f"{100 * best['natural']:.2f}"]
+    assert cells[2].startswith(f"{100 * best['certified'][0]['ours']:.2f}")
