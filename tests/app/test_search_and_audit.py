@@ -93,9 +93,10 @@ def says_of_its_store(client):
         assert time.monotonic() < until
 
 
-def test_the_server_says_what_it_searches(client):
+def test_the_server_says_what_it_searches(client, store):
     about = says_of_its_store(client)
-    assert about["store"] == {"images": 6, "metric": "thumbnail-8", "views": ["whole"]}
+    expected = {"images": 6, "version": store.version, "metric": "thumbnail-8", "views": ["whole"]}
+    assert about["store"] == expected
 
 
 def tables(slope=0.1, groups=12, size=60, models=1):

@@ -22,8 +22,9 @@ from percert.app.search import (
     CopiesAnswer,
     NearestAnswer,
     StoreAbout,
-    answer_copies,
-    answer_nearest,
+    answer_together,
+    ask_copies,
+    ask_nearest,
     small_picture,
 )
 from percert.app.worker import Worker
@@ -239,7 +240,9 @@ async def search(
     context: Context, image: ImageFile, k: Many = 10, eps: Eps = None
 ) -> dict[str, Any]:
     """Which stored images are nearest to this one, and how far is that proven?"""
-    return await context.ask(answer_nearest, upload_of(image, "query"), k, eps)
+    query = upload_of(image, "query")
+    found: dict[str, Any] = await context.ask_together(answer_together, query, ask_nearest, k, eps)
+    return found
 
 
 @router.post("/copies", tags=["search"], response_model=CopiesAnswer, responses=problems(503))
@@ -251,7 +254,11 @@ async def copies(
     eps: Eps = None,
 ) -> dict[str, Any]:
     """Which stored images is this one certainly, or possibly, a copy of? None is missing."""
-    return await context.ask(answer_copies, upload_of(image, "query"), wrong, threshold, eps)
+    query, settings = upload_of(image, "query"), (wrong, threshold, eps)
+    found: dict[str, Any] = await context.ask_together(
+        answer_together, query, ask_copies, *settings
+    )
+    return found
 
 
 @router.get(

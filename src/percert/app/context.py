@@ -10,7 +10,7 @@ import secrets
 import shutil
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from concurrent.futures import Future
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -127,7 +127,9 @@ class ServerContext:
         limits = setting.limits
         self.jobs = Jobs(setting)
         self.answers = KeptAnswers(limits, setting.folder)
-        self.questions = Workers(limits.questions, limits.waiting_questions, "question", setting)
+        self.questions = Workers(
+            limits.questions, limits.waiting_questions, "question", setting, limits.together
+        )
         self._stores = (
             None
             if setting.resources.store is None
@@ -152,6 +154,33 @@ class ServerContext:
         with 408, one question too many with 429.
         """
         return await _ask(self.questions, self.limits.answer_seconds, function, arguments)
+
+    async def ask_together(
+        self, function: Callable[..., list[Any]], given: Any, *settings: Hashable
+    ) -> Any:
+        """The answer for ``given`` of ``function(worker, [given, ...], *settings)``.
+
+        All that wait with the same function and settings are computed in one pass, at most
+        ``limits.together``. The function says an answer for each, or an exception; otherwise as
+        :meth:`ask`.
+        """
+        seconds = self.limits.answer_seconds
+        until = time.monotonic() + seconds
+        closing = self.questions.closing
+
+        def call(child: WorkerProcess, asked: list[tuple[float, Any]]) -> list[Any]:
+            left = min(until for until, _ in asked) - time.monotonic()
+            if left <= 0:  # it was in line for so long, and nobody waits for the answer
+                raise TookTooLong
+            if len(asked) > 1:  # one that does not end must leave the others their time
+                left /= 2
+            every = [one for _, one in asked]
+            found: list[Any] = child.call(function, every, *settings, seconds=left, closing=closing)
+            return found
+
+        like = (function, *settings)
+        future = self.questions.submit_like(like, call, (until, given))
+        return await _answer(self.questions, seconds, future)
 
     async def store_about(self) -> StoreAbout | None:
         """What the store holds now; ``None`` where the server has no store.
@@ -186,6 +215,11 @@ class ServerContext:
         self.jobs.start(job, work, kept)
         return job
 
+    def restarts(self) -> dict[str, int]:
+        """How many worker processes took the place of one that had ended, by their work."""
+        store = 0 if self._stores is None else self._stores.restarts
+        return {"question": self.questions.restarts, "job": self.jobs.restarts, "store": store}
+
     def stop(self) -> None:
         """Take no more questions and jobs, and end those that run."""
         self.jobs.stop()
@@ -214,7 +248,11 @@ async def _ask(
         found: T = child.call(function, *arguments, seconds=left, closing=workers.closing)
         return found
 
-    future: Future[T] = workers.submit(call)
+    return await _answer(workers, seconds, workers.submit(call))
+
+
+async def _answer(workers: Workers, seconds: float, future: "Future[T]") -> T:
+    """What the ``future`` brings within ``seconds``; what goes wrong with it is refused."""
     try:
         return await asyncio.wait_for(asyncio.wrap_future(future), seconds + 1)
     except (asyncio.TimeoutError, TimeoutError, TookTooLong):

@@ -14,6 +14,8 @@ from percert.app.templates import render
 from percert.check import ArgumentError
 
 API = "/api/"
+#: Where those who run the server read its numbers.
+METRICS = "/metrics"
 STOPPING = "The server is stopping."
 #: What is said of a fault of percert's.
 DEFECT = "It failed by a fault of percert's; the server's log says more."

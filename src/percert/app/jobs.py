@@ -150,6 +150,11 @@ class Jobs:
         states = [job.state for job in list(self._jobs.values())]
         return {state: states.count(state) for state in sorted(set(states))}
 
+    @property
+    def restarts(self) -> int:
+        """How many worker processes took the place of one that had ended."""
+        return self._workers.restarts
+
     def tidy(self) -> None:
         """Forget results beyond ``kept_jobs`` and older than ``kept_seconds``."""
         with self._lock:

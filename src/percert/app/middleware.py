@@ -20,7 +20,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from percert.app.errors import API, STOPPING, UnexpectedErrors, refusal
+from percert.app.errors import API, METRICS, STOPPING, UnexpectedErrors, refusal
 from percert.app.resources import Limits
 from percert.app.templates import render
 
@@ -86,7 +86,7 @@ class Guard:
             and not scope["path"].startswith(_OPEN)
             and not self._known(headers)
         ):
-            if scope["path"].startswith(API):
+            if scope["path"].startswith((API, METRICS)):
                 return (
                     401,
                     "The token is missing or wrong: send it as 'Authorization: Bearer TOKEN'.",
@@ -332,4 +332,6 @@ class HeadRequests:
                 await send({"type": "http.response.body", "body": b""})
                 answered = True
 
-        await self.app({**scope, "method": "GET"}, heard, headers_alone)
+        asked = {**scope, "method": "GET"}
+        await self.app(asked, heard, headers_alone)
+        scope["route"] = asked.get("route")

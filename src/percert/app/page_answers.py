@@ -37,7 +37,7 @@ from percert.app.pages import (
     example_triplet,
     whole,
 )
-from percert.app.search import answer_copies, answer_nearest
+from percert.app.search import answer_one, ask_copies, ask_nearest
 from percert.app.templates import Scale, closeness, environment, scale_of
 from percert.app.worker import Worker
 from percert.metrics.catalog import typical_distances
@@ -311,7 +311,7 @@ async def _searched(
 def _search(
     worker: Worker, upload: Upload, k: int, eps: float | None, wrong: float | None
 ) -> dict[str, Any]:
-    nearest = answer_nearest(worker, upload, k, eps)
+    nearest = answer_one(worker, upload, ask_nearest, k, eps)
     return {"nearest": nearest, **_copies(worker, upload, wrong, eps)}
 
 
@@ -322,7 +322,7 @@ def _copies(
     from percert.search.query.rule import expected
 
     try:
-        found = answer_copies(worker, upload, wrong, None, eps)
+        found = answer_one(worker, upload, ask_copies, wrong, None, eps)
     except ValueError:
         if wrong is not None:
             raise

@@ -32,9 +32,10 @@ class Limits:
     classifier is attacked on are first reduced to ``attack_side`` pixels on their longer side.
     ``jobs`` attacks run at once, for at most ``job_seconds`` each, and ``waiting_jobs`` wait; what
     is asked otherwise is answered ``questions`` at a time within ``answer_seconds``, while
-    ``waiting_questions`` wait. The last ``kept_jobs`` results are kept, for ``kept_seconds``, and
-    so are the files that answers of the pages were made of, ``kept_bytes`` of them. Of tables:
-    ``rows``, ``columns``, ``groups`` and ``models``. ``streams`` progress streams are open at once.
+    ``waiting_questions`` wait; up to ``together`` of a store, asked alike, share one pass over it.
+    The last ``kept_jobs`` results are kept, for ``kept_seconds``, and so are the files that answers
+    of the pages were made of, ``kept_bytes`` of them. Of tables: ``rows``, ``columns``, ``groups``
+    and ``models``. ``streams`` progress streams are open at once.
 
     >>> Limits(jobs=0)
     Traceback (most recent call last):
@@ -49,6 +50,7 @@ class Limits:
     attack_side: int = 320
     questions: int = 2
     waiting_questions: int = 128
+    together: int = 32
     answer_seconds: float = 60.0
     jobs: int = 1
     waiting_jobs: int = 8

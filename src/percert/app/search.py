@@ -1,17 +1,21 @@
 """Search a store for the images nearest to one, and for copies of it; what the store holds."""
 
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from torch import Tensor
 
-from percert.app.errors import Refused
+from percert.app.errors import Refused, in_fields
 from percert.app.images import Upload, fit
 from percert.app.resources import readable_store
 from percert.app.worker import Worker
 from percert.images import ImageError, load_image
 from percert.reports.table import finite
+
+if TYPE_CHECKING:
+    from percert.search import Copies, Nearest, Store
 
 #: The longer side of the small pictures of stored images.
 SMALL = 192
@@ -123,26 +127,80 @@ class CopiesAnswer:
     partner: PartnerFound | None = None
 
 
-def answer_nearest(worker: Worker, upload: Upload, k: int, eps: float | None) -> dict[str, Any]:
-    """The fields of a :class:`NearestAnswer`."""
-    store, image = worker.resources.opened_store(), upload.image(worker.limits.pixels)
-    with readable_store():
-        (answer,) = store.search([image], k, eps, names=[upload.name])
-    return _for_clients(answer.to_json())
+#: Asks a store about images of names; settings follow.
+AskStore: TypeAlias = Callable[..., "Iterable[Nearest | Copies]"]
 
 
-def answer_copies(
-    worker: Worker,
-    upload: Upload,
+def ask_nearest(
+    store: "Store", images: list[Tensor], names: list[str], k: int, eps: float | None
+) -> "Iterable[Nearest]":
+    """The fields of a :class:`NearestAnswer` of each image, as they are asked for."""
+    return store.search(images, k, eps, names=names)
+
+
+def ask_copies(
+    store: "Store",
+    images: list[Tensor],
+    names: list[str],
     wrong: float | None,
     threshold: float | None,
     eps: float | None,
-) -> dict[str, Any]:
-    """The fields of a :class:`CopiesAnswer`."""
+) -> "Iterable[Copies]":
+    """The fields of a :class:`CopiesAnswer` of each image, as they are asked for."""
+    return store.copies(images, threshold, eps, wrong=wrong, names=names)
+
+
+def answer_one(worker: Worker, upload: Upload, ask: AskStore, *settings: Any) -> dict[str, Any]:
+    """What ``ask`` says of one image, for clients."""
     store, image = worker.resources.opened_store(), upload.image(worker.limits.pixels)
     with readable_store():
-        (answer,) = store.copies([image], threshold, eps, wrong=wrong, names=[upload.name])
+        (answer,) = ask(store, [image], [upload.name], *settings)
     return _for_clients(answer.to_json())
+
+
+def answer_together(
+    worker: Worker, uploads: Sequence[Upload], ask: AskStore, *settings: Any
+) -> list[dict[str, Any] | Refused]:
+    """:func:`answer_one` of each, one pass over the store for all; or why it is refused.
+
+    More than ``limits.pixels`` in all make several passes: together they take the memory of one.
+    """
+    store, found = worker.resources.opened_store(), dict[int, dict[str, Any] | Refused]()
+    images: dict[int, Tensor] = {}
+
+    def look(places: Sequence[int]) -> None:
+        names = [uploads[at].name for at in places]
+        try:
+            with readable_store():
+                answers = list(ask(store, [images[at] for at in places], names, *settings))
+        except ValueError as error:
+            if len(places) > 1:  # one of them may be what is wrong
+                for at in places:
+                    look([at])
+                return
+            found[places[0]] = Refused(422, in_fields(error))
+        else:
+            found.update(
+                (at, _for_clients(one.to_json())) for at, one in zip(places, answers, strict=True)
+            )
+
+    held = 0
+    for at, upload in enumerate(uploads):
+        try:
+            image = upload.image(worker.limits.pixels)
+        except ValueError as error:
+            found[at] = Refused(422, in_fields(error))
+            continue
+        size = image[0].numel()
+        if images and held + size > worker.limits.pixels:
+            look(list(images))
+            images.clear()
+            held = 0
+        images[at] = image
+        held += size
+    if images:
+        look(list(images))
+    return [found[at] for at in range(len(uploads))]
 
 
 def shown_path(path: str) -> str:
@@ -184,9 +242,10 @@ def small_picture(worker: Worker, image_id: str) -> Tensor:
 
 @dataclass(frozen=True)
 class StoreAbout:
-    """The store that is searched."""
+    """The store that is searched; ``version`` is another after every change of it."""
 
     images: int
+    version: int
     metric: str
     views: list[str]
 
@@ -203,4 +262,4 @@ def describe_store(worker: Worker) -> StoreAbout:
             store = open_store(path, create=False)
         except ValueError as error:  # there is none any longer
             raise RuntimeError(str(error)) from error
-        return StoreAbout(store.count, store.metric_id.name, list(store.views))
+        return StoreAbout(store.count, store.version, store.metric_id.name, list(store.views))

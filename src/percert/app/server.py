@@ -22,7 +22,16 @@ from fastapi.staticfiles import StaticFiles
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 import percert
-from percert.app import api, api_jobs, errors, page_answers, page_jobs, page_study, pages
+from percert.app import (
+    api,
+    api_jobs,
+    errors,
+    page_answers,
+    page_jobs,
+    page_study,
+    pages,
+    prometheus,
+)
 from percert.app.context import ServerContext
 from percert.app.errors import Refused
 from percert.app.jobs import Streams
@@ -161,13 +170,16 @@ def create_app(
     app.state.token = token
     app.state.streams = Streams(limits.streams)
     errors.install(app)
+    app.state.registry = prometheus.new_registry()
     for part in (api, api_jobs):
         app.include_router(part.router)
+    app.include_router(prometheus.router, include_in_schema=False)
     if not api_only:
         for page in (pages, page_answers, page_jobs):
             app.include_router(page.router, include_in_schema=False)
         app.mount("/static", StaticFiles(directory=STATIC), name="static")
     protect(app, limits, token, stopping)
+    app.add_middleware(prometheus.Requests, registry=app.state.registry)
     return app
 
 

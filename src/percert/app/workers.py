@@ -1,12 +1,13 @@
 """Worker processes as the server sees them, each behind a thread, and the queue before them."""
 
+import collections
 import contextlib
-import queue
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from concurrent.futures import Future
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any, TypeVar
 
@@ -39,6 +40,8 @@ class WorkerProcess:
         self._setting = setting
         self._link: Connection | None = None
         self._process = 0
+        #: How many processes there were.
+        self.starts = 0
 
     def call(
         self,
@@ -87,6 +90,7 @@ class WorkerProcess:
             mine, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
             with its:
                 self._process = fork_server().fork(its)
+            self.starts += 1
             self._link = Connection(mine.detach())
             self._link.send(self._setting)
         return self._link
@@ -122,27 +126,48 @@ def _raise(kind: str, said: tuple[Any, ...]) -> None:
 T = TypeVar("T")
 
 
+@dataclass(eq=False)
+class Entry:
+    """What waits in line: the future result of ``work``.
+
+    Those with equal ``like``, unless that is ``None``, may be computed in one pass: ``work`` of the
+    first is given what all of them are, and says a result for each, or an exception.
+    """
+
+    future: Future[Any]
+    work: Callable[..., Any]
+    like: Hashable = None
+    given: Any = None
+
+    def alone(self) -> "Entry":
+        """The same, for a pass of its own."""
+        return Entry(self.future, self.work, None, self.given)
+
+
 class Workers:
     """``count`` computations at once, and at most ``waiting`` more in the queue.
 
-    A computation gets the :class:`WorkerProcess` that it may ask, and runs in that one's thread.
-    The threads are daemons: one that does not come back cannot keep the process from ending.
+    A computation gets the :class:`WorkerProcess` that it may ask, and runs in that one's thread;
+    up to ``together`` that are alike run in one pass (:meth:`submit_like`). ``passes`` counts the
+    passes begun, ``answered`` what they were asked for. The threads are daemons: one that does not
+    come back cannot keep the process from ending.
     """
 
-    def __init__(self, count: int, waiting: int, name: str, setting: WorkerSettings) -> None:
-        self._line: queue.Queue[tuple[Future[Any], Callable[[WorkerProcess], Any]] | None] = (
-            queue.Queue()
-        )
-        self._lock = threading.Lock()
+    def __init__(
+        self, count: int, waiting: int, name: str, setting: WorkerSettings, together: int = 1
+    ) -> None:
+        self._line: collections.deque[Entry] = collections.deque()
+        self._changed = threading.Condition()
         self._held = 0
         self._most = count + waiting
+        self._together = together
+        self.passes = self.answered = 0
         #: Set where the server ends: what still computes is to be ended.
         self.closing = threading.Event()
+        self._children = [WorkerProcess(setting) for _ in range(count)]
         self._threads = [
-            threading.Thread(
-                target=self._work, args=(setting,), name=f"{name}-{place}", daemon=True
-            )
-            for place in range(count)
+            threading.Thread(target=self._work, args=(child,), name=f"{name}-{place}", daemon=True)
+            for place, child in enumerate(self._children)
         ]
         for thread in self._threads:
             thread.start()
@@ -152,9 +177,27 @@ class Workers:
         """How many computations are under way or in line."""
         return self._held
 
+    @property
+    def restarts(self) -> int:
+        """How many processes took the place of one that had ended."""
+        return sum(max(0, child.starts - 1) for child in self._children)
+
     def submit(self, work: Callable[[WorkerProcess], T]) -> "Future[T]":
         """The future result of ``work``. :class:`Refused` (429) where the line is full."""
-        with self._lock:
+        return self._enter(Entry(Future(), lambda child, given: [work(child)]))
+
+    def submit_like(
+        self, like: Hashable, work: Callable[[WorkerProcess, list[Any]], list[Any]], given: Any
+    ) -> "Future[Any]":
+        """The future result for ``given`` of ``work``, which takes along those in line like it.
+
+        ``work(child, [given, ...])`` says a result or an exception for each. Where it fails itself,
+        each goes through it once more, alone. :class:`Refused` (429) where the line is full.
+        """
+        return self._enter(Entry(Future(), work, like, given))
+
+    def _enter(self, entry: Entry) -> "Future[Any]":
+        with self._changed:
             if self.closing.is_set():
                 raise Refused(429, STOPPING)
             if self._held >= self._most:
@@ -162,26 +205,21 @@ class Workers:
                     429, f"{self._held} requests are being worked on already: try again later."
                 )
             self._held += 1
-        future: Future[T] = Future()
-        self._line.put((future, work))
-        return future
+            self._line.append(entry)
+            self._changed.notify()
+        return entry.future
 
     def stop(self) -> None:
         """Take no more computations, drop those in the queue, end those that run."""
-        with self._lock:
-            if self.closing.is_set():
-                return
+        with self._changed:
             self.closing.set()
-        while True:
-            try:
-                entry = self._line.get_nowait()
-            except queue.Empty:
-                break
-            if entry is not None:
-                entry[0].cancel()
-                self._leave()
-        for _ in self._threads:
-            self._line.put(None)
+            dropped = list(self._line)
+            self._line.clear()
+            self._held -= len(dropped)
+            self._changed.notify_all()
+        for entry in dropped:
+            if not entry.future.cancel():  # it was tried with others, and waited for its own turn
+                entry.future.set_exception(Refused(429, STOPPING))
 
     def close(self, seconds: float) -> bool:
         """:meth:`stop`, and give the threads ``seconds`` to come to their end; did they?"""
@@ -191,33 +229,57 @@ class Workers:
             thread.join(max(0.0, until - time.monotonic()))
         return not any(thread.is_alive() for thread in self._threads)
 
-    def _work(self, setting: WorkerSettings) -> None:
-        child = WorkerProcess(setting)
+    def _work(self, child: WorkerProcess) -> None:
         try:
             with contextlib.suppress(OSError, EOFError):  # what is asked first tries again
                 child.start()
-            while (entry := self._line.get()) is not None:
-                future, work = entry
-                try:
-                    if future.set_running_or_notify_cancel():
-                        self._run(future, work, child)
-                finally:
-                    self._leave()
-                    del entry, future, work  # a thread that waits must not hold the last images
+            while entries := self._next():
+                self._run(entries, child)
+                del entries  # a thread that waits must not hold the last images
         finally:
             child.end()
 
-    @staticmethod
-    def _run(
-        future: "Future[Any]", work: Callable[[WorkerProcess], Any], child: WorkerProcess
-    ) -> None:
-        try:
-            result = work(child)
-        except BaseException as error:  # noqa: BLE001  # the one who waits for it decides
-            future.set_exception(error)
-        else:
-            future.set_result(result)
+    def _next(self) -> list[Entry]:
+        """The first in line and those like it; nothing where the server ends."""
+        with self._changed:
+            while not self._line and not self.closing.is_set():
+                self._changed.wait()
+            if not self._line:
+                return []
+            first = self._line[0]
+            like = [one for one in self._line if first.like is not None and one.like == first.like]
+            taken = like[: self._together] or [first]
+            for entry in taken:
+                self._line.remove(entry)
+            self.passes += 1
+            self.answered += len(taken)
+            return taken
 
-    def _leave(self) -> None:
-        with self._lock:
-            self._held -= 1
+    def _run(self, entries: list[Entry], child: WorkerProcess) -> None:
+        wanted = [
+            one
+            for one in entries
+            if one.future.running() or one.future.set_running_or_notify_cancel()
+        ]
+        self._leave(len(entries) - len(wanted))
+        if not wanted:
+            return
+        try:
+            results = wanted[0].work(child, [one.given for one in wanted])
+        except BaseException as error:  # noqa: BLE001  # the one who waits for it decides
+            with self._changed:
+                if len(wanted) > 1 and not self.closing.is_set():
+                    self._line.extendleft(one.alone() for one in reversed(wanted))
+                    self._changed.notify_all()
+                    return
+            results = [error] * len(wanted)
+        self._leave(len(wanted))
+        for one, result in zip(wanted, results, strict=True):
+            if isinstance(result, BaseException):
+                one.future.set_exception(result)
+            else:
+                one.future.set_result(result)
+
+    def _leave(self, count: int) -> None:
+        with self._changed:
+            self._held -= count
