@@ -141,9 +141,15 @@ def summary_table(outcomes: Sequence[Outcome]) -> Table:
             ".0f",
             missing="",
         ),
+        Column("made", _made_at),
         Column("to make it the paper's own", _to_be_own),
     ]
     return Table.of(outcomes, columns)
+
+
+def _made_at(outcome: Outcome) -> str:
+    """The day and the commit of what was made."""
+    return " ".join(filter(None, (outcome.written[:10], outcome.commit[:10])))
 
 
 def state_words(outcome: Outcome) -> str:
@@ -188,6 +194,8 @@ def answer(outcome: Outcome) -> dict[str, Any]:
         "reason": outcome.reason,
         "seconds": outcome.seconds,
         "command": outcome.command,
+        "written": outcome.written,
+        "commit": outcome.commit,
         "same": findings.same if findings is not None else None,
         "stands": [] if findings is None else [asdict(stand) for stand in findings.stands],
         "rows": []
@@ -241,7 +249,7 @@ def markdown(outcomes: Sequence[Outcome], record: Mapping[str, Any] | None) -> s
     """All outcomes, with how they were made at the top and what others take at the end."""
     lines = ["# The papers' tables and figures, as far as they can be made here", ""]
     if record is not None:
-        lines += [*_how(record, sum(o.seconds for o in outcomes)), ""]
+        lines += [*_how(record, outcomes), ""]
     lines += [counted(outcomes), "", _KEY, "", *summary_table(outcomes).markdown().splitlines()]
     whole = "" if record is None else rerun(record)
     told: dict[str, str] = {}
@@ -255,9 +263,14 @@ def markdown(outcomes: Sequence[Outcome], record: Mapping[str, Any] | None) -> s
     return "\n".join([*lines, *_downloads([o.item for o in outcomes])]) + "\n"
 
 
-def _how(record: Mapping[str, Any], seconds: float) -> list[str]:
-    """``seconds``: of all items together, in however many runs they were made."""
+def _how(record: Mapping[str, Any], outcomes: Sequence[Outcome]) -> list[str]:
+    """The last run, its conditions, and how long all items took, in however many runs."""
     versions = record.get("versions") or {}
+    seconds = sum(outcome.seconds for outcome in outcomes)
+    commits = {outcome.commit for outcome in outcomes if outcome.findings is not None}
+    at = f"commit {record.get('commit')}"
+    if len(commits) > 1:
+        at = "each item at the commit that the table names"
     lines = [
         f"Made on {str(record.get('written'))[:10]}, in {seconds / 60:.0f} minutes, by",
         "",
@@ -265,7 +278,7 @@ def _how(record: Mapping[str, Any], seconds: float) -> list[str]:
         f"$ {rerun(record)}",
         "```",
         "",
-        f"Seed {record.get('seed')}, on {record.get('device')}, commit {record.get('commit')}, "
+        f"Seed {record.get('seed')}, on {record.get('device')}, {at}, "
         + ", ".join(f"{name} {version}" for name, version in versions.items())
         + ".",
     ]

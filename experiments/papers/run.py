@@ -60,7 +60,7 @@ State: TypeAlias = Literal["made", "data missing", "failed", "not offline"]
 class Outcome:
     """What became of an item: ``findings`` where it was made, else ``reason`` says why not.
 
-    ``command`` is that which made it.
+    ``command`` is that which made it, ``written`` when that was, and ``commit`` at which commit.
     """
 
     item: Item
@@ -69,6 +69,8 @@ class Outcome:
     reason: str = ""
     seconds: float = 0.0
     command: str = ""
+    written: str = ""
+    commit: str = ""
 
 
 def run_item(item: Item, setting: Setting, *, command: list[str] | None = None) -> Outcome:
@@ -108,8 +110,9 @@ def run_item(item: Item, setting: Setting, *, command: list[str] | None = None) 
         seconds=seconds,
         finished=True,
     )
-    made_by = rerun({"command": command or [*COMMAND, item.name]})
-    return Outcome(item, "made", findings, seconds=seconds, command=made_by)
+    made = kept_outcome(item, setting.out)
+    assert made is not None  # it was just written
+    return made
 
 
 def is_finished(item: Item, setting: Setting) -> bool:
@@ -128,8 +131,15 @@ def kept_outcome(item: Item, out: Path) -> Outcome | None:
     found = read_run(out / item.name)
     if found is None or not found.get("finished"):
         return None
-    seconds = float(found.get("seconds", 0.0))
-    return Outcome(item, "made", _read(out / item.name), seconds=seconds, command=rerun(found))
+    return Outcome(
+        item,
+        "made",
+        _read(out / item.name),
+        seconds=float(found.get("seconds", 0.0)),
+        command=rerun(found),
+        written=str(found.get("written") or ""),
+        commit=str(found.get("commit") or ""),
+    )
 
 
 def run_offline(

@@ -61,6 +61,9 @@ def page(found: Mapping[str, Any]) -> str:
         "--out docs/results "
         + " ".join(f"--{name} {count}" for name, count in counts.items() if count != 300),
         "```",
+        "",
+        "Each table and figure of the paper by itself, with its status, its time, and how to make "
+        "it wholly the paper's: [reproduce.md](reproduce.md).",
     ]
     parts = [
         "# Human Imperceptible Attacks on its own photographs",

@@ -8,6 +8,7 @@ import pytest
 from experiments.papers import CATALOG, Compared, Findings, Setting, run_item, run_offline
 from experiments.papers.item import Item
 from experiments.papers.report import answer, markdown, number, outcome_section
+from experiments.papers.run import kept_outcome
 from percert.reports import read_records, read_run
 from percert.reports.page import render_page
 
@@ -109,11 +110,12 @@ def test_the_page_and_the_markdown_say_what_is_a_stand_in(tmp_path):
         "versions": {"torch": "2.13"},
         "seconds": 1.0,  # of the last of several runs
     }
+    made, exact = (replace(one, written="", commit="") for one in (made, exact))
     text = markdown([replace(made, seconds=100.0), replace(exact, seconds=20.0)], record)
     assert "Made on 2024-01-01, in 2 minutes, by" in text
     assert "$ percert x" in text
     assert "torch 2.13" in text
-    assert "| hpot-table1 | a table | stand-in | 100 | so |" in text
+    assert "| hpot-table1 | a table | stand-in | 100 |  | so |" in text
     assert "| b | 0.5 % | 0.75 % |\n" in text
     assert "| a | 1 | - |\n" in text
     assert text.count("stand-in |") == 1
@@ -121,6 +123,22 @@ def test_the_page_and_the_markdown_say_what_is_a_stand_in(tmp_path):
     assert "*A stand-in. Shown is a mean.*" in text
     assert "A stand-in" in render_page("t", [outcome_section(made)])
     assert "A stand-in" not in render_page("t", [outcome_section(exact)])
+
+
+def test_an_item_says_at_which_commit_it_was_made(tmp_path):
+    one = run_item(an_item(f"{__name__}:missing_mean"), Setting(tmp_path))
+    assert one.written
+    assert kept_outcome(one.item, tmp_path) == one
+    first = replace(one, written="2024-01-01T00:00:00", commit="0123456789abcdef")
+    second = replace(first, item=replace(one.item, name="hpot-table9"), commit="f" * 40)
+    record = {"command": ["percert", "x"], "commit": "f" * 40}
+    assert f"commit {'f' * 40}," in markdown([second], record)
+    text = markdown([first, second], record)
+    assert "f" * 40 not in text  # the first was not made at it
+    assert "each item at the commit that the table names" in text
+    assert "| 2024-01-01 0123456789 |" in text
+    assert "| 2024-01-01 ffffffffff |" in text
+    assert answer(first)["commit"] == first.commit
 
 
 def test_what_differs_in_several_items_is_said_once(tmp_path):
