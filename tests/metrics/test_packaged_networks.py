@@ -5,6 +5,8 @@ import importlib.util
 import io
 import sys
 import types
+from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,7 +16,9 @@ from PIL import Image
 from percert.attacks.transport.cost import cost_of
 from percert.metrics.catalog import CATALOG, create_metric
 from percert.metrics.deep.dists import FILE as DISTS_FILE
+from percert.metrics.deep.elpips import ELPIPS, OFFSET, View, draw_views
 from percert.metrics.deep.lpips import LPIPS, SHIFT_TOLERANT_FILES, BlurPool, heads_file
+from percert.metrics.deep.space_warping import SpaceWarping
 from percert.metrics.deep.weight_files import find_weights
 from percert.models.card import Preparation, PreparedClassifier
 from percert.models.imagenet_networks import scale_ends
@@ -216,3 +220,85 @@ def test_the_cost_of_a_classifiers_own_features_is_the_layered_metric():
     bare = PreparedClassifier(Preparation(), torch.nn.Flatten())
     with pytest.raises(ValueError, match=r"a classifier with layers\(images\), found Flatten"):
         cost_of("features", a, model=bare)
+
+
+def test_e_lpips_is_the_mean_of_lpips_over_its_views():
+    metric = ELPIPS(checkpoint="random", draws=12, seed=3)
+    a, b = torch.rand(2, 1, 3, 160, 130)
+    by_hand = [metric.lpips(view(a), view(b)).item() for view in metric.views]
+    assert metric(a, b).item() == pytest.approx(np.mean(by_hand), rel=1e-5)
+    assert len({round(value, 7) for value in by_hand}) == 12
+    again = ELPIPS(checkpoint="random", draws=12, seed=3)(a, b)
+    assert torch.equal(again, metric(a, b))  # a distance is the same every time
+    other = ELPIPS(checkpoint="random", draws=12, seed=4)(a, b)
+    assert not torch.allclose(other, metric(a, b), rtol=1e-4)
+    with pytest.raises(ValueError, match="e-lpips: draws: expected at least 1, found 0"):
+        ELPIPS(checkpoint="random", draws=0)
+
+
+def test_views_of_e_lpips_are_what_they_say():
+    image = torch.rand(1, 3, 200, 260)
+    plain = View(0.0, (0.0, 0.0), (0, 0), (False, False), False, (0, 1, 2), (1.0, 1.0, 1.0))
+    assert torch.equal(plain(image)[..., OFFSET:, OFFSET:], image)
+    moved = replace(plain, offset=(2, 5))(image)
+    assert torch.equal(moved[..., OFFSET - 2 : -2, OFFSET - 5 : -5], image)
+    turned = replace(plain, flip=(True, False), transpose=True)(image)
+    assert torch.equal(turned.transpose(2, 3).flip(2), plain(image))
+    coloured = replace(plain, channels=(2, 0, 1), colours=(0.2, 1.0, 0.5))(image)
+    assert torch.allclose(coloured[:, 2], 0.5 * plain(image)[:, 1])
+    # 200 pixels can be shrunk to a third and leave 64: 1, 1/4 and 1/9 of 49/36.
+    assert [replace(plain, level=u).times(200) for u in (0.7, 0.75, 0.9, 0.93, 0.99)] == [
+        1,
+        2,
+        2,
+        3,
+        3,
+    ]
+    assert replace(plain, level=0.99).times(100) == 1
+    small = replace(plain, level=0.8, phase=(0.6, 0.0))(image)[..., OFFSET:, OFFSET:]
+    assert small.shape == (1, 3, 101, 130)
+    assert torch.allclose(small[0, 0, 1, 0], image[0, 0, 1:3, :2].mean())  # one row goes before
+
+
+def test_views_of_e_lpips_are_spread_evenly():
+    views = draw_views(24, 0)
+    assert Counter(view.flip for view in views).most_common()[0][1] == 6
+    assert Counter(view.channels for view in views).most_common()[0][1] == 4
+    for channel in range(3):
+        factors = sorted(view.colours[channel] for view in views)
+        assert all(
+            0.2 + 0.8 * k / 24 <= f < 0.2 + 0.8 * (k + 1) / 24 for k, f in enumerate(factors)
+        )
+    assert {down for view in views for down in view.offset} == set(range(8))
+
+
+def test_swd_without_reach_is_lpips_and_with_it_the_least_of_the_near_positions():
+    lpips = LPIPS("alex", "random", shift_tolerant=True)
+    a, b = torch.rand(2, 2, 3, 40, 36)
+    assert torch.allclose(SpaceWarping(checkpoint="random", reach=0)(a, b), lpips(a, b))
+    total = 0.0
+    layers = zip(lpips.features(a[:1]), lpips.features(b[:1]), lpips.heads, strict=True)
+    for wanted, seen, head in layers:
+        height, width = seen.shape[2:]
+        values = []
+        for i in range(height):
+            for j in range(width):
+                near = [
+                    (wanted[0, :, y, x] - seen[0, :, i, j]).square()
+                    for y in range(max(i - 1, 0), min(i + 2, height))
+                    for x in range(max(j - 1, 0), min(j + 2, width))
+                ]
+                best = min(near, key=lambda squares: squares.sum().item())
+                values.append((best * head.flatten()).sum().item())
+        total += np.mean(values)
+    assert SpaceWarping(checkpoint="random")(a[:1], b[:1]).item() == pytest.approx(total, rel=1e-4)
+    with pytest.raises(ValueError, match="swd: reach: expected at least 0, found -1"):
+        SpaceWarping(checkpoint="random", reach=-1)
+
+
+@needs_stlpips
+def test_swd_finds_a_shifted_photograph_closer_than_lpips_does():
+    cat = photograph("chelsea")
+    shifted = cat[..., 3:], cat[..., :-3]
+    lpips, swd = (create_metric(name, device="cpu") for name in ("st-lpips-alex", "swd"))
+    assert 0 < swd(*shifted).item() < 0.9 * lpips(*shifted).item()

@@ -14,7 +14,7 @@ from percert.attacks import Targeted, Untargeted, parse_attack, run_attack
 from percert.attacks.attack import Attack
 from percert.attacks.catalog import CATALOG
 from percert.check import did_you_mean
-from percert.metrics.cards import MetricCard
+from percert.metrics.card import MetricCard
 from percert.metrics.seen_study import NOTICED_WORDS
 from percert.reports.budgets import peak_db
 

@@ -12,7 +12,7 @@ from torch import nn
 
 from percert.app.errors import Refused
 from percert.check import Argument, ArgumentError
-from percert.metrics.cards import MetricCard
+from percert.metrics.card import MetricCard
 from percert.metrics.catalog import CATALOG, create_metric, metric_card, unknown_metric
 from percert.metrics.certified.embedding import EmbeddingMetric
 from percert.metrics.metric import Metric

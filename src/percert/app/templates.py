@@ -15,7 +15,7 @@ import jinja2
 from starlette.responses import HTMLResponse
 
 import percert
-from percert.metrics.cards import MetricCard
+from percert.metrics.card import MetricCard
 from percert.metrics.catalog import TypicalDistances, typical_distances
 from percert.reports.budgets import rounded_down, tampering
 from percert.reports.page import TEMPLATES

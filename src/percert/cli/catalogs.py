@@ -19,7 +19,7 @@ def metrics(as_json: JsonOption = False) -> None:
 
     percert metrics --json | jq -r '.metrics[] | select(.embedding) | .name'
     """
-    from percert.metrics.cards import MetricCard
+    from percert.metrics.card import MetricCard
     from percert.metrics.catalog import CATALOG
 
     cards = list(CATALOG.values())

@@ -14,15 +14,17 @@ from typing import TYPE_CHECKING
 from percert.registry import lazy_names
 
 if TYPE_CHECKING:
-    from percert.metrics.cards import MetricCard
+    from percert.metrics.card import MetricCard
     from percert.metrics.catalog import create_metric, list_metrics, metric_card
     from percert.metrics.certified.embedding import EmbeddingMetric
     from percert.metrics.certified.lipsim import LipSim, LipSimTiny, Thumbnail
     from percert.metrics.deep.dists import DISTS
     from percert.metrics.deep.dreamsim import DreamSim
+    from percert.metrics.deep.elpips import ELPIPS
     from percert.metrics.deep.features import Features
     from percert.metrics.deep.lpips import LPIPS
     from percert.metrics.deep.pieapp import PieAPP
+    from percert.metrics.deep.space_warping import SpaceWarping
     from percert.metrics.deep.sscd import SSCD
     from percert.metrics.full_reference.fsim import FSIM, fsim
     from percert.metrics.full_reference.gradient_deviation import GMSD, MDSI, gmsd, mdsi
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CIEDE2000",
     "DISTS",
+    "ELPIPS",
     "FSIM",
     "GMSD",
     "LPIPS",
@@ -55,6 +58,7 @@ __all__ = [
     "MetricCard",
     "PieAPP",
     "Seen",
+    "SpaceWarping",
     "Thumbnail",
     "create_metric",
     "fsim",
@@ -72,12 +76,14 @@ __all__ = [
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
-        "percert.metrics.cards": "MetricCard",
+        "percert.metrics.card": "MetricCard",
         "percert.metrics.catalog": "create_metric list_metrics metric_card",
         "percert.metrics.certified.embedding": "EmbeddingMetric",
         "percert.metrics.certified.lipsim": "LipSim LipSimTiny Thumbnail",
         "percert.metrics.deep.dists": "DISTS",
         "percert.metrics.deep.dreamsim": "DreamSim",
+        "percert.metrics.deep.elpips": "ELPIPS",
+        "percert.metrics.deep.space_warping": "SpaceWarping",
         "percert.metrics.deep.sscd": "SSCD",
         "percert.metrics.deep.features": "Features",
         "percert.metrics.deep.lpips": "LPIPS",

@@ -1,46 +1,10 @@
-"""The card of every metric: where it lives, and what may be expected of it."""
+"""The cards of all metrics."""
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
+from percert.metrics.card import MetricCard
 from percert.registry import Registry
-
-
-@dataclass(frozen=True)
-class MetricCard:
-    """What one metric of the catalog is and promises; ``tests/metrics`` holds it to this.
-
-    ``where`` is ``module:Class`` and ``settings`` what the class is called with. ``range`` are the
-    least and greatest distance. ``resolution`` is the (height, width) at which the metric looks at
-    images, ``None`` for the images' own; such a metric needs both images of one size, of at least
-    ``smallest_side`` pixels. ``embedding`` says that it is an
-    :class:`~percert.metrics.certified.embedding.EmbeddingMetric`, which certificates need;
-    ``descriptor`` that it compares embeddings of single images without any proof.
-    ``copy_threshold`` is the distance up to which a pair is best called copies, where recommended.
-    ``checkpoint`` says where weights come from: ``"none"`` are needed, ``"optional"`` for such as
-    come with percert, ``"required"`` for a file of yours, ``"fetched"`` for published ones that are
-    looked for and downloaded, unless a file or folder is given, ``"packaged"`` for those that come
-    with the packages of an extra (``networks``, ``sscd``), unless a file is given.
-    """
-
-    name: str
-    where: str
-    summary: str
-    range: tuple[float, float]
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    symmetric: bool = True
-    differentiable: bool = True
-    embedding: bool = False
-    descriptor: bool = False
-    resolution: tuple[int, int] | None = None
-    smallest_side: int = 1
-    copy_threshold: float | None = None
-    checkpoint: str = "none"
-    paper: str | None = None
-    weights_licence: str | None = None
-
 
 LIPSIM_PAPER = (
     "Ghazanfari et al., LipSim: A Provably Robust Perceptual Similarity Metric, ICLR 2024"
@@ -262,6 +226,35 @@ CATALOG = Registry(
                 weights_licence="BSD-2-Clause",
             )
             for net, network, side in (("alex", "AlexNet", 21), ("vgg", "VGG-16", 18))
+        ),
+        *(
+            _deep(
+                name,
+                where,
+                summary + " ShiftTolerant-LPIPS, AlexNet",
+                math.inf,
+                symmetric=name != "swd",
+                smallest_side=21,
+                checkpoint="packaged",
+                paper=paper,
+                weights_licence="BSD-2-Clause",
+            )
+            for name, where, summary, paper in (
+                (
+                    "e-lpips",
+                    "elpips:ELPIPS",
+                    "E-LPIPS: the mean over eight random transformations of",
+                    "Kettunen, Haerkoenen, Lehtinen, E-LPIPS: Robust Perceptual Image Similarity "
+                    "via Random Transformation Ensembles, arXiv:1906.03973",
+                ),
+                (
+                    "swd",
+                    "space_warping:SpaceWarping",
+                    "Space-warping difference: positions beside the most alike near them, in",
+                    "Gu, Cai, Chen, Ye, Ren, Dong, PIPAL: a Large-Scale Image Quality Assessment "
+                    "Dataset for Perceptual Image Restoration, ECCV 2020",
+                ),
+            )
         ),
         *(
             _deep(

@@ -10,8 +10,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias, overload
 
+from percert.metrics.card import MetricCard
 from percert.metrics.cards import CATALOG as CATALOG
-from percert.metrics.cards import MetricCard
 from percert.registry import load, unknown_name
 
 if TYPE_CHECKING:
