@@ -23,7 +23,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from scipy import stats  # type: ignore[import-untyped]  # it ships no types
 
-from percert.fairness.intervals import clopper_pearson, extreme_ends, wilson
+from percert.binomial import wilson
+from percert.fairness.intervals import clopper_pearson, extreme_ends
 from percert.fairness.least_squares import COVARIANCES, Array, design_of
 from percert.fairness.regression import fit_lines
 from percert.files import write_whole

@@ -10,7 +10,6 @@ from percert import create_metric
 from percert.certify.smoothing import (
     Noise,
     centre_smoothing,
-    least_share,
     smoothed_copies,
     smoothed_decision,
     smoothed_twoafc,
@@ -48,14 +47,6 @@ def test_draws_are_the_same_whatever_was_asked_before():
     assert torch.equal(whole, torch.cat(parts))
     assert whole.min() >= 0
     assert whole.max() <= 1
-
-
-@pytest.mark.parametrize(("hits", "draws"), [(0, 10), (7, 10), (100, 100), (950, 1000)])
-def test_shares_are_those_of_clopper_and_pearson(hits, draws):
-    from scipy.stats import beta
-
-    exact = beta.ppf(0.01, hits, draws - hits + 1) if hits else 0.0
-    assert least_share(hits, draws, 0.01) == pytest.approx(exact, abs=1e-9)
 
 
 def test_smoothed_answers_of_a_metric():

@@ -1,7 +1,6 @@
 """What survives a defence: pictures whose fate is known, and the frontier by hand."""
 
 import pytest
-from statsmodels.stats.proportion import proportion_confint
 from tests.evaluation.attack_world import NAMES, bright, grey, lit, originals, write_attacks
 
 from percert.evaluation.attack_runs.defences import (
@@ -9,7 +8,6 @@ from percert.evaluation.attack_runs.defences import (
     defended_predictions,
     survivals,
     survives,
-    wilson,
 )
 from percert.evaluation.attack_runs.distances import CLEAN
 from percert.evaluation.attack_runs.frontier import frontier_points
@@ -75,12 +73,6 @@ def test_an_attack_towards_a_class_survives_in_that_class_alone():
     assert not survives(row, 4)
     assert survives({**row, "towards": False}, 4)
     assert not survives({**row, "towards": False}, 3)
-
-
-@pytest.mark.parametrize(("count", "total"), [(0, 7), (3, 7), (57, 57), (1, 1)])
-def test_the_interval_is_statsmodels(count, total):
-    expected = proportion_confint(count, total, method="wilson")
-    assert wilson(count, total) == pytest.approx(expected, abs=1e-6)
 
 
 def test_the_frontier_compares_at_equal_survival(world, tmp_path):

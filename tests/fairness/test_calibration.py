@@ -7,6 +7,7 @@ import statsmodels.api as sm
 from scipy.stats import chi2
 from sklearn.calibration import calibration_curve
 
+from percert.binomial import wilson
 from percert.fairness.audit import audit_groups
 from percert.fairness.audit_result import AuditSettings
 from percert.fairness.calibration import (
@@ -15,7 +16,6 @@ from percert.fairness.calibration import (
     group_calibration,
     recalibration_p_value,
 )
-from percert.fairness.intervals import wilson
 from percert.fairness.predictions import check_predictions
 from percert.fairness.report import write_report
 

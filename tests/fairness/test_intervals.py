@@ -7,12 +7,12 @@ from hypothesis import strategies as st
 from scipy import stats
 from statsmodels.stats.proportion import proportion_confint
 
+from percert.binomial import wilson
 from percert.fairness.intervals import (
     clopper_pearson,
     extremes,
     heterogeneity,
     shrunken,
-    wilson,
 )
 
 

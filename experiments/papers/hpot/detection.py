@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from percert.binomial import share_interval
 from percert.defences import create_defence
-from percert.evaluation.attack_runs.defences import wilson
 from percert.evaluation.attack_runs.distances import (
     CLEAN,
     MeasuredFiles,
@@ -128,7 +128,7 @@ def detected(found: MeasuredFiles) -> list[Detected]:
                 files,
                 {name: float(np.mean(some)) for name, some in changes[attack].items()},
                 {name: float(np.mean(some)) for name, some in alarms.items()},
-                {name: wilson(sum(some), files) for name, some in alarms.items()},
+                {name: share_interval(sum(some), files) for name, some in alarms.items()},
             )
         )
     return entries

@@ -18,6 +18,7 @@ from statistics import NormalDist
 import torch
 from torch import Tensor
 
+from percert.binomial import chance_of_hits
 from percert.certify.angles import angle
 from percert.certify.editing.questions import one_image
 from percert.check import check_budget
@@ -112,7 +113,7 @@ def decision_of_draws(drawn: Labels, noise: Noise) -> SmoothedDecision:
     choosing = max(1, round(CHOOSING * len(drawn)))
     decision = int(drawn[:choosing].bincount().argmax())
     rest = drawn[choosing:]
-    share = least_share(int((rest == decision).sum()), len(rest), 1 - noise.confidence)
+    share = chance_of_hits(int((rest == decision).sum()), len(rest), 1 - noise.confidence)[0]
     radius = noise.sigma * NormalDist().inv_cdf(share) if share > 0.5 else 0.0
     return SmoothedDecision(decision, radius, share, len(drawn), noise.confidence)
 
@@ -141,33 +142,6 @@ def smoothed_copies(
         return (metric(reference.expand(len(noisy), -1, -1, -1), noisy) <= threshold).long()
 
     return smoothed_decision(candidate, decide, noise)
-
-
-def least_share(hits: int, draws: int, risk: float) -> float:
-    """A lower bound of a chance that gave ``hits`` in ``draws``, wrong with probability ``risk``.
-
-    Clopper and Pearson (1934): the p at which so many hits or more have the probability ``risk``.
-
-    >>> round(least_share(100, 100, 0.001), 4)  # 0.001 ** (1 / 100)
-    0.9333
-    """
-    if hits == 0:
-        return 0.0
-    low, high = 0.0, hits / draws
-    for _ in range(60):
-        middle = (low + high) / 2
-        low, high = (middle, high) if _at_least(hits, draws, middle) <= risk else (low, middle)
-    return low
-
-
-def _at_least(hits: int, draws: int, p: float) -> float:
-    """P(Bin(draws, p) >= hits), summed in float64."""
-    if p <= 0:
-        return 0.0
-    k = torch.arange(hits, draws + 1, dtype=torch.float64)
-    n = torch.tensor(float(draws), dtype=torch.float64)
-    ways = torch.lgamma(n + 1) - torch.lgamma(k + 1) - torch.lgamma(n - k + 1)
-    return float((ways + k * math.log(p) + (n - k) * math.log1p(-p)).exp().sum())
 
 
 @dataclass(frozen=True)

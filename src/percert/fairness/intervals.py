@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats  # type: ignore[import-untyped]  # it ships no types
 
+from percert.binomial import wilson
 from percert.fairness.least_squares import Array, pooled
 from percert.fairness.random_effects import paule_mandel
 
@@ -41,19 +42,6 @@ class Heterogeneity:
     df: int
     p_value: float
     by_simulation: bool
-
-
-def wilson(share: Array, n: Array, confidence: float = 0.95) -> tuple[Array, Array]:
-    """Wilson's score interval (1927) of each share: ``(lower, upper)``, ``(groups,)`` each.
-
-    >>> lower, upper = wilson(np.array([0.0]), np.array([12.0]))
-    >>> float(lower[0]), round(float(upper[0]), 3)
-    (0.0, 0.242)
-    """
-    z = stats.norm.isf((1 - confidence) / 2)
-    middle = (share + z**2 / (2 * n)) / (1 + z**2 / n)
-    reach = z / (1 + z**2 / n) * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
-    return np.where(share <= 0, 0.0, middle - reach), np.where(share >= 1, 1.0, middle + reach)
 
 
 def clopper_pearson(share: Array, n: Array, confidence: float) -> tuple[Array, Array]:

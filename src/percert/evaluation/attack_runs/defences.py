@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from math import sqrt
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
@@ -10,6 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from percert.binomial import share_interval
 from percert.defences import create_defence
 from percert.evaluation.attack_runs.distances import (
     CLEAN,
@@ -49,7 +49,7 @@ class Survival:
 
     @property
     def interval(self) -> tuple[float, float]:
-        return wilson(self.survived, self.attacked)
+        return share_interval(self.survived, self.attacked)
 
     def answer(self) -> dict[str, Any]:
         """All of it as what JSON can hold."""
@@ -78,20 +78,8 @@ class Transfer:
 
     def answer(self) -> dict[str, Any]:
         """All of it as what JSON can hold."""
-        interval = list(wilson(self.fooled, self.right)) if self.right else None
+        interval = list(share_interval(self.fooled, self.right)) if self.right else None
         return {**asdict(self), "share": self.share, "interval": interval}
-
-
-def wilson(count: int, total: int, z: float = 1.959964) -> tuple[float, float]:
-    """The 95 % interval of a share (Wilson 1927), of ``count`` in ``total``.
-
-    >>> tuple(round(end, 3) for end in wilson(0, 10))
-    (0.0, 0.278)
-    """
-    share, more = count / total, z * z / total
-    middle = (share + more / 2) / (1 + more)
-    reach = z * sqrt(share * (1 - share) / total + more / (4 * total)) / (1 + more)
-    return max(0.0, middle - reach), min(1.0, middle + reach)
 
 
 def defended_predictions(
@@ -295,7 +283,7 @@ def transfer_section(
 def _with_interval(entry: Transfer) -> str:
     if entry.share is None:
         return "- (0)"
-    low, high = wilson(entry.fooled, entry.right)
+    low, high = share_interval(entry.fooled, entry.right)
     return f"{entry.share:.2f} ({low:.2f} to {high:.2f}, {entry.right})"
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from percert.binomial import at_least, chance_of_hits
 from percert.search.query.distances import EmbeddingSpec, distances, make_queries
 from percert.search.query.overtaking import stored_features
 from percert.search.tables.scan import Block
@@ -86,8 +87,8 @@ def auto_threshold(
         threshold=threshold,
         fpr=fpr,
         wanted=confidence,
-        confidence=at_least(count, fpr, rank),
-        fpr_bound=_bound(count, rank, confidence),
+        confidence=at_least(rank, count, fpr),
+        fpr_bound=chance_of_hits(rank, count, confidence)[1],
         observed=float((every.double() <= threshold).double().mean()),
         pairs=count,
         all_pairs=len(every),
@@ -99,48 +100,17 @@ def largest_order(count: int, fpr: float, confidence: float) -> int:
     low, high = 0, count
     while low < high:
         middle = (low + high + 1) // 2
-        if at_least(count, fpr, middle) >= confidence:
+        if at_least(middle, count, fpr) >= confidence:
             low = middle
         else:
             high = middle - 1
     return low
 
 
-def at_least(count: int, p: float, least: int) -> float:
-    """P(Bin(count, p) >= least), summed exactly.
-
-    >>> round(at_least(2, 0.5, 1), 12)
-    0.75
-    """
-    below = (
-        math.exp(
-            math.lgamma(count + 1)
-            - math.lgamma(i + 1)
-            - math.lgamma(count - i + 1)
-            + i * math.log(p)
-            + (count - i) * math.log1p(-p)
-        )
-        for i in range(least)
-    )
-    return max(0.0, 1 - math.fsum(below))
-
-
 def disjoint_pairs(count: int, seed: int = 0) -> Tensor:
     """``(count // 2, 2)``: random pairs of ``count`` images in which each is at most once."""
     order = torch.randperm(count, generator=torch.Generator().manual_seed(seed))
     return order[: count // 2 * 2].view(-1, 2)
-
-
-def _bound(count: int, rank: int, confidence: float) -> float:
-    """The rate that is not exceeded with ``confidence`` (Clopper and Pearson), by bisection."""
-    low, high = 0.0, 1.0
-    for _ in range(60):
-        middle = (low + high) / 2
-        if at_least(count, middle, rank) >= confidence:
-            high = middle
-        else:
-            low = middle
-    return high
 
 
 def _below(value: float) -> float:
