@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from experiments.papers.item import COMMAND, PAPERS, Compared, Findings, Item, StandIn
+from experiments.papers.item import COMMAND, PAPERS, Compared, Findings, Item, Need, StandIn
 from experiments.papers.run import CATALOG, Outcome
 from percert.reports.page import Block, Paragraph, Section, Table, rerun
 from percert.reports.table import Column
@@ -319,6 +319,14 @@ def _why(outcome: Outcome) -> str:
     return f"{outcome.reason}. " if outcome.reason and outcome.reason != outcome.item.how else ""
 
 
+NEEDS: list[Column[Need]] = [
+    Column("what", lambda need: need.what),
+    Column("address", lambda need: need.address),
+    Column("size", lambda need: need.size),
+    Column("where", lambda need: need.place),
+]
+
+
 def _downloads(items: Sequence[Item]) -> list[str]:
     needs = list(dict.fromkeys(need for item in items for need in item.needs))
     if not needs:
@@ -327,7 +335,5 @@ def _downloads(items: Sequence[Item]) -> list[str]:
         "",
         "## What the papers' own versions take",
         "",
-        "| what | address | size | where |",
-        "| --- | --- | --- | --- |",
-        *(f"| {n.what} | {n.address} | {n.size} | {n.place} |" for n in needs),
+        *Table.of(needs, NEEDS).markdown().splitlines(),
     ]

@@ -281,7 +281,20 @@ def page(result: dict[str, Any]) -> str:
         for part in ("all", "at_equal_energy")
         for one in result["groups"]
     ]
-    said = {name: _said(one) for name, one in good.items() if isinstance(one, dict)}
+    changed = [
+        ["Spearman with the share who saw it", _said(good["spearman_changed"])],
+        ["the same of MDSI, the best metric that was there before", _said(result["mdsi_alone"])],
+        [
+            "the most that 35 observers a pair let one reach",
+            f"{good['spearman_of_true_shares']:.3f}",
+        ],
+        ["Brier score of single answers", _said(good["brier_changed"])],
+        [
+            "of a metric that knows every share",
+            f"{good['brier_of_the_shares_themselves']:.3f}",
+        ],
+        ["of one that always says the mean share", f"{good['brier_of_the_mean_share']:.3f}"],
+    ]
     return PAGE.format(
         study=result["study"],
         photographs=result["photographs"],
@@ -289,12 +302,9 @@ def page(result: dict[str, Any]) -> str:
         numbers=markdown(["number", "value", "low", "high"], numbers),
         fifths=markdown(["fifth", "pairs", "predicted", "said"], rows),
         kinds=markdown(["change", "pairs", "l2", "said", "predicted"], kinds),
-        mdsi=_said(result["mdsi_alone"]),
-        at_best=f"{good['brier_of_the_shares_themselves']:.3f}",
-        constant=f"{good['brier_of_the_mean_share']:.3f}",
+        changed=markdown(["on changed pairs", ""], changed),
         jpeg=f"{100 * typical.jpeg:.0f} of 100",
-        true=f"{good['spearman_of_true_shares']:.3f}",
-        **said,
+        spearman_all=_said(good["spearman_all"]),
     )
 
 
@@ -311,15 +321,7 @@ beside two changed versions.
 All figures below are of photographs that were not fitted on ({folds} folds). In parentheses the
 95 % interval of a bootstrap over photographs.
 
-| on changed pairs | |
-| --- | --- |
-| Spearman with the share who saw it | {spearman_changed} |
-| the same of MDSI, the best metric that was there before | {mdsi} |
-| the most that 35 observers a pair let one reach | {true} |
-| Brier score of single answers | {brier_changed} |
-| of a metric that knows every share | {at_best} |
-| of one that always says the mean share | {constant} |
-
+{changed}
 With unchanged pairs as well, Spearman is {spearman_all}: the order of unchanged pairs is noise.
 
 Calibration: the changed pairs in five parts by what was predicted, and the mean of what was said.
