@@ -67,6 +67,11 @@ COMMANDS = [
     "index copies photo.jpg --store store:photos.store --wrong 1e-3",
     "index duplicates --store store:photos.store --threshold 0.1 --out out:o",
     "index duplicates --store store:photos.store --wrong 1e-3",
+    "index duplicates --store photos.store --threshold 0.5 --report page:o.html",
+    "index duplicates --store photos.store --threshold 0.5 --plan page:o.json --do move --to o",
+    "index apply plan:plan.json",
+    "index undo plan:plan.json",
+    "index purge plan:plan.json",
     "index info --store store:photos.store",
     "index verify --store store:photos.store --again 3",
     "index remove photos --store store:photos.store",
@@ -97,6 +102,7 @@ DAMAGES = {
     "run": ("missing", "empty folder", "file", "cut off", "cut run"),
     "metric": ("missing", "empty folder", "file", "cut off", "cut run"),
     "out": ("file", "below a file", "unwritable"),
+    "plan": ("missing", "empty", "cut off", "folder"),
     "page": ("folder", "below a file", "unwritable"),
 }
 #: What may be done without an error, by what the case's name holds: an emptied store is sound, and
@@ -141,6 +147,7 @@ def world(tmp_path_factory):
     folder = build_world(tmp_path_factory.mktemp("world"))
     made = (
         "index add photos --store photos.store --views whole --metric thumbnail",
+        "index duplicates --store photos.store --threshold 0.5 --plan plan.json --do delete",
         "attack classify --images photos --labels labels.csv --limit 2 --model squeezenet1_0 "
         "--weights squeezenet.safetensors --attack ascent:steps=3 --out out/first",
         "export lipsim-tiny --out my-metric",
@@ -210,7 +217,7 @@ def test_a_path_that_cannot_work_is_one_line(
     _, kind, before, path = next(entry for entry in places if entry[0] == place)
     bad = damaged(world / path, damage, tmp_path)
     words[place] = f"{before}{bad}"
-    for other in ("o", "new.store", "side.html"):
+    for other in ("o", "new.store", "side.html", "o.html", "o.json"):
         words = [str(tmp_path / other) if word == other else word for word in words]
     monkeypatch.chdir(world)
     present = sorted(os.listdir(tmp_path))
@@ -247,7 +254,7 @@ def test_the_commands_of_the_table_work(world, tmp_path, monkeypatch):
         if "photos.store" in words:
             words[words.index("photos.store")] = str(here / "photos.store")
             shutil.copytree(world / "photos.store", here / "photos.store")
-        for other in ("o", "new.store", "side.html"):
+        for other in ("o", "new.store", "side.html", "o.html", "o.json"):
             words = [str(here / other) if word == other else word for word in words]
         result = invoke(words)
         assert result.exit_code == 0, f"{words}\n{result.output}{result.exception!r}"

@@ -102,6 +102,7 @@ ATTACK = (
 )
 EARLIER = {
     "photos.store": "index add photos --store photos.store --views whole",
+    "plan.json": "index duplicates --store photos.store --plan plan.json --do delete",
     "out/first": f"{ATTACK} --attack pgd --attack ascent:steps=3 --out out/first",
     "out/b": f"{ATTACK} --attack ascent:steps=2 --out out/b",
     "runs/night": "train distill tiny-distill.toml --data . --out runs/night --no-tensorboard",
@@ -131,7 +132,7 @@ def earlier(world, tmp_path_factory):
             assert done.exit_code == 0, f"{done.output}{done.exception!r}"
 
     def leave(name, to):
-        if name == "photos.store":  # it holds the images' paths
+        if name in ("photos.store", "plan.json"):  # they hold the images' paths
             return make(name, to)
         made = "out/first" if name in COPIES_OF_FIRST else name
         if not folder.exists():
@@ -195,7 +196,7 @@ def asks_for(words, name):
         return False
     places = [place for place, word in enumerate(words) if word.removeprefix("./") == name]
     every_run = words[1] == "report" and name.startswith("out/")
-    return every_run or any(words[place - 1] != "--out" for place in places)
+    return every_run or any(words[place - 1] not in ("--out", "--plan") for place in places)
 
 
 @pytest.fixture

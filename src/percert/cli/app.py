@@ -26,8 +26,9 @@ from percert.cli.eval_runs import (
     eval_transfer,
     report,
 )
+from percert.cli.index_duplicates import apply, duplicates, purge, undo
 from percert.cli.index_search import copies as find_copies
-from percert.cli.index_search import duplicates, search
+from percert.cli.index_search import search
 from percert.cli.index_store import add, info, prune, remove, verify
 from percert.cli.index_thresholds import refit, upgrade
 from percert.cli.train import copies as train_copies
@@ -78,6 +79,9 @@ GROUPS: dict[str, tuple[str, dict[str, Verb]]] = {
             "search": search,
             "copies": find_copies,
             "duplicates": duplicates,
+            "apply": apply,
+            "undo": undo,
+            "purge": purge,
             "info": info,
             "remove": remove,
             "prune": prune,

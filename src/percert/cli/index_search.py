@@ -1,7 +1,6 @@
-"""``percert index search``, ``copies`` and ``duplicates``: what a store is asked."""
+"""``percert index search`` and ``copies``: what a store is asked."""
 
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,7 +9,7 @@ import typer
 from percert.cli.command import complain, needs, one_line_errors
 from percert.cli.edits import EditsOption, edits_of_copies, rows_with_edits, show_copy_edits
 from percert.cli.index_partner import PartnerOption, partner_for_store
-from percert.cli.index_show import show_copies, show_duplicates, show_nearest, write_duplicates
+from percert.cli.index_show import show_copies, show_nearest
 from percert.cli.options import (
     CheckpointOption,
     DeviceOption,
@@ -20,10 +19,9 @@ from percert.cli.options import (
     StoreOption,
     budget_of,
     metric_for_store,
-    writable_folder,
 )
-from percert.cli.output import emit_json, show_result
-from percert.cli.progress import Bar, with_progress
+from percert.cli.output import show_result
+from percert.cli.progress import with_progress
 from percert.reports.budgets import Budget
 
 if TYPE_CHECKING:
@@ -111,7 +109,7 @@ def search(
 
     percert index search uploads/ --store photos.store --eps 4 --json
     """
-    opened = _open(store, metric_name, checkpoint, device, partner)
+    opened = open_asked(store, metric_name, checkpoint, device, partner)
     answers: list[Nearest] = []
     bad: list[tuple[str, str]] = []
     left_out: list[LeftOut] = []
@@ -152,8 +150,8 @@ def copies(
 
     percert index copies uploads/ --store photos.store --wrong 1e-5 --eps 4 --json
     """
-    opened = _open(store, metric_name, checkpoint, device, partner)
-    rule = _rule(opened, threshold, wrong)
+    opened = open_asked(store, metric_name, checkpoint, device, partner)
+    rule = rule_asked(opened, threshold, wrong)
     answers: list[Copies] = []
     edits: list[list[EditSummary | None]] = []
     bad: list[tuple[str, str]] = []
@@ -170,61 +168,10 @@ def copies(
     _show(told, bad, left_out, as_json)
 
 
-@one_line_errors
-@needs("search")
-def duplicates(
-    store: StoreOption,
-    wrong: WrongOption = None,
-    threshold: OwnThresholdOption = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out",
-            callback=writable_folder,
-            metavar="DIR",
-            help="A folder for the links and clusters, as parquet. A run that was stopped goes on "
-            "there.",
-            show_default=False,
-        ),
-    ] = None,
-    metric_name: StoreMetricOption = None,
-    checkpoint: CheckpointOption = None,
-    partner: PartnerOption = None,
-    device: DeviceOption = "auto",
-    as_json: JsonOption = False,
-) -> None:
-    """Which stored images are copies of each other?
-
-    All pairs are compared, block by block; files with the same bytes are linked at distance 0. A
-    link holds while both of its images change, each by less than its radius, and a cluster stays
-    connected within the smallest radius that it needs. Each image is asked for as a query is, so
-    that of a collection without copies about the share --wrong of the images is in a link. Links of
-    the store's partner stand beside.
-
-    [bold]Examples[/bold]
-
-    percert index duplicates --store photos.store --json
-
-    percert index duplicates --store photos.store --wrong 1e-5 --out duplicates/
-    """
-    from time import perf_counter
-
-    began = perf_counter()
-    opened = _open(store, metric_name, checkpoint, device, partner)
-    rule = _rule(opened, threshold, wrong)
-    with Bar() as bar:
-        found = opened.duplicates(rule, out=out, progress=partial(bar, "comparing"))
-    if out is not None:
-        write_duplicates(out, found, store, device, perf_counter() - began)
-    if as_json:
-        emit_json(found.to_json())
-    else:
-        show_duplicates(found)
-
-
-def _open(
+def open_asked(
     store: str, name: str | None, checkpoint: Path | None, device: str, partner: str | None
 ) -> "Store":
+    """The store, with its metric and the partner that is asked for."""
     from percert.search import open_store
 
     metric = metric_for_store(store, name, checkpoint, device)
@@ -271,7 +218,7 @@ def _show(
     show_result(RunResult(answer, (), bad, left_out=left_out), as_json=as_json)
 
 
-def _rule(store: "Store", threshold: float | None, wrong: float | None) -> "Rule":
+def rule_asked(store: "Store", threshold: float | None, wrong: float | None) -> "Rule":
     """The rule that is asked for; which it is, where it is not given, on stderr."""
     if threshold is not None and wrong is not None:
         raise typer.BadParameter("takes the place of --wrong: give one", param_hint="--threshold")

@@ -65,7 +65,36 @@ class Figure:
         return "data:image/png;base64," + base64.b64encode(self.png).decode("ascii")
 
 
-Block = Paragraph | Points | Table | Figure
+@dataclass(frozen=True)
+class Picture:
+    """A small picture among others, as the bytes of a JPEG; ``None`` where it cannot be shown.
+
+    ``lines`` stand below it, the first in bold; ``alt`` as that of a :class:`Figure`.
+    """
+
+    jpeg: bytes | None
+    lines: tuple[str, ...]
+    alt: str
+
+    @property
+    def address(self) -> str | None:
+        """The picture as an address that holds it."""
+        if self.jpeg is None:
+            return None
+        return "data:image/jpeg;base64," + base64.b64encode(self.jpeg).decode("ascii")
+
+
+@dataclass(frozen=True)
+class SideBySide:
+    """A short heading, and pictures below it in a row, as many as there is room for."""
+
+    title: str
+    pictures: tuple[Picture, ...]
+
+    kind = "pictures"
+
+
+Block = Paragraph | Points | Table | Figure | SideBySide
 
 
 @dataclass(frozen=True)
