@@ -1,4 +1,4 @@
-"""All that is computed for one pair or triplet: distances, interval, verdict, radius."""
+"""The whole answer for one pair or triplet, as JSON has it: distance, interval, verdict, radius."""
 
 import math
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""A threshold of each stored image's own: strict where it resembles everything, wide elsewhere.
+"""Per-image thresholds: strict for images that resemble everything, wide for distinctive ones.
 
 Some pictures (a plain one, a page, a sky) lie near nearly all others, and one threshold for all
 must be strict for their sake. What a picture resembles is measured against a background, vectors

@@ -196,7 +196,7 @@ def _why_bad(item: ImageItem, error: ImageError) -> str:
 def _judged(
     task: Task, plan: AttackPlan, found: Iterable[list[Sample] | Step], done: Done
 ) -> Iterator[_Judged | Step]:
-    """The samples to attack, with what the model says of them; steps for all others."""
+    """The samples to attack, with the model's clean predictions; steps for all others."""
     for samples in found:
         if isinstance(samples, Step):
             yield samples

@@ -42,7 +42,7 @@ Progress: TypeAlias = Callable[[str, int, int], object]
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """What came of a step: ``rows``, with 8-bit ``images`` ``(3, h, w)`` where some are to be kept.
+    """The result of a step: ``rows``, with 8-bit ``images`` ``(3, h, w)`` where these are kept.
 
     Or the name of an item that could not be read or judged (``bad``), or of an attack that gave up
     (``failed``), with the ``reason``.
@@ -56,7 +56,7 @@ class Step:
 
 
 def silent(what: str, done: int, total: int) -> None:
-    """No progress is told."""
+    """A progress callback that does nothing."""
 
 
 def seed_of(seed: int, name: str) -> int:
@@ -238,7 +238,7 @@ def write_answer(folder: Path, name: str, answer: Mapping[str, Any]) -> dict[str
 
 @dataclass(frozen=True, eq=False)
 class RunResult:
-    """What a run or an evaluation answers: ``answer`` as JSON has it, ``shown`` to people.
+    """The result of a run or an evaluation: ``answer`` for JSON, ``shown`` for a terminal.
 
     ``bad`` are (name, reason) of what could not be read or judged, ``failed`` of attacks that gave
     up; ``left_out`` what the search for images left out.

@@ -1,4 +1,4 @@
-"""What stored images are measured against for thresholds of their own: a background of pictures.
+"""The background set: pictures that a store's per-image thresholds are calibrated against.
 
 :mod:`percert.certify.own_threshold` has the rule. A background is made of pictures that have
 nothing to do with the collection. One ships with each metric that has one
@@ -49,7 +49,7 @@ class Background:
 
     @cached_property
     def id(self) -> BackgroundId:
-        """What a store says of it."""
+        """Hash, weight and source, as a store's header records them."""
         # Not of the bytes of the file, whose metadata come in any order.
         digest = hashlib.sha256(f"{self.weights} {self.weight!r} {self.step!r}".encode())
         for values in (self.axes.half(), self.codes):

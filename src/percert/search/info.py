@@ -1,4 +1,4 @@
-"""What there is to say about a store without opening it for queries: nothing here takes torch."""
+"""Counts, metric and size of a store, read from its tables alone: importing this takes no torch."""
 
 import json
 import os

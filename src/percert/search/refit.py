@@ -1,4 +1,4 @@
-"""Thresholds set anew: every stored image measured against another background, on command only."""
+"""Recalibration: the per-image thresholds of a whole store set anew, on command only."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace

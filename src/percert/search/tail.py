@@ -1,4 +1,4 @@
-"""How rare a height is among strangers, from a table of counted quantiles and a fitted tail.
+"""Tail probabilities of a score among unrelated pairs: counted quantiles, then a fitted tail.
 
 Between two counted points the logarithm of the rate is joined by a line in the height. Beyond the
 last one the height grows by ``scale`` with each factor e by which the rate falls: an exponential
@@ -15,7 +15,7 @@ Points = Sequence[tuple[float, float]]
 
 
 def height_at(points: Points, scale: float, rate: float) -> float:
-    """The height that a share ``rate`` exceeds.
+    """The quantile: the score that a share ``rate`` of pairs exceeds.
 
     >>> [round(height_at([(1e-2, 0.3), (1e-4, 0.5)], 0.05, rate), 3) for rate in (1e-2, 1e-3, 1e-6)]
     [0.3, 0.4, 0.73]
@@ -29,7 +29,7 @@ def height_at(points: Points, scale: float, rate: float) -> float:
 
 
 def rate_at(points: Points, scale: float, height: float) -> float:
-    """The share that exceeds ``height``, the inverse of :func:`height_at`.
+    """The share of pairs that exceeds ``height``, the inverse of :func:`height_at`.
 
     >>> [f"{rate_at([(1e-2, 0.3), (1e-4, 0.5)], 0.05, height):.1e}" for height in (0.3, 0.4, 0.73)]
     ['1.0e-02', '1.0e-03', '1.0e-06']

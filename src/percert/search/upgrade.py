@@ -1,4 +1,4 @@
-"""A store of an earlier percert made into one of the present layout, going on after a kill."""
+"""Migration of an earlier percert's store to the present layout; a killed run resumes."""
 
 import os
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Whether a store is sound: what every query relies on, checked row by row."""
+"""Integrity check of a store: what every query relies on, verified row by row."""
 
 import string
 from collections import Counter

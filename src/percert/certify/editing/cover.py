@@ -47,7 +47,7 @@ class Region(Protocol[Block]):
 
 @dataclass(frozen=True)
 class Covered:
-    """Whether all of a region is proven; ``open`` is an edit of which nothing is.
+    """The result: whether all of a region is proven; ``open`` is an edit that is not.
 
     ``stopped`` as of a walk: "limit" (proven), "answer" (at ``open`` the answer is another one, or
     nothing is proven of it or of those next to it), "budget" (not known: too many evaluations, or

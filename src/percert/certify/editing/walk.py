@@ -1,4 +1,4 @@
-"""A path of edits, walked from "unchanged" for as long as the answer is proven to stand.
+"""Certified range along a path of edits: step from "unchanged" while every step is proven.
 
 Between two values a and b the network's input stays within a remainder r of the line between those
 at a and at b, d apart. With proven radii R_a and R_b around the two, less what else may move the

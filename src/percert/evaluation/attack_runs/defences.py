@@ -1,4 +1,4 @@
-"""Do attacked images still fool: behind a defence, and other classifiers than the attacked one?"""
+"""Survival of adversarial images behind defences, and their transfer to other classifiers."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass

@@ -1,4 +1,4 @@
-"""Measuring the images of attack runs beside their originals, each once, whatever stops it."""
+"""Distances of adversarial images from their originals, measured once each; resumable."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path

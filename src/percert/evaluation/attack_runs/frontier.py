@@ -1,4 +1,4 @@
-"""Attacks at equal survival: what each costs in visibility, and which is the cheapest."""
+"""The frontier of survival behind a defence and visibility: the cheapest attack at each rate."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The page that an attack run ends in, pictures to look at, and several runs side by side."""
+"""The report page of an attack run, galleries of its pictures, and runs joined side by side."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass

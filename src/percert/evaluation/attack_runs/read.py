@@ -1,4 +1,4 @@
-"""Attack runs as they lie on the disk, one or several together, and their ablations."""
+"""Reading attack runs from the disk, one or several together, and their ablations."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence

@@ -100,7 +100,7 @@ class MetricSet:
 
 @dataclass(frozen=True, eq=False)
 class _Prepared:
-    """What an attack run needs: the settings in its ``run.json``, and how samples are read."""
+    """A prepared attack run: the settings for its ``run.json``, and how samples are read."""
 
     task: Task
     items: Sequence[ImageItem]
@@ -277,7 +277,7 @@ def _result(kept: Kept, prepared: _Prepared, plan: AttackPlan, folder: RunFolder
 
 
 def summary_table(summaries: Sequence[AttackSummary], distances: Sequence[str]) -> Table:
-    """What people are shown: success, median distances and effort, a row an attack."""
+    """The summary on the terminal: success, median distances and effort, a row an attack."""
     columns: list[Column[AttackSummary]] = [
         Column("attack", lambda one: one.attack),
         Column("attacked", lambda one: f"{one.attacked} of {one.images}", side="right"),

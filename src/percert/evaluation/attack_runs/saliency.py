@@ -1,4 +1,4 @@
-"""How far an attack moves what people look at: saliency maps, their distances, the report."""
+"""How far attacks move saliency maps: the maps, their distances, the report."""
 
 from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
@@ -234,7 +234,7 @@ def saliency_section(
     pictures: Sequence[Figure],
     folder: Path | None = None,
 ) -> Section:
-    """What one method says of all attacks. With ``folder`` its figure is written there as well."""
+    """A saliency method's section on all attacks; with ``folder`` its figure is written there."""
     blocks: list[Block] = [
         distances_table(
             entries,

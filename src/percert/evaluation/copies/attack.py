@@ -1,4 +1,4 @@
-"""What is left under attack: copies pushed beyond the threshold, strangers pulled below it.
+"""Attacks on copy detection: copies pushed beyond the threshold, unrelated images pulled below.
 
 The attack is PGD in an l2 ball (:class:`percert.attacks.PGD`). It gives an upper bound of what
 remains right; a certificate gives a lower one.
@@ -115,7 +115,7 @@ class AttackedRate:
 
 @dataclass(frozen=True)
 class AttackedRates:
-    """The subset, the attack, and what is left; ``natural`` is the share right without attack.
+    """Rates under attack at each budget; ``natural`` is the share right without attack.
 
     ``photographs`` counts different pictures, ``pairs`` what was attacked.
     """

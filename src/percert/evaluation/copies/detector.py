@@ -1,4 +1,4 @@
-"""What can tell copies from other images: one contract for metrics, features and hashes.
+"""Copy detectors: one contract for certified metrics, learned features and perceptual hashes.
 
 Certified metrics, and plain networks: the angle between features, without any proof.
 """
@@ -26,7 +26,7 @@ SOFTNESS = 0.02
 
 @dataclass(frozen=True)
 class Described:
-    """A batch of descriptions: ``vectors`` ``(n, ...)``, and what certificates need beside them."""
+    """A batch of descriptors: ``vectors`` ``(n, ...)``, and the features that certificates take."""
 
     vectors: Tensor
     features: PixelFeatures | None = None

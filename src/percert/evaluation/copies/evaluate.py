@@ -1,4 +1,4 @@
-"""The evaluation of copy detectors as a whole: thresholds, rates, and what attacks leave."""
+"""Evaluation of copy detectors: thresholds, rates, certified rates, and rates under attack."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -41,7 +41,7 @@ from percert.search.query.threshold import AutoThreshold
 
 @dataclass(frozen=True, kw_only=True)
 class CopiesPlan:
-    """What is to be evaluated.
+    """The settings of an evaluation: edits, rates, budgets, attacks.
 
     ``budgets`` are l2 lengths at ``side`` x ``side`` pixels (see
     :func:`percert.evaluation.copies.rates.scaled`).
@@ -215,7 +215,7 @@ def _attacks(
     parts: Checkpoint,
     progress: Progress,
 ) -> list[AttackedRates | None]:
-    """What is left of copies, and of strangers."""
+    """Rates of copies, and of unrelated images, under attack."""
     found: list[AttackedRates | None] = []
     for copies, wanted in (
         (True, copy_pairs(queries, plan.edits, plan.attacked)),
@@ -261,7 +261,7 @@ def _attacks(
 
 
 def _check(name: str, edited: Distances, threshold: float, radii: Sequence[Distances]) -> None:
-    """Raise ``BrokenCertificate`` where something is proven to stay a copy that is none."""
+    """Raise ``BrokenCertificate`` where a certified copy is not one."""
     if radii and ((np.concatenate(radii) > 0) & (edited > threshold)).any():
         raise BrokenCertificate(f"{name}: a certificate for a copy that is not found")
 

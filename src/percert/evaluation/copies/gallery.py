@@ -1,4 +1,4 @@
-"""The collection that copies are looked for in: every image in several views, its certificates.
+"""The gallery that copies are looked for in: every image in several views, with certificates.
 
 A query is compared with every view of an image, and is a copy of it where any view is near. It
 stays a copy within the largest radius of the views that match, and a non-copy within the smallest

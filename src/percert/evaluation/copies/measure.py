@@ -1,4 +1,4 @@
-"""Distances of edited pictures from the whole collection, kept on the disk as they are computed.
+"""Distances of edited pictures from the whole collection, with checkpoints on the disk.
 
 Edited pictures are the queries, the originals the collection, in several views where wanted. Query
 and original are copies; all other pairs are negatives (see ``docs/how-to/evaluate-copies.md``).
@@ -144,7 +144,7 @@ MOST_PAIRS = 400_000_000
 
 @dataclass
 class Measured:
-    """What one detector makes of the collection and of the edited pictures, by edit."""
+    """The distances of one detector, by edit, and its gallery."""
 
     gallery: Gallery
     own: Sequence[int]

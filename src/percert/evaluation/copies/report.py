@@ -71,7 +71,7 @@ def roc_figure(results: Sequence[DetectorResult]) -> bytes:
 
 
 def attack_figure(results: Sequence[DetectorResult]) -> bytes:
-    """What is proven and what attacks leave against eps: copies, and strangers where attacked."""
+    """Certified and attacked rates against eps: of copies, and of strangers where attacked."""
     both = any(one.collision for one in results)
     figure, grid = new_figure(10.5 if both else 7.0, 5.2, ncols=1 + both, squeeze=False)
     for one, colour in zip(results, COLOURS * 9, strict=False):
@@ -160,7 +160,7 @@ def _certified_rates(
 
 
 def results_shown(results: Sequence[DetectorResult]) -> list[Table | str]:
-    """What people are shown: a row a detector, and what attacks leave."""
+    """The summary on the terminal: a row a detector, and the rates under attack."""
     columns: list[Column[DetectorResult]] = [
         Column("detector", lambda one: one.name),
         *_tpr(results),

@@ -1,4 +1,4 @@
-"""An evaluation of copy detectors as a whole: from folders of pictures to a report."""
+"""``run_copies``: an evaluation of copy detectors, from folders of pictures to a report."""
 
 import hashlib
 import os

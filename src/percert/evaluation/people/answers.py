@@ -1,4 +1,4 @@
-"""What people said, of whichever of three kinds: seen or not, a score, or which is closer."""
+"""Human judgements of three kinds: noticed or not, a score, or which of two is closer."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The distances that metrics give the pairs that people judged, each once, whatever stops it."""
+"""Distances by every metric of the pairs that people judged, measured once each; resumable."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass

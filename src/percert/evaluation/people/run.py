@@ -18,7 +18,7 @@ from percert.runs.engine import Progress, RunFolder, RunResult, silent
 
 @dataclass(frozen=True, kw_only=True)
 class PeopleSettings:
-    """What metrics are held to, and how.
+    """The settings of an evaluation by people's answers.
 
     ``source`` is what the ``answers`` are called. ``size`` resizes all images first (height,
     width). Intervals are of ``draws`` draws of pictures. ``eps``, ``attacks``, ``l2`` and ``linf``
@@ -46,7 +46,7 @@ def run_people(
     out: Path,
     progress: Progress = silent,
 ) -> RunResult:
-    """Hold ``metrics``, each with its weights, to people's answers, and write the folder ``out``.
+    """Evaluate ``metrics``, each with its weights, by people's answers; writes the folder ``out``.
 
     ``records.parquet`` has every distance; a run that was stopped goes on, and metrics can be
     added. Raises ``ValueError`` where budgets are asked for and the answers are not triplets, where

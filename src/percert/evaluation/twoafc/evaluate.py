@@ -1,4 +1,4 @@
-"""Every triplet of a 2AFC data set: the metric's choice, what is proven of it, what attacks do.
+"""Rows of a 2AFC evaluation: per triplet the choice, its certified radius, the attacked choice.
 
 LipSim (Ghazanfari et al., ICLR 2024), section 5. One row for each triplet as it is (attack
 ``none``) and one for each attack on it; :mod:`percert.evaluation.twoafc.scores` sums them up.
@@ -228,7 +228,7 @@ def _outcome(
     moved: dict[str, Images],
     label: Tensor,
 ) -> list[dict[str, Any]]:
-    """What the metric says of the moved images, and how far each moved; of several the most."""
+    """The metric's choice on the attacked images, and how far each moved; of several the most."""
     left, right = distances(run.metric, moved)
     roles = ROLES[run.perturbed]
     files = {role: round_to_8bit(batch) for role, batch in moved.items()}

@@ -63,7 +63,7 @@ def _budget_columns(budgets: Iterable[tuple[str, float]]) -> list[Column[Mapping
 
 
 def attacked_table(scores: Sequence[TwoAFCScores]) -> Table | None:
-    """What is left of all triplets under attack, in percent (LipSim, Tables 1 and 3).
+    """Scores under attack, in percent of all triplets (LipSim, Tables 1 and 3).
 
     A row an attack, a column a budget; ``None`` where nothing was attacked.
     """

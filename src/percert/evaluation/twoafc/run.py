@@ -37,7 +37,7 @@ from percert.runs.engine import Progress, RunFolder, RunResult, silent, write_an
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TwoAFCSettings:
-    """What is evaluated, and how: the same for every metric.
+    """The settings of a 2AFC evaluation, the same for every metric.
 
     ``attacks`` are as :func:`~percert.evaluation.twoafc.attacks.plan_attacks` takes them, ``l2``
     and ``linf`` their budgets, ``eps`` those that are certified. ``source`` is what the triplets

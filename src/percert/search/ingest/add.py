@@ -36,7 +36,7 @@ from percert.search.tables.schema import FileRow, ImageRow, in_parts
 
 @dataclass
 class _Pending:
-    """What is not on disk yet."""
+    """Rows and outcomes that wait for the next commit."""
 
     prepared: list[Prepared] = field(default_factory=list)
     images: list[ImageRow] = field(default_factory=list)
@@ -125,7 +125,7 @@ def _measured(
 
 @dataclass
 class Added:
-    """What came of adding tensors: ids of the images ``added``, and of those ``known`` before."""
+    """Result of adding tensors: ids of the images ``added``, and of those ``known`` before."""
 
     added: list[str] = field(default_factory=list)
     known: list[str] = field(default_factory=list)
@@ -158,7 +158,7 @@ def iter_add(
 
 
 def tidy(tables: Tables) -> None:
-    """What is done once when an addition ends, and harms nobody where it is not."""
+    """Housekeeping at the end of an ingest: compaction, index of ids; no row depends on it."""
     remove_left_behind(tables)
     maintain(tables)
     tables.refresh()

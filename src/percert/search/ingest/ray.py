@@ -1,4 +1,4 @@
-"""The same additions through Ray Data: decoding and embedding on every machine of a cluster.
+"""Ingest through Ray Data: decoding and embedding on every machine of a cluster.
 
 Files are read by the workers themselves, at the same paths as here, with percert's own reader:
 Ray's would decode otherwise, and stop at the first bad file. The driver alone commits.
@@ -199,7 +199,7 @@ def _number(unit: Unit) -> int:
 def _decode(
     batch: dict[str, Any], known: Any, how: Preparation, max_memory: int | None, at_once: int
 ) -> Iterator[dict[str, Any]]:
-    """What a worker does first: read, hash and decode, ``at_once`` images a batch."""
+    """First stage of a worker: read, hash and decode, ``at_once`` images a batch."""
     import ray
 
     torch.set_num_threads(1)
@@ -269,7 +269,7 @@ def _column(values: list[Any]) -> Any:
 
 
 class _Embedder:
-    """What a worker does second: one network, kept from batch to batch."""
+    """Second stage of a worker: one network, kept from batch to batch, that embeds."""
 
     def __init__(self, metric: Any, device: str, shape: tuple[int, int]) -> None:
         import ray

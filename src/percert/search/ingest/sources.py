@@ -1,4 +1,4 @@
-"""What is to be added, what of it a store has already, and what becomes of each image."""
+"""Inputs of an ingest: files and parquet rows, a snapshot of what is stored, and outcomes."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator
@@ -81,7 +81,7 @@ class StageSeconds:
 
 @dataclass(frozen=True)
 class AddStep:
-    """An outcome, and what has to be written before it is handed out.
+    """An outcome, and the rows to commit before it is reported.
 
     ``prepared`` is an image that still has to be embedded, ``image`` one that is; ``file`` is the
     row of its file, ``replaced`` the id that this file held before, and ``left`` are files that
@@ -161,7 +161,7 @@ class Unit:
 
 
 def iter_units(files: Iterable[Path]) -> Iterator[Unit | ImageError]:
-    """What there is to read in ``files``, in order, or the error that says why there is nothing."""
+    """The units to read in ``files``, in order; for a file that cannot be read, its error."""
     for path in files:
         try:
             if is_parquet(path):
@@ -263,7 +263,7 @@ class Snapshot:
         )
 
     def known_step(self, file: FileRow) -> AddStep:
-        """What is to be done for a file whose bytes have been read and are stored already."""
+        """The step for a file whose bytes were read and prove to be stored already."""
         before = self.id_at(file.path)
         if before == file.id:
             return AddStep(AddOutcome(file.path, "unchanged", file.id), file=file)

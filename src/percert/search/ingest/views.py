@@ -1,4 +1,4 @@
-"""Views of an image: what is stored of it and what is asked of a query, with proven bounds.
+"""Views (crops and mirror images): which are stored, which a query is asked in, their bounds.
 
 A crop or a mirror image is a linear map of norm at most 1, so the bound of a view is the metric's
 bound at the size of the view. A query is compared with every stored view, most of them as a whole;

@@ -1,4 +1,4 @@
-"""What a partner adds to the answers of a store, beside what is proven."""
+"""The partner's results, in the form in which answers hold them beside the proven ones."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass

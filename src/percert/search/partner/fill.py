@@ -1,4 +1,4 @@
-"""Giving a collection its partner: a rule by strangers, and a row for each image without one.
+"""Setting a store's partner: its threshold rule, and the rows of images that lack one.
 
 Rows are made from the files that the store names, whose bytes are checked to be those that were
 stored. A run that is killed goes on where it was; a file that cannot be read any more, and an image

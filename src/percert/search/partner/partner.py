@@ -1,4 +1,4 @@
-"""The partner of an opened store: its rows, and what it says beside an answer that is proven."""
+"""The partner of an opened store, a second and unproven descriptor: its rows and its answers."""
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -89,7 +89,7 @@ class Partner:
 
     @property
     def id(self) -> PartnerId | None:
-        """Which it is, or ``None`` where the store has none, or was opened without."""
+        """The partner's identity; ``None`` where the store has none, or was opened without."""
         if self._descriptor is False:
             return None
         if self._table is None:
@@ -101,7 +101,7 @@ class Partner:
 
     @property
     def known(self) -> PartnerId:
-        """Which it is. Raises ``ValueError`` where the store has none."""
+        """The partner's identity. Raises ``ValueError`` where the store has none."""
         found = self.id
         if found is None:
             raise ValueError(f"{self.tables.path}: has no partner")
@@ -150,7 +150,7 @@ class Partner:
         return (1 - asked @ rows.g.T).double().clamp_min(0)
 
     def copies(self, images: Sequence[Tensor], wrong: float) -> list[list[PartnerHit]]:
-        """Of each image the copies, nearest first."""
+        """The stored copies of each image, nearest first, by the partner's thresholds."""
         rows, limits, found = self.rows(), self.thresholds(wrong), []
         for distance in self.distances(images):
             places = torch.nonzero(distance <= limits).flatten()
@@ -158,7 +158,7 @@ class Partner:
         return found
 
     def nearest(self, images: Sequence[Tensor], k: int, wrong: float) -> list[list[PartnerHit]]:
-        """Of each image the ``k`` nearest, copies or not."""
+        """The ``k`` stored images nearest to each, copies or not."""
         rows, limits = self.rows(), self.thresholds(wrong)
         return [
             _hits(rows, distance, limits, distance.topk(min(k, len(rows.ids)), largest=False)[1])

@@ -1,4 +1,4 @@
-"""When a partner calls two images copies: a threshold of each stored image's own, by strangers.
+"""The partner's threshold rule: one threshold a stored image, calibrated on unrelated pairs.
 
 The score of a query and a stored image is their cosine less ``weight`` times the stored image's
 likeness, its highest cosine with a background (:mod:`percert.certify.own_threshold` has the same

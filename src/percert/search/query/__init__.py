@@ -1,1 +1,1 @@
-"""Questions to a store: nearest images, copies, duplicates and thresholds, with what is proven."""
+"""Queries of a store: nearest images, copies, duplicates, thresholds, each with certificates."""

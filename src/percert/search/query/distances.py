@@ -17,7 +17,7 @@ from percert.tensors import Embeddings, Vector
 
 @dataclass(frozen=True)
 class EmbeddingSpec:
-    """What the embeddings of a collection are: the metric's ``constant`` c and its relative float
+    """The format of a collection's embeddings: the metric's ``constant`` c and its relative float
     error, how many ``views`` each image has, the metric's rule of what an image must hold, and
     which stored views meet which view of a query (``asked``, all of them the whole by default).
     """
@@ -39,7 +39,7 @@ PLAIN_SPEC = EmbeddingSpec()
 
 
 def embedding_spec(header: StoreHeader, metric: EmbeddingMetric | None) -> EmbeddingSpec:
-    """What the embeddings of a store with ``header`` are."""
+    """The spec of the embeddings of a store with ``header``."""
     own = header.metric
     content = None if metric is None else metric.content
     asked = asked_views(header.views)

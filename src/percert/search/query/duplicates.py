@@ -1,4 +1,4 @@
-"""The duplicates of a collection: links, the clusters that they make, and going on after a kill."""
+"""Duplicates of a collection: links (a self-join), their clusters, and resuming a killed run."""
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -31,7 +31,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class DuplicatesJob:
-    """What links depend on: a folder of parts belongs to one job, and is refused by any other."""
+    """The settings of a join: a folder of its parts is resumed by the same job only."""
 
     store: str
     version: int
@@ -190,7 +190,7 @@ def clusters(
 
 
 def _once(pairs: Iterable[Pair]) -> list[Pair]:
-    """Each two images once, with the larger radius."""
+    """Each pair of images once, with the larger radius."""
     best: dict[tuple[str, str], Pair] = {}
     for pair in pairs:
         key = min(pair.first, pair.second), max(pair.first, pair.second)

@@ -1,4 +1,4 @@
-"""How far a query may be edited and stay a copy of what it was found to be one of."""
+"""Certified ranges of edits of a query, within which a match stays a copy."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING

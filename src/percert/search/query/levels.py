@@ -1,4 +1,4 @@
-"""The thresholds of a block's rows, each its own, as a product of two numbers takes them off.
+"""Per-row thresholds in the form that the prefilter subtracts from cosines.
 
 A query that turns by at most phi comes within the threshold t_r of a row only if its cosine is now
 at least cos(A_r + phi) = (1 - t_r) cos phi - sqrt(1 - (1 - t_r)^2) sin phi with A_r = acos(1 -

@@ -1,4 +1,4 @@
-"""Which rows of a block can be near a query, by their first coordinates: slice by slice.
+"""Upper bounds of products from the first principal coordinates, refined slice by slice.
 
 :mod:`percert.search.tables.turned` has the bound. Of each slice all rows are read while many are
 left, and then those alone that are. Where too many are left behind the last, a product of all is
@@ -24,7 +24,7 @@ READ_ALL, READ_ALL_OF_MANY = 1 / 4, 1 / 24
 
 @dataclass(frozen=True, eq=False)
 class Left:
-    """The pairs of a query and a row that are left, ``(p,)`` each, with the bound of a product."""
+    """The (query, row) pairs that remain, ``(p,)`` each, with the upper bound of their product."""
 
     query: Tensor
     row: Tensor

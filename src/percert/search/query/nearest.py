@@ -1,4 +1,4 @@
-"""The nearest images to a query, how long they stay so, and which others could take their place.
+"""k nearest neighbours with certified radii, and the rows that could overtake the first.
 
 One pass that keeps the nearest rows proves nearly all of that. What it leaves open, mostly of
 queries that have a copy in the collection, a second one decides
@@ -56,7 +56,7 @@ class Neighbour:
 
 @dataclass(frozen=True)
 class NearestImages:
-    """What is known of one query; see :class:`percert.search.query.results.Nearest`.
+    """The result for one query; see :class:`percert.search.query.results.Nearest`.
 
     ``passes`` is how often the collection was read.
     """
@@ -119,7 +119,7 @@ def nearest_images(
 def _found(
     near: TopRows, look: LeaderRadii, eps: float | None, stored: EmbeddingSpec
 ) -> list[NearestImages]:
-    """What the nearest rows say of each query."""
+    """The results that the rows kept by the first pass prove for each query."""
     count, lead = look.stays.shape
     each = np.arange(count)
     leading = near.leads[:, :lead]

@@ -1,4 +1,4 @@
-"""How far a query may move until another stored image is nearer to it.
+"""Overtaking radii: how far a query may move until another stored image is nearer to it.
 
 What is stored does not move. Row j overtakes row 1 at r_j = n <g, g_1 - g_j> / |(g_1 - g_j)_k|,
 the distance to the plane between the two (CERTIFICATES, "Nearest of a gallery"). Of each query the
@@ -135,7 +135,7 @@ def tilt(rows: PixelFeatures) -> float:
 
 @dataclass(frozen=True, eq=False)
 class LeaderRadii:
-    """What the m rows that were kept of each of q queries, and their i images, say of the first k.
+    """Radii of the k leading images of q queries, by the m rows kept of each and their i images.
 
     ``lower`` and ``upper`` ``(q, m)`` bound the distance of each row after a move of eps.
     ``rivals`` ``(q, i)`` are the radii at which an image is as near as the first, nearest image
@@ -216,7 +216,7 @@ def _of_images(rows: _Rows, near: TopRows, index: Tensor, k: int) -> LeaderRadii
 def _together(
     query: PixelFeatures, near: TopRows, index: Tensor, lead: int, eps: float, stored: EmbeddingSpec
 ) -> _Rows:
-    """Of queries that have a direction, as do all rows: the formula of :func:`rival_radii`."""
+    """The vectorised case, all queries and rows having a direction: :func:`rival_radii`."""
     width = query.h.shape[1]
     rows = near.h[index].double()
     norm: Tensor = rows.norm(dim=2)
@@ -265,7 +265,7 @@ def _together(
 def _alone(
     query: PixelFeatures, near: TopRows, at: int, lead: int, eps: float, stored: EmbeddingSpec
 ) -> _Rows:
-    """Of one query, allowing for rows, and a query, without a direction."""
+    """The general case, of one query: it and rows may be without a direction."""
     used, rows_all = int(near.count[at]), near.place.shape[1]
     rows = stored_features(near.h[at, :used], stored.constant, stored.feature_error)
     leading = torch.from_numpy(near.leads[at, :lead])

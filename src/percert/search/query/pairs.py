@@ -1,4 +1,4 @@
-"""All pairs of stored images of which one is a copy of the other, both of them moving."""
+"""The self-join: all pairs of stored images that are copies, with radii for both moving."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass

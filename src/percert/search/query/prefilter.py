@@ -1,4 +1,4 @@
-"""The rows whose product with a query is large enough: a float32 prefilter that misses none.
+"""The prefilter: drops rows by float32 products whose proven rounding error loses no match.
 
 Every row g_j of a block is compared with every query g_i by one matrix product in float32. Its
 rounding error has a proven bound eta (:func:`rounding_margin`), so a row whose computed product is
@@ -147,7 +147,7 @@ class Prefilter:
     def _left(
         self, block: Block, some: slice, taken: Tensor | None, inverse: Vector
     ) -> Left | None:
-        """What the first coordinates of the rows leave; ``None`` where all are to be looked at."""
+        """The pairs that the first coordinates leave; ``None`` where a full scan is cheaper."""
         turned = block.turned
         if turned is None or self._h.device.type != "cpu":
             return None
@@ -196,7 +196,7 @@ class Prefilter:
         inverse: Vector,
         odd: Tensor,
     ) -> Pairs:
-        """The pairs of those that are left, looked at whole; rows are counted in ``some``."""
+        """The pairs that remain, by their full products; rows are counted in ``some``."""
         query, row = left.query, left.row
         if len(odd):
             well = ~torch.isin(row + some.start, odd)

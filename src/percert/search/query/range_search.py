@@ -1,4 +1,4 @@
-"""All images within their own thresholds: of a query, and of each other, complete by proof."""
+"""Range search by per-image thresholds, complete by proof: every possible copy of a query."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -134,13 +134,6 @@ def verdicts(query: PixelFeatures, rows: PixelFeatures, threshold: Vector) -> tu
         torch.where(upright, certificate.decision, threshold >= 0.5),
         torch.where(upright, certificate.radius, until),
     )
-
-
-def check_threshold(threshold: float) -> float:
-    """Return ``threshold`` if it is a cosine distance."""
-    if not 0 <= threshold <= 2:
-        raise ValueError(f"threshold: expected a cosine distance in [0, 2], found {threshold}")
-    return float(threshold)
 
 
 def _turn(query: PixelFeatures, eps: float, stored: EmbeddingSpec) -> float:

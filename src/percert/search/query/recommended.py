@@ -1,4 +1,4 @@
-"""How many wrong answers a threshold of a store gives, and which threshold gives so many.
+"""Recommended thresholds: from a wanted rate of false positives a query, and back.
 
 A query that is a copy of nothing (a "stranger") gets a wrong answer where it lies within a stored
 image's own threshold: where distance + weight b <= T for one of its views, b the likeness of what
@@ -129,7 +129,7 @@ def shipped_tables() -> dict[tuple[str, str], StrangerTable]:
 
 @dataclass(frozen=True)
 class WrongRate:
-    """How often strangers get an answer from a collection of ``images``, by the sizes counted.
+    """False-positive rate a query in a collection of ``images``, from the sizes that were counted.
 
     Between two sizes the logarithm of the rate is on a line over that of the size. Beyond the
     largest, and where only pairs were counted, the rate is in proportion: no more than so many, for

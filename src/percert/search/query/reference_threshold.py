@@ -1,4 +1,4 @@
-"""The threshold of one image's own, for a pair of files: how rarely a stranger is as near."""
+"""The threshold of a single reference image, from a wanted rate of false positives a pair."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""What queries answer: typed, and ready for JSON and pandas."""
+"""Result types of queries, ready for JSON and pandas."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -94,8 +94,8 @@ class PartnerLink:
     threshold: float
 
 
-#: What an answer is worth, best first: a copy that no tamper of eps can undo; a copy now; none now
-#: that a tamper could make one; nothing here resembles it.
+#: Verdicts of an answer, strongest first: a copy that no tamper of eps can undo; a copy now; none
+#: now that a tamper could make one; nothing here resembles it.
 Finding: TypeAlias = Literal["certain", "found", "possible", "nothing"]
 
 

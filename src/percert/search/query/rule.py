@@ -1,4 +1,4 @@
-"""The rule of a store: how near a copy has to be, for how many wrong answers are bearable."""
+"""The decision rule of a store: per-image thresholds for a wanted rate of false positives."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -78,7 +78,7 @@ def partner_share(rule: Rule, wrong: float | None) -> float:
 
 
 def expected(rule: Rule) -> str:
-    """How rarely a stranger gets an answer, in words: certain is not the same picture.
+    """The rule's rate of false positives as a sentence for people.
 
     >>> expected(Rule(0.5, 0.5, wrong=1e-3, counted=True))
     'Of queries that are copies of nothing here, 1 in 1,000 gets an answer.'

@@ -1,4 +1,4 @@
-"""The second pass over a collection: the rows that could overtake the first image of a query.
+"""The second pass (re-rank): all rows that could overtake the first image of a query.
 
 Queries that have a copy in the collection leave the first pass in doubt: their first image stays
 the first for a long way, and by its angle alone a large part of the collection could overtake it

@@ -1,4 +1,4 @@
-"""The threshold for a wanted rate of false positives, from images that are no copies of each other.
+"""A threshold with a confidence bound on its rate of false positives, from unrelated images.
 
 Distances of disjoint pairs of images are independent, and their order statistics bound the rate of
 false positives without any assumption on how distances are distributed.

@@ -118,7 +118,7 @@ def nearest_rows(
     *,
     device: torch.device | str = "cpu",
 ) -> TopRows:
-    """The rows that hold the ``depth`` nearest images, for each query.
+    """The rows of the ``depth`` nearest images of each query (the first pass).
 
     Of each query all rows up to and including the first row of its ``depth``-th nearest image.
     Exact: by rising distance in float64, then by place. Memory does not grow with the collection.
@@ -169,7 +169,7 @@ class _Kept:
         self.waiting: list[Pairs] = []
 
     def wait(self, pairs: Pairs, block: Block, prefilter: Prefilter) -> None:
-        """Note the pairs of a part of ``block``; rows are copied at its end, or once many wait."""
+        """Queue the pairs of a part of ``block``; rows are copied at its end, or once many wait."""
         self.waiting.append(pairs)
         most = VALUES // max(1, self.queries.h.shape[1])
         if sum(map(len, self.waiting)) > most:

@@ -1,4 +1,4 @@
-"""The rows within their own thresholds of a query: what the prefilter passes, in float64."""
+"""Exact check in float64 of the rows that the prefilter passes, by their own thresholds."""
 
 import math
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Every change of a store's tables: rows committed so that none is lost or doubled, and removed.
+"""Writes to a store's tables: commits that lose and double no row, removal, pruning, compaction.
 
 All of it holds whoever else writes meanwhile, and whenever the process is killed. No file ever
 points at an image that is not there: images come first, and go last.

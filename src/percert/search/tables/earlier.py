@@ -1,4 +1,4 @@
-"""What weights that percert shipped before are called now.
+"""Present names of metrics whose weights percert shipped under another name.
 
 A store says the name of its metric and the hash of the weights. Where a name has other weights
 today, the hash says which are meant.

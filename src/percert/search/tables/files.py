@@ -1,4 +1,4 @@
-"""The files behind a store's images: what they are called there, and whether they are still there.
+"""The files behind a store's images: their keys, and which of them are missing on the disk.
 
 A file that is not where it was may be deleted, or lie on a disk that is not there now. It is taken
 for deleted only while its root is there: the innermost folder that was added and holds it, or the

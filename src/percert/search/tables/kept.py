@@ -1,4 +1,4 @@
-"""What a store keeps in memory between queries: its rows, and turned onto axes what tells of them.
+"""The cache of a store between queries: its embeddings, and their projections for the prefilter.
 
 All of it follows the table's version. The first pass over a version reads, and keeps the rows where
 they fit; the second turns them, since most commands ask but once. Where the rows do not fit and
@@ -148,14 +148,14 @@ class EmbeddingBlocks:
             yield from self()
 
     def once(self, key: Any, make: Callable[[], T]) -> T:
-        """What ``make`` finds of all images, kept under ``key`` until they change."""
+        """``make()``, cached under ``key`` until the images change."""
         if not self._now() or key not in self._once:
             self._once[key] = make()
         value: T = self._once[key]
         return value
 
     def _now(self) -> bool:
-        """Whether what is kept is of the images as they are; what is not is forgotten."""
+        """Whether the cache is of the present version of the images; a stale one is dropped."""
         now = int(self.tables.images.version)
         if now == self._version:
             return True

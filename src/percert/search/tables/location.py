@@ -1,4 +1,4 @@
-"""Where a store lies: opening its tables, locking them against other writers, and trying again.
+"""Opening the tables of a store at a path or address, its write lock, and retries of commits.
 
 A store is a folder, or an address in an object store, with LanceDB tables: ``images``, ``files``,
 ``roots``, and ``background`` where it has one (:mod:`percert.search.tables.schema`).

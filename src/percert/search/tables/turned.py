@@ -1,4 +1,4 @@
-"""Rows turned onto the axes along which embeddings differ most, so that a query reads few values.
+"""Rows rotated onto principal axes, so that the prefilter reads few coordinates of each.
 
 Let P' have orthonormal columns, and let rest(g) be the length of what P' leaves of g. By Cauchy and
 Schwarz <q, g> <= <P'q, P'g> + rest(q) rest(g): a bound of a product with a row from its first
