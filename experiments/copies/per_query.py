@@ -8,14 +8,16 @@ rule of the index as users ask it: thresholds of each image's own, its views, an
 answers a query. As if it held 100,000 it has the threshold of such an index. Strangers, pictures
 that nothing was trained, fitted or calibrated on, ask the same index, and their answers are the
 wrong ones, counted; with ``--crowd`` they also ask one of many pictures, those of the classes that
-the metric's recipe leaves out. Writes ``copies-per-query.json`` and ``.md``.
+the metric's recipe leaves out, and ``--crowd-only`` adds that alone to what ``--out`` has already.
+Writes ``copies-per-query.json`` and ``.md``.
 """
 
 import argparse
+import json
 import math
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -38,8 +40,8 @@ from percert.training.copies import read_copies_recipe
 #: Of so many queries that are copies of nothing, one may get an answer.
 WRONG = 1e-3
 IMAGES = (300, 100_000)
-#: Pictures of the crowd, the set that they are stored in, and the rates that it is asked at.
-CROWD, CROWD_SET, CROWD_WRONG = 10_000, "standard", (1e-2, 1e-3)
+#: The set that the crowd is stored in, and the rates that it is asked at.
+CROWD_SET, CROWD_WRONG = "standard", (1e-2, 1e-3)
 BUDGETS = (4.0, 16.0)
 SIDE = 299
 #: One of each family of the usual edits and both crops to 80 %, and the mirror image.
@@ -82,9 +84,14 @@ class PerQuery:
 
 @dataclass(frozen=True)
 class Crowd:
-    """An index of many ``images``: at ``wrong`` a query so many strangers got an answer."""
+    """An index of many ``images``: at ``wrong`` a query so many of ``strangers`` got an answer.
+
+    ``commit`` is that which it was measured at.
+    """
 
     images: int
+    strangers: int
+    commit: str
     wrong: float
     threshold: float
     counted: bool
@@ -133,6 +140,7 @@ def measure(
 
 def ask_crowd(metric: EmbeddingMetric, paths: Sequence[Path], others: Asked) -> Iterator[Crowd]:
     """How many strangers get an answer from an index of the pictures in files."""
+    strangers, commit = len(others["whole"]), conditions(0).commit
     with tempfile.TemporaryDirectory() as folder:
         store = open_store(folder, metric, views=CROWD_SET)
         for start in range(0, len(paths), TOGETHER):
@@ -142,24 +150,50 @@ def ask_crowd(metric: EmbeddingMetric, paths: Sequence[Path], others: Asked) -> 
             rule = store.rule(wrong=wrong)
             said = copies_of(store, OwnThreshold(rule.threshold, rule.weight), others)
             answered = sum(any(one.copy for one in some) for some in said)
-            yield Crowd(store.count, wrong, rule.threshold, bool(rule.counted), answered)
+            yield Crowd(
+                *(store.count, strangers, commit, wrong),
+                *(rule.threshold, bool(rule.counted), answered),
+            )
 
 
-def crowd_in(folder: Path, recipe: str) -> list[Path]:
-    """Pictures of the classes that ``recipe`` leaves out, folders below ``folder``."""
+def crowd_in(folder: Path, recipe: str, count: int) -> list[Path]:
+    """``count`` pictures of the classes that ``recipe`` leaves out, folders below ``folder``."""
     left_out = [name for source in read_copies_recipe(recipe).data for name in source.leave_out]
     paths = [path for name in left_out for path in find_images(folder / name)]
-    return paths[:: max(1, len(paths) // CROWD)][:CROWD]
+    return paths[:: max(1, len(paths) // count)][:count]
+
+
+def read_result(path: Path) -> CopiesPerQuery:
+    """What was written as JSON."""
+    result = json.loads(path.read_text("utf-8"))
+    result["collections"] = [PerQuery(**one) for one in result["collections"]]
+    result["crowd"] = [Crowd(**one) for one in result["crowd"]]
+    result["conditions"] = Conditions(**result["conditions"])
+    return CopiesPerQuery(**result)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     options = _parse(arguments)
     torch.set_num_threads(options.threads)
-    photographs = compatible(options.data, options.limit)
-    names = [f"{index:04d}" for index in range(len(photographs))]
     strangers = [path for folder in options.strangers for path in find_images(folder)]
     strangers = strangers[:: max(1, options.every)]
     metric = make_metric(options.metric, [])
+    others = embed_files(metric, strangers, tuple(asked_views(VIEW_SETS["thorough"])))
+    path = options.out / "copies-per-query.json"
+    result = read_result(path) if options.crowd_only else ask_collections(metric, others, options)
+    if options.crowd:
+        crowd = crowd_in(options.crowd, options.metric, options.crowd_images)
+        result = replace(result, crowd=list(ask_crowd(metric, crowd, others)))
+    write_result(path, result)
+    path.with_suffix(".md").write_text(report(result), encoding="utf-8")
+
+
+def ask_collections(
+    metric: EmbeddingMetric, others: Asked, options: argparse.Namespace
+) -> CopiesPerQuery:
+    """What an index of the photographs says to their copies, and to the others, strangers."""
+    photographs, strangers = compatible(options.data, options.limit), len(others["whole"])
+    names = [f"{index:04d}" for index in range(len(photographs))]
     views = tuple(asked_views(VIEW_SETS["thorough"]))
     asking: dict[str, Asked] = {}
     scales: dict[str, list[float]] = {}
@@ -172,7 +206,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         # A budget is that of a picture of 299 x 299; of others, one of the same PSNR.
         scales[edit.name] = [math.sqrt(one.shape[1] * one.shape[2]) / SIDE for one in queries]
         print(edit.name, flush=True)
-    others = embed_files(metric, strangers, views)
     found, sizes = [], {}
     with tempfile.TemporaryDirectory() as folder:
         for name in options.sets:
@@ -211,22 +244,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
                     )
                 )
                 print(found[-1], flush=True)
-    crowd = crowd_in(options.crowd, options.metric) if options.crowd else []
-    result = CopiesPerQuery(
+    return CopiesPerQuery(
         "copies-per-query",
         options.metric,
         WRONG,
         len(photographs),
         len(photographs) * len(options.edits),
-        len(strangers),
+        strangers,
         options.edits,
         sizes,
         found,
-        list(ask_crowd(metric, crowd, others)) if crowd else [],
+        [],
         conditions(options.seed),
     )
-    write_result(options.out / "copies-per-query.json", result)
-    (options.out / "copies-per-query.md").write_text(report(result), encoding="utf-8")
 
 
 def report(result: CopiesPerQuery) -> str:
@@ -292,14 +322,15 @@ def _crowd(result: CopiesPerQuery) -> list[str]:
         [
             f"{one.wrong:g}",
             f"{one.threshold:.4f}{'' if one.counted else ' (extrapolated)'}",
-            f"{one.wrong * result.strangers:.1f}",
+            f"{one.wrong * one.strangers:.1f}",
             str(one.answered),
         ]
         for one in result.crowd
     ]
     return [
-        f"The same strangers asked an index of {result.crowd[0].images:,} pictures in the set "
-        f"`{CROWD_SET}`, of classes of Tiny ImageNet that were not trained on:",
+        f"{result.crowd[0].strangers:,} of the strangers asked an index of "
+        f"{result.crowd[0].images:,} pictures in the set `{CROWD_SET}`, of classes of Tiny "
+        f"ImageNet that were not trained on (at commit {result.crowd[0].commit[:12]}):",
         "",
         markdown(["wrong answers a query", "T", "promised", "counted"], rows),
     ]
@@ -314,6 +345,8 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--data", type=Path, default=DEFAULT_DATA, help="folder of photographs")
     parser.add_argument("--strangers", type=Path, action="append", default=[])
     parser.add_argument("--crowd", type=Path, help="folder of the classes the recipe leaves out")
+    parser.add_argument("--crowd-images", type=int, default=10_000, help="of that")
+    parser.add_argument("--crowd-only", action="store_true", help="keep what --out has besides")
     parser.add_argument("--every", type=int, default=1, help="every so manieth stranger only")
     parser.add_argument("--out", type=Path, default=Path("docs/results"))
     parser.add_argument("--metric", default="lipsim-tiny")

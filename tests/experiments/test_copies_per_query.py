@@ -1,6 +1,5 @@
 """Copies at a rate of wrong answers: a tiny run, and the published page."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,7 +7,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from experiments.conditions import Conditions
 from experiments.copies import per_query
 from experiments.copies.asked import embed_files
 from experiments.detectors import make_metric
@@ -29,16 +27,8 @@ def out(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def read(path: Path) -> per_query.CopiesPerQuery:
-    result = json.loads(path.read_text("utf-8"))
-    result["collections"] = [per_query.PerQuery(**one) for one in result["collections"]]
-    result["crowd"] = [per_query.Crowd(**one) for one in result.get("crowd", [])]
-    result["conditions"] = Conditions(**result["conditions"])
-    return per_query.CopiesPerQuery(**result)
-
-
 def test_more_images_mean_a_lower_threshold_and_fewer_copies(out: Path) -> None:
-    result = read(out / "copies-per-query.json")
+    result = per_query.read_result(out / "copies-per-query.json")
     assert result.copies == 2 * result.photographs
     for few, many in zip(result.collections[::2], result.collections[1::2], strict=True):
         assert few.views == many.views
@@ -54,14 +44,14 @@ def test_more_images_mean_a_lower_threshold_and_fewer_copies(out: Path) -> None:
 
 
 def test_found_is_the_mean_of_the_edits() -> None:
-    for one in read(PUBLISHED).collections:
+    for one in per_query.read_result(PUBLISHED).collections:
         assert one.found == pytest.approx(sum(one.found_by_edit.values()) / len(one.found_by_edit))
 
 
 def test_the_published_page_shows_what_was_measured() -> None:
     page = PUBLISHED.with_suffix(".md").read_text("utf-8")
-    assert page == per_query.report(read(PUBLISHED))
-    (row, _) = [one for one in read(PUBLISHED).collections if len(one.views) == 11]
+    assert page == per_query.report(per_query.read_result(PUBLISHED))
+    (row, _) = [one for one in per_query.read_result(PUBLISHED).collections if len(one.views) == 11]
     cells = [line.strip("| ").split(" | ") for line in page.splitlines()]
     (shown, _) = [line for line in cells if line[:2] == ["standard", "11"]]
     assert shown[2:] == [
@@ -69,12 +59,12 @@ def test_the_published_page_shows_what_was_measured() -> None:
         f"{row.threshold:.4f}",
         f"{row.found:.3f}",
         *(f"{share:.3f}" for share in row.certified.values()),
-        f"{row.answered} of {read(PUBLISHED).strangers:,}",
+        f"{row.answered} of {per_query.read_result(PUBLISHED).strangers:,}",
     ]
 
 
 def test_the_crowd_is_of_the_classes_that_the_recipe_leaves_out(
-    tmp_path: Path, photographs: list[Image.Image], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, photographs: list[Image.Image]
 ) -> None:
     sources = read_copies_recipe("lipsim-tiny").data
     left_out = [name for source in sources for name in source.leave_out]
@@ -85,10 +75,9 @@ def test_the_crowd_is_of_the_classes_that_the_recipe_leaves_out(
     for name in (left_out[0], left_out[-1], "n01443537"):
         for place, image in enumerate(photographs):
             image.save(tmp_path / name / f"{place}.png")
-    found = per_query.crowd_in(tmp_path, "lipsim-tiny")
+    found = per_query.crowd_in(tmp_path, "lipsim-tiny", 100)
     assert [path.parent.name for path in found] == [left_out[0]] * 4 + [left_out[-1]] * 4
-    monkeypatch.setattr(per_query, "CROWD", 4)
-    assert per_query.crowd_in(tmp_path, "lipsim-tiny") == found[::2]
+    assert per_query.crowd_in(tmp_path, "lipsim-tiny", 4) == found[::2]
 
 
 def coarse(seed: int) -> Image.Image:
@@ -110,7 +99,26 @@ def test_strangers_that_a_crowd_answers_are_counted(tmp_path: Path) -> None:
     assert few.images == rare.images == 12
     assert rare.threshold < few.threshold
     assert few.answered == rare.answered == 2
-    page = per_query.report(replace(read(PUBLISHED), crowd=[few, rare]))
-    promised = few.wrong * read(PUBLISHED).strangers
+    page = per_query.report(replace(per_query.read_result(PUBLISHED), crowd=[few, rare]))
     assert f"| 0.01 | {few.threshold:.4f}" in page
-    assert f"| {promised:.1f} | 2 |" in page
+    assert "| 0.0 | 2 |" in page
+    assert "3 of the strangers asked an index of 12 pictures" in page
+
+
+def test_a_crowd_is_added_to_what_is_there(
+    out: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "copies-per-query.json").write_bytes((out / "copies-per-query.json").read_bytes())
+    paths = [tmp_path / f"{seed}.png" for seed in range(12)]
+    for seed, path in enumerate(paths):
+        coarse(seed).save(path)
+    monkeypatch.setattr(per_query, "crowd_in", lambda folder, recipe, count: paths[:count])
+    words = ["--out", tmp_path, "--metric", "thumbnail-8", "--strangers"]
+    words += [data / "imagenet-compatible", "--every", 2, "--crowd", tmp_path, "--crowd-only"]
+    per_query.main([str(word) for word in [*words, "--crowd-images", 10]])
+    before = per_query.read_result(out / "copies-per-query.json")
+    after = per_query.read_result(tmp_path / "copies-per-query.json")
+    assert replace(after, crowd=[]) == before
+    assert [(one.images, one.strangers) for one in after.crowd] == [(10, 2), (10, 2)]
+    page = (tmp_path / "copies-per-query.md").read_text("utf-8")
+    assert page == per_query.report(after)
