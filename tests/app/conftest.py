@@ -13,6 +13,7 @@ pytest.importorskip("fastapi", reason="the app is in the extra app")
 
 import uvicorn
 from starlette.testclient import TestClient
+from tests.waiting import PATIENCE, wait_until
 
 from percert.app.resources import ClassifierSource, Limits, Resources
 from percert.app.server import create_app
@@ -80,7 +81,7 @@ def address(resources, tmp_path_factory) -> Iterator[str]:
         thread.start()
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
         server.should_exit = True
-        thread.join(60)
+        thread.join(PATIENCE)
 
 
 def png(height=24, width=32, seed=0, level=None, kind="PNG", **options) -> bytes:
@@ -95,14 +96,11 @@ def png(height=24, width=32, seed=0, level=None, kind="PNG", **options) -> bytes
     return held.getvalue()
 
 
-def wait_for(client, job_id, seconds=60):
+def wait_for(client, job_id):
     """The job when it is over."""
-    import time
 
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        found = client.get(f"/api/v1/jobs/{job_id}").json()
-        if found["state"] not in ("waiting", "running"):
-            return found
-        time.sleep(0.05)
-    raise AssertionError(f"the job is not over after {seconds} seconds: {found}")
+    def job():
+        return client.get(f"/api/v1/jobs/{job_id}").json()
+
+    wait_until(lambda: job()["state"] not in ("waiting", "running"))
+    return job()

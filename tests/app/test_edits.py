@@ -15,6 +15,12 @@ ONE, TWO = png(seed=1, side=32), png(seed=2, side=32)
 HTMX = {"HX-Request": "true"}
 
 
+@pytest.fixture(scope="module")
+def client(serving):
+    """A server that has time for all families on a busy machine, too."""
+    return serving(limits=Limits(answer_seconds=600.0))
+
+
 def ask(client, address="/api/v1/compare/edits", candidate=ONE, headers=None, **form):
     files = {"reference": ("one.png", ONE), "candidate": ("two.png", candidate)}
     data = {"metric": "thumbnail", "threshold": "0.3", **form}

@@ -4,6 +4,7 @@ import re
 
 import pytest
 from tests.app.conftest import png, wait_for
+from tests.waiting import PATIENCE
 
 from percert.app import jobs
 from percert.app.attack import attacks_offered
@@ -21,7 +22,7 @@ def client(serving):
     that jobs which exceed their time are ended is tested elsewhere.
     """
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(jobs, "GRACE", 300.0)
+        patch.setattr(jobs, "GRACE", PATIENCE)
         yield serving(limits=Limits(job_seconds=6.0, kept_jobs=100, waiting_jobs=100))
 
 
@@ -34,7 +35,7 @@ def test_it_runs_at_its_defaults(client, name):
     assert page.status_code == 200, page.text
     (job,) = re.findall(r'sse-connect="/ui/jobs/([^/"]+)/events"', page.text)
     for one in (asked.json()["id"], job):
-        found = wait_for(client, one, 400)
+        found = wait_for(client, one)
         assert (found["state"], found["reason"]) == ("done", None)
         assert found["result"]["attack"] == name
         assert found["result"]["model_calls"] > 0

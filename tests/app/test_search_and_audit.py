@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from starlette.testclient import TestClient
 from tests.app.conftest import png
+from tests.waiting import PATIENCE
 
 from percert.app.resources import Limits, Resources
 from percert.app.server import create_app
@@ -85,7 +86,7 @@ def test_the_page_shows_neighbours_with_pictures_of_files_of_the_store_alone(cli
 
 def says_of_its_store(client):
     """What the server says of its store, once its worker has imported what reads one."""
-    until = time.monotonic() + 60
+    until = time.monotonic() + PATIENCE
     while True:
         about = client.get("/api/v1/about").json()
         if about["store_problem"] != "The store does not answer.":

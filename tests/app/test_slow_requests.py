@@ -2,10 +2,10 @@
 
 import asyncio
 import socket
-import time
 
 import pytest
 import uvicorn
+from tests.waiting import PATIENCE
 
 from percert.app.server import timed_protocol
 
@@ -25,14 +25,12 @@ async def _talk(send_slowly):
         await asyncio.sleep(0.01)
     port = server.servers[0].sockets[0].getsockname()[1]
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    began = time.monotonic()
     await send_slowly(writer)
-    heard = await asyncio.wait_for(reader.read(), 10)
-    took = time.monotonic() - began
+    heard = await asyncio.wait_for(reader.read(), PATIENCE)
     writer.close()
     server.should_exit = True
     await task
-    return heard, took
+    return heard
 
 
 async def _nothing(writer):
@@ -51,10 +49,9 @@ async def _half_of_a_second(writer):
 
 @pytest.mark.parametrize("slowly", [_nothing, _half, _half_of_a_second])
 def test_a_request_that_does_not_arrive_is_answered_and_the_connection_closed(slowly):
-    heard, took = asyncio.run(_talk(slowly))
+    heard = asyncio.run(_talk(slowly))
     assert b"400 Bad Request" in heard
     assert b"The request did not arrive within 0.5 seconds." in heard
-    assert took < 8
     assert (b"well" in heard) == (slowly is _half_of_a_second)
 
 
@@ -64,7 +61,7 @@ def test_a_request_that_arrives_in_time_is_answered():
         await asyncio.sleep(0.2)
         writer.write(b"Connection: close\r\n\r\n")
 
-    heard, _ = asyncio.run(_talk(whole))
+    heard = asyncio.run(_talk(whole))
     assert heard.startswith(b"HTTP/1.1 200")
     assert heard.endswith(b"well\r\n0\r\n\r\n")
 

@@ -5,6 +5,7 @@ import time
 
 import pytest
 from tests.app.conftest import png
+from tests.waiting import PATIENCE
 
 from percert.app.resources import Resources
 from percert.images.load import decode_image
@@ -39,7 +40,7 @@ def found(client, seed=1):
 
 
 def about(client):
-    until = time.monotonic() + 60
+    until = time.monotonic() + PATIENCE
     while True:
         said = client.get("/api/v1/about").json()
         if said["store_problem"] != "The store does not answer.":

@@ -10,6 +10,7 @@ import time
 
 import pytest
 from tests.fairness.flickr_server import KEY, NO_LOCATION, FlickrServer, located
+from tests.waiting import PATIENCE
 
 GDP = (
     '"Data Source","World Development Indicators",\n\n"Country Name","Country Code",'
@@ -115,7 +116,7 @@ def test_a_killed_run_goes_on_where_it_was(inputs, percert_json):
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        patience = time.monotonic() + 60
+        patience = time.monotonic() + PATIENCE
         while time.monotonic() < patience and started.poll() is None:
             if journal.exists() and journal.read_bytes().count(b"\n") >= 3:
                 break

@@ -94,8 +94,8 @@ def test_percert_finds_its_metrics_lazily_and_soon():
     )
     subprocess.run([sys.executable, "-c", script], check=True)
     assert percert.metrics is metrics
-    timed = "import time, torch; t = time.perf_counter(); import percert, percert.metrics; "
-    timed += "print(time.perf_counter() - t)"
+    timed = "import time, torch; t = time.process_time(); import percert, percert.metrics; "
+    timed += "print(time.process_time() - t)"
     best = min(
         float(subprocess.check_output([sys.executable, "-c", timed], text=True)) for _ in range(3)
     )

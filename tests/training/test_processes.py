@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tests.waiting import PATIENCE
 
 from percert.training.engine.processes import FAILED, _first_of_many
 
@@ -73,7 +74,7 @@ def _start(folder: Path, script: str, *arguments: str) -> subprocess.Popen[str]:
     )
 
 
-def _gone(process: int, seconds: float = 20) -> bool:
+def _gone(process: int, seconds: float = PATIENCE) -> bool:
     """Whether a process that is not ours is over by then."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
@@ -91,7 +92,7 @@ def _gone(process: int, seconds: float = 20) -> bool:
 @gloo
 def test_an_error_in_one_process_ends_the_other_with_its_message(tmp_path: Path) -> None:
     run = _start(tmp_path, RUN, str(tmp_path), "1")
-    _, said = run.communicate(timeout=150)
+    _, said = run.communicate(timeout=PATIENCE)
     assert run.returncode == 1
     assert "percert: error: process 1: a broken image\n" in said
     assert "raised" not in said
@@ -102,7 +103,7 @@ def test_an_error_in_one_process_ends_the_other_with_its_message(tmp_path: Path)
 @gloo
 def test_when_the_first_process_is_killed_the_others_end(tmp_path: Path) -> None:
     run = _start(tmp_path, RUN, str(tmp_path), "-1")
-    end = time.monotonic() + 150
+    end = time.monotonic() + PATIENCE
     while not all((tmp_path / f"{i}.ready").exists() for i in range(2)):
         assert time.monotonic() < end
         assert run.poll() is None
@@ -132,5 +133,5 @@ def test_an_error_in_the_first_process_is_raised_there_and_ends_the_others() -> 
     children = [subprocess.Popen(sleep) for _ in range(2)]
     with pytest.raises(ValueError, match="a broken image"), _first_of_many(list(children), 3):
         raise ValueError("a broken image")
-    assert [child.wait(timeout=30) for child in children] == [-signal.SIGKILL] * 2
+    assert [child.wait(timeout=PATIENCE) for child in children] == [-signal.SIGKILL] * 2
     assert FAILED not in os.environ

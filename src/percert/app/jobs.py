@@ -91,8 +91,9 @@ class Job:
             self.pictures[name] = says
 
 
-#: Seconds beyond its time after which a job that does not look at the clock is ended.
-GRACE = 10.0
+#: Seconds beyond its time that a job has for a last long step, and to measure what it found; one
+#: that does not look at the clock is ended then.
+GRACE = 60.0
 
 _log = logging.getLogger("percert.app")
 
