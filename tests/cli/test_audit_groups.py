@@ -1,6 +1,8 @@
 """``percert audit groups``: tables and models in; tests, words, JSON and a report out."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
@@ -321,3 +323,32 @@ def test_versions_are_compared(tables, percert, percert_json, tmp_path):
     assert "accuracy rose in AA and fell in no group" in said
     run = json.loads((tmp_path / "out" / "run.json").read_text())
     assert str(tables / "one.csv") in run["inputs"]
+
+
+def test_python_reads_the_same_files_and_finds_the_same(tables, percert_json, tmp_path):
+    from percert.audit import GroupFiles, audit_group_files
+    from percert.fairness import AuditSettings
+
+    files = GroupFiles(
+        predictions=tables / "one.csv",
+        attributes=tables / "attributes.csv",
+        attribute=("log_gdp",),
+        before=[tables / "one.csv"],
+    )
+    found = audit_group_files(files, AuditSettings(draws=20), out=tmp_path / "report")
+    told = percert_json(*arguments(tables, "one.csv", "--before", tables / "one.csv"))
+    assert json.loads(json.dumps(found.to_dict())) == told
+    inputs = json.loads((tmp_path / "report" / "run.json").read_text())["inputs"]
+    assert len(inputs) == 2  # the same file twice, and the attributes
+    with pytest.raises(ValueError, match="predictions: expected a file, or models, images and"):
+        audit_group_files(GroupFiles(models=("squeezenet1_0",)))
+
+
+def test_an_audit_of_predictions_takes_no_torch(tables):
+    script = (
+        "import sys; from pathlib import Path; from percert.audit import GroupFiles, "
+        "audit_group_files; from percert.fairness import AuditSettings; "
+        "audit_group_files(GroupFiles(predictions=Path(sys.argv[1])), AuditSettings(draws=0)); "
+        "sys.exit('torch' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", script, tables / "one.csv"], check=True)

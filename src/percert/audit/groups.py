@@ -26,11 +26,6 @@ HELD = 2 << 30
 Watch: TypeAlias = Callable[[Iterable[str], int, str], Iterable[str]]
 
 
-def _pass_on(names: Iterable[str], count: int, title: str) -> Iterable[str]:
-    del count, title
-    return names
-
-
 @dataclass(frozen=True)
 class NamedModel:
     """A classifier: what an audit calls it, how it is loaded, and the file of its weights."""
@@ -91,7 +86,7 @@ def predict_groups(
     split: str | None = None,
     device: str = "auto",
     out: Path | None = None,
-    watch: Watch = _pass_on,
+    watch: Watch | None = None,
 ) -> list[pd.DataFrame]:
     """Of each set of classifiers the checked predictions (``percert.fairness.predictions``).
 
@@ -172,7 +167,9 @@ class _Running:
         self.found.extend(scores.argmax(1).tolist())
 
 
-def _predict(running: Sequence[_Running], rows: pd.DataFrame, folder: Path, watch: Watch) -> None:
+def _predict(
+    running: Sequence[_Running], rows: pd.DataFrame, folder: Path, watch: Watch | None
+) -> None:
     """Run all models on every image: each is decoded once, images of one size go in batches."""
     if not running:
         return
@@ -184,7 +181,8 @@ def _predict(running: Sequence[_Running], rows: pd.DataFrame, folder: Path, watc
         waiting.clear()
 
     who = running[0].model.name if len(running) == 1 else f"{len(running)} models"
-    for image in watch(rows["image"], len(rows), f"running {who}"):
+    names: Iterable[str] = rows["image"]
+    for image in names if watch is None else watch(names, len(rows), f"running {who}"):
         pixels = load_image(listed_file(folder, image))
         if waiting and (len(waiting) == _BATCH or pixels.shape != waiting[0].shape):
             decide()

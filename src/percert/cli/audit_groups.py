@@ -1,8 +1,7 @@
 """``percert audit groups``: does accuracy depend on an attribute of the groups?"""
 
-import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
@@ -18,9 +17,6 @@ from percert.cli.command import command_line, needs, one_line_errors
 from percert.cli.options import DeviceOption, JsonOption, MaxMemoryOption, out_option
 from percert.cli.output import emit_json
 from percert.cli.progress import with_progress
-
-if TYPE_CHECKING:
-    import pandas as pd  # type: ignore[import-untyped]  # it ships no types
 
 
 @one_line_errors
@@ -224,12 +220,11 @@ def groups(
     percert audit groups --model squeezenet1_0 --weights squeezenet.safetensors --images photos/
     --groups photos.csv --attributes countries.csv --json
     """
+    from percert.audit.group_files import GroupFiles, audit_group_files
     from percert.cli.audit_groups_show import show_audit
-    from percert.fairness.audit import audit_groups
     from percert.fairness.audit_result import AuditSettings
-    from percert.fairness.predictions import PREDICTION_COLUMNS, read_attributes, read_predictions
+    from percert.fairness.predictions import PREDICTION_COLUMNS
 
-    started = time.perf_counter()
     running = bool(model or weights or images or group_file)
     if running == (predictions is not None):
         raise typer.BadParameter(
@@ -241,10 +236,13 @@ def groups(
             "expected a table that has it: --attributes",
             param_hint="--attribute" if attribute else "--covariate",
         )
-    columns = column_names(column or [], PREDICTION_COLUMNS)
+    if running and (not model or images is None or group_file is None):
+        raise typer.BadParameter(
+            "--model, --images and --groups belong together", param_hint="--model"
+        )
     settings = AuditSettings(
         smallest=min_size,
-        covariances=tuple(dict.fromkeys(covariance)) if covariance else AuditSettings.covariances,
+        covariances=once(covariance) or AuditSettings.covariances,
         confidence=confidence,
         draws=draws,
         seed=seed,
@@ -258,86 +256,24 @@ def groups(
         strata=once(within),
         covariates=once(covariate),
     )
-    if running and (not model or images is None or group_file is None):
-        raise typer.BadParameter(
-            "--model, --images and --groups belong together", param_hint="--model"
-        )
-    table = None
-    if attributes is not None:
-        table = read_attributes(attributes, once(attribute), covariates=settings.covariates)
-
-    def read(path: Path) -> "pd.DataFrame":
-        return read_predictions(
-            path,
-            columns,
-            outcome=outcome,
-            positive=positive,
-            threshold=threshold,
-            by=settings.by,
-            strata=settings.strata,
-        )
-
-    compared = running and against is not None and against.is_dir()
-    others: list[pd.DataFrame] = []
-    if predictions is not None:
-        first, name = read(predictions), predictions.stem
-    else:
-        from percert.audit.groups import named_models, predict_groups
-
-        assert model
-        assert images is not None
-        assert group_file is not None
-        sets = [named_models(model, weights or ())]
-        if compared:
-            sets.append(named_models([str(against)]))
-        first, *others = predict_groups(
-            sets,
-            images,
-            group_file,
-            columns,
-            by=settings.by,
-            strata=settings.strata,
-            split=split,
-            device=device,
-            out=out,
-            watch=with_progress,
-        )
-        alone = Path(model[0]) if len(model) == 1 else None
-        name = alone.name if alone is not None and alone.is_dir() else "models"
-    versions = [(path.stem, read(path)) for path in before or ()]
-    earlier = versions if len(versions) > 1 else versions[0][1] if versions else None
-    audit = audit_groups(
-        first,
-        table,
-        against=others[0] if compared else None if against is None else read(against),
-        before=earlier,
-        pretrained=None if pretrained is None else read(pretrained),
-        names=(
-            name,
-            against.stem if against is not None else "against",
-            pretrained.stem if pretrained is not None else "pretrained",
-        ),
-        settings=settings,
+    files = GroupFiles(
+        predictions=predictions,
+        models=model or (),
+        weights=weights or (),
+        images=images,
+        groups=group_file,
+        split=split,
+        attributes=attributes,
+        attribute=once(attribute),
+        against=against,
+        before=before or (),
+        pretrained=pretrained,
+        columns=column_names(column or [], PREDICTION_COLUMNS),
+        threshold=threshold,
     )
-    if out is not None:
-        from percert.fairness.report import write_audit
-
-        files = (
-            predictions,
-            attributes,
-            None if compared else against,
-            pretrained,
-            *(before or ()),
-            group_file,
-        )
-        write_audit(
-            audit,
-            out,
-            command=command_line(),
-            device=device if running else "cpu",
-            seconds=time.perf_counter() - started,
-            inputs=[*filter(None, files), *(weights or ())],
-        )
+    audit = audit_group_files(
+        files, settings, out=out, device=device, command=command_line(), watch=with_progress
+    )
     if as_json:
         emit_json(audit.to_dict())
     else:

@@ -1,6 +1,6 @@
 """Tables of predictions and of attributes, read and checked."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -55,7 +55,7 @@ def read_table(path: Path) -> "pd.DataFrame":
 
 def read_predictions(
     path: Path,
-    columns: dict[str, str] | None = None,
+    columns: Mapping[str, str] | None = None,
     *,
     outcome: str = "accuracy",
     positive: str | None = None,
