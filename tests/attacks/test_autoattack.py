@@ -5,14 +5,7 @@ import warnings
 import pytest
 import torch
 
-from percert.attacks import (
-    FlipTriplet,
-    LpBall,
-    MoveEmbedding,
-    Targeted,
-    Untargeted,
-    create_attack,
-)
+from percert.attacks import FlipTriplet, LpBall, MoveEmbedding, Targeted, Untargeted, create_attack
 from percert.attacks.bounded import autoattack as module
 from percert.attacks.bounded.autoattack import AutoAttack, stages
 from percert.attacks.goal_through import Towards, through_classes

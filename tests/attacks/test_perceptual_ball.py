@@ -4,11 +4,7 @@ import pytest
 import torch
 
 from percert.attacks import LPA, PPGD
-from percert.attacks.transport.cost import (
-    PROJECTIONS,
-    FeatureDistance,
-    PerceptualBall,
-)
+from percert.attacks.transport.cost import PROJECTIONS, FeatureDistance, PerceptualBall
 from percert.metrics.full_reference.ssim import SSIM
 
 from .small_network import SmallNetwork, clear_images

@@ -15,12 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from percert.models import load_classifier
-from percert.training.dro import (
-    DROSettings,
-    open_dataset,
-    read_adversarial_recipe,
-    read_dro_recipe,
-)
+from percert.training.dro import DROSettings, open_dataset, read_adversarial_recipe, read_dro_recipe
 from percert.training.dro.recipe import parse_solver
 
 

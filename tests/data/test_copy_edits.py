@@ -4,14 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from percert.data.copy_edits import (
-    EDITS,
-    HARD_EDITS,
-    USUAL_EDITS,
-    Edit,
-    apply_edit,
-    find_edit,
-)
+from percert.data.copy_edits import EDITS, HARD_EDITS, USUAL_EDITS, Edit, apply_edit, find_edit
 
 SIZES = {
     "rescale-0.5": (60, 40),

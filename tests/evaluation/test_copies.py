@@ -16,11 +16,7 @@ from percert.evaluation.copies.evaluate import (
     evaluate_copies,
     stranger_pairs,
 )
-from percert.evaluation.copies.gallery import (
-    ThresholdChoice,
-    parse_threshold,
-    unrelated_threshold,
-)
+from percert.evaluation.copies.gallery import ThresholdChoice, parse_threshold, unrelated_threshold
 from percert.evaluation.copies.hashes import dhash
 from percert.evaluation.copies.measure import Checkpoint, copy_radii, measure
 from percert.evaluation.copies.pictures import PictureFiles, as_tensor

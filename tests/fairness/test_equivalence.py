@@ -7,12 +7,7 @@ from scipy.optimize import minimize_scalar
 from statsmodels.stats.power import FTestAnovaPower, NormalIndPower
 from statsmodels.stats.proportion import proportions_ztest
 
-from percert.fairness.equivalence import (
-    groups_within,
-    pairs_p_value,
-    score_p_values,
-    slope_within,
-)
+from percert.fairness.equivalence import groups_within, pairs_p_value, score_p_values, slope_within
 from percert.fairness.intervals import heterogeneity
 from percert.fairness.least_squares import COVARIANCES, design_of
 from percert.fairness.planning import (

@@ -8,12 +8,7 @@ from scipy import stats
 from statsmodels.stats.proportion import proportion_confint
 
 from percert.binomial import wilson
-from percert.fairness.intervals import (
-    clopper_pearson,
-    extremes,
-    heterogeneity,
-    shrunken,
-)
+from percert.fairness.intervals import clopper_pearson, extremes, heterogeneity, shrunken
 
 
 @settings(max_examples=50, deadline=None)

@@ -22,11 +22,7 @@ from percert.fairness.least_squares import COVARIANCES
 from percert.fairness.measures import Measure
 from percert.fairness.mixed_logistic import MixedLogistic, mixed_table
 from percert.fairness.regression import GroupLine, Level
-from percert.fairness.report_sections import (
-    groups_section,
-    measures_section,
-    resolutions_section,
-)
+from percert.fairness.report_sections import groups_section, measures_section, resolutions_section
 from percert.fairness.report_tables import (
     comparison_table,
     covariances_section,

@@ -5,14 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from percert.images import (
-    BadImage,
-    ImageError,
-    find_images,
-    iter_images,
-    load_images,
-    save_image,
-)
+from percert.images import BadImage, ImageError, find_images, iter_images, load_images, save_image
 
 
 @pytest.fixture

@@ -5,12 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from percert.lipschitz.fixed_layers import Abs, Flatten, FlipConcat, MaxMin
-from percert.lipschitz.mirror import (
-    MirrorFold,
-    MirrorLift,
-    MirrorSpaceToDepth,
-    MirrorZeroPad,
-)
+from percert.lipschitz.mirror import MirrorFold, MirrorLift, MirrorSpaceToDepth, MirrorZeroPad
 from percert.lipschitz.operator_norms import jacobian
 from percert.lipschitz.orthogonal import OrthogonalMix, Shift
 

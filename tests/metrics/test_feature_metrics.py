@@ -13,12 +13,7 @@ from torch import nn
 
 from percert.metrics.deep.backbones import FILES, TAPS
 from percert.metrics.deep.dists import DISTS
-from percert.metrics.deep.features import (
-    Features,
-    feature_distance,
-    squeezenet_features,
-    unit,
-)
+from percert.metrics.deep.features import Features, feature_distance, squeezenet_features, unit
 from percert.metrics.deep.lpips import LPIPS
 from percert.metrics.deep.pieapp import FILE as PIEAPP_FILE
 from percert.metrics.deep.pieapp import PieAPP

@@ -3,15 +3,7 @@
 import pytest
 
 from percert.reports.group_plots import interval_bars, name_dots, scatter_with_line
-from percert.reports.page import (
-    Figure,
-    Paragraph,
-    Points,
-    Section,
-    Table,
-    render_page,
-    write_page,
-)
+from percert.reports.page import Figure, Paragraph, Points, Section, Table, render_page, write_page
 from percert.reports.plots import figure_png, new_figure, share_bars
 
 PNG = b"\x89PNG\r\n\x1a\n"

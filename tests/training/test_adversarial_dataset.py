@@ -12,12 +12,7 @@ pytest.importorskip("pyarrow")
 from tests.training.shards_world import bright_and_dark
 
 from percert.data.labelled_images import read_labelled_images
-from percert.training.dro.dataset import (
-    DatasetInfo,
-    open_dataset,
-    read_in_order,
-    write_info,
-)
+from percert.training.dro.dataset import DatasetInfo, open_dataset, read_in_order, write_info
 from percert.training.dro.shards import clean_facts, decode_png, encode_png, write_shard
 from percert.training.dro.weighting import WeightedSampler, example_weights, step_scale, stream
 

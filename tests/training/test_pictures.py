@@ -9,12 +9,7 @@ import torch
 from PIL import Image
 from tests.training.tiny_world import make_world
 
-from percert.training.copies.pictures import (
-    UNLABELLED,
-    PictureSource,
-    draw_pictures,
-    read_pictures,
-)
+from percert.training.copies.pictures import UNLABELLED, PictureSource, draw_pictures, read_pictures
 
 pytest.importorskip("pyarrow", reason="some sources are parquet")
 

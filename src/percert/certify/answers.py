@@ -8,11 +8,7 @@ import torch
 from torch import Tensor
 
 from percert.certify.features import PixelFeatures, embed
-from percert.certify.own_threshold import (
-    PerturbedStored,
-    StoredThreshold,
-    own_copies_of_features,
-)
+from percert.certify.own_threshold import PerturbedStored, StoredThreshold, own_copies_of_features
 from percert.certify.pairs import (
     PerturbedPair,
     copies_of_features,

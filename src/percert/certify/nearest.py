@@ -9,13 +9,7 @@ from torch import Tensor
 
 from percert.certify.angles import angle
 from percert.certify.certificate import NearestCertificate
-from percert.certify.features import (
-    PixelFeatures,
-    certifiable,
-    embed,
-    features_of,
-    pixel_features,
-)
+from percert.certify.features import PixelFeatures, certifiable, embed, features_of, pixel_features
 from percert.certify.lipsim_bounds import equation_8, reported
 from percert.certify.twoafc import all_radius, plane_radius, stray
 from percert.check import check_choice

@@ -25,12 +25,7 @@ from torch import Tensor
 from percert.certify.angles import angle, bisect, threshold_angle, turn
 from percert.certify.certificate import Certificate
 from percert.certify.features import PixelFeatures
-from percert.certify.pairs import (
-    PerturbedPair,
-    copies_of_features,
-    is_plain,
-    pair_distance,
-)
+from percert.certify.pairs import PerturbedPair, copies_of_features, is_plain, pair_distance
 from percert.check import check_choice
 from percert.tensors import Embeddings, Vector
 

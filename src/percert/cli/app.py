@@ -19,13 +19,7 @@ from percert.cli.data import geo
 from percert.cli.eval_copies import eval_copies, eval_retrieval
 from percert.cli.eval_metrics import eval_stability, eval_twoafc
 from percert.cli.eval_people import eval_people
-from percert.cli.eval_runs import (
-    eval_attacks,
-    eval_defences,
-    eval_saliency,
-    eval_transfer,
-    report,
-)
+from percert.cli.eval_runs import eval_attacks, eval_defences, eval_saliency, eval_transfer, report
 from percert.cli.index_duplicates import apply, duplicates, purge, undo
 from percert.cli.index_search import copies as find_copies
 from percert.cli.index_search import search

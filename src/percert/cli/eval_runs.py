@@ -7,13 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from percert.cli.command import command_line, needs, one_line_errors, warn
-from percert.cli.options import (
-    DeviceOption,
-    JsonOption,
-    MaxMemoryOption,
-    out_option,
-    writable_file,
-)
+from percert.cli.options import DeviceOption, JsonOption, MaxMemoryOption, out_option, writable_file
 from percert.cli.output import emit_json, say, show_result, show_table
 from percert.cli.progress import Bar
 from percert.registry import name_and_file

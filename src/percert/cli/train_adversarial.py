@@ -9,9 +9,7 @@ import typer
 from rich.console import Console
 
 from percert.cli.command import command_line, needs, one_line_errors, with_shared_options
-from percert.cli.options import (
-    out_option,
-)
+from percert.cli.options import out_option
 from percert.cli.output import emit_json, say, show_table
 from percert.cli.train_dro import StepOptions
 from percert.reports.table import Column, Table

@@ -19,16 +19,7 @@ from percert.evaluation.copies.gallery import Gallery, gallery_of, join_gallerie
 from percert.images import round_to_8bit
 from percert.reports.records import columns_of
 from percert.runs.certified import check_unchanged
-from percert.runs.engine import (
-    Done,
-    Kept,
-    Progress,
-    RunFolder,
-    Step,
-    batches,
-    read_all,
-    silent,
-)
+from percert.runs.engine import Done, Kept, Progress, RunFolder, Step, batches, read_all, silent
 from percert.runs.items import ImageItem, output_name, read_sample, read_samples
 from percert.tensors import Embeddings, Images, l2_norm
 

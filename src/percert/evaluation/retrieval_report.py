@@ -21,23 +21,11 @@ from percert.evaluation.retrieval import (
 from percert.files import write_whole
 from percert.images import LeftOut, load_image
 from percert.images.walk import listed, listed_left_out
-from percert.reports.page import (
-    Block,
-    Figure,
-    Paragraph,
-    Section,
-    how_made,
-    write_page,
-)
+from percert.reports.page import Block, Figure, Paragraph, Section, how_made, write_page
 from percert.reports.plots import Cell, Picture, picture_grid
 from percert.reports.records import read_run
 from percert.reports.table import Column, Table
-from percert.runs.engine import (
-    Progress,
-    RunFolder,
-    RunResult,
-    silent,
-)
+from percert.runs.engine import Progress, RunFolder, RunResult, silent
 from percert.runs.items import ImageItem, check_names, find_items, read_sample
 from percert.runs.labels import with_labels
 from percert.runs.plan import attacks_for

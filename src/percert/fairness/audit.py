@@ -16,20 +16,12 @@ from percert.fairness.conclusions import (
     skipped_note,
     two_groups_note,
 )
-from percert.fairness.groups import (
-    GroupTable,
-    Outcome,
-    choose_outcome,
-    outcome_table,
-    with_outcome,
-)
+from percert.fairness.groups import GroupTable, Outcome, choose_outcome, outcome_table, with_outcome
 from percert.fairness.intervals import group_estimates
 from percert.fairness.measures import group_measures
 from percert.fairness.model_fits import ModelFits
 from percert.fairness.predictions import attributes_of_parts
-from percert.fairness.regression import (
-    FEWEST_GROUPS,
-)
+from percert.fairness.regression import FEWEST_GROUPS
 from percert.fairness.slope_tests import SlopeComparison, compare_by_attribute, pair_models
 from percert.fairness.versions import VersionComparison, compare_versions
 

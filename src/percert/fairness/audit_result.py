@@ -8,10 +8,7 @@ import numpy as np
 
 from percert.fairness.calibration import Calibration
 from percert.fairness.conclusions import LEVEL
-from percert.fairness.equivalence import (
-    Resolution,
-    check_margin,
-)
+from percert.fairness.equivalence import Resolution, check_margin
 from percert.fairness.groups import ACCURACY, SMALLEST, GroupTable, Outcome
 from percert.fairness.intervals import GroupEstimates
 from percert.fairness.joint import JointLine
@@ -19,10 +16,7 @@ from percert.fairness.least_squares import DEFAULT
 from percert.fairness.measures import Measure
 from percert.fairness.mix import Adjusted
 from percert.fairness.mixed_logistic import MixedLogistic
-from percert.fairness.regression import (
-    GroupLine,
-    Level,
-)
+from percert.fairness.regression import GroupLine, Level
 from percert.fairness.resampling import Generality
 from percert.fairness.slope_tests import Pairing, SlopeComparison
 from percert.fairness.versions import VersionComparison

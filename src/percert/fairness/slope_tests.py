@@ -7,10 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 from scipy import stats  # type: ignore[import-untyped]  # it ships no types
-from statsmodels.stats.power import (  # type: ignore[import-untyped]  # it ships no types
-    TTestIndPower,
-    TTestPower,
-)
+from statsmodels.stats.power import TTestIndPower, TTestPower  # type: ignore[import-untyped]  # it ships no types
 
 from percert.fairness.conclusions import (
     LEVEL,

@@ -13,13 +13,7 @@ from percert.attacks.run import AttackResult, run_attack
 from percert.check import one_line
 from percert.images import ImageError
 from percert.metrics.metric import Metric
-from percert.runs.engine import (
-    Done,
-    Step,
-    batches,
-    read_all,
-    seed_of,
-)
+from percert.runs.engine import Done, Step, batches, read_all, seed_of
 from percert.runs.items import ImageItem, Sample, output_name, read_sample
 from percert.runs.plan import AttackPlan, folder_names, record_columns
 from percert.runs.tasks import Clean, Task, stack

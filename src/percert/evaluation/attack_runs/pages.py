@@ -24,12 +24,7 @@ from percert.evaluation.attack_runs.report import (
 from percert.images import load_image
 from percert.metrics.full_reference.seen import noticed_map
 from percert.metrics.full_reference.visibility import SMALLEST_SIDE
-from percert.metrics.seen_study import (
-    NOTICED_WORDS,
-    OBSERVERS,
-    OBSERVERS_LIMITS,
-    observers_words,
-)
+from percert.metrics.seen_study import NOTICED_WORDS, OBSERVERS, OBSERVERS_LIMITS, observers_words
 from percert.reports import read_run
 from percert.reports.attack_plots import boxes_and_cumulative
 from percert.reports.page import (

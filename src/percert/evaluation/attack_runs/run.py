@@ -19,22 +19,10 @@ from percert.reports.attack_summary import rounding_words
 from percert.reports.table import Column, Table, number, percent
 from percert.runs.attack import IterationCallback
 from percert.runs.attack_run import clean_accuracy, run_attacks
-from percert.runs.engine import (
-    Kept,
-    Progress,
-    RunFolder,
-    RunResult,
-    silent,
-)
+from percert.runs.engine import Kept, Progress, RunFolder, RunResult, silent
 from percert.runs.items import ImageItem, Sample, find_items, read_triplets
 from percert.runs.labels import number_labels, probe, with_labels
-from percert.runs.plan import (
-    AttackPlan,
-    RayCluster,
-    attacks_for,
-    parse_threat,
-    recorded_metrics,
-)
+from percert.runs.plan import AttackPlan, RayCluster, attacks_for, parse_threat, recorded_metrics
 from percert.runs.tasks import ClassifierTask, EmbeddingTask, Task, TripletTask
 
 

@@ -11,12 +11,7 @@ from typing import Any
 from percert.evaluation.copies.detector import Detector, weights_of
 from percert.evaluation.copies.evaluate import CopiesPlan, QueryRow, evaluate_copies
 from percert.evaluation.copies.measure import Checkpoint, spread
-from percert.evaluation.copies.pictures import (
-    PictureFiles,
-    find_twins,
-    pixels_hash,
-    twins_sections,
-)
+from percert.evaluation.copies.pictures import PictureFiles, find_twins, pixels_hash, twins_sections
 from percert.evaluation.copies.report import (
     attack_figure,
     copies_sections,

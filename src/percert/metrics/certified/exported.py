@@ -12,12 +12,7 @@ from torch import nn
 from percert.check import check_choice
 from percert.extras import install_extra
 from percert.images import Resize
-from percert.lipschitz.architectures import (
-    LipSimSize,
-    TinyShape,
-    lipsim_network,
-    tiny_network,
-)
+from percert.lipschitz.architectures import LipSimSize, TinyShape, lipsim_network, tiny_network
 from percert.lipschitz.centre import Centre
 from percert.lipschitz.fixed_layers import AddConstant, FlipConcat
 from percert.lipschitz.network import LipschitzNetwork, non_finite_weights, weights_hash

@@ -24,13 +24,7 @@ from percert.training.dro.dataset import AdversarialDataset, read_in_order
 from percert.training.dro.images import to_float
 from percert.training.dro.recipe import DROSettings
 from percert.training.dro.steps import augment, precision_of
-from percert.training.dro.weighting import (
-    SequentialSGD,
-    SGDSettings,
-    StackedSGD,
-    can_stack,
-    stream,
-)
+from percert.training.dro.weighting import SequentialSGD, SGDSettings, StackedSGD, can_stack, stream
 
 #: What stands for ``percert.models.small_resnet`` with as many classes as the data have.
 SMALL = "small-resnet"
