@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from percert.cli.command import one_line_errors
+from percert.check import ArgumentError
+from percert.cli.command import one_line_errors, option_names
 from percert.cli.edits import EditsOption, show_edits
 from percert.cli.options import (
     CheckpointOption,
@@ -20,13 +21,12 @@ from percert.cli.options import (
     ThresholdOption,
 )
 from percert.cli.output import emit_json, say, show_result, show_table
-from percert.cli.progress import with_progress
+from percert.cli.progress import Bar
 from percert.reports.budgets import describe, rounded_down, rounded_up_db
 from percert.reports.table import Column, Table
 
 if TYPE_CHECKING:
     from percert.certify.answers import Comparison
-    from percert.search.query.reference_threshold import ReferenceThreshold
 
 ImageArgument = Annotated[Path, typer.Argument(help="An image file.")]
 
@@ -70,86 +70,35 @@ def compare(
 
     percert compare photo.jpg uploads/ --json | jq '.results[] | select(.copy)'
     """
-    from percert.certify.answers import Comparison, compare_pair, prepare
-    from percert.certify.editing.questions import CopyQuestion
-    from percert.certify.editing.summary import EditSummary, summarise
-    from percert.images import LeftOut, load_image
-    from percert.images.walk import listed, listed_left_out
-    from percert.metrics.catalog import create_metric, metric_card
-    from percert.metrics.certified.embedding import EmbeddingMetric
-    from percert.runs.engine import RunResult, Step
-    from percert.runs.items import items_at, read_samples
+    from percert.runs.compare import CompareSettings, compare_files
+    from percert.runs.engine import RunResult
 
-    card = metric_card(metric_name)
-    given, wrong = threshold_text or (None, None)
-    threshold = card.copy_threshold if threshold_text is None else given
-    if threshold_text is not None and not card.embedding:
-        raise typer.BadParameter(
-            f"{metric_name} has no proven bound, and so gives no verdict on copies",
-            param_hint="--threshold",
+    threshold, wrong = threshold_text or (None, None)
+    try:
+        asked = CompareSettings(
+            metric=metric_name,
+            checkpoint=checkpoint,
+            eps=eps,
+            threshold=threshold,
+            wrong=wrong,
+            perturbed=perturbed,
+            edits=with_edits,
+            device=device,
         )
-    if with_edits and ((threshold, wrong) == (None, None) or perturbed != "candidate"):
-        raise typer.BadParameter(
-            "proves verdicts on copies while the candidate is edited: it needs a metric with a "
-            "proven bound, a threshold, and --perturbed candidate",
-            param_hint="--edits",
-        )
-    image = load_image(reference)
-    left_out: list[LeftOut] = []
-    items = items_at(candidates, left_out)
-    metric = create_metric(metric_name, checkpoint=checkpoint, device=device)
-    prepared = prepare(metric, image)
-    own: ReferenceThreshold | None = None
-    if wrong is not None and isinstance(metric, EmbeddingMetric) and prepared.features is not None:
-        from percert.search.query.reference_threshold import reference_threshold
-
-        own = reference_threshold(metric, prepared.features, wrong)
-        threshold = own.threshold.distance
-    results: list[Comparison] = []
-    edits: list[EditSummary] = []
-    bad: list[tuple[str, str]] = []
-    for one in with_progress(read_samples(items), len(items), "comparing"):
-        if isinstance(one, Step):
-            bad.append((str(one.bad), one.reason))
-            continue
-        try:
-            results.append(
-                compare_pair(
-                    metric,
-                    prepared,
-                    one.image,
-                    one.item.name,
-                    eps=eps,
-                    threshold=threshold if own is None else own.threshold,
-                    perturbed=perturbed,
-                )
-            )
-            if with_edits and threshold is not None and prepared.features is not None:
-                question = CopyQuestion(prepared.features, threshold)
-                edits.append(summarise(metric, one.image[None], question))
-        except ValueError as error:  # such as two sizes, for a metric of pixels
-            bad.append((one.item.name, str(error)))
+    except ArgumentError as error:
+        raise typer.BadParameter(error.wording.said(option_names(compare))) from None
+    with Bar() as show:
+        found = compare_files(reference, candidates, asked, progress=show)
+    results = found.results
     if results and not as_json:
-        explain(str(reference), results, metric_name, threshold, perturbed)
-        if own is not None:
-            say(str(own))
-        show_edits([(result.candidate, result.copy) for result in results], edits)
-    answer = {
-        "metric": metric_name,
-        "reference": str(reference),
-        "threshold": threshold,
-        **({} if own is None else {"wrong": wrong, "counted": own.counted}),
-        "results": [
-            asdict(result) | ({"edits": asdict(edits[row])} if with_edits else {})
-            for row, result in enumerate(results)
-        ],
-        "bad": listed(bad),
-        "left_out": listed_left_out(left_out),
-    }
+        explain(str(reference), results, metric_name, found.threshold, perturbed)
+        if found.own is not None:
+            say(str(found.own))
+        show_edits([(result.candidate, result.copy) for result in results], found.edits)
     show_result(
-        RunResult(answer, (), bad, left_out=left_out),
+        RunResult(found.answer(), (), found.bad, left_out=found.left_out),
         as_json=as_json,
-        what=f"of {len(items)} candidates could not be compared",
+        what=f"of {found.count} candidates could not be compared",
     )
 
 

@@ -1,0 +1,156 @@
+"""Candidates compared with one reference, file by file: what ``percert compare`` answers."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from percert.certify.answers import Comparison, compare_pair, prepare
+from percert.certify.editing.questions import CopyQuestion
+from percert.certify.editing.summary import EditSummary, summarise
+from percert.certify.pairs import PerturbedPair
+from percert.check import Argument, ArgumentError
+from percert.images import LeftOut, load_image
+from percert.images.walk import listed, listed_left_out
+from percert.metrics.catalog import create_metric, metric_card
+from percert.metrics.certified.embedding import EmbeddingMetric
+from percert.reports.budgets import Budget
+from percert.runs.engine import Progress, Step, silent
+from percert.runs.items import items_at, read_samples
+from percert.search.query.reference_threshold import ReferenceThreshold, reference_threshold
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompareSettings:
+    """How candidates are compared with a reference by ``metric``, with weights ``checkpoint``.
+
+    Copies lie within ``threshold``, or with ``wrong`` within the reference's own, which so many
+    strangers are within; with neither within the metric's usual one. ``edits`` asks for the ranges
+    of edits within which each verdict stands; see :func:`percert.certify.answers.compare_pair` for
+    ``eps`` and ``perturbed``. Raises ``ValueError`` for a threshold where the metric gives no
+    verdict on copies, and for edits where there is none or another image than the candidate moves.
+    """
+
+    metric: str = "lipsim-tiny"
+    checkpoint: Path | None = None
+    eps: Budget | None = None
+    threshold: float | None = None
+    wrong: float | None = None
+    perturbed: PerturbedPair = "candidate"
+    edits: bool = False
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        named = self.threshold is not None or self.wrong is not None
+        card = metric_card(self.metric)
+        if named and not card.embedding:
+            raise ArgumentError(
+                Argument("threshold"),
+                f": {self.metric} has no proven bound, and so gives no verdict on copies",
+            )
+        judged = named or card.copy_threshold is not None
+        if self.edits and not (judged and self.perturbed == "candidate"):
+            raise ArgumentError(
+                Argument("edits"),
+                ": proves verdicts on copies while the candidate is edited: it needs a metric with "
+                "a proven bound, a threshold, and ",
+                Argument("perturbed"),
+                " candidate",
+            )
+
+    @property
+    def usual_threshold(self) -> float | None:
+        """The one for all pairs: the metric's, unless another was named or is to be found."""
+        if self.threshold is not None or self.wrong is not None:
+            return self.threshold
+        return metric_card(self.metric).copy_threshold
+
+
+@dataclass(eq=False)
+class ComparedFiles:
+    """The ``results`` of ``count`` candidates, with their ``edits`` where these were asked for.
+
+    ``own`` is the reference's own threshold, ``bad`` (name, reason) of what was not compared.
+    """
+
+    reference: Path
+    asked: CompareSettings
+    threshold: float | None
+    own: ReferenceThreshold | None
+    count: int
+    results: list[Comparison] = field(default_factory=list)
+    edits: list[EditSummary] = field(default_factory=list)
+    bad: list[tuple[str, str]] = field(default_factory=list)
+    left_out: list[LeftOut] = field(default_factory=list)
+
+    def answer(self) -> dict[str, Any]:
+        """All of it as what JSON can hold."""
+        own = {} if self.own is None else {"wrong": self.asked.wrong, "counted": self.own.counted}
+        return {
+            "metric": self.asked.metric,
+            "reference": str(self.reference),
+            "threshold": self.threshold,
+            **own,
+            "results": [
+                asdict(result) | ({"edits": asdict(self.edits[row])} if self.edits else {})
+                for row, result in enumerate(self.results)
+            ],
+            "bad": listed(self.bad),
+            "left_out": listed_left_out(self.left_out),
+        }
+
+
+def compare_files(
+    reference: Path,
+    candidates: Sequence[Path],
+    asked: CompareSettings | None = None,
+    *,
+    progress: Progress = silent,
+) -> ComparedFiles:
+    """Compare the images in ``candidates``, files and folders, with ``reference``.
+
+    What cannot be read, or compared by the metric, is set apart. Raises ``ValueError`` for a
+    reference that cannot be read.
+
+    >>> import tempfile, torch
+    >>> from percert.images import save_image
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     photo = Path(folder, "photo.png")
+    ...     save_image(torch.rand(3, 40, 40), photo)
+    ...     compared = compare_files(photo, [photo], CompareSettings(metric="thumbnail"))
+    >>> compared.results[0].copy, compared.results[0].distance
+    (True, 0.0)
+    """
+    asked = asked or CompareSettings()
+    image = load_image(reference)
+    left_out: list[LeftOut] = []
+    items = items_at(candidates, left_out)
+    metric = create_metric(asked.metric, checkpoint=asked.checkpoint, device=asked.device)
+    prepared, own, threshold = prepare(metric, image), None, asked.usual_threshold
+    if asked.wrong is not None and isinstance(metric, EmbeddingMetric):
+        assert prepared.features is not None
+        own = reference_threshold(metric, prepared.features, asked.wrong)
+        threshold = own.threshold.distance
+    found = ComparedFiles(reference, asked, threshold, own, len(items), left_out=left_out)
+    for done, one in enumerate(read_samples(items)):
+        progress("comparing", done, len(items))
+        if isinstance(one, Step):
+            found.bad.append((str(one.bad), one.reason))
+            continue
+        try:
+            result = compare_pair(
+                metric,
+                prepared,
+                one.image,
+                one.item.name,
+                eps=asked.eps,
+                threshold=threshold if own is None else own.threshold,
+                perturbed=asked.perturbed,
+            )
+            if asked.edits and threshold is not None and prepared.features is not None:
+                question = CopyQuestion(prepared.features, threshold)
+                found.edits.append(summarise(metric, one.image[None], question))
+            found.results.append(result)
+        except ValueError as error:  # such as two sizes, for a metric of pixels
+            found.bad.append((one.item.name, str(error)))
+    return found

@@ -1,0 +1,69 @@
+"""Candidates compared with a reference from Python: the same answers, and what is set apart."""
+
+import pytest
+import torch
+
+from percert import create_metric
+from percert.certify import copies
+from percert.images import load_image, save_image
+from percert.runs.compare import CompareSettings, compare_files
+
+
+@pytest.fixture
+def photos(tmp_path):
+    generator = torch.Generator().manual_seed(0)
+    for name in ("a", "b", "c"):
+        save_image(torch.rand(3, 32, 40, generator=generator), tmp_path / f"{name}.png")
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    return tmp_path
+
+
+def test_each_candidate_has_its_certificate_and_a_bad_one_stops_none(photos):
+    steps = []
+    asked = CompareSettings(metric="thumbnail", threshold=0.3)
+    found = compare_files(
+        photos / "a.png", [photos], asked, progress=lambda *step: steps.append(step)
+    )
+    assert [one.candidate.rpartition("/")[2] for one in found.results] == [
+        "a.png",
+        "b.png",
+        "c.png",
+    ]
+    metric, images = (
+        create_metric("thumbnail", device="cpu"),
+        [load_image(photos / name)[None] for name in ("a.png", "b.png")],
+    )
+    certificate = copies(metric, *images, threshold=0.3)
+    assert found.results[1].copy == bool(certificate.decision)
+    assert found.results[1].radius == pytest.approx(float(certificate.radius))
+    ((bad, reason),) = found.bad
+    assert bad.endswith("broken.png")
+    assert reason
+    assert [step[1:] for step in steps] == [(place, 4) for place in range(4)]
+    answer = found.answer()
+    assert answer["threshold"] == 0.3
+    assert "wrong" not in answer
+    assert len(answer["bad"]) == 1
+
+
+def test_a_rate_of_strangers_sets_the_reference_s_own_threshold(photos):
+    strict, wide = (
+        compare_files(
+            photos / "a.png",
+            [photos / "b.png"],
+            CompareSettings(metric="thumbnail-8", wrong=wrong),
+        )
+        for wrong in (1e-6, 1e-2)
+    )
+    assert strict.threshold < wide.threshold
+    assert strict.answer()["wrong"] == 1e-6
+    assert strict.own.threshold.distance == strict.threshold
+
+
+def test_what_gives_no_verdict_is_refused_before_anything_is_read():
+    with pytest.raises(ValueError, match="threshold: ssim has no proven bound"):
+        CompareSettings(metric="ssim", threshold=0.1)
+    with pytest.raises(ValueError, match="edits: proves verdicts"):
+        CompareSettings(metric="ssim", edits=True)
+    with pytest.raises(ValueError, match="edits: proves verdicts"):
+        CompareSettings(metric="thumbnail", threshold=0.3, edits=True, perturbed="both")
