@@ -7,7 +7,6 @@ import torch
 
 from percert.certify import EDITS, edited
 from percert.certify.editing import blur, colour, warps
-from percert.certify.editing.crops import Crops
 from percert.certify.editing.network_input import NetworkInput
 from percert.certify.editing.shifts import Shifts, shifted
 from percert.images import Resize
@@ -179,31 +178,10 @@ def test_edits_agree_with_scikit_image_and_pillow():
     assert (edited(image, "blur", 1.7) - torch.from_numpy(blurred)).abs().max() < 1e-12
 
 
-@pytest.mark.parametrize(
-    "metric", [Thumbnail(8), plain_metric("bicubic"), plain_metric("bilinear")]
-)
-def test_distances_of_crops_are_those_of_each_crop_by_itself(metric):
-    image = picture(height=20, width=26)
-    seen = NetworkInput.of(metric, (20, 26))
-    crops = Crops(image, seen, 0.75)
-    total = 0
-    for block in crops.start():
-        anchor = crops.anchors([block])[0]
-        distances = crops.distances(block, anchor - crops.constant)
-        for i, (above, below) in enumerate(block.rows):
-            for j, (left, right) in enumerate(block.columns):
-                total += int(block.open[i, j])
-                crop = image[:, above : 20 - below, left : 26 - right]
-                own = metric.resize(crop[None])
-                d = seen.length(own - anchor).item()
-                assert d <= distances[i, j] <= d + 1e-3
-    assert total == crops.count
-
-
 def test_a_shift_between_pixels_is_a_mean_of_its_four_neighbours():
     image = picture(height=12, width=14)
     region = Shifts(image, NetworkInput.of(Thumbnail(4), (12, 14)), 3)
-    inputs = region.anchors([(1, 2, -2, -1)])
+    inputs = region.inputs([(1, 2, -2, -1)])
     torch.testing.assert_close(
         inputs[0], region.seen.resized(shifted(image, 1, -2)[None])[0], atol=1e-12, rtol=0
     )

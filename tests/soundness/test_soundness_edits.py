@@ -1,6 +1,7 @@
 """No edit inside a certified range changes an answer, sampled, searched for and tampered with."""
 
 import math
+from itertools import product
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ from percert.certify import (
     edits_everywhere,
     edits_twoafc,
 )
+from percert.certify.editing.crops import Crops
 from percert.certify.editing.network_input import NetworkInput
 from percert.certify.editing.shifts import shifted
 from percert.images import round_to_8bit
@@ -207,6 +209,28 @@ def test_no_shift_is_called_proven_that_is_no_copy():
     metric, image = Thumbnail(8), photographs(30, 34)[:1].double()
     for threshold in (0.05, 0.1, 0.2, 0.3):
         assert not any(broken_shift(metric, image, pixels, threshold) for pixels in (1, 2, 3))
+
+
+def test_crops_that_are_taken_for_nearer_than_they_are_are_found(monkeypatch):
+    metric, image = Thumbnail(8), photographs(30, 34)[:1].double()
+    made = [
+        image[..., top : 30 - low, left : 34 - right]
+        for top, low, left, right in product(range(4), repeat=4)
+        if top + low <= 3 and left + right <= 3
+    ]
+    # One that the smallest crops do not pass.
+    threshold = 0.9 * max(float(metric(image, crop)) for crop in made)
+
+    def proven():
+        found = edits_everywhere(metric, image, image, AllCrops(0.9), threshold=threshold)
+        return found.proven
+
+    assert not proven()
+    right = Crops.distances
+    monkeypatch.setattr(Crops, "distances", lambda *given: 0.01 * right(*given))
+    # The first anchor has to be a copy: anchors that are none are seen by themselves.
+    monkeypatch.setattr(Crops, "take", lambda self, most: [(0, 0)] if self.open.any() else [])
+    assert proven()
 
 
 def test_a_norm_of_the_resize_that_is_left_out_is_found(monkeypatch):

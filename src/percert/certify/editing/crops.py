@@ -2,66 +2,48 @@
 
 A crop is a box of whole pixels, so there are finitely many: of 299 x 299 pixels 216,225 keep 90 %
 of each side. Each is resized from its own size, as a file of it would be: its input is S = R X C^T,
-X the image and R and C the resizes of its rows and columns. How far all these lie from an anchor's
-T takes no more than
+X the image and R and C the resizes of its rows and columns. Anchors are embedded one after the
+other where crops are left, and each takes all those away that lie within its ball. How far these
+lie from an anchor's T = R_0 X C_0^T takes no more than
 
-    |S - T|^2 = |S|^2 - 2 <S, T> + |T|^2,  |S|^2 = <R^T R, N N^T>,  <S, T> = <R^T T, N>,
+    |S - T|^2 = |S|^2 - 2 <S, T> + |T|^2,  <S, T> = <R^T R_0, N N_0^T>,  N = X C^T:
 
-N = X C^T: products of what depends on the rows alone and on the columns alone; and R^T R is a
-narrow band. That is far cheaper than to embed them.
+products of what depends on the rows alone and on the columns alone; and R^T R_0 is a narrow band.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import math
 from functools import lru_cache
 from itertools import product
-from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from percert.certify.editing.crop_lines import Gram, Line, margins_of
 from percert.certify.editing.network_input import NetworkInput
-from percert.images.resize import resize_matrix
 from percert.tensors import Features
 
-#: The margins of a crop along one direction, in pixels: before it and behind it.
-Margins = tuple[int, int]
-#: How many values of a margin a block has to begin with.
-SIDE = 6
+#: An anchor: the rows' margins and the columns', as places in the lists of those there are.
+Anchor = tuple[int, int]
 #: What float64 may move a squared distance by, of the squared lengths that it is a difference of.
 CANCELLED = 1e-9
-
-
-@dataclass(frozen=True, eq=False)
-class CropBlock:
-    """All crops with margins ``rows`` and ``columns`` that ``open`` ``(n, m)`` still names.
-
-    ``anchor`` is the row of each of the two that the anchor has.
-    """
-
-    rows: Sequence[Margins]
-    columns: Sequence[Margins]
-    open: Tensor
-    anchor: tuple[int, int]
-
-
-class _Line(NamedTuple):
-    """One direction of a crop: its weights (outside, inside), their sums, and its squared length.
-
-    ``half`` is R for the rows and N^T for the columns; ``band`` the diagonals of R^T R or N N^T.
-    """
-
-    half: Tensor
-    sums: Tensor
-    band: Tensor
+#: The share of a radius within which anchors are chosen: how near crops lie is only estimated then.
+CAREFUL = 0.95
+#: Memory for halves that are kept.
+MOST_BYTES = 2**28
+#: Radii up to the next power of this are taken for one.
+GROWTH = 1.5
+#: Rows whose lengths are computed together.
+TOGETHER = 128
+#: Crops of one region; more would not fit into memory, nor into anybody's patience.
+MOST_CROPS = 4_000_000
 
 
 class Crops:
     """The crops of ``picture`` ``(3, h, w)``, float64, that keep at least ``share`` of each side.
 
     Their margins are multiples of ``step`` pixels. Crops that keep at least ``known`` of each side
-    are left out: of them it is known already.
+    are left out: of them it is known already. Each may be tampered with by l2 ``eps`` besides.
+    Raises ``ValueError`` where there are more than :data:`MOST_CROPS`.
     """
 
     def __init__(
@@ -71,178 +53,219 @@ class Crops:
         share: float,
         step: int = 1,
         known: float | None = None,
+        eps: float = 0.0,
     ) -> None:
-        self.seen, self.share, self.step, self.known = seen, share, step, known
-        self.size = (picture.shape[1], picture.shape[2])
+        self.seen = seen
         # Weights sum to 1: a constant goes to itself, in every crop, and cancels in differences.
         self.constant = picture.mean((1, 2), keepdim=True)
         self.picture = picture - self.constant
-        resize = seen.metric.resize
-        self._band = max(
-            int(np.count_nonzero(resize_matrix(n, m, resize.mode, resize.antialias), axis=1).max())
-            for length, spare, m in zip(self.size, self.spare(share), resize.size, strict=True)
-            for n in (length, length - spare)
-        )
-        self._row = lru_cache(1024)(self._make_row)
-        self._column = lru_cache(128)(self._make_column)
-
-    def spare(self, share: float) -> tuple[int, int]:
-        """The most pixels that margins take from rows and columns, both ends together."""
-        down, across = (
-            int(side - np.ceil(share * side - 1e-9)) // self.step * self.step for side in self.size
-        )
-        return down, across
-
-    @property
-    def count(self) -> int:
-        """How many crops there are, those that are known included."""
-        down, across = (spare // self.step for spare in self.spare(self.share))
-        return (down + 1) * (down + 2) * (across + 1) * (across + 2) // 4
-
-    def start(self) -> list[CropBlock]:
-        """All margins in blocks of a few values."""
-        axes = [self._blocks(spare) for spare in self.spare(self.share)]
-        known = (-1, -1) if self.known is None else self.spare(self.known)
-        blocks = []
-        # Rows change fastest: what is kept of columns is larger.
-        for columns, rows in product(axes[1], axes[0]):
-            inside = [
-                torch.tensor([sum(pair) <= most for pair in pairs])
-                for pairs, most in zip((rows, columns), known, strict=True)
-            ]
-            left = ~(inside[0][:, None] & inside[1])
-            if bool(left.any()):
-                blocks.append(_tight(rows, columns, left))
-        return blocks
-
-    def _blocks(self, spare: int) -> list[list[Margins]]:
-        values = range(0, spare + 1, self.step)
-        groups = [values[i : i + SIDE] for i in range(0, len(values), SIDE)]
-        found = [
-            [pair for pair in product(before, behind) if sum(pair) <= spare]
-            for before, behind in product(groups, groups)
-        ]
-        return [pairs for pairs in found if pairs]
-
-    def edit(self, block: CropBlock) -> tuple[float, ...]:
-        """The anchor's margins: above, below, left and right."""
-        row, column = block.anchor
-        return (*map(float, block.rows[row]), *map(float, block.columns[column]))
-
-    def norm(self, block: CropBlock) -> float:
-        """The largest norm of a resize from one of the crops."""
-        heights, widths = (
-            {length - sum(pair) for pair in pairs}
-            for length, pairs in zip(self.size, (block.rows, block.columns), strict=True)
-        )
-        resize = self.seen.metric.resize
-        return max(resize.norm(size) for size in product(heights, widths))
-
-    def anchors(self, blocks: list[CropBlock]) -> Features:
-        """The network's inputs for the anchors."""
-        return torch.stack([self._anchor(block) + self.constant for block in blocks])
-
-    def _anchor(self, block: CropBlock) -> Tensor:
-        row, column = block.anchor
-        rows = self._weights(0, block.rows[row])
-        return rows @ self.picture @ self._weights(1, block.columns[column]).T
-
-    def _weights(self, axis: int, margins: Margins) -> Tensor:
-        """The resize from a crop along one direction, as a matrix from all of the image."""
-        resize = self.seen.metric.resize
-        length, outside = self.size[axis], resize.size[axis]
-        before, behind = margins
-        found = torch.zeros(outside, length, dtype=torch.float64)
-        inside = length - before - behind
-        weights = resize_matrix(inside, outside, resize.mode, resize.antialias)
-        found[:, before : length - behind] = torch.from_numpy(weights)
-        return found
-
-    def _make_row(self, margins: Margins) -> _Line:
-        weights = self._weights(0, margins)
-        return _Line(weights, weights.sum(0), self._diagonals(weights.T, twice=True))
-
-    def _make_column(self, margins: Margins) -> _Line:
-        weights = self._weights(1, margins)
-        # (h, 3 W): all channels of a row of the image side by side.
-        narrow = (self.picture @ weights.T).permute(1, 0, 2).flatten(1)
-        sums = self.picture @ weights.sum(0)
-        return _Line(narrow, sums, self._diagonals(narrow, twice=False))
-
-    def _diagonals(self, lines: Tensor, *, twice: bool) -> Tensor:
-        """The diagonals 0 ... of Y Y^T, those off the main one ``twice``, padded to one length."""
-        length = lines.shape[0]
-        found = lines.new_zeros(min(self._band, length), length)
-        for step in range(len(found)):
-            products = (lines[: length - step] * lines[step:]).sum(1)
-            found[step, : length - step] = products * (2 if twice and step else 1)
-        return found.flatten()
-
-    def rest(self, block: CropBlock, anchor: Tensor, radius: float) -> list[CropBlock] | None:
-        """The crops that are not within ``radius`` of the anchor's input, in two blocks."""
-        left = block.open & (self.distances(block, anchor - self.constant) >= radius)
-        if not bool(left.any()):
-            return []
-        if bool(left[block.anchor]):
-            return None
-        return _halved(block, left)
-
-    def distances(self, block: CropBlock, anchor: Tensor) -> Tensor:
-        """|P (S - T)| of all crops of a block, ``(n, m)``, from above; T is ``anchor``."""
-        rows = [self._row(pair) for pair in block.rows]
-        columns = [self._column(pair) for pair in block.columns]
-        square = torch.stack([r.band for r in rows]) @ torch.stack([c.band for c in columns]).T
-        # <S, T> = <R^T T, N>.
-        flat = anchor.permute(1, 0, 2).flatten(1)
-        weights = torch.cat([r.half for r in rows], dim=1).T.to_sparse()
-        spread = torch.sparse.mm(weights, flat).view(len(rows), -1)
-        inner = spread @ torch.stack([c.half.flatten() for c in columns]).T
-        length = float(anchor.square().sum())
-        found = square - 2 * inner + length
-        error = CANCELLED * (square + length)
-        if self.seen.blind_to_means:
-            area = anchor.shape[1] * anchor.shape[2]
-            sums = torch.einsum(
-                "nh,mch->nmc",
-                torch.stack([r.sums for r in rows]),
-                torch.stack([c.sums for c in columns]),
+        size = (picture.shape[1], picture.shape[2])
+        spares = [spare_of(side, share, step) for side in size]
+        count = math.prod(len(margins_of(spare, step)) for spare in spares)
+        if count > MOST_CROPS:
+            raise ValueError(
+                f"step: {count:,} crops keep {share:g} of each side with margins that are "
+                f"multiples of {step}, of which no more than {MOST_CROPS:,} can be looked at; "
+                "expected a larger step"
             )
-            found = found - (sums - anchor.sum((1, 2))).square().sum(2) / area
+        self.lines = [
+            Line(side, outside, seen.metric.resize, margins_of(spare, step))
+            for side, outside, spare in zip(size, seen.metric.resize.size, spares, strict=True)
+        ]
+        rows, columns = self.lines
+        self.gram = Gram(rows)
+        self.open = torch.ones(len(rows.margins), len(columns.margins), dtype=torch.bool)
+        if known is not None:
+            kept = [
+                line.lost <= spare_of(side, known, step)
+                for line, side in zip(self.lines, size, strict=True)
+            ]
+            self.open &= ~(kept[0][:, None] & kept[1])
+        # What a tamper moves each crop's input by.
+        self.tampered = eps * self._norms() if eps else torch.zeros(self.open.shape)
+        self._half = lru_cache(max(64, MOST_BYTES // (24 * size[0] * columns.outside)))(
+            self._make_half
+        )
+        self._beside = lru_cache(3)(self._make_beside)
+        # The sum of each channel of each crop's S.
+        self._totals = torch.einsum("nh,chw,mw->nmc", rows.sums(), self.picture, columns.sums())
+        self._square = torch.full(self.open.shape, math.nan, dtype=torch.float64)
+        self._near = self._nearness()
+        self._known: list[tuple[int, int, float]] = []
+        self._asked = torch.zeros_like(self.open)
+        # The columns whose crops are looked at now, the anchors' among them, and how near they lie.
+        self._cell, self._middle = torch.zeros(len(columns.margins), dtype=torch.bool), 0
+        self._within = 0.0
+
+    def edit(self, anchor: Anchor) -> tuple[float, ...]:
+        """The anchor's margins: above, below, left and right."""
+        found = [line.margins[at] for line, at in zip(self.lines, anchor, strict=True)]
+        return (*map(float, found[0]), *map(float, found[1]))
+
+    def inputs(self, anchors: list[Anchor]) -> Features:
+        """The network's inputs for the anchors."""
+        made = [self.lines[0].dense(row) @ self._half(column) for row, column in anchors]
+        return _channels(torch.stack(made)) + self.constant
+
+    def take(self, most: int) -> list[Anchor]:
+        """Where to look next: crops whose balls, as far as can be told, take much of the rest.
+
+        The smallest crops come first: of them the least is proven.
+        """
+        left = self.open.clone()
+        chosen: list[Anchor] = []
+        # Of radii nothing is known to begin with.
+        while len(chosen) < (most if self._known else 1) and bool(left.any()):
+            chosen.append(self._next(left))
+        return chosen
+
+    def _next(self, left: Tensor) -> Anchor:
+        """An anchor whose ball holds much of ``left``, which is taken away."""
+        row, column = self._smallest(left)
+        anchor, within = (row, column), 0.0
+        rows, columns = self._near
+        if self._known:
+            within = (CAREFUL * self._expected(row, column)) ** 2
+            self._settle(column, left, within / 2)
+            spent = columns[self._middle]
+            free = ~self._asked[:, self._middle] & (rows[row] <= within - spent[column])
+            candidates = free.nonzero().flatten()
+            if len(candidates):
+                at, beside = rows[row] <= 4 * within, spent <= within
+                holds = rows[candidates][:, at, None] + spent[beside] <= within
+                weight = (holds & left[at][:, beside]).flatten(1).sum(1)
+                anchor = int(candidates[weight.argmax()]), self._middle
+        left &= rows[anchor[0]][:, None] + columns[anchor[1]] > within
+        left[anchor] = left[row, column] = False
+        self._asked[anchor] = True
+        return anchor
+
+    def _smallest(self, left: Tensor) -> Anchor:
+        """The smallest crop of the columns at hand; of all where these are done with."""
+        columns = left.any(0)
+        if bool((self._cell & columns).any()):
+            columns &= self._cell
+        else:
+            columns = torch.arange(len(columns)) == _last(columns, self.lines[1].lost)
+        row = _last(left[:, columns].any(1), self.lines[0].lost)
+        return row, _last(columns & left[row], self.lines[1].lost)
+
+    def _settle(self, column: int, left: Tensor, within: float) -> None:
+        """Take up other columns where ``column`` is not one, or radii are others by now."""
+        if self._cell[column] and self._within / 2 < within < 2 * self._within:
+            return
+        near = self._near[1]
+        candidates = (left.any(0) & (near[column] <= within)).nonzero().flatten()
+        weight = (near[candidates] <= within).double() @ left.sum(0).double()
+        self._middle, self._within = int(candidates[weight.argmax()]), within
+        self._cell = near[self._middle] <= within
+
+    def _expected(self, row: int, column: int) -> float:
+        """The radius of the nearest anchor that was looked at."""
+        rows, columns, radii = zip(*self._known, strict=True)
+        near = self._near[0][row, list(rows)] + self._near[1][column, list(columns)]
+        return float(radii[int(near.argmin())])
+
+    def strike(self, anchor: Anchor, radius: float) -> bool:
+        """Take the crops within ``radius`` of the anchor away; False where it is none of them."""
+        row, column = anchor
+        self._known.append((row, column, radius))
+        beside, _ = self._beside(column, _level(radius))
+        rows = (self._near[0][row] <= radius**2) & self.gram.reaches(row)
+        rows &= self.open[:, beside].any(1)
+        rows[row] = True
+        at = rows.nonzero().flatten()
+        block = at[:, None], beside
+        held = self.distances(anchor, at, radius) + self.tampered[block] < radius
+        self.open[block] &= ~held
+        return not bool(self.open[anchor])
+
+    def distances(self, anchor: Anchor, rows: Tensor, radius: float) -> Tensor:
+        """|P (S - T)| of an anchor's T from crops of ``rows`` and the columns beside the anchor's.
+
+        From above, ``(rows, columns)``.
+        """
+        row, column = anchor
+        columns, products = self._beside(column, _level(radius))
+        inner = self.gram.inner(rows, torch.tensor([row]), products)
+        found = self._square[rows[:, None], columns] + self._square[anchor] - 2 * inner
+        if self.seen.blind_to_means:
+            moved = self._totals[rows[:, None], columns] - self._totals[anchor]
+            height, width = self.seen.metric.resize.size
+            found = found - moved.square().sum(2) / (height * width)
+        error = CANCELLED * (self._square[rows[:, None], columns] + self._square[anchor])
         distances: Tensor = (found + error).clamp_min(0).sqrt() * (1 + 1e-9)
         return distances
 
+    def _make_half(self, column: int) -> Tensor:
+        """N = X C^T, ``(h, 3 W)``: all channels of a row of the image side by side."""
+        return (self.picture @ self.lines[1].dense(column).T).transpose(0, 1).flatten(1)
 
-def _halved(block: CropBlock, left: Tensor) -> list[CropBlock]:
-    """The crops in ``left`` ``(n, m)`` by the margin of which they have the widest range."""
-    at = left.nonzero()
-    margins = torch.cat(
-        [
-            torch.tensor(block.rows)[at[:, 0]],
-            torch.tensor(block.columns)[at[:, 1]],
-        ],
-        dim=1,
-    )
-    low, high = margins.amin(0), margins.amax(0)
-    widest = int((high - low).argmax())
-    middle = (low[widest] + high[widest]) / 2
-    parts = []
-    for half in (margins[:, widest] <= middle, margins[:, widest] > middle):
-        mask = torch.zeros_like(left)
-        chosen = at[half]
-        mask[chosen[:, 0], chosen[:, 1]] = True
-        if len(chosen):
-            parts.append(_tight(block.rows, block.columns, mask))
-    return parts
+    def _make_beside(self, column: int, level: int) -> tuple[Tensor, Tensor]:
+        """Columns near an anchor's, with crops that are open, and their products with its N."""
+        near = (self._near[1][column] <= GROWTH ** (2 * level)) & self.open.any(0)
+        near[column] = True
+        columns = near.nonzero().flatten()
+        halves = torch.stack([self._half(one) for one in columns.tolist()])
+        new = self._square[0, columns].isnan()
+        if bool(new.any()):
+            own = self.gram.products(halves[new], halves[new])
+            rows = torch.split(torch.arange(len(self.open)), TOGETHER)
+            self._square[:, columns[new]] = torch.cat(
+                [self.gram.inner(some, some, own) for some in rows]
+            )
+        return columns, self.gram.products(halves, self._half(column)[None])
+
+    def _nearness(self) -> tuple[Tensor, Tensor]:
+        """About how far crops lie apart, squared, that differ in rows, or in columns, alone."""
+        rows, columns = self.lines
+        middle = [
+            int((line.lost - line.lost.double().mean()).abs().argmin()) for line in self.lines
+        ]
+        half, line = self._half(middle[1]), rows.dense(middle[0]) @ self.picture
+        of_rows = torch.stack([rows.dense(row) @ half for row in range(len(rows.margins))])
+        of_columns = torch.stack(
+            [line @ columns.dense(one).T for one in range(len(columns.margins))]
+        )
+        return _apart(_channels(of_rows)), _apart(of_columns)
+
+    def _norms(self) -> Tensor:
+        """The norm of the resize from each crop."""
+        heights, widths = (
+            {lost: line.side - lost for lost in line.lost.tolist()} for line in self.lines
+        )
+        resize = self.seen.metric.resize
+        found = torch.zeros(self.open.shape, dtype=torch.float64)
+        for down, across in product(heights, widths):
+            at = (self.lines[0].lost == down)[:, None] & (self.lines[1].lost == across)
+            found[at] = resize.norm((heights[down], widths[across]))
+        return found
 
 
-def _tight(rows: Sequence[Margins], columns: Sequence[Margins], left: Tensor) -> CropBlock:
-    """The block of these crops, without rows and columns of none; its anchor in the middle."""
-    down, across = left.any(1).nonzero().flatten(), left.any(0).nonzero().flatten()
-    rows, columns = [rows[i] for i in down.tolist()], [columns[i] for i in across.tolist()]
-    left = left[down][:, across]
-    at = left.nonzero()
-    margins = torch.cat(
-        [torch.tensor(rows)[at[:, 0]], torch.tensor(columns)[at[:, 1]]], dim=1
-    ).double()
-    nearest = at[(margins - margins.mean(0)).square().sum(1).argmin()].tolist()
-    return CropBlock(rows, columns, left, (nearest[0], nearest[1]))
+def spare_of(side: int, share: float, step: int) -> int:
+    """The most pixels that margins take of ``side``, both ends together."""
+    return int(side - math.ceil(share * side - 1e-9)) // step * step
+
+
+def _last(chosen: Tensor, lost: Tensor) -> int:
+    """Of the ``chosen`` margins the ones that take the most."""
+    return int(torch.where(chosen, lost, -1).argmax())
+
+
+def _level(radius: float) -> int:
+    """The power of :data:`GROWTH` that is at least ``radius``."""
+    return math.ceil(math.log(radius, GROWTH))
+
+
+def _channels(lines: Tensor) -> Tensor:
+    """``(n, 3, H, W)`` of ``(n, H, 3 W)``."""
+    height = lines.shape[1]
+    return lines.view(len(lines), height, 3, -1).transpose(1, 2)
+
+
+def _apart(inputs: Tensor) -> Tensor:
+    """Squared distances of ``(n, 3, H, W)`` from each other, their channels' means left out."""
+    flat = (inputs - inputs.mean((2, 3), keepdim=True)).flatten(1).float()
+    products = flat @ flat.T
+    lengths = products.diagonal()
+    return (lengths[:, None] + lengths - 2 * products).clamp_min(0)

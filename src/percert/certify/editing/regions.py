@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from functools import partial
 
-from percert.certify.editing.cover import Covered, cover
-from percert.certify.editing.crops import CropBlock, Crops
+from percert.certify.editing.cover import BranchAndBound, Covered, cover
+from percert.certify.editing.crops import Crops
 from percert.certify.editing.network_input import NetworkInput
 from percert.certify.editing.questions import CopyQuestion, one_image
 from percert.certify.editing.shifts import Shifts
@@ -74,8 +74,8 @@ def edits_everywhere(
 ) -> Covered:
     """Whether the candidate stays a copy of the reference, or none, under every edit of ``region``.
 
-    By branch and bound, with at most so many embeddings and ``seconds``: what they leave over is
-    not known. All else as :func:`~percert.certify.editing.ranges.edits`.
+    By balls around edits in it, at most so many and for ``seconds``: what they leave over is not
+    known. All else as :func:`~percert.certify.editing.ranges.edits`.
 
     >>> import torch
     >>> from percert.metrics.catalog import create_metric
@@ -125,17 +125,13 @@ def covered(
                 f"pixels: expected 1 to {min(size) - 1} for an image of {size[0]} x {size[1]}, "
                 f"found {region.pixels}"
             )
-        return run(Shifts(picture, seen, region.pixels), margin=lambda block: margin)
+        return run(BranchAndBound(Shifts(picture, seen, region.pixels)), margin=margin)
     if isinstance(region, AllCrops):
         if not 0 < region.share <= 1:
             raise ValueError(f"share: expected a number in (0, 1], found {region.share:g}")
-        crops = Crops(picture, seen, region.share, region.step_of(size), region.known)
-        own = seen.margin(rounded=False)
-
-        def of_block(block: CropBlock) -> float:
-            # A crop is pixels as they are: nothing is rounded; a tamper counts in the crop's own.
-            return own + (eps * crops.norm(block) if eps else 0.0)
-
-        return run(crops, margin=of_block)
+        # A crop is pixels as they are: nothing is rounded; a tamper counts in the crop's own.
+        step = region.step_of(size)
+        crops = Crops(picture, seen, region.share, step, region.known, eps)
+        return run(crops, margin=seen.margin(rounded=False))
     box = (*region.degrees, *region.brightness)
-    return run(TurnedBrightness(picture, seen, box), margin=lambda block: margin)
+    return run(BranchAndBound(TurnedBrightness(picture, seen, box)), margin=margin)

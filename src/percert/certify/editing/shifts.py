@@ -76,16 +76,17 @@ class Shifts:
         top, bottom, left, right = block
         return (top + bottom) // 2, (left + right) // 2
 
-    def anchors(self, blocks: list[Cells]) -> Features:
+    def inputs(self, blocks: list[Cells]) -> Features:
         """The network's input for the shift in the middle of each block."""
         return torch.stack([self._input(*map(int, self.edit(block))) for block in blocks])
 
     def _input(self, down: int, across: int) -> Tensor:
         return self._rows(down) @ self._columns(across)
 
-    def rest(self, block: Cells, anchor: Tensor, radius: float) -> list[Cells] | None:
+    def rest(self, block: Cells, radius: float) -> list[Cells] | None:
         """Nothing where all whole shifts of a block are near enough, else its halves."""
         top, bottom, left, right = block
+        anchor = self.inputs([block])[0]
         near = radius * (1 - 1e-9)
         corners = [(top, left), (top, right), (bottom, left), (bottom, right)]
         held = self._near(corners, anchor, near)

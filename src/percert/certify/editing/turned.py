@@ -48,17 +48,18 @@ class TurnedBrightness:
         """The angle and the factor in the middle."""
         return (block[0] + block[1]) / 2, (block[2] + block[3]) / 2
 
-    def anchors(self, blocks: list[Turned]) -> Features:
+    def inputs(self, blocks: list[Turned]) -> Features:
         """The network's input for the edit in the middle of each block."""
         return torch.stack([self._input(*self.edit(block)) for block in blocks])
 
-    def rest(self, block: Turned, anchor: Tensor, radius: float) -> list[Turned] | None:
+    def rest(self, block: Turned, radius: float) -> list[Turned] | None:
         """Nothing where all of a block is near enough, else its halves."""
-        return [] if self._farthest(block, anchor, radius) < radius else self._halves(block)
+        return [] if self._farthest(block, radius) < radius else self._halves(block)
 
-    def _farthest(self, block: Turned, anchor: Tensor, within: float) -> float:
+    def _farthest(self, block: Turned, within: float) -> float:
         """The farthest corner, and how far clipped and turned images leave their means."""
         a, b, c, d = block
+        anchor = self._input(*self.edit(block))
         corners = [(angle, factor) for angle in (a, b) for factor in (c, d)]
         inputs = torch.stack([self._input(*corner) for corner in corners])
         farthest = float(self.seen.length(inputs - anchor).max())

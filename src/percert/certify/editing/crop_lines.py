@@ -1,0 +1,128 @@
+"""One direction of crops: all margins that they can have, and the resize from each.
+
+A resize from a crop is a matrix with a few weights in each row, next to each other. So R^T R_0 of
+two that lie near each other, whose entry (i, j) is the sum over y of R[y, i] R_0[y, j], has few
+entries, all near the diagonal: its inner product with another matrix reads no others.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from percert.images.resize import Matrix, Resize, resize_matrix
+
+#: The margins of a crop along one direction, in pixels: before it and behind it.
+Margins = tuple[int, int]
+#: Rows of an image whose products with those around them are taken together.
+STRIP = 16
+
+
+def margins_of(spare: int, step: int) -> list[Margins]:
+    """All margins that are multiples of ``step`` and together at most ``spare`` pixels."""
+    return [
+        (before, behind)
+        for before in range(0, spare + 1, step)
+        for behind in range(0, spare - before + 1, step)
+    ]
+
+
+class Line:
+    """The resizes to ``outside`` pixels of all crops of a line of ``side`` pixels.
+
+    ``lost`` ``(n,)`` is what the two ``margins`` of each take. ``first`` ``(n, outside)`` is where
+    the weights of each row begin, and ``weights`` ``(n, outside, width)`` are these.
+    """
+
+    def __init__(self, side: int, outside: int, resize: Resize, margins: list[Margins]) -> None:
+        self.side, self.outside, self.margins = side, outside, margins
+        self.lost = torch.tensor([before + behind for before, behind in self.margins])
+        lengths = sorted(set(self.lost.tolist()))
+        by_length = {
+            lost: _compressed(resize_matrix(side - lost, outside, resize.mode, resize.antialias))
+            for lost in lengths
+        }
+        self.width = max(weights.shape[1] for _, weights in by_length.values())
+        self.first = torch.empty(len(self.margins), outside, dtype=torch.long)
+        self.weights = torch.zeros(len(self.margins), outside, self.width, dtype=torch.float64)
+        for row, (before, behind) in enumerate(self.margins):
+            first, weights = by_length[before + behind]
+            # A window that would leave the line begins earlier.
+            at = (first + before).clamp_max(side - self.width)
+            columns = (first + before - at)[:, None] + torch.arange(weights.shape[1])
+            self.first[row] = at
+            # Zeros behind the last weight may not lie beyond the window.
+            kept = columns < self.width
+            lines = torch.arange(outside)[:, None].expand_as(columns)
+            self.weights[row, lines[kept], columns[kept]] = weights[kept]
+
+    def dense(self, row: int) -> Tensor:
+        """The resize from one crop as a matrix ``(outside, side)`` from all of the line."""
+        found = torch.zeros(self.first.shape[1], self.side, dtype=torch.float64)
+        return found.scatter_(
+            1, self.first[row][:, None] + torch.arange(self.width), self.weights[row]
+        )
+
+    def sums(self) -> Tensor:
+        """The column sums of the resize from each, ``(n, side)``."""
+        found = torch.zeros(len(self.margins), self.side, dtype=torch.float64)
+        at = (self.first[..., None] + torch.arange(self.width)).flatten(1)
+        return found.scatter_add_(1, at, self.weights.flatten(1))
+
+
+def _compressed(matrix: Matrix) -> tuple[Tensor, Tensor]:
+    """Where the weights of each row begin, and those from there on, as many as any row has."""
+    found = torch.from_numpy(matrix)
+    used = found != 0
+    first = used.long().argmax(1)
+    last = found.shape[1] - 1 - used.flip(1).long().argmax(1)
+    width = int((last - first).max()) + 1
+    columns = first[:, None] + torch.arange(width)
+    weights = found.gather(1, columns.clamp_max(found.shape[1] - 1))
+    weights[columns >= found.shape[1]] = 0
+    return first, weights
+
+
+class Gram:
+    """<R^T R_0, N N_0^T> for resizes R and R_0 of ``line`` and matrices N and N_0 ``(side, k)``."""
+
+    def __init__(self, line: Line) -> None:
+        self.line = line
+        #: How far off the diagonal entries are looked at: up to twice a weight's width of a move.
+        self.off = 3 * line.width
+        self.strips = -(-line.side // STRIP)
+        self.window = STRIP + 2 * self.off
+
+    def reaches(self, row: int) -> Tensor:
+        """Of which R the product with R_0, of ``row``, has no entry farther off the diagonal."""
+        moved = (self.line.first - self.line.first[row]).abs().amax(1)
+        return moved + self.line.width - 1 <= self.off
+
+    def products(self, some: Tensor, ones: Tensor) -> Tensor:
+        """The entries of N N_0^T near the diagonal, ``(entries, n)``, of ``(n, side, k)``.
+
+        ``ones`` are the N_0, one for each N or ``(1, side, k)`` for all.
+        """
+        count, side, _ = some.shape
+        found = some.new_zeros(self.strips, STRIP, self.window, count)
+        for strip in range(self.strips):
+            top = strip * STRIP
+            start, end = max(top - self.off, 0), min(top + STRIP + self.off, side)
+            left, right = some[:, top : top + STRIP], ones[:, start:end].transpose(1, 2)
+            if len(ones) == 1:
+                product = (left.flatten(0, 1) @ right[0]).view(count, left.shape[1], -1)
+            else:
+                product = left @ right
+            at = start - top + self.off
+            found[strip, : left.shape[1], at : at + end - start] = product.permute(1, 2, 0)
+        return found.flatten(0, 2)
+
+    def inner(self, rows: Tensor, others: Tensor, products: Tensor) -> Tensor:
+        """<R^T R_0, N N_0^T> for R of ``rows``, R_0 of ``others`` or one for all: ``(r, n)``."""
+        line, steps = self.line, torch.arange(self.line.width)
+        i = (line.first[rows][..., None] + steps)[..., None]
+        j = (line.first[others][..., None] + steps)[..., None, :]
+        at = i * self.window + j - i // STRIP * STRIP + self.off
+        weights = line.weights[rows][..., None] * line.weights[others][..., None, :]
+        return F.embedding_bag(
+            at.flatten(1), products, per_sample_weights=weights.flatten(1), mode="sum"
+        )
