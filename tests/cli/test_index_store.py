@@ -181,6 +181,7 @@ def test_another_metric_than_the_stores_is_refused_with_both_hashes(added, photo
         (("add", "cat.png", "--store", "s", "--views", "half"), 1, "expected one of the sets"),
         (("add", "cat.png", "--store", "s", "--metric", "nothing"), 2, "nothing"),
         (("add", "cat.png", "--store", "s", "--address", "auto"), 2, "--engine ray"),
+        (("search", "cat.png", "--store", "photos.store", "--workers", "2"), 2, "--engine ray"),
         (("add", "cat.png", "--store", "s", "--each", "--json"), 2, "--json does not"),
         (("add", "cat.png"), 2, "--store"),
         (("add",), 2, "Usage"),

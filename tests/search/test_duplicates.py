@@ -1,6 +1,7 @@
 """Links against the full matrix, attacks on both of their images, clusters, and kills."""
 
 import math
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -102,13 +103,17 @@ def test_clusters_hold_as_long_as_their_best_tree() -> None:
     assert [(one.ids, one.radius) for one in found] == [(("a", "b", "c"), 3.0), (("d", "e"), 0.0)]
 
 
+def by_part(collection, rule, skip):
+    return pairs_within(collection, rule, skip=skip)
+
+
 def test_goes_on_after_a_kill_and_never_mixes_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(links_module, "AT_ONCE", 4)
-    h = awkward(1, 30, 5)
+    parts = partial(by_part, in_blocks(awkward(1, 30, 5)))
     work = DuplicatesJob("memory", 1, 30, ("whole",), "hash", 0.3, 0.0, None)
-    whole = find_pairs(in_blocks(h), work, EmbeddingSpec())
+    whole = find_pairs(parts, work)
     seen: list[int] = []
 
     def stop(done: int, total: int) -> None:
@@ -117,14 +122,12 @@ def test_goes_on_after_a_kill_and_never_mixes_runs(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        find_pairs(in_blocks(h), work, EmbeddingSpec(), tmp_path, stop)
+        find_pairs(parts, work, tmp_path, stop)
     assert len(list((tmp_path / "parts").glob("*.parquet"))) == 3
     again: list[int] = []
-    resumed = find_pairs(
-        in_blocks(h), work, EmbeddingSpec(), tmp_path, lambda done, _: again.append(done)
-    )
+    resumed = find_pairs(parts, work, tmp_path, lambda done, _: again.append(done))
     assert resumed == whole
     assert len(again) == 8 - 3
     other = DuplicatesJob("memory", 2, 30, ("whole",), "hash", 0.3, 0.0, None)
     with pytest.raises(ValueError, match="of version 1, expected 2"):
-        find_pairs(in_blocks(h), other, EmbeddingSpec(), tmp_path)
+        find_pairs(parts, other, tmp_path)

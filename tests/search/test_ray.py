@@ -1,4 +1,4 @@
-"""The engine ray on a local Ray of two workers: rows equal to the local engine's."""
+"""The engine ray on a local Ray of two workers: rows and answers equal to the local engine's."""
 
 import os
 import shutil
@@ -9,7 +9,9 @@ import pytest
 from percert.search import open_store
 from percert.search.ingest.sources import AddSettings
 
+from .conftest import smooth_image
 from .test_add import encoded_png
+from .test_merging import alike
 
 COLUMNS = ["id", "paths", "bytes", "height", "width", "h", "norm", "bound", "pixel_error"]
 
@@ -72,3 +74,61 @@ def test_ray_stores_the_rows_of_the_local_engine(tmp_path, weighted, photos):
         }
     held = [sorted(store.rows(["paths"])["paths"].to_pylist()) for store in (local, there)]
     assert held[0] == held[1]
+
+
+def answers_of(store, images):
+    """What is asked of a store, in words."""
+    return [
+        store.search(images, 3, 0.05),
+        store.search(images[:1], 2),
+        store.copies(images, 0.3, 0.05),
+        store.copies(images, 0.3),
+        store.duplicates(0.3),
+    ]
+
+
+@pytest.mark.usefixtures("_ray")
+def test_ray_answers_what_the_store_does(tmp_path, weighted):
+    import ray
+
+    images = [smooth_image(seed, (20, 30)) for seed in range(24)]
+    store = open_store(tmp_path / "store", weighted(0), views="whole,centre-80")
+    store.add([*images, *(image * 0.9 for image in images[:6])], [f"{at}" for at in range(30)])
+    asked = [images[3], images[9] * 0.95, smooth_image(99, (20, 30))]
+    expected = answers_of(store, asked)
+    assert len(expected[-1].links) >= 6
+    with store.on_ray(workers=2, device="cpu") as there:
+        engine = there._engine
+        assert len(engine.workers) == 2
+        for _ in range(3):  # read, turned, kept
+            found = answers_of(there, asked)
+            assert all(map(alike, found, expected))
+        rows = [[(one.id, one.view, one.distance) for one in a.results] for a in found[0]]
+        assert rows == [
+            [(one.id, one.view, one.distance) for one in a.results] for a in expected[0]
+        ]
+        ray.kill(engine.workers[0], no_restart=False)  # as where its machine is lost
+        assert alike(there.search(asked, 3, 0.05), expected[0])
+        store.add([asked[2]], ["new"])
+        assert there.search(asked[2:], 1)[0].results[0].id == "new"
+        assert there.copies(asked[2:], 0.3)[0].results[0].id == "new"
+        store.remove(["new"])
+        assert alike(there.search(asked, 3, 0.05), expected[0])
+    assert store._engine is not engine
+    assert all(map(alike, answers_of(store, asked), expected))
+
+
+@pytest.mark.usefixtures("_ray")
+def test_a_store_smaller_than_its_workers_and_questions_that_are_none(tmp_path, metric):
+    store = open_store(tmp_path / "store", metric)
+    with store.on_ray(workers=2, device="cpu") as there:
+        image = smooth_image(1)
+        assert there.search([image])[0].results == ()
+        assert there.copies([image], 0.3)[0].results == ()
+        store.add([image], ["one"])
+        (found,) = there.search([image], 5, 0.1)
+        assert [one.id for one in found.results] == ["one"]
+        assert found.radius_first == float("inf")
+        assert there.duplicates(0.3).links == ()
+        with pytest.raises(ValueError, match="k: expected at least 1"):
+            there.search([image], 0)

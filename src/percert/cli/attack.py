@@ -25,6 +25,7 @@ from percert.cli.options import (
     LimitOption,
     MaxMemoryOption,
     MetricOption,
+    RayWorkersOption,
     SeedOption,
     out_option,
     parse_metrics,
@@ -101,15 +102,7 @@ class AttackOptions:
     ] = True
     engine: EngineOption = "local"
     address: AddressOption = None
-    workers: Annotated[
-        int | None,
-        typer.Option(
-            "--workers",
-            metavar="N",
-            min=1,
-            help="Ray workers; as many as there are processors or GPUs.",
-        ),
-    ] = None
+    workers: RayWorkersOption = None
     max_memory: MaxMemoryOption = None
     device: DeviceOption = "auto"
     as_json: JsonOption = False

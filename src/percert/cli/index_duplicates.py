@@ -12,9 +12,12 @@ from percert.cli.index_partner import PartnerOption
 from percert.cli.index_search import OwnThresholdOption, WrongOption, open_asked, rule_asked
 from percert.cli.index_show import show_duplicates, write_duplicates
 from percert.cli.options import (
+    AddressOption,
     CheckpointOption,
     DeviceOption,
+    EngineOption,
     JsonOption,
+    RayWorkersOption,
     StoreMetricOption,
     StoreOption,
     writable_file,
@@ -29,7 +32,7 @@ PlanArgument = Annotated[
 
 
 @one_line_errors
-@needs("search", given={"report": "report"})
+@needs("search", given={"report": "report"}, sometimes=("ray",))
 def duplicates(
     store: StoreOption,
     wrong: WrongOption = None,
@@ -109,6 +112,9 @@ def duplicates(
     checkpoint: CheckpointOption = None,
     partner: PartnerOption = None,
     device: DeviceOption = "auto",
+    engine: EngineOption = "local",
+    address: AddressOption = None,
+    workers: RayWorkersOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Which stored images are copies of each other, and which files could go?
@@ -140,9 +146,9 @@ def duplicates(
     if (do == "move") != (to is not None):
         raise typer.BadParameter("go together", param_hint="--do move, --to")
     began = perf_counter()
-    opened = open_asked(store, metric_name, checkpoint, device, partner)
-    rule = rule_asked(opened, threshold, wrong)
-    with Bar() as bar:
+    where = store, metric_name, checkpoint, device, partner, engine, address, workers
+    with open_asked(*where) as opened, Bar() as bar:
+        rule = rule_asked(opened, threshold, wrong)
         found = opened.duplicates(rule, out=out, progress=partial(bar, "comparing"))
     if out is not None:
         write_duplicates(out, found, store, device, perf_counter() - began)

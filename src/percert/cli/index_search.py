@@ -1,6 +1,7 @@
 """``percert index search`` and ``copies``: what a store is asked."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,10 +12,13 @@ from percert.cli.edits import EditsOption, edits_of_copies, rows_with_edits, sho
 from percert.cli.index_partner import PartnerOption, partner_for_store
 from percert.cli.index_show import show_copies, show_nearest
 from percert.cli.options import (
+    AddressOption,
     CheckpointOption,
     DeviceOption,
+    EngineOption,
     JsonOption,
     MaxMemoryOption,
+    RayWorkersOption,
     StoreMetricOption,
     StoreOption,
     budget_of,
@@ -82,7 +86,7 @@ OwnThresholdOption = Annotated[
 
 
 @one_line_errors
-@needs("search")
+@needs("search", sometimes=("ray",))
 def search(
     images: QueriesArgument,
     store: StoreOption,
@@ -93,6 +97,9 @@ def search(
     partner: PartnerOption = None,
     max_memory: MaxMemoryOption = None,
     device: DeviceOption = "auto",
+    engine: EngineOption = "local",
+    address: AddressOption = None,
+    workers: RayWorkersOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Which stored images are nearest to each IMAGE, and how far is that proven?
@@ -108,20 +115,23 @@ def search(
     percert index search query.jpg --store photos.store -k 5
 
     percert index search uploads/ --store photos.store --eps 4 --json
+
+    percert index search uploads/ --store s3://bucket/train --engine ray --address auto
     """
-    opened = open_asked(store, metric_name, checkpoint, device, partner)
     answers: list[Nearest] = []
     bad: list[tuple[str, str]] = []
     left_out: list[LeftOut] = []
-    for names, pixels, length in _queries(images, eps, bad, left_out):
-        answers += opened.search(pixels, k, length, names=names)
+    where = store, metric_name, checkpoint, device, partner, engine, address, workers
+    with open_asked(*where) as opened:
+        for names, pixels, length in _queries(images, eps, bad, left_out):
+            answers += opened.search(pixels, k, length, names=names)
     for answer in () if as_json else answers:
         show_nearest(answer)
     _show([answer.to_json() for answer in answers], bad, left_out, as_json)
 
 
 @one_line_errors
-@needs("search")
+@needs("search", sometimes=("ray",))
 def copies(
     images: QueriesArgument,
     store: StoreOption,
@@ -134,6 +144,9 @@ def copies(
     partner: PartnerOption = None,
     max_memory: MaxMemoryOption = None,
     device: DeviceOption = "auto",
+    engine: EngineOption = "local",
+    address: AddressOption = None,
+    workers: RayWorkersOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Which stored images is each IMAGE a copy of? None is missing, by proof.
@@ -150,16 +163,17 @@ def copies(
 
     percert index copies uploads/ --store photos.store --wrong 1e-5 --eps 4 --json
     """
-    opened = open_asked(store, metric_name, checkpoint, device, partner)
-    rule = rule_asked(opened, threshold, wrong)
     answers: list[Copies] = []
     edits: list[list[EditSummary | None]] = []
     bad: list[tuple[str, str]] = []
     left_out: list[LeftOut] = []
-    for names, pixels, length in _queries(images, eps, bad, left_out):
-        found = opened.copies(pixels, rule, length, names=names)
-        answers += found
-        edits += edits_of_copies(opened, pixels, found) if with_edits else [[]] * len(found)
+    where = store, metric_name, checkpoint, device, partner, engine, address, workers
+    with open_asked(*where) as opened:
+        rule = rule_asked(opened, threshold, wrong)
+        for names, pixels, length in _queries(images, eps, bad, left_out):
+            found = opened.copies(pixels, rule, length, names=names)
+            answers += found
+            edits += edits_of_copies(opened, pixels, found) if with_edits else [[]] * len(found)
     pairs = list(zip(answers, edits, strict=True))
     for answer, of_rows in () if as_json else pairs:
         show_copies(answer)
@@ -168,15 +182,31 @@ def copies(
     _show(told, bad, left_out, as_json)
 
 
+@contextmanager
 def open_asked(
-    store: str, name: str | None, checkpoint: Path | None, device: str, partner: str | None
-) -> "Store":
-    """The store, with its metric and the partner that is asked for."""
+    store: str,
+    name: str | None,
+    checkpoint: Path | None,
+    device: str,
+    partner: str | None,
+    engine: str,
+    address: str | None,
+    workers: int | None,
+) -> "Iterator[Store]":
+    """The store, with its metric and the partner that is asked for, asked here or on Ray."""
     from percert.search import open_store
 
+    for option, value in (("--address", address), ("--workers", workers)):
+        if value is not None and engine != "ray":
+            raise typer.BadParameter("is for --engine ray", param_hint=option)
     metric = metric_for_store(store, name, checkpoint, device)
     beside = partner_for_store(partner, device)
-    return open_store(store, metric, create=False, partner=beside)
+    opened = open_store(store, metric, create=False, partner=beside)
+    if engine == "local":
+        yield opened
+    else:
+        with opened.on_ray(address=address, workers=workers, device=device):
+            yield opened
 
 
 def _queries(

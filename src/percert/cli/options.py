@@ -155,6 +155,15 @@ AddressOption = Annotated[
         help="A running Ray cluster; without it one is started on this machine.",
     ),
 ]
+RayWorkersOption = Annotated[
+    int | None,
+    typer.Option(
+        "--workers",
+        metavar="N",
+        min=1,
+        help="Ray workers; as many as there are processors or GPUs.",
+    ),
+]
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Print one JSON object to stdout, and nothing else there.")
 ]

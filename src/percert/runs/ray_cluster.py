@@ -1,15 +1,13 @@
 """Attack a collection on the workers of a Ray cluster; the records are those of one process."""
 
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from importlib import import_module
 from itertools import islice
 from typing import Any
 
 import torch
 
-from percert.extras import install_extra
+from percert.ray_session import ray_session, worker_count
 from percert.runs.attack import attack_items
 from percert.runs.engine import Done, Step
 from percert.runs.items import ImageItem
@@ -33,28 +31,16 @@ def attack_items_on_ray(
     is missing, the cluster cannot be reached, or a worker dies.
     """
     cluster = cluster or RayCluster()
-    try:
-        ray: Any = import_module("ray")
-    except ImportError as error:
-        raise ValueError(f"ray: cannot be imported ({error}): {install_extra('ray')}") from None
-    started = not ray.is_initialized()
-    if started:
-        _start(ray, cluster)
-    try:
-        gpus = int(ray.cluster_resources().get("GPU", 0))
-        processors = int(ray.cluster_resources().get("CPU", 1))
-        count = cluster.workers or gpus or processors
-        actor = ray.remote(num_cpus=0 if gpus else 1, num_gpus=1 if gpus else 0)(_Worker)
+    with ray_session(cluster.address, cluster.workers) as ray:
+        count, gpu = worker_count(ray, cluster.workers)
+        actor = ray.remote(num_cpus=0 if gpu else 1, num_gpus=1 if gpu else 0)(_Worker)
         shared = ray.put((on_device(task, torch.device("cpu")), plan))
-        pool = [actor.remote(shared, bool(gpus)) for _ in range(min(count, gpus or processors))]
+        pool = [actor.remote(shared, gpu) for _ in range(count)]
         try:
             yield from _spread(ray, pool, _units(plan, items, done), done)
         except ray.exceptions.RayError as error:
             reason = str(error).strip().splitlines()[-1]
             raise ValueError(f"ray: a worker failed ({reason}); what is done is kept") from error
-    finally:
-        if started:
-            ray.shutdown()
 
 
 class _Worker:
@@ -76,20 +62,6 @@ class _Worker:
 
     def attack(self, items: Sequence[ImageItem], done: Done) -> list[Step]:
         return [_packed(outcome) for outcome in attack_items(self.task, self.plan, items, done)]
-
-
-def _start(ray: Any, cluster: RayCluster) -> None:
-    address, workers = cluster.address, cluster.workers
-    # Ray asks its makers' server for nothing, and says nothing that is not an error.
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    # Its workers would stand back behind everything else on the machine.
-    os.environ.setdefault("RAY_worker_niceness", "0")
-    options: dict[str, Any] = {} if address else {"num_cpus": workers, "include_dashboard": False}
-    try:
-        ray.init(address=address, log_to_driver=False, logging_level="ERROR", **options)
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        where = f"the cluster at {address}" if address else "a cluster on this machine"
-        raise ValueError(f"ray: cannot start or reach {where} ({error})") from None
 
 
 def _units(plan: AttackPlan, items: Iterable[ImageItem], done: Done) -> Iterator[list[ImageItem]]:

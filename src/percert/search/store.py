@@ -1,5 +1,6 @@
 """The store of an index, opened: images are added to it, and it is asked."""
 
+import contextlib
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
@@ -16,19 +17,17 @@ from percert.search.ingest.add import Added, add_tensors, iter_add
 from percert.search.ingest.ray import iter_ray_add
 from percert.search.ingest.sources import AddOutcome, AddSettings, StageSeconds
 from percert.search.partner.partner import Partner
+from percert.search.query.answers import Answering, query_names
 from percert.search.query.distances import asked_features, embedding_spec, query_features
 from percert.search.query.duplicates import Progress, find_duplicates
-from percert.search.query.nearest import nearest_images
-from percert.search.query.range_search import copies_within
+from percert.search.query.engine import Engine, LocalEngine
+from percert.search.query.ray import ray_engine
 from percert.search.query.recommended import WRONG, has_table
 from percert.search.query.results import (
     Answers,
     Copies,
     Duplicates,
     Nearest,
-    matcher,
-    nearest_answer,
-    query_names,
 )
 from percert.search.query.rule import Rule, partner_share, store_rule
 from percert.search.query.threshold import AutoThreshold, choose_threshold
@@ -65,8 +64,10 @@ class Store:
         self._paths = Paths(tables)
         self._spec = embedding_spec(tables.header, metric)
         like = None if metric is None else next(metric.buffers(), None)
-        self._device = "cpu" if like is None else str(like.device)
-        self.partner = Partner(tables, partner, self._device, self._paths)
+        device = "cpu" if like is None else str(like.device)
+        self.partner = Partner(tables, partner, device, self._paths)
+        self._engine: Engine = LocalEngine(self.blocks, self._spec, device)
+        self._answering = Answering(self.views, self.metric_id.name, self._paths.of)
 
     @property
     def path(self) -> str:
@@ -181,6 +182,22 @@ class Store:
         how: dict[str, Any] = {"address": address, "workers": workers, "device": device}
         return iter_ray_add(self.tables, self.embedder(), inputs, settings, **how)
 
+    @contextlib.contextmanager
+    def on_ray(
+        self, *, address: str | None = None, workers: int | None = None, device: str = "auto"
+    ) -> Iterator["Store"]:
+        """This store, asked of the workers of a Ray cluster: the same answers, to the bit.
+
+        Each keeps a part of the rows; :func:`percert.search.query.ray.ray_engine` says how.
+        """
+        here, memory = self._engine, self.blocks.memory
+        how: dict[str, Any] = {"address": address, "workers": workers, "device": device}
+        with ray_engine(self.tables, self._spec, memory=memory, **how) as self._engine:
+            try:
+                yield self
+            finally:
+                self._engine = here
+
     def search(
         self,
         images: Tensor | Sequence[Tensor],
@@ -199,14 +216,8 @@ class Store:
         ``ValueError`` for a store that was opened without its metric, and for what are not images.
         """
         asked = query_features(self.embedder(), images)
-        near = nearest_images(self.blocks.searched, asked, k, eps, self._spec, device=self._device)
-        items = [i for one in near for i in (*one.items, *(one.candidates or ()))]
-        match = matcher(self.views, self._paths.of(item.id for item in items))
-        names = query_names(names, len(asked))
-        answers = (
-            nearest_answer(name, k, eps, one, match, self.metric_id.name)
-            for name, one in zip(names, near, strict=True)
-        )
+        near = self._engine.nearest(asked, k, eps)
+        answers = self._answering.nearest(query_names(names, len(asked)), near, k, eps)
         return Answers(self.partner.beside(answers, list(images), wrong / 2, k))
 
     def rule(self, threshold: float | None = None, *, wrong: float | None = None) -> Rule:
@@ -256,18 +267,8 @@ class Store:
         own = OwnThreshold(rule.threshold, rule.weight)
         asked = asked_features(self.embedder(), images, self._spec.by_asked)
         eps = eps or 0.0
-        near = copies_within(self.blocks.searched, asked, own, eps, self._spec, device=self._device)
-        match = matcher(self.views, self._paths.of(copy.item.id for one in near for copy in one))
-        answers = (
-            Copies(
-                query=name,
-                rule=rule,
-                eps=eps,
-                results=tuple(match(copy.item, copy.certain, copy.threshold) for copy in one),
-                metric=self.metric_id.name,
-            )
-            for name, one in zip(query_names(names, len(images)), near, strict=True)
-        )
+        near = self._engine.copies(asked, own, eps)
+        answers = self._answering.copies(query_names(names, len(images)), near, rule, eps)
         return Answers(self.partner.beside(answers, list(images), shared))
 
     def duplicates(
@@ -286,8 +287,8 @@ class Store:
         folder, and a run that was killed goes on. What a partner finds stands beside.
         """
         rule, shared = self._asked_rule(threshold, wrong)
-        stored, folder = (self.tables, self.blocks, self._spec), None if out is None else Path(out)
-        found = find_duplicates(*stored, rule, out=folder, progress=progress, device=self._device)
+        compared, folder = (self._engine.pairs, self._spec), None if out is None else Path(out)
+        found = find_duplicates(self.tables, *compared, rule, out=folder, progress=progress)
         return self.partner.beside_links(found, shared)
 
     def choose_threshold(

@@ -5,7 +5,6 @@ Ray's would decode otherwise, and stop at the first bad file. The driver alone c
 """
 
 import copy
-import logging
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
@@ -16,10 +15,10 @@ import numpy as np
 import torch
 
 from percert.device import resolve_device
-from percert.extras import install_extra
 from percert.images import ImageError, find_images
 from percert.images.load import memory_limit
 from percert.metrics.certified.embedding import EmbeddingMetric
+from percert.ray_session import ray_session
 from percert.search.ingest.add import tidy, write_steps
 from percert.search.ingest.pipeline import decode_source, read_source
 from percert.search.ingest.sources import (
@@ -62,29 +61,11 @@ def iter_ray_add(
     where there is none), each on its ``device``. Files must have the same paths on all machines.
     Raises ``ValueError`` where Ray is missing or the cluster cannot be reached.
     """
-    try:
-        import ray
-    except ImportError as error:
-        raise ValueError(f"the engine ray needs Ray: {install_extra('ray')}") from error
     settings = settings or AddSettings()
-    mine = not ray.is_initialized()
-    if mine:
-        try:
-            ray.init(
-                address=address,
-                include_dashboard=False,
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-            )
-        except (ConnectionError, ValueError, RuntimeError) as error:
-            raise ValueError(f"Ray at {address}: cannot be reached ({error})") from error
-    try:
+    with ray_session(address):
         steps = _steps(tables, metric, inputs, settings, workers, device)
         yield from write_steps(tables, steps, None, settings, StageSeconds())
         tidy(tables)
-    finally:
-        if mine:
-            ray.shutdown()
 
 
 def _steps(

@@ -9,10 +9,9 @@ from typing import Any
 from percert.certify.own_threshold import OwnThreshold
 from percert.files import write_whole
 from percert.search.query.distances import EmbeddingSpec
-from percert.search.query.pairs import AT_ONCE, Opener, Pair, pairs_within, twin_pairs
+from percert.search.query.pairs import AT_ONCE, Pair, twin_pairs
 from percert.search.query.results import Cluster, Duplicates, Link
 from percert.search.query.rule import Rule
-from percert.search.tables.kept import EmbeddingBlocks
 from percert.search.tables.location import Tables
 from percert.search.tables.scan import paths_by_id, shared_files
 
@@ -25,6 +24,8 @@ COLUMNS = {
     "threshold": float,
     "radius": float,
 }
+#: The pairs of a rule, part by part, without the parts of which it is said that they are done.
+PairsByPart = Callable[[OwnThreshold, Callable[[int], bool]], Iterable[tuple[int, list[Pair]]]]
 #: Called with the images compared with all others so far, and the number of all.
 Progress = Callable[[int, int], None]
 
@@ -46,18 +47,17 @@ class DuplicatesJob:
 
 def find_duplicates(
     tables: Tables,
-    collection: EmbeddingBlocks,
+    parts: PairsByPart,
     spec: EmbeddingSpec,
     rule: Rule,
     *,
     out: Path | None = None,
     progress: Progress = lambda done, total: None,
-    device: str = "cpu",
 ) -> Duplicates:
     """All pairs of stored images that are copies by ``rule``, and their clusters.
 
-    Files with the same bytes are one image, and linked with each other at distance 0. ``out`` as in
-    :func:`find_pairs`.
+    Files with the same bytes are one image, and linked with each other at distance 0. ``parts``
+    compares (:func:`~percert.search.query.pairs.pairs_within`); ``out`` as in :func:`find_pairs`.
     """
     metric, views = tables.header.metric, tables.header.views
     job = DuplicatesJob(
@@ -71,7 +71,7 @@ def find_duplicates(
         background=rule.background,
     )
     own = OwnThreshold(rule.threshold, rule.weight)
-    pairs = find_pairs(collection, job, spec, out, progress, device, collection.searched)
+    pairs = find_pairs(parts, job, out, progress)
     shared = shared_files(tables)
     twins = twin_pairs(tables, list(shared), own, spec)
     ids = {id for pair in pairs for id in (pair.first, pair.second)} - set(shared)
@@ -108,13 +108,10 @@ def _link(pair: Pair, first: str | None, second: str | None, views: Sequence[str
 
 
 def find_pairs(
-    collection: Opener,
+    parts: PairsByPart,
     job: DuplicatesJob,
-    stored: EmbeddingSpec,
     out: Path | None = None,
     progress: Progress = lambda done, total: None,
-    device: str = "cpu",
-    searched: Opener | None = None,
 ) -> list[Pair]:
     """All pairs of ``job``, each once; with ``out``, part by part into that folder.
 
@@ -130,10 +127,7 @@ def find_pairs(
         return out is not None and _file(out, part).exists()
 
     own = OwnThreshold(job.threshold, job.weight)
-    parts = pairs_within(
-        collection, own, stored, skip=done, device=device, searched=searched or collection
-    )
-    for part, pairs in parts:
+    for part, pairs in parts(own, done):
         progress(min((part + 1) * AT_ONCE, job.images), job.images)
         if out is None:
             found += pairs

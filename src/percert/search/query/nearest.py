@@ -15,7 +15,7 @@ from torch import Tensor
 
 from percert.certify.features import PixelFeatures
 from percert.check import check_budget
-from percert.search.query.distances import PLAIN_SPEC, EmbeddingSpec, make_queries
+from percert.search.query.distances import PLAIN_SPEC, EmbeddingSpec, Queries, make_queries
 from percert.search.query.overtaking import (
     LeaderRadii,
     leader_radii,
@@ -68,6 +68,18 @@ class NearestImages:
     passes: int
 
 
+@dataclass(frozen=True)
+class Passes:
+    """The passes over a collection that queries take.
+
+    ``nearest`` is :func:`~percert.search.query.top_k.nearest_rows` of queries and a depth, and
+    ``rivals`` :func:`~percert.search.query.second_pass.rivals_within` of open queries.
+    """
+
+    nearest: Callable[[Queries, int], TopRows]
+    rivals: Callable[[OpenQueries], Iterable[RivalRows]]
+
+
 def nearest_images(
     collection: Collection,
     features: Sequence[PixelFeatures],
@@ -87,13 +99,28 @@ def nearest_images(
     all this is proven for the view that is nearest now. Raises ``ValueError`` for ``k`` below 1
     and an eps that is no length.
     """
+    passes = Passes(
+        lambda queries, depth: nearest_rows(collection(), queries, depth, device=device),
+        lambda some: rivals_within(collection(), some, stored.constant, device=device),
+    )
+    return nearest_by(passes, features, k, eps, stored)
+
+
+def nearest_by(
+    passes: Passes,
+    features: Sequence[PixelFeatures],
+    k: int,
+    eps: float | None = None,
+    stored: EmbeddingSpec = PLAIN_SPEC,
+) -> list[NearestImages]:
+    """:func:`nearest_images` by ``passes`` over a collection, wherever it lies."""
     if k < 1:
         raise ValueError(f"k: expected at least 1, found {k}")
     eps = None if eps is None else check_budget(eps)
     if not features:
         return []
     queries = make_queries(features, stored.constant)
-    near = nearest_rows(collection(), queries, max(DEPTH, 4 * k), device=device)
+    near = passes.nearest(queries, max(DEPTH, 4 * k))
     if not near.place.size:
         return [
             NearestImages((), math.inf, math.inf, None if eps is None else (), 1) for _ in features
@@ -107,7 +134,7 @@ def nearest_images(
     places = undecided.nonzero()[:, 0]
     if len(places):
         again = _open_queries(features, near, look, places, needed, stored)
-        rows = rivals_within(collection(), again, stored.constant, device=device)
+        rows = passes.rivals(again)
         known = [_RivalsOf.of(near, look, place) for place in places.tolist()]
         _add_rivals(rows, again, known, eps, stored)
         for place, one, enough in zip(places.tolist(), known, needed[places].tolist(), strict=True):

@@ -60,19 +60,33 @@ def pairs_within(
     place, others = 0, searched or collection
     for part, block in enumerate(collection(AT_ONCE * stored.views)):
         if not skip(part):
-            yield part, _part(others(), block, place, rule, stored, device)
+            best = pairs_of_part(others(), block, place, rule, stored, device=device)
+            yield part, in_order(best)
         place += len(block.ids)
 
 
-def _part(
+#: Pairs by the place of the first in its block, and of the second among all.
+Best = dict[tuple[int, int], Pair]
+
+
+def in_order(best: Best) -> list[Pair]:
+    """The pairs of a part."""
+    return [best[key] for key in sorted(best)]
+
+
+def pairs_of_part(
     blocks: Iterable[Block],
     block: Block,
     place: int,
     rule: OwnThreshold,
     stored: EmbeddingSpec,
-    device: torch.device | str,
-) -> list[Pair]:
-    """The pairs of the images of ``block``, which starts at image ``place``, with all."""
+    start: int = 0,
+    *,
+    device: torch.device | str = "cpu",
+) -> Best:
+    """The pairs of the images of ``block``, which starts at image ``place``, with those of
+    ``blocks``, which start at image ``start``.
+    """
     asking = {name: block.of_view(places[0]) for name, places in stored.by_asked.items()}
     queries = {
         name: _directions(one.embeddings.double(), stored.constant) for name, one in asking.items()
@@ -80,8 +94,7 @@ def _part(
     still = torch.zeros(len(block.ids), dtype=torch.float64)
     # One threshold for all is the same both ways: a pair in one view is found by the first of two.
     mutual = rule.weight == 0
-    best: dict[tuple[int, int], Pair] = {}
-    start = 0
+    best: Best = {}
     for whole in blocks:
         end = start + len(whole.ids)
         for name, places in stored.by_asked.items():
@@ -122,7 +135,7 @@ def _part(
                     if old is None or (radius, -distance) > (old.radius, -old.distance):
                         best[at, seen] = pair
         start = end
-    return [best[key] for key in sorted(best)]
+    return best
 
 
 @dataclass(frozen=True)

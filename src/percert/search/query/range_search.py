@@ -1,7 +1,7 @@
 """Range search by per-image thresholds, complete by proof: every possible copy of a query."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -89,7 +89,12 @@ def copies_within(
                         new = replace(one, item=item)
                         found[at][item.image] = _either(found[at].get(item.image), new)
         start += len(whole.ids)
-    return [sorted(of_one.values(), key=_order) for of_one in found]
+    return [in_order(of_one.values()) for of_one in found]
+
+
+def in_order(found: Iterable[CopyVerdict]) -> list[CopyVerdict]:
+    """What is furthest within its threshold first."""
+    return sorted(found, key=_order)
 
 
 def _verdicts(

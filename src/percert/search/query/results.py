@@ -1,16 +1,14 @@
 """Result types of queries, ready for JSON and pandas."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 
 from percert.extras import install_extra
 from percert.search.query.rule import Rule
 
 if TYPE_CHECKING:
     import pandas as pd  # type: ignore[import-untyped]  # it ships no types
-
-    from percert.search.query.nearest import NearestImages, Neighbour
 
 
 @dataclass(frozen=True)
@@ -259,70 +257,6 @@ class Answers(tuple[Answer, ...]):
 
     def to_pandas(self) -> "pd.DataFrame":
         return table([(answer.query, match) for answer in self for match in answer.results])
-
-
-class Matcher(Protocol):
-    """Makes the match of a neighbour: whether it is certain, and of copies its own threshold."""
-
-    def __call__(
-        self, item: "Neighbour", certain: bool, threshold: float | None = None
-    ) -> Match: ...
-
-
-def matcher(views: Sequence[str], paths: Mapping[str, Sequence[str]]) -> Matcher:
-    """Makes the matches of a store with ``views``, whose files are ``paths`` by id."""
-
-    def match(item: "Neighbour", certain: bool, threshold: float | None = None) -> Match:
-        files = tuple(paths.get(item.id, ()))
-        return Match(
-            id=item.id,
-            path=files[0] if files else None,
-            paths=files,
-            view=views[item.view],
-            distance=item.distance,
-            lower=item.lower,
-            upper=item.upper,
-            certain=certain,
-            radius=item.radius,
-            threshold=threshold,
-        )
-
-    return match
-
-
-def nearest_answer(
-    query: str,
-    k: int,
-    eps: float | None,
-    found: "NearestImages",
-    match: Matcher,
-    metric: str,
-) -> Nearest:
-    """What was ``found`` of one query, as its answer."""
-    candidates = found.candidates
-    certain = None if candidates is None else len(candidates) <= 1
-    return Nearest(
-        query=query,
-        k=k,
-        eps=eps,
-        results=tuple(match(item, item.radius > (eps or 0.0)) for item in found.items),
-        radius_first=found.radius_first,
-        radius_top_k=found.radius_top_k,
-        candidates=None
-        if candidates is None
-        else tuple(match(item, len(candidates) == 1) for item in candidates),
-        certain=certain,
-        metric=metric,
-    )
-
-
-def query_names(names: Sequence[str] | None, count: int) -> list[str]:
-    """What ``count`` queries are called: ``names``, or their numbers."""
-    if names is None:
-        return [str(at) for at in range(count)]
-    if len(names) != count:
-        raise ValueError(f"names: expected {count}, one an image, found {len(names)}")
-    return list(names)
 
 
 def table(rows: Sequence[tuple[str, Match]]) -> "pd.DataFrame":

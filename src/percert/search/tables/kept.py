@@ -41,13 +41,15 @@ T = TypeVar("T")
 class StoredRows:
     """The raw rows of a store that stay on the disk, read by their places when they are needed.
 
-    Of each image the ``views`` stored rows, or that of one of them, ``view``, alone.
+    Of each image the ``views`` stored rows, or that of one of them, ``view``, alone; the first is
+    the store's image at the place ``first``.
     """
 
     tables: Tables
     images: int
     views: int
     view_alone: int | None = None
+    first: int = 0
     _last: list[tuple[Tensor, Tensor]] = field(default_factory=list, repr=False)
 
     dtype = torch.float32
@@ -88,14 +90,14 @@ class StoredRows:
 
     def _range(self, first: int, count: int) -> Tensor:
         """All views of ``count`` images from the place ``first`` on: ``(n, views, k)``."""
-        query = self.tables.images.search().offset(first).limit(count)
+        query = self.tables.images.search().offset(self.first + first).limit(count)
         return self._numbers(query)
 
     def _read(self, image: Tensor) -> Tensor:
         """All views of the images at these places, rising: ``(n, views, k)``."""
         if not len(image):
             return torch.zeros(0, self.views, self.shape[1])
-        return self._numbers(self.tables.images.take_offsets(image.tolist()))
+        return self._numbers(self.tables.images.take_offsets((self.first + image).tolist()))
 
     def _numbers(self, query: Any) -> Tensor:
         found = query.select(["h"]).to_arrow()["h"]
@@ -108,12 +110,14 @@ class EmbeddingBlocks:
     """All embeddings of a store, in blocks, in an order that stays the same until it is changed.
 
     Called, it gives blocks to be read whole: from memory where all of it takes at most ``memory``
-    bytes, until the images change. :meth:`searched` gives those that queries look through.
+    bytes, until the images change. :meth:`searched` gives those that queries look through. With a
+    ``part``, the images at these places of the store are all there are.
     """
 
-    def __init__(self, tables: Tables, memory: int = MEMORY) -> None:
+    def __init__(self, tables: Tables, memory: int = MEMORY, part: range | None = None) -> None:
         self.tables = tables
         self.memory = memory
+        self.part = part
         self._version = -1
         self._passes = 0
         self._rows: Block | None = None
@@ -126,7 +130,7 @@ class EmbeddingBlocks:
         all of them at once from memory, or of 16 MiB.
         """
         if rows is not None:
-            yield from scan_blocks(self.tables, rows)
+            yield from scan_blocks(self.tables, rows, self.part)
         elif self._now() and self._rows is not None:
             yield self._rows
         else:
@@ -164,19 +168,22 @@ class EmbeddingBlocks:
         self._once = {}
         return False
 
+    def _images(self) -> int:
+        return int(self.tables.images.count_rows()) if self.part is None else len(self.part)
+
     def _fits(self, values: int) -> bool:
         """Whether so many values a row, and what is kept beside, fit."""
         header = self.tables.header
         image = (4 * values + NUMBER_BYTES) * len(header.views) + NAME_BYTES
-        return int(self.tables.images.count_rows()) * image <= self.memory
+        return self._images() * image <= self.memory
 
     def _read(self) -> Iterator[Block]:
         width, version = self.tables.header.metric.width, self._version
-        some = scan_blocks(self.tables, max(1, BLOCK_VALUES // width))
+        some = scan_blocks(self.tables, max(1, BLOCK_VALUES // width), self.part)
         if not self._fits(width):
             yield from some
             return
-        kept = _Kept(self.tables, rows=True)
+        kept = _Kept(self.tables, self._images(), rows=True)
         for block in some:
             yield kept.add(block)
         if version == self._version:
@@ -186,7 +193,7 @@ class EmbeddingBlocks:
         """The block that queries look through, turned; ``None`` where that is of no use."""
         header = self.tables.header
         width = header.metric.width
-        rows = int(self.tables.images.count_rows()) * len(header.views)
+        rows = self._images() * len(header.views)
         if rows < LEAST_ROWS:
             return None
         if self._axes is None:
@@ -203,17 +210,19 @@ class EmbeddingBlocks:
             if len(axes.cuts) == 1:
                 return None
             axes = axes.shorter()
-        turning, kept = Turning(axes, rows, header.metric.constant), _Kept(self.tables, rows=False)
-        for block in scan_blocks(self.tables, max(1, BLOCK_VALUES // width)):
+        turning = Turning(axes, rows, header.metric.constant)
+        kept = _Kept(self.tables, self._images(), rows=False)
+        for block in scan_blocks(self.tables, max(1, BLOCK_VALUES // width), self.part):
             kept.add(block)
             turning.add(block.embeddings, block.norms)
         turned = turning.done()
-        return None if turned is None else kept.block(turned)
+        first = 0 if self.part is None else self.part.start
+        return None if turned is None else kept.block(turned, first)
 
     def _fit(self) -> Axes:
         """Axes of rows that are evenly spread."""
         header = self.tables.header
-        rows, place, parts = int(self.tables.images.count_rows()) * len(header.views), 0, []
+        rows, place, parts = self._images() * len(header.views), 0, []
         step = max(1, rows // SAMPLE)
         for block in self():
             some = slice((-place) % step, None, step)
@@ -227,10 +236,9 @@ class EmbeddingBlocks:
 class _Kept:
     """The rows of a store put into memory that is taken once, block by block."""
 
-    def __init__(self, tables: Tables, *, rows: bool) -> None:
+    def __init__(self, tables: Tables, images: int, *, rows: bool) -> None:
         header = tables.header
-        self.tables, self.views = tables, len(header.views)
-        self.images = int(tables.images.count_rows())
+        self.tables, self.views, self.images = tables, len(header.views), images
         count = self.images * self.views
         self.h = torch.empty(count, header.metric.width) if rows else None
         columns = 4 if header.layout > 1 else 3
@@ -253,14 +261,14 @@ class _Kept:
         self.h[some] = block.embeddings
         return replace(block, embeddings=self.h[some], _once={})
 
-    def block(self, turned: Turned | None = None) -> Block:
-        """All of them."""
+    def block(self, turned: Turned | None = None, first: int = 0) -> Block:
+        """All of them; those that stay on the disk are the store's from ``first`` on."""
         import pyarrow as pa  # type: ignore[import-untyped]  # it ships no types
 
         ids = pa.concat_arrays(self.ids) if self.ids else pa.array([], pa.string())
         norms, bounds, errors, *likeness = self.numbers
         h: Any = self.h
         if h is None:
-            h = StoredRows(self.tables, self.images, self.views)
+            h = StoredRows(self.tables, self.images, self.views, first=first)
         like = likeness[0] if likeness else None
         return Block(Ids(ids), h, norms, bounds, errors, self.views, like, turned)

@@ -95,17 +95,23 @@ class Ids(Sequence[str]):
         return self.column[index].as_py()
 
 
-def scan_blocks(tables: Tables, rows: int) -> Iterator[Block]:
+def scan_blocks(tables: Tables, rows: int, part: range | None = None) -> Iterator[Block]:
     """All images, in blocks of at most ``rows`` embeddings, but at least one image.
 
-    The state of now, whatever is written meanwhile. Raises ``ValueError`` for ``rows`` below 1.
+    Of a ``part`` only those at these places. The state of now, whatever is written meanwhile.
+    Raises ``ValueError`` for ``rows`` below 1.
     """
     if rows < 1:
         raise ValueError(f"rows: expected at least 1, found {rows}")
     at_once = max(1, rows // len(tables.header.views))
     own = [_LIKENESS] if tables.header.layout > 1 else []
     columns = ["id", *_NUMBERS, *own]
-    reader = tables.images.search().select(columns).to_batches(batch_size=at_once)
+    query = tables.images.search()
+    if part is not None:
+        if not part:  # to LanceDB a limit of 0 is none
+            return iter(())
+        query = query.offset(part.start).limit(len(part))
+    reader = query.select(columns).to_batches(batch_size=at_once)
     return (_block(parts, tables.header) for parts in _regrouped(reader, at_once))
 
 
