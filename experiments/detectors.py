@@ -11,7 +11,7 @@ from percert.evaluation.copies.detector import (
     Described,
     Detector,
     MetricDetector,
-    SqueezeNetDetector,
+    squeezenet_detector,
 )
 from percert.evaluation.copies.hashes import dhash, pdq, phash, whash
 from percert.images import Resize
@@ -105,7 +105,7 @@ def make_detector(name: str, data: Path, checkpoints: list[str]) -> Detector:
     """
     if name == "squeezenet":
         weights = data.parent / "weights" / "squeezenet1_0-imagenet.safetensors"
-        return SqueezeNetDetector(squeezenet(weights))
+        return squeezenet_detector(squeezenet(weights))
     if name == "ssim":
         return StructureDetector()
     if name in HASHES:

@@ -6,7 +6,7 @@ import types
 import pytest
 import torch
 
-from percert.evaluation.copies.detector import CNNDetector, attacked
+from percert.evaluation.copies.detector import attacked
 from percert.evaluation.copies.hashes import create_detector, metric_detector
 
 
@@ -32,7 +32,7 @@ def imagededup(monkeypatch):
 @pytest.mark.usefixtures("imagededup")
 def test_the_cnn_is_the_cosine_distance_of_the_programs_features():
     detector = create_detector("cnn")
-    assert isinstance(detector, CNNDetector)
+    assert detector.name == "cnn"
     images = torch.rand(2, 3, 20, 24)
     program = Program().model_config
     features = program.model(torch.stack([program.transform(image) for image in images])).flatten(1)

@@ -11,9 +11,9 @@ from percert import create_metric
 from percert.evaluation.copies.detector import (
     Detector,
     MetricDetector,
-    SqueezeNetDetector,
     attacked,
     join,
+    squeezenet_detector,
 )
 from percert.metrics.full_reference.ssim import ssim
 from percert.models.imagenet_networks import SqueezeNet
@@ -37,7 +37,7 @@ def random_squeezenet() -> SqueezeNet:
 def exact_detectors() -> list[Detector]:
     return [
         MetricDetector(create_metric("thumbnail-8", device="cpu")),
-        SqueezeNetDetector(random_squeezenet(), side=48),
+        squeezenet_detector(random_squeezenet(), side=48),
         StructureDetector(),
     ]
 

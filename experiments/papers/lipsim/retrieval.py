@@ -7,7 +7,7 @@ from experiments.papers.lipsim.judges import lipsim_there
 from experiments.papers.networks import Judge, dreamsim_there
 from experiments.papers.photographs import collection
 from percert.attacks.catalog import parse_attack
-from percert.evaluation.copies.detector import Detector, MetricDetector, SqueezeNetDetector
+from percert.evaluation.copies.detector import Detector, MetricDetector, squeezenet_detector
 from percert.evaluation.copies.measure import spread
 from percert.evaluation.retrieval import describe_items, keep_retrieval, score
 from percert.evaluation.retrieval_report import retrieval_pictures
@@ -96,6 +96,4 @@ def _detector(judge: Judge) -> Detector:
     if isinstance(judge.metric, EmbeddingMetric):
         return MetricDetector(judge.metric, judge.title)
     # Any network with an embed(): SqueezeNet's features or DreamSim, at the paper's side.
-    found = SqueezeNetDetector(cast(Any, judge.metric), SIDE)
-    found.name = judge.title
-    return found
+    return squeezenet_detector(cast(Any, judge.metric), SIDE, judge.title)

@@ -157,65 +157,40 @@ class DescriptorDetector:
 SQUEEZENET_SIDE = 128
 
 
-class SqueezeNetDetector:
-    """The angle between SqueezeNet's last fire module's features, averaged over positions.
+def squeezenet_detector(
+    model: SqueezeNet, side: int = SQUEEZENET_SIDE, name: str = "squeezenet"
+) -> DescriptorDetector:
+    """SqueezeNet's features of its last fire module, averaged over positions.
 
     Images are resized to ``side`` x ``side`` (bilinear, antialiased), whatever their proportions.
     """
+    network = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch types a module's memory format as missing
+    resize = Resize((side, side), "bilinear")
 
-    name = "squeezenet"
+    def embed(images: Images) -> Tensor:
+        small = resize(images).clamp(0, 1).contiguous(memory_format=torch.channels_last)
+        return network.embed(small)  # type: ignore[no-any-return]  # as above
 
-    def __init__(self, model: SqueezeNet, side: int = SQUEEZENET_SIDE) -> None:
-        self.model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch types a module's memory format as missing
-        self.resize = Resize((side, side), "bilinear")
-
-    def describe(self, images: Images) -> Described:
-        with torch.no_grad():
-            return Described(self.values(images).cpu())
-
-    def distances(self, queries: Tensor, references: Tensor) -> Tensor:
-        return cosine_distances(queries, references)
-
-    def values(self, images: Images) -> Tensor:
-        small = self.resize(images).clamp(0, 1).contiguous(memory_format=torch.channels_last)
-        return direction(self.model.embed(small).double())
-
-    def gaps(self, values: Tensor, references: Tensor) -> tuple[Vector, Vector]:
-        distance = unit_distance(values, references)
-        return distance, distance.detach()
+    return DescriptorDetector(Descriptor(name, network, embed))
 
 
-class CNNDetector:
-    """The angle between ``imagededup``'s CNN features, its network and preparation taken whole.
+def cnn_detector(program: Any) -> DescriptorDetector:
+    """``imagededup``'s CNN features, its network and preparation taken whole.
 
     ``program`` is an ``imagededup.methods.CNN``: of it, ``model_config.model`` maps what
     ``model_config.transform`` makes of an image to a feature vector. Images go to the transform
     as tensors, so that an attack can follow it.
     """
+    model: nn.Module = program.model_config.model.cpu().eval().requires_grad_(False)
+    transform = program.model_config.transform
 
-    name = "cnn"
+    def embed(images: Images) -> Tensor:
+        return model(torch.stack([*map(transform, images)])).flatten(1)  # type: ignore[no-any-return]
 
-    def __init__(self, program: Any) -> None:
-        self.model: nn.Module = program.model_config.model.cpu().eval().requires_grad_(False)
-        self.transform = program.model_config.transform
-
-    def describe(self, images: Images) -> Described:
-        with torch.no_grad():
-            return Described(self.values(images).cpu())
-
-    def distances(self, queries: Tensor, references: Tensor) -> Tensor:
-        return cosine_distances(queries, references)
-
-    def values(self, images: Images) -> Tensor:
-        prepared = torch.stack([self.transform(image) for image in images])
-        return direction(self.model(prepared).flatten(1).double())
-
-    def gaps(self, values: Tensor, references: Tensor) -> tuple[Vector, Vector]:
-        distance = unit_distance(values, references)
-        return distance, distance.detach()
+    return DescriptorDetector(Descriptor("cnn", model, embed))
 
 
-def imagededup_cnn() -> CNNDetector:
+def imagededup_cnn() -> DescriptorDetector:
     """``imagededup``'s CNN; ``ValueError`` where the package or what it needs does not import."""
     try:
         # Untyped, and it needs torchvision, which another torch than its own breaks.
@@ -225,7 +200,7 @@ def imagededup_cnn() -> CNNDetector:
         raise ValueError(
             f"cnn: needs imagededup ({reason}): {install_package('imagededup')}"
         ) from None
-    return CNNDetector(CNN(verbose=False))
+    return cnn_detector(CNN(verbose=False))
 
 
 def weights_of(detector: Detector) -> str | None:

@@ -22,8 +22,8 @@ from percert.evaluation.copies.detector import (
     DescriptorDetector,
     Detector,
     MetricDetector,
-    SqueezeNetDetector,
     imagededup_cnn,
+    squeezenet_detector,
 )
 from percert.evaluation.copies.pictures import Bytes, as_arrays
 from percert.extras import install_extra
@@ -238,17 +238,17 @@ def metric_detector(
     return MetricDetector(metric, name)
 
 
-def _features(weights: str) -> SqueezeNetDetector:
+def _features(weights: str) -> DescriptorDetector:
     if not weights:
         raise ValueError(
             "features: needs SqueezeNet 1.0's weights: features=FILE.safetensors, or "
             "features=random for random ones"
         )
     if weights == "random":
-        return SqueezeNetDetector(seeded(SqueezeNet).eval().requires_grad_(False))
+        return squeezenet_detector(seeded(SqueezeNet).eval().requires_grad_(False))
     if not Path(weights).is_file():
         raise ValueError(f"features: {weights}: no such file")
-    return SqueezeNetDetector(squeezenet(Path(weights)))
+    return squeezenet_detector(squeezenet(Path(weights)))
 
 
 def create_detectors(
