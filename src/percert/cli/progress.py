@@ -12,28 +12,13 @@ from rich.progress import (
     Progress,
     TextColumn,
     TimeRemainingColumn,
-    track,
 )
 
 from percert.cli.command import complain
 
 T = TypeVar("T")
-
-
-def with_progress(items: Iterable[T], total: int, what: str) -> Iterator[T]:
-    """``items``, with a bar on stderr while they last, where somebody watches and there are many.
-
-    >>> list(with_progress("ab", 2, "spelling"))
-    ['a', 'b']
-    """
-    yield from track(
-        items,
-        description=what,
-        total=total,
-        console=Console(stderr=True),
-        transient=True,
-        disable=total < 2 or not sys.stderr.isatty(),
-    )
+#: Seconds between what is shown of one step: items may come by the hundred thousand.
+OFTEN = 0.05
 
 
 class Pace:
@@ -87,6 +72,7 @@ class Bar:
         )
         self._task = self._bar.add_task(item, total=None)
         self._pace, self._said = Pace(), time.perf_counter()
+        self._shown: tuple[str, float] = "", 0.0
 
     def __enter__(self) -> "Bar":
         self._bar.start()
@@ -97,6 +83,9 @@ class Bar:
 
     def __call__(self, step: str, done: int, total: int) -> None:
         now = time.perf_counter()
+        if self._shown[0] == step and now - self._shown[1] < OFTEN and done < total:
+            return
+        self._shown = step, now
         what = ": ".join(filter(None, (self._item, step)))
         left = self._pace.left(step, done, total, now=now)
         self._bar.update(self._task, description=what, completed=done, total=total)
@@ -108,3 +97,18 @@ class Bar:
     def describe(self, text: str) -> None:
         """What is being done, for whoever watches, where it is no further yet."""
         self._bar.update(self._task, description=text)
+
+
+def with_progress(items: Iterable[T], total: int, what: str) -> Iterator[T]:
+    """``items``, with a :class:`Bar` on stderr while they last, where there are several.
+
+    >>> list(with_progress("ab", 2, "spelling"))
+    ['a', 'b']
+    """
+    if total < 2:
+        yield from items
+        return
+    with Bar() as bar:
+        for done, item in enumerate(items):
+            bar(what, done, total)
+            yield item
