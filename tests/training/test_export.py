@@ -15,7 +15,7 @@ from percert.files import file_sha256
 from percert.lipschitz.architectures import SIZES, LipSimSize, TinyShape
 from percert.metrics.catalog import create_metric, metric_card
 from percert.metrics.certified.embedding import EmbeddingMetric
-from percert.metrics.certified.exported import Constant, NetworkShape, read_config
+from percert.metrics.certified.exported import Constant, NetworkShape, read_config, write_config
 from percert.metrics.certified.lipsim import LipSim
 from percert.training.export import export
 from percert.training.student import new_student, save_model, student_from
@@ -36,6 +36,26 @@ def run(tmp_path: Path) -> Path:
 def _photos() -> tuple[torch.Tensor, torch.Tensor]:
     first, second = torch.rand(2, 2, 3, 40, 36, generator=torch.Generator().manual_seed(5))
     return first, second
+
+
+def test_an_export_that_is_stopped_while_it_writes_leaves_what_was_there(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = export(str(run), "hf", tmp_path / "out", licence="apache-2.0")
+    before = {path: path.read_bytes() for path in files}
+
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    card = read_config(tmp_path / "out")
+    monkeypatch.setattr("percert.files.os.fsync", full)
+    for write in (
+        lambda: write_config(replace(card, name="another"), tmp_path / "out"),
+        lambda: export(str(run), "hf", tmp_path / "out", licence="mit"),
+    ):
+        with pytest.raises(OSError, match="No space left"):
+            write()
+        assert {path: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
 
 
 @pytest.mark.parametrize("format", ["safetensors", "hf"])

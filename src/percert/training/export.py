@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from percert.check import check_choice
 from percert.extras import install_extra
-from percert.files import file_sha256, replacing
+from percert.files import file_sha256, replacing, write_whole
 from percert.lipschitz.architectures import SIZES
 from percert.lipschitz.centre import centre_of
 from percert.lipschitz.network import LipschitzNetwork, fold, weights_hash
@@ -103,10 +103,8 @@ def export(
     write_config(card, out)
     written.append(out / CONFIG)
     if format == "hf":
-        (out / "README.md").write_text(_readme(card, network, licence), encoding="utf-8")
-        (out / ".gitattributes").write_text(
-            "*.safetensors filter=lfs diff=lfs merge=lfs -text\n", encoding="utf-8"
-        )
+        write_whole(out / "README.md", _readme(card, network, licence))
+        write_whole(out / ".gitattributes", "*.safetensors filter=lfs diff=lfs merge=lfs -text\n")
         written += [out / "README.md", out / ".gitattributes"]
     return written
 

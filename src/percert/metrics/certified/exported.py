@@ -11,6 +11,7 @@ from torch import nn
 
 from percert.check import check_choice
 from percert.extras import install_extra
+from percert.files import write_whole
 from percert.images import Resize
 from percert.lipschitz.architectures import LipSimSize, TinyShape, lipsim_network, tiny_network
 from percert.lipschitz.centre import Centre
@@ -134,7 +135,7 @@ def metric_of(card: ModelCard, network: nn.Module) -> EmbeddingMetric:
 def write_config(card: ModelCard, folder: Path) -> None:
     """Write ``config.json`` into ``folder``."""
     held = {"format": FORMAT, "library_name": "percert", **asdict(card)}
-    (folder / CONFIG).write_text(json.dumps(held, indent=2) + "\n", encoding="utf-8")
+    write_whole(folder / CONFIG, json.dumps(held, indent=2) + "\n")
 
 
 def read_config(folder: Path) -> ModelCard:

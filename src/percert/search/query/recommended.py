@@ -17,6 +17,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import NoReturn
 
+from percert.files import write_whole
 from percert.metrics.catalog import CATALOG, create_metric
 from percert.search.ingest.views import VIEW_SETS
 from percert.search.tables.schema import StoreHeader, metric_id
@@ -95,7 +96,7 @@ class StrangerTable:
 
 def write_table(table: StrangerTable, path: Path) -> None:
     """Write ``table`` as JSON."""
-    path.write_text(json.dumps(asdict(table), indent=1) + "\n", encoding="utf-8")
+    write_whole(path, json.dumps(asdict(table), indent=1) + "\n")
 
 
 def read_table(path: Path) -> StrangerTable:
