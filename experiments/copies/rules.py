@@ -294,26 +294,33 @@ def attacks(sets: Sets, options: argparse.Namespace) -> list[dict[str, Any]]:
     """What attacks leave of copies under usual edits, at one in a million pairs.
 
     Of whole pictures and of the standard views beside the partner; with ``options.joint``, another
-    partner that has gradients, of the latter beside that.
+    partner that has gradients, of the latter beside that, whose level no two of the photographs
+    reach.
     """
-    found = attack_beside(sets, RULES[1], options)
+    partner = Rival(sets, sets.partner_name)
+    level = level_at(partner.stranger_scores(), RATES[-1])
+    found = attack_beside(RULES[1], partner, level, options)
     # The partner alone is the same beside both.
     options = argparse.Namespace(**vars(options) | {"queries": 0})
-    found += attack_beside(sets, RULES[2], options)
+    found += attack_beside(RULES[2], partner, level, options)
     if options.joint:
-        found += attack_beside(replace(sets, partner_name=options.joint), RULES[2], options)
+        partner = Rival(replace(sets, partner_name=options.joint), options.joint)
+        cosines = (partner.stored @ partner.stored.T).fill_diagonal_(-1)
+        found += attack_beside(RULES[2], partner, float(cosines.max()), options)
     return found
 
 
-def attack_beside(sets: Sets, rule: Rule, options: argparse.Namespace) -> list[dict[str, Any]]:
-    """One rule under attack, beside the partner of ``sets``."""
-    certified, partner = Certified(sets), Rival(sets, sets.partner_name)
+def attack_beside(
+    rule: Rule, partner: Rival, other: float, options: argparse.Namespace
+) -> list[dict[str, Any]]:
+    """One rule under attack, beside a partner at the level ``other``."""
+    sets = partner.sets
+    certified = Certified(sets)
     level = level_at(certified.stranger_scores(rule), RATES[-1])
     pairs = [
         (ASKED[a], certified.stored[:, v], level + rule.weight * certified.likeness[:, v])
         for a, v in rule.pairs()
     ]
-    other = level_at(partner.stranger_scores(), RATES[-1])
     asked = AttackedRules(rule.name, sets.metric, pairs, sets.descriptor, partner.stored, other)
     return attack_rules(asked, sets.paths(PHOTOGRAPHS), EDITS["usual"], options)
 

@@ -63,7 +63,8 @@ def report(result: Mapping[str, Any]) -> str:
         "found by the rule under PGD through all its views; by the partner alone under Square, and "
         "under what PGD made against the rule (transfer: SSCD's package has no gradient); by "
         "either then. Of a partner with a gradient also what PGD on it leaves by it, and what PGD "
-        "on both at once leaves by either. Row 0: before.\n",
+        "on both at once leaves by either; its level is one that no two photographs reach. Row 0: "
+        "before.\n",
         markdown(["views", "partner", "l2", *ATTACKS], attacked),
         _promised(result["promised"]),
         "\n## The hardest of AugLy's\n",
