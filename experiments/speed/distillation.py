@@ -221,7 +221,7 @@ def totals(cost: DistillationCost) -> list[tuple[str, str]]:
         (f"hours of {cost.devices} GPUs", f"{hours / cost.devices:.0f}"),
         ("one core of this machine instead", f"{cores / 86400:,.0f} days"),
         ("hours of one core to read and resize", f"{read:.0f}"),
-        ("memory of a GPU", f"{memory / 1e9:.1f} GB, the teacher's weights beside"),
+        ("memory of a GPU, at most", f"{memory / 1e9:.1f} GB, the teacher's weights beside"),
         ("disk, the photographs", f"{ARCHIVE} GB"),
         ("disk, the teacher's cache", f"{cache / 1e9:.1f} GB in float16"),
         ("disk, a checkpoint", f"{cost.weight_bytes * 0.75 / 1e9:.2f} GB"),

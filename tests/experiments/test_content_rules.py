@@ -1,9 +1,12 @@
 """Rules of what a picture must hold: fitted and judged against sums by hand."""
 
+import json
+from pathlib import Path
+
 import pytest
 import torch
 
-from experiments.conditions import conditions
+from experiments.conditions import Conditions, conditions
 from experiments.copies import content_rules
 from experiments.copies.content_rules import ContentRules, Rule, fitted, held, judge
 from percert import create_metric
@@ -71,3 +74,11 @@ def test_each_number_stands_under_its_heading():
     )
     assert "| rule | least | forms | tables | undecided, ours |" in page
     assert "| mine | 4.50 | 0.250 | 0.125 | 0.0625 |" in page
+
+
+def test_the_published_page_is_of_what_was_measured():
+    path = Path(__file__).resolve().parents[2] / "docs" / "results" / "content-rules.json"
+    found = json.loads(path.read_text("utf-8"))
+    found["rules"] = [content_rules.Judged(**one) for one in found["rules"]]
+    result = ContentRules(**found | {"conditions": Conditions(**found["conditions"])})
+    assert path.with_suffix(".md").read_text("utf-8") == content_rules.report(result)

@@ -1,12 +1,14 @@
 """What a recipe takes: what is counted against sums by hand, and the page's arithmetic."""
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
-from experiments.conditions import conditions
+from experiments.conditions import Conditions, conditions
 from experiments.speed import distillation
 from experiments.speed.distillation import DistillationCost, Pass, count_flop, saved_bytes
 from percert.training.distillation import read_distill_recipe
@@ -56,7 +58,7 @@ def test_the_page_multiplies_what_was_measured():
     assert found["hours of one GPU at 2 TFLOP/s"] == f"{hours:.0f}" == "1"
     assert found["operations"] == "6.0e+15 of the student, 1.0e+15 of the teacher"
     assert found["one core of this machine instead"] == "0 days"
-    assert found["memory of a GPU"].startswith("5.0 GB")
+    assert found["memory of a GPU, at most"].startswith("5.0 GB")
     assert found["disk, a checkpoint"] == "3.00 GB"
     page = distillation.report(cost)
     assert "| the student, both views, with the gradient | 3000.0 | 4.00 |" in page
@@ -74,3 +76,11 @@ def test_the_teachers_networks_have_the_size_of_a_vit_b():
         meta = distillation.ViT(16).to("meta")
         flop = count_flop(lambda: meta(torch.rand(1, 3, 224, 224, device="meta")))
     assert flop / 2e9 == pytest.approx(17.6, rel=0.02)
+
+
+def test_the_published_page_is_of_what_was_measured():
+    path = Path(__file__).resolve().parents[2] / "docs" / "results" / "distillation-cost.json"
+    found = json.loads(path.read_text("utf-8"))
+    found |= {name: Pass(**found[name]) for name in ("student", "teacher")}
+    cost = DistillationCost(**found | {"conditions": Conditions(**found["conditions"])})
+    assert path.with_suffix(".md").read_text("utf-8") == distillation.report(cost)
