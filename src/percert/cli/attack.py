@@ -46,8 +46,7 @@ AttackOption = Annotated[
     ),
 ]
 OutOption = Annotated[
-    Path,
-    out_option("Where images and records go. A run that was stopped goes on where it stood."),
+    Path, out_option("Where images and records go. A run that was stopped goes on where it stood.")
 ]
 
 

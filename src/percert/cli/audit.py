@@ -22,8 +22,7 @@ if TYPE_CHECKING:
 def plan(
     groups: Annotated[int, typer.Option("--groups", metavar="N", help="How many groups.")],
     rate: Annotated[
-        float,
-        typer.Option(metavar="SHARE", help="The accuracy (or other share) that is expected."),
+        float, typer.Option(metavar="SHARE", help="The accuracy (or other share) that is expected.")
     ],
     gap: Annotated[
         float, typer.Option(metavar="SHARE", help="The difference that is to be found.")

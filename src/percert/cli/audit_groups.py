@@ -27,7 +27,7 @@ def groups(
         typer.Argument(
             help="CSV or parquet, one row an image: [bold]image[/bold], [bold]group[/bold], and "
             "[bold]correct[/bold] (0 or 1) or [bold]label[/bold] and [bold]prediction[/bold] (or "
-            "[bold]probability[/bold]); [bold]model[/bold] where it holds several models.",
+            "[bold]probability[/bold]); [bold]model[/bold] where it holds several models."
         ),
     ] = None,
     attributes: Annotated[

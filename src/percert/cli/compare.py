@@ -35,8 +35,7 @@ ImageArgument = Annotated[Path, typer.Argument(help="An image file.")]
 def compare(
     reference: ImageArgument,
     candidates: Annotated[
-        list[Path],
-        typer.Argument(metavar="CANDIDATE", help="Image files, and folders of them."),
+        list[Path], typer.Argument(metavar="CANDIDATE", help="Image files, and folders of them.")
     ],
     eps: EpsOption = None,
     threshold_text: ThresholdOption = None,

@@ -29,10 +29,7 @@ def geo(
             "tab and an address in each line.",
         ),
     ],
-    out: Annotated[
-        Path,
-        out_option("Where the tables and Flickr's answers go."),
-    ],
+    out: Annotated[Path, out_option("Where the tables and Flickr's answers go.")],
     gdp: Annotated[
         Path | None,
         typer.Option(
@@ -115,11 +112,7 @@ def geo(
         listed, answers, gdp=wealth, seed=seed, asked=asked, farthest=farthest, classes=names
     )
     write_dataset(
-        dataset,
-        out,
-        command=command_line(),
-        seed=seed,
-        seconds=time.perf_counter() - started,
+        dataset, out, command=command_line(), seed=seed, seconds=time.perf_counter() - started
     )
     if as_json:
         emit_json(

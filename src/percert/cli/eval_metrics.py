@@ -26,8 +26,7 @@ from percert.reports.budgets import parse_lengths
 #: What lies at SOURCE.
 Kind: TypeAlias = Literal["auto", "night", "bapps", "csv", "distortions"]
 OutOption = Annotated[
-    Path,
-    out_option("Where images and records go. A run that was stopped goes on where it stood."),
+    Path, out_option("Where images and records go. A run that was stopped goes on where it stood.")
 ]
 
 

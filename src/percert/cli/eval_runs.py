@@ -160,8 +160,7 @@ def eval_defences(
     runs: RunsArgument,
     out: OutOption,
     model: Annotated[
-        str,
-        typer.Option(metavar="SPEC", help="The classifier that was attacked, as it was given."),
+        str, typer.Option(metavar="SPEC", help="The classifier that was attacked, as it was given.")
     ],
     weights: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Weights instead of the model's own.")

@@ -187,8 +187,7 @@ def duplicates(
 def apply(
     plan: PlanArgument,
     dry_run: Annotated[
-        bool,
-        typer.Option("--dry-run", help="Only look whether each file is still what it was."),
+        bool, typer.Option("--dry-run", help="Only look whether each file is still what it was.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:

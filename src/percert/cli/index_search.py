@@ -210,10 +210,7 @@ def open_asked(
 
 
 def _queries(
-    images: list[Path],
-    eps: Budget | None,
-    bad: list[tuple[str, str]],
-    left_out: "list[LeftOut]",
+    images: list[Path], eps: Budget | None, bad: list[tuple[str, str]], left_out: "list[LeftOut]"
 ) -> "Iterator[tuple[list[str], list[Tensor], float | None]]":
     """Names and pixels of images that fit into one pass, and the l2 length that ``eps`` is in each.
 

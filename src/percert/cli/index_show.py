@@ -118,11 +118,7 @@ def show_duplicates(found: "Duplicates") -> None:
 
 
 def write_duplicates(
-    out: Path,
-    found: "Duplicates",
-    store: str,
-    device: str,
-    seconds: float,
+    out: Path, found: "Duplicates", store: str, device: str, seconds: float
 ) -> None:
     """``records.parquet`` (links), ``clusters.parquet`` (a file a row) and ``run.json``."""
     from percert.reports import write_records, write_run

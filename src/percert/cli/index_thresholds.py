@@ -64,8 +64,7 @@ def refit(
 def upgrade(
     store: StoreOption,
     out: Annotated[
-        str,
-        typer.Option("--out", metavar="NEW", help="The new store: a folder or an address."),
+        str, typer.Option("--out", metavar="NEW", help="The new store: a folder or an address.")
     ],
     metric_name: NewMetricOption = None,
     checkpoint: CheckpointOption = None,

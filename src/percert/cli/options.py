@@ -121,8 +121,7 @@ DevicesOption = Annotated[
     ),
 ]
 NodesOption = Annotated[
-    int | None,
-    typer.Option("--nodes", min=1, metavar="N", help="Machines.", show_default=False),
+    int | None, typer.Option("--nodes", min=1, metavar="N", help="Machines.", show_default=False)
 ]
 RecipeOption = Annotated[
     Path | None,

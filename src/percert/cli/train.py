@@ -33,10 +33,7 @@ RecipeArgument = Annotated[
 DataOption = Annotated[
     Path, typer.Option("--data", metavar="DIR", help="The folder that the recipe's paths lie in.")
 ]
-OutOption = Annotated[
-    Path,
-    out_option("Where checkpoints, logs and the model go."),
-]
+OutOption = Annotated[Path, out_option("Where checkpoints, logs and the model go.")]
 ModelOption = Annotated[
     Path | None,
     typer.Option(
@@ -243,10 +240,7 @@ def export(
             "lipsim-small, -medium or -large with --checkpoint.",
         ),
     ],
-    out: Annotated[
-        Path,
-        out_option("Where the files go."),
-    ],
+    out: Annotated[Path, out_option("Where the files go.")],
     format: Annotated[
         ExportFormat,
         typer.Option(
@@ -281,8 +275,7 @@ def export(
         ),
     ] = AuthorsConstant.APPENDED,
     licence: Annotated[
-        str,
-        typer.Option("--licence", metavar="SPDX", help="Of the weights, for the hf layout."),
+        str, typer.Option("--licence", metavar="SPDX", help="Of the weights, for the hf layout.")
     ] = "other",
     as_json: JsonOption = False,
 ) -> None:

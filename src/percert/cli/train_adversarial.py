@@ -55,10 +55,7 @@ def adversarial_dataset(
             "a folder of MNIST's files, or one with a folder a class.",
         ),
     ],
-    out: Annotated[
-        Path,
-        out_option("The data set. A run that was stopped goes on there."),
-    ],
+    out: Annotated[Path, out_option("The data set. A run that was stopped goes on there.")],
     attack: Annotated[
         str | None,
         typer.Option(
@@ -76,9 +73,7 @@ def adversarial_dataset(
     rounds: Annotated[
         int | None,
         typer.Option(
-            min=0,
-            help="T1. With 0 the data set holds the clean images alone.",
-            show_default="3",
+            min=0, help="T1. With 0 the data set holds the clean images alone.", show_default="3"
         ),
     ] = None,
     size: Annotated[

@@ -112,13 +112,9 @@ def dro(
             metavar="DIR", help="What [bold]percert train adversarial-dataset[/bold] made."
         ),
     ],
-    out: Annotated[
-        Path,
-        out_option("The models. Those that are there are not trained again."),
-    ],
+    out: Annotated[Path, out_option("The models. Those that are there are not trained again.")],
     models: Annotated[
-        int | None,
-        typer.Option(min=1, help="How many, each with its own seed.", show_default="50"),
+        int | None, typer.Option(min=1, help="How many, each with its own seed.", show_default="50")
     ] = None,
     weights: Annotated[
         Path | None,

@@ -11,11 +11,7 @@ from torch import Tensor
 from percert.tensors import Images
 
 #: Linear red, green and blue to X, Y, Z, for white at Y = 1.
-TO_XYZ = (
-    (0.4124, 0.3576, 0.1805),
-    (0.2126, 0.7152, 0.0722),
-    (0.0193, 0.1192, 0.9505),
-)
+TO_XYZ = ((0.4124, 0.3576, 0.1805), (0.2126, 0.7152, 0.0722), (0.0193, 0.1192, 0.9505))
 
 
 def srgb_to_linear(images: Images) -> Images:

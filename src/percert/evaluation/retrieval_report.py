@@ -51,11 +51,7 @@ class RetrievalSettings:
 
 
 def run_retrieval(
-    asked: RetrievalSettings,
-    out: Path,
-    *,
-    command: Sequence[str] = (),
-    progress: Progress = silent,
+    asked: RetrievalSettings, out: Path, *, command: Sequence[str] = (), progress: Progress = silent
 ) -> RunResult:
     """Retrieve under attack into ``out``: records, attacked queries, pictures, a page, JSON.
 

@@ -158,10 +158,7 @@ def audit_groups(
         },
         estimates={
             model: group_estimates(
-                [str(group) for group in table.n.index],
-                fits.share(model),
-                fits.n,
-                **simulated,
+                [str(group) for group in table.n.index], fits.share(model), fits.n, **simulated
             )
             for model in every
         },

@@ -251,11 +251,7 @@ def outcome_table(
     check_same_images(everything)
     asked = with_outcome(everything, outcome)
     table = group_table(
-        asked,
-        attributes,
-        covariates=covariates,
-        smallest=smallest,
-        drop_missing=drop_missing,
+        asked, attributes, covariates=covariates, smallest=smallest, drop_missing=drop_missing
     )
     without = sorted(set(everything["group"]) - set(asked["group"]))
     why = f"no image that the {outcome.short} is asked of"

@@ -95,11 +95,7 @@ def mix_table(audit: GroupAudit, model: str, mix: Adjusted, *, short: bool = Fal
         Column("images", lambda place: int(audit.table.n[mix.groups[place]]), ",", short="n"),
         Column(audit.outcome.short, lambda place: float(raw[mix.groups[place]]), ".4f"),
         Column("within strata", lambda place: float(mix.share[place]), ".4f"),
-        Column(
-            "change",
-            lambda place: float(mix.share[place] - raw[mix.groups[place]]),
-            "+.4f",
-        ),
+        Column("change", lambda place: float(mix.share[place] - raw[mix.groups[place]]), "+.4f"),
     ]
     return Table.of(
         sorted(range(len(mix.groups)), key=lambda place: float(mix.share[place])),

@@ -31,12 +31,7 @@ def joint_null(name: str, held: Sequence[str], outcome: str, categories: bool) -
 
 
 def joint_may(
-    term: "Term",
-    p_adjusted: float,
-    groups: int,
-    held: Sequence[str],
-    outcome: str,
-    tests: int = 1,
+    term: "Term", p_adjusted: float, groups: int, held: Sequence[str], outcome: str, tests: int = 1
 ) -> str:
     """What the test of one term allows to say; ``p_adjusted`` decides."""
     said = p_words(term.test.p_value, p_adjusted, tests)
@@ -103,10 +98,7 @@ def joint_table(line: "JointLine", confidence: float, *, short: bool = False) ->
         Column("p without the others", lambda term: term.alone, ".4g", short="p without"),
         Column("p beside them", lambda term: term.test.p_value, ".4g", short="p beside"),
         Column(
-            "p, Holm",
-            lambda term: term.test.p_adjusted if term.tested else None,
-            ".4g",
-            missing="",
+            "p, Holm", lambda term: term.test.p_adjusted if term.tested else None, ".4g", missing=""
         ),
         Column("inflation", lambda term: term.inflation, ".2f"),
     ]

@@ -138,10 +138,7 @@ def group_measures(
 
 
 def _measure(
-    name: str,
-    value: float,
-    interval: tuple[float, float],
-    by_chance: float | None,
+    name: str, value: float, interval: tuple[float, float], by_chance: float | None
 ) -> Measure:
     fair, meaning = _MEANINGS[name]
     return Measure(name, value, interval, fair, by_chance, None, None, meaning)

@@ -36,9 +36,7 @@ def f_p_value(statistic: float, df: tuple[float, float]) -> float:
 
 
 def t_p_value(
-    statistic: float,
-    df: float,
-    alternative: Literal["greater", "less", "two-sided"] = "greater",
+    statistic: float, df: float, alternative: Literal["greater", "less", "two-sided"] = "greater"
 ) -> float:
     """The p-value of a t-test with ``df`` degrees of freedom.
 

@@ -14,15 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd  # type: ignore[import-untyped]  # it ships no types
 
 #: What a table of predictions holds, one row an image and model.
-PREDICTION_COLUMNS = (
-    "model",
-    "image",
-    "group",
-    "label",
-    "prediction",
-    "probability",
-    "correct",
-)
+PREDICTION_COLUMNS = ("model", "image", "group", "label", "prediction", "probability", "correct")
 #: Between the parts of a group or stratum that several columns make.
 JOIN = " / "
 _TRUTH = {"1": 1, "0": 0, "true": 1, "false": 0, "1.0": 1, "0.0": 0}

@@ -213,11 +213,7 @@ def gap_change_interval(
 
 
 def _changes(
-    right: Array,
-    both: Array,
-    n: Array,
-    before: npt.NDArray[np.int64],
-    now: npt.NDArray[np.int64],
+    right: Array, both: Array, n: Array, before: npt.NDArray[np.int64], now: npt.NDArray[np.int64]
 ) -> tuple[Array, Array]:
     """p'(i) - p'(j) - p(a) + p(b) and its error: a row each (a, b) before, a column each (i, j)."""
     share = (right + 1) / (n + 2)

@@ -105,10 +105,7 @@ _KEY_SCALE = {"L;2": 85, "L;4": 17}
 
 
 def load_image(
-    path: str | os.PathLike[str],
-    *,
-    max_memory: int | None = None,
-    max_pixels: int | None = None,
+    path: str | os.PathLike[str], *, max_memory: int | None = None, max_pixels: int | None = None
 ) -> Tensor:
     """The image in a JPEG, PNG, WebP, BMP, TIFF or AVIF file: ``(3, h, w)`` float32 sRGB in [0, 1].
 

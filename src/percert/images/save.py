@@ -46,8 +46,7 @@ def save_image(image: Tensor, path: str | os.PathLike[str]) -> None:
     if suffix not in LOSSLESS:
         *others, last = LOSSLESS
         raise ImageError(
-            path,
-            f"cannot be saved without loss as {suffix!r}; use {', '.join(others)} or {last}",
+            path, f"cannot be saved without loss as {suffix!r}; use {', '.join(others)} or {last}"
         )
     if image.ndim != 3:
         raise ValueError(f"image: expected shape (3, h, w), found {tuple(image.shape)}")

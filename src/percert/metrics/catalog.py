@@ -83,9 +83,7 @@ def unknown_metric(name: str, known: Collection[str]) -> str:
 
 @overload
 def create_metric(
-    name: EmbeddingName,
-    checkpoint: str | Path | None = None,
-    device: "str | torch.device" = "auto",
+    name: EmbeddingName, checkpoint: str | Path | None = None, device: "str | torch.device" = "auto"
 ) -> "EmbeddingMetric": ...
 
 

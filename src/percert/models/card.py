@@ -116,11 +116,7 @@ class ClassifierCard:
     def preparation(self) -> Preparation:
         """What is done to images, as a module."""
         return Preparation(
-            mean=self.mean,
-            std=self.std,
-            channels=self.channels,
-            scale=self.scale,
-            size=self.size,
+            mean=self.mean, std=self.std, channels=self.channels, scale=self.scale, size=self.size
         )
 
 

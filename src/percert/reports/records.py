@@ -173,12 +173,7 @@ def _read_rows(path: Path, columns: Columns | None) -> list[dict[str, Any]]:
 
 def _schema(columns: Columns) -> Any:
     arrow = _arrow()
-    kinds = {
-        str: arrow.string(),
-        bool: arrow.bool_(),
-        int: arrow.int64(),
-        float: arrow.float64(),
-    }
+    kinds = {str: arrow.string(), bool: arrow.bool_(), int: arrow.int64(), float: arrow.float64()}
     return arrow.schema([(name, kinds[kind]) for name, kind in columns.items()])
 
 

@@ -91,7 +91,7 @@ class Store:
 
     @property
     def version(self) -> int:
-        """Another number after every change of the images: what is kept for one is stale then."""
+        """The version of the table of images: it changes with every commit; caches go by it."""
         return int(self.tables.images.version)
 
     def refresh(self) -> None:
@@ -221,7 +221,7 @@ class Store:
         return Answers(self.partner.beside(answers, list(images), wrong / 2, k))
 
     def rule(self, threshold: float | None = None, *, wrong: float | None = None) -> Rule:
-        """The rule by which copies are told here, as it is named in every answer.
+        """The decision rule by which copies are told, as every answer names it.
 
         With ``wrong``, 1e-3 by default, the share of strangers that may get an answer, by the
         metric's own table; where that has none for this store, by the stored images, taken to be no
@@ -244,7 +244,7 @@ class Store:
 
     @property
     def has_table(self) -> bool:
-        """Whether the metric ships a table of strangers for a store such as this one."""
+        """Whether the metric ships a calibration (a table of strangers) for such a store."""
         return has_table(self.tables.header)
 
     def copies(
@@ -300,7 +300,7 @@ class Store:
         return self.blocks.once((fpr, confidence, seed), choose)
 
     def refit(self, source: Literal["shipped", "collection"] = "shipped") -> Refitted:
-        """Measure all stored images against another background, and so set their thresholds anew.
+        """Recalibrate: set the thresholds of all stored images anew, by another background.
 
         Of the ``collection`` itself, or the metric's own (:mod:`percert.search.refit`).
         """
@@ -342,5 +342,5 @@ class Store:
         return verify_store(self.tables, self.metric, again)
 
     def info(self) -> dict[str, Any]:
-        """What ``percert index info`` says: counts, metric, views and size."""
+        """Counts, metric, views and size, as ``percert index info`` shows them."""
         return describe_tables(self.tables)

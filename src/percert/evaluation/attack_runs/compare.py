@@ -291,10 +291,7 @@ class AttackEvaluation:
 
 
 def evaluate_attacks(
-    runs: AttackRuns,
-    rows: Sequence[Row],
-    distances: Sequence[str],
-    baseline: str | None = None,
+    runs: AttackRuns, rows: Sequence[Row], distances: Sequence[str], baseline: str | None = None
 ) -> AttackEvaluation:
     """Compare the attacks of ``runs``; ``rows`` are theirs, with ``distances`` measured.
 

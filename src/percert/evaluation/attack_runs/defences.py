@@ -269,10 +269,7 @@ def transfer_section(
     )
     before = Table.of(
         models,
-        [
-            Column("classifier", str),
-            Column("right before any attack", accuracy.__getitem__, ".2f"),
-        ],
+        [Column("classifier", str), Column("right before any attack", accuracy.__getitem__, ".2f")],
         "Of the originals of those images. Near 0: are classes numbered alike?",
     )
     alt = "; ".join(f"{e.attack} on {e.model}: {e.share}" for e in entries)

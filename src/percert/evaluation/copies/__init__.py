@@ -8,12 +8,7 @@ if TYPE_CHECKING:
     from percert.evaluation.copies.evaluate import CopiesPlan, evaluate_copies
     from percert.evaluation.copies.run import CopiesSettings, run_copies
 
-__all__ = [
-    "CopiesPlan",
-    "CopiesSettings",
-    "evaluate_copies",
-    "run_copies",
-]
+__all__ = ["CopiesPlan", "CopiesSettings", "evaluate_copies", "run_copies"]
 
 __getattr__, __dir__ = lazy_names(
     __name__,

@@ -65,12 +65,7 @@ class CrossThreshold:
 
 
 def cross(
-    detector: Detector,
-    goal: CrossThreshold,
-    images: Images,
-    eps: float,
-    steps: int,
-    start: Images,
+    detector: Detector, goal: CrossThreshold, images: Images, eps: float, steps: int, start: Images
 ) -> tuple[Images, Tensor]:
     """Images within l2 ``eps`` of ``images`` that reach the ``goal``, or come as near as was found.
 

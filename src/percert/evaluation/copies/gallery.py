@@ -220,11 +220,7 @@ def unrelated_threshold(
     pairs = disjoint_pairs(len(gallery), seed)
     some = pairs.flatten()[:ALL_PAIRS_OF]
     every = torch.from_numpy(
-        least_distances(
-            detector,
-            gallery.vectors[some, 0],
-            Gallery(gallery.vectors[some]),
-        )
+        least_distances(detector, gallery.vectors[some, 0], Gallery(gallery.vectors[some]))
     )
     above = torch.ones_like(every, dtype=torch.bool).triu(1)
     return auto_threshold(

@@ -1,4 +1,4 @@
-"""From distances and radii of edited pictures to rates: ROC, average precision, certified shares.
+"""Rates from distances and radii of edited pictures: ROC, average precision, certified rates.
 
 Distances, so lower is closer; budgets are l2 lengths, at an image's size and in decibel.
 """

@@ -43,10 +43,7 @@ def copies_sections(
             "Shares between 0 and 1 that fall with the budget, a colour a detector.",
         ),
     ]
-    sections = [
-        Section("Copies found", tuple(seen)),
-        Section("Copies certified", tuple(proven)),
-    ]
+    sections = [Section("Copies found", tuple(seen)), Section("Copies certified", tuple(proven))]
     attacked = [one for one in results if one.evasion or one.collision]
     if attacked:
         sections.append(Section("Under attack", tuple(_attacked(attacked))))

@@ -139,10 +139,7 @@ def run_copies(
         f"{len(items)} pictures in {len(plan.views)} view(s).",
     )
     shutil.rmtree(out / PARTS, ignore_errors=True)
-    shown = (
-        *results_shown(results),
-        f"report.html, copies.json and records.parquet are in {out}",
-    )
+    shown = (*results_shown(results), f"report.html, copies.json and records.parquet are in {out}")
     return RunResult(answer, shown, unread, left_out=left_out)
 
 

@@ -213,9 +213,7 @@ class TripletBatch:
         for place, i in enumerate(worth):
             check_attack(self.triplets[i].name, planned.name, self.radius[i], outcome[place])
             outcome[place].update(
-                attacked=True,
-                seconds=seconds / len(worth),
-                model_calls=counted.calls / len(worth),
+                attacked=True, seconds=seconds / len(worth), model_calls=counted.calls / len(worth)
             )
         return outcome
 

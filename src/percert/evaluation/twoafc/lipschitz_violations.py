@@ -174,11 +174,6 @@ def violation_figure(rows: Sequence[Row]) -> bytes:
     most = max((row["l2"] for row in rows), default=1.0)
     ends = np.array([0.8 * least, 1.25 * most])
     axis.plot(ends, ends, color="0.3", lw=1.2, ls="--", label="Proposition 1: d = |delta|")
-    axis.set(
-        xscale="log",
-        yscale="log",
-        xlabel="|delta|, l2 in pixels",
-        ylabel="d(x, x + delta)",
-    )
+    axis.set(xscale="log", yscale="log", xlabel="|delta|, l2 in pixels", ylabel="d(x, x + delta)")
     axis.legend(frameon=False, fontsize=8, loc="best")
     return figure_png(figure)

@@ -155,10 +155,7 @@ def score_figure(scores: TwoAFCScores, rows: Sequence[Row], perturbed: str) -> b
         )
     what = "the reference" if perturbed == "reference" else "each image that moves"
     axis.set(
-        xlabel=f"l2 budget of {what}",
-        ylabel="2AFC score (%)",
-        ylim=(-2, 102),
-        xlim=(0, reach),
+        xlabel=f"l2 budget of {what}", ylabel="2AFC score (%)", ylim=(-2, 102), xlim=(0, reach)
     )
     axis.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1.01, 1))
     return figure_png(figure)

@@ -137,14 +137,14 @@ class _Case:
         return min(self._credit(0), self._credit(1))
 
     def certified(self, budget: Budget, radius: str = "radius") -> float:
-        """What is proven within a ``budget``: of linf, by the l2 ball around it."""
+        """The certified score within a ``budget``: of linf, by the l2 ball around it."""
         reach = self.clean[radius]
         if reach is None or not reach > budget.eps * _l2_of(budget, self.clean):
             return self.worse
         return self.natural
 
     def under(self, attack: str | None, budget: Budget) -> float:
-        """What is left within a ``budget`` under ``attack``, or under all of them together."""
+        """The score within a ``budget`` under ``attack``, or under all of them together."""
         for row in self.attacked:
             mine = attack is None or row["attack"] == attack
             if mine and row["success"] and budget.holds(row[budget.norm]):

@@ -57,10 +57,7 @@ class LipSimTiny(EmbeddingMetric):
     """
 
     def __init__(
-        self,
-        checkpoint: str | Path | None = None,
-        *,
-        version: Literal[0, 1, 2] = 2,
+        self, checkpoint: str | Path | None = None, *, version: Literal[0, 1, 2] = 2
     ) -> None:
         if version not in range(len(VERSIONS)) or (version < 2 and checkpoint is not None):
             raise ValueError(

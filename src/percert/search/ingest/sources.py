@@ -30,7 +30,7 @@ DecodeIn: TypeAlias = Literal["threads", "processes"]
 
 @dataclass(frozen=True)
 class AddOutcome:
-    """What became of one image: the file or row ``path``, whose bytes have the SHA-256 ``id``.
+    """The outcome of one image: the file or row ``path``, whose bytes have the SHA-256 ``id``.
 
     ``what`` is ``"added"``: embedded and stored; ``"duplicate"``: the same bytes are stored
     already, and ``path`` is stored beside their other paths; ``"moved"``: their file ``was`` is
@@ -47,7 +47,7 @@ class AddOutcome:
 
 @dataclass(frozen=True)
 class AddSettings:
-    """How adding works; what is stored is the same whatever these are.
+    """The settings of an ingest; what is stored is the same whatever they are.
 
     Images are decoded by ``decoders`` workers (by default one a core) in ``decode_in`` (by default
     threads up to 4, processes beyond), embedded in batches of ``batch``, and committed after

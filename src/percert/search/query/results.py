@@ -59,7 +59,7 @@ class PartnerMatch:
 
 @dataclass(frozen=True)
 class PartnerAnswer:
-    """What the partner says of one query, nearest first; any tamper may change it.
+    """The partner's answer to one query, nearest first; any tamper may change it.
 
     It is ``metric`` with ``weights``. Of queries that are copies of nothing a share ``wrong`` is
     expected to be given one here, by the ``strangers`` that its rule was made by; the rate of a
@@ -148,7 +148,7 @@ class Copies:
 
     @property
     def verdict(self) -> Finding:
-        """What the answer is worth: the certified metric and the partner together.
+        """The verdict of the answer: the certified metric and the partner together.
 
         ``"nothing"`` needs both: no stored image is within its threshold for either, and none can
         come within the certified metric's by a tamper of ``eps``.

@@ -16,7 +16,7 @@ from percert.search.tables.schema import StoreHeader
 
 @dataclass(frozen=True)
 class Rule:
-    """By which stored images copies are told: each by a threshold of its own.
+    """The decision rule of a store: one threshold a stored image.
 
     A copy lies within ``threshold - weight b`` of a stored view, b being the likeness of that view
     to a ``background`` (the hash of it, and its ``source``; ``None`` where one threshold is for
