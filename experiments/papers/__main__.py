@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from experiments.papers import CATALOG, Item, Outcome, Setting, find_item, run_item
-from experiments.papers.estimate import say_estimate
+from experiments.papers.estimate import recorded, say_estimate
 from experiments.papers.item import COMMAND, AutoAttackKind
 from experiments.papers.report import (
     answer,
@@ -23,6 +23,7 @@ from experiments.papers.report import (
     markdown,
     needs_paragraph,
     outcome_section,
+    recorded_words,
     stands_table,
     summary_table,
 )
@@ -222,16 +223,18 @@ def _list(items: list[Item], as_json: bool) -> None:
     if as_json:
         emit_json({"items": [describe(item) for item in items]})
         return
+    last = {entry["name"]: recorded_words(entry) for entry in recorded()["items"]}
     columns: list[Column[Item]] = [
         Column("name", lambda item: item.name),
         Column("can be made", lambda item: item.state),
+        Column("last made", lambda item: last.get(item.name)),
         Column("what", lambda item: item.title),
     ]
     show_table(Table.of(items, columns))
     say("")
     say(
         f"offline: from small data, with what percert comes with; {' '.join(COMMAND)} NAME says "
-        "what the paper's own version takes."
+        "what the paper's own version takes. Last made: as docs/results/reproduce.md has it."
     )
 
 

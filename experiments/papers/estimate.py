@@ -18,6 +18,12 @@ LONGER = {"short": 1.0, "authors": 2.5}
 ATTACKED = ("lipsim-table1", "lipsim-table3", "lipsim-figure3a")
 
 
+def recorded() -> dict[str, Any]:
+    """The last run on record: how many ``images``, and the ``items`` as ``reproduce.json`` says."""
+    found: dict[str, Any] = json.loads(RECORD.read_text(encoding="utf-8"))
+    return found
+
+
 def say_estimate(items: Sequence[Item], setting: Setting) -> None:
     """Say on stderr how long what is not made yet of ``items`` may take, where there are several.
 
@@ -27,7 +33,7 @@ def say_estimate(items: Sequence[Item], setting: Setting) -> None:
         return
     to_make = [item for item in items if item.run and not is_finished(item, setting)]
     kept = sum(1 for item in items if item.run) - len(to_make)
-    seconds, unknown = estimate(to_make, setting, json.loads(RECORD.read_text(encoding="utf-8")))
+    seconds, unknown = estimate(to_make, setting, recorded())
     more = f"; how long {', '.join(unknown)} take is not known" if unknown else ""
     complain(
         f"{len(to_make)} of {len(to_make) + kept} tables and figures to make: about "
@@ -40,18 +46,26 @@ def estimate(
 ) -> tuple[float, list[str]]:
     """Seconds that ``items`` may take by ``record``, and the names of those that it has not.
 
+    An item of the record is of its own ``images``, where it says so.
+
     >>> from experiments.papers import CATALOG
-    >>> record = {"images": 20, "items": [{"name": "lipsim-table1", "seconds": 100.0}]}
-    >>> some = [CATALOG["lipsim-table1"], CATALOG["hpot-table1"]]
+    >>> first = {"name": "lipsim-table1", "seconds": 100.0}
+    >>> second = {"name": "lipsim-table2", "seconds": 8.0, "images": 4}
+    >>> record = {"images": 20, "items": [first, second]}
+    >>> some = [CATALOG[name] for name in ("lipsim-table1", "lipsim-table2", "hpot-table1")]
     >>> estimate(some, Setting(Path("out"), images=60), record)
-    (300.0, ['hpot-table1'])
+    (420.0, ['hpot-table1'])
     """
-    took = {entry["name"]: entry["seconds"] for entry in record["items"] if entry["seconds"]}
+    took = {
+        entry["name"]: entry["seconds"] / (entry.get("images") or record["images"])
+        for entry in record["items"]
+        if entry["seconds"]
+    }
     total, unknown = 0.0, []
     for item in items:
         longer = LONGER.get(setting.autoattack) if item.name in ATTACKED else 1.0
         if item.name not in took or longer is None:
             unknown.append(item.name)
         else:
-            total += longer * took[item.name] * setting.images / record["images"]
+            total += longer * took[item.name] * setting.images
     return total, unknown

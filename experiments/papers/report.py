@@ -163,6 +163,21 @@ def state_words(outcome: Outcome) -> str:
     return f"{outcome.state}: {outcome.reason}"
 
 
+def recorded_words(entry: Mapping[str, Any]) -> str:
+    """What became of an item in a run on record, an :func:`answer`, and how long that took.
+
+    >>> recorded_words({"outcome": "made", "same": True, "rows": [], "seconds": 1.7})
+    "the paper's own, 2 s"
+    """
+    if entry["outcome"] != "made":
+        return ""
+    partly = any(row["deviation"] is not None for row in entry["rows"])
+    state = "the paper's own" if entry["same"] else "stand-in"
+    if partly and not entry["same"]:
+        state = "in part the paper's own"
+    return f"{state}, {entry['seconds']:.0f} s"
+
+
 def _to_be_own(outcome: Outcome) -> str:
     if not outcome.item.run or (outcome.findings is not None and outcome.findings.same):
         return ""
@@ -196,6 +211,7 @@ def answer(outcome: Outcome) -> dict[str, Any]:
         "command": outcome.command,
         "written": outcome.written,
         "commit": outcome.commit,
+        "images": outcome.images,
         "same": findings.same if findings is not None else None,
         "stands": [] if findings is None else [asdict(stand) for stand in findings.stands],
         "rows": []
@@ -271,8 +287,13 @@ def _how(record: Mapping[str, Any], outcomes: Sequence[Outcome]) -> list[str]:
     at = f"commit {record.get('commit')}"
     if len(commits) > 1:
         at = "each item at the commit that the table names"
+    commands = {outcome.command for outcome in outcomes if outcome.findings is not None}
+    on, minutes = str(record.get("written"))[:10], f"{seconds / 60:.0f} minutes"
+    by = f"Made on {on}, in {minutes}, by"
+    if len(commands) > 1:
+        by = f"Made by {len(commands)} commands, in {minutes}; the last of them, on {on}:"
     lines = [
-        f"Made on {str(record.get('written'))[:10]}, in {seconds / 60:.0f} minutes, by",
+        by,
         "",
         "```console",
         f"$ {rerun(record)}",

@@ -60,7 +60,8 @@ State: TypeAlias = Literal["made", "data missing", "failed", "not offline"]
 class Outcome:
     """What became of an item: ``findings`` where it was made, else ``reason`` says why not.
 
-    ``command`` is that which made it, ``written`` when that was, and ``commit`` at which commit.
+    ``command`` is that which made it, of ``images`` photographs; ``written`` is when that was, and
+    ``commit`` at which commit.
     """
 
     item: Item
@@ -71,6 +72,7 @@ class Outcome:
     command: str = ""
     written: str = ""
     commit: str = ""
+    images: int = 0
 
 
 def run_item(item: Item, setting: Setting, *, command: list[str] | None = None) -> Outcome:
@@ -139,6 +141,7 @@ def kept_outcome(item: Item, out: Path) -> Outcome | None:
         command=rerun(found),
         written=str(found.get("written") or ""),
         commit=str(found.get("commit") or ""),
+        images=int((found.get("settings") or {}).get("images") or 0),
     )
 
 

@@ -1,6 +1,7 @@
 """``python -m experiments papers``: list, one, all."""
 
 import json
+import re
 
 import pytest
 from typer.testing import CliRunner
@@ -41,7 +42,11 @@ def test_the_list_says_what_each_takes(papers_json, papers):
     assert items["lipsim-figure4"]["state"] == "offline"
     assert items["lipsim-table4"]["needs"][0]["size"] == "58 GB unpacked"
     assert items["hpot-figure13"]["state"] == "needs data"
-    assert "hpot-figure13" in papers("list").stdout
+    shown = papers("list").stdout
+    assert "hpot-figure13" in shown
+    # What became of it in the last run on record, and how long that took.
+    (line,) = [line for line in shown.splitlines() if line.startswith("hpot-section4 ")]
+    assert re.search(r"the paper's own, \d+ s", line)
 
 
 def test_one_item(papers, papers_json, tmp_path):

@@ -110,7 +110,8 @@ def test_the_page_and_the_markdown_say_what_is_a_stand_in(tmp_path):
         "versions": {"torch": "2.13"},
         "seconds": 1.0,  # of the last of several runs
     }
-    made, exact = (replace(one, written="", commit="") for one in (made, exact))
+    plain = {"written": "", "commit": "", "command": "percert x"}
+    made, exact = (replace(one, **plain) for one in (made, exact))
     text = markdown([replace(made, seconds=100.0), replace(exact, seconds=20.0)], record)
     assert "Made on 2024-01-01, in 2 minutes, by" in text
     assert "$ percert x" in text
@@ -139,6 +140,16 @@ def test_an_item_says_at_which_commit_it_was_made(tmp_path):
     assert "| 2024-01-01 0123456789 |" in text
     assert "| 2024-01-01 ffffffffff |" in text
     assert answer(first)["commit"] == first.commit
+    assert answer(first)["images"] == Setting(tmp_path).images
+
+
+def test_a_page_of_several_commands_does_not_name_one_for_all(tmp_path):
+    one = run_item(an_item(f"{__name__}:missing_mean"), Setting(tmp_path))
+    other = replace(one, item=replace(one.item, name="hpot-table9"), command="another")
+    record = {"written": "2024-01-02T00:00:00", "command": ["another"]}
+    text = markdown([one, other], record)
+    assert "Made by 2 commands, in 0 minutes; the last of them, on 2024-01-02:" in text
+    assert f"Made by `{one.command}`." in text
 
 
 def test_what_differs_in_several_items_is_said_once(tmp_path):
