@@ -214,14 +214,15 @@ def features_of(
             f"{metric.name}: certificates need float32 or float64 embeddings, "
             f"found {embeddings.dtype}"
         )
+    error = metric.float_error(size)
     return pixel_features(
         embeddings,
         bound,
         constant=metric.constant,
         feature_error=metric.feature_error,
         # Below SHORTEST the metric itself gives an embedding no direction.
-        pixel_error=(metric.float_error(size) + SHORTEST) / bound.value,
-        growth=metric.float_growth(size) / norm,
+        pixel_error=(error + SHORTEST) / bound.value,
+        growth=metric.float_growth(size, error) / norm,
         content=metric.content,
     )
 

@@ -154,16 +154,19 @@ class EmbeddingMetric(Metric):
         own = self.resize.rounding(size, UNIT.get(self._like.dtype, math.inf))
         return own + self.network_error() if own <= (SPARE - 1) * self._reach else math.inf
 
-    def float_growth(self, size: tuple[int, int]) -> float:
+    def float_growth(self, size: tuple[int, int], error: float | None = None) -> float:
         """How much :meth:`float_error` grows per unit of l2 by which an image leaves [0, 1].
 
         In the units of :meth:`float_error` over those of an embedding. The error is at most linear
-        in the length of what the network is given.
+        in the length of what the network is given. ``error`` is that of ``size``, where it is known:
+        to prove it takes milliseconds.
         """
         if not self.proven:
             return 0.0
         height, width = self.resolution
-        return 4 * self.float_error(size) / math.sqrt(3 * height * width)
+        return (
+            4 * (self.float_error(size) if error is None else error) / math.sqrt(3 * height * width)
+        )
 
     def network_error(self) -> float:
         """The part of :meth:`float_error` that is the network's, whatever the size of the image."""
