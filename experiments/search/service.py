@@ -34,7 +34,7 @@ from percert.app.server import serve
 serve(
     Resources(store=sys.argv[1]),
     port=0,
-    limits=Limits(together=int(sys.argv[2])),
+    limits=Limits(together=int(sys.argv[2]), answer_seconds=600.0),
     api_only=True,
     ready=lambda address: print(address, flush=True),
 )
@@ -101,7 +101,7 @@ def serve_clients(
     before, began = counted(address), time.perf_counter()
 
     def ask(number: int) -> None:
-        with httpx.Client(base_url=f"{address}api/v1", timeout=300) as client:
+        with httpx.Client(base_url=f"{address}api/v1", timeout=900) as client:
             for at in itertools.count(number):
                 asked = time.perf_counter()
                 if asked - began > seconds:

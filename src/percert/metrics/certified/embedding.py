@@ -158,8 +158,8 @@ class EmbeddingMetric(Metric):
         """How much :meth:`float_error` grows per unit of l2 by which an image leaves [0, 1].
 
         In the units of :meth:`float_error` over those of an embedding. The error is at most linear
-        in the length of what the network is given. ``error`` is that of ``size``, where it is known:
-        to prove it takes milliseconds.
+        in the length of what the network is given. ``error`` is that of ``size``, where it has been
+        proven already, which takes milliseconds.
         """
         if not self.proven:
             return 0.0

@@ -16,8 +16,16 @@ from torch import Tensor
 
 from percert.device import full_precision
 from percert.search.query.distances import Queries
+from percert.search.query.halves import may_be_nearest
 from percert.search.query.levels import Levels
-from percert.search.query.narrowing import TOGETHER, Left, Narrowing, greatest, reaching
+from percert.search.query.narrowing import (
+    READ_ALL,
+    TOGETHER,
+    Left,
+    Narrowing,
+    greatest,
+    reaching,
+)
 from percert.search.tables.scan import Block
 from percert.search.tables.turned import GREATEST_NORM, LEAST_NORM
 from percert.tensors import Vector
@@ -123,6 +131,8 @@ class Prefilter:
             if self._swing is not None and levels is not None:
                 taken = levels.taken(self._swing, some, dtype)
             left = self._left(block, some, taken, inverse)
+            if left is None and self.best is not None:
+                left = self._by_halves(block, some)
             if left is None:
                 pairs = self._of_all(block, some, taken, inverse, odd)
             else:
@@ -154,6 +164,10 @@ class Prefilter:
         best, alone = self.best, len(self.queries) == 1
         if best is not None and not alone and not bool((self.least > -torch.inf).all()):
             return None  # several queries learn what is near from the first rows
+        # How many parts were looked through for the nearest, and of how many that told nothing.
+        tried = block.once("nearest", lambda: [0, 0])
+        if best is not None and alone and tried[0] >= 8 and 2 * tried[1] > tried[0]:
+            return None
         if self._narrowing is None or self._narrowing.axes is not turned.axes:
             self._narrowing = Narrowing(turned.axes, self.queries)
         margin = self._narrowing.margin + self._margin
@@ -177,15 +191,22 @@ class Prefilter:
 
         if best is None or not alone:
             return self._narrowing.left(turned, some, least(), taken)
-        # How many parts were looked through for the nearest, and of how many that told nothing.
-        tried = block.once("nearest", lambda: [0, 0])
-        if tried[0] >= 8 and 2 * tried[1] > tried[0]:
-            return None
         far = _is_far(block) and not len(turned.odd)
         left = self._narrowing.left(turned, some, least(), taken, best, probe, far=far)
         tried[0] += 1
         tried[1] += left is None
         return left
+
+    def _by_halves(self, block: Block, some: slice) -> Left | None:
+        """The pairs that half of the rows' bytes leave of a single query, all of one view."""
+        halved = block.halved
+        alone = len(self.queries) == 1 and bool(self._finite.all())
+        if halved is None or not alone or self.best is None or self._h.device.type != "cpu":
+            return None
+        row = may_be_nearest(halved, some, self.queries, self.best, float(self.least[0]))
+        if row is None or len(row) > READ_ALL * (some.stop - some.start):
+            return None
+        return Left(torch.zeros_like(row), row, row.float())
 
     def _of_left(
         self,

@@ -1,9 +1,10 @@
 """The cache of a store between queries: its embeddings, and their projections for the prefilter.
 
 All of it follows the table's version. The first pass over a version reads, and keeps the rows where
-they fit; the second turns them, since most commands ask but once. Where the rows do not fit and
-their first coordinates do, these are kept, and the few rows that a query needs are read by their
-place. Nothing is kept of a larger store: every query reads it.
+they fit; the second turns them, and halves their bytes where that fits as well, since most commands
+ask but once. Where the rows do not fit and their first coordinates do, these are kept, and the few
+rows that a query needs are read by their place. Nothing is kept of a larger store: every query
+reads it.
 """
 
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.utils.dlpack import from_dlpack
 
+from percert.search.tables.halved import Halved, Halving
 from percert.search.tables.location import Tables
 from percert.search.tables.scan import Block, Ids, scan_blocks
 from percert.search.tables.turned import (
@@ -198,26 +200,37 @@ class EmbeddingBlocks:
             return None
         if self._axes is None:
             self._axes = self._fit()
-        axes = self._axes
-        if axes.share < LEAST_SHARE:
-            return None
+        axes, constant = self._axes, header.metric.constant
+        along, tells = axes.cuts[-1] + 2 * len(axes.cuts), axes.share >= LEAST_SHARE
         if self._rows is not None:
-            turning = Turning(axes, rows, header.metric.constant)
-            turning.add(self._rows.embeddings, self._rows.norms)
-            turned = turning.done()
-            return None if turned is None else replace(self._rows, turned=turned, _once={})
+            held = self._rows.embeddings, self._rows.norms
+            turning = Turning(axes, rows if tells else 0, constant)
+            halving = Halving(rows if self._fits(3 * width // 2 + along) else 0, width, constant)
+            for made in (turning, halving):
+                if made.rows:
+                    made.add(*held)
+            turned, halved = turning.done(), halving.done()
+            if turned is None and halved is None:
+                return None
+            return replace(self._rows, turned=turned, halved=halved, _once={})
+        if not tells:
+            return None
         while not self._fits(axes.cuts[-1] + 2 * len(axes.cuts)):
             if len(axes.cuts) == 1:
                 return None
             axes = axes.shorter()
-        turning = Turning(axes, rows, header.metric.constant)
+        turning = Turning(axes, rows, constant)
+        along = axes.cuts[-1] + 2 * len(axes.cuts)
+        halving = Halving(rows if self._fits(width // 2 + along) else 0, width, constant)
         kept = _Kept(self.tables, self._images(), rows=False)
         for block in scan_blocks(self.tables, max(1, BLOCK_VALUES // width), self.part):
             kept.add(block)
             turning.add(block.embeddings, block.norms)
+            if halving.rows:
+                halving.add(block.embeddings, block.norms)
         turned = turning.done()
         first = 0 if self.part is None else self.part.start
-        return None if turned is None else kept.block(turned, first)
+        return None if turned is None else kept.block(turned, halving.done(), first)
 
     def _fit(self) -> Axes:
         """Axes of rows that are evenly spread."""
@@ -261,7 +274,9 @@ class _Kept:
         self.h[some] = block.embeddings
         return replace(block, embeddings=self.h[some], _once={})
 
-    def block(self, turned: Turned | None = None, first: int = 0) -> Block:
+    def block(
+        self, turned: Turned | None = None, halved: Halved | None = None, first: int = 0
+    ) -> Block:
         """All of them; those that stay on the disk are the store's from ``first`` on."""
         import pyarrow as pa  # type: ignore[import-untyped]  # it ships no types
 
@@ -271,4 +286,4 @@ class _Kept:
         if h is None:
             h = StoredRows(self.tables, self.images, self.views, first=first)
         like = likeness[0] if likeness else None
-        return Block(Ids(ids), h, norms, bounds, errors, self.views, like, turned)
+        return Block(Ids(ids), h, norms, bounds, errors, self.views, like, turned, halved)

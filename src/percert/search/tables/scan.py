@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils.dlpack import from_dlpack
 
+from percert.search.tables.halved import Halved
 from percert.search.tables.location import Tables
 from percert.search.tables.schema import StoreHeader, is_one_of
 from percert.search.tables.turned import Turned
@@ -31,8 +32,8 @@ class Block:
     view's size, the rounding of the pixels and of h in pixel units (``pixel_error`` of
     :func:`percert.certify.features.pixel_features`), and the likeness to the background, 0 without
     one. All lie on the CPU, and are not to be changed. ``turned`` are the same rows along axes,
-    where a store keeps them; its embeddings may then stay on the disk, and be read by their places
-    (:class:`percert.search.tables.kept.StoredRows`).
+    and ``halved`` in half of their bytes, where a store keeps them; its embeddings may then stay on
+    the disk, and be read by their places (:class:`percert.search.tables.kept.StoredRows`).
     """
 
     ids: Sequence[str]
@@ -43,6 +44,7 @@ class Block:
     views: int
     likeness: Tensor | None = None
     turned: Turned | None = None
+    halved: Halved | None = None
     _once: dict[Any, Any] = field(default_factory=dict, repr=False)
 
     def once(self, key: Any, make: Callable[[], T]) -> T:

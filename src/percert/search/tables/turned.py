@@ -115,7 +115,7 @@ class Turning:
     """Turns the rows of a collection part by part, into memory taken once for all of them."""
 
     def __init__(self, axes: Axes, rows: int, constant: float) -> None:
-        self.axes, self.constant = axes, constant
+        self.axes, self.constant, self.rows = axes, constant, rows
         starts = (0, *axes.cuts[:-1])
         self.slices = tuple(
             torch.empty(rows, end - start + 2) for start, end in zip(starts, axes.cuts, strict=True)
@@ -155,7 +155,7 @@ class Turning:
 
     def done(self) -> Turned | None:
         """All that was added; ``None`` where a row is not finite, which a query has to say."""
-        if not self._finite:
+        if not self.rows or not self._finite:
             return None
         odd = torch.cat(self._odd) if self._odd else torch.zeros(0, dtype=torch.long)
         return Turned(self.axes, self.slices, odd)
