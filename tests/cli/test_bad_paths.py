@@ -72,6 +72,9 @@ COMMANDS = [
     "index apply plan:plan.json",
     "index undo plan:plan.json",
     "index purge plan:plan.json",
+    "index export --store store:photos.store --out page:o.parquet",
+    "index add many:catalog.parquet --store new.store --metric thumbnail --paths-below photos "
+    "--ids sku",
     "index info --store store:photos.store",
     "index verify --store store:photos.store --again 3",
     "index remove photos --store store:photos.store",
@@ -217,7 +220,7 @@ def test_a_path_that_cannot_work_is_one_line(
     _, kind, before, path = next(entry for entry in places if entry[0] == place)
     bad = damaged(world / path, damage, tmp_path)
     words[place] = f"{before}{bad}"
-    for other in ("o", "new.store", "side.html", "o.html", "o.json"):
+    for other in ("o", "new.store", "side.html", "o.html", "o.json", "o.parquet"):
         words = [str(tmp_path / other) if word == other else word for word in words]
     monkeypatch.chdir(world)
     present = sorted(os.listdir(tmp_path))
@@ -254,7 +257,7 @@ def test_the_commands_of_the_table_work(world, tmp_path, monkeypatch):
         if "photos.store" in words:
             words[words.index("photos.store")] = str(here / "photos.store")
             shutil.copytree(world / "photos.store", here / "photos.store")
-        for other in ("o", "new.store", "side.html", "o.html", "o.json"):
+        for other in ("o", "new.store", "side.html", "o.html", "o.json", "o.parquet"):
             words = [str(here / other) if word == other else word for word in words]
         result = invoke(words)
         assert result.exit_code == 0, f"{words}\n{result.output}{result.exception!r}"

@@ -85,6 +85,7 @@ def build_world(folder: Path) -> Path:
     _photographs(folder, network)
     _predictions(folder)
     _training_images(folder / "train.parquet")
+    _catalog(folder / "catalog.parquet")
     _held_out(folder)
     _nights(folder / "nights")
     save_file(small_resnet(classes=10).state_dict(), folder / "theta0.safetensors")
@@ -180,6 +181,15 @@ def _training_images(path: Path) -> None:
         Image.fromarray(pixels.astype(np.uint8)).save(buffer, "PNG")
         rows.append({"bytes": buffer.getvalue(), "path": None})
     pq.write_table(pa.table({"image": rows, "label": [n % 10 for n in range(12)]}), path)
+
+
+def _catalog(path: Path) -> None:
+    """Photographs by their paths, with ids of a catalog."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    names = ["chelsea.png", "coffee.png", "private/chelsea.png"]
+    pq.write_table(pa.table({"filepath": names, "sku": ["A-1", "A-2", "A-3"]}), path)
 
 
 def _held_out(folder: Path) -> None:

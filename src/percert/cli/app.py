@@ -23,8 +23,10 @@ from percert.cli.eval_runs import eval_attacks, eval_defences, eval_saliency, ev
 from percert.cli.index_duplicates import apply, duplicates, purge, undo
 from percert.cli.index_search import copies as find_copies
 from percert.cli.index_search import search
-from percert.cli.index_store import add, info, prune, remove, verify
+from percert.cli.index_store import add, info, remove
 from percert.cli.index_thresholds import refit, upgrade
+from percert.cli.index_upkeep import export as export_index
+from percert.cli.index_upkeep import prune, verify
 from percert.cli.train import copies as train_copies
 from percert.cli.train import distill, export, finetune
 from percert.cli.train_adversarial import adversarial_dataset
@@ -82,6 +84,7 @@ GROUPS: dict[str, tuple[str, dict[str, Verb]]] = {
             "verify": verify,
             "refit": refit,
             "upgrade": upgrade,
+            "export": export_index,
         },
     ),
     "data": ("Put data sets together.", {"geo": geo}),

@@ -145,6 +145,8 @@ def duplicates(
         raise typer.BadParameter("go together: what is to be planned?", param_hint="--plan, --do")
     if (do == "move") != (to is not None):
         raise typer.BadParameter("go together", param_hint="--do move, --to")
+    from percert.search.own_ids import with_own_ids
+
     began = perf_counter()
     where = store, metric_name, checkpoint, device, partner, engine, address, workers
     with open_asked(*where) as opened, Bar() as bar:
@@ -154,7 +156,7 @@ def duplicates(
         write_duplicates(out, found, store, device, perf_counter() - began)
     if keep is None and report is None and plan is None:
         if as_json:
-            emit_json(found.to_json())
+            emit_json(with_own_ids(found.to_json(), store))
         else:
             show_duplicates(found)
         return
@@ -173,7 +175,7 @@ def duplicates(
         write_plan(planned, plan)
     if as_json:
         told = {} if planned is None else {"plan": asdict(planned)}
-        emit_json({**found.to_json(), **groups.to_json(), **told})
+        emit_json(with_own_ids({**found.to_json(), **groups.to_json(), **told}, store))
         return
     show_groups(groups)
     if report is not None:

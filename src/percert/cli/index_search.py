@@ -127,7 +127,7 @@ def search(
             answers += opened.search(pixels, k, length, names=names)
     for answer in () if as_json else answers:
         show_nearest(answer)
-    _show([answer.to_json() for answer in answers], bad, left_out, as_json)
+    _show([answer.to_json() for answer in answers], bad, left_out, as_json, store)
 
 
 @one_line_errors
@@ -179,7 +179,7 @@ def copies(
         show_copies(answer)
         show_copy_edits(answer, of_rows)
     told = [rows_with_edits(answer.to_json(), of_rows) for answer, of_rows in pairs]
-    _show(told, bad, left_out, as_json)
+    _show(told, bad, left_out, as_json, store)
 
 
 @contextmanager
@@ -236,11 +236,15 @@ def _show(
     bad: list[tuple[str, str]],
     left_out: "list[LeftOut]",
     as_json: bool,
+    store: str,
 ) -> None:
     """The JSON answer, a list of one query as of many, and what could not be read."""
     from percert.images.walk import listed, listed_left_out
     from percert.runs.engine import RunResult
+    from percert.search.own_ids import with_own_ids
 
+    if as_json:
+        answers = [with_own_ids(one, store) for one in answers]
     answer = {"answers": answers, "bad": listed(bad), "left_out": listed_left_out(left_out)}
     show_result(RunResult(answer, (), bad, left_out=left_out), as_json=as_json)
 

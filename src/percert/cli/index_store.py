@@ -1,4 +1,4 @@
-"""``percert index add``, ``info``, ``remove`` and ``verify``: the store behind the queries."""
+"""``percert index add``, ``info`` and ``remove``: the store behind the queries."""
 
 import json
 from collections import Counter
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from percert.cli.command import complain, fail, needs, one_line_errors
+from percert.cli.command import fail, needs, one_line_errors
 from percert.cli.index_added import report_added
 from percert.cli.index_partner import (
     NewPartnerOption,
@@ -16,7 +16,6 @@ from percert.cli.index_partner import (
     partner_for_store,
     set_partner,
 )
-from percert.cli.index_show import name_files, pruned_json, show_pruned, warn_unreachable
 from percert.cli.options import (
     CheckpointOption,
     DeviceOption,
@@ -31,7 +30,7 @@ from percert.cli.progress import with_progress
 
 if TYPE_CHECKING:
     from percert.images import LeftOut
-    from percert.search import AddOutcome, Store
+    from percert.search import Store
 
 
 @one_line_errors
@@ -84,6 +83,24 @@ def add(
         ),
     ] = "auto",
     batch: Annotated[int, typer.Option(min=1, help="Images through the network at once.")] = 64,
+    paths_below: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Parquet files list paths (in a column image, filepath, path or file_name): the "
+            "files are added, those below DIR and no others.",
+            show_default=False,
+        ),
+    ] = None,
+    ids: Annotated[
+        str | None,
+        typer.Option(
+            "--ids",
+            metavar="COLUMN",
+            help="A column of the parquet files with ids of your own: answers in JSON name them.",
+            show_default=False,
+        ),
+    ] = None,
     prune: Annotated[
         bool,
         typer.Option(
@@ -107,7 +124,8 @@ def add(
     place where the other is gone (a file that was renamed). A file that
     cannot be read is listed at the end, and the exit status is then 1; the others are added. What
     is reported as stored survives whatever happens; run the same command again after a crash. A
-    parquet file needs a column image, of bytes or of structs with bytes.
+    parquet file has one column of bytes or of structs with bytes, or several of which one is called
+    image; or it names files, and --paths-below says where they may lie.
 
     [bold]Examples[/bold]
 
@@ -118,9 +136,11 @@ def add(
     percert index add train-*.parquet --store s3://bucket/train --engine ray --address auto
     """
     from percert.device import keep_freed_memory
-    from percert.search import AddSettings, open_store
+    from percert.search import AddOutcome, AddSettings, open_store
     from percert.search.info import stored_metric
+    from percert.search.ingest.listed import listed_images
     from percert.search.ingest.sources import count_images
+    from percert.search.own_ids import keep_own_ids
 
     if each and as_json:
         raise typer.BadParameter("prints lines, which --json does not", param_hint="--each")
@@ -128,7 +148,10 @@ def add(
         raise typer.BadParameter("is for --engine ray", param_hint="--address")
     keep_freed_memory()
     left_out: list[LeftOut] = []
-    total = count_images(inputs, left_out)
+    listed = listed_images(inputs, paths_below=paths_below, ids=ids)
+    inputs = listed.files
+    bad = [AddOutcome(row, "bad", reason=why) for row, why in listed.bad]
+    total = count_images(inputs, left_out) + len(bad)
     if not total:
         raise ValueError(f"{', '.join(map(str, inputs))}: no images found")
     # Ray's workers move it to their own devices.
@@ -150,7 +173,7 @@ def add(
     else:
         outcomes = opened.iter_add(inputs, settings)
     counts: Counter[str] = Counter(added=0, moved=0, duplicate=0, unchanged=0)
-    bad: list[AddOutcome] = []
+    keep_own_ids(opened.path, listed.own_ids)  # before anything is said to be stored
     for outcome in with_progress(outcomes, total, "adding"):
         if outcome.what == "bad":
             bad.append(outcome)
@@ -242,92 +265,3 @@ def remove(
         say(f"Removed {images} images and {files} files; {opened.count} images are left.")
     if missing:
         fail(f"not in the store: {', '.join(missing)}")
-
-
-@one_line_errors
-@needs("search")
-def verify(
-    store: StoreOption,
-    metric_name: StoreMetricOption = None,
-    checkpoint: CheckpointOption = None,
-    again: Annotated[
-        int,
-        typer.Option(
-            "--again", metavar="N", min=0, help="Embed N images once more, and compare them."
-        ),
-    ] = 0,
-    as_json: JsonOption = False,
-) -> None:
-    """Check that a store is sound; the exit status is 1 where it is not.
-
-    Every name is there once, every file has its image, every embedding is finite and has its norm,
-    and every bound is the one that is proven. Files that are gone are counted: that makes a store
-    out of date, not unsound. Nothing is changed.
-
-    [bold]Example[/bold]
-
-    percert index verify --store photos.store --again 100
-    """
-    from percert.search import open_store
-
-    metric = metric_for_store(store, metric_name, checkpoint, "cpu")
-    verdict = open_store(store, metric, create=False).verify(again)
-    if as_json:
-        emit_json({"store": store, "sound": verdict.sound, **vars(verdict)})
-    elif verdict.sound:
-        more = f", {verdict.embedded} of them embedded again" if again else ""
-        say(f"Sound: {verdict.images} images{more}, {verdict.files} files.")
-        if verdict.missing:
-            say(f"{verdict.missing} files are gone: percert index prune forgets them.")
-        if verdict.unreachable:
-            say(
-                f"{verdict.unreachable} files lie below folders of which nothing is there now "
-                "(are they mounted?)."
-            )
-    for problem in verdict.problems:
-        complain(problem)
-    if not verdict.sound:
-        raise typer.Exit(1)
-
-
-@one_line_errors
-@needs("search")
-def prune(
-    store: StoreOption,
-    below: Annotated[
-        list[Path] | None,
-        typer.Argument(
-            metavar="[PATH]...", help="Only what lies below these folders.", show_default=False
-        ),
-    ] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would be forgotten, and change nothing.")
-    ] = False,
-    as_json: JsonOption = False,
-) -> None:
-    """Forget the files that are not there any more, and the images that no other file holds.
-
-    Below a folder that was added and of which nothing is there now (it may be unmounted) all is
-    kept, and said; percert index remove forgets that too. What was forgotten is named.
-
-    [bold]Examples[/bold]
-
-    percert index prune --store photos.store --dry-run
-
-    percert index prune photos/ --store photos.store
-    """
-    from percert.search import open_store
-
-    opened = open_store(store, create=False)
-    pruned = opened.prune(below, dry_run=dry_run)
-    if as_json:
-        answer = {"store": store, "dry_run": dry_run, "images": pruned.images}
-        emit_json({**answer, **pruned_json(pruned)})
-        return
-    if dry_run:
-        say(f"{len(pruned.files)} files would be forgotten{'' if not pruned.files else ':'}")
-        name_files(pruned.files)
-    else:
-        show_pruned(pruned)
-        say(f"The store holds {opened.count} images.")
-    warn_unreachable(pruned.unreachable)

@@ -113,7 +113,8 @@ class ParquetImages:
     """The images in the column ``column`` of a parquet file, still encoded, by their rows.
 
     The convention of Hugging Face ``datasets``: bytes, or structs with ``bytes``, and perhaps a
-    column ``label`` of integers. Opening reads the metadata alone: ``groups`` are the rows of each
+    column ``label`` of integers. Without a ``column`` it is ``image``, or, where there is none, the
+    only one that can hold images. Opening reads the metadata alone: ``groups`` are the rows of each
     row group, ``size`` and ``mtime_ns`` those of the file. Of what :meth:`read` has read the last
     ``kept`` row groups stay in memory; it is safe from several threads. Raises
     :class:`~percert.images.ImageError` for a file that is none or lacks the column (with
@@ -124,12 +125,12 @@ class ParquetImages:
         self,
         path: Path,
         *,
-        column: str = "image",
+        column: str | None = None,
         labelled: bool = False,
         kept: int = 1,
         extra: str = "attacks",
     ) -> None:
-        self.path, self.column, self.kept = path, column, kept
+        self.path, self.kept = path, kept
         try:
             import pyarrow as pa  # type: ignore[import-untyped]  # it ships no types
             import pyarrow.parquet as pq  # type: ignore[import-untyped]  # as above
@@ -145,6 +146,7 @@ class ParquetImages:
                 raise ImageError(path, why) from None
         self.size, self.mtime_ns = found.st_size, found.st_mtime_ns
         self.has_labels = "label" in schema.names
+        self.column = column = column or _image_column(schema)
         if column not in schema.names or (labelled and not self.has_labels):
             expected = f"columns {column} and label" if labelled else f"a column {column}"
             raise ImageError(path, f"expected {expected}, found {', '.join(schema.names)}")
@@ -208,7 +210,9 @@ class ParquetImages:
         """
         if self.has_paths:
             groups = range(len(self.groups))
-            found = [value["path"] for g in groups for value in self._values("image.path", g)]
+            found = [
+                value["path"] for g in groups for value in self._values(f"{self.column}.path", g)
+            ]
             if all(found) and len(set(found)) == len(found):
                 return list(map(str, found))
         return [f"{row:06d}" for row in range(len(self))]
@@ -227,6 +231,19 @@ class ParquetImages:
         except (pa.ArrowException, OSError) as error:
             why = f"row group {group}: damaged ({one_line(error)})"
             raise ImageError(self.path, why) from error
+
+
+def _image_column(schema: Any) -> str:
+    """``image``, or the only column of bytes or of structs with ``bytes``."""
+    import pyarrow as pa
+
+    def holds_bytes(kind: Any) -> bool:
+        if pa.types.is_struct(kind):
+            return "bytes" in {field.name for field in kind}
+        return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+
+    found = [field.name for field in schema if holds_bytes(field.type)]
+    return "image" if "image" in schema.names or len(found) != 1 else str(found[0])
 
 
 @dataclass(frozen=True)

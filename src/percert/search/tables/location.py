@@ -112,7 +112,8 @@ READ_AHEAD = {
 }
 #: Seconds after which a writer that holds the lock is taken for stuck; a commit takes less than 1.
 LOCK_TIMEOUT = 600
-_OURS = ("background.lance", "files.lance", "images.lance", "partner.lance", "roots.lance", LOCK)
+_TABLES = ("background", "files", "images", "own_ids", "partner", "roots")
+_OURS = (*(f"{name}.lance" for name in _TABLES), LOCK)
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,112 @@
+"""A store for other tools: embeddings, files and links as one parquet file, a row a file."""
+
+import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from percert.files import replacing
+from percert.metrics.certified.embedding import SHORTEST
+from percert.search.own_ids import own_ids_of
+from percert.search.query.results import Duplicates
+from percert.tensors import Embeddings
+
+if TYPE_CHECKING:
+    from percert.search.store import Store
+
+
+def export_store(
+    store: "Store", path: str | os.PathLike[str], found: Duplicates | None = None
+) -> int:
+    """Write ``store`` to the parquet file ``path``, whole or not at all; how many rows it has.
+
+    A row is a file, or an image without one, with the columns ``filepath`` (in full, as fiftyone
+    wants it), ``id`` (the SHA-256 of its bytes), ``own_id`` (the user's, or null), ``height``,
+    ``width``, and ``embedding``: that of the whole image, float32 of length 1, of which 1 - the dot
+    product of two is the metric's distance. With ``found``, what :meth:`Store.duplicates` answered,
+    ``links`` lists the files that it is a copy of or that are copies of it, each with ``id``,
+    ``filepath``, ``distance``, ``threshold`` and ``radius``.
+    """
+    import pyarrow.parquet as pq  # type: ignore[import-untyped]  # it ships no types
+
+    schema = _schema(store, with_links=found is not None)
+    links = {} if found is None else _links(found)
+    count = 0
+    with replacing(path) as waiting, pq.ParquetWriter(waiting, schema) as writer:
+        for table in _tables(store, schema, links):
+            writer.write_table(table)
+            count += len(table)
+    return count
+
+
+def _tables(store: "Store", schema: Any, links: dict[str, list[dict[str, Any]]]) -> Iterator[Any]:
+    """The rows of each block of the store as an Arrow table."""
+    import pyarrow as pa
+
+    constant = store.metric_id.constant
+    for block in store.blocks():
+        whole = block.of_view(0)
+        ids = list(whole.ids)
+        facts = store.rows(["id", "height", "width", "paths"], ids)
+        directions = _directions(whole.embeddings, constant).numpy()
+        paths = facts["paths"].to_pylist()
+        names = own_ids_of(store.path, (path for held in paths for path in held)) or {}
+        place = {id: row for row, id in enumerate(ids)}
+        columns: dict[str, list[Any]] = {name: [] for name in schema.names}
+        for row, held in zip(
+            facts.select(["id", "height", "width"]).to_pylist(), paths, strict=True
+        ):
+            for path in held or [None]:
+                columns["filepath"].append(path)
+                columns["own_id"].append(names.get(path))
+                columns["embedding"].append(directions[place[row["id"]]])
+                for name, value in row.items():
+                    columns[name].append(value)
+                if "links" in columns:
+                    columns["links"].append(links.get(path if path is not None else row["id"], []))
+        yield pa.table(columns, schema=schema)
+
+
+def _directions(h: Embeddings, constant: float) -> Embeddings:
+    """unit([h; c]) in float32; without the last value where c is 0. No direction is all zeros."""
+    h = h.double()
+    if constant:
+        h = torch.nn.functional.pad(h, (0, 1), value=constant)
+    norm = h.norm(dim=1, keepdim=True)
+    return torch.where(norm >= SHORTEST, h / norm, 0.0).float()
+
+
+def _links(found: Duplicates) -> dict[str, list[dict[str, Any]]]:
+    """What each file, or each image without one, is linked with."""
+    links: dict[str, list[dict[str, Any]]] = {}
+    for link in found.links:
+        ends = ((link.first, link.first_path), (link.second, link.second_path))
+        numbers = {"distance": link.distance, "threshold": link.threshold, "radius": link.radius}
+        for (id, path), (other, other_path) in (ends, ends[::-1]):
+            entry = {"id": other, "filepath": other_path, **numbers}
+            links.setdefault(path if path is not None else id, []).append(entry)
+    return links
+
+
+def _schema(store: "Store", *, with_links: bool) -> Any:
+    import pyarrow as pa
+
+    constant = store.metric_id.constant
+    width = store.metric_id.width + bool(constant)
+    fields = [
+        pa.field("filepath", pa.string()),
+        pa.field("id", pa.string()),
+        pa.field("own_id", pa.string()),
+        pa.field("height", pa.int32()),
+        pa.field("width", pa.int32()),
+        pa.field("embedding", pa.list_(pa.float32(), width)),
+    ]
+    if with_links:
+        text, number = pa.string(), pa.float64()
+        names = {"id": text, "filepath": text}
+        numbers = dict.fromkeys(("distance", "threshold", "radius"), number)
+        fields.append(pa.field("links", pa.list_(pa.struct({**names, **numbers}))))
+    own = store.metric_id
+    told = {b"percert.metric": own.name.encode(), b"percert.weights": own.weights.encode()}
+    return pa.schema(fields, metadata=told)
