@@ -23,8 +23,9 @@ from percert.evaluation.people.report import interval
 from percert.metrics.catalog import list_metrics, metric_card
 from percert.reports.table import Column, Table, finite
 
-#: The same as another, or (sscd) of a package for newer Pythons than the rest.
-LEFT_OUT = ("thumbnail-8", "lipsim-tiny-uncentred", "sscd")
+#: The same as another, of a package for newer Pythons than the rest (sscd), or many passes through
+#: a network that is here by itself (e-lpips, swd).
+LEFT_OUT = ("thumbnail-8", "lipsim-tiny-uncentred", "sscd", "e-lpips", "swd")
 #: The slowest: on the triplets, many pairs each, they would take hours.
 SLOW = (
     *("st-lpips-vgg", "st-lpips-alex", "fsim", "features"),
@@ -146,7 +147,8 @@ In brackets what the paper's Eq. 8 proves of the same
 network, where it proves anything. `authors` and `ours` are the two recipes at a small scale, on the
 same images for the same passes ([the ablation](lipsim-ablation.md)): neither has seen a vote."""
 ABOUT = """Written by `python -m experiments people.agreement`. All metrics of percert that need no
-weights or whose weights can be had, on what people said. In parentheses the 95 % interval of a
+weights or whose weights can be had, but `e-lpips` and `swd`, which pass an image many times through
+a network that is here by itself; on what people said. In parentheses the 95 % interval of a
 bootstrap over pictures. What the columns are:
 [hold metrics to what people see](../how-to/evaluate-by-people.md#what-it-says).
 """
