@@ -4,7 +4,7 @@ import importlib
 import json
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -143,6 +143,17 @@ def kept_outcome(item: Item, out: Path) -> Outcome | None:
         commit=str(found.get("commit") or ""),
         images=int((found.get("settings") or {}).get("images") or 0),
     )
+
+
+def with_nothing_to_run(outcomes: Sequence[Outcome]) -> list[Outcome]:
+    """Several outcomes, and those items of their papers in which there is nothing to make."""
+    if len(outcomes) < 2:
+        return list(outcomes)
+    there = {outcome.item.name: outcome for outcome in outcomes}
+    for item in CATALOG.values():
+        if not item.run and any(outcome.item.paper == item.paper for outcome in outcomes):
+            there.setdefault(item.name, Outcome(item, "not offline", reason=item.how))
+    return [there[name] for name in CATALOG if name in there]
 
 
 def run_offline(
