@@ -126,7 +126,14 @@ FOUND = Findings((Compared("success", 95.0, 90.5, "%"), Compared("l2", 2.0, 5.0)
 
 
 def test_the_papers_numbers_and_ours():
-    made = Outcome(ITEM, "made", replace(FOUND, stands=()), seconds=12.0)
+    made = Outcome(
+        ITEM,
+        "made",
+        replace(FOUND, stands=()),
+        seconds=12.0,
+        written="2026-01-02T03:04:05",
+        commit="0123456789abcdef",
+    )
     (numbers,) = tables_of([outcome_section(made)])
     assert said(numbers) == [
         {"": "success", "paper": "95 %", "measured": "90.5 %", "deviation": "-4.5 points"},
@@ -136,7 +143,7 @@ def test_the_papers_numbers_and_ours():
     (row,) = said(summary)
     assert row == {
         "name": "hpot-table1", "what": "Table 1", "status": "the paper's own", "seconds": "12",
-        "to make it the paper's own": "",
+        "made": "2026-01-02 0123456789", "to make it the paper's own": "",
     }  # fmt: skip
     text = markdown([made], None)
     assert "| hpot-table1 | Table 1 | the paper's own | 12 |" in text
