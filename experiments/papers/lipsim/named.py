@@ -246,7 +246,7 @@ def page(found: Mapping[str, Any]) -> str:
     parts = [
         "# Metrics and attacks that LipSim names",
         "LipSim's section 2 names metrics that are meant to be robust, and an attack on "
-        "similarity, and its conclusion a use, feature inversion; none of them is measured. By",
+        "similarity, and its conclusion a use, feature inversion; it measures none. Made by",
         "```console\n$ python -m experiments papers.lipsim.named --data DATA --photographs "
         f"{settings['photographs']} --steps {settings['steps']}\n```",
         "## Robust metrics under attack",
@@ -254,9 +254,11 @@ def page(found: Mapping[str, Any]) -> str:
         markdown(head, lines).strip(),
         "## Feature inversion",
         f"From grey, {STEPS} steps of Adam towards the middle of a photograph that comes with "
-        f"percert, at {SIDE} x {SIDE} pixels, by the metric alone; what is regained of the "
-        "photograph is what the metric keeps of it. The 1-Lipschitz network and the thumbnail keep "
-        "what is coarse; one without a bound is as near by its own account with noise.",
+        f"percert, at {SIDE} x {SIDE} pixels, by the metric alone: what is regained of the "
+        "photograph is what the metric keeps of it. A thumbnail keeps what is coarse. Of "
+        "`lipsim-tiny`, bound as it is, outlines can be made out, in blocks and in colours that "
+        "are not the photograph's. ShiftTolerant-LPIPS keeps colours and textures; by the pooled "
+        "features of a classifier without a bound, noise is as near.",
         "![Photographs, and what is regained of them](inversion.png)",
         markdown(["metric", "photograph", "grey", "regained", "SSIM", "RMSE"], made).strip(),
     ]
@@ -270,8 +272,8 @@ attack moves so far that the metric finds them nearer to the most dissimilar one
 to what they were (Luo et al. 2022, as LipSim tells it; R-LPIPS is trained against it). Where
 something is proven, the share that no attack can turn is in brackets. E-LPIPS and SWD are over
 ShiftTolerant-LPIPS's network, which was not trained for them; in brackets behind E-LPIPS is the
-share that is likened under other draws of its transformations too. R-LPIPS's weights are not
-published."""
+share that is likened under other draws of its transformations too. With so few triplets a share
+is uncertain by 20 points and more. R-LPIPS's weights are not published."""
 
 
 def _percent(share: float) -> str:
