@@ -30,8 +30,9 @@ from percert.images import find_images, load_image
 from percert.metrics.catalog import create_metric
 from percert.search import Rule, Store, open_store
 from percert.search import store as store_module
-from percert.search.query import narrowing
+from percert.search.query import narrowing, prefilter
 from percert.search.query.distances import asked_features, query_features
+from percert.search.query.halves import may_be_nearest
 from percert.search.query.prefilter import Prefilter
 
 K = 10
@@ -107,6 +108,10 @@ class Bytes:
         added, further = narrowing._added, narrowing._further
         products, cosines = Prefilter._products, Prefilter._cosines
 
+        def by_halves(halved: Any, some: slice, *rest: Any) -> Any:
+            self.read += 2 * (some.stop - some.start) * halved.rows.shape[1]
+            return may_be_nearest(halved, some, *rest)
+
         def whole(before: Any, vectors: Tensor, values: Tensor, taken: Any) -> Any:
             self.read += 4 * values.numel()
             return added(before, vectors, values, taken)
@@ -126,6 +131,7 @@ class Bytes:
         with (
             patch.object(narrowing, "_added", whole),
             patch.object(narrowing, "_further", some),
+            patch.object(prefilter, "may_be_nearest", by_halves),
             patch.object(Prefilter, "_products", of_rows),
             patch.object(Prefilter, "_cosines", of_all),
         ):

@@ -166,7 +166,10 @@ class Prefilter:
             return None  # several queries learn what is near from the first rows
         # How many parts were looked through for the nearest, and of how many that told nothing.
         tried = block.once("nearest", lambda: [0, 0])
-        if best is not None and alone and tried[0] >= 8 and 2 * tried[1] > tried[0]:
+        useless = tried[0] >= 8 and 2 * tried[1] > tried[0]
+        # Half of the bytes leave fewer rows to be read from the disk.
+        useless |= _is_far(block) and block.halved is not None
+        if best is not None and alone and useless:
             return None
         if self._narrowing is None or self._narrowing.axes is not turned.axes:
             self._narrowing = Narrowing(turned.axes, self.queries)
@@ -307,10 +310,9 @@ class Prefilter:
         self._top = top
 
 
-def _is_far(block: Block) -> bool:
+def _is_far(block: Any) -> bool:
     """Whether the rows of a block stay on the disk until they are read."""
-    rows: Any = block.embeddings
-    return not isinstance(rows, Tensor)
+    return not isinstance(block.embeddings, Tensor)
 
 
 def _inverse_norms(block: Block, constant: float) -> tuple[Vector, Tensor]:
