@@ -61,6 +61,40 @@ def test_what_cannot_be_proven_is_refused(client, form):
     assert ask(client, **form).status_code == 422
 
 
+def ask_triplet(client, address="/api/v1/judge/edits", headers=None, **form):
+    files = {
+        "reference": ("one.png", ONE),
+        "left": ("two.png", TWO),
+        "right": ("same.png", ONE),
+    }
+    data = {"metric": "thumbnail", **form}
+    return client.post(address, files=files, data=data, headers=headers)
+
+
+def test_edits_of_the_reference_leave_the_closer_one_the_closer(client, tmp_path):
+    answer = ask_triplet(client).json()
+    assert (answer["closer"], answer["late"]) == ("right", [])
+    assert answer["says"][0].startswith("Proven: one.png stays closer to same.png under any ")
+    for name, data in (("one.png", ONE), ("two.png", TWO)):
+        (tmp_path / name).write_bytes(data)
+    one, two = (load_image(tmp_path / name)[None] for name in ("one.png", "two.png"))
+    metric = create_metric("thumbnail", device="cpu")
+    own = certify.edits_twoafc(metric, one, two, one, "gamma")
+    shown = next(bar for bar in answer["bars"] if bar["name"] == "gamma")
+    assert shown["text"] == range_words(own)
+    assert ask_triplet(client, metric="mse").status_code == 422
+
+
+def test_the_page_of_a_triplet_draws_the_same_bars(client):
+    kept = ask_triplet(client, "/ui/judge", headers=HTMX)
+    address = kept.text.split('data-address="')[1].split('"')[0]
+    assert f'hx-get="{address}/edits"' in kept.text
+    piece = client.get(f"{address}/edits", headers=HTMX).text
+    assert "same.png stays the closer, whatever the edit within these bars" in piece
+    assert f'data-address="{address}/edits"' in piece
+    assert "<html" in client.get(f"{address}/edits").text
+
+
 def found(edit, low, high):
     return EditRange(edit, 1, low, high, "answer", "answer", 0.0, True, 1, 1.0)
 
@@ -81,7 +115,7 @@ def test_what_is_not_known_is_said():
     summary = EditSummary((nothing,), None, None, 1, none, True, True, ("all crops",), 1.0)
     assert bars(summary) == []
     assert summary_words(summary, "a.png", "stays a copy") == [
-        "Of edits of a.png nothing is proven: too near the threshold, or too plain."
+        "Of edits of a.png nothing is proven: too close a call, or too plain."
     ]
     local = LocalChanges(1, 1234, 40, 9.0)
     blurred = found("blur", 0, 3.27)

@@ -30,7 +30,7 @@ def test_every_address_answers_as_it_says(address):
             tried.append(case.path)
 
         answers()
-    assert len(set(tried)) == 15
+    assert len(set(tried)) == 16
 
 
 def test_every_address_is_described(serve):
@@ -52,6 +52,7 @@ def test_every_address_is_described(serve):
             "jobs/{job_id}/pictures/{name}",
             "judge",
             "judge/attack",
+            "judge/edits",
             "search",
             "store/picture",
         )

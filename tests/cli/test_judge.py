@@ -87,3 +87,25 @@ def test_two_sizes_are_an_error_for_a_metric_of_pixels(triplet, percert):
 
 def test_a_missing_argument_is_misuse(triplet, percert):
     assert "RIGHT" in percert("judge", *triplet[:2], exit_code=2).stderr.upper()
+
+
+def test_edits_are_what_the_certificates_say(triplet, percert, percert_json):
+    reference, near, _ = triplet
+    arguments = ("judge", *triplet, "--metric", "thumbnail", "--edits")
+    answer = percert_json(*arguments)
+    assert list(answer) == [*KEYS, "edits"]
+    metric = create_metric("thumbnail", device="cpu")
+    images = [load_image(path)[None] for path in triplet]
+    ranges = {one["edit"]: one for one in answer["edits"]["ranges"]}
+    assert list(ranges) == list(certify.EDITS)
+    own = certify.edits_twoafc(metric, *images, "gamma")
+    assert (ranges["gamma"]["low"], ranges["gamma"]["high"]) == (own.low, own.high)
+    assert ranges["gamma"]["low"] < 1 < ranges["gamma"]["high"]
+    said = percert(*arguments).stdout.replace("\n", " ")
+    assert f"{reference} stays closer to {near} under any brightness from" in said
+
+
+@pytest.mark.parametrize("more", [("--metric", "mse"), ("--perturbed", "all")])
+def test_edits_need_a_bound_and_an_edited_reference(triplet, percert, more):
+    result = percert("judge", *triplet, *more, "--edits", exit_code=2)
+    assert "--edits" in result.stderr

@@ -13,7 +13,12 @@ from percert.app.attack import attacks_offered
 from percert.app.audit import AskedAudit, AuditAnswer, answer_audit
 from percert.app.compare import PairAnswer, PairQuestion, answer_pair
 from percert.app.context import Context, ServerContext
-from percert.app.edits import EditsAnswer, answer_edits
+from percert.app.edits import (
+    EditsAnswer,
+    TripletEditsAnswer,
+    answer_edits,
+    answer_triplet_edits,
+)
 from percert.app.errors import Refused, problems
 from percert.app.images import upload_of
 from percert.app.judge import TripletAnswer, TripletQuestion, answer_triplet
@@ -233,6 +238,12 @@ async def compare_edits(context: Context, asked: AskedPair) -> EditsAnswer:
 async def judge(context: Context, asked: AskedTriplet) -> TripletAnswer:
     """Which of two images is closer to a reference, and how far does that stand?"""
     return await context.ask(answer_triplet, asked)
+
+
+@router.post("/judge/edits", tags=["judge"])
+async def judge_edits(context: Context, asked: AskedTriplet) -> TripletEditsAnswer:
+    """How far may the reference be edited (darker, cropped, turned ...) without another answer?"""
+    return await context.ask(answer_triplet_edits, asked)
 
 
 @router.post("/search", tags=["search"], response_model=NearestAnswer, responses=problems(503))

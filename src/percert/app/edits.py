@@ -1,14 +1,20 @@
-"""How far the candidate of a comparison may be edited without another verdict: bars and words."""
+"""How far one image of a question may be edited without another answer: bars and words."""
 
 from dataclasses import dataclass
+from typing import Literal
+
+from torch import Tensor
 
 from percert.app.compare import PairQuestion
+from percert.app.judge import TripletQuestion
 from percert.app.worker import Worker
-from percert.certify.answers import prepare
-from percert.certify.editing.questions import CopyQuestion
-from percert.certify.editing.summary import Bar, bars, summarise, summary_words
+from percert.certify.answers import judge_triplet, prepare
+from percert.certify.editing.questions import CopyQuestion, choice_between
+from percert.certify.editing.summary import Bar, EditSummary, bars, summarise, summary_words
+from percert.certify.editing.walk import Judge
 from percert.certify.features import embed
 from percert.certify.pairs import copies_of_features
+from percert.metrics.metric import Metric
 
 
 @dataclass(frozen=True)
@@ -23,6 +29,22 @@ class EditsAnswer:
     candidate: str
     threshold: float
     copy: bool
+    says: list[str]
+    bars: list[Bar]
+    shift: int | None
+    crops: float | None
+    late: list[str]
+
+
+@dataclass(frozen=True)
+class TripletEditsAnswer:
+    """What is proven of one triplet under edits of the reference; all else as for a pair."""
+
+    metric: str
+    reference: str
+    left: str
+    right: str
+    closer: Literal["left", "right"]
     says: list[str]
     bars: list[Bar]
     shift: int | None
@@ -47,12 +69,7 @@ def answer_edits(worker: Worker, question: PairQuestion) -> EditsAnswer:
     assert reference is not None
     candidate = question.candidate.image(pixels)[None]
     copy = bool(copies_of_features(reference, embed(metric, candidate), threshold).decision.item())
-    summary = summarise(
-        metric,
-        candidate,
-        CopyQuestion(reference, threshold),
-        seconds=min(worker.limits.answer_seconds / 2, 60.0),
-    )
+    summary = _proven(worker, metric, candidate, CopyQuestion(reference, threshold))
     name = question.candidate.name
     return EditsAnswer(
         metric=card.name,
@@ -66,3 +83,34 @@ def answer_edits(worker: Worker, question: PairQuestion) -> EditsAnswer:
         crops=summary.crops,
         late=list(summary.late),
     )
+
+
+def answer_triplet_edits(worker: Worker, question: TripletQuestion) -> TripletEditsAnswer:
+    """Prove edits of the reference, for half of the time that an answer may take.
+
+    ``ValueError`` for a metric without a proven bound.
+    """
+    metric = worker.resources.proven(question.metric)
+    uploads = (question.reference, question.left, question.right)
+    reference, left, right = (one.image(worker.limits.pixels) for one in uploads)
+    closer = judge_triplet(metric, reference, left, right, perturbed="reference").closer
+    asked = choice_between(metric, left[None], right[None])
+    summary = _proven(worker, metric, reference[None], asked)
+    nearer = question.left if closer == "left" else question.right
+    return TripletEditsAnswer(
+        metric=worker.resources.card(question.metric).name,
+        reference=question.reference.name,
+        left=question.left.name,
+        right=question.right.name,
+        closer=closer,
+        says=summary_words(summary, question.reference.name, f"stays closer to {nearer.name}"),
+        bars=bars(summary),
+        shift=summary.shift,
+        crops=summary.crops,
+        late=list(summary.late),
+    )
+
+
+def _proven(worker: Worker, metric: Metric, image: Tensor, question: Judge) -> EditSummary:
+    seconds = min(worker.limits.answer_seconds / 2, 60.0)
+    return summarise(metric, image, question, seconds=seconds)

@@ -25,7 +25,6 @@ from percert.app.api import (
 from percert.app.audit import AskedAudit, AuditQuestion, audit
 from percert.app.compare import PairAnswer, PairQuestion, answer_pair
 from percert.app.context import Context, ServerContext
-from percert.app.edits import answer_edits
 from percert.app.images import Upload, upload_of, write_picture
 from percert.app.judge import TripletAnswer, TripletQuestion, answer_triplet
 from percert.app.pages import (
@@ -157,17 +156,6 @@ async def kept_comparison(
     asked = asked if eps is None else replace(asked, eps=eps)
     again = "" if eps is None else f"?eps={eps}"
     return await whole(request, context, "/", await fragment(context, kept_id, asked, again=again))
-
-
-@router.get("/compare/{kept_id}/edits")
-async def kept_edits(request: Request, context: Context, kept_id: str) -> Response:
-    """How far the candidate of an answer may be edited."""
-    asked = context.answers.find(kept_id, PairQuestion)
-    answer = await context.ask(answer_edits, asked)
-    piece = (
-        environment().get_template("edits_answer.html").render({"kept": kept_id, "answer": answer})
-    )
-    return await whole(request, context, "/", piece)
 
 
 @router.post("/judge")

@@ -1,7 +1,7 @@
 """The pages: each a form, with the fields of an attack and first examples to try.
 
-What forms answer is in ``page_answers`` and ``page_jobs``. An attack's fields are read from its
-dataclass.
+What forms answer is in ``page_answers``, ``page_edits`` and ``page_jobs``. An attack's fields are
+read from its dataclass.
 """
 
 from collections.abc import Iterator, Mapping

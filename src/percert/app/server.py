@@ -27,6 +27,7 @@ from percert.app import (
     api_jobs,
     errors,
     page_answers,
+    page_edits,
     page_jobs,
     page_study,
     pages,
@@ -175,7 +176,7 @@ def create_app(
         app.include_router(part.router)
     app.include_router(prometheus.router, include_in_schema=False)
     if not api_only:
-        for page in (pages, page_answers, page_jobs):
+        for page in (pages, page_answers, page_edits, page_jobs):
             app.include_router(page.router, include_in_schema=False)
         app.mount("/static", StaticFiles(directory=STATIC), name="static")
     protect(app, limits, token, stopping)

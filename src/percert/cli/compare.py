@@ -10,7 +10,7 @@ import typer
 
 from percert.check import ArgumentError
 from percert.cli.command import one_line_errors, option_names
-from percert.cli.edits import EditsOption, show_edits
+from percert.cli.edits import EditsOption, copy_stays, show_edits
 from percert.cli.options import (
     CheckpointOption,
     DeviceOption,
@@ -93,7 +93,7 @@ def compare(
         explain(str(reference), results, metric_name, found.threshold, perturbed)
         if found.own is not None:
             say(str(found.own))
-        show_edits([(result.candidate, result.copy) for result in results], found.edits)
+        show_edits([(one.candidate, copy_stays(one.copy)) for one in results], found.edits)
     show_result(
         RunResult(found.answer(), (), found.bad, left_out=found.left_out),
         as_json=as_json,
@@ -110,6 +110,7 @@ def judge(
         Literal["reference", "candidates", "all"],
         typer.Option(help="Which images are tampered with, each within the radius."),
     ] = "reference",
+    with_edits: EditsOption = False,
     metric_name: MetricOption = "lipsim-tiny",
     checkpoint: CheckpointOption = None,
     max_memory: MaxMemoryOption = None,
@@ -127,17 +128,32 @@ def judge(
     percert judge photo.jpg edited.jpg another.jpg
 
     percert judge photo.jpg edited.jpg another.jpg --perturbed all --json
+
+    percert judge photo.jpg edited.jpg another.jpg --edits
     """
     from percert.certify.answers import judge_triplet
+    from percert.certify.editing.questions import choice_between
+    from percert.certify.editing.summary import EditSummary, summarise
     from percert.certify.sentences import judgement_sentence
     from percert.images import load_image
-    from percert.metrics.catalog import create_metric
+    from percert.metrics.catalog import create_metric, metric_card
 
+    if with_edits and (perturbed != "reference" or not metric_card(metric_name).embedding):
+        raise typer.BadParameter(
+            "proves which is closer while the reference is edited: it needs a metric with a proven "
+            "bound, and --perturbed reference",
+            param_hint="--edits",
+        )
     images = [load_image(path) for path in (reference, left, right)]
     metric = create_metric(metric_name, checkpoint=checkpoint, device=device)
     judgement = judge_triplet(metric, *images, perturbed=perturbed)
+    edits: list[EditSummary] = []
+    if with_edits:
+        question = choice_between(metric, images[1][None], images[2][None])
+        edits.append(summarise(metric, images[0][None], question))
     if as_json:
-        emit_json({"metric": metric_name, **asdict(judgement)})
+        proven = {"edits": asdict(edits[0])} if edits else {}
+        emit_json({"metric": metric_name, **asdict(judgement), **proven})
         return
     near, far = (left, right) if judgement.closer == "left" else (right, left)
     distances = sorted((judgement.distance_left, judgement.distance_right))
@@ -154,6 +170,7 @@ def judge(
     moving = {"reference": images[:1], "candidates": images[1:]}.get(perturbed, images)
     sizes = {(image.shape[1], image.shape[2]) for image in moving}
     say(judgement_sentence(judgement, whose, sizes, metric_name))
+    show_edits([(str(reference), f"stays closer to {near}")], edits)
 
 
 def explain(

@@ -22,23 +22,24 @@ EditsOption = Annotated[
     typer.Option(
         "--edits",
         help="Prove as well how far an image may be edited (darker, cropped, turned, compressed "
-        "...) without another verdict: up to a minute a candidate, or each of an index's first "
-        "rows.",
+        "...) without another answer: up to a minute a candidate or reference, or each of an "
+        "index's first rows.",
     ),
 ]
 
 
-def show_edits(
-    named: "Sequence[tuple[str, bool | None]]", edits: "Sequence[EditSummary | None]"
-) -> None:
-    """What is proven of edits of each image: its name, whether it is a copy, and the summary."""
+def show_edits(named: "Sequence[tuple[str, str]]", edits: "Sequence[EditSummary | None]") -> None:
+    """What is proven of edits of each image: its name, what it stays, and the summary."""
     from percert.certify.editing.summary import summary_words
 
-    for (name, copy), summary in zip(named, edits, strict=False):
-        if summary is None:
-            continue
-        for sentence in summary_words(summary, name, "stays a copy" if copy else "stays none"):
+    for (name, stays), summary in zip(named, edits, strict=False):
+        for sentence in [] if summary is None else summary_words(summary, name, stays):
             say(sentence)
+
+
+def copy_stays(copy: bool | None) -> str:
+    """What an edited image stays in words."""
+    return "stays a copy" if copy else "stays none"
 
 
 def edits_of_copies(
@@ -65,7 +66,7 @@ def rows_with_edits(
 def show_copy_edits(answer: "Copies", edits: "Sequence[EditSummary | None]") -> None:
     """The same for people; a row stays within the threshold, or outside of it."""
     named = [
-        (f"{answer.query} beside {match.path or match.id}", match.is_copy)
+        (f"{answer.query} beside {match.path or match.id}", copy_stays(match.is_copy))
         for match in answer.results
     ]
     show_edits(named, edits)

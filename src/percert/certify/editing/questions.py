@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 
 from percert.certify.certificate import Certificate
-from percert.certify.features import PixelFeatures
+from percert.certify.features import PixelFeatures, embed
 from percert.certify.pairs import copies_of_features
 from percert.certify.twoafc import twoafc_of_features
 from percert.check import check_images
+from percert.metrics.metric import Metric
 from percert.tensors import Images
 
 
@@ -30,6 +31,13 @@ class ChoiceQuestion:
 
     def __call__(self, edited: PixelFeatures) -> Certificate:
         return twoafc_of_features(edited, self.left, self.right)
+
+
+def choice_between(metric: Metric, left: Images, right: Images) -> ChoiceQuestion:
+    """Which of two images, ``(1, 3, h, w)`` each, is closer."""
+    return ChoiceQuestion(
+        embed(metric, one_image(left, "left")), embed(metric, one_image(right, "right"))
+    )
 
 
 def one_image(images: Images, name: str) -> Images:

@@ -9,7 +9,7 @@ from torch import Tensor
 from percert.certify.editing.families import EditFamily, find_family
 from percert.certify.editing.finite import walk_values
 from percert.certify.editing.network_input import NetworkInput
-from percert.certify.editing.questions import ChoiceQuestion, CopyQuestion, one_image
+from percert.certify.editing.questions import CopyQuestion, choice_between, one_image
 from percert.certify.editing.walk import Judge, Reached, Walk
 from percert.certify.features import embed
 from percert.check import check_budget, check_images
@@ -109,9 +109,7 @@ def edits_twoafc(
     >>> found.decision, found.holds(0.5, 2.0)
     (0, True)
     """
-    question = ChoiceQuestion(
-        embed(metric, one_image(left, "left")), embed(metric, one_image(right, "right"))
-    )
+    question = choice_between(metric, left, right)
     return edit_range(
         metric, reference, question, edit, within=within, eps=eps, rounded=rounded, budget=budget
     )

@@ -1,4 +1,4 @@
-"""How far every edit may go that is known: what ``percert compare --edits`` says of one image."""
+"""How far every edit may go that is known: what ``--edits`` says of one image."""
 
 import time
 from dataclasses import dataclass
@@ -189,7 +189,7 @@ def summary_words(summary: EditSummary, whose: str, answer: str) -> list[str]:
         known.append(f"any change of up to {'a pixel' if count == 1 else f'{count:,} pixels'}")
         known.append(f"anything in any one square of {side} x {side} pixels")
     if not known:
-        return [f"Of edits of {whose} nothing is proven: too near the threshold, or too plain."]
+        return [f"Of edits of {whose} nothing is proven: too close a call, or too plain."]
     said = [f"Proven: {whose} {answer} under {', '.join(known)}; rounding to 8 bits included."]
     exact = ["its mirror image"] if summary.mirrored else []
     exact += ["any amount added to all of a channel (nothing clipped)"] if summary.cast else []
