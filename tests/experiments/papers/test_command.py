@@ -89,10 +89,12 @@ def test_the_page_has_what_earlier_commands_left(papers, papers_json, tmp_path):
     assert [item["name"] for item in found["items"]] == ["hpot-table5"]
     text = (tmp_path / "out" / "reproduce.md").read_text(encoding="utf-8")
     assert text.index("## hpot-table5") < text.index("## hpot-section4")
-    assert "Of 2 tables and figures: " in text
+    assert "Of 4 tables and figures: 1 stand-in, 1 the paper's own, 2 nothing to run." in text
     assert "Not made in this folder: lipsim-table1, " in text
     kept = json.loads((tmp_path / "out" / "reproduce.json").read_text())
-    assert {item["name"] for item in kept["items"]} == {"hpot-table5", "hpot-section4"}
+    made = {item["name"] for item in kept["items"] if item["outcome"] == "made"}
+    assert made == {"hpot-table5", "hpot-section4"}
+    assert {item["name"] for item in kept["items"]} == {*made, "hpot-figure1", "hpot-figure2"}
     assert "0.02554" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
 
 
