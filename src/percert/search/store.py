@@ -64,9 +64,9 @@ class Store:
         self._paths = Paths(tables)
         self._spec = embedding_spec(tables.header, metric)
         like = None if metric is None else next(metric.buffers(), None)
-        device = "cpu" if like is None else str(like.device)
-        self.partner = Partner(tables, partner, device, self._paths)
-        self._engine: Engine = LocalEngine(self.blocks, self._spec, device)
+        self._device = "cpu" if like is None else str(like.device)
+        self.partner = Partner(tables, partner, self._device, self._paths)
+        self._engine: Engine = LocalEngine(self.blocks, self._spec, self._device)
         self._answering = Answering(self.views, self.metric_id.name, self._paths.of)
 
     @property
@@ -186,17 +186,17 @@ class Store:
     def on_ray(
         self, *, address: str | None = None, workers: int | None = None, device: str = "auto"
     ) -> Iterator["Store"]:
-        """This store, asked of the workers of a Ray cluster: the same answers, to the bit.
+        """This store, asked of the workers of a Ray cluster: the same answers.
 
         Each keeps a part of the rows; :func:`percert.search.query.ray.ray_engine` says how.
         """
-        here, memory = self._engine, self.blocks.memory
+        memory = self.blocks.memory
         how: dict[str, Any] = {"address": address, "workers": workers, "device": device}
         with ray_engine(self.tables, self._spec, memory=memory, **how) as self._engine:
             try:
                 yield self
             finally:
-                self._engine = here
+                self._engine = LocalEngine(self.blocks, self._spec, self._device)
 
     def search(
         self,
@@ -307,6 +307,7 @@ class Store:
         found = refit_store(self.tables, self._spec, source)
         self.tables, self._spec = found.tables, embedding_spec(found.tables.header, self.metric)
         self.blocks = EmbeddingBlocks(self.tables, self.blocks.memory)
+        self._engine = LocalEngine(self.blocks, self._spec, self._device)
         self._paths.tables = self.partner.tables = self.tables
         return found
 
