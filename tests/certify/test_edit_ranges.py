@@ -5,7 +5,7 @@ import torch
 
 from percert import certify, create_metric
 from percert.certify import EDITS, edited, edits, edits_everywhere
-from percert.certify.editing.finite import kept
+from percert.certify.editing.enumerated import kept
 from percert.metrics.certified.lipsim import Thumbnail
 
 

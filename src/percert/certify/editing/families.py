@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from percert.certify.editing import colour, finite, warps
+from percert.certify.editing import colour, enumerated, warps
 from percert.certify.editing.blur import LARGEST_SIGMA, Blur
-from percert.certify.editing.finite import FiniteEdit
+from percert.certify.editing.enumerated import FiniteEdit
 from percert.certify.editing.network_input import NetworkInput
 from percert.certify.editing.walk import Path
 from percert.check import did_you_mean
@@ -41,11 +41,11 @@ _FAMILIES = (
     EditFamily("warmth", 0, (-0.5, 0.5), (-1, 1), 0.2, 0.005, (-0.2, 0.2), path=colour.warmth),
     EditFamily("blur", 0, (0, 10), (0, LARGEST_SIGMA), 0.5, 0.01, (0, 2), path=Blur),
     EditFamily("rotation", 0, (-20, 20), (-180, 180), 0.2, 0.025, (-5, 5), path=warps.rotation),
-    EditFamily("crop", 1, (0.5, 1), (0, 1), 0, 0, (0.9, 1), finite=finite.centre_crop),
-    EditFamily("jpeg", 100, (1, 100), (1, 100), 0, 0, (30, 100), finite=finite.jpeg),
+    EditFamily("crop", 1, (0.5, 1), (0, 1), 0, 0, (0.9, 1), finite=enumerated.centre_crop),
+    EditFamily("jpeg", 100, (1, 100), (1, 100), 0, 0, (30, 100), finite=enumerated.jpeg),
     EditFamily("zoom", 1, (0.7, 1.4), (0.25, 4), 0.004, 0.0005, (0.9, 1.1), path=warps.zoom),
-    EditFamily("downscale", 1, (0.1, 1), (0, 1), 0, 0, (0.25, 1), finite=finite.downscale),
-    EditFamily("webp", 100, (0, 100), (0, 100), 0, 0, (30, 100), finite=finite.webp),
+    EditFamily("downscale", 1, (0.1, 1), (0, 1), 0, 0, (0.25, 1), finite=enumerated.downscale),
+    EditFamily("webp", 100, (0, 100), (0, 100), 0, 0, (30, 100), finite=enumerated.webp),
 )
 #: By name.
 FAMILIES = {family.name: family for family in _FAMILIES}

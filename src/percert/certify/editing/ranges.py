@@ -6,8 +6,8 @@ from typing import Literal
 
 from torch import Tensor
 
+from percert.certify.editing.enumerated import walk_values
 from percert.certify.editing.families import EditFamily, find_family
-from percert.certify.editing.finite import walk_values
 from percert.certify.editing.network_input import NetworkInput
 from percert.certify.editing.questions import CopyQuestion, choice_between, one_image
 from percert.certify.editing.walk import Judge, Reached, Walk

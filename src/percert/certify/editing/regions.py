@@ -7,8 +7,8 @@ from percert.certify.editing.cover import BranchAndBound, Covered, cover
 from percert.certify.editing.crops import Crops
 from percert.certify.editing.network_input import NetworkInput
 from percert.certify.editing.questions import CopyQuestion, one_image
+from percert.certify.editing.rotation_brightness import TurnedBrightness
 from percert.certify.editing.shifts import Shifts
-from percert.certify.editing.turned import TurnedBrightness
 from percert.certify.editing.walk import Judge
 from percert.certify.features import embed
 from percert.check import check_budget
