@@ -8,8 +8,8 @@ from torch import Tensor
 
 from percert.certify.features import PixelFeatures, pixel_features
 from percert.lipschitz.bound import LipschitzBound
+from percert.search.tables.principal_axes import Turned, Turning, fit_axes
 from percert.search.tables.scan import Block
-from percert.search.tables.turned import Turned, Turning, fit_axes
 
 BOUND = LipschitzBound(0.5, "as if resized")
 

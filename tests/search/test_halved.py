@@ -10,9 +10,9 @@ from percert.search.query import prefilter as prefilter_module
 from percert.search.query.distances import EmbeddingSpec, make_queries
 from percert.search.query.halves import may_be_nearest, sums_in_float32
 from percert.search.query.nearest import nearest_images
-from percert.search.tables import kept as kept_module
+from percert.search.tables import cache
+from percert.search.tables.cache import EmbeddingBlocks
 from percert.search.tables.halved import Halving
-from percert.search.tables.kept import EmbeddingBlocks
 
 from .memory_blocks import query_features, unit
 
@@ -96,12 +96,12 @@ def plain(one):
 @pytest.mark.parametrize("memory", ["all", "some"])
 def test_a_store_answers_the_same_by_halves(tmp_path, monkeypatch, weighted, memory):
     """In memory, and where the rows stay on the disk; it is asked often enough to try both."""
-    monkeypatch.setattr(kept_module, "LEAST_ROWS", 16)
+    monkeypatch.setattr(cache, "LEAST_ROWS", 16)
     store = open_store(tmp_path / "store", weighted(0))
     images = torch.rand(200, 3, 8, 8, generator=torch.Generator().manual_seed(4))
     store.add(images, [str(at) for at in range(200)])
     width = store.metric_id.width
-    row = kept_module.NUMBER_BYTES + kept_module.NAME_BYTES
+    row = cache.NUMBER_BYTES + cache.NAME_BYTES
     # All rows turned and halved, or the latter two alone.
     limit = 200 * (row + 4 * (2 * width + 16)) if memory == "all" else 200 * (row + 4 * (width - 1))
     used = []

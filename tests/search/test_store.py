@@ -217,7 +217,7 @@ def test_what_a_query_has_read_is_kept_until_the_store_changes(
 ):
     read = []
     monkeypatch.setattr(
-        "percert.search.tables.kept.scan_blocks",
+        "percert.search.tables.cache.scan_blocks",
         lambda *args, scan=scan_blocks: read.append(args) or scan(*args),
     )
     query = torch.rand(1, 3, 20, 30)

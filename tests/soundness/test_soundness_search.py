@@ -14,7 +14,7 @@ from percert.certify.pairs import pair_distance
 from percert.metrics.certified.lipsim import Thumbnail
 from percert.search import Store, open_store
 from percert.search.query import narrowing
-from percert.search.tables import kept, turned
+from percert.search.tables import cache, principal_axes
 
 #: Wide enough that the rest behind the first axes decides of many.
 THRESHOLD = 0.9
@@ -28,7 +28,7 @@ def pictures(count: int) -> Tensor:
 
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
-    monkeypatch.setattr(kept, "LEAST_ROWS", 8)
+    monkeypatch.setattr(cache, "LEAST_ROWS", 8)
     monkeypatch.setattr(narrowing, "READ_ALL", 1.0)
     monkeypatch.setattr(narrowing, "READ_ALL_OF_MANY", 1.0)
     opened = open_store(tmp_path / "store", Thumbnail(8))
@@ -64,6 +64,6 @@ def test_a_rest_that_is_forgotten_is_found(
     def forgotten(values: Tensor, cuts: tuple[int, ...], *_: object) -> Iterator[Tensor]:
         return (torch.zeros(len(values)) for _ in cuts)
 
-    where = narrowing if side == "of the query" else turned
+    where = narrowing if side == "of the query" else principal_axes
     monkeypatch.setattr(where, "rests_behind", forgotten)
     assert lost(store) > 0

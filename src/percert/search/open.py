@@ -10,7 +10,7 @@ from percert.metrics.metric import Metric
 from percert.search.background import background_of, background_table
 from percert.search.ingest.views import parse_views
 from percert.search.store import Store
-from percert.search.tables.kept import MEMORY
+from percert.search.tables.cache import MEMORY
 from percert.search.tables.location import open_tables
 from percert.search.tables.schema import StoreHeader, check_same_metric, metric_id
 

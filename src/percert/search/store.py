@@ -32,9 +32,9 @@ from percert.search.query.results import (
 from percert.search.query.rule import Rule, partner_share, store_rule
 from percert.search.query.threshold import AutoThreshold, choose_threshold
 from percert.search.refit import Refitted, refit_store
+from percert.search.tables.cache import MEMORY, EmbeddingBlocks
 from percert.search.tables.commit import Pruned, prune_store, remove_images, remove_named
 from percert.search.tables.files import path_key
-from percert.search.tables.kept import MEMORY, EmbeddingBlocks
 from percert.search.tables.location import Tables
 from percert.search.tables.paths import Paths
 from percert.search.tables.scan import scan_rows
@@ -47,7 +47,7 @@ class Store:
     """An opened store, as :func:`percert.search.open_store` makes it, as it was then.
 
     What it adds and removes itself shows at once, what others do after :meth:`refresh`.
-    ``blocks()`` gives all embeddings (:class:`~percert.search.tables.kept.EmbeddingBlocks`),
+    ``blocks()`` gives all embeddings (:class:`~percert.search.tables.cache.EmbeddingBlocks`),
     ``tables`` are those of LanceDB, ``partner`` is the :class:`~percert.search.partner.Partner`.
     """
 

@@ -10,7 +10,7 @@ from percert.search.query.distances import EmbeddingSpec
 from percert.search.query.nearest import NearestImages, nearest_images
 from percert.search.query.pairs import Pair, pairs_within
 from percert.search.query.range_search import CopyVerdict, copies_within
-from percert.search.tables.kept import EmbeddingBlocks
+from percert.search.tables.cache import EmbeddingBlocks
 
 
 class Engine(Protocol):

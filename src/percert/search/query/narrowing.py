@@ -1,8 +1,8 @@
 """Upper bounds of products from the first principal coordinates, refined slice by slice.
 
-:mod:`percert.search.tables.turned` has the bound. Of each slice all rows are read while many are
-left, and then those alone that are. Where too many are left behind the last, a product of all is
-the faster.
+:mod:`percert.search.tables.principal_axes` has the bound. Of each slice all rows are read while
+many are left, and then those alone that are. Where too many are left behind the last, a product of
+all is the faster.
 """
 
 from collections.abc import Callable
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from percert.search.query.distances import Queries
-from percert.search.tables.turned import Axes, Turned, rests_behind
+from percert.search.tables.principal_axes import Axes, Turned, rests_behind
 from percert.tensors import Vector
 
 #: So many rows are first looked at together, by the greatest product of them all.

@@ -26,8 +26,8 @@ from percert.search.query.narrowing import (
     greatest,
     reaching,
 )
+from percert.search.tables.principal_axes import GREATEST_NORM, LEAST_NORM
 from percert.search.tables.scan import Block
-from percert.search.tables.turned import GREATEST_NORM, LEAST_NORM
 from percert.tensors import Vector
 
 #: Products that are held at once, so that they stay in cache, and rows at most.

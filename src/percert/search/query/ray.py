@@ -25,7 +25,7 @@ from percert.search.query.pairs import AT_ONCE, Best, Pair, in_order, pairs_of_p
 from percert.search.query.range_search import CopyVerdict, copies_within
 from percert.search.query.second_pass import OpenQueries, RivalRows, rivals_within
 from percert.search.query.top_k import TopRows, nearest_rows
-from percert.search.tables.kept import MEMORY, EmbeddingBlocks
+from percert.search.tables.cache import MEMORY, EmbeddingBlocks
 from percert.search.tables.location import Tables, open_tables
 from percert.search.tables.scan import Block, scan_blocks
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from percert.search.tables.turned import GREATEST_NORM, LEAST_NORM
+from percert.search.tables.principal_axes import GREATEST_NORM, LEAST_NORM
 from percert.tensors import Embeddings, Vector
 
 #: Rows that are halved at once.

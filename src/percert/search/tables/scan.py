@@ -10,8 +10,8 @@ from torch.utils.dlpack import from_dlpack
 
 from percert.search.tables.halved import Halved
 from percert.search.tables.location import Tables
+from percert.search.tables.principal_axes import Turned
 from percert.search.tables.schema import StoreHeader, is_one_of
-from percert.search.tables.turned import Turned
 
 _NUMBERS = ("h", "norm", "bound", "pixel_error")
 #: In stores of the present layout.
@@ -33,7 +33,7 @@ class Block:
     :func:`percert.certify.features.pixel_features`), and the likeness to the background, 0 without
     one. All lie on the CPU, and are not to be changed. ``turned`` are the same rows along axes,
     and ``halved`` in half of their bytes, where a store keeps them; its embeddings may then stay on
-    the disk, and be read by their places (:class:`percert.search.tables.kept.StoredRows`).
+    the disk, and be read by their places (:class:`percert.search.tables.cache.StoredRows`).
     """
 
     ids: Sequence[str]

@@ -12,9 +12,9 @@ from percert.search.query import narrowing
 from percert.search.query.distances import make_queries
 from percert.search.query.narrowing import Narrowing
 from percert.search.query.top_k import nearest_rows
-from percert.search.tables import kept
-from percert.search.tables.kept import StoredRows
-from percert.search.tables.turned import Turned, fit_axes
+from percert.search.tables import cache
+from percert.search.tables.cache import StoredRows
+from percert.search.tables.principal_axes import Turned, fit_axes
 
 from .conftest import smooth_image
 from .memory_blocks import awkward, full_matrix, in_blocks, query_features, turn_rows, unit
@@ -124,7 +124,7 @@ def test_a_query_alone_misses_none_of_its_nearest(
 def test_a_store_answers_the_same_from_rows_that_stay_on_the_disk(
     tmp_path, metric, monkeypatch, views
 ) -> None:
-    monkeypatch.setattr(kept, "LEAST_ROWS", 8)
+    monkeypatch.setattr(cache, "LEAST_ROWS", 8)
     images = [smooth_image(seed) for seed in range(40)]
     names = [f"{seed:02d}" for seed in range(40)]
     store = open_store(tmp_path / "store", metric, views=views)
@@ -174,8 +174,8 @@ def test_a_store_answers_the_same_from_rows_that_stay_on_the_disk(
 
 
 def test_rows_without_few_axes_are_not_turned(tmp_path, metric, monkeypatch) -> None:
-    monkeypatch.setattr(kept, "LEAST_ROWS", 8)
-    monkeypatch.setattr(kept, "LEAST_SHARE", 1.1)
+    monkeypatch.setattr(cache, "LEAST_ROWS", 8)
+    monkeypatch.setattr(cache, "LEAST_SHARE", 1.1)
     store = open_store(tmp_path / "store", metric)
     store.add([smooth_image(seed) for seed in range(12)], [str(seed) for seed in range(12)])
     for _ in range(3):
@@ -187,6 +187,6 @@ def test_an_unsound_row_is_named_and_not_passed_over() -> None:
     h = torch.rand(30, 8)
     h[4, 3] = torch.nan
     (block,) = in_blocks(h, images=30)()
-    turning = kept.Turning(fit_axes(torch.eye(8)), 30, 0.0)
+    turning = cache.Turning(fit_axes(torch.eye(8)), 30, 0.0)
     turning.add(block.embeddings, torch.ones(30, dtype=torch.float64))
     assert turning.done() is None

@@ -17,8 +17,7 @@ from torch.utils.dlpack import from_dlpack
 
 from percert.search.tables.halved import Halved, Halving
 from percert.search.tables.location import Tables
-from percert.search.tables.scan import Block, Ids, scan_blocks
-from percert.search.tables.turned import (
+from percert.search.tables.principal_axes import (
     LEAST_SHARE,
     SAMPLE,
     Axes,
@@ -26,6 +25,7 @@ from percert.search.tables.turned import (
     Turning,
     fit_axes,
 )
+from percert.search.tables.scan import Block, Ids, scan_blocks
 
 #: Bytes that are kept in memory between queries.
 MEMORY = 512 << 20
