@@ -7,7 +7,7 @@ from pathlib import Path
 #: The modules of each extra that have to be there; ``pyproject.toml`` names their distributions.
 #: Of "train" that is all but TensorBoard, which a run may do without.
 EXTRAS: dict[str, tuple[str, ...]] = {
-    "app": ("fastapi", "jinja2", "multipart", "uvicorn"),
+    "app": ("fastapi", "jinja2", "multipart", "prometheus_client", "uvicorn"),
     "attacks": ("jinja2", "matplotlib", "pyarrow"),
     "augly": ("augly",),
     "fairness": ("jinja2", "matplotlib", "pandas", "pyarrow", "scipy", "statsmodels"),

@@ -273,7 +273,7 @@ def test_a_device_that_fails_is_one_line(world, monkeypatch):
         def fail(*_, message=said, **__):
             raise RuntimeError(message)
 
-        monkeypatch.setattr("percert.metrics.catalog.create_metric", fail)
+        monkeypatch.setattr("percert.runs.compare.create_metric", fail)
         monkeypatch.chdir(world)
         result = invoke(["compare", "photo.jpg", "copy.png", "--metric", "thumbnail"])
         assert result.exit_code == 1

@@ -57,7 +57,7 @@ def test_an_interrupted_command_exits_with_130(monkeypatch, files):
     def interrupted(path):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("percert.images.load_image", interrupted)
+    monkeypatch.setattr("percert.runs.compare.load_image", interrupted)
     image = str(files / "cat.png")
     monkeypatch.setattr(sys, "argv", ["percert", "compare", image, image])
     with pytest.raises(SystemExit) as stopped:
