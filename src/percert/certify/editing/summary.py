@@ -70,7 +70,8 @@ def summarise(
             break
         found = covered(metric, image, question, AllShifts(pixels), seconds=max(left(), 0.0))
         if not found.proven:
-            late += ["all shifts"] if found.stopped == "budget" else []
+            if found.stopped == "budget":
+                late.append(f"all shifts by up to {pixels} pixels")
             break
         shift = pixels
     # One step for all of them, so that each holds those before it.
@@ -79,7 +80,8 @@ def summarise(
         region = AllCrops(share, step=step, known=crops)
         found = covered(metric, image, question, region, seconds=max(left(), 0.0))
         if not found.proven:
-            late += ["all crops"] if found.stopped == "budget" else []
+            if found.stopped == "budget":
+                late.append(f"all crops that keep {100 * share:g} % of each side")
             break
         crops = share
     seen = NetworkInput.of(metric, size)
