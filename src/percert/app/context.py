@@ -169,9 +169,7 @@ class ServerContext:
         closing = self.questions.closing
 
         def call(child: WorkerProcess, asked: list[tuple[float, Any]]) -> list[Any]:
-            left = min(until for until, _ in asked) - time.monotonic()
-            if left <= 0:  # it was in line for so long, and nobody waits for the answer
-                raise TookTooLong
+            left = _left(min(until for until, _ in asked))
             if len(asked) > 1:  # one that does not end must leave the others their time
                 left /= 2
             every = [one for _, one in asked]
@@ -242,13 +240,18 @@ async def _ask(
     until = time.monotonic() + seconds
 
     def call(child: WorkerProcess) -> T:
-        left = until - time.monotonic()
-        if left <= 0:  # it was in line for so long, and nobody waits for the answer
-            raise TookTooLong
-        found: T = child.call(function, *arguments, seconds=left, closing=workers.closing)
+        found: T = child.call(function, *arguments, seconds=_left(until), closing=workers.closing)
         return found
 
     return await _answer(workers, seconds, workers.submit(call))
+
+
+def _left(until: float) -> float:
+    """The seconds left for an answer that is waited for ``until`` then."""
+    left = until - time.monotonic()
+    if left <= 0:  # it was in line for so long, and nobody waits for the answer
+        raise TookTooLong
+    return left
 
 
 async def _answer(workers: Workers, seconds: float, future: "Future[T]") -> T:
