@@ -51,7 +51,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Reference:
-    """The reference image, and its embedding where the metric has one: computed once for all."""
+    """The reference image, and its embedding where the metric has one: computed once."""
 
     image: Tensor
     features: PixelFeatures | None
@@ -73,12 +73,12 @@ def compare_pair(
     threshold: float | StoredThreshold | None,
     perturbed: PerturbedPair,
 ) -> Comparison:
-    """Distance, interval and verdict of the ``(3, h, w)`` candidate called ``name``.
+    """Distance, interval and verdict of one ``(3, h, w)`` candidate, called ``name``.
 
-    ``threshold`` is one for all pairs, or the reference's own, which moves with the reference.
-    ``eps`` is an l2 length, or a budget of the image that is tampered with, of the smaller one
-    where both are; ``None`` stands for one 8-bit level on every value. Raises ``ValueError`` where
-    the metric cannot compare the two.
+    ``threshold`` is a number for all pairs, or the reference's own, which changes as the reference
+    moves. ``eps`` is an l2 length, or a budget that is resolved at the size of the image that is
+    tampered with (the smaller of the two, where both are); ``None`` stands for one 8-bit level on
+    every value. Raises ``ValueError`` where the metric cannot compare the two.
     """
     batch = candidate[None]
     sizes = {"reference": _size(reference.image), "candidate": _size(batch)}
@@ -141,7 +141,7 @@ def _size(batch: Tensor) -> tuple[int, int]:
 
 @dataclass(frozen=True)
 class Judgement:
-    """The answer, as the JSON has it; the radii are ``None`` where nothing can be proven so."""
+    """The answer for a triplet, as in the JSON; radii are ``None`` where nothing is proven."""
 
     closer: Literal["left", "right"]
     distance_left: float
@@ -159,7 +159,7 @@ def judge_triplet(
     *,
     perturbed: PerturbedTriplet,
 ) -> Judgement:
-    """Which of two ``(3, h, w)`` images is closer to the reference; left where they tie.
+    """Which of two ``(3, h, w)`` images is closer to the reference; ties go to the left one.
 
     Each image is embedded once. Raises ``ValueError`` where the metric cannot compare them.
     """

@@ -156,7 +156,7 @@ def pixel_features(
 
 
 def certifiable(metric: Metric) -> EmbeddingMetric:
-    """``metric`` if certificates can be made for it; ``ValueError`` with those that can, if not.
+    """``metric``, if certificates can be made for it; else ``ValueError`` lists those that can.
 
     >>> from percert.metrics.catalog import create_metric
     >>> certifiable(create_metric("ssim"))
@@ -193,10 +193,10 @@ def features_of(
     size: tuple[int, int],
     norm: float = 1.0,
 ) -> PixelFeatures:
-    """Embeddings ``(n, k)`` of images of ``size``, in the units of what ``bound`` is a bound of.
+    """Embeddings ``(n, k)`` of images of ``size`` as features, in the units of the ``bound``.
 
-    These are pixels of the image as given, or of what the network sees, of which a pixel of the
-    image moves ``norm``. Raises as :func:`embed` does.
+    These are pixels of the image as given, or of the network's input, in which a pixel of the image
+    counts ``norm``. Raises as :func:`embed` does.
     """
     found: object = bound
     if not isinstance(found, LipschitzBound):

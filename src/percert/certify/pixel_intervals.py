@@ -71,7 +71,7 @@ def _decibels(rmse: Tensor) -> Tensor:
 
 
 def _lowered(difference: Tensor, eps: float) -> Vector:
-    """The least that the largest of ``(n, k)`` can become: t with |(d - t)_+| = eps, from below."""
+    """The least linf norm of ``(n, k)`` after an l2 move of eps: t with |(d - t)_+| = eps."""
     low, high = torch.zeros_like(difference[:, 0]), difference.amax(1)
     for _ in range(HALVINGS):
         middle = (low + high) / 2

@@ -31,9 +31,11 @@ CHOOSING = 0.1
 
 @dataclass(frozen=True)
 class Noise:
-    """How much noise, how many ``samples``, how sure, how many at once, from which ``seed``.
+    """The settings of random smoothing.
 
-    Noisy images are clipped to [0, 1] before the metric sees them, as a part of the metric.
+    ``sigma`` is the noise's standard deviation in pixel values, ``samples`` how many noisy copies
+    are drawn (``batch`` at once, from ``seed``), and ``confidence`` that of every statement. Noisy
+    images are clipped to [0, 1] before the metric sees them, as a part of the metric.
     """
 
     sigma: float = 0.25
@@ -56,9 +58,9 @@ class Noise:
     def draws(
         self, image: Images, seen: Callable[[Images], Tensor], first: int, count: int
     ) -> Tensor:
-        """What ``seen`` says of noisy copies ``first`` to ``first + count`` of the one image.
+        """What ``seen`` returns for noisy copies ``first`` to ``first + count`` of the one image.
 
-        The i-th copy is the same whatever is asked before it, so a run that was cut goes on.
+        Copy i depends on the seed and on i alone, so that a run that was cut resumes.
         """
         found = []
         for start in range(first, first + count, self.batch):
@@ -121,7 +123,7 @@ def decision_of_draws(drawn: Labels, noise: Noise) -> SmoothedDecision:
 def smoothed_twoafc(
     metric: Metric, reference: Images, left: Images, right: Images, noise: Noise
 ) -> SmoothedDecision:
-    """Which of ``left`` (0) and ``right`` (1) noisy references are closer to, by any metric."""
+    """Which of ``left`` (0) and ``right`` (1) is closer to noisy references, by any metric."""
 
     def decide(noisy: Images) -> Labels:
         pair = [metric(noisy, other.expand(len(noisy), -1, -1, -1)) for other in (left, right)]

@@ -171,7 +171,7 @@ def plane_radius(reference: PixelFeatures, margin: Vector, u_k: Vector, xi: Tens
 
 
 def stray(features: PixelFeatures) -> Vector:
-    """How far the unit vector g of an image that does not move may be off: 2 sin(turn / 2)."""
+    """How far a computed unit vector of an image that does not move is off: 2 sin(turn / 2)."""
     return 2 * (turn(features, features.moved(0.0)) / 2).sin()
 
 

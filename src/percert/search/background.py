@@ -32,12 +32,11 @@ _ANY = LipschitzBound(1.0, "not used: of what is compared only the direction cou
 
 @dataclass(frozen=True, eq=False)
 class Background:
-    """Pictures as ``codes`` ``(m, a)``, int8, in units of ``step`` along ``axes`` ``(a, k)``.
+    """Pictures as int8 ``codes`` ``(m, a)`` in units of ``step`` along float16 ``axes`` ``(a, k)``.
 
-    Directions lie near few axes, along which a byte a coordinate says enough: what a likeness is
-    measured against may be anything, as long as no row is longer than 1. ``axes`` are in half
-    precision. ``weight`` is how much a likeness counts, ``source`` where the pictures are from
-    (``"shipped"`` or ``"collection"``), ``weights`` the hash of the metric's.
+    One byte a coordinate is accurate enough: likeness may be measured against any vectors, as long
+    as none is longer than 1. ``weight`` is how much a likeness counts, ``source`` where the
+    pictures are from (``"shipped"`` or ``"collection"``), ``weights`` the hash of the metric's.
     """
 
     axes: Tensor
@@ -102,10 +101,10 @@ def read_background(data: bytes) -> Background:
 def make_background(
     directions: Embeddings, weights: str, source: str, *, weight: float = WEIGHT, axes: int = AXES
 ) -> Background:
-    """The background of pictures with these unit ``directions`` ``(m, k)``.
+    """Compress unit ``directions`` ``(m, k)`` of pictures to a background.
 
-    Their first principal axes in half precision, and a byte for each coordinate; what rounding
-    makes longer than 1 shrinks all. Raises ``ValueError`` for no directions.
+    They are projected onto their first principal axes and rounded to a byte a coordinate; if
+    rounding makes a row longer than 1, all are shrunk. Raises ``ValueError`` for no directions.
 
     >>> found = make_background(torch.eye(3), "none", "collection", axes=2)
     >>> found.codes.shape, found.axes.dtype
@@ -145,7 +144,7 @@ def background_of(metric: MetricId) -> Background | None:
 
 
 def stored_background(tables: Tables) -> Background | None:
-    """The background that a store's thresholds are by; ``None`` where one threshold is for all.
+    """The background that a store's thresholds are calibrated against; ``None`` where it has none.
 
     Raises ``ValueError`` where the one that it keeps is another than its header names.
     """

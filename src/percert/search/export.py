@@ -1,4 +1,4 @@
-"""A store for other tools: embeddings, files and links as one parquet file, a row a file."""
+"""Exports a store for other tools: one parquet file, a row a file, with embeddings and links."""
 
 import os
 from collections.abc import Iterator
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 def export_store(
     store: "Store", path: str | os.PathLike[str], found: Duplicates | None = None
 ) -> int:
-    """Write ``store`` to the parquet file ``path``, whole or not at all; how many rows it has.
+    """Write ``store`` to the parquet file ``path``, whole or not at all; returns how many rows.
 
-    A row is a file, or an image without one, with the columns ``filepath`` (in full, as fiftyone
-    wants it), ``id`` (the SHA-256 of its bytes), ``own_id`` (the user's, or null), ``height``,
-    ``width``, and ``embedding``: that of the whole image, float32 of length 1, of which 1 - the dot
-    product of two is the metric's distance. With ``found``, what :meth:`Store.duplicates` answered,
-    ``links`` lists the files that it is a copy of or that are copies of it, each with ``id``,
-    ``filepath``, ``distance``, ``threshold`` and ``radius``.
+    A row is a file, or an image without one, with the columns ``filepath`` (absolute, as fiftyone
+    expects), ``id`` (the SHA-256 of its bytes), ``own_id`` (the user's, or null), ``height``,
+    ``width``, and ``embedding``: that of the whole image, float32 of length 1; the metric's
+    distance of two is 1 - their dot product. With ``found``, the result of
+    :meth:`Store.duplicates`, ``links`` lists the files that it is a copy of or that are copies of
+    it, each with ``id``, ``filepath``, ``distance``, ``threshold`` and ``radius``.
     """
     import pyarrow.parquet as pq  # type: ignore[import-untyped]  # it ships no types
 

@@ -57,10 +57,10 @@ def stored_metric(path: str | os.PathLike[str]) -> MetricId | None:
 
 
 def metric_name(path: str, trained: Iterable[str] = ()) -> str | None:
-    """What ``create_metric`` makes the metric of the store at ``path`` from; ``None`` for no store.
+    """What ``create_metric`` takes for the metric of the store at ``path``; ``None``: no store.
 
-    That is a name of the catalog, or the one of the ``trained`` metrics' folders whose metric has
-    the store's name. Raises ``ValueError`` where neither is there.
+    A name of the catalog, or the folder among ``trained`` whose metric has the store's name. Raises
+    ``ValueError`` where there is neither.
 
     >>> metric_name("/no/such/folder") is None
     True

@@ -1,4 +1,4 @@
-"""Ids of the user's own: kept by the file or row that has one, and given back in answers."""
+"""The user's own ids of images: kept for each file or row, and returned in answers."""
 
 from collections.abc import Iterable, Mapping
 from functools import partial
@@ -12,10 +12,7 @@ TABLE = "own_ids"
 
 
 def keep_own_ids(store: str, own_ids: Mapping[str, str]) -> None:
-    """Keep the own id of each file or row, by what the store at ``store`` calls it.
-
-    One that has an id already gets the new one.
-    """
+    """Keep the user's own id of each file or row of ``store``; it replaces an older one."""
     if not own_ids:
         return
     import pyarrow as pa  # type: ignore[import-untyped]  # it ships no types
@@ -45,7 +42,7 @@ def own_ids_of(store: str, paths: Iterable[str]) -> dict[str, str] | None:
 
 
 def with_own_ids(answer: dict[str, Any], store: str) -> dict[str, Any]:
-    """``answer``, ready for JSON, with own ids beside the paths; as it is if the store keeps none.
+    """Add own ids beside the paths of ``answer``, ready for JSON, if the store keeps any.
 
     Beside a list ``paths`` stands ``own_ids``, in its order; beside ``path``, ``first_path`` and
     ``second_path`` stand ``own_id``, ``first_own_id`` and ``second_own_id``. ``None`` is for a file

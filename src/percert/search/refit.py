@@ -30,9 +30,11 @@ READ = 8192
 
 @dataclass(frozen=True, eq=False)
 class Refitted:
-    """What refitting changed: of ``images`` the thresholds of ``stricter`` and ``wider`` ones by
-    more than 0.01 (in a view at least), ``mean`` the mean change of all views, a distance at the
-    same T. ``pictures`` make the background; ``tables`` are those of the store as it is now.
+    """What recalibration changed.
+
+    Of ``images``, the thresholds of ``stricter`` and ``wider`` ones changed by more than 0.01 (in
+    at least one view); ``mean`` is the mean change of all views, a distance at the same T.
+    ``pictures`` is the size of the background; ``tables`` are those of the store as it is now.
     """
 
     tables: Tables
@@ -103,13 +105,13 @@ def collection_background(tables: Tables, spec: EmbeddingSpec) -> Background:
 
 
 def _apart(g: Tensor) -> Tensor:
-    """Those of the directions ``(n, k)`` that lie near none before them."""
+    """Those of the directions ``(n, k)`` that are near-duplicates of none before them."""
     near = (g @ g.T).triu(1) > 1 - NEAR
     return g[~near.any(0)]
 
 
 class _Changes:
-    """The stored images with another likeness, batch by batch, and what that changes."""
+    """Counts changes of likeness, batch by batch, and what they do to thresholds."""
 
     def __init__(self, weight: float, background: Background) -> None:
         self.weight, self.background = weight, background

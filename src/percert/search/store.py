@@ -1,4 +1,4 @@
-"""The store of an index, opened: images are added to it, and it is asked."""
+"""The opened store of an index: add images to it, remove them, and query it."""
 
 import contextlib
 import os
@@ -44,10 +44,10 @@ from percert.search.verify import Verdict, verify_store
 
 @final
 class Store:
-    """An opened store, as :func:`percert.search.open_store` makes it, as it was then.
+    """An opened store, made by :func:`percert.search.open_store`: a snapshot of that moment.
 
-    What it adds and removes itself shows at once, what others do after :meth:`refresh`.
-    ``blocks()`` gives all embeddings (:class:`~percert.search.tables.cache.EmbeddingBlocks`),
+    What it adds and removes itself shows at once, what other processes do after :meth:`refresh`.
+    ``blocks()`` yields all embeddings (:class:`~percert.search.tables.cache.EmbeddingBlocks`),
     ``tables`` are those of LanceDB, ``partner`` is the :class:`~percert.search.partner.Partner`.
     """
 
@@ -91,7 +91,7 @@ class Store:
 
     @property
     def version(self) -> int:
-        """The version of the table of images: it changes with every commit; caches go by it."""
+        """The version of the table of images, which changes with every commit: a key for caches."""
         return int(self.tables.images.version)
 
     def refresh(self) -> None:
@@ -112,7 +112,7 @@ class Store:
         return scan_rows(self.tables, columns, ids)
 
     def paths(self, ids: Sequence[str]) -> dict[str, list[str]]:
-        """Of each of ``ids`` that is there all files that hold the image, in order."""
+        """For each of ``ids`` that is stored, all files that hold the image, in order."""
         found = self.rows(["id", "paths"], ids)
         return dict(zip(found["id"].to_pylist(), found["paths"].to_pylist(), strict=True))
 
@@ -136,7 +136,7 @@ class Store:
         inputs: Iterable[str | os.PathLike[str]],
         settings: AddSettings | None = None,
     ) -> list[AddOutcome]:
-        """All outcomes of :meth:`iter_add`.
+        """The outcomes of :meth:`iter_add` as a list, once all are stored.
 
         >>> import tempfile, torch
         >>> from percert.images import save_image
@@ -156,12 +156,12 @@ class Store:
         settings: AddSettings | None = None,
         stages: StageSeconds | None = None,
     ) -> Iterator[AddOutcome]:
-        """Add files, folders and parquet files; each outcome comes once it is stored for good.
+        """Add files, folders and parquet files; yields each outcome once it is stored for good.
 
         Folders are searched as :func:`percert.images.find_images` does; a parquet file has to be
         named, and has a column ``image`` (bytes, or structs with ``bytes``). A file whose path,
-        size and time of change are known costs nothing, one whose bytes are known costs reading.
-        ``stages`` collects the seconds that each stage takes.
+        size and time of change are known is not read again; one whose bytes are known is read, but
+        not embedded. ``stages`` collects the seconds that each stage takes.
         """
         return iter_add(self.tables, self.embedder(), inputs, settings, stages)
 
@@ -186,9 +186,9 @@ class Store:
     def on_ray(
         self, *, address: str | None = None, workers: int | None = None, device: str = "auto"
     ) -> Iterator["Store"]:
-        """This store, asked of the workers of a Ray cluster: the same answers.
+        """This store, queried on the workers of a Ray cluster, with the same answers.
 
-        Each keeps a part of the rows; :func:`percert.search.query.ray.ray_engine` says how.
+        Each keeps a part of the rows; arguments as in :func:`percert.search.query.ray.ray_engine`.
         """
         memory = self.blocks.memory
         how: dict[str, Any] = {"address": address, "workers": workers, "device": device}
@@ -221,12 +221,12 @@ class Store:
         return Answers(self.partner.beside(answers, list(images), wrong / 2, k))
 
     def rule(self, threshold: float | None = None, *, wrong: float | None = None) -> Rule:
-        """The decision rule by which copies are told, as every answer names it.
+        """The decision rule for copies, as every answer names it.
 
-        With ``wrong``, 1e-3 by default, the share of strangers that may get an answer, by the
-        metric's own table; where that has none for this store, by the stored images, taken to be no
-        copies of each other. Where the store has a partner, each of the two has half of it. Or with
-        a ``threshold`` of your own: T of :class:`~percert.certify.OwnThreshold`. Raises
+        Either for the rate ``wrong``, 1e-3 by default: the share of strangers that may get an
+        answer, by the metric's own table, or, where it has none for this store, by the stored
+        images, which are then taken to be no copies of each other. A partner has half of it. Or
+        with a ``threshold`` of your own: T of :class:`~percert.certify.OwnThreshold`. Raises
         ``ValueError`` for both, and for numbers out of range.
         """
         if threshold is None and self.partner.id is not None:
@@ -236,7 +236,7 @@ class Store:
     def _asked_rule(
         self, threshold: float | Rule | None, wrong: float | None
     ) -> tuple[Rule, float]:
-        """The rule asked for, and the share of wrong answers that the partner may give beside."""
+        """The rule for these arguments, and the rate of wrong answers left to the partner."""
         if isinstance(threshold, Rule):
             return threshold, partner_share(threshold, wrong)
         rule = self.rule(threshold, wrong=wrong if threshold is None else None)
@@ -256,12 +256,12 @@ class Store:
         wrong: float | None = None,
         names: Sequence[str] | None = None,
     ) -> Answers[Copies]:
-        """All stored images that each image is a copy of, or could be after a move.
+        """All stored images that each image is a copy of, or could be after a move of ``eps``.
 
         ``threshold`` and ``wrong`` as in :meth:`rule`, or a rule that was made before. Other
         arguments as in :meth:`search`; without ``eps`` nothing moves, and only float rounding is
-        allowed for. Complete by proof: an image that is not listed is no copy, whatever a move of
-        ``eps`` does. What a partner finds stands beside, at half of the wrong answers.
+        allowed for. Complete by proof: no image that is not listed becomes a copy by a move of up
+        to ``eps``. A partner's copies stand beside, at half of the rate of wrong answers.
         """
         rule, shared = self._asked_rule(threshold, wrong)
         own = OwnThreshold(rule.threshold, rule.weight)
@@ -281,10 +281,10 @@ class Store:
     ) -> Duplicates:
         """All pairs of stored images of which one is a copy of the other, and their clusters.
 
-        ``threshold`` and ``wrong`` as in :meth:`rule`. Each image is asked for as a query is. Both
+        ``threshold`` and ``wrong`` as in :meth:`rule`; each image is compared as a query is. Both
         images of a link may move, each by less than its radius in its own pixels. Files with the
-        same bytes are linked at distance 0. With ``out``, the links go part by part into that
-        folder, and a run that was killed goes on. What a partner finds stands beside.
+        same bytes are linked at distance 0. ``out`` is a folder for the finished parts, a
+        checkpoint from which a killed run resumes. A partner's pairs stand beside.
         """
         rule, shared = self._asked_rule(threshold, wrong)
         compared, folder = (self._engine.pairs, self._spec), None if out is None else Path(out)
@@ -300,9 +300,10 @@ class Store:
         return self.blocks.once((fpr, confidence, seed), choose)
 
     def refit(self, source: Literal["shipped", "collection"] = "shipped") -> Refitted:
-        """Recalibrate: set the thresholds of all stored images anew, by another background.
+        """Recalibrate the thresholds of all stored images against another background.
 
-        Of the ``collection`` itself, or the metric's own (:mod:`percert.search.refit`).
+        ``source`` is the ``collection`` itself, or the metric's own background
+        (:mod:`percert.search.refit`).
         """
         found = refit_store(self.tables, self._spec, source)
         self.tables, self._spec = found.tables, embedding_spec(found.tables.header, self.metric)
@@ -312,13 +313,13 @@ class Store:
         return found
 
     def remove(self, ids: Sequence[str]) -> int:
-        """Remove the images ``ids``, and what is known of their files; how many there were."""
+        """Remove the images ``ids`` and the rows of their files; returns how many there were."""
         removed = remove_images(self.tables, ids)
         self.partner.forget_gone()
         return removed
 
     def remove_named(self, names: Sequence[str]) -> tuple[int, list[str]]:
-        """Forget files, folders, parquet files, or images by id: how many, and what is not here."""
+        """Remove files, folders, parquet files, or images by id: how many, and what is not here."""
         removed = remove_named(self.tables, names)
         self.partner.forget_gone()
         return removed
@@ -329,17 +330,17 @@ class Store:
         *,
         dry_run: bool = False,
     ) -> Pruned:
-        """Forget the files that are gone, and the images that no other file holds.
+        """Forget the files that no longer exist, and the images that no other file holds.
 
-        ``below`` limits it to some folders. What lies below a root of which nothing is there is
-        kept: an unmounted folder must not empty a store. With ``dry_run`` nothing is changed.
+        ``below`` limits it to some folders. Files below a root of which nothing exists now are
+        kept: an unmounted disk must not empty a store. With ``dry_run`` nothing is changed.
         """
         pruned = prune_store(self.tables, below, dry_run=dry_run)
         self.partner.forget_gone()
         return pruned
 
     def verify(self, again: int = 0) -> Verdict:
-        """Whether the store is sound; with ``again``, so many images are embedded once more."""
+        """Check the store's integrity; ``again`` images are embedded once more and compared."""
         return verify_store(self.tables, self.metric, again)
 
     def info(self) -> dict[str, Any]:

@@ -26,10 +26,10 @@ def without_file(old: Tables) -> int:
 def upgrade_store(
     old: Tables, new: Store, settings: AddSettings | None = None
 ) -> Iterator[AddOutcome]:
-    """Add every file that ``old`` knows and that is there to ``new``, an outcome each.
+    """Add every file of ``old`` that still exists to ``new``; yields an outcome each.
 
-    What ``new`` has already costs nothing, so that a run that was stopped goes on. ``old`` is only
-    read: images without a file stay in it alone, for their other views cannot be made.
+    Files that ``new`` has are skipped, so a run that was stopped resumes. ``old`` is only read:
+    images without a file stay in it alone, since their other views cannot be made.
     """
     files = [path for path in files_of(old) if path.exists()]
     if files:

@@ -1,4 +1,4 @@
-"""Integrity check of a store: what every query relies on, verified row by row."""
+"""Integrity check of a store: everything that queries rely on, verified row by row."""
 
 import string
 from collections import Counter
@@ -30,14 +30,14 @@ NAMED = 5
 
 @dataclass(frozen=True)
 class Verdict:
-    """What verifying found: ``problems``, a sentence each, none where the store is sound.
+    """The result of the check: ``problems``, a sentence each; none where the store is sound.
 
-    ``images`` and ``files`` were checked, ``embedded`` of the images embedded again from their
-    files. ``without_file`` images have no file: those that were handed in as tensors
-    (``tensors`` of them), and any whose writer was killed before it said that they are stored;
-    the next addition completes or removes these. ``missing`` files are not there any more, and
-    ``unreachable`` ones lie below a root of which nothing is there now
-    (:class:`percert.search.tables.files.Missing`): that makes a store out of date, not unsound.
+    ``images`` and ``files`` were checked, and ``embedded`` images embedded again from their files.
+    ``without_file`` images have no file: those that were added as tensors (``tensors`` of them),
+    and any whose writer was killed before it reported them stored; the next addition completes or
+    removes these. ``missing`` files no longer exist, and ``unreachable`` ones lie below a root of
+    which nothing exists now (:class:`percert.search.tables.files.Missing`): such a store is out of
+    date, not unsound.
     """
 
     problems: list[str]
@@ -55,12 +55,12 @@ class Verdict:
 
 
 def verify_store(tables: Tables, metric: EmbeddingMetric | None = None, again: int = 0) -> Verdict:
-    """Read all of a store, as it is on disk now, and check what queries rely on.
+    """Read all of a store as it is on the disk now, and check what queries rely on.
 
-    Names are there once; every file's image is there; embeddings are finite, their norms are
-    theirs, and every bound is the one proven for the image's size. With ``again``, as many images
-    are embedded once more from their files and compared (one of them may have changed since: then
-    it is passed over); that needs a store that was opened with its metric. Nothing is changed.
+    Ids are unique; the image of every file is there; embeddings are finite, with the norms that are
+    stored for them; and every bound is the one proven for the image's size. ``again`` images are
+    embedded once more from their files and compared (files that changed since are skipped); that
+    needs a store that was opened with its metric. Nothing is changed.
     """
     tables.refresh()
     problems: list[str] = []

@@ -1,1 +1,1 @@
-"""Edits by their parameter: what each makes, and for which values an answer is proven."""
+"""Certified edits: ranges of brightness, crops, rotations, ... for which an answer is proven."""

@@ -40,13 +40,14 @@ def _both_sides(weights: _Floats) -> float:
 
 
 def change_of_kernel(a: float, b: float, taps: int = TAPS) -> float:
-    """Sum of absolute weights by which any kernel between leaves the line between those at a and b.
+    """How far blur kernels between ``a`` and ``b`` leave the straight line between these two.
 
-    Of the two-dimensional kernel, 0 <= a < b. Each weight w_i has the slope w_i (i^2 - V) / sigma^3
-    with V the kernel's variance; g_i = exp(-i^2 / 2 sigma^2), its sum and V all rise with sigma,
-    which bounds the slope on [a, b], and a weight whose slopes lie in [m, M] leaves its line by at
-    most (M - m)(b - a) / 4. With D the change of the one-dimensional kernel from a to b and e the
-    sum of these, the product of two leaves its line by D^2 / 4 + 2 e + e^2.
+    In the sum of absolute weights, of the two-dimensional kernel, 0 <= a < b. Each weight w_i has
+    the slope w_i (i^2 - V) / sigma^3 with V the kernel's variance; g_i = exp(-i^2 / 2 sigma^2), its
+    sum and V all rise with sigma, which bounds the slope on [a, b], and a weight whose slopes lie
+    in [m, M] leaves its line by at most (M - m)(b - a) / 4. With D the change of the
+    one-dimensional kernel from a to b and e the sum of these, the product of two leaves its line by
+    D^2 / 4 + 2 e + e^2.
     """
     if a < LEAST_SIGMA:
         # Kernel and line are both as near to the identity as the kernel at b: of that, a weight of

@@ -20,9 +20,9 @@ LUMA = (0.299, 0.587, 0.114)
 
 
 def clip_gap(ends: Features) -> Tensor:
-    """How far clip(c) is from the mean of clip(c_k) where c is a mean of ``ends`` ``(k, ...)``.
+    """How far the clipped mean of ``ends`` ``(k, ...)`` can be from the mean of the clipped ends.
 
-    The same weights in both means, whatever they are; pixel by pixel, ``(...)``.
+    For every weighting, the same in both means; pixel by pixel, ``(...)``.
 
     >>> clip_gap(torch.tensor([[0.5, 0.2, 1.5], [1.5, 0.9, 2.0]]))
     tensor([0.2500, 0.0000, 0.0000], dtype=torch.float64)

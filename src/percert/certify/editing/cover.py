@@ -1,8 +1,9 @@
-"""Regions of two and more parameters, covered by balls around edits in them.
+"""Proves an answer for a whole region of edits, by covering it with certified balls.
 
-An edit of the region is embedded, the anchor. All edits of the region in the ball that is proven
-around it are done with, and the search goes on with what is left. What a budget leaves over is not
-known; one anchor of which nothing is proven ends the search.
+One edit of the region, the anchor, is embedded. Its certified radius proves all edits of the region
+that lie within that ball; they are removed, and the search goes on with the rest. It ends when
+nothing is left (proven), when an anchor has no radius (the answer changes), or when the budget is
+spent (what is left is not known).
 """
 
 import time
@@ -23,20 +24,20 @@ Block = TypeVar("Block")
 
 
 class Region(Protocol[Anchor]):
-    """A set of edits, of which what is proven is taken away."""
+    """A region of edits, from which proven edits are removed step by step."""
 
     def take(self, most: int) -> list[Anchor]:
-        """Where to look next, at up to ``most`` anchors; none where nothing is left."""
+        """Up to ``most`` anchors to embed next; none where nothing is left."""
         ...
 
     def inputs(self, anchors: list[Anchor]) -> Features:
-        """What the network sees of each."""
+        """The network's inputs for the anchors."""
         ...
 
     def strike(self, anchor: Anchor, radius: float) -> bool:
-        """Take away what is proven by all within ``radius`` of an anchor that was taken.
+        """Remove all edits that the ball of ``radius`` around ``anchor`` proves.
 
-        False where nothing can be proven by it, nor by anchors next to it.
+        Returns False where neither the anchor nor its neighbours can be proven.
         """
         ...
 
@@ -46,20 +47,20 @@ class Region(Protocol[Anchor]):
 
 
 class Blocks(Protocol[Block]):
-    """A set of edits in blocks that can be split; the blocks of ``start`` together hold all."""
+    """A region in blocks that can be split; the blocks of ``start`` cover it."""
 
     def start(self) -> list[Block]:
-        """Blocks to begin with."""
+        """The first blocks."""
         ...
 
     def inputs(self, blocks: list[Block]) -> Features:
-        """What the network sees of one edit of each block, its anchor."""
+        """The network's inputs for one edit of each block, its anchor."""
         ...
 
     def rest(self, block: Block, radius: float) -> list[Block] | None:
-        """What is left of ``block`` without all within ``radius`` of its anchor.
+        """The part of ``block`` outside of the ball of ``radius`` around its anchor, as blocks.
 
-        In blocks; none where it was all, ``None`` where the rest can be split no further.
+        None where the ball covers the block; ``None`` where the rest cannot be split further.
         """
         ...
 
@@ -69,14 +70,14 @@ class Blocks(Protocol[Block]):
 
 
 class BranchAndBound(Generic[Block]):
-    """The region of ``blocks``: one that its anchor's ball does not hold is split."""
+    """The region of ``blocks``: a block that its anchor's ball does not cover is split."""
 
     def __init__(self, blocks: Blocks[Block]) -> None:
         self.blocks, self._waiting = blocks, blocks.start()
         self.inputs, self.edit = blocks.inputs, blocks.edit
 
     def take(self, most: int) -> list[Block]:
-        """The blocks that came last: they are the smallest."""
+        """The last blocks, which are the smallest."""
         return [self._waiting.pop() for _ in range(min(most, len(self._waiting)))]
 
     def strike(self, block: Block, radius: float) -> bool:
@@ -88,11 +89,10 @@ class BranchAndBound(Generic[Block]):
 
 @dataclass(frozen=True)
 class Covered:
-    """The result: whether all of a region is proven; ``open`` is an edit that is not.
+    """The result: whether all of a region is ``proven``; ``open`` is an edit that is not.
 
-    ``stopped`` as of a walk: "limit" (proven), "answer" (at ``open`` the answer is another one, or
-    nothing is proven of it or of those next to it), "budget" (not known: too many evaluations, or
-    too long).
+    ``stopped`` says why: "limit" (all is proven), "answer" (at ``open``, or next to it, the answer
+    changes or nothing is proven), "budget" (not known: too many evaluations, or too long).
     """
 
     proven: bool
@@ -112,7 +112,7 @@ def cover(
     budget: int,
     seconds: float,
 ) -> Covered:
-    """Try to prove ``decision`` at every edit of ``region``, moved by ``margin`` besides."""
+    """Try to prove ``decision`` for every edit of ``region``, each moved by ``margin`` besides."""
     began = time.perf_counter()
     evaluations = 0
 

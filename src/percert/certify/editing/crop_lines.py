@@ -1,8 +1,8 @@
-"""One direction of crops: all margins that they can have, and the resize from each.
+"""Crops along one axis: all margins that they can have, and the resize of each.
 
-A resize from a crop is a matrix with a few weights in each row, next to each other. So R^T R_0 of
-two that lie near each other, whose entry (i, j) is the sum over y of R[y, i] R_0[y, j], has few
-entries, all near the diagonal: its inner product with another matrix reads no others.
+The resize of a crop is a matrix with a few adjacent weights in each row. So for two crops close to
+each other R^T R_0, with the entries sum_y R[y, i] R_0[y, j], is a band around the diagonal, and its
+inner product with another matrix reads only that band.
 """
 
 import torch
@@ -29,8 +29,9 @@ def margins_of(spare: int, step: int) -> list[Margins]:
 class Line:
     """The resizes to ``outside`` pixels of all crops of a line of ``side`` pixels.
 
-    ``lost`` ``(n,)`` is what the two ``margins`` of each take. ``first`` ``(n, outside)`` is where
-    the weights of each row begin, and ``weights`` ``(n, outside, width)`` are these.
+    ``lost`` ``(n,)`` is the number of pixels that the two ``margins`` of each crop remove.
+    ``first`` ``(n, outside)`` is where the weights of each row begin, ``weights`` ``(n, outside,
+    width)`` are those.
     """
 
     def __init__(self, side: int, outside: int, resize: Resize, margins: list[Margins]) -> None:
@@ -93,7 +94,7 @@ class Gram:
         self.window = STRIP + 2 * self.off
 
     def reaches(self, row: int) -> Tensor:
-        """Of which R the product with R_0, of ``row``, has no entry farther off the diagonal."""
+        """For which R the product with R_0, that of ``row``, stays within the band."""
         moved = (self.line.first - self.line.first[row]).abs().amax(1)
         return moved + self.line.width - 1 <= self.off
 

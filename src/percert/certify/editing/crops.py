@@ -42,8 +42,8 @@ class Crops:
     """The crops of ``picture`` ``(3, h, w)``, float64, that keep at least ``share`` of each side.
 
     Their margins are multiples of ``step`` pixels. Crops that keep at least ``known`` of each side
-    are left out: of them it is known already. Each may be tampered with by l2 ``eps`` besides.
-    Raises ``ValueError`` where there are more than :data:`MOST_CROPS`.
+    are left out, since they are proven already. Each may be tampered with by l2 ``eps`` besides.
+    Raises ``ValueError`` for more than :data:`MOST_CROPS`.
     """
 
     def __init__(
@@ -108,9 +108,9 @@ class Crops:
         return _channels(torch.stack(made)) + self.constant
 
     def take(self, most: int) -> list[Anchor]:
-        """Where to look next: crops whose balls, as far as can be told, take much of the rest.
+        """Anchors to embed next: crops whose balls, by an estimate, cover much of the rest.
 
-        The smallest crops come first: of them the least is proven.
+        The smallest crops come first, since the least is proven of them.
         """
         left = self.open.clone()
         chosen: list[Anchor] = []
@@ -120,7 +120,7 @@ class Crops:
         return chosen
 
     def _next(self, left: Tensor) -> Anchor:
-        """An anchor whose ball holds much of ``left``, which is taken away."""
+        """An anchor whose estimated ball covers much of ``left``, from which it is removed."""
         row, column = self._smallest(left)
         anchor, within = (row, column), 0.0
         rows, columns = self._near
@@ -141,7 +141,7 @@ class Crops:
         return anchor
 
     def _smallest(self, left: Tensor) -> Anchor:
-        """The smallest crop of the columns at hand; of all where these are done with."""
+        """The smallest crop among the current columns; among all where these are done."""
         columns = left.any(0)
         if bool((self._cell & columns).any()):
             columns &= self._cell
@@ -151,7 +151,7 @@ class Crops:
         return row, _last(columns & left[row], self.lines[1].lost)
 
     def _settle(self, column: int, left: Tensor, within: float) -> None:
-        """Take up other columns where ``column`` is not one, or radii are others by now."""
+        """Choose other columns where ``column`` is not among them, or radii have changed."""
         if self._cell[column] and self._within / 2 < within < 2 * self._within:
             return
         near = self._near[1]
@@ -161,13 +161,13 @@ class Crops:
         self._cell = near[self._middle] <= within
 
     def _expected(self, row: int, column: int) -> float:
-        """The radius of the nearest anchor that was looked at."""
+        """An estimate of the radius: that of the nearest anchor so far."""
         rows, columns, radii = zip(*self._known, strict=True)
         near = self._near[0][row, list(rows)] + self._near[1][column, list(columns)]
         return float(radii[int(near.argmin())])
 
     def strike(self, anchor: Anchor, radius: float) -> bool:
-        """Take the crops within ``radius`` of the anchor away; False where it is none of them."""
+        """Remove the crops within ``radius`` of the anchor; False if it is not one of them."""
         row, column = anchor
         self._known.append((row, column, radius))
         beside, _ = self._beside(column, _level(radius))
@@ -181,9 +181,9 @@ class Crops:
         return not bool(self.open[anchor])
 
     def distances(self, anchor: Anchor, rows: Tensor, radius: float) -> Tensor:
-        """|P (S - T)| of an anchor's T from crops of ``rows`` and the columns beside the anchor's.
+        """Upper bounds of |P (S - T)| for an anchor's T, ``(rows, columns)``.
 
-        From above, ``(rows, columns)``.
+        Of the crops of ``rows`` and of the columns beside the anchor's.
         """
         row, column = anchor
         columns, products = self._beside(column, _level(radius))
@@ -202,7 +202,7 @@ class Crops:
         return (self.picture @ self.lines[1].dense(column).T).transpose(0, 1).flatten(1)
 
     def _make_beside(self, column: int, level: int) -> tuple[Tensor, Tensor]:
-        """Columns near an anchor's, with crops that are open, and their products with its N."""
+        """The columns near an anchor's that have open crops, and their products with its N."""
         near = (self._near[1][column] <= GROWTH ** (2 * level)) & self.open.any(0)
         near[column] = True
         columns = near.nonzero().flatten()
@@ -217,7 +217,7 @@ class Crops:
         return columns, self.gram.products(halves, self._half(column)[None])
 
     def _nearness(self) -> tuple[Tensor, Tensor]:
-        """About how far crops lie apart, squared, that differ in rows, or in columns, alone."""
+        """Estimates of the squared distance of crops that differ in rows, or in columns, alone."""
         rows, columns = self.lines
         middle = [
             int((line.lost - line.lost.double().mean()).abs().argmin()) for line in self.lines

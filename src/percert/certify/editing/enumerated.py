@@ -1,4 +1,4 @@
-"""Edits of which there are finitely many: each is made and certified by itself.
+"""Edits with finitely many values: each is made and certified by itself.
 
 JPEG and WebP by quality, the file decoded again; centre crops and reductions by whole pixels.
 """
@@ -24,10 +24,10 @@ TOGETHER = 16
 
 @dataclass(frozen=True)
 class FiniteEdit:
-    """``values`` from the mildest up to one that is given, and the image ``(3, h', w')`` at each.
+    """The ``values`` of an edit, mildest first, and the image ``(3, h', w')`` that each makes.
 
-    Values between two make the image of one of the two. ``made`` says that the images are files of
-    8 bits as they are, so that no rounding comes on top.
+    A value between two makes the image of one of these. ``made`` says that the images are decoded
+    8-bit files, so that no rounding comes on top.
     """
 
     values: Callable[[float], list[float]]
@@ -120,7 +120,7 @@ def walk_values(
     rounded: bool,
     budget: int,
 ) -> Reached:
-    """Judge one value after the other up to ``end``, for as long as the answer is proven."""
+    """Certify one value after the other, up to ``end``, for as long as the answer is proven."""
     values = edit.values(end)
     if budget < len(values):
         values, cut = values[:budget], True

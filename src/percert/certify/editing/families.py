@@ -1,4 +1,4 @@
-"""The edits that can be certified: their parameter, its value "unchanged", how far to look."""
+"""The edits that can be certified: the parameter of each, its neutral value and its limits."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,9 +17,9 @@ from percert.check import did_you_mean
 class EditFamily:
     """One kind of edit with one parameter.
 
-    ``limits`` (low, high) is as far as is looked unless told otherwise, ``bounds`` as far as the
-    edit means anything. ``step`` is the first step of a walk and ``least`` its last, 0 for edits of
-    which there are finitely many. ``standard`` is a range that people expect to survive.
+    ``limits`` (low, high) is how far to look by default, ``bounds`` the values that are allowed.
+    ``step`` is the first step of a walk and ``least`` its smallest, 0 for an edit with finitely
+    many values. ``standard`` is a range that people expect a copy to survive.
     """
 
     name: str

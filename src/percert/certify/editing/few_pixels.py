@@ -33,10 +33,10 @@ LARGE = 1 << 20
 
 @dataclass(frozen=True)
 class LocalChanges:
-    """The verdict ``decision`` stands whatever happens to the pixels of
+    """How much of an image may be replaced, by anything in [0, 1], while ``decision`` stands.
 
-    any ``pixels`` places, or of any ``patch`` x ``patch`` square wherever it lies (within [0, 1]),
-    and for every change of less than ``l1`` in the l1 norm. 0 where nothing is proven.
+    The pixels at any ``pixels`` places; or any square of ``patch`` x ``patch`` pixels, wherever it
+    lies; or changes of less than ``l1`` in the l1 norm. 0 where nothing is proven.
     """
 
     decision: int
@@ -48,10 +48,10 @@ class LocalChanges:
 def local_changes(
     metric: Metric, reference: Images, candidate: Images, *, threshold: float
 ) -> LocalChanges:
-    """How few pixels of the candidate can change whether it is a copy of the reference.
+    """How many pixels of the candidate may change without changing whether it is a copy.
 
-    One image each, ``(1, 3, h, w)``, in [0, 1]. Raises ``ValueError`` for a metric without a proven
-    bound and for invalid input.
+    ``reference`` and ``candidate`` are one image each, ``(1, 3, h, w)``, in [0, 1]. Raises
+    ``ValueError`` for a metric without a proven bound and for invalid input.
 
     >>> from percert.metrics.catalog import create_metric
     >>> metric = create_metric("thumbnail", device="cpu")
@@ -65,7 +65,7 @@ def local_changes(
 
 
 def local_changes_of(metric: Metric, image: Images, question: Judge) -> LocalChanges:
-    """:func:`local_changes` of the answer to ``question``."""
+    """As :func:`local_changes`, for the answer to ``question``."""
     image = one_image(image, "image")
     size = (image.shape[2], image.shape[3])
     seen = NetworkInput.of(metric, size)
@@ -87,7 +87,7 @@ def local_changes_of(metric: Metric, image: Images, question: Judge) -> LocalCha
 
 
 def _pixels(moves: Tensor, length: float) -> int:
-    """The most pixels whose changes cannot be ``length`` long together."""
+    """The largest number of pixels whose changes together stay shorter than ``length``."""
     sums = moves.flatten().sort(descending=True).values.cumsum(0) * (1 + 1e-9)
     return int((sums < length**2).sum())
 

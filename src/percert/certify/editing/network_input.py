@@ -1,9 +1,9 @@
-"""What a network sees of an edited image, and how long differences of that are: the seminorm.
+"""The network's input of an edited image, and the seminorm in which its changes are measured.
 
-The network is L-Lipschitz in what it is given, A x with A the resize. A first layer that subtracts
-each channel's mean, P, ignores the constant part. So |h(x) - h(x')| <= L |P A (x - x')|, which is
-what is measured here, and which the edits of photographs are 3 to 9 times shorter in than the
-norm of A times |x - x'|. docs/concepts/certified-edits.md has the derivations.
+The network is L-Lipschitz in its input A x, with A the resize. A first layer that subtracts each
+channel's mean, P, ignores the constant part. So |h(x) - h(x')| <= L |P A (x - x')|. That is the
+length measured here; for edits of photographs it is 3 to 9 times shorter than the norm of A times
+|x - x'|. docs/concepts/certified-edits.md has the derivations.
 """
 
 import math
@@ -44,7 +44,7 @@ class NetworkInput:
             return self.metric.resize(images.to(self._device), dtype=torch.float64).cpu()
 
     def covered(self, bounds: Features) -> Vector:
-        """|A| e of each: the longest that A d can be while |d| <= ``bounds``, pixel by pixel."""
+        """The longest that A d can be while |d| <= ``bounds``, pixel by pixel: |A| e."""
         resize = self.metric.resize
         if resize.mode != "bicubic":  # no weight is below 0
             return self.resized(bounds).flatten(1).norm(dim=1)  # type: ignore[no-any-return]
@@ -82,12 +82,12 @@ class NetworkInput:
 
     @property
     def slack(self) -> float:
-        """How far rounding can move a network input that is computed here, and one once again."""
+        """How far float rounding can move a network input, here and when it is made again."""
         worst = PIXEL_ERROR * self.metric.resize.largest * self._root
         return 2 * (worst + self.metric.resize.rounding(self.size, 2.0**-53))
 
     def margin(self, eps: float = 0.0, *, rounded: bool = True) -> float:
-        """What a tamper of l2 length ``eps`` and rounding to 8 bits move the input by, and slack.
+        """How far a tamper of l2 length ``eps``, rounding to 8 bits, and slack move the input.
 
         Rounding moves no pixel by more than 1/510, and with it no value of the input by more than
         that times the largest row sum of |A|, at most ``resize.largest``; nor the whole by more

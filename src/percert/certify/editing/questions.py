@@ -1,4 +1,4 @@
-"""What is asked of an edited image: whether it is a copy, or which of two candidates is closer."""
+"""The questions of certified edits: is the image a copy; which candidate is closer to it."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ from percert.tensors import Images
 
 @dataclass(frozen=True)
 class CopyQuestion:
-    """Whether images are copies of the one ``reference`` at ``threshold``."""
+    """Whether edited images are copies of the ``reference`` (one row) at ``threshold``."""
 
     reference: PixelFeatures
     threshold: float
@@ -24,7 +24,7 @@ class CopyQuestion:
 
 @dataclass(frozen=True)
 class ChoiceQuestion:
-    """Which of ``left`` (0) and ``right`` (1), one row each, is closer to images."""
+    """Which of ``left`` (0) and ``right`` (1), one row each, is closer to edited images."""
 
     left: PixelFeatures
     right: PixelFeatures
@@ -34,14 +34,14 @@ class ChoiceQuestion:
 
 
 def choice_between(metric: Metric, left: Images, right: Images) -> ChoiceQuestion:
-    """Which of two images, ``(1, 3, h, w)`` each, is closer."""
+    """The question which of two images, ``(1, 3, h, w)`` each, is closer."""
     return ChoiceQuestion(
         embed(metric, one_image(left, "left")), embed(metric, one_image(right, "right"))
     )
 
 
 def one_image(images: Images, name: str) -> Images:
-    """``images`` if they are one, ``(1, 3, h, w)``; ``ValueError`` names them where not."""
+    """Check that ``images`` is a batch of one, ``(1, 3, h, w)``; else ``ValueError`` names it."""
     check_images(images, name)
     if len(images) != 1:
         raise ValueError(f"{name}: expected one image, (1, 3, h, w), found {tuple(images.shape)}")

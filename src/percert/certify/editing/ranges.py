@@ -24,14 +24,14 @@ BUDGET = 400
 
 @dataclass(frozen=True)
 class EditRange:
-    """The values of an edit's parameter for which an answer is proven to stand.
+    """The values of an edit's parameter for which an answer is proven.
 
-    All from ``low`` to ``high``, "unchanged" among them; ``None`` where nothing is proven even of
-    the image as given. ``stopped_low`` and ``stopped_high`` say why it ends there: "limit" (no
-    further was looked), "answer" (next to it the answer is another one, or nothing is proven), or
-    "budget" (not known). ``decision`` is the answer. ``eps`` is the l2 length, in pixels of the
-    edited image, of the further tamper that is allowed for, and ``rounded`` says that so is
-    rounding the edited image to 8 bits. ``evaluations`` counts embeddings.
+    All from ``low`` to ``high``, the neutral value among them; ``None`` where nothing is proven
+    even of the unedited image. ``stopped_low`` and ``stopped_high`` say why the range ends there:
+    "limit" (no further was looked), "answer" (next to it the answer changes, or nothing is proven),
+    or "budget" (not known). ``decision`` is the answer. The proof allows for further tampering by
+    ``eps`` (l2, in pixels of the edited image), and, with ``rounded``, for rounding the edited
+    image to 8 bits. ``evaluations`` counts embeddings.
     """
 
     edit: str
@@ -64,14 +64,14 @@ def edits(
     rounded: bool = True,
     budget: int = BUDGET,
 ) -> EditRange:
-    """For which values of ``edit`` the edited candidate stays a copy of the reference, or none.
+    """The values of ``edit`` for which the edited candidate is proven to stay a copy, or none.
 
     ``reference`` and ``candidate`` are one image each, ``(1, 3, h, w)``; ``edit`` is the name of a
-    family (:data:`~percert.certify.editing.families.FAMILIES`), and ``within`` how far to look. All
-    values in the range are proven, not sampled: clipping, rounding to 8 bits (unless ``rounded`` is
-    False) and floating point included, and any further tamper of l2 length ``eps`` on top. Raises
-    ``ValueError`` for a metric without a proven bound and for invalid input; ``budget`` bounds the
-    embeddings for each direction. Derived in docs/concepts/certified-edits.md.
+    family (:data:`~percert.certify.editing.families.FAMILIES`), and ``within`` (low, high) how far
+    to look. All values in the range are proven, not sampled: clipping, rounding to 8 bits (unless
+    ``rounded`` is False) and floating point included, and any further tamper of l2 length ``eps``
+    on top. ``budget`` bounds the embeddings in each direction. Raises ``ValueError`` for a metric
+    without a proven bound and for invalid input. Derived in docs/concepts/certified-edits.md.
 
     >>> import torch
     >>> from percert.metrics.catalog import create_metric
@@ -98,9 +98,10 @@ def edits_twoafc(
     rounded: bool = True,
     budget: int = BUDGET,
 ) -> EditRange:
-    """For which values of ``edit`` of the reference ``left`` (0) or ``right`` (1) stays the closer.
+    """The values of ``edit`` of the reference for which the same candidate stays the closer one.
 
-    One image each, ``(1, 3, h, w)``; all else as :func:`edits`.
+    The decision is 0 for ``left`` and 1 for ``right``. One image each, ``(1, 3, h, w)``; all else
+    as :func:`edits`.
 
     >>> import torch
     >>> from percert.metrics.catalog import create_metric
@@ -116,9 +117,10 @@ def edits_twoafc(
 
 
 def edited(image: Tensor, edit: str, value: float) -> Tensor:
-    """``image`` ``(3, h, w)`` under ``edit`` at ``value``, float64: what :func:`edits` proves of.
+    """``image`` ``(3, h, w)`` after ``edit`` with the parameter ``value``, float64, not rounded.
 
-    Not rounded to 8 bits. Raises ``ValueError`` for an edit or a value that does not exist.
+    These are the images that :func:`edits` proves something about. Raises ``ValueError`` for an
+    edit or a value that does not exist.
 
     >>> import torch
     >>> edited(torch.full((3, 2, 2), 0.5), "brightness", 3.0).max().item()
@@ -148,7 +150,7 @@ def edit_range(
     rounded: bool = True,
     budget: int = BUDGET,
 ) -> EditRange:
-    """For which values of ``edit`` of ``image`` the answer to ``question`` is proven to stand."""
+    """The values of ``edit`` of ``image`` for which the answer to ``question`` is proven."""
     began = time.perf_counter()
     family = find_family(edit)
     low, high = family.limits if within is None else within

@@ -1,4 +1,4 @@
-"""Edits of two and more parameters: all shifts in a box, all crops, rotation with brightness."""
+"""Certified regions of several parameters: all shifts, all crops, rotation with brightness."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -23,7 +23,7 @@ SECONDS = 60.0
 
 @dataclass(frozen=True)
 class AllShifts:
-    """Every shift by up to ``pixels`` in each direction, by parts of pixels as well."""
+    """Every shift by up to ``pixels`` in each direction, fractions of a pixel included."""
 
     pixels: int
 
@@ -32,9 +32,9 @@ class AllShifts:
 class AllCrops:
     """Every crop that keeps at least ``share`` of each side, wherever it lies.
 
-    By margins that are multiples of ``step`` pixels; by default 1 where there are no more than
-    :data:`MOST_MARGINS` margins along a side, else as few as that. What is proven for at least
-    ``known`` already is not looked at again.
+    Margins are multiples of ``step`` pixels: by default the smallest step with at most
+    :data:`MOST_MARGINS` margins along a side. Crops that keep at least ``known`` are proven
+    already, and skipped.
     """
 
     share: float
@@ -51,7 +51,7 @@ class AllCrops:
 
 @dataclass(frozen=True)
 class AllTurns:
-    """Every rotation by ``degrees`` (from, to) together with every ``brightness`` (from, to)."""
+    """Every rotation by ``degrees`` (from, to), combined with every ``brightness`` (from, to)."""
 
     degrees: tuple[float, float] = (-5.0, 5.0)
     brightness: tuple[float, float] = (0.7, 1.4)
@@ -72,10 +72,10 @@ def edits_everywhere(
     budget: int = BUDGET,
     seconds: float = SECONDS,
 ) -> Covered:
-    """Whether the candidate stays a copy of the reference, or none, under every edit of ``region``.
+    """Whether the candidate is proven to stay a copy, or none, under every edit of ``region``.
 
-    By balls around edits in it, at most so many and for ``seconds``: what they leave over is not
-    known. All else as :func:`~percert.certify.editing.ranges.edits`.
+    ``budget`` bounds the number of balls around edits, ``seconds`` the time: what they leave over
+    is not known. All else as :func:`~percert.certify.editing.ranges.edits`.
 
     >>> import torch
     >>> from percert.metrics.catalog import create_metric

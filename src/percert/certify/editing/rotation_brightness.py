@@ -1,8 +1,8 @@
-"""Rotation and brightness together: turned by any angle of a range, times any factor of another.
+"""Rotation combined with brightness: any angle of a range with any factor of another.
 
-y = clip(t z(angle)). Before it is clipped that is linear in t, and in the angle up to what the
-rotation bends by, so it lies within that of the means of its four corners; clipping moves it away
-from the mean of the four clipped corners as it does for one colour (:mod:`colour`).
+y = clip(t z(angle)). Before clipping that is linear in t, and in the angle up to a bounded bend, so
+it lies within that bend of the mean of its four corners; clipping moves it away from the mean of
+the four clipped corners as it does for one colour (:mod:`colour`).
 """
 
 import math
@@ -22,7 +22,7 @@ Turned = tuple[float, float, float, float]
 
 
 class TurnedBrightness:
-    """Angles and factors within ``box`` of ``picture`` ``(3, h, w)``, float64."""
+    """The blocks of angles and factors in ``box``, for ``picture`` ``(3, h, w)``, float64."""
 
     def __init__(self, picture: Tensor, seen: NetworkInput, box: Turned) -> None:
         self.picture, self.seen, self.box = picture, seen, box
@@ -34,7 +34,7 @@ class TurnedBrightness:
         return self.seen.resized((factor * self._image(angle)).clamp(0, 1)[None])[0]
 
     def start(self) -> list[Turned]:
-        """As many turns as a pixel may move by, and a few factors."""
+        """As many angles as it takes to move no pixel by more than one, and a few factors."""
         low, high, least, most = self.box
         turns = max(
             1, math.ceil(math.radians(high - low) * self._warp.radius / FARTHEST * (1 + 1e-9))
@@ -53,11 +53,11 @@ class TurnedBrightness:
         return torch.stack([self._input(*self.edit(block)) for block in blocks])
 
     def rest(self, block: Turned, radius: float) -> list[Turned] | None:
-        """Nothing where all of a block is near enough, else its halves."""
+        """Nothing where the whole block lies within the ball, else its halves."""
         return [] if self._farthest(block, radius) < radius else self._halves(block)
 
     def _farthest(self, block: Turned, within: float) -> float:
-        """The farthest corner, and how far clipped and turned images leave their means."""
+        """The distance of the farthest corner, and how far images bend between the corners."""
         a, b, c, d = block
         anchor = self._input(*self.edit(block))
         corners = [(angle, factor) for angle in (a, b) for factor in (c, d)]
@@ -73,7 +73,7 @@ class TurnedBrightness:
         return (farthest + gap) * (1 + 1e-9)
 
     def _halves(self, block: Turned) -> list[Turned] | None:
-        """Of the angle or of the factor, whichever moves the image more."""
+        """Halves of the angle or of the factor, whichever moves the image more."""
         a, b, c, d = block
         first = self._input(a, c)
         turned, brighter = (self._input(*corner) - first for corner in ((b, c), (a, d)))

@@ -1,8 +1,7 @@
-"""All shifts of an image within a box, the border's pixels repeated where it leaves.
+"""All shifts of an image within a box; border pixels are repeated where the image leaves.
 
-A shift by a whole number of pixels moves them; between, it is the mean of its four neighbours,
-weighted linearly in both directions. So every shift in a cell of four is a mean of these, and lies
-no farther from any point than the farthest of them: whole shifts are all that is looked at.
+A shift by whole pixels moves them; any other is a bilinear mean of its four neighbours, so it lies
+no farther from any point than the farthest of these. Only whole shifts have to be looked at.
 """
 
 from functools import lru_cache
@@ -22,7 +21,7 @@ SIDE = 8
 
 
 def shifted(image: Tensor, down: float, across: float) -> Tensor:
-    """``(3, h, w)`` moved by so many pixels, downwards and to the right.
+    """``(3, h, w)`` moved ``down`` and ``across`` (to the right) by so many pixels.
 
     >>> shifted(torch.eye(3).expand(3, 3, 3), 0.5, 0)[0]
     tensor([[1.0000, 0.0000, 0.0000],
@@ -84,7 +83,7 @@ class Shifts:
         return self._rows(down) @ self._columns(across)
 
     def rest(self, block: Cells, radius: float) -> list[Cells] | None:
-        """Nothing where all whole shifts of a block are near enough, else its halves."""
+        """Nothing where all whole shifts of the block lie within the ball, else its halves."""
         top, bottom, left, right = block
         anchor = self.inputs([block])[0]
         near = radius * (1 - 1e-9)

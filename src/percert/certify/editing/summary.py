@@ -1,4 +1,4 @@
-"""How far every edit may go that is known: what ``--edits`` says of one image."""
+"""Everything that is proven about edits of one image: what ``--edits`` prints."""
 
 import time
 from dataclasses import dataclass

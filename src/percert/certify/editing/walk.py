@@ -1,4 +1,4 @@
-"""Certified range along a path of edits: step from "unchanged" while every step is proven.
+"""Certified range along a path of edits: step away from the neutral value while it is proven.
 
 Between two values a and b the network's input stays within a remainder r of the line between those
 at a and at b, d apart. With proven radii R_a and R_b around the two, less what else may move the
@@ -26,7 +26,7 @@ TOGETHER = 16
 
 
 class Path(Protocol):
-    """Images along one parameter; edits.py lists those there are."""
+    """Images edited by one parameter, such as :class:`~percert.certify.editing.blur.Blur`."""
 
     def image(self, t: float) -> Tensor:
         """The edited image, ``(3, h, w)`` in [0, 1]."""
@@ -37,16 +37,16 @@ class Path(Protocol):
         ...
 
     def remainder(self, a: float, b: float) -> float:
-        """How far an input between leaves the line between those at a and b."""
+        """How far inputs between ``a`` and ``b`` leave the line between those at the two."""
         ...
 
 
 @dataclass(frozen=True)
 class Reached:
-    """How far a walk came. ``stopped`` says why.
+    """How far a walk came, and why it ``stopped``.
 
-    "limit": all of the path that was asked for is proven. "answer": the answer is another one, or
-    nothing is proven of it, at a value next to it. "budget": no more evaluations were allowed.
+    "limit": all that was asked for is proven. "answer": next to it the answer changes, or nothing
+    is proven. "budget": no more evaluations were allowed.
     """
 
     end: float | None
@@ -55,7 +55,7 @@ class Reached:
 
 
 class Walk:
-    """One path and one question, with what was computed of it: each value once."""
+    """A walk along one path for one question; each value is computed once."""
 
     def __init__(
         self, path: Path, seen: NetworkInput, judge: Judge, decision: Tensor, margin: float
@@ -66,7 +66,7 @@ class Walk:
         self.radius: dict[float, float] = {}
 
     def see(self, values: list[float]) -> None:
-        """Embed and judge the edits at ``values``; the radius of another decision is 0."""
+        """Embed and judge the edits at ``values``; one with another decision has radius 0."""
         new = sorted({value for value in values if value not in self.inputs})
         for begin in range(0, len(new), TOGETHER):
             some = new[begin : begin + TOGETHER]
@@ -77,7 +77,7 @@ class Walk:
                 self.radius[value] = radius - self.margin
 
     def proven(self, pieces: list[tuple[float, float]]) -> list[bool]:
-        """Whether the answer stands at every value of each piece, whose ends have been seen."""
+        """Whether the answer stands at every value of each piece, whose ends have been judged."""
         if not pieces:
             return []
         differences = torch.stack([self.inputs[a] - self.inputs[b] for a, b in pieces])

@@ -116,7 +116,7 @@ def _embed(pending: _Pending, metric: EmbeddingMetric | None, stages: StageSecon
 def _measured(
     rows: Sequence[ImageRow], background: Background | None, constant: float
 ) -> list[ImageRow]:
-    """``rows`` with their likeness to the background that the store's thresholds are by."""
+    """``rows`` with their likeness to the background of the store."""
     if background is None or not rows:
         return list(rows)
     found = background.of_rows(torch.from_numpy(np.stack([row.h for row in rows])), constant)

@@ -1,4 +1,4 @@
-"""Parquet files that list images: by path rather than by bytes, and with ids of the user's own."""
+"""Parquet files that list images by path rather than by bytes, perhaps with the user's own ids."""
 
 import os
 from collections.abc import Iterable, Iterator
@@ -19,10 +19,7 @@ _Path = str | os.PathLike[str]
 
 @dataclass(frozen=True)
 class ListedImages:
-    """What parquet files list: the ``files`` to add in their place, and each one's own id by key.
-
-    ``bad`` are rows whose file may not be read, by the row's name, with the reason.
-    """
+    """The ``files`` to add, each one's own id by its key, and ``bad`` rows with the reason."""
 
     files: list[Path] = field(default_factory=list)
     own_ids: dict[str, str] = field(default_factory=dict)
@@ -32,13 +29,13 @@ class ListedImages:
 def listed_images(
     inputs: Iterable[_Path], *, paths_below: _Path | None = None, ids: str | None = None
 ) -> ListedImages:
-    """``inputs``, each parquet file of paths replaced by the files that it names.
+    """Replace each parquet file of paths among ``inputs`` by the files that it lists.
 
-    A row is a file of the folder ``paths_below``, by its path from there or in full, and nothing
-    outside of it: whoever made the parquet file does not choose what is read. Without it parquet
-    files are taken to hold bytes, and stay as they are. ``ids`` is a column with an id of the
-    user's own for each row, text or integers. Raises ``ValueError`` where the folder or that column
-    is missing.
+    A row is a file of the folder ``paths_below``, by its path from there or its absolute one, and
+    never one outside of it: whoever made the parquet file does not choose what is read. Without
+    that folder, parquet files are taken to hold bytes, and stay as they are. ``ids`` is the column
+    with the user's own id of each row, text or integers. Raises ``ValueError`` where the folder or
+    that column is missing.
     """
     below, found = paths_below, ListedImages()
     if below is not None and not os.path.isdir(below):

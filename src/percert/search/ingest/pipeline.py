@@ -1,4 +1,4 @@
-"""Files read, hashed and decoded on this machine, in threads or processes, ahead of the network."""
+"""Reads, hashes and decodes files on this machine, in threads or processes ahead of the network."""
 
 import hashlib
 import multiprocessing
@@ -86,10 +86,10 @@ def decode_source(
 
 
 class Decoders:
-    """Workers that decode. Threads start at once; processes outlive a decoder that crashes.
+    """A pool that decodes: threads start at once; processes survive a decoder that crashes.
 
-    Threads share Python's lock: about half of the work of an image is outside of it, so that they
-    gain little beyond a few. Used in a ``with`` block.
+    Threads share Python's lock, and about half of the work of an image holds it, so more than a few
+    gain little. Used in a ``with`` block.
     """
 
     def __init__(
@@ -134,10 +134,10 @@ class Decoders:
     def result(
         self, encoded: Encoded, future: "Future[Decoded | ImageError]"
     ) -> Decoded | ImageError:
-        """What came of ``encoded``. One whose decoder crashes is a bad image like any other.
+        """The result of ``encoded``; an image whose decoder crashes is a bad one like any other.
 
         A crash takes the whole pool with it, so those that were in it are decoded once more, each
-        alone: that shows which one it is.
+        alone, to find the one that crashes.
         """
         try:
             return future.result()
@@ -179,7 +179,7 @@ def decoded_steps(
     settings: AddSettings,
     stages: StageSeconds,
 ) -> Iterator[AddStep]:
-    """A step for each image of ``files``, in order; what the store has not is decoded first."""
+    """A step for each image of ``files``, in order, decoded first if it is not stored yet."""
     count = settings.decoders or usable_cores()
     kind = settings.decode_in or ("threads" if count <= MOST_THREADS else "processes")
     first: dict[str, ImageError | None] = {}  # by id: what this run has begun to decode
@@ -252,9 +252,10 @@ def _bad(path: str, error: ImageError) -> AddStep:
 def in_order(
     items: Iterable[S], submit: Callable[[S], T], ahead: int = AHEAD, room: int = AHEAD_BYTES
 ) -> Iterator[tuple[S, T]]:
-    """Submit each item, and give it back in its order once ``ahead`` others or ``room`` are out.
+    """Submit the items, and yield each with its future, in order, some ahead of the consumer.
 
-    ``room`` is in bytes, which items of the types of this module know of themselves.
+    At most ``ahead`` items, of at most ``room`` bytes together, are submitted and not yet yielded;
+    only items of the types of this module have a size.
 
     >>> with ThreadPoolExecutor() as pool:
     ...     squares = in_order([3, 4], lambda x: pool.submit(pow, x, 2))

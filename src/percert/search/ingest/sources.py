@@ -83,9 +83,9 @@ class StageSeconds:
 class AddStep:
     """An outcome, and the rows to commit before it is reported.
 
-    ``prepared`` is an image that still has to be embedded, ``image`` one that is; ``file`` is the
-    row of its file, ``replaced`` the id that this file held before, and ``left`` are files that
-    held the same image and are gone.
+    ``prepared`` is an image that still has to be embedded, ``image`` one that already is; ``file``
+    is the row of its file, ``replaced`` the id of the image that this file held before, and
+    ``left`` are files that held the same image and no longer exist.
     """
 
     outcome: AddOutcome
@@ -98,10 +98,10 @@ class AddStep:
 
 @dataclass(frozen=True)
 class Source:
-    """One image to add, under the name ``key``: a file, or the ``encoded`` bytes of a row.
+    """One image to add, under the name ``key``: a file, or the ``encoded`` bytes of a parquet row.
 
-    ``size`` in bytes (-1 where it is not known) and ``mtime_ns`` tell without reading whether it
-    is what it was.
+    ``size`` in bytes (-1 where unknown) and ``mtime_ns`` tell without reading whether it has
+    changed.
     """
 
     key: str
@@ -141,7 +141,7 @@ def count_images(
 
 @dataclass(frozen=True)
 class Unit:
-    """Something that is read at once: a file, or the row group ``group`` of a parquet file.
+    """What is read at once: a file, or the row group ``group`` of a parquet file.
 
     A row group begins at row ``first`` of the file and has ``rows`` rows.
     """
@@ -230,9 +230,9 @@ def _row_count(path: Path) -> int:
 
 
 class Snapshot:
-    """The files and images that a store has when an addition begins: about 500 bytes for each.
+    """The files and images that a store has when an ingest begins, some 500 bytes each.
 
-    It only spares work. Other writers may add meanwhile: that costs work done twice, never a row
+    It only saves work: what other writers add meanwhile may be done twice, but no row is stored
     twice.
     """
 
@@ -273,10 +273,11 @@ class Snapshot:
         return AddStep(outcome, file=file, replaced=before, left=left)
 
     def _moved_from(self, file: FileRow) -> tuple[str | None, tuple[str, ...]]:
-        """The file that ``file`` was, each told of once, and all that held its bytes and are gone.
+        """The file that ``file`` was before it moved, and all gone files that held its bytes.
 
-        Where the root of one cannot be reached, it may be unmounted, and ``file`` a copy; but a
-        renamed file keeps its time of change, which a copy made since does not have.
+        Each is reported once. Where the root of one cannot be reached, it may be unmounted, and
+        ``file`` a copy; but a renamed file keeps its time of change, which a copy made since does
+        not have.
         """
         if file.id not in self._missing:
             rows = ((str(self.files["path"][row]), row) for row in self._rows_of(file.id))

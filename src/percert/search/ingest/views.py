@@ -1,10 +1,10 @@
-"""Views (crops and mirror images): which are stored, which a query is asked in, their bounds.
+"""Views of an image (crops, mirror images): which are stored, which a query has, their bounds.
 
 A crop or a mirror image is a linear map of norm at most 1, so the bound of a view is the metric's
-bound at the size of the view. A query is compared with every stored view, most of them as a whole;
-bands (what is left without the bottom, the top, or the margins) meet the same band of the query.
-What is proven of a query that is tampered with does not depend on how the stored embeddings came
-about (``docs/concepts/certificates.md``, "Views").
+bound at the size of the view. A query as a whole is compared with most stored views; bands (what is
+left without the bottom, the top, or the margins) are compared with the same band of the query. The
+proofs for a query that is tampered with do not depend on how stored embeddings were made
+(``docs/concepts/certificates.md``, "Views").
 """
 
 import math
@@ -41,10 +41,10 @@ _SIDES = {
 
 @dataclass(frozen=True)
 class View:
-    """``keep`` of the height and ``wide`` of the width at a place, perhaps mirrored left to right.
+    """A crop of ``keep`` of the height and ``wide`` of the width at a place, perhaps mirrored.
 
-    ``wide`` is ``keep`` where it is not given. ``asked`` names the view of a query that is compared
-    with it. Called on an image.
+    ``wide`` defaults to ``keep``. ``asked`` names the view of a query that is compared with it.
+    Called on an image.
     """
 
     name: str
@@ -116,7 +116,7 @@ VIEW_SETS: dict[str, tuple[str, ...]] = {
 
 
 def asked_views(names: Sequence[str]) -> dict[str, tuple[int, ...]]:
-    """The views of a query that stored views ``names`` are compared with, and which of these are.
+    """For each view of a query that is needed, the indices of the stored views compared with it.
 
     >>> asked_views(("whole", "upper", "centre-80"))
     {'whole': (0, 2), 'upper': (1,)}
@@ -175,10 +175,10 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Preparation:
-    """How images are prepared for a store: little data, so that workers need no network.
+    """How to prepare images for a store; small, so that workers need no network.
 
-    ``bound`` is that of the network alone, and ``network_error`` its own float error, ``None``
-    where that is not proven; ``precision`` ``"float32"`` or ``"float64"``.
+    ``bound`` is that of the network alone, and ``network_error`` its float error, ``None`` where
+    that is not proven; ``precision`` is ``"float32"`` or ``"float64"``.
     """
 
     views: tuple[str, ...]
@@ -200,7 +200,7 @@ def preparation(header: StoreHeader, metric: EmbeddingMetric) -> Preparation:
 
 
 def prepare_image(image: Tensor, id: str, bytes: int | None, how: Preparation) -> Prepared:
-    """Cut the views of ``image`` ``(3, h, w)`` and resize each: all that is done per image."""
+    """Cut the views of ``image`` ``(3, h, w)`` and resize each to the network's input."""
     precision: torch.dtype = getattr(torch, how.precision)
     size = (int(image.shape[-2]), int(image.shape[-1]))
     parts = [find_view(name)(image[None]) for name in how.views]
@@ -210,7 +210,7 @@ def prepare_image(image: Tensor, id: str, bytes: int | None, how: Preparation) -
 
 
 def embed_prepared(metric: EmbeddingMetric, prepared: Sequence[Prepared]) -> list[ImageRow]:
-    """The rows of ``prepared``, which go through the network in one batch.
+    """Embed ``prepared`` images in one batch, and return their rows.
 
     The same embeddings as ``metric.embed`` of each view, up to float rounding, which
     ``metric.float_error`` covers: a network rounds otherwise in a batch of another size.

@@ -1,4 +1,4 @@
-"""The partner's results, in the form in which answers hold them beside the proven ones."""
+"""Turns the partner's results into answers, which stand beside the proven ones."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,8 +28,10 @@ def partner_answers(
     hits: Sequence[Sequence[PartnerHit]],
     wrong: float,
 ) -> list[PartnerAnswer]:
-    """``hits`` of each query among so many ``rows``, of ``count`` images, with their ``paths`` and
-    the rule that they were found by.
+    """The partner's answer to each query, from its ``hits`` and the ``paths`` of their files.
+
+    ``rows`` of the store's ``count`` images have a row of the partner; ``held`` is its rule,
+    ``wrong`` the rate that it was applied at.
     """
     return [
         PartnerAnswer(

@@ -1,8 +1,8 @@
-"""Setting a store's partner: its threshold rule, and the rows of images that lack one.
+"""Gives a store a partner: its threshold rule, and a row for each image that lacks one.
 
-Rows are made from the files that the store names, whose bytes are checked to be those that were
-stored. A run that is killed goes on where it was; a file that cannot be read any more, and an image
-that came as a tensor alone, leave their image to the certified metric.
+Rows are made from the files that the store names, after checking that their bytes are those that
+were stored. A run that is killed resumes; an image whose file cannot be read any more, or that was
+added as a tensor, gets no row.
 """
 
 import hashlib
@@ -67,13 +67,13 @@ def set_partner(
     strangers: Sequence[str | os.PathLike[str]] | None = None,
     progress: Progress = lambda done, total: None,
 ) -> tuple[PartnerId, PartnerRule | None]:
-    """Make ``descriptor`` the partner of a store; who it is, and its rule before, if it had one.
+    """Make ``descriptor`` the partner of a store; returns its identity, and the rule it had before.
 
     ``strangers`` are files and folders of pictures that have nothing to do with the collection, at
-    least :data:`~percert.search.partner.rule.FEWEST`: the rule and the background are by them, and
-    those of a partner that is there already are replaced. Without strangers what is there stays,
-    and a new partner takes the rule that ships with percert. Raises ``ValueError`` where there is
-    none, for another partner than the store's, and for other weights.
+    least :data:`~percert.search.partner.rule.FEWEST`: the rule and the background are calibrated on
+    them, and replace those of an existing partner. Without strangers an existing partner stays as
+    it is, and a new one takes the rule that ships with percert. Raises ``ValueError`` where there
+    is none, for another partner than the store's, and for other weights.
     """
     table, weights = open_partner(tables.path), descriptor.weights
     before = None

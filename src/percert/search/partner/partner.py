@@ -62,8 +62,9 @@ class Partner:
         strangers: Sequence[str | os.PathLike[str]] | None = None,
         progress: Progress = lambda done, total: None,
     ) -> tuple[PartnerId, PartnerRule | None]:
-        """Give the store a partner, or with ``strangers`` the one it has another rule: which it is,
-        and its rule before (:func:`percert.search.partner.fill.set_partner`).
+        """Give the store a partner, or its partner a rule by other ``strangers``.
+
+        Returns its identity, and its rule before (:func:`percert.search.partner.fill.set_partner`).
         """
         self._descriptor = descriptor
         return set_partner(self.tables, descriptor, strangers, progress)
@@ -71,7 +72,7 @@ class Partner:
     def fill(
         self, *, max_memory: int | None = None, progress: Progress = lambda done, total: None
     ) -> Filled:
-        """Give each image without one a row, from its file; nothing where there is no partner."""
+        """Make a row, from its file, for each image without one, where there is a partner."""
         if self.id is None:
             return Filled()
         return fill_partner(
@@ -79,7 +80,7 @@ class Partner:
         )
 
     def add(self, images: Mapping[str, Tensor], ids: Sequence[str]) -> None:
-        """Give those of ``images`` that are called ``ids`` their rows, where there is a partner."""
+        """Add the rows of ``images`` that are called ``ids``, where there is a partner."""
         if self.id is not None and ids:
             add_partner_tensors(self.tables, self.descriptor(), [images[id] for id in ids], ids)
 
@@ -133,9 +134,7 @@ class Partner:
         return self._kept[1]
 
     def thresholds(self, wrong: float) -> Vector:
-        """The largest distance of a copy from each row, where of queries that are copies of nothing
-        a share ``wrong`` may be given one, among all that is stored.
-        """
+        """The largest distance of a copy from each row, at ``wrong`` false positives a query."""
         rows = self.rows()
         least = self.known.rule.thresholds(rows.likeness, wrong / max(1, len(rows.ids)))
         # In half precision a direction is at most this far from its own cosine of 1.
@@ -168,7 +167,7 @@ class Partner:
     def beside(
         self, answers: Iterable[A], images: Sequence[Tensor], wrong: float, k: int | None = None
     ) -> list[A]:
-        """``answers`` to ``images`` with the partner's: its ``k`` nearest, or else its copies."""
+        """``answers`` with the partner's to ``images``: its ``k`` nearest, or else its copies."""
         if self.id is None:
             return list(answers)
         asked = self.copies(images, wrong) if k is None else self.nearest(images, k, wrong)
@@ -178,7 +177,7 @@ class Partner:
         return [replace(one, partner=mine) for one, mine in zip(answers, own, strict=True)]
 
     def beside_links(self, found: Duplicates, wrong: float) -> Duplicates:
-        """``found`` with the pairs that the partner finds."""
+        """``found`` with the partner's pairs added."""
         if self.id is None:
             return found
         pairs = list(self.pairs(wrong))
@@ -186,7 +185,7 @@ class Partner:
         return replace(found, partner=self.known.name, partner_links=links)
 
     def pairs(self, wrong: float) -> Iterator[tuple[str, str, float, float]]:
-        """Pairs of stored images within the wider of their two thresholds: ids, distance, it."""
+        """Pairs within the wider of their two thresholds: ids, distance, that threshold."""
         rows, limits = self.rows(), self.thresholds(wrong)
         for start in range(0, len(rows.ids), AT_ONCE):
             mine = rows.g[start : start + AT_ONCE]

@@ -34,11 +34,11 @@ NONE = 0.0
 
 @dataclass(frozen=True)
 class PartnerRule:
-    """``points`` are (rate, score), the rate falling: a share ``rate`` of ``pairs`` scores more.
+    """Calibrated scores of ``pairs`` of strangers: ``points`` (rate, score), the rate falling.
 
-    Beyond the last, counted one, the score grows by ``scale`` with each factor e by which the rate
-    falls: that is fitted to the highest, not counted. ``weight`` is that of the likeness,
-    ``source`` who the strangers were.
+    The share ``rate`` of the pairs has a higher score. Beyond the last counted rate it is
+    extrapolated: the score grows by ``scale`` with each factor e by which the rate falls, fitted to
+    the highest scores. ``weight`` is that of the likeness, ``source`` says who the strangers were.
 
     >>> rule = PartnerRule(10**6, ((1e-2, 0.3), (1e-4, 0.5)), 0.05, 0.0, "shipped")
     >>> [round(rule.level(rate), 3) for rate in (1e-2, 1e-3, 1e-4, 1e-6)]
@@ -59,17 +59,17 @@ class PartnerRule:
         return self.points[-1][0]
 
     def level(self, rate: float) -> float:
-        """The score that a share ``rate`` of pairs of strangers exceeds; that of the largest rate
-        in the table where ``rate`` is above it. Raises ``ValueError`` for one not above 0.
+        """The score that a share ``rate`` of pairs of strangers exceeds.
+
+        Rates above the largest in the table count as that one. Raises ``ValueError`` for one not
+        above 0.
         """
         if not rate > 0:
             raise ValueError(f"rate: expected more than 0, found {rate:g}")
         return height_at(self.points, self.scale, min(rate, self.points[0][0]))
 
     def rate(self, level: float) -> float:
-        """The share of pairs of strangers that score more than ``level``, the inverse: at most the
-        largest rate in the table.
-        """
+        """The share of pairs of strangers above ``level``, at most the table's largest rate."""
         return rate_at(self.points, self.scale, max(level, self.points[0][1]))
 
     def thresholds(self, likeness: Vector, rate: float) -> Vector:
@@ -95,9 +95,9 @@ def likeness_to(g: Embeddings, background: Embeddings) -> Vector:
 
 
 def fit_rule(strangers: Embeddings, source: str, seed: int = 0) -> tuple[PartnerRule, Embeddings]:
-    """A rule, and the background that it is by, from directions ``(m, k)`` of strangers.
+    """Calibrate a rule on directions ``(m, k)`` of strangers; returns it and its background.
 
-    Half of them, drawn at random, are the background. Of the other half each scores as a query
+    Half of them, drawn at random, are the background. Each of the other half is scored as a query
     against each other one. Raises ``ValueError`` for fewer than :data:`FEWEST`.
 
     >>> generator = torch.Generator().manual_seed(0)

@@ -1,4 +1,4 @@
-"""What was found of queries, made into answers with views and paths."""
+"""Turns raw query results into public answers: adds the names of views and the paths of files."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,10 @@ from percert.search.query.rule import Rule
 
 @dataclass(frozen=True)
 class Answering:
-    """What answers name: a store's ``views`` and ``metric``, and by ids the paths of files."""
+    """Makes the answers of one store, given the names of its ``views`` and of its ``metric``.
+
+    ``paths_of`` maps ids of images to the paths of the files that hold them.
+    """
 
     views: Sequence[str]
     metric: str
@@ -21,7 +24,7 @@ class Answering:
     def nearest(
         self, names: Sequence[str], found: Sequence[NearestImages], k: int, eps: float | None
     ) -> list[Nearest]:
-        """The nearest images of each query."""
+        """One :class:`Nearest` a query, from what the k-nearest search ``found`` for it."""
         items = [item for one in found for item in (*one.items, *(one.candidates or ()))]
         match = matcher(self.views, self.paths_of(item.id for item in items))
         return [
@@ -32,7 +35,7 @@ class Answering:
     def copies(
         self, names: Sequence[str], found: Sequence[Sequence[CopyVerdict]], rule: Rule, eps: float
     ) -> list[Copies]:
-        """The copies of each query."""
+        """One :class:`Copies` a query, from the verdicts that the range search ``found`` for it."""
         match = matcher(self.views, self.paths_of(copy.item.id for one in found for copy in one))
         return [
             Copies(
@@ -47,7 +50,7 @@ class Answering:
 
 
 def query_names(names: Sequence[str] | None, count: int) -> list[str]:
-    """What ``count`` queries are called: ``names``, or their numbers."""
+    """The names of ``count`` queries in answers: ``names``, or by default "0", "1", and so on."""
     if names is None:
         return [str(at) for at in range(count)]
     if len(names) != count:
@@ -56,13 +59,13 @@ def query_names(names: Sequence[str] | None, count: int) -> list[str]:
 
 
 class Matcher(Protocol):
-    """Makes the match of a neighbour: whether it is certain, and of copies its own threshold."""
+    """Converts a neighbour to a :class:`Match`; of copies with the image's own ``threshold``."""
 
     def __call__(self, item: Neighbour, certain: bool, threshold: float | None = None) -> Match: ...
 
 
 def matcher(views: Sequence[str], paths: Mapping[str, Sequence[str]]) -> Matcher:
-    """Makes the matches of a store with ``views``, whose files are ``paths`` by id."""
+    """The :class:`Matcher` of a store with these ``views``; ``paths`` are its files by image id."""
 
     def match(item: Neighbour, certain: bool, threshold: float | None = None) -> Match:
         files = tuple(paths.get(item.id, ()))
@@ -90,7 +93,7 @@ def _nearest(
     match: Matcher,
     metric: str,
 ) -> Nearest:
-    """What was ``found`` of one query, as its answer."""
+    """The answer to one query, from what was ``found`` for it."""
     candidates = found.candidates
     certain = None if candidates is None else len(candidates) <= 1
     return Nearest(

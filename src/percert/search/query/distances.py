@@ -17,9 +17,12 @@ from percert.tensors import Embeddings, Vector
 
 @dataclass(frozen=True)
 class EmbeddingSpec:
-    """The format of a collection's embeddings: the metric's ``constant`` c and its relative float
-    error, how many ``views`` each image has, the metric's rule of what an image must hold, and
-    which stored views meet which view of a query (``asked``, all of them the whole by default).
+    """The format of a collection's embeddings, which queries have to match.
+
+    It is the metric's ``constant`` c and relative float error (``feature_error``), how many
+    ``views`` each image has, the metric's rule of what an image must hold (``content``), and
+    ``asked``: for each view of a query the stored views that it is compared with (by default all,
+    with the whole query).
     """
 
     constant: float = 0.0
@@ -30,7 +33,7 @@ class EmbeddingSpec:
 
     @property
     def by_asked(self) -> Mapping[str, tuple[int, ...]]:
-        """The places of the stored views that meet each view of a query."""
+        """For each view of a query, the indices of the stored views that it is compared with."""
         return {"whole": tuple(range(self.views))} if self.asked is None else self.asked
 
 
@@ -47,10 +50,10 @@ def embedding_spec(header: StoreHeader, metric: EmbeddingMetric | None) -> Embed
 
 
 def stack(features: Sequence[PixelFeatures]) -> list[PixelFeatures]:
-    """Batches of a row each as one batch; as they are where their constants differ.
+    """Concatenate batches of one row each; batches with different constants stay separate.
 
-    The rows keep their own pixel units. The bound is the least, so that an embedding which is long
-    enough to have a direction under it has one under its own.
+    Every row keeps its own pixel units. The bound of the whole is the smallest one: an embedding
+    that is long enough to have a direction under that one has a direction under its own.
     """
     kinds = {(one.constant, one.relative, one.content is None) for one in features}
     if len(kinds) != 1:
@@ -70,8 +73,9 @@ def image_ids(block: Block, rows: Tensor) -> list[str]:
 
 @dataclass(frozen=True, eq=False)
 class Queries:
-    """Directions of q queries, float64: ``h`` ``(q, k)`` and ``last`` ``(q,)`` are the parts of
-    g = unit([h; c]) without and with the constant c; both are 0 where a query has no direction.
+    """Unit vectors of q queries, float64: g = [h; c] / |[h; c]|, or 0 for one without a direction.
+
+    ``h`` ``(q, k)`` is the embedding's part of each, ``last`` ``(q,)`` the part of the constant c.
     """
 
     h: Embeddings
@@ -88,7 +92,7 @@ class Queries:
 
 
 def make_queries(features: Sequence[PixelFeatures], constant: float) -> Queries:
-    """The directions of the rows of ``features``, which may have different bounds.
+    """Normalise the rows of ``features``, which may have different bounds, to :class:`Queries`.
 
     ``constant`` is the metric's c. A row shorter than float rounding has no direction.
     """
@@ -107,7 +111,7 @@ def make_queries(features: Sequence[PixelFeatures], constant: float) -> Queries:
 def query_features(
     metric: EmbeddingMetric, images: Tensor | Sequence[Tensor]
 ) -> list[PixelFeatures]:
-    """The embeddings of query images, each a batch of one, on the CPU; those of a size together."""
+    """Embed the query images one by one, on the CPU; those of equal size share a batch."""
     found: list[PixelFeatures | None] = [None] * len(images)
     by_size: dict[tuple[int, ...], list[int]] = {}
     for at, image in enumerate(images):
@@ -138,9 +142,9 @@ def asked_features(
 
 
 def distances(query: Tensor, last: Vector, h: Embeddings, constant: float) -> Vector:
-    """|g - g_j|^2 / 2 of p pairs in float64: the cosine distance, 0 to the last digit at identity.
+    """Exact cosine distance |g - g_j|^2 / 2 of p pairs, float64; exactly 0 for equal vectors.
 
-    ``query`` ``(p, k)`` and ``last`` ``(p,)`` are directions, ``h`` ``(p, k)`` raw embeddings. An
+    ``query`` ``(p, k)`` and ``last`` ``(p,)`` are unit vectors, ``h`` ``(p, k)`` raw embeddings. An
     embedding shorter than float rounding (``percert.metrics.certified.embedding.SHORTEST``) has no
     direction, g = 0: it is at 0 from another such and at 1/2 from all others.
     """

@@ -1,4 +1,4 @@
-"""Duplicates of a collection: links (a self-join), their clusters, and resuming a killed run."""
+"""Finds all duplicates of a collection (self-join), clusters them, and resumes a killed run."""
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -24,15 +24,15 @@ COLUMNS = {
     "threshold": float,
     "radius": float,
 }
-#: The pairs of a rule, part by part, without the parts of which it is said that they are done.
+#: Yields the pairs by a rule, part by part; the callback says which parts are done already.
 PairsByPart = Callable[[OwnThreshold, Callable[[int], bool]], Iterable[tuple[int, list[Pair]]]]
-#: Called with the images compared with all others so far, and the number of all.
+#: A callback: images that were compared with all others so far, and how many there are.
 Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
 class DuplicatesJob:
-    """The settings of a join: a folder of its parts is resumed by the same job only."""
+    """The settings of a self-join, kept in its folder: only a run with the same ones resumes it."""
 
     store: str
     version: int
@@ -54,10 +54,11 @@ def find_duplicates(
     out: Path | None = None,
     progress: Progress = lambda done, total: None,
 ) -> Duplicates:
-    """All pairs of stored images that are copies by ``rule``, and their clusters.
+    """All pairs of stored images that are copies by ``rule``, and the clusters that they form.
 
     Files with the same bytes are one image, and linked with each other at distance 0. ``parts``
-    compares (:func:`~percert.search.query.pairs.pairs_within`); ``out`` as in :func:`find_pairs`.
+    makes the comparisons (:func:`~percert.search.query.pairs.pairs_within`); ``out`` is the folder
+    of :func:`find_pairs`, a checkpoint.
     """
     metric, views = tables.header.metric, tables.header.views
     job = DuplicatesJob(
@@ -113,11 +114,11 @@ def find_pairs(
     out: Path | None = None,
     progress: Progress = lambda done, total: None,
 ) -> list[Pair]:
-    """All pairs of ``job``, each once; with ``out``, part by part into that folder.
+    """All pairs of ``job``, each once; ``out`` is a folder in which every finished part is kept.
 
-    A part that is there already is not compared again, so that a run that was killed goes on where
-    it was. Raises ``ValueError`` where the folder holds parts of another job: of the store before
-    it was changed, or of another threshold.
+    The folder is a checkpoint: parts that are there are not compared again, so a killed run
+    resumes. Raises ``ValueError`` where it holds parts of another job: of the store before it was
+    changed, or of another threshold.
     """
     if out is not None:
         _check_job(out, job)
@@ -141,11 +142,12 @@ def find_pairs(
 def clusters(
     pairs: Iterable[Pair], paths: Mapping[str, Sequence[str]] | None = None
 ) -> list[Cluster]:
-    """Connected files, the largest cluster first, with the radius within which they stay so.
+    """Connected components of the links, largest first, each with its proven radius.
 
-    The links of a cluster that hold longest connect it (a maximum spanning tree), and the radius
-    is the smallest of theirs: until then every link of the tree is there. A pair of an image with
-    itself links the files that hold it, which ``paths`` names by id.
+    Of each component the links with the largest radii form a maximum spanning tree, whose smallest
+    radius is the component's: while every image moves by less than that, all links of the tree
+    hold, and with them the component. A pair of an image with itself links the files that hold it,
+    which ``paths`` names by id.
 
     >>> near, far = Pair("b", "a", 0, 0.1, 0.3, 2.0), Pair("c", "b", 0, 0.2, 0.3, 1.0)
     >>> [one.ids for one in clusters([near, far])]
@@ -184,7 +186,7 @@ def clusters(
 
 
 def _once(pairs: Iterable[Pair]) -> list[Pair]:
-    """Each pair of images once, with the larger radius."""
+    """Each pair of images once, the one with the larger radius."""
     best: dict[tuple[str, str], Pair] = {}
     for pair in pairs:
         key = min(pair.first, pair.second), max(pair.first, pair.second)

@@ -1,4 +1,4 @@
-"""Certified ranges of edits of a query, within which a match stays a copy."""
+"""Certified edits of a query image: how far it may be edited while the answer on a match stands."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -24,11 +24,12 @@ def copy_edits(
     *,
     seconds: float = SECONDS,
 ) -> list[EditSummary | None]:
-    """For each of ``matches`` what is proven of edits of the query ``image`` ``(1, 3, h, w)``.
+    """What is proven of edits of the query ``image`` ``(1, 3, h, w)``, for each of ``matches``.
 
-    That it stays within the threshold of the stored view that decides, its own, or outside of it
-    where it is outside. ``None`` for a band of the query, of which no edits are proven. The stored
-    images do not move; ``seconds`` are for each match.
+    For a copy: that the edited query stays within the stored image's own threshold (of the view
+    that decides); for any other match, that it stays outside. ``None`` for a match that was decided
+    by a band of the query, of which no edits are proven. Stored images do not move. ``seconds`` is
+    the time limit for each match.
     """
     spec = embedding_spec(store.tables.header, store.embedder())
     stored = store.rows(["id", "h"], [match.id for match in matches])

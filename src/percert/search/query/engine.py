@@ -1,4 +1,4 @@
-"""Where the questions of a store are answered: here, or wherever its rows lie."""
+"""Where the queries of a store are run: in this process, or on the workers of a cluster."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from percert.search.tables.cache import EmbeddingBlocks
 
 
 class Engine(Protocol):
-    """Answers the questions of a store, each the same wherever that is."""
+    """Runs the three kinds of queries of a store; every engine gives the same answers."""
 
     def nearest(
         self, asked: Sequence[PixelFeatures], k: int, eps: float | None
@@ -34,7 +34,7 @@ class Engine(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class LocalEngine:
-    """All in this process, on ``device``."""
+    """Runs queries in this process, on ``device``."""
 
     blocks: EmbeddingBlocks
     spec: EmbeddingSpec

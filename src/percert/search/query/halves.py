@@ -1,9 +1,11 @@
-"""Which rows can be among the nearest of a query, by half of their bytes.
+"""A cheap prefilter for one query: products with bfloat16 copies of the rows, half as many bytes.
 
-Let n be the query's unit vector, b and q the bfloat16 ones of a row g and of n. Then
-n . g - q . b = n . (g - b) + (n - q) . b is at most |g - b| + |n - q| |b|, and both differences are
-known. The product of b and q is summed in float32, with the bound of any order of summing (Higham
-2002, Section 3.1), and rounded to bfloat16 once, by at most 2^-8 of itself.
+Let n be the query's unit vector, and q and b the bfloat16 roundings of n and of a stored unit
+vector g. Then n . g - q . b = n . (g - b) + (n - q) . b is at most |g - b| + |n - q| |b|, and both
+differences are known. The product of b and q is summed in float32, whose error is bounded for every
+order of summation (Higham 2002, Section 3.1), and rounded to bfloat16 once, by at most 2^-8 of
+itself. So a row whose computed product is below the best ones by more than this error is not among
+the nearest.
 """
 
 import functools
@@ -14,15 +16,19 @@ from torch import Tensor
 from percert.search.query.distances import Queries
 from percert.search.tables.halved import Halved
 
-#: What rounding to bfloat16 may take off, of what comes out.
+#: Relative error of rounding to bfloat16, of the rounded value.
 ROUNDED = 2.0**-8 / (1 - 2.0**-8)
 
 
 def may_be_nearest(
     halved: Halved, some: slice, queries: Queries, best: int, least: float
 ) -> Tensor | None:
-    """The rows of ``some``, counted in it, whose product with the one query may be among the
-    ``best`` greatest there, and reach ``least``; ``None`` where that is not told.
+    """The rows of the slice ``some`` that can be among the ``best`` nearest of the only query.
+
+    Those, as indices within the slice ``(p,)``, whose product with it can be among the ``best``
+    largest there and at least ``least``; no other row can. ``None`` where the bound does not hold
+    (too few rows, or a processor that sums in less than float32): then all rows have to be
+    compared.
     """
     rows = halved.rows[some]
     if len(rows) < best or not sums_in_float32(rows.shape[1]):
@@ -42,10 +48,11 @@ def may_be_nearest(
 
 @functools.cache
 def sums_in_float32(width: int) -> bool:
-    """Whether products of bfloat16 vectors of ``width`` values are summed in float32 here.
+    """Whether this processor sums products of bfloat16 vectors of ``width`` values in float32.
 
-    PyTorch says so; here sums that cancel show it. Rounded on their way, as some processors'
-    routines could, they would be off by more than float32 and the last rounding allow.
+    PyTorch documents it, and sums whose terms cancel test it: intermediate results rounded to
+    bfloat16, as some libraries could, would be off by more than float32 and one last rounding
+    allow.
     """
     generator = torch.Generator().manual_seed(width)
     half = (width + 1) // 2

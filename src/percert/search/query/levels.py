@@ -1,8 +1,9 @@
-"""Per-row thresholds in the form that the prefilter subtracts from cosines.
+"""Per-image thresholds in the prefilter: the least cosine at which each row can be a copy.
 
-A query that turns by at most phi comes within the threshold t_r of a row only if its cosine is now
-at least cos(A_r + phi) = (1 - t_r) cos phi - sqrt(1 - (1 - t_r)^2) sin phi with A_r = acos(1 -
-t_r): two numbers of the row with two of the query, taken off all cosines of a block at once.
+A query that turns by at most phi comes within the threshold t_r of row r only if its cosine with it
+is now at least cos(A_r + phi) = (1 - t_r) cos phi - sqrt(1 - (1 - t_r)^2) sin phi, where A_r =
+acos(1 - t_r). That is a product of two numbers of the row with two of the query, so one small
+matrix product gives it for all rows of a block, to be subtracted from their cosines.
 """
 
 import math
@@ -17,27 +18,30 @@ from percert.certify.own_threshold import OwnThreshold
 from percert.search.tables.scan import Block
 from percert.tensors import Vector
 
-#: Rules of which the thresholds of a block's rows are kept.
+#: Thresholds of a block's rows are cached for so many rules.
 RULES = 4
 
 
 @dataclass(frozen=True, eq=False)
 class Levels:
-    """``thresholds`` ``(m,)`` float64 are distances in [0, 2]. Rows not ``compared`` have none."""
+    """The own threshold of each of m rows: ``thresholds`` ``(m,)``, float64 distances in [0, 2].
+
+    Rows that are not ``compared`` ``(m,)`` (bool, by default all are) can be no copies.
+    """
 
     thresholds: Vector
     compared: Tensor | None = None
 
     @cached_property
     def widest(self) -> float:
-        """The angle of the widest threshold."""
+        """The angle of the largest threshold, in radians."""
         if not len(self.thresholds):
             return 0.0
         return math.acos(min(1.0, max(-1.0, 1 - float(self.thresholds.max()))))
 
     @property
     def sides(self) -> Tensor:
-        """``(m, 2)`` float64: 1 - t and sqrt(1 - (1 - t)^2)."""
+        """Cosine and sine of each threshold's angle, ``(m, 2)`` float64."""
         level = 1 - self.thresholds.double()
         return torch.stack([level, (1 - level.square()).clamp_min(0).sqrt()], 1)
 
@@ -46,8 +50,10 @@ class Levels:
         return self.sides.float()
 
     def taken(self, swing: Tensor, some: slice, dtype: torch.dtype) -> Tensor:
-        """``(q, m)``: what is taken off the cosines of queries with (cos phi, -sin phi) ``swing``
-        ``(q, 2)`` and the rows of ``some``: infinite for what is not compared.
+        """The least cosines ``(q, m)`` of copies, to be subtracted from those of the rows ``some``.
+
+        ``swing`` ``(q, 2)`` is (cos phi, -sin phi) of each query. Infinite for rows that are not
+        compared.
         """
         if dtype == torch.float32 and swing.device.type == "cpu":
             found = swing.float() @ self._narrow[some].T
@@ -59,9 +65,9 @@ class Levels:
 
 
 def own_levels(block: Block, rule: OwnThreshold, places: Sequence[int] | None = None) -> Levels:
-    """The levels by ``rule`` of the rows of ``block``, of the views at ``places`` alone if given.
+    """The own thresholds by ``rule`` of the rows of ``block``, or of its views at ``places`` alone.
 
-    Those of the last :data:`RULES` rules are kept with the block.
+    The last :data:`RULES` results are cached with the block.
     """
     every = tuple(range(block.views))
     wanted = every if places is None else tuple(places)

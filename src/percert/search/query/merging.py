@@ -1,8 +1,8 @@
-"""What the parts of a collection say of queries, as one answer: that of the whole.
+"""Merges the results of the parts of a collection into those of the whole.
 
-A row is judged by itself, whichever rows lie beside it. So copies of a collection are those of its
-parts, and so are the rows that could overtake a first image; and the nearest rows of all are among
-the nearest of each part, whose last bounds every row that the part has not named.
+A row is judged on its own, whatever other rows there are. So the copies in a collection are those
+in its parts, and so are the rivals of a nearest image; the nearest rows of all are among the
+nearest rows of each part, and the last of these bounds every row that the part left out.
 """
 
 from collections.abc import Iterable, Sequence
@@ -21,8 +21,10 @@ from percert.search.query.top_k import TopRows
 def merge_top_rows(
     parts: Sequence[TopRows], images: Sequence[int], depth: int, constant: float
 ) -> TopRows:
-    """The nearest rows of all of the ``depth`` nearest images, of each part's and how many
-    ``images`` it has, in the order of the collection. ``constant`` is the metric's c.
+    """The rows of the ``depth`` nearest images of all, from the nearest rows of each part.
+
+    ``parts`` come in the order of the collection, with how many ``images`` each has. ``constant``
+    is the metric's c.
     """
     starts = np.cumsum([0, *images[:-1]])
     held = [(one, start) for one, start in zip(parts, starts, strict=True) if one.place.size]
@@ -73,7 +75,7 @@ def _images_before(image: np.ndarray) -> np.ndarray:
 def merge_rivals(
     parts: Sequence[Iterable[RivalRows]], images: Sequence[int], views: int
 ) -> list[RivalRows]:
-    """The rows that could overtake the first image of an open query."""
+    """The possible rivals in all parts, their places counted in the whole collection."""
     starts = np.cumsum([0, *images[:-1]]) * views
     return [
         replace(rows, place=rows.place + int(start))
@@ -85,7 +87,7 @@ def merge_rivals(
 def merge_copies(
     parts: Sequence[Sequence[Sequence[CopyVerdict]]], images: Sequence[int]
 ) -> list[list[CopyVerdict]]:
-    """The verdicts of each query, what is furthest within its threshold first."""
+    """The verdicts of each query in all parts, furthest within its threshold first."""
     starts = np.cumsum([0, *images[:-1]]).tolist()
     found: list[list[CopyVerdict]] = [[] for _ in parts[0]]
     for part, start in zip(parts, starts, strict=True):

@@ -1,8 +1,9 @@
-"""Upper bounds of products from the first principal coordinates, refined slice by slice.
+"""The prefilter by principal coordinates: upper bounds of products, refined slice by slice.
 
-:mod:`percert.search.tables.principal_axes` has the bound. Of each slice all rows are read while
-many are left, and then those alone that are. Where too many are left behind the last, a product of
-all is the faster.
+The first coordinates of a row along principal axes bound its product with a query
+(:mod:`percert.search.tables.principal_axes`), and each further slice of coordinates makes the bound
+tighter. Rows whose bound is too small are dropped. A slice is read whole while many rows are left,
+then for these alone; if too many are left at the end, a full product is faster and is used instead.
 """
 
 from collections.abc import Callable
@@ -15,16 +16,16 @@ from percert.search.query.distances import Queries
 from percert.search.tables.principal_axes import Axes, Turned, rests_behind
 from percert.tensors import Vector
 
-#: So many rows are first looked at together, by the greatest product of them all.
+#: Rows are scanned in groups of this size, by the maximum of each group.
 TOGETHER = 32
-#: While more than this share of the rows is left, a slice is read whole; of several queries, where
-#: a pair of a query and a row costs more than a place in a product.
+#: While more than this share of the rows is left, a slice is read whole. With several queries, one
+#: pair costs more than one entry of a matrix product.
 READ_ALL, READ_ALL_OF_MANY = 1 / 4, 1 / 24
 
 
 @dataclass(frozen=True, eq=False)
 class Left:
-    """The (query, row) pairs that remain, ``(p,)`` each, with the upper bound of their product."""
+    """The p (query, row) pairs that remain, with an upper ``bound`` of each product."""
 
     query: Tensor
     row: Tensor
@@ -32,7 +33,7 @@ class Left:
 
 
 class Narrowing:
-    """Queries along ``axes``: bounds of their products with rows that lie along the same."""
+    """Queries projected onto ``axes``, to bound their products with rows along the same axes."""
 
     def __init__(self, axes: Axes, queries: Queries) -> None:
         exact = queries.h.double().cpu() @ axes.wide
@@ -68,13 +69,16 @@ class Narrowing:
         *,
         far: bool = False,
     ) -> Left | None:
-        """The pairs whose product less what is ``taken`` off reaches ``least`` ``(q,)``, rows
-        counted in ``some``; ``None`` where they are so many that all rows are better looked at.
+        """The pairs whose product, less ``taken``, can reach ``least`` ``(q,)``.
 
-        ``taken`` ``(q, m)`` is for the rows of ``some``. Odd rows are among them by chance. Of a
-        single query the ``best`` rows are asked for: ``probe`` looks at those that seem to be, and
-        says what is asked for next; of rows ``far`` away it does so once, and until then the least
-        that the slices leave of their products says it.
+        Rows are counted within the slice ``some``; ``taken`` ``(q, m)`` is subtracted from their
+        products (per-image thresholds). ``None`` where so many remain that a full product is
+        faster. Rows in ``turned.odd`` have no valid bound, and the caller handles them.
+
+        For the ``best`` nearest rows of a single query, the callback ``probe`` computes the exact
+        products of the most promising rows and returns the ``least`` that these raise it to. If the
+        rows are ``far`` (on the disk), it is called once, at the end; until then lower bounds of
+        the products raise ``least``.
         """
         share = READ_ALL if len(self) == 1 else READ_ALL_OF_MANY
         whole: Tensor | None = None
@@ -102,7 +106,7 @@ class Narrowing:
         return left
 
     def _reached(self, bound: Tensor, vectors: Tensor, values: Tensor, best: int) -> Tensor:
-        """What ``best`` rows reach for sure ``(1,)``: their bounds less twice what rests make."""
+        """A product ``(1,)`` that ``best`` rows are certain to reach, from their lower bounds."""
         if len(bound) < best:
             return bound.new_full((1,), -torch.inf)
         sure = bound - (2 * vectors[0, -1]) * values[:, -1]
@@ -111,7 +115,7 @@ class Narrowing:
 
 
 def _added(whole: Tensor | None, vectors: Tensor, values: Tensor, taken: Tensor | None) -> Tensor:
-    """``whole`` ``(q, m)`` with the products of a slice, and less what is ``taken`` off."""
+    """The bounds ``whole`` ``(q, m)`` with one more slice added, and ``taken`` subtracted."""
     before, sign = (whole, 1) if taken is None else (taken, -1)
     if len(vectors) == 1:
         product = values @ vectors[0]
@@ -135,7 +139,7 @@ def _reaching(whole: Tensor, least: Tensor, share: float) -> Left | None:
 
 
 def _further(left: Left, vectors: Tensor, values: Tensor) -> Tensor:
-    """The bounds ``(p,)`` of the pairs that are left with one slice more."""
+    """The bounds ``(p,)`` of the remaining pairs with one more slice added."""
     if len(vectors) == 1:
         bound = values.index_select(0, left.row) @ vectors[0]
     else:
@@ -144,7 +148,7 @@ def _further(left: Left, vectors: Tensor, values: Tensor) -> Tensor:
 
 
 def greatest(values: Tensor, groups: int) -> Tensor:
-    """``(q, groups)``: the greatest of the columns j, groups + j, 2 groups + j and so on."""
+    """The maximum of each group of columns: j, groups + j, 2 groups + j, ...; ``(q, groups)``."""
     whole = values.shape[1] // groups
     found = values[:, : whole * groups].reshape(len(values), whole, groups).amax(1)
     rest = values[:, whole * groups :]
@@ -156,10 +160,10 @@ def greatest(values: Tensor, groups: int) -> Tensor:
 def reaching(
     values: Tensor, least: Vector, greatest_of: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Where ``(q, m)`` values reach ``least`` ``(q,)``, query by query: which, and in which column.
+    """Where ``values`` ``(q, m)`` reach ``least`` ``(q,)``: the query and the column of each.
 
-    ``greatest_of`` are the :func:`greatest` of groups where they are known. Infinitely low values
-    never do.
+    ``greatest_of`` are the :func:`greatest` of groups, if they are known. Values of -inf never
+    reach it.
     """
     count = values.shape[1]
     if greatest_of is None:

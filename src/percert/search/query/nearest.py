@@ -1,8 +1,8 @@
-"""k nearest neighbours with certified radii, and the rows that could overtake the first.
+"""Exact k nearest neighbours with certified radii, and the images that could become the first.
 
-One pass that keeps the nearest rows proves nearly all of that. What it leaves open, mostly of
-queries that have a copy in the collection, a second one decides
-(:mod:`percert.search.query.second_pass`).
+One pass over the collection keeps the nearest rows, which prove nearly all radii. The queries that
+it leaves open, mostly those with a copy in the collection, are decided by a second pass, the
+re-rank (:mod:`percert.search.query.second_pass`).
 """
 
 import math
@@ -38,11 +38,12 @@ Collection = Callable[[], Iterable[Block]]
 
 @dataclass(frozen=True)
 class Neighbour:
-    """One image near a query: its place among the images of the collection, the view of it that is
-    nearest, and the distance, between ``lower`` and ``upper`` while the query moves by eps.
+    """One image near a query, by the stored view of it that is nearest.
 
-    ``radius`` is how far the query may move while the image stays among the first k; of a
-    candidate, while it stays behind the first; of a copy, while the verdict stays.
+    ``image`` is its place in the collection, ``view`` the index of that view; ``distance`` stays
+    within ``lower`` and ``upper`` while the query moves by eps. ``radius`` is how far the query may
+    move: of the first k, while the image stays among them; of a candidate, while it stays behind
+    the first; of a copy, while the verdict stays.
     """
 
     id: str
@@ -56,7 +57,7 @@ class Neighbour:
 
 @dataclass(frozen=True)
 class NearestImages:
-    """The result for one query; see :class:`percert.search.query.results.Nearest`.
+    """The result for one query, without paths; see :class:`percert.search.query.results.Nearest`.
 
     ``passes`` is how often the collection was read.
     """
@@ -70,7 +71,7 @@ class NearestImages:
 
 @dataclass(frozen=True)
 class Passes:
-    """The passes over a collection that queries take.
+    """The two passes over a collection, as callbacks, so that they may run anywhere.
 
     ``nearest`` is :func:`~percert.search.query.top_k.nearest_rows` of queries and a depth, and
     ``rivals`` :func:`~percert.search.query.second_pass.rivals_within` of open queries.
@@ -89,15 +90,16 @@ def nearest_images(
     *,
     device: torch.device | str = "cpu",
 ) -> list[NearestImages]:
-    """The ``k`` nearest images to each of ``features`` (one row each), with their radii.
+    """The ``k`` nearest images to each of ``features`` (one row each), with certified radii.
 
-    An image is as near as the nearest of its views, which are no rivals of each other. The radius
-    of the first is that of :func:`percert.certify.nearest`, exact: the rows that one pass keeps
-    prove in nearly all cases that no other row matters, and where they do not, a second pass looks
-    at those that could. The second pass also finds candidates that lie further out. Radii of the
-    first k are exact where the first pass proves them, and else a little smaller. With views,
-    all this is proven for the view that is nearest now. Raises ``ValueError`` for ``k`` below 1
-    and an eps that is no length.
+    The distance of an image is that of its nearest view; its views do not compete with each other.
+    The radius of the first place is exact, that of :func:`percert.certify.nearest`: the rows kept
+    by the first pass nearly always prove that no other row matters, and where they do not, the
+    second pass looks at all that could. The radii of the other places are exact where the first
+    pass proves them, and else a little smaller. With several views, a radius holds for the view
+    that is nearest now. With ``eps``, the candidates are found: all images that could be first
+    after a move of ``eps``. Raises ``ValueError`` for ``k`` below 1 and for an eps that is no
+    length.
     """
     passes = Passes(
         lambda queries, depth: nearest_rows(collection(), queries, depth, device=device),
@@ -113,7 +115,7 @@ def nearest_by(
     eps: float | None = None,
     stored: EmbeddingSpec = PLAIN_SPEC,
 ) -> list[NearestImages]:
-    """:func:`nearest_images` by ``passes`` over a collection, wherever it lies."""
+    """:func:`nearest_images` by callbacks for its two passes, wherever the collection lies."""
     if k < 1:
         raise ValueError(f"k: expected at least 1, found {k}")
     eps = None if eps is None else check_budget(eps)
@@ -146,7 +148,7 @@ def nearest_by(
 def _found(
     near: TopRows, look: LeaderRadii, eps: float | None, stored: EmbeddingSpec
 ) -> list[NearestImages]:
-    """The results that the rows kept by the first pass prove for each query."""
+    """The results that the rows kept by the first pass prove, one a query."""
     count, lead = look.stays.shape
     each = np.arange(count)
     leading = near.leads[:, :lead]
@@ -176,7 +178,7 @@ def _found(
 def _items(
     near: TopRows, look: LeaderRadii, query: Places, row: Places, radii: Sequence[float]
 ) -> list[Neighbour]:
-    """The rows at ``row`` near the queries at ``query``, with the radii given."""
+    """The rows at ``row`` as neighbours of the queries at ``query``, with these radii."""
     columns = (
         near.ids[query, row].tolist(),
         near.image[query, row].tolist(),
@@ -191,8 +193,10 @@ def _items(
 
 @dataclass
 class _RivalsOf:
-    """The rivals of an open query, by their place among the images: the least radius of each, and
-    those that could be first after a move of eps. The second pass makes them complete.
+    """The rivals of one open query, by their place among the images, completed by the second pass.
+
+    ``radii`` are the smallest radius of each, ``candidates`` those that could be first after a move
+    of eps.
     """
 
     first: int
@@ -205,7 +209,7 @@ class _RivalsOf:
         return cls(images[0], dict(zip(images[1:], look.rivals[at, 1:].tolist(), strict=True)))
 
     def found(self, before: NearestImages, k: int, eps: float | None, end: float) -> NearestImages:
-        """``before``, corrected by the rivals with a radius of up to ``end``."""
+        """The result ``before`` the second pass, corrected by rivals with radii up to ``end``."""
         ranked = sorted(self.radii.values())
         top_k = min(ranked[k - 1] if len(ranked) >= k else math.inf, end)
         first, *others = before.items

@@ -1,8 +1,9 @@
-"""Overtaking radii: how far a query may move until another stored image is nearer to it.
+"""Overtaking radii: how far a query must move for another stored image to become the nearer one.
 
-What is stored does not move. Row j overtakes row 1 at r_j = n <g, g_1 - g_j> / |(g_1 - g_j)_k|,
-the distance to the plane between the two (CERTIFICATES, "Nearest of a gallery"). Of each query the
-rows that one pass keeps say how long its leading images stay where they are.
+Stored images do not move. Row j overtakes row 1 at r_j = n <g, g_1 - g_j> / |(g_1 - g_j)_k|, the
+distance of the query from the plane between the two (``docs/concepts/certificates.md``, "Nearest of
+a gallery"). The rows that the first pass keeps for a query bound how long its first images keep
+their places.
 """
 
 import math
@@ -38,7 +39,7 @@ VALUES = 1 << 20
 def stored_features(
     h: Embeddings, constant: float, feature_error: float, content: Content | None = None
 ) -> PixelFeatures:
-    """Rows of a collection, which do not move, as the certificates take them."""
+    """Stored rows in the form in which the certificates take embeddings; they do not move."""
     return pixel_features(
         h,
         _FIXED,
@@ -55,11 +56,11 @@ def has_direction(features: PixelFeatures) -> Tensor:
 
 
 def rival_radii(query: PixelFeatures, rows: PixelFeatures, rivals: PixelFeatures) -> Tensor:
-    """``(p, m)``: how far ``query``, one row, may move until a rival is as near as one of ``rows``.
+    """How far the single ``query`` must move for each rival to be as near as each of ``rows``.
 
-    ``rows`` ``(p, k)`` and ``rivals`` ``(m, k)`` are stored. 0 where the rival is as near now, and
-    where the query has no direction. A stored row without a direction stays at 1/2, so that the
-    other has to cross the angle of 60 degrees.
+    ``rows`` ``(p, k)`` and ``rivals`` ``(m, k)`` are stored; the result is ``(p, m)``. 0 where the
+    rival is as near already, and where the query has no direction. A stored row without a direction
+    stays at distance 1/2, so the other one has to cross the angle of 60 degrees.
     """
     shape = len(rows.h), len(rivals.h)
     if not bool(has_direction(query)):
@@ -88,7 +89,7 @@ def rival_radii(query: PixelFeatures, rows: PixelFeatures, rivals: PixelFeatures
 
 
 def flat_radius(query: PixelFeatures, rows: PixelFeatures) -> Vector:
-    """The radius ``(p,)`` of ``rows`` against a stored row without a direction."""
+    """The radii ``(p,)`` of ``rows`` against a stored row that has no direction."""
     flat = replace(
         rows, h=torch.zeros_like(rows.h[:1]), error=torch.zeros_like(rows.error[:1]), content=None
     )
@@ -96,8 +97,9 @@ def flat_radius(query: PixelFeatures, rows: PixelFeatures) -> Vector:
 
 
 def least_beyond(query: PixelFeatures, rows: PixelFeatures, theta: float) -> Vector:
-    """The radii ``(p,)`` within which ``rows`` stay nearer than every row that has a direction and
-    lies at an angle of ``theta`` or more from the query.
+    """The radii ``(p,)`` within which no row at an angle of ``theta`` or more overtakes ``rows``.
+
+    Of rows that have a direction; ``theta`` is the angle from the query, in radians.
     """
     if not bool(has_direction(query)):
         return torch.zeros(len(rows.h), dtype=torch.float64)
@@ -135,13 +137,13 @@ def tilt(rows: PixelFeatures) -> float:
 
 @dataclass(frozen=True, eq=False)
 class LeaderRadii:
-    """Radii of the k leading images of q queries, by the m rows kept of each and their i images.
+    """Radii of the first k images of q queries, from the m rows that the first pass kept of each.
 
     ``lower`` and ``upper`` ``(q, m)`` bound the distance of each row after a move of eps.
-    ``rivals`` ``(q, i)`` are the radii at which an image is as near as the first, nearest image
-    first; infinite for the first itself. No row that was not kept overtakes the first below
-    ``ends`` ``(q,)``. ``stays`` ``(q, k)`` are the radii within which each of the leading images
-    stays among the first k.
+    ``rivals`` ``(q, i)`` are the radii at which each of the i images is as near as the first one
+    (infinite for that one), nearest first. Below ``ends`` ``(q,)`` no row that was left out
+    overtakes the first. ``stays`` ``(q, k)`` are the radii within which each of the first k images
+    stays among them.
     """
 
     lower: Tensor
@@ -153,8 +155,10 @@ class LeaderRadii:
 
 @dataclass(frozen=True, eq=False)
 class _Rows:
-    """The same by rows: ``radii`` ``(q, k, m)`` at which each row is as near as each leading one,
-    and ``ends`` ``(q, k)`` below which no row that was not kept is.
+    """The same, row by row.
+
+    ``radii`` ``(q, k, m)`` are those at which each row is as near as each of the first k images;
+    below ``ends`` ``(q, k)`` no row that was left out is.
     """
 
     lower: Tensor
@@ -166,7 +170,7 @@ class _Rows:
 def leader_radii(
     features: Sequence[PixelFeatures], near: TopRows, k: int, eps: float, stored: EmbeddingSpec
 ) -> LeaderRadii:
-    """The radii of the ``k`` leading images of each query, one row of ``features`` each."""
+    """The radii of the ``k`` nearest images of each query, one row of ``features`` each."""
     together = stack(features)
     lead = min(k, near.leads.shape[1])
     # All at once where there is nothing without a direction; such follow other rules.
@@ -186,8 +190,9 @@ def leader_radii(
 
 
 def pair_radii(query: PixelFeatures, first: PixelFeatures, rival: PixelFeatures) -> Vector:
-    """How far each query may move until the rival is as near as the first, ``(p,)``: all three
-    have ``p`` rows, and a direction each.
+    """How far each query must move for its rival to be as near as its first image, ``(p,)``.
+
+    All three have ``p`` rows, and each row has a direction.
     """
     u = first.directions - rival.directions
     margin = (query.vectors * u).sum(1)
@@ -196,8 +201,9 @@ def pair_radii(query: PixelFeatures, first: PixelFeatures, rival: PixelFeatures)
 
 
 def _of_images(rows: _Rows, near: TopRows, index: Tensor, k: int) -> LeaderRadii:
-    """The least radius of each image's rows, and how many of them allow each leading one to stay
-    among the first k.
+    """From radii of rows to radii of images: the smallest of an image's rows counts.
+
+    How long an image stays among the first k depends on how many others may pass it before.
     """
     count, lead, _ = rows.radii.shape
     rank = torch.from_numpy(near.rank)[index][:, None].expand(rows.radii.shape)
@@ -216,7 +222,7 @@ def _of_images(rows: _Rows, near: TopRows, index: Tensor, k: int) -> LeaderRadii
 def _together(
     query: PixelFeatures, near: TopRows, index: Tensor, lead: int, eps: float, stored: EmbeddingSpec
 ) -> _Rows:
-    """The vectorised case, all queries and rows having a direction: :func:`rival_radii`."""
+    """All queries at once, where every query and row has a direction; see :func:`rival_radii`."""
     width = query.h.shape[1]
     rows = near.h[index].double()
     norm: Tensor = rows.norm(dim=2)
@@ -265,7 +271,7 @@ def _together(
 def _alone(
     query: PixelFeatures, near: TopRows, at: int, lead: int, eps: float, stored: EmbeddingSpec
 ) -> _Rows:
-    """The general case, of one query: it and rows may be without a direction."""
+    """One query, the general case: it or the rows may be without a direction."""
     used, rows_all = int(near.count[at]), near.place.shape[1]
     rows = stored_features(near.h[at, :used], stored.constant, stored.feature_error)
     leading = torch.from_numpy(near.leads[at, :lead])

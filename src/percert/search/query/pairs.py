@@ -19,7 +19,7 @@ from percert.search.tables.scan import Block, scan_rows
 from percert.search.tables.schema import in_parts
 from percert.tensors import Embeddings, Vector
 
-#: Images that are compared with all others at once, or whose embeddings are held at once.
+#: So many images at a time are compared with all others, and have their embeddings in memory.
 AT_ONCE = 1024
 #: Opens the collection anew, in blocks of at most so many rows, or as queries look through it.
 Opener = Callable[..., Iterable[Block]]
@@ -27,10 +27,11 @@ Opener = Callable[..., Iterable[Block]]
 
 @dataclass(frozen=True)
 class Pair:
-    """Two images, ``second`` in its view ``view`` within ``threshold``, its own, of ``first``.
+    """Two images that are copies: ``first`` lies within ``threshold``, that of ``second``.
 
-    ``first`` is seen as the view is asked. ``radius`` is how far both may move at once, each in its
-    own pixels, and stay within the threshold, which moves along.
+    ``view`` is the stored view of ``second`` that is compared; ``first`` is seen in the view of a
+    query that belongs to it. ``radius`` is how far both may move at once, each in its own pixels,
+    and stay copies; the threshold moves along.
     """
 
     first: str
@@ -50,12 +51,13 @@ def pairs_within(
     searched: Opener | None = None,
     device: torch.device | str = "cpu",
 ) -> Iterator[tuple[int, list[Pair]]]:
-    """The pairs of images of which one is a copy of the other, part by part, in their order.
+    """All pairs of images of which one is a copy of the other, yielded part by part, in order.
 
-    Part p asks for the p-th :data:`AT_ONCE` images among all; a pair is reported once, with the
-    view that has the larger radius (but by both of its images' parts, where each says so).
-    ``skip(p)`` says that a part is done already. Both images may move. Memory holds the two blocks
-    and the pairs of a part. All are compared with what ``searched`` opens, the same images.
+    Part p compares the p-th :data:`AT_ONCE` images with all. A pair is reported once, by the view
+    with the larger radius; if each of the two is a copy of the other, the parts of both report it.
+    The callback ``skip(p)`` says that part p is done already (a checkpoint). Both images may move.
+    Memory holds two blocks and the pairs of one part. ``searched`` opens the same images in the
+    form that queries look through, by default as ``collection`` does.
     """
     place, others = 0, searched or collection
     for part, block in enumerate(collection(AT_ONCE * stored.views)):
@@ -70,7 +72,7 @@ Best = dict[tuple[int, int], Pair]
 
 
 def in_order(best: Best) -> list[Pair]:
-    """The pairs of a part."""
+    """The pairs of a part, by the places of their images."""
     return [best[key] for key in sorted(best)]
 
 
@@ -84,8 +86,10 @@ def pairs_of_part(
     *,
     device: torch.device | str = "cpu",
 ) -> Best:
-    """The pairs of the images of ``block``, which starts at image ``place``, with those of
-    ``blocks``, which start at image ``start``.
+    """The pairs between the images of ``block`` and those of ``blocks``.
+
+    The first image of ``block`` has the place ``place`` in the collection, that of ``blocks`` the
+    place ``start``.
     """
     asking = {name: block.of_view(places[0]) for name, places in stored.by_asked.items()}
     queries = {
@@ -140,8 +144,10 @@ def pairs_of_part(
 
 @dataclass(frozen=True)
 class MovingRows:
-    """Rows that move: embeddings ``(p, k)``, and of each its bound, its rounding and its likeness
-    ``(p,)``.
+    """Stored rows that may move: embeddings ``h`` ``(p, k)``, and ``(p,)`` numbers of each.
+
+    These are its Lipschitz ``bound``, its rounding ``error`` and its ``likeness`` to the
+    background.
     """
 
     h: Embeddings
@@ -161,8 +167,9 @@ def moving_rows(block: Block, rows: Tensor) -> MovingRows:
 def radii_of_both(
     first: MovingRows, second: MovingRows, rule: OwnThreshold, stored: EmbeddingSpec
 ) -> Vector:
-    """How far both of each pair may move, the threshold being the second's; 0 where one has no
-    direction, or is no copy for sure.
+    """How far both images of each pair may move at once and stay copies, by the second's threshold.
+
+    0 where one has no direction, and where they are not certain to be copies.
     """
     radii = torch.zeros(len(first.h), dtype=torch.float64)
     groups = [torch.arange(len(first.h))]
@@ -203,8 +210,9 @@ def _directions(h: Embeddings, constant: float) -> Queries:
 def twin_pairs(
     tables: Tables, ids: Sequence[str], rule: OwnThreshold, stored: EmbeddingSpec
 ) -> list[Pair]:
-    """Images that several files hold, each as a pair with itself: distance 0, and how far both of
-    two such files may move and stay within the threshold.
+    """Images that several files hold, each as a pair with itself, at distance 0.
+
+    The radius is how far both of two such files may move and stay copies.
     """
     found: list[Pair] = []
     names = ["id", "h", "bound", "pixel_error"]

@@ -1,10 +1,10 @@
-"""The prefilter: drops rows by float32 products whose proven rounding error loses no match.
+"""The prefilter: drops rows by float32 products, with a proven bound of their rounding error.
 
-Every row g_j of a block is compared with every query g_i by one matrix product in float32. Its
-rounding error has a proven bound eta (:func:`rounding_margin`), so a row whose computed product is
-more than eta below what is wanted cannot be one of those. Few are left, and memory stays flat.
-Where the rows of a block are turned onto its axes, their first coordinates tell of nearly all that
-they are not near (:mod:`percert.search.query.narrowing`), and the others alone are read whole.
+One float32 matrix product compares every row g_j of a block with every query g_i. Its rounding
+error has a proven bound eta (:func:`rounding_margin`), so a row whose computed product is more than
+eta too small is not wanted, and no match is lost. Few rows are left, and memory stays flat. Where
+the rows have principal coordinates as well, the first of these rule out nearly all rows
+(:mod:`percert.search.query.narrowing`), and only the others are read whole.
 """
 
 from collections.abc import Iterator
@@ -42,9 +42,7 @@ VALUES = 1 << 23
 
 @dataclass(frozen=True, eq=False)
 class Pairs:
-    """Queries and rows of a block that passed, ``(p,)`` each, with the computed cosine of the two:
-    infinite where only float64 can say it.
-    """
+    """The (query, row) pairs that pass, with their cosine: infinite where float64 has to decide."""
 
     query: Tensor
     row: Tensor
@@ -77,11 +75,11 @@ def rounding_margin(width: int, dtype: torch.dtype) -> float:
 class Prefilter:
     """Drops the rows of a collection whose product with a query is proven to be below ``least``.
 
-    ``queries`` are vectors of length at most 1, ``least`` ``(q,)`` float64. With ``best`` the
-    threshold of a query rises by itself, to the ``best``-th largest product that has been seen. No
-    row that reaches it is missed, whatever the rounding; rows without a direction always pass.
-    With ``swing`` ``(q, 2)``, (cos phi, -sin phi) of each query, what counts is by how much a
-    product is above what the row's own threshold asks.
+    ``queries`` are vectors of length at most 1, ``least`` ``(q,)`` is float64. With ``best``, the
+    least product of a query rises to the ``best``-th largest one seen so far. No row that reaches
+    it is missed, whatever the rounding, and rows without a direction always pass. With ``swing``
+    ``(q, 2)``, (cos phi, -sin phi) of the angle by which each query may turn, a row's own threshold
+    is subtracted from its product first (:class:`~percert.search.query.levels.Levels`).
     """
 
     def __init__(
@@ -106,10 +104,10 @@ class Prefilter:
         self._narrowing: Narrowing | None = None
 
     def passing(self, block: Block, levels: Levels | None = None) -> Iterator[Pairs]:
-        """The pairs of ``block``, part by part in its order, on the CPU.
+        """The pairs of ``block`` that pass, part by part in its order, on the CPU.
 
-        ``levels`` are the thresholds of its rows' own, where there is a swing. Raises
-        ``ValueError`` for embeddings of another width, and any that are not finite.
+        ``levels`` are the own thresholds of its rows, needed with ``swing``. Raises ``ValueError``
+        for embeddings of another width, and for any that are not finite.
         """
         check_block(block, self.queries)
         dtype, count = block.embeddings.dtype, len(self.queries)
@@ -150,14 +148,14 @@ class Prefilter:
         return cosine >= (self.least.cpu() - self._margin)[query]
 
     def bound(self, query: Tensor, distance: Vector) -> None:
-        """No longer let pass what lies farther from the queries at ``query`` than ``distance``."""
+        """Raise the least product of the queries at ``query``: drop all beyond ``distance``."""
         enough = (self.queries.weight[query] + 1) / 2 - distance - 1e-12
         self.least[query] = torch.maximum(self.least[query], enough.to(self.least))
 
     def _left(
         self, block: Block, some: slice, taken: Tensor | None, inverse: Vector
     ) -> Left | None:
-        """The pairs that the first coordinates leave; ``None`` where a full scan is cheaper."""
+        """The pairs that principal coordinates leave; ``None`` where a full product is cheaper."""
         turned = block.turned
         if turned is None or self._h.device.type != "cpu":
             return None
@@ -201,7 +199,7 @@ class Prefilter:
         return left
 
     def _by_halves(self, block: Block, some: slice) -> Left | None:
-        """The pairs that half of the rows' bytes leave of a single query, all of one view."""
+        """The pairs that bfloat16 products leave of a single query, if they apply."""
         halved = block.halved
         alone = len(self.queries) == 1 and bool(self._finite.all())
         if halved is None or not alone or self.best is None or self._h.device.type != "cpu":
@@ -220,7 +218,7 @@ class Prefilter:
         inverse: Vector,
         odd: Tensor,
     ) -> Pairs:
-        """The pairs that remain, by their full products; rows are counted in ``some``."""
+        """Those of the pairs ``left`` whose full product passes; rows count within ``some``."""
         query, row = left.query, left.row
         if len(odd):
             well = ~torch.isin(row + some.start, odd)
@@ -234,7 +232,7 @@ class Prefilter:
         return Pairs(query[passed], row[passed], value[passed])
 
     def _by_query(self, query: Tensor, value: Tensor) -> Tensor:
-        """The values of each query in a row of its own, and what is infinitely low."""
+        """One row a query: its values, padded with -inf."""
         if len(self.queries) == 1:
             return value[None]
         order = query.argsort(stable=True)
@@ -259,7 +257,7 @@ class Prefilter:
     def _of_all(
         self, block: Block, some: slice, taken: Tensor | None, inverse: Vector, odd: Tensor
     ) -> Pairs:
-        """The pairs of a part of which all rows are looked at, rows counted in it."""
+        """The pairs that pass by a full product of all rows of the part, counted within it."""
         h = block.embeddings[some].to(self._h.device)
         cosine = self._cosines(h, inverse[some].to(h))
         if taken is not None:
@@ -286,7 +284,7 @@ class Prefilter:
         return cosine
 
     def _pairs(self, cosine: Tensor) -> Pairs:
-        """Those of ``(q, m)`` products that are large enough, query by query."""
+        """The (query, row) pairs whose product ``(q, m)`` is large enough, query by query."""
         count = cosine.shape[1]
         groups = min(count, max(count // TOGETHER, 4 * (self.best or 0), 1))
         most = greatest(cosine, groups)
@@ -302,7 +300,7 @@ class Prefilter:
         return Pairs(query, row, cosine.take(query * count + row))
 
     def _raise(self, cosine: Tensor) -> None:
-        """Raise the threshold to the ``best``-th largest product seen, of rows not seen before."""
+        """Raise the least product to the ``best``-th largest seen; rows must not be given twice."""
         top = cosine if self._top is None else torch.cat([self._top.to(cosine), cosine], 1)
         if self.best is not None and top.shape[1] >= self.best:
             top = top.topk(self.best, dim=1, sorted=False).values
@@ -316,7 +314,7 @@ def _is_far(block: Any) -> bool:
 
 
 def _inverse_norms(block: Block, constant: float) -> tuple[Vector, Tensor]:
-    """1 / |[h; c]| in the rows' precision, and the rows where that is no use, for float64."""
+    """1 / |[h; c]| in the rows' precision, and the rows whose norm is out of its range."""
     norm = block.norms.to(block.embeddings.dtype)
     if constant:
         norm = norm.square().add_(constant**2).sqrt_()
@@ -332,7 +330,7 @@ def _inverse_norms(block: Block, constant: float) -> tuple[Vector, Tensor]:
 
 
 def _rounded_down(least: Vector, dtype: torch.dtype) -> Tensor:
-    """``least`` in ``dtype``, not above what it is."""
+    """``least`` in ``dtype``, rounded downwards."""
     narrow = least.to(dtype)
     return torch.where(narrow.double() > least, narrow.nextafter(narrow.new_tensor(-9.0)), narrow)
 

@@ -31,8 +31,10 @@ from percert.tensors import Vector
 
 @dataclass(frozen=True)
 class CopyVerdict:
-    """A stored image in the view that decides, that view's own threshold, the verdict now, and
-    whether that is a copy for every move of eps.
+    """What a range search says of one stored image.
+
+    ``item`` names it and the view that decides, ``threshold`` is that view's own, ``copy`` the
+    verdict now, and ``certain`` whether it is a copy after every move of eps.
     """
 
     item: Neighbour
@@ -50,14 +52,14 @@ def copies_within(
     *,
     device: torch.device | str = "cpu",
 ) -> list[list[CopyVerdict]]:
-    """Of each query every image that could be within its own threshold after a move of ``eps``.
+    """Every image that could be within its own threshold after the query moves by ``eps``.
 
-    ``asked`` has the embeddings of each query in each of its views. What is furthest within its
-    threshold comes first. A query that moves by eps turns by at most phi(eps), so no row whose
-    angle is larger than that of its threshold by more can come within it; all rows up to there are
-    looked at (:func:`~percert.search.query.prefilter.rows_within` misses none). An image is a
-    copy if any pair of views says so: it stays one within the largest of their radii, and a
-    non-copy within the smallest. Raises ``ValueError`` for a negative eps.
+    ``asked`` has the embeddings of each query in each of its views. Results come furthest within
+    their threshold first. A query that moves by eps turns by at most phi(eps), so only rows whose
+    angle exceeds that of their threshold by no more can come within it; all of these are looked at
+    (:func:`~percert.search.query.within.rows_within` misses none). An image is a copy if any pair
+    of views says so: it stays one within the largest of their radii, and a non-copy within the
+    smallest. Raises ``ValueError`` for a negative eps.
     """
     eps = check_budget(eps)
     features = {name: asked[name] for name in stored.by_asked}
@@ -93,7 +95,7 @@ def copies_within(
 
 
 def in_order(found: Iterable[CopyVerdict]) -> list[CopyVerdict]:
-    """What is furthest within its threshold first."""
+    """Verdicts sorted: furthest within the threshold first."""
     return sorted(found, key=_order)
 
 
@@ -105,7 +107,7 @@ def _verdicts(
     eps: float,
     stored: EmbeddingSpec,
 ) -> list[CopyVerdict | None]:
-    """Of rows near one query their verdicts, ``None`` of those that eps cannot bring within."""
+    """The verdict on each row near one query; ``None`` for a row that eps cannot make a copy."""
     of_rows = stored_features(rows.h, stored.constant, stored.feature_error, stored.content)
     threshold = limits[rows.place]
     copy, radius = verdicts(query, of_rows, threshold)
@@ -125,7 +127,7 @@ def _order(one: CopyVerdict) -> tuple[float, float, int]:
 
 
 def verdicts(query: PixelFeatures, rows: PixelFeatures, threshold: Vector) -> tuple[Tensor, Vector]:
-    """Whether each stored row has the query within its threshold, and the query's radius."""
+    """Whether each stored row is a copy of the query, and within which radius that stands."""
     certificate = copies_of_features(query, rows, threshold, perturbed="reference")
     upright = has_direction(rows)
     if not bool(has_direction(query)):
@@ -142,7 +144,7 @@ def verdicts(query: PixelFeatures, rows: PixelFeatures, threshold: Vector) -> tu
 
 
 def _turn(query: PixelFeatures, eps: float, stored: EmbeddingSpec) -> float:
-    """How far a query may turn, rounding of what is stored included; pi without a direction."""
+    """The largest angle by which a query turns, rounding of stored rows included."""
     if not bool(has_direction(query)):
         return math.pi
     rows = stored_features(query.h[:1] * 0 + 1, stored.constant, stored.feature_error)
@@ -151,8 +153,10 @@ def _turn(query: PixelFeatures, eps: float, stored: EmbeddingSpec) -> float:
 
 
 def _either(old: CopyVerdict | None, new: CopyVerdict) -> CopyVerdict:
-    """Two pairs of views as one: that which is further within its threshold, with the largest
-    radius of the copies, or the smallest where neither is one.
+    """The verdict on an image from those by two pairs of views.
+
+    That which is further within its threshold decides, with the largest radius of the copies, or
+    the smallest where neither is one.
     """
     if old is None:
         return new

@@ -1,9 +1,8 @@
-"""A store's questions on the workers of a Ray cluster, each of which keeps a part of its rows.
+"""Queries on a Ray cluster: each worker keeps a part of the rows of the store.
 
-Each worker opens the store itself, at the same folder or address, and reads the part that it is
-told, at the version that is told with each question. What the workers say is put together here
-(:mod:`percert.search.query.merging`); the queries are embedded here as well. Ray starts a worker
-anew that is lost, and asks it again.
+Each worker opens the store itself, at the same folder or address, and reads the part and the
+version that a query names. The driver embeds the queries and merges the results
+(:mod:`percert.search.query.merging`). Ray restarts a worker that is lost, and repeats the call.
 """
 
 import collections
@@ -29,22 +28,22 @@ from percert.search.tables.cache import MEMORY, EmbeddingBlocks
 from percert.search.tables.location import Tables, open_tables
 from percert.search.tables.scan import Block, scan_blocks
 
-#: How often a worker that is lost is started anew, and asked again.
+#: How often a lost worker is restarted, and its call repeated.
 RESTARTS = 3
-#: Parts of all pairs that are asked for at once, so that no worker waits for the next.
+#: Parts of a self-join that each worker has queued, so that none waits for the next.
 AHEAD = 2
 
 
 @dataclass(frozen=True)
 class Part:
-    """Some images of a store: their places in its order at a version."""
+    """The part of a store that a worker keeps: the places of its images at a version."""
 
     version: int
     places: range
 
 
 class RayWorker:
-    """An actor: one part of a store, kept from question to question."""
+    """A Ray actor that keeps one part of a store from query to query."""
 
     def __init__(self, path: str, spec: EmbeddingSpec, device: str, memory: int) -> None:
         if device == "cpu":
@@ -84,7 +83,7 @@ class RayWorker:
 
 @dataclass(frozen=True, eq=False)
 class RayEngine:
-    """An engine of ``workers``, actors of ``ray``; :func:`ray_engine` makes it."""
+    """Runs queries on ``workers``, actors of ``ray``; made by :func:`ray_engine`."""
 
     ray: Any
     workers: Sequence[Any]
@@ -92,7 +91,7 @@ class RayEngine:
     spec: EmbeddingSpec
 
     def parts(self) -> list[Part]:
-        """A part of the images as they are now for each worker, of about one size."""
+        """The images as they are now, divided evenly among the workers."""
         images, count = self.tables.images, len(self.workers)
         total, version = int(images.count_rows()), int(images.version)
         ends = [at * total // count for at in range(count + 1)]
@@ -192,7 +191,7 @@ def ray_engine(
 
 
 def _bare(spec: EmbeddingSpec) -> EmbeddingSpec:
-    """The same on the CPU, as what workers compare it with."""
+    """The spec without its tensors on a GPU, to be sent to workers."""
     content = spec.content
     if content is None:
         return spec

@@ -1,11 +1,11 @@
 """Recommended thresholds: from a wanted rate of false positives a query, and back.
 
 A query that is a copy of nothing (a "stranger") gets a wrong answer where it lies within a stored
-image's own threshold: where distance + weight b <= T for one of its views, b the likeness of what
-is stored. How often the least of these over all stored images is at most T was counted once for a
-metric, on pictures that it was never trained on, for collections of several sizes, and ships with
-it as a table (``experiments/copies/strangers.py``). It holds for photographs like those that it was
-counted on: pictures with little in them, and those of one scene, are nearer.
+image's own threshold: where distance + weight b <= T for one of its views, b being the likeness of
+what is stored. How often the smallest of these sums over all stored images is at most T was counted
+once for each metric, on pictures that it was never trained on and for collections of several sizes,
+and ships with it as a table (``experiments/copies/strangers.py``). The table holds for photographs
+like those: pictures with little in them, and those of one scene, are nearer.
 """
 
 import json
@@ -29,10 +29,11 @@ WRONG = 1e-3
 
 @dataclass(frozen=True)
 class Quantiles:
-    """``points`` are (rate, T), the rate falling: of ``trials`` the share ``rate`` was as near.
+    """How near strangers come to collections of ``images``: ``points`` (rate, T), the rate falling.
 
-    A trial asks a collection of so many ``images`` for one stranger. Below the last, counted one
-    the rate goes down as T to the power ``exponent``: that is fitted to the nearest, not counted.
+    In the share ``rate`` of ``trials`` (one stranger asked of one collection each) the smallest sum
+    was at most T. Below the last counted rate it is extrapolated: the rate falls as T to the power
+    ``exponent``, fitted to the smallest sums.
     """
 
     trials: int
@@ -82,10 +83,10 @@ class Quantiles:
 
 @dataclass(frozen=True)
 class StrangerTable:
-    """The quantiles of the metric called ``metric`` with ``weights``, by the set of views: one for
-    each size of collection that was counted, the smallest first.
+    """The calibration of the metric called ``metric`` with ``weights``, by set of views.
 
-    ``background`` is the hash of the one that the likeness was measured against, or ``None``.
+    For each set, the quantiles of every size of collection that was counted, smallest first.
+    ``background`` is the hash of the background that likeness was measured against, or ``None``.
     """
 
     metric: str
@@ -132,10 +133,10 @@ def shipped_tables() -> dict[tuple[str, str], StrangerTable]:
 class WrongRate:
     """False-positive rate a query in a collection of ``images``, from the sizes that were counted.
 
-    Between two sizes the logarithm of the rate is on a line over that of the size. Beyond the
-    largest, and where only pairs were counted, the rate is in proportion: no more than so many, for
-    the chance that one of many is near is at most their sum. ``parts`` as many views share what was
-    counted of whole images.
+    Between two sizes the logarithm of the rate is interpolated linearly in that of the size. Beyond
+    the largest, and where only pairs were counted, the rate is taken in proportion to the size,
+    which is an upper bound (the union bound). ``parts`` is among how many views a rate counted of
+    whole images is shared.
     """
 
     sizes: tuple[Quantiles, ...]
@@ -185,11 +186,11 @@ def share_of_queries(rate: float) -> str:
 
 @dataclass(frozen=True)
 class Recommended:
-    """``threshold``, T, at which a share ``wrong`` of strangers gets an answer from a store.
+    """A ``threshold`` T at which the share ``wrong`` of strangers gets an answer from a store.
 
-    ``counted`` says whether so few were counted when it was measured; if not, the rate is
-    extrapolated. ``measured`` says whether it was with these very views; if not, it is that of more
-    views than these, or shared among them.
+    ``counted`` says whether so small a rate was counted when the metric was calibrated; if not, it
+    is extrapolated. ``measured`` says whether the calibration had these very views; if not, the
+    rate is that of more views than these, or shared among them.
     """
 
     threshold: float
@@ -239,9 +240,7 @@ def wrong_rate(header: StoreHeader, images: int, threshold: float) -> float | No
 
 
 def _quantiles(header: StoreHeader) -> tuple[tuple[Quantiles, ...], int, bool] | None:
-    """The quantiles for the store's views, among how many of these they are shared, and whether
-    they were counted with these very views.
-    """
+    """The quantiles for the store's views, how many views share them, if these were counted."""
     table = shipped_tables().get((header.metric.name, header.metric.weights))
     own = None if header.background is None else header.background.hash
     if table is None or table.background != own:

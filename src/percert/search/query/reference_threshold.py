@@ -12,10 +12,10 @@ from percert.search.tables.schema import StoreHeader, metric_id
 
 @dataclass(frozen=True)
 class ReferenceThreshold:
-    """``threshold``, that of the reference: of pairs of strangers the share ``wrong`` is as near.
+    """The ``threshold`` of one reference, at which a share ``wrong`` of strangers is a copy.
 
-    ``counted`` says whether so few were counted among the metric's strangers; if not, the rate is
-    extrapolated from the nearest of them.
+    ``counted`` says whether so small a rate was counted when the metric was calibrated; if not, it
+    is extrapolated.
     """
 
     threshold: StoredThreshold
@@ -35,10 +35,10 @@ class ReferenceThreshold:
 def reference_threshold(
     metric: EmbeddingMetric, features: PixelFeatures, wrong: float
 ) -> ReferenceThreshold:
-    """The threshold of a reference with ``features`` at which so many strangers are wrong.
+    """The own threshold of a reference with ``features``, for a rate ``wrong`` of false positives.
 
-    It is that of an index which holds the reference alone, as a whole: by the table of strangers
-    that comes with the metric, and no pictures of one's own. Raises ``ValueError`` for a rate
+    It is the threshold of an index that holds the reference alone, as a whole image: by the
+    metric's table of strangers, without pictures of one's own. Raises ``ValueError`` for a rate
     outside (0, 1), and for a metric without a table.
 
     >>> import torch

@@ -19,10 +19,10 @@ class Rule:
     """The decision rule of a store: one threshold a stored image.
 
     A copy lies within ``threshold - weight b`` of a stored view, b being the likeness of that view
-    to a ``background`` (the hash of it, and its ``source``; ``None`` where one threshold is for
-    all). The share ``wrong`` of queries that are copies of nothing gets an answer all the same,
-    from the store as it is; ``counted`` says whether so few were counted when it was measured, or
-    the tail is extrapolated. Both are ``None`` where that is not known.
+    to the ``background`` (its hash; ``source`` says where it is from; ``None`` where one threshold
+    is for all). Of queries that are copies of nothing, the share ``wrong`` gets an answer from the
+    store as it is; ``counted`` says whether so small a rate was counted when the metric was
+    calibrated, or is extrapolated. Both are ``None`` where that is not known.
     """
 
     threshold: float
@@ -42,9 +42,9 @@ def store_rule(
 ) -> Rule:
     """The rule of a store with ``header`` and so many ``images``.
 
-    By the metric's table of strangers, or where that has none for the store by ``choose``, which
-    finds a threshold for a rate of pairs by the stored images: the rate of a query is that of a
-    pair times their number, or less. With a ``threshold``, by that.
+    By the given ``threshold``; or for the rate ``wrong`` by the metric's table of strangers; or,
+    where it has none for this store, by the callback ``choose``, which finds a threshold for a rate
+    a pair from the stored images: the rate of a query is at most that of a pair times their number.
     """
     if threshold is not None and wrong is not None:
         raise ValueError("wrong: expected a rate or a threshold, found both")
@@ -67,10 +67,10 @@ def store_rule(
 
 
 def partner_share(rule: Rule, wrong: float | None) -> float:
-    """The share of wrong answers that a partner may give beside ``rule``: as many as that does.
+    """The rate of wrong answers that a partner may add to ``rule``: as much as the rule's own.
 
-    Half of ``wrong`` where it was named, or else the rule's own where that was counted or
-    extrapolated; a rule that knows of none leaves the partner half of the default.
+    Half of ``wrong`` where it was named, else the rule's own where that is known, else half of the
+    default.
     """
     if wrong is None and rule.counted is not None and rule.wrong is not None:
         return rule.wrong

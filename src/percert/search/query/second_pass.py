@@ -1,10 +1,10 @@
 """The second pass (re-rank): all rows that could overtake the first image of a query.
 
-Queries that have a copy in the collection leave the first pass in doubt: their first image stays
-the first for a long way, and by its angle alone a large part of the collection could overtake it
-within that. Whether a row does depends on its product with the first as well. So this pass takes
-one product of each row with a vector between the query and the first, which bounds both products,
-and few rows pass it.
+Queries that have a copy in the collection are left open by the first pass: their nearest image
+stays the first for a long way, and by the angle alone a large part of the collection could overtake
+it within that. Whether a row can depends on its product with the nearest image as well. So this
+pass takes one product of each row with a vector between query and nearest image, which bounds both
+products, and few rows pass.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -34,13 +34,13 @@ GRAM_LENGTH = 2e-6
 
 @dataclass(frozen=True, eq=False)
 class OpenQueries:
-    """The queries that the first pass leaves open: rows that it has not kept could be their rivals,
-    images that overtake the first within a radius that matters.
+    """The p queries that the first pass leaves open: rows that it left out could be their rivals.
 
-    ``queries`` are p batches of one row, ``first`` ``(p, k)`` their first images as stored, and
-    ``needed`` ``(p,)`` the radii up to which a rival matters. ``apart`` ``(p,)`` is about how far
-    the unit vectors of first and rival are from each other: the better it is guessed, the fewer
-    other rows pass, but every number above 0 is right.
+    A rival is an image that overtakes the nearest one within a radius that matters. ``queries`` are
+    batches of one row, ``first`` ``(p, k)`` their nearest images as stored, and ``needed`` ``(p,)``
+    the radii up to which a rival matters. ``apart`` ``(p,)`` is a guess of the distance between the
+    unit vectors of the nearest image and its rivals: the better it is, the fewer other rows pass,
+    but every number above 0 gives a right answer.
     """
 
     queries: Sequence[PixelFeatures]
@@ -51,8 +51,10 @@ class OpenQueries:
 
 @dataclass(frozen=True, eq=False)
 class RivalRows:
-    """Rows that may be rivals, one entry a pair: the number of the open ``query`` ``(p,)``, the
-    row's ``place`` in the collection, the id of its image, and its raw embedding ``h`` ``(p, k)``.
+    """Rows that may be rivals, one entry a (query, row) pair.
+
+    ``query`` ``(p,)`` is the number of the open query, ``place`` the row's place in the collection,
+    ``ids`` the image's id, and ``h`` ``(p, k)`` the raw embedding.
     """
 
     query: Tensor
@@ -68,8 +70,9 @@ def rivals_within(
     *,
     device: torch.device | str = "cpu",
 ) -> Iterator[RivalRows]:
-    """The second pass: all rows that could overtake the first image of an open query within the
-    radius ``needed``. Some that could not may come as well, but none is missed.
+    """All rows that could overtake the first image of an open query within its radius ``needed``.
+
+    None is missed; some that could not overtake may be among them.
     """
     between, least = tangent_queries(open_queries, constant)
     prefilter, start = Prefilter(between, least, device=device), 0
@@ -114,8 +117,9 @@ def tangent_queries(open_queries: OpenQueries, constant: float) -> tuple[Queries
 def rival_distances(
     open_queries: OpenQueries, which: Tensor, rivals: PixelFeatures, eps: float
 ) -> Tensor:
-    """``(4, p)``: the radius of each rival against the open query that ``which`` names, and its
-    distance from the query with lower and upper bound.
+    """Radius, distance, lower and upper bound of each rival, ``(4, p)``.
+
+    ``which`` names the open query that each rival belongs to; the bounds hold after a move of eps.
     """
     queries, first = stack(open_queries.queries), open_queries.first.rows(which)
     upright = all(bool(has_direction(one).all()) for one in (*queries, first, rivals))

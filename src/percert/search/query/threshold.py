@@ -26,11 +26,12 @@ ALL_PAIRS_OF = 500
 
 @dataclass(frozen=True)
 class AutoThreshold:
-    """``threshold``, chosen for a rate of false positives ``fpr`` a pair of unrelated images.
+    """A ``threshold`` for a rate ``fpr`` of false positives a pair of unrelated images.
 
-    That the rate is at most ``fpr`` holds with probability ``confidence`` over the choice of the
-    images, by ``pairs`` independent pairs; with probability ``wanted`` it is at most ``fpr_bound``.
-    ``observed`` is the share of all ``all_pairs`` pairs (which are not independent) within it.
+    The rate is at most ``fpr`` with probability ``confidence`` over the choice of the images, by
+    ``pairs`` independent pairs; with probability ``wanted`` it is at most ``fpr_bound``.
+    ``observed`` is the share of all ``all_pairs`` pairs (which are not independent) within the
+    threshold.
     """
 
     threshold: float
@@ -44,7 +45,7 @@ class AutoThreshold:
 
     @property
     def proven(self) -> bool:
-        """Whether there were images enough for the confidence that was wanted."""
+        """Whether there were enough images for the wanted confidence."""
         return self.confidence >= self.wanted
 
 
@@ -96,7 +97,7 @@ def auto_threshold(
 
 
 def largest_order(count: int, fpr: float, confidence: float) -> int:
-    """The largest r with P(Bin(count, fpr) >= r) >= confidence; 0 where r = 1 is too much."""
+    """The largest r with P(Bin(count, fpr) >= r) >= confidence; 0 where there is none."""
     low, high = 0, count
     while low < high:
         middle = (low + high + 1) // 2
@@ -126,12 +127,12 @@ def choose_threshold(
     confidence: float = 0.95,
     seed: int = 0,
 ) -> AutoThreshold:
-    """A threshold by a store's own ``images``, taken to be no copies of each other.
+    """A threshold from a store's own ``images``, which are taken to be no copies of each other.
 
-    Stored copies make it smaller than it had to be, so remove duplicates first. Of two images, one
+    Copies among them make it smaller than necessary, so remove duplicates first. Of two images, one
     is compared with every view of the other, as a query is, and ``weight`` times the likeness of
-    that view is added to the distance. At most :data:`SAMPLE` of them,
-    evenly spread, are read. Raises ``ValueError`` where there are fewer than two.
+    that view is added to the distance. At most :data:`SAMPLE` images, evenly spread, are read.
+    Raises ``ValueError`` for fewer than two.
     """
     step = max(1, -(-images // SAMPLE))
     parts, likes, place = [], [], 0
@@ -151,8 +152,9 @@ def choose_threshold(
 
 
 def _least_distances(h: Tensor, added: Tensor, pairs: Tensor, spec: EmbeddingSpec) -> Tensor:
-    """Of each pair the least of the distances of the first from the views of the second, each with
-    what is ``added`` ``(n, v)`` for the view.
+    """For each pair, the smallest distance of the first image from the views of the second.
+
+    With what is ``added`` ``(n, v)`` to the distance of each view.
     """
     found = []
     for some in torch.split(pairs, 1024):

@@ -20,21 +20,21 @@ Numbers = npt.NDArray[np.float64]
 Places = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
 Names = npt.NDArray[np.object_]
-#: Rows are ranked in float64, and most dropped, when there are this many times more than needed.
+#: Rows are ranked in float64, and most of them dropped, once this many times too many are kept.
 SPARE = 3
 _TENSORS = ("query", "place", "cosine", "h")
 
 
 @dataclass(frozen=True, eq=False)
 class TopRows:
-    """The rows nearest to each of q queries, nearest first, ties by their place in the collection.
+    """The nearest rows of q queries, nearest first, ties by their place in the collection.
 
-    No row of the collection that is not among them is nearer than the last. Of query i the first
-    ``count[i]`` of m rows are filled. ``place`` ``(q, m)`` is -1 behind them, ``distance``
-    infinite; ``h`` ``(q, m, k)`` are raw embeddings as stored. An image has several rows where it
-    has views. ``complete`` ``(q,)`` says that these are all rows there are, ``flat`` ``(q,)`` that
-    there may be others without a direction (at distance 1/2), and ``directed`` that there is a row,
-    and none like those in the collection.
+    No row that was left out is nearer than the last one kept. Of query i the first ``count[i]`` of
+    m columns are filled; behind them ``place`` ``(q, m)`` is -1 and ``distance`` infinite. ``h``
+    ``(q, m, k)`` are raw embeddings as stored. An image has several rows where it has views.
+    ``complete`` ``(q,)``: all rows of the collection are here. ``flat`` ``(q,)``: rows without a
+    direction (at distance 1/2) may have been left out. ``directed``: the collection has rows, all
+    with a direction.
     """
 
     ids: Names
@@ -57,7 +57,7 @@ class TopRows:
 
     @cached_property
     def rank(self) -> Places:
-        """How many images are nearer than that of each row, ``(q, m)``."""
+        """The rank of each row's image: how many images are nearer, ``(q, m)``."""
         if self.views == 1:
             return np.tile(np.arange(self.place.shape[1]), (len(self), 1))
         order = np.argsort(self.image, axis=1, kind="stable")
@@ -81,7 +81,7 @@ class TopRows:
 
     @cached_property
     def leads(self) -> Places:
-        """The first row of each image, the nearest image first, ``(q, i)``; 0 behind the last."""
+        """The column of each image's nearest row ``(q, i)``, nearest first; 0 behind the last."""
         leads = np.zeros((len(self), int(self.images.max(initial=0))), np.int64)
         # The first row of an image is written last.
         query, row = (self.place[:, ::-1] >= 0).nonzero()
@@ -92,7 +92,7 @@ class TopRows:
 
 @dataclass
 class Tally:
-    """Counts of a pass: rows, views of an image, and rows that may have no direction (``flat``)."""
+    """Counts of a pass: rows, views an image, and rows that may have no direction (``flat``)."""
 
     constant: float
     rows: int = 0
@@ -118,10 +118,10 @@ def nearest_rows(
     *,
     device: torch.device | str = "cpu",
 ) -> TopRows:
-    """The rows of the ``depth`` nearest images of each query (the first pass).
+    """The first pass: the rows of the ``depth`` nearest images of each query.
 
-    Of each query all rows up to and including the first row of its ``depth``-th nearest image.
-    Exact: by rising distance in float64, then by place. Memory does not grow with the collection.
+    These are all rows up to the first row of its ``depth``-th nearest image. Exact: sorted by
+    distance in float64, then by place. Memory does not grow with the collection.
     """
     if depth < 1:
         raise ValueError(f"depth: expected at least 1 image, found {depth}")
@@ -141,7 +141,7 @@ def nearest_rows(
 
 @dataclass(frozen=True, eq=False)
 class _Rows:
-    """Rows that may be among the nearest, one entry a pair of a query and a row."""
+    """Rows that may be among the nearest, one entry a (query, row) pair."""
 
     query: Tensor
     place: Tensor
@@ -158,7 +158,7 @@ class _Rows:
 
 
 class _Kept:
-    """The rows that may be among the nearest so far, and ``waiting`` pairs of the present block."""
+    """The rows that may be among the nearest so far, and ``waiting`` pairs of the current block."""
 
     def __init__(self, queries: Queries, depth: int) -> None:
         self.queries, self.depth = queries, depth
@@ -169,7 +169,7 @@ class _Kept:
         self.waiting: list[Pairs] = []
 
     def wait(self, pairs: Pairs, block: Block, prefilter: Prefilter) -> None:
-        """Queue the pairs of a part of ``block``; rows are copied at its end, or once many wait."""
+        """Queue pairs of ``block``; their rows are copied at its end, or earlier if many wait."""
         self.waiting.append(pairs)
         most = VALUES // max(1, self.queries.h.shape[1])
         if sum(map(len, self.waiting)) > most:
@@ -196,14 +196,14 @@ class _Kept:
                 ]
 
     def _still_passing(self, prefilter: Prefilter) -> Pairs:
-        """The waiting pairs, without those below the threshold, which has risen since."""
+        """The waiting pairs that still pass, since the least product has risen meanwhile."""
         names = ("query", "row", "cosine")
         columns = (torch.cat([getattr(one, name) for one in self.waiting]) for name in names)
         pairs = Pairs(*columns)
         return pairs[prefilter.passes(pairs.query, pairs.cosine)]
 
     def _together(self, prefilter: Prefilter) -> _Rows:
-        """All rows, without those below the threshold, which has risen since."""
+        """All kept rows that still pass, since the least product has risen meanwhile."""
         passed = [prefilter.passes(rows.query, rows.cosine) for rows in self.rows]
         rows = [
             some if bool(mask.all()) else some.take(mask.nonzero()[:, 0])
@@ -216,8 +216,9 @@ class _Kept:
         return _Rows(query, place, cosine, np.concatenate([one.ids for one in rows]), h)
 
     def _needed(self, rows: _Rows, prefilter: Prefilter) -> tuple[Tensor, Vector]:
-        """Which rows hold the nearest images, sorted by query, distance and place, and all
-        distances.
+        """Which rows belong to the nearest images, sorted by query, distance and place.
+
+        And the distances of all rows.
         """
         distance = pair_distances(self.queries, rows.query, rows.h)
         order = np.lexsort((rows.place.numpy(), distance.numpy(), rows.query.numpy()))
@@ -263,7 +264,7 @@ class _Kept:
 
 
 def _names(names: list[str]) -> Names:
-    """Names as an array of objects, never of fixed-width strings."""
+    """Names as an array of Python strings, never of fixed-width ones."""
     array = np.empty(len(names), object)
     array[:] = names
     return array

@@ -1,4 +1,4 @@
-"""Exact check in float64 of the rows that the prefilter passes, by their own thresholds."""
+"""The exact check, in float64, of the rows that the prefilter passes, by their own thresholds."""
 
 import math
 from collections.abc import Iterator
@@ -19,9 +19,10 @@ WIDE_VALUES = 1 << 19
 
 @dataclass(frozen=True, eq=False)
 class NearRows:
-    """Rows within the limit of a query, one entry a pair of the two: which ``query`` ``(p,)``, the
-    row's ``place`` among all, the id of its image, its raw embedding ``h`` ``(p, k)`` as stored,
-    and its ``distance`` from the query.
+    """Rows that a query could have within their threshold, one entry a (query, row) pair.
+
+    ``query`` ``(p,)`` is its number, ``place`` the row's place among all, ``ids`` the image's id,
+    ``h`` ``(p, k)`` the raw embedding as stored, and ``distance`` ``(p,)`` that from the query.
     """
 
     query: Tensor
@@ -48,10 +49,10 @@ def rows_within(
     *,
     device: torch.device | str = "cpu",
 ) -> Iterator[NearRows]:
-    """Every row of ``block`` that a query could have within the row's own threshold.
+    """Every row of ``block`` that a query could come within the own threshold of; none is missed.
 
-    ``levels`` are those of its rows, and ``turns`` ``(q,)`` how far each query may turn, pi for one
-    without a direction; places count in the block. No row is missed.
+    ``levels`` are the rows' thresholds, and ``turns`` ``(q,)`` the angles by which each query may
+    turn, pi for one without a direction. Places are counted within the block.
     """
     # Where a turn could pass pi the product says nothing, and float64 decides alone.
     strict = (turns + levels.widest < math.pi) & (queries.weight > 0.5)
@@ -72,14 +73,14 @@ def rows_within(
 
 
 def in_memory(pairs: Pairs, block: Block) -> Iterator[Pairs]:
-    """``pairs`` in parts whose rows may be held at once."""
+    """``pairs`` in parts whose rows fit in memory at once."""
     step = max(1, VALUES // max(1, block.embeddings.shape[1]))
     for start in range(0, len(pairs), step):
         yield pairs[start : start + step]
 
 
 def pair_distances(queries: Queries, query: Tensor, h: Embeddings) -> Vector:
-    """The distances ``(p,)`` of the queries at ``query`` from raw rows ``(p, k)``, in float64."""
+    """Exact distances ``(p,)``, float64, of the queries at ``query`` from raw rows ``(p, k)``."""
     step = max(1, WIDE_VALUES // max(1, h.shape[1]))
     parts = [
         distances(queries.h[at], queries.last[at], some.double(), queries.constant)

@@ -1,10 +1,10 @@
-"""The cache of a store between queries: its embeddings, and their projections for the prefilter.
+"""The cache of a store between queries: its embeddings, and projections of them for the prefilter.
 
-All of it follows the table's version. The first pass over a version reads, and keeps the rows where
-they fit; the second turns them, and halves their bytes where that fits as well, since most commands
-ask but once. Where the rows do not fit and their first coordinates do, these are kept, and the few
-rows that a query needs are read by their place. Nothing is kept of a larger store: every query
-reads it.
+It is dropped when the table's version changes. The first query of a version reads the rows, and
+keeps them if they fit in memory; the second adds their principal coordinates, and bfloat16 copies
+if these fit too (most commands run one query only). If only the first coordinates fit, these are
+kept, and the few rows that a query needs are read by their place. Of a larger store nothing is
+kept, and every query reads it.
 """
 
 from collections.abc import Callable, Iterator
@@ -41,10 +41,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, eq=False)
 class StoredRows:
-    """The raw rows of a store that stay on the disk, read by their places when they are needed.
+    """The raw rows of a store, left on the disk and read by their places when they are needed.
 
-    Of each image the ``views`` stored rows, or that of one of them, ``view``, alone; the first is
-    the store's image at the place ``first``.
+    Each image has ``views`` rows, or with ``view`` that one alone; ``first`` is the place of the
+    first image in the store.
     """
 
     tables: Tables
@@ -109,11 +109,11 @@ class StoredRows:
 
 @final
 class EmbeddingBlocks:
-    """All embeddings of a store, in blocks, in an order that stays the same until it is changed.
+    """All embeddings of a store, in blocks, in an order that is fixed until the store changes.
 
-    Called, it gives blocks to be read whole: from memory where all of it takes at most ``memory``
-    bytes, until the images change. :meth:`searched` gives those that queries look through. With a
-    ``part``, the images at these places of the store are all there are.
+    Called, it yields blocks to be read whole, from memory if all of it takes at most ``memory``
+    bytes. :meth:`searched` yields blocks in the form that queries look through. With a ``part``,
+    only the images at these places are there.
     """
 
     def __init__(self, tables: Tables, memory: int = MEMORY, part: range | None = None) -> None:
@@ -128,8 +128,9 @@ class EmbeddingBlocks:
         self._once: dict[Any, Any] = {}
 
     def __call__(self, rows: int | None = None) -> Iterator[Block]:
-        """Blocks of at most ``rows`` embeddings (but at least one image), from the disk; by default
-        all of them at once from memory, or of 16 MiB.
+        """Blocks of at most ``rows`` embeddings (but at least one image).
+
+        By default all in one block where they are in memory, else blocks of 16 MiB.
         """
         if rows is not None:
             yield from scan_blocks(self.tables, rows, self.part)
@@ -139,7 +140,7 @@ class EmbeddingBlocks:
             yield from self._read()
 
     def searched(self) -> Iterator[Block]:
-        """The same for a query: rows may be turned, and stay on the disk until they are read."""
+        """The same for a query: principal coordinates are added, and rows may stay on the disk."""
         fresh = not self._now()
         if fresh or self._passes == 0:
             yield from self()
@@ -174,7 +175,7 @@ class EmbeddingBlocks:
         return int(self.tables.images.count_rows()) if self.part is None else len(self.part)
 
     def _fits(self, values: int) -> bool:
-        """Whether so many values a row, and what is kept beside, fit."""
+        """Whether this many values a row fit in memory, with what is kept beside them."""
         header = self.tables.header
         image = (4 * values + NUMBER_BYTES) * len(header.views) + NAME_BYTES
         return self._images() * image <= self.memory
@@ -192,7 +193,7 @@ class EmbeddingBlocks:
             self._rows = kept.block()
 
     def _turned(self) -> Block | None:
-        """The block that queries look through, turned; ``None`` where that is of no use."""
+        """The block that queries look through, with principal coordinates, where they help."""
         header = self.tables.header
         width = header.metric.width
         rows = self._images() * len(header.views)
@@ -233,7 +234,7 @@ class EmbeddingBlocks:
         return None if turned is None else kept.block(turned, halving.done(), first)
 
     def _fit(self) -> Axes:
-        """Axes of rows that are evenly spread."""
+        """Principal axes, fitted on evenly spread rows."""
         header = self.tables.header
         rows, place, parts = self._images() * len(header.views), 0, []
         step = max(1, rows // SAMPLE)

@@ -48,14 +48,12 @@ def commit(
 ) -> set[str]:
     """Store ``images`` under ids that are not there yet, then point ``files`` at their images.
 
-    ``left`` are names that some of ``files`` had before: they are forgotten in the same commit,
-    those of them that are still missing.
+    ``left`` are earlier names of some of ``files``: those that still do not exist are forgotten in
+    the same commit. Returns the ids of images that ``files`` hold and that are not there, since
+    another writer has removed them meanwhile; those files are left out.
 
-    Returns the ids of images that ``files`` hold and that are not there: another writer has removed
-    them since they were looked up. Those files are left out.
-
-    When this returns, the rows are on disk and every later reader sees them. Killed before, some
-    images may be stored without their files: adding the files again completes them. The images
+    When this returns, the rows are on the disk and every later reader sees them. Killed before,
+    some images may be stored without their files: adding the files again completes them. The images
     come first, so that no file ever points at an image that is not there.
     """
     images = list({row.id: row for row in images}.values())
@@ -112,9 +110,9 @@ def remove_images(tables: Tables, ids: Sequence[str]) -> int:
 def remove_files(
     tables: Tables, keys: Sequence[str], *, only: Callable[[str], bool] = lambda key: True
 ) -> list[str]:
-    """Forget the files ``keys``, and the images that no other file holds; which files there were.
+    """Forget the files ``keys``, and the images that no other file holds; returns which files.
 
-    Those alone for which ``only`` holds, asked while no other writer can commit.
+    Only those for which the callback ``only`` is true, called while no other writer can commit.
     """
     removed: list[str] = []
     for part in in_parts(dict.fromkeys(keys), 1000):

@@ -130,7 +130,7 @@ def remember_roots(path: str, inputs: Iterable[str | os.PathLike[str]]) -> None:
 class Roots:
     """The roots of some stored files, and whether each can be reached, looked up once.
 
-    ``added`` are names of folders, ``files`` of stored files, as a store has them.
+    ``added`` are the folders that were added, ``files`` stored files, both as the store names them.
     """
 
     def __init__(self, added: Sequence[str], files: Iterable[str]) -> None:
@@ -184,11 +184,11 @@ class Roots:
 
 @dataclass(frozen=True)
 class Missing:
-    """Files of a store that are not where they were.
+    """Files of a store that no longer exist where they were.
 
-    ``gone`` are those whose root can be reached, so that they were deleted or renamed.
-    ``unreachable`` are roots of which nothing is there now, with how many files of the store they
-    held: perhaps they are unmounted.
+    ``gone`` are those whose root exists: they were deleted or renamed. ``unreachable`` are roots of
+    which nothing exists now, with how many files of the store they held: perhaps they are
+    unmounted.
     """
 
     gone: list[str] = field(default_factory=list)

@@ -1,8 +1,8 @@
-"""Rows in half of their bytes, for queries that have to look at all of them.
+"""bfloat16 copies of the rows, half as many bytes, for queries that have to look at all of them.
 
-bfloat16 has as many exponents as float32 and 8 bits of each value. How far that moves a row is
-measured row by row; what a product of two such vectors may be off is then proven
-(:mod:`percert.search.query.halves`), and only the rows that it cannot tell are read whole.
+bfloat16 has the exponents of float32 and 8 bits of each value. How far that moves a row is measured
+row by row, which gives a proven bound of the error of a product
+(:mod:`percert.search.query.halves`); only rows that it cannot decide are read in full.
 """
 
 from dataclasses import dataclass
@@ -19,8 +19,10 @@ AT_ONCE = 2048
 
 @dataclass(frozen=True, eq=False)
 class Halved:
-    """Unit vectors [h; c] / |[h; c]| of rows: ``rows`` ``(m, k)`` bfloat16 are the part of h,
-    ``last`` ``(m,)`` float32 that of c. No row is farther than ``error`` from its exact part.
+    """Unit vectors [h; c] / |[h; c]| in bfloat16, and how far they are off.
+
+    ``rows`` ``(m, k)`` are the part of h, ``last`` ``(m,)`` float32 that of c. No row is farther
+    than ``error`` from its exact part.
     """
 
     rows: Tensor
@@ -29,7 +31,7 @@ class Halved:
 
 
 class Halving:
-    """Halves the rows of a collection part by part."""
+    """Rounds the rows of a collection to bfloat16, part by part."""
 
     def __init__(self, rows: int, width: int, constant: float) -> None:
         self.constant, self.rows = constant, rows
@@ -56,7 +58,7 @@ class Halving:
             self._place = some.stop
 
     def done(self) -> Halved | None:
-        """All that was added; ``None`` where float64 alone can say something of a row."""
+        """All that was added; ``None`` where the norm of a row is extreme, or not finite."""
         if not self.rows or not self._plain:
             return None
         return Halved(self._rows, self._last, self._error + 1e-12)

@@ -55,11 +55,11 @@ _READING = ("search", "count_rows", "schema", "stats", "list_indices", "take_off
 
 @final
 class Guarded:
-    """An object of LanceDB (a table, a query, a merge), used as it is, under :func:`store_errors`.
+    """An object of LanceDB (a table, a query, a merge) whose errors become :class:`StoreError`.
 
-    What its methods return is guarded as well, where it is LanceDB's or reads as it goes. A table's
-    ``version`` is asked for once, until something is called that may change it: LanceDB answers
-    from another thread, and every query of a store asks.
+    What its methods return is guarded as well, where it is LanceDB's or reads lazily. A table's
+    ``version`` is cached until something is called that may change it: LanceDB answers from another
+    thread, and every query of a store asks for it.
     """
 
     def __init__(self, inner: Any, path: str) -> None:
@@ -192,8 +192,8 @@ def open_tables(path: str, new: StoreHeader | None = None, background: Any = Non
 def open_roots(path: str, *, create: bool = False) -> Any:
     """The table of the folders that were added to the store at ``path``.
 
-    It is made where it is missing and ``create`` is given, and otherwise ``None``: stores that were
-    made before there was one work as they are.
+    Where it is missing it is made if ``create`` is given; otherwise the result is ``None`` (stores
+    that were made before there was one work as they are).
     """
     connection = _connect(path)
     if create:
@@ -222,10 +222,10 @@ def write_again(
 ) -> None:
     """Replace all images by ``batches``, with another header and background.
 
-    The images are replaced in one commit: killed before, they are as they were. The background
-    comes first and is told from another by its hash. The caller holds the store against other
-    writers. What is written lies in a file of the system's meanwhile, for LanceDB cannot read while
-    it writes.
+    The images are replaced in one commit: killed before it, they are as they were. The background
+    is written first, and is told from the old one by its hash. The caller holds the write lock. The
+    batches are kept in a temporary file meanwhile, since LanceDB cannot read a table while it
+    writes it.
     """
     import pyarrow as pa
 
@@ -268,10 +268,10 @@ def _locked(path: str) -> Iterator[None]:
 
 
 def persist(write: Callable[[], T]) -> T:
-    """``write()``, again where LanceDB says that another writer's commit came first.
+    """Run ``write()``, and again where LanceDB says that another writer's commit came first.
 
-    Its commits are all or nothing, and a row of a key that is there is never inserted again, so to
-    repeat one does no harm.
+    Commits are all or nothing, and a row of a key that is there is never inserted again, so
+    repeating one does no harm.
     """
     for attempt in range(ATTEMPTS):
         try:

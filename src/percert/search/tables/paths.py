@@ -16,10 +16,10 @@ _AT_ONCE = 65_536
 
 @final
 class Paths:
-    """The files that hold an image, by its id, as the table of files is now.
+    """The files that hold an image, by its id; an index in memory of the table of files.
 
-    Names stay as Arrow has them; of each file the hash of its image's id is kept in order, 16 bytes
-    of two numbers. All of it is read anew once the table is another.
+    File names stay as Arrow has them; for each file the hash of its image's id is kept, sorted, 16
+    bytes as two numbers. All of it is read anew when the table changes.
     """
 
     def __init__(self, tables: Tables) -> None:

@@ -38,9 +38,10 @@ LEAST_NORM, GREATEST_NORM = 2 * SHORTEST, 1e30
 
 @dataclass(frozen=True, eq=False)
 class Axes:
-    """``basis`` ``(k, d)`` float32 is orthonormal up to ``delta``; slices end at ``cuts``.
+    """Principal axes: float32 ``basis`` ``(k, d)``, orthonormal up to ``delta``, cut at ``cuts``.
 
-    ``share`` is how much of the squares of the rows that it was fitted on lies along them.
+    ``share`` is how much of the squared length of the rows that they were fitted on lies along
+    them.
     """
 
     basis: Tensor
@@ -89,12 +90,12 @@ def fit_axes(directions: Embeddings, cuts: tuple[float, ...] = CUTS) -> Axes:
 
 @dataclass(frozen=True, eq=False)
 class Turned:
-    """Rows of a block along ``axes``, in ``slices`` ``(m, s)`` float32.
+    """Principal coordinates of the rows of a block, in ``slices`` ``(m, s)`` float32.
 
-    The first holds the coordinates up to the first cut, what the metric's constant adds as one
-    more, and the rest behind the cut. Each later one has its coordinates, the rest before them and
-    the rest behind: a bound goes from one to the next by a product with the query's
-    (:class:`percert.search.query.narrowing.Narrowing`). Of the rows ``odd`` they say nothing.
+    The first slice holds the coordinates up to the first cut, one more for the metric's constant,
+    and the length of the rest behind the cut. Each later one has its coordinates, the rest before
+    them and the rest behind: a product with the query's slice takes the bound from one to the next
+    (:class:`percert.search.query.narrowing.Narrowing`). For the rows ``odd`` they are not valid.
     """
 
     axes: Axes
@@ -112,7 +113,7 @@ class Turned:
 
 
 class Turning:
-    """Turns the rows of a collection part by part, into memory taken once for all of them."""
+    """Projects the rows of a collection onto the axes, part by part, into memory allocated once."""
 
     def __init__(self, axes: Axes, rows: int, constant: float) -> None:
         self.axes, self.constant, self.rows = axes, constant, rows
@@ -154,7 +155,7 @@ class Turning:
         self._place += len(h)
 
     def done(self) -> Turned | None:
-        """All that was added; ``None`` where a row is not finite, which a query has to say."""
+        """All that was added; ``None`` where a row is not finite, which a query reports."""
         if not self.rows or not self._finite:
             return None
         odd = torch.cat(self._odd) if self._odd else torch.zeros(0, dtype=torch.long)
@@ -164,8 +165,10 @@ class Turning:
 def rests_behind(
     turned: Tensor, cuts: tuple[int, ...], length: Vector, error: float
 ) -> Iterator[Vector]:
-    """Of rows with coordinates ``turned`` ``(m, d)``, each off by ``error`` at most, and squared
-    lengths ``length`` ``(m,)``: no less than the length of what lies behind each cut, float32.
+    """Upper bounds, float32, of the length of what lies behind each cut.
+
+    Of rows with coordinates ``turned`` ``(m, d)``, each row off by ``error`` at most, and squared
+    lengths ``length`` ``(m,)``.
     """
     square, start = torch.zeros(len(turned), dtype=torch.float64), 0
     for end in cuts:
