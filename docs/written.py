@@ -5,7 +5,7 @@
 
 import importlib
 import inspect
-from collections.abc import Iterable
+from operator import attrgetter
 from pathlib import Path
 from types import ModuleType
 
@@ -13,8 +13,11 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from percert.attacks.catalog import CATALOG as ATTACKS
+from percert.attacks.catalog import AttackCard
 from percert.cli import app
+from percert.metrics.card import MetricCard
 from percert.metrics.catalog import CATALOG as METRICS
+from percert.reports.table import Column, Table
 
 SURFACE = Path(__file__).parent.parent / "tests" / "api_surface.txt"
 WEIGHTS = {
@@ -28,29 +31,30 @@ WEIGHTS = {
 
 def metrics() -> str:
     """The catalog of metrics, a row a card."""
-    header = ("name", "what it is", "range", "resolution", "weights", "certificates")
-    rows = [
-        (
-            f"`{card.name}`",
-            card.summary,
-            "{:g} to {:g}".format(*card.range),
-            "the images' own" if card.resolution is None else "{} x {}".format(*card.resolution),
-            WEIGHTS[card.checkpoint],
-            "yes" if card.embedding else "no",
-        )
-        for card in METRICS.values()
+    columns: list[Column[MetricCard]] = [
+        Column("name", lambda card: f"`{card.name}`"),
+        Column("what it is", attrgetter("summary")),
+        Column("range", lambda card: "{:g} to {:g}".format(*card.range)),
+        Column("resolution", _resolution),
+        Column("weights", lambda card: WEIGHTS[card.checkpoint]),
+        Column("certificates", lambda card: "yes" if card.embedding else "no"),
     ]
-    return _table(header, rows)
+    return Table.of(METRICS.values(), columns).markdown()
+
+
+def _resolution(card: MetricCard) -> str:
+    return "the images' own" if card.resolution is None else "{} x {}".format(*card.resolution)
 
 
 def attacks() -> str:
     """The catalog of attacks, a row a card."""
-    header = ("name", "kind", "against", "what it does")
-    rows = [
-        (f"`{card.name}`", card.kind, ", ".join(card.goals), card.summary)
-        for card in ATTACKS.values()
+    columns: list[Column[AttackCard]] = [
+        Column("name", lambda card: f"`{card.name}`"),
+        Column("kind", attrgetter("kind")),
+        Column("against", lambda card: ", ".join(card.goals)),
+        Column("what it does", attrgetter("summary")),
     ]
-    return _table(header, rows)
+    return Table.of(ATTACKS.values(), columns).markdown()
 
 
 def command_line() -> str:
@@ -100,13 +104,6 @@ def _directive(name: str, value: object) -> list[str]:
         return [f".. autofunction:: {name}"]
     shown = sorted(value) if isinstance(value, frozenset) else value
     return [f".. py:data:: {name}", f"   :value: {shown!r}"]
-
-
-def _table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    header = list(header)
-    cells = [header, ["---"] * len(header), *rows]
-    lines = ["| " + " | ".join(cell.replace("|", r"\|") for cell in row) + " |" for row in cells]
-    return "\n".join(lines) + "\n"
 
 
 #: The file in ``_generated`` of each.

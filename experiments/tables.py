@@ -7,7 +7,7 @@ Prints them, and writes them to ``tables.md`` beside the files, which ``--measur
 
 import argparse
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
@@ -21,28 +21,17 @@ from percert.reports.table import Column, Table
 Result = dict[str, Any]
 
 
-def markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table: names to the left, numbers to the right."""
-    columns: list[Column[Sequence[str]]] = [
-        Column(name, itemgetter(place), side="right" if place else "left")
-        for place, name in enumerate(header)
-    ]
-    return Table.of(rows, columns).markdown()
-
-
 def found_table(results: Sequence[Result]) -> str:
     """True-positive rates and micro average precision, usual and hard edits."""
-    header = ["metric", *(f"usual, TPR at {fpr}" for fpr in ("1e-2", "1e-3", "1e-4"))]
-    header += ["uAP", "80 % crops at 1e-3", "hard, TPR at 1e-3", "hard, uAP"]
-    rows = []
-    for result in results:
-        usual, hard = result["groups"]
-        crops = [edit["tpr"][1] for edit in usual["edits"] if edit["family"] == "crop-80"]
-        rates = [point["tpr"] for point in usual["points"]]
-        rates += [usual["micro_average_precision"], sum(crops) / len(crops)]
-        rates += [hard["points"][1]["tpr"], hard["micro_average_precision"]]
-        rows.append([result["metric"], *map(_share, rates)])
-    return markdown(header, rows)
+    columns: list[Column[Result]] = [
+        METRIC,
+        *(Column(f"usual, TPR at {rate}", _tpr(0, float(rate)), ".3f") for rate in RATES),
+        Column("uAP", lambda one: one["groups"][0]["micro_average_precision"], ".3f"),
+        Column("80 % crops at 1e-3", _crops, ".3f"),
+        Column("hard, TPR at 1e-3", _tpr(1, USUAL_RATE), ".3f"),
+        Column("hard, uAP", lambda one: one["groups"][1]["micro_average_precision"], ".3f"),
+    ]
+    return Table.of(results, columns).markdown()
 
 
 def certified_table(results: Sequence[Result], group: int) -> str:
@@ -50,17 +39,14 @@ def certified_table(results: Sequence[Result], group: int) -> str:
     certified = [result for result in results if result["groups"][group]["certified"]]
     if not certified:
         return ""
-    budgets = certified[0]["groups"][group]["certified"]
-    header = ["metric", "found", *map(_budget, budgets)]
-    rows = [
-        [
-            result["metric"],
-            _share(result["groups"][group]["points"][1]["tpr"]),
-            *(_share(entry["rate"]) for entry in result["groups"][group]["certified"]),
-        ]
-        for result in certified
-    ]
-    return markdown(header, rows)
+
+    def rate(eps: float) -> Callable[[Result], float]:
+        return lambda one: _at(eps, one["groups"][group]["certified"])["rate"]
+
+    columns: list[Column[Result]] = [METRIC, Column("found", _tpr(group, USUAL_RATE), ".3f")]
+    for entry in certified[0]["groups"][group]["certified"]:
+        columns.append(Column(_budget(entry), rate(entry["eps"]), ".3f"))
+    return Table.of(certified, columns).markdown()
 
 
 def attacked_table(results: Sequence[Result]) -> str:
@@ -68,28 +54,41 @@ def attacked_table(results: Sequence[Result]) -> str:
     attacked = [result for result in results if result["attacked"]]
     if not attacked:
         return ""
-    header = ["metric", "no attack"]
-    for entry in attacked[0]["attacked"]["budgets"]:
-        header += [f"l2 {entry['eps']:g}", f"l2 {entry['eps']:g}, 8 bit"]
-    rows = []
-    for result in attacked:
-        row = [result["metric"], _share(result["attacked"]["natural"])]
-        for entry in result["attacked"]["budgets"]:
-            proven = f" ({_share(entry['certified'])})" if entry["certified"] is not None else ""
-            row += [_share(entry["rate"]) + proven, _share(entry["rate_8bit"])]
-        rows.append(row)
-    return markdown(header, rows)
+
+    def entry_at(eps: float) -> Callable[[Result], Result]:
+        return lambda one: _at(eps, one["attacked"]["budgets"])
+
+    columns: list[Column[Result]] = [
+        METRIC,
+        Column("no attack", lambda one: one["attacked"]["natural"], ".3f"),
+    ]
+    for eps in (entry["eps"] for entry in attacked[0]["attacked"]["budgets"]):
+        columns += [
+            Column(f"l2 {eps:g}", entry_at(eps), _with_proof),
+            Column(f"l2 {eps:g}, 8 bit", entry_at(eps), lambda one: f"{one['rate_8bit']:.3f}"),
+        ]
+    return Table.of(attacked, columns).markdown()
 
 
 def edits_table(results: Sequence[Result]) -> str:
     """The true-positive rate of every edit at 1e-3, one column a metric."""
-    rows = []
-    for group in range(2):
-        for place, edit in enumerate(results[0]["groups"][group]["edits"]):
-            name = edit["name"] + (" (hard)" if edit["hard"] else "")
-            rates = (result["groups"][group]["edits"][place]["tpr"][1] for result in results)
-            rows.append([name, *map(_share, rates)])
-    return markdown(["edit", *(result["metric"] for result in results)], rows)
+    edits = [
+        (group, place)
+        for group in range(2)
+        for place in range(len(results[0]["groups"][group]["edits"]))
+    ]
+
+    def name(edit: tuple[int, int]) -> str:
+        group, place = edit
+        one = results[0]["groups"][group]["edits"][place]
+        return f"{one['name']}{' (hard)' if one['hard'] else ''}"
+
+    def rate(result: Result) -> Callable[[tuple[int, int]], float]:
+        return lambda edit: _edit_tpr(result["groups"][edit[0]], edit[1])
+
+    columns: list[Column[tuple[int, int]]] = [Column("edit", name)]
+    columns += [Column(result["metric"], rate(result), ".3f") for result in results]
+    return Table.of(edits, columns).markdown()
 
 
 def triplets_table(results: Sequence[Result], key: str) -> str:
@@ -98,37 +97,91 @@ def triplets_table(results: Sequence[Result], key: str) -> str:
     for result in results:
         entry = result[key][0] if isinstance(result[key], list) else result[key]
         if entry is not None:
-            scores.append((result["metric"], entry))
+            scores.append({**entry, "metric": result["metric"]})
     if not scores:
         return ""
-    budgets = max((entry["certified"] for _, entry in scores), key=len)
-    rows = []
-    for name, entry in scores:
-        proven = [f"{_share(one['ours'])} ({_share(one['paper'])})" for one in entry["certified"]]
-        rows.append([name, _share(entry["natural"]), *(proven or ["none"] * len(budgets))])
-    return markdown(["metric", "natural", *map(_budget, budgets)], rows)
+
+    def certified(eps: float) -> Callable[[Result], Result | None]:
+        return lambda one: _at(eps, one["certified"]) if one["certified"] else None
+
+    columns: list[Column[Result]] = [METRIC, Column("natural", itemgetter("natural"), ".3f")]
+    longest: list[Result] = max((one["certified"] for one in scores), key=len)
+    for entry in longest:
+        value = certified(entry["eps"])
+        columns.append(Column(_budget(entry), value, _with_paper, missing="none"))
+    return Table.of(scores, columns).markdown()
 
 
 def speed_table(result: Result) -> str:
     """Median images a second with quartiles, and what a certificate takes beside the distance."""
     found = {(one["name"], one["task"], one["batch"]): one for one in result["timings"]}
     costs = {(one["name"], one["batch"]): one["median"] for one in result.get("costs", ())}
-    names = list(dict.fromkeys(one["name"] for one in result["timings"]))
-    batches = sorted({one["batch"] for one in result["timings"]})
-    header = ["metric"]
-    for batch in batches:
-        header += [f"images/s, batch {batch}", f"certificate, batch {batch}"]
-    rows = []
-    for name in names:
-        row = [name]
-        for batch in batches:
+
+    def speed(batch: int) -> Callable[[str], str]:
+        def of(name: str) -> str:
             one = found[name, "embed", batch]
             slow, fast = (batch / one[f"{which}_quartile"] for which in ("upper", "lower"))
-            row.append(f"{one['images_per_second']:.0f} ({slow:.0f} to {fast:.0f})")
-            cost = costs.get((name, batch))
-            row.append("none" if cost is None else f"{cost:.2f} times its distance")
-        rows.append(row)
-    return markdown(header, rows)
+            return f"{one['images_per_second']:.0f} ({slow:.0f} to {fast:.0f})"
+
+        return of
+
+    def cost(batch: int) -> Callable[[str], float | None]:
+        return lambda name: costs.get((name, batch))
+
+    columns: list[Column[str]] = [Column("metric", str)]
+    for batch in sorted({one["batch"] for one in result["timings"]}):
+        columns += [
+            Column(f"images/s, batch {batch}", speed(batch), side="right"),
+            Column(
+                f"certificate, batch {batch}",
+                cost(batch),
+                lambda cost: f"{cost:.2f} times its distance",
+                missing="none",
+            ),
+        ]
+    return Table.of(dict.fromkeys(one["name"] for one in result["timings"]), columns).markdown()
+
+
+METRIC: Column[Result] = Column("metric", itemgetter("metric"))
+RATES, USUAL_RATE = ("1e-2", "1e-3", "1e-4"), 1e-3
+
+
+def _tpr(group: int, fpr: float) -> Callable[[Result], float]:
+    """The true-positive rate of a group of edits at a rate of false positives."""
+
+    def of(result: Result) -> float:
+        points = result["groups"][group]["points"]
+        return float(next(point["tpr"] for point in points if point["fpr"] == fpr))
+
+    return of
+
+
+def _edit_tpr(group: Result, place: int) -> float:
+    at = [point["fpr"] for point in group["points"]].index(USUAL_RATE)
+    return float(group["edits"][place]["tpr"][at])
+
+
+def _crops(result: Result) -> float:
+    usual = result["groups"][0]
+    rates = [
+        _edit_tpr(usual, place)
+        for place, edit in enumerate(usual["edits"])
+        if edit["family"] == "crop-80"
+    ]
+    return sum(rates) / len(rates)
+
+
+def _at(eps: float, entries: Sequence[Result]) -> Result:
+    return next(entry for entry in entries if entry["eps"] == eps)
+
+
+def _with_proof(entry: Result) -> str:
+    proven = "" if entry["certified"] is None else f" ({entry['certified']:.3f})"
+    return f"{entry['rate']:.3f}{proven}"
+
+
+def _with_paper(entry: Result) -> str:
+    return f"{entry['ours']:.3f} ({entry['paper']:.3f})"
 
 
 #: The results that are put into tables here; others in the folder have pages of their own.
@@ -186,10 +239,6 @@ def _place(metric: str) -> int:
     """Where a metric stands in the tables; SSIM's name goes on with its side."""
     places = (place for place, name in enumerate(NAMES) if metric.startswith(name))
     return next(places, len(NAMES))
-
-
-def _share(value: float) -> str:
-    return f"{value:.3f}"
 
 
 def _budget(entry: Result) -> str:

@@ -15,6 +15,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from math import sqrt
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +25,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from experiments.conditions import conditions, write_result
-from experiments.tables import markdown
 from percert.attacks import Untargeted, parse_attack
 from percert.data.labelled_images import Digits, read_mnist
 from percert.models.small_resnet import train_mnist_cnn
+from percert.reports.table import Column, Table
 from percert.tensors import Images
 
 #: Lengths are of the three equal channels together: sqrt(3) times those of the grey image.
@@ -245,23 +246,19 @@ def art_version() -> str:
 
 
 def report(found: list[Agreement]) -> str:
-    rows = [
-        [
-            one.model,
-            one.norm,
-            f"{one.eps / (sqrt(3) if one.norm == 'l2' else 1):.2f}",
-            one.attack,
-            f"{100 * one.ours:.1f}",
-            one.other,
-            f"{100 * one.theirs:.1f}",
-        ]
-        for one in found
+    columns: list[Column[Agreement]] = [
+        Column("model", attrgetter("model")),
+        Column("norm", attrgetter("norm"), side="right"),
+        Column("eps (grey)", lambda one: one.eps / (sqrt(3) if one.norm == "l2" else 1), ".2f"),
+        Column("attack", attrgetter("attack"), side="right"),
+        Column("robust %", lambda one: 100 * one.ours, ".1f"),
+        Column("beside", attrgetter("other"), side="right"),
+        Column("robust %", lambda one: 100 * one.theirs, ".1f"),
     ]
-    header = ["model", "norm", "eps (grey)", "attack", "robust %", "beside", "robust %"]
     return (
         "# Attacks beside other implementations\n\nRobust accuracy in percent on "
         f"{found[0].images} digits that the model has right; lower is the stronger attack.\n\n"
-        + markdown(header, rows)
+        + Table.of(found, columns).markdown()
     )
 
 

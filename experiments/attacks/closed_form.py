@@ -13,17 +13,18 @@ import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from experiments.conditions import Conditions, conditions, write_result
-from experiments.tables import markdown
 from percert.attacks import Untargeted, parse_attack
 from percert.attacks.goal import Classifier
 from percert.attacks.run import CountedModel
 from percert.attacks.threat import Norm, length
+from percert.reports.table import Column, Table
 
 SIDE = 8
 PIXELS = 3 * SIDE * SIDE
@@ -193,26 +194,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def report(races: Sequence[Ran]) -> str:
     """The page: one row a race."""
-    header = ["attack", "classifier", "norm", "success", "distance / optimum", "worst", "calls"]
-    rows = [
-        [
-            f"`{ran.attack}`",
-            ran.course,
-            ran.norm,
-            f"{ran.success:.2f}",
-            f"{ran.mean_ratio:.4f}",
-            f"{ran.max_ratio:.4f}",
-            f"{ran.calls:.0f}",
-        ]
-        for ran in races
+    columns: list[Column[Ran]] = [
+        Column("attack", lambda ran: f"`{ran.attack}`"),
+        Column("classifier", attrgetter("course"), side="right"),
+        Column("norm", attrgetter("norm"), side="right"),
+        Column("success", attrgetter("success"), ".2f"),
+        Column("distance / optimum", attrgetter("mean_ratio"), ".4f"),
+        Column("worst", attrgetter("max_ratio"), ".4f"),
+        Column("calls", attrgetter("calls"), ".0f"),
     ]
-    return f"# Minimal attacks against closed forms\n\n{ABOUT}\n{markdown(header, rows)}"
+    table = Table.of(races, columns).markdown()
+    return f"# Minimal attacks against closed forms\n\n{ABOUT}\n{table}"
 
 
 ABOUT = """Distance found over the least possible one, mean and worst over the images, at default
-budgets, in floats (`python -m experiments attacks.closed_form`,
-whose head describes the classifiers); calls
-are images passed through the model for each image.
+budgets, in floats (`python -m experiments attacks.closed_form`, whose head describes the
+classifiers); calls are images passed through the model for each image.
 """
 
 

@@ -13,16 +13,16 @@ both attacks succeeded on. ``percert eval attacks`` draws the same numbers of an
 
 import argparse
 import csv
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from experiments.conditions import conditions, write_result
-from experiments.tables import markdown
 from percert.evaluation.attack_runs.compare import BASELINE, as_json, number_attacks, ratios_to
 from percert.evaluation.attack_runs.distances import Row, measure_run
 from percert.metrics.catalog import create_metric
+from percert.reports.table import Column, Table
 
 DISTANCES = {
     "l1": "L1",
@@ -92,43 +92,44 @@ def report(groups: Mapping[str, Mapping[str, Any]]) -> str:
         entries = groups[name]["attacks"]
         if not entries:
             continue
-        header = ["attack", "images", "8-bit success", *DISTANCES.values(), "CPU s", "calls"]
-        lines = [
-            [
-                f"`{entry['attack']}`",
-                str(entry["attacked"]),
-                f"{entry['success_8bit']:.2f}",
-                *(_two((entry["distances"][key] or {}).get("mean")) for key in DISTANCES),
-                _two(entry["effort"]["cpu_seconds"]),
-                f"{entry['effort']['model_calls']:.0f}",
-            ]
-            for entry in entries
-        ]
-        parts += [f"## {title}\n\n", markdown(header, lines), "\n"]
-        header = ["attack", "images", *DISTANCES.values(), "CPU s"]
-        lines = [
-            [
-                f"`{attack}`",
-                f"{ratios['images']:.0f}",
-                *(_ratio(ratios[key]) for key in (*DISTANCES, "cpu_seconds")),
-            ]
-            for attack, ratios in groups[name]["ratios"].items()
-            if attack != BASELINE
-        ]
+        ratios = {k: v for k, v in groups[name]["ratios"].items() if k != BASELINE}
         parts += [
-            f"Means over those of `{BASELINE}`, on the photographs on which both succeeded:\n\n",
-            markdown(header, lines),
+            f"## {title}\n\n",
+            Table.of(entries, MEANS).markdown(),
+            f"\nMeans over those of `{BASELINE}`, on the photographs on which both succeeded:\n\n",
+            Table.of(ratios, _of_ratios(ratios)).markdown(),
             "\n",
         ]
     return "".join(parts)
 
 
-def _two(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2g}"
+Entry = Mapping[str, Any]
 
 
-def _ratio(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2f}"
+def _mean(key: str) -> Callable[[Entry], float | None]:
+    return lambda entry: (entry["distances"][key] or {}).get("mean")
+
+
+MEANS: list[Column[Entry]] = [
+    Column("attack", lambda entry: f"`{entry['attack']}`"),
+    Column("images", lambda entry: entry["attacked"], "d"),
+    Column("8-bit success", lambda entry: entry["success_8bit"], ".2f"),
+    *(Column(title, _mean(key), ".2g") for key, title in DISTANCES.items()),
+    Column("CPU s", lambda entry: entry["effort"]["cpu_seconds"], ".2g"),
+    Column("calls", lambda entry: entry["effort"]["model_calls"], ".0f"),
+]
+
+
+def _of_ratios(ratios: Mapping[str, Mapping[str, float | None]]) -> list[Column[str]]:
+    def ratio(key: str) -> Callable[[str], float | None]:
+        return lambda attack: ratios[attack][key]
+
+    return [
+        Column("attack", lambda attack: f"`{attack}`"),
+        Column("images", ratio("images"), ".0f"),
+        *(Column(title, ratio(key), ".2f") for key, title in DISTANCES.items()),
+        Column("CPU s", ratio("cpu_seconds"), ".2f"),
+    ]
 
 
 ABOUT = """SqueezeNet 1.0 on those of the 300 ImageNet-Compatible photographs (299 px) that it has

@@ -15,6 +15,7 @@ import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from operator import attrgetter
 from pathlib import Path
 
 import torch
@@ -22,7 +23,6 @@ from torch import Tensor
 
 from experiments.conditions import Conditions, conditions, write_result
 from experiments.photographs import DEFAULT_DATA, as_tensor, compatible
-from experiments.tables import markdown
 from percert import create_metric
 from percert.certify import (
     EDITS,
@@ -38,6 +38,7 @@ from percert.certify.editing.shifts import shifted
 from percert.images import round_to_8bit
 from percert.lipschitz.network import weights_hash
 from percert.metrics.certified.embedding import EmbeddingMetric
+from percert.reports.table import Column, Table
 
 #: By the card: the recommended one, and the strict one for large collections.
 THRESHOLDS = {"lipsim-tiny": (0.68, 0.46), "lipsim-tiny-1": (0.49, 0.22)}
@@ -232,15 +233,15 @@ def shares(rows: Sequence[Row]) -> list[Share]:
 
 def report(result: CertifiedEdits) -> str:
     """The tables, and what was measured."""
-    header = [
-        "edit",
-        "range",
-        "found",
-        "certified",
-        "of those found",
-        "seconds",
-        "slowest",
-        "embeddings",
+    columns: list[Column[Share]] = [
+        Column("edit", attrgetter("edit")),
+        Column("range", attrgetter("range"), side="right"),
+        Column("found", attrgetter("found"), ".2f"),
+        Column("certified", attrgetter("certified"), ".2f"),
+        Column("of those found", attrgetter("of_found"), ".3f"),
+        Column("seconds", attrgetter("seconds"), ".2f"),
+        Column("slowest", attrgetter("slowest"), ".1f"),
+        Column("embeddings", attrgetter("evaluations"), ".0f"),
     ]
     of_many = min(share.photographs for share in result.shares)
     parts = [
@@ -258,21 +259,9 @@ def report(result: CertifiedEdits) -> str:
         "Seconds are the processor's, the median and the largest; embeddings are medians.",
     ]
     for threshold in sorted({share.threshold for share in result.shares}, reverse=True):
-        rows = [
-            [
-                share.edit,
-                share.range,
-                f"{share.found:.2f}",
-                f"{share.certified:.2f}",
-                f"{share.of_found:.3f}",
-                f"{share.seconds:.2f}",
-                f"{share.slowest:.1f}",
-                f"{share.evaluations:.0f}",
-            ]
-            for share in result.shares
-            if share.threshold == threshold
-        ]
-        parts += ["", f"## Copies up to a distance of {threshold:g}", "", markdown(header, rows)]
+        some = [share for share in result.shares if share.threshold == threshold]
+        table = Table.of(some, columns).markdown()
+        parts += ["", f"## Copies up to a distance of {threshold:g}", "", table]
     return "\n".join(parts) + "\n"
 
 

@@ -10,8 +10,9 @@ a run that was stopped goes on; writes search-copies.json, .png and .md.
 import argparse
 import hashlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from operator import attrgetter
 from pathlib import Path
 from time import perf_counter, process_time
 
@@ -20,13 +21,13 @@ import torch
 from experiments.conditions import Conditions, conditions, write_result
 from experiments.detectors import make_detector, make_metric
 from experiments.photographs import DEFAULT_DATA, compatible, samples
-from experiments.tables import markdown
 from percert.data.copy_edits import USUAL_EDITS, find_edit
-from percert.evaluation.copies.attack import AttackedRates
+from percert.evaluation.copies.attack import AttackedRate, AttackedRates
 from percert.evaluation.copies.evaluate import CopiesPlan, DetectorResult, evaluate_copies
 from percert.evaluation.copies.measure import Checkpoint
-from percert.evaluation.copies.report import attack_figure
+from percert.evaluation.copies.report import attack_figure, with_proof
 from percert.lipschitz.network import weights_hash
+from percert.reports.table import Column, Table
 from percert.search.ingest.views import parse_views
 
 #: What an index with views is meant for: everything usual, and the mirror image.
@@ -122,19 +123,26 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def report(result: SearchCopiesResult) -> str:
     """The tables, and what was measured."""
     proven = [one for one in result.detectors if one.certified]
-    budgets = [f"l2 {entry.eps:g} ({entry.psnr:.0f} dB)" for entry in proven[0].certified]
-    certified = markdown(
-        ["detector", "found", *budgets],
-        [
-            [one.name, _share(one.natural), *(_share(entry.rate) for entry in one.certified)]
-            for one in proven
-        ],
-    )
-    families = list(dict.fromkeys(edit.family for edit in result.detectors[0].edits))
-    by_family = markdown(
-        ["edit", *(one.name for one in result.detectors)],
-        [[family, *(_family(one, family) for one in result.detectors)] for family in families],
-    )
+
+    def certified(eps: float) -> Callable[[DetectorResult], float]:
+        return lambda one: next(entry.rate for entry in one.certified if entry.eps == eps)
+
+    def found(one: DetectorResult) -> Callable[[str], float]:
+        return lambda family: _family(one, family)
+
+    columns: list[Column[DetectorResult]] = [
+        Column("detector", attrgetter("name")),
+        Column("found", attrgetter("natural"), ".3f"),
+        *(
+            Column(f"l2 {entry.eps:g} ({entry.psnr:.0f} dB)", certified(entry.eps), ".3f")
+            for entry in proven[0].certified
+        ),
+    ]
+    families = dict.fromkeys(edit.family for edit in result.detectors[0].edits)
+    by_family: list[Column[str]] = [
+        Column("edit", str),
+        *(Column(one.name, found(one), ".3f") for one in result.detectors),
+    ]
     return "\n".join(
         [
             "# Copies in a collection, with and without views",
@@ -156,7 +164,7 @@ def report(result: SearchCopiesResult) -> str:
             "The share of all copies that is found, and proven to be found whatever somebody "
             "changes within the budget.",
             "",
-            certified,
+            Table.of(proven, columns).markdown(),
             "## Copies found under attack",
             "",
             _attack_text(result, "copies", "evasion"),
@@ -171,7 +179,7 @@ def report(result: SearchCopiesResult) -> str:
             "",
             "## Found, by edit",
             "",
-            by_family,
+            Table.of(families, by_family).markdown(),
         ]
     )
 
@@ -189,34 +197,27 @@ def _attack_text(result: SearchCopiesResult, what: str, side: str) -> str:
 
 
 def _attacked(results: Sequence[DetectorResult], side: str) -> str:
-    rows = [(one.name, getattr(one, side)) for one in results if getattr(one, side) is not None]
-    if not rows:
+    attacked = [one for one in results if getattr(one, side) is not None]
+    if not attacked:
         return ""
-    header = ["detector", "no attack", *(f"l2 {entry.eps:g}" for entry in rows[0][1].budgets)]
-    return markdown(
-        header,
-        [
-            [
-                name,
-                _share(found.natural),
-                *(
-                    _share(entry.rate)
-                    + ("" if entry.certified is None else f" ({_share(entry.certified)})")
-                    for entry in found.budgets
-                ),
-            ]
-            for name, found in rows
-        ],
-    )
+
+    def entry(eps: float) -> Callable[[DetectorResult], AttackedRate]:
+        return lambda one: next(e for e in getattr(one, side).budgets if e.eps == eps)
+
+    columns: list[Column[DetectorResult]] = [
+        Column("detector", attrgetter("name")),
+        Column("no attack", attrgetter(f"{side}.natural"), ".3f"),
+        *(
+            Column(f"l2 {one.eps:g}", entry(one.eps), with_proof)
+            for one in getattr(attacked[0], side).budgets
+        ),
+    ]
+    return Table.of(attacked, columns).markdown()
 
 
-def _family(one: DetectorResult, family: str) -> str:
+def _family(one: DetectorResult, family: str) -> float:
     rates = [edit.natural for edit in one.edits if edit.family == family]
-    return _share(sum(rates) / len(rates))
-
-
-def _share(value: float) -> str:
-    return f"{value:.3f}"
+    return sum(rates) / len(rates)
 
 
 def _say(step: str, done: int, total: int) -> None:

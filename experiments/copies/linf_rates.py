@@ -12,8 +12,9 @@ length of at most sqrt(3 h w) eps. Writes ``linf-rates.json`` and ``.md``.
 import argparse
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 
 import torch
@@ -21,13 +22,13 @@ from torch import Tensor
 
 from experiments.conditions import Conditions, conditions, write_result
 from experiments.photographs import DEFAULT_DATA, as_tensor, compatible
-from experiments.tables import markdown
 from percert import create_metric
 from percert.certify.features import PixelFeatures, embed
 from percert.certify.pairs import copies_of_features
 from percert.images import Resize, round_to_8bit
 from percert.lipschitz.network import weights_hash
 from percert.metrics.certified.embedding import EmbeddingMetric
+from percert.reports.table import Column, Table
 
 SIDE = 64
 LEVELS = (1, 2, 4, 8)
@@ -114,15 +115,18 @@ def measure(images: Tensor, name: str) -> tuple[list[Rates], str, tuple[float, f
 
 def report(result: LinfRates) -> str:
     """The table, and what was measured."""
-    header = ["metric", "threshold"]
-    header += [f"CNER {level}/255" for level in LEVELS] + [f"CNCR {level}/255" for level in LEVELS]
-    rows = [
-        [
-            one.metric,
-            f"{one.threshold:g}",
-            *(f"{share:.3f}" for share in (*one.cner, *one.cncr)),
-        ]
-        for one in result.rates
+
+    def share(which: str, level: int) -> Callable[[Rates], float]:
+        return lambda one: getattr(one, which)[one.levels.index(level)]
+
+    columns: list[Column[Rates]] = [
+        Column("metric", attrgetter("metric")),
+        Column("threshold", attrgetter("threshold"), "g"),
+        *(
+            Column(f"{which.upper()} {level}/255", share(which, level), ".3f")
+            for which in ("cner", "cncr")
+            for level in LEVELS
+        ),
     ]
     seconds = ", ".join(
         f"{name}: {result.seconds_embedding[name]:.4f} s to embed, "
@@ -142,7 +146,7 @@ def report(result: LinfRates) -> str:
         "any other of the set. Every change of linf eps is an l2 change of at most "
         "sqrt(3 h w) eps.",
         "",
-        markdown(header, rows),
+        Table.of(result.rates, columns).markdown(),
         f"Seconds of one core, a picture: {seconds}. CertPHash's paper reports .02 s a picture "
         "on a GPU for evasion, and 395 s and 34 GB for collision, of hashes that it trains; "
         "its weights were not at hand, so its rates could not be measured beside these.",

@@ -16,8 +16,9 @@ import argparse
 import json
 import math
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from operator import attrgetter
 from pathlib import Path
 
 import torch
@@ -26,11 +27,11 @@ from experiments.conditions import Conditions, conditions, write_result
 from experiments.copies.asked import TOGETHER, Asked, as_tensor, copies_of, embed_files
 from experiments.detectors import make_metric
 from experiments.photographs import DEFAULT_DATA, compatible
-from experiments.tables import markdown
 from percert.certify.own_threshold import OwnThreshold
 from percert.data.copy_edits import apply_edit, find_edit
 from percert.images import find_images, load_image
 from percert.metrics.certified.embedding import EmbeddingMetric
+from percert.reports.table import Column, Table
 from percert.search import Store, open_store
 from percert.search.ingest.views import VIEW_SETS, asked_views
 from percert.search.query.distances import asked_features
@@ -261,22 +262,37 @@ def ask_collections(
 
 def report(result: CopiesPerQuery) -> str:
     """The tables, and what was measured."""
-    rows = [
-        [
-            _set(one.views),
-            str(len(one.views)),
-            f"{one.images:,}",
-            f"{one.threshold:.4f}{'' if one.counted else ' (extrapolated)'}",
-            f"{one.found:.3f}",
-            *(f"{share:.3f}" for share in one.certified.values()),
-            "" if one.answered is None else f"{one.answered} of {result.strangers:,}",
-        ]
-        for one in result.collections
+
+    def certified(budget: str) -> Callable[[PerQuery], float]:
+        return lambda one: one.certified[budget]
+
+    def found(one: PerQuery) -> Callable[[str], float]:
+        return lambda edit: one.found_by_edit[edit]
+
+    columns: list[Column[PerQuery]] = [
+        Column("set", lambda one: _set(one.views)),
+        Column("views", lambda one: len(one.views), "d"),
+        Column("images", attrgetter("images"), ",d"),
+        Column("T", _threshold, side="right"),
+        Column("found", attrgetter("found"), ".3f"),
+        *(
+            Column(f"certified at l2 = {budget}", certified(budget), ".3f")
+            for budget in result.collections[0].certified
+        ),
+        Column(
+            "strangers answered",
+            attrgetter("answered"),
+            lambda answered: f"{answered} of {result.strangers:,}",
+            missing="",
+        ),
     ]
-    header = ["set", "views", "images", "T", "found"]
-    header += [f"certified at l2 = {budget}" for budget in result.collections[0].certified]
-    header += ["strangers answered"]
-    names = [f"{_set(one.views)}, {one.images:,}" for one in result.collections]
+    by_edit: list[Column[str]] = [
+        Column("edit", str),
+        *(
+            Column(f"{_set(one.views)}, {one.images:,}", found(one), ".3f")
+            for one in result.collections
+        ),
+    ]
     sizes = ", ".join(f"{size:,} ({name})" for name, size in result.bytes.items())
     return "\n".join(
         [
@@ -295,7 +311,7 @@ def report(result: CopiesPerQuery) -> str:
             "`standard` is what `percert index add` stores by default. Bytes of an image: "
             f"{sizes}.",
             "",
-            markdown(header, rows),
+            Table.of(result.collections, columns).markdown(),
             f"The strangers are {result.strangers:,} pictures of the validation sets of Imagenette "
             "and Tiny ImageNet, on which nothing was trained, fitted or calibrated: of an index of "
             f"{IMAGES[0]} images, {result.wrong * result.strangers:.1f} of them are to be expected "
@@ -304,13 +320,7 @@ def report(result: CopiesPerQuery) -> str:
             *_crowd(result),
             "## Found, by edit",
             "",
-            markdown(
-                ["edit", *names],
-                [
-                    [edit, *(f"{one.found_by_edit[edit]:.3f}" for one in result.collections)]
-                    for edit in result.edits
-                ],
-            ),
+            Table.of(result.edits, by_edit).markdown(),
         ]
     )
 
@@ -318,22 +328,23 @@ def report(result: CopiesPerQuery) -> str:
 def _crowd(result: CopiesPerQuery) -> list[str]:
     if not result.crowd:
         return []
-    rows = [
-        [
-            f"{one.wrong:g}",
-            f"{one.threshold:.4f}{'' if one.counted else ' (extrapolated)'}",
-            f"{one.wrong * one.strangers:.1f}",
-            str(one.answered),
-        ]
-        for one in result.crowd
+    columns: list[Column[Crowd]] = [
+        Column("wrong answers a query", lambda one: f"{one.wrong:g}"),
+        Column("T", _threshold, side="right"),
+        Column("promised", lambda one: one.wrong * one.strangers, ".1f"),
+        Column("counted", attrgetter("answered"), "d"),
     ]
     return [
         f"{result.crowd[0].strangers:,} of the strangers asked an index of "
         f"{result.crowd[0].images:,} pictures in the set `{CROWD_SET}`, of classes of Tiny "
         f"ImageNet that were not trained on (at commit {result.crowd[0].commit[:12]}):",
         "",
-        markdown(["wrong answers a query", "T", "promised", "counted"], rows),
+        Table.of(result.crowd, columns).markdown(),
     ]
+
+
+def _threshold(one: PerQuery | Crowd) -> str:
+    return f"{one.threshold:.4f}{'' if one.counted else ' (extrapolated)'}"
 
 
 def _set(views: Sequence[str]) -> str:

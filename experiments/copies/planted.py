@@ -16,8 +16,9 @@ near-duplicates among the pictures count against all alike. Writes ``planted-cop
 import argparse
 import json
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 from time import process_time
 
@@ -28,11 +29,11 @@ from PIL import Image
 
 from experiments.conditions import Conditions, conditions, write_result
 from experiments.detectors import make_metric
-from experiments.tables import markdown
 from percert.data.augly_edits import AUGLY_EDITS
 from percert.data.copy_edits import apply_edit
 from percert.evaluation.copies.hashes import dhash, pdq, phash
 from percert.images import find_images
+from percert.reports.table import Column, Table
 from percert.search import open_store
 from percert.search.ingest.sources import AddSettings
 
@@ -190,35 +191,23 @@ def measure(metric: str, pictures: Sequence[Path], planted: int, sets: Sequence[
 
 def report(result: Planted, folder: str) -> str:
     """The page."""
-    head = [
-        "finder",
-        "rule",
-        "found",
-        "wrong links",
-        "between copies",
-        "describing, s",
-        "comparing, s",
+    columns: list[Column[Finder]] = [
+        Column("finder", attrgetter("name")),
+        Column("rule", attrgetter("rule"), side="right"),
+        Column("found", lambda one: one.found / result.planted, ".3f"),
+        Column("wrong links", attrgetter("wrong"), ",d"),
+        Column("between copies", attrgetter("between"), ",d"),
+        Column("describing, s", attrgetter("describing"), ".1f"),
+        Column("comparing, s", attrgetter("comparing"), ".2f"),
     ]
-    rows = [
-        [
-            one.name,
-            one.rule,
-            f"{one.found / result.planted:.3f}",
-            f"{one.wrong:,}",
-            f"{one.between:,}",
-            f"{one.describing:.1f}",
-            f"{one.comparing:.2f}",
-        ]
-        for one in result.finders
-    ]
-    names = [f"{one.name}, {one.rule}" for one in result.finders]
-    by_edit = [
-        [
-            edit.removeprefix("augly-"),
-            f"{count}",
-            *(str(f.found_by_edit[edit]) for f in result.finders),
-        ]
-        for edit, count in result.planted_by_edit.items()
+
+    def found(finder: Finder) -> Callable[[str], int]:
+        return lambda edit: finder.found_by_edit[edit]
+
+    by_edit: list[Column[str]] = [
+        Column("edit", lambda edit: edit.removeprefix("augly-")),
+        Column("planted", lambda edit: result.planted_by_edit[edit], "d"),
+        *(Column(f"{one.name}, {one.rule}", found(one), "d") for one in result.finders),
     ]
     own = result.conditions
     return (
@@ -227,7 +216,7 @@ def report(result: Planted, folder: str) -> str:
         f"{own.threads} thread(s). {result.pictures:,} pictures of {folder}, on which nothing was "
         f"trained; {result.planted:,} of them with a copy by one of AugLy's "
         f"{len(result.planted_by_edit)} edits in turn.\n\n"
-        f"{markdown(head, rows)}\n"
+        f"{Table.of(result.finders, columns).markdown()}\n"
         "The index answers at its recommended rule, one wrong answer in 1,000 queries. Hashes have "
         "two lines: at the distance that is usual for them, and at the largest (up to twice that) "
         "at which they link no more wrong pairs than the index with the most views. pHash and "
@@ -238,7 +227,7 @@ def report(result: Planted, folder: str) -> str:
         "of two planted copies: edits draw the same screen or stripes over both. Seconds are the "
         "processor's, on a machine that was shared: trust ratios.\n\n"
         "## Found, by edit\n\n"
-        f"{markdown(['edit', 'planted', *names], by_edit)}"
+        f"{Table.of(result.planted_by_edit, by_edit).markdown()}"
     )
 
 

@@ -1,38 +1,36 @@
 """The page of copies.rules."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 
-from experiments.tables import markdown
+from percert.reports.table import Column, Table
+
+Row = Mapping[str, Any]
 
 
 def report(result: Mapping[str, Any]) -> str:
     """All tables, as Markdown."""
     budgets = " / ".join(f"{eps:g}" for eps in result["budgets"])
-    own = [
-        [
-            row["rule"],
-            result["partner"] if row["partner"] else "",
-            f"{row['rate']:.0e}",
-            _share(row["usual"]),
-            " / ".join(map(_share, row["usual certified"])),
-            _share(row["augly"]),
-            " / ".join(map(_share, row["augly certified"])),
-        ]
-        for row in result["rules"]
+    own: list[Column[Row]] = [
+        Column("views", itemgetter("rule")),
+        Column("partner", lambda row: result["partner"] if row["partner"] else "", side="right"),
+        Column("rate", itemgetter("rate"), ".0e"),
+        Column("usual found", itemgetter("usual"), _share),
+        Column(f"certified {budgets}", itemgetter("usual certified"), _shares),
+        Column("AugLy found", itemgetter("augly"), _share),
+        Column(f"certified {budgets}", itemgetter("augly certified"), _shares),
     ]
     rates = sorted({row["rate"] for row in result["rules"]}, reverse=True)
-    rivals = [
-        [one["name"] + (", own thresholds" if one["weight"] else "")]
-        + [_share(one[f"{group} at {rate:.0e}"]) for group in ("usual", "augly") for rate in rates]
-        for one in result["rivals"]
+    rivals: list[Column[Row]] = [
+        Column("detector", lambda one: one["name"] + (", own thresholds" if one["weight"] else "")),
+        *(
+            Column(f"{title} {rate:.0e}", _entry(f"{group} at {rate:.0e}"), _share)
+            for group, title in (("usual", "usual"), ("augly", "AugLy"))
+            for rate in rates
+        ),
     ]
-    names = [f"{group} {rate:.0e}" for group in ("usual", "AugLy") for rate in rates]
-    attacked = [
-        [row["views"], row["partner by"], f"{row['eps']:g}"]
-        + [_share(row[name]) if name in row else "" for name in ATTACKS]
-        for row in result["attacked"]
-    ]
+    copies = result["attacked"][0]["copies"] if result["attacked"] else 0
     parts = [
         "# Copies in a collection: rule, views, partner\n",
         f"Measured by `python -m experiments copies.rules` with `{result['metric']}` on "
@@ -44,28 +42,17 @@ def report(result: Mapping[str, Any]) -> str:
         f"part, edits are of the first {result['partner_of']} photographs (hashes: "
         f"{result['hashed_of']}), and strangers "
         "are Imagenette's.\n",
-        markdown(
-            [
-                "views",
-                "partner",
-                "rate",
-                "usual found",
-                f"certified {budgets}",
-                "AugLy found",
-                f"certified {budgets}",
-            ],
-            own,
-        ),
+        Table.of(result["rules"], own).markdown(),
         "\n## Rivals, one threshold each unless said\n",
-        markdown(["detector", *names], rivals),
+        Table.of(result["rivals"], rivals).markdown(),
         "\n## Under attack\n",
-        f"What is left of {result['attacked'][0]['copies'] if attacked else 0} copies at 1e-6: "
+        f"What is left of {copies} copies at 1e-6: "
         "found by the rule under PGD through all its views; by the partner alone under Square, and "
         "under what PGD made against the rule (transfer: SSCD's package has no gradient); by "
         "either then. Of a partner with a gradient also what PGD on it leaves by it, and what PGD "
         "on both at once leaves by either; its level is one that no two photographs reach. Row 0: "
         "before.\n",
-        markdown(["views", "partner", "l2", *ATTACKS], attacked),
+        Table.of(result["attacked"], ATTACKED).markdown(),
         _promised(result["promised"]),
         "\n## The hardest of AugLy's\n",
         _hardest(result),
@@ -79,19 +66,25 @@ ATTACKS = (
 )
 
 
+def _entry(name: str) -> Callable[[Row], float | None]:
+    return lambda row: row.get(name)
+
+
 def _promised(held: Mapping[str, Any]) -> str:
     if not held:
         return ""
-    rows = [
-        [wrong, f"{one['promised']:.1f}", str(one["counted"])]
-        for wrong, one in held["wrong"].items()
+    told = held["wrong"]
+    columns: list[Column[str]] = [
+        Column("wrong a query", str),
+        Column("promised", lambda wrong: told[wrong]["promised"], ".1f"),
+        Column("counted", lambda wrong: told[wrong]["counted"], "d"),
     ]
     return "\n".join(
         [
             "\n## Wrong answers of the partner, promised and counted\n",
             f"By the rule that ships with SSCD, of {held['strangers']} queries that are copies of "
             f"none of the {held['stored']} stored.\n",
-            markdown(["wrong a query", "promised", "counted"], rows),
+            Table.of(told, columns).markdown(),
         ]
     )
 
@@ -104,9 +97,26 @@ def _hardest(result: Mapping[str, Any]) -> str:
     both = next(row for row in last if row["rule"] == "thorough" and row["partner"])
     by_edit = alone["augly by edit"]
     worst = sorted(by_edit, key=lambda name: by_edit[name])[:12]
-    rows = [[name, _share(by_edit[name]), _share(both["augly by edit"][name])] for name in worst]
-    return markdown(["edit", "thorough", "with SSCD"], rows)
+    columns: list[Column[str]] = [
+        Column("edit", str),
+        Column("thorough", lambda name: by_edit[name], _share),
+        Column("with SSCD", lambda name: both["augly by edit"][name], _share),
+    ]
+    return Table.of(worst, columns).markdown()
 
 
 def _share(value: float) -> str:
     return f"{value:.4f}".rstrip("0").rstrip(".") if value in (0, 1) else f"{value:.3f}"
+
+
+def _shares(values: Sequence[float]) -> str:
+    return " / ".join(map(_share, values))
+
+
+#: What is left under attack, one row a budget.
+ATTACKED: list[Column[Row]] = [
+    Column("views", itemgetter("views")),
+    Column("partner", itemgetter("partner by"), side="right"),
+    Column("l2", itemgetter("eps"), "g"),
+    *(Column(name, _entry(name), _share, missing="") for name in ATTACKS),
+]

@@ -10,9 +10,10 @@ they are a triplet. Writes ``smoothing.json`` and ``.md``.
 
 import argparse
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from operator import attrgetter
 from pathlib import Path
 
 import torch
@@ -21,7 +22,6 @@ from torch import Tensor
 
 from experiments.conditions import Conditions, conditions, write_result
 from experiments.photographs import DEFAULT_DATA, as_tensor, compatible
-from experiments.tables import markdown
 from percert import create_metric
 from percert.certify import copies, twoafc
 from percert.certify.angles import angle, threshold_angle
@@ -29,6 +29,7 @@ from percert.certify.smoothing import Noise, centre_of_draws, decision_of_draws
 from percert.data.pixel_edits import jpeg
 from percert.metrics.catalog import metric_card
 from percert.metrics.deep.features import Features
+from percert.reports.table import Column, Table
 
 BUDGETS = (0.25, 0.5, 1.0, 2.0, 4.0)
 SIGMAS = (0.25, 1.0)
@@ -144,17 +145,17 @@ def _pooled(metric: Features, images: Tensor) -> Tensor:
 
 def report(result: Smoothing) -> str:
     """The table, and what was measured."""
-    header = ["method", "question", "right", *(f"l2 = {eps:g}" for eps in BUDGETS)]
-    header += ["samples", "seconds"]
-    rows = [
-        [
-            one.method,
-            one.question,
-            *(f"{share:.2f}" for share in one.shares),
-            f"{one.samples}",
-            f"{one.seconds:.3f}",
-        ]
-        for one in result.rates
+
+    def share(eps: float) -> Callable[[Rates], float]:
+        return lambda one: one.shares[(0.0, *BUDGETS).index(eps)]
+
+    columns: list[Column[Rates]] = [
+        Column("method", attrgetter("method")),
+        Column("question", attrgetter("question"), side="right"),
+        Column("right", share(0.0), ".2f"),
+        *(Column(f"l2 = {eps:g}", share(eps), ".2f") for eps in BUDGETS),
+        Column("samples", attrgetter("samples"), "d"),
+        Column("seconds", attrgetter("seconds"), ".3f"),
     ]
     return "\n".join(
         [
@@ -171,7 +172,7 @@ def report(result: Smoothing) -> str:
             "confidence each, and of the smoothed answer. *Centre*: by center smoothing. Seconds "
             "are the processor's, per photograph (copy and triplet share the draws).",
             "",
-            markdown(header, rows),
+            Table.of(result.rates, columns).markdown(),
         ]
     )
 

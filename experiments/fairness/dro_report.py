@@ -1,7 +1,6 @@
 """What :mod:`experiments.fairness.dro` found: audits, a page, a figure."""
 
-from collections.abc import Mapping, Sequence
-from operator import itemgetter
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -256,25 +255,26 @@ def _clusters(found: Mapping[str, Any]) -> list[str]:
     with_, without = found["with"], found["without"]
     share = with_["spared"] / max(1, with_["spared"] + with_["attacked"])
     ratio = without["cpu_seconds"] / with_["cpu_seconds"]
-    names = ("", "without", "with")
-    clock = [f"{one['attack_seconds']:.1f}" for one in (without, with_)]
-    rows = [
-        (
-            "images attacked",
-            without["attacked"],
-            f"{with_['attacked']} and {with_['centres']} centres",
-        ),
-        ("images spared", 0, f"{with_['spared']} ({share:.1%} of those to attack)"),
-        ("attack seconds by the clock", *clock),
-        ("CPU s of the round", *(_number(one["cpu_seconds"]) for one in (without, with_))),
-        ("median 1 - SSIM, all", *(_number(one["cost"]) for one in (without, with_))),
-        ("of the spared", "", _number(with_["cost_spared"])),
+    attacked = f"{with_['attacked']} and {with_['centres']} centres"
+    spared = f"{with_['spared']} ({share:.1%} of those to attack)"
+    rounds: dict[str, Callable[[Mapping[str, Any]], str]] = {
+        "images attacked": lambda one: attacked if one is with_ else str(one["attacked"]),
+        "images spared": lambda one: spared if one is with_ else "0",
+        "attack seconds by the clock": lambda one: f"{one['attack_seconds']:.1f}",
+        "CPU s of the round": lambda one: _number(one["cpu_seconds"]),
+        "median 1 - SSIM, all": lambda one: _number(one["cost"]),
+        "of the spared": lambda one: _number(one["cost_spared"]) if one is with_ else "",
+    }
+    columns: list[Column[str]] = [
+        Column("", str),
+        Column("without", lambda name: rounds[name](without)),
+        Column("with", lambda name: rounds[name](with_)),
     ]
     return [
         "The first round of Human_Perc_OT, the same draws and the same models, with clusters of "
         "about 5 images and without.",
         "",
-        Table.of(rows, [Column(name, itemgetter(at)) for at, name in enumerate(names)]).markdown(),
+        Table.of(rounds, columns).markdown(),
         f"CPU seconds without over with, steps and clustering included: {ratio:.2f}. The clock's "
         "depend on what else the machine did.",
     ]

@@ -11,8 +11,9 @@ models and settings can be measured one at a time.
 
 import argparse
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,6 @@ import numpy as np
 import torch
 
 from experiments.conditions import conditions, write_result
-from experiments.tables import markdown
 from percert.data.judged_pairs import noticed_pairs
 from percert.evaluation.attack_runs.run import AttackRecipe, ClassifierSet, attack_set
 from percert.evaluation.people.agreement import Array
@@ -28,6 +28,7 @@ from percert.images import load_image
 from percert.metrics.catalog import create_metric
 from percert.reports import read_records
 from percert.reports.records import Row
+from percert.reports.table import Column, Table
 
 BASELINE = "ascent"
 JUDGE = "st-lpips-alex"
@@ -206,39 +207,31 @@ def _draws(count: int) -> Any:
 def page(found: Mapping[str, Any]) -> str:
     """The page: a table a model and setting."""
     parts = [ABOUT]
-    head = ["attack", "images", "8-bit success", "l2", "noticed, judge", "noticed, `seen`"]
-    head += ["MDSI, ratio of means", "mean of ratios", "median"]
     for name, entries in found["runs"].items():
-        lines = []
-        for one in entries:
-            mdsi = one.get("mdsi")
-            lines.append(
-                [
-                    f"`{one['attack']}`",
-                    str(one["images"]),
-                    f"{one['success_8bit']:.2f}",
-                    "-" if one["l2"] is None else f"{one['l2']:.2f}",
-                    _said(one["noticed_beyond_false_alarms"]),
-                    _said(one["seen"]),
-                    *(
-                        ("-", "-", "-")
-                        if mdsi is None
-                        else (
-                            _said(
-                                {**mdsi["ratio_of_means"], "mean": mdsi["ratio_of_means"]["value"]}
-                            ),
-                            f"{mdsi['mean_of_ratios']:.2f}",
-                            f"{mdsi['median_of_ratios']:.2f}",
-                        )
-                    ),
-                ]
-            )
-        parts.append(f"\n## {name}\n\n{markdown(head, lines)}")
+        parts.append(f"\n## {name}\n\n{Table.of(entries, COLUMNS).markdown()}")
     return "".join(parts)
 
 
-def _said(one: Mapping[str, float] | None) -> str:
-    return "-" if one is None else f"{one['mean']:.3f} ({one['low']:.3f} to {one['high']:.3f})"
+def _mdsi(key: str) -> Callable[[Mapping[str, Any]], Any]:
+    return lambda one: one.get("mdsi", {}).get(key)
+
+
+def _said(one: Mapping[str, float]) -> str:
+    mean = one["mean"] if "mean" in one else one["value"]
+    return f"{mean:.3f} ({one['low']:.3f} to {one['high']:.3f})"
+
+
+COLUMNS: list[Column[Mapping[str, Any]]] = [
+    Column("attack", lambda one: f"`{one['attack']}`"),
+    Column("images", itemgetter("images"), "d"),
+    Column("8-bit success", itemgetter("success_8bit"), ".2f"),
+    Column("l2", itemgetter("l2"), ".2f"),
+    Column("noticed, judge", itemgetter("noticed_beyond_false_alarms"), _said),
+    Column("noticed, `seen`", itemgetter("seen"), _said),
+    Column("MDSI, ratio of means", _mdsi("ratio_of_means"), _said),
+    Column("mean of ratios", _mdsi("mean_of_ratios"), ".2f"),
+    Column("median", _mdsi("median_of_ratios"), ".2f"),
+]
 
 
 def _say(what: str, done: int, total: int) -> None:

@@ -12,6 +12,7 @@ were not fitted on (--folds of them in turn); intervals are of a bootstrap over 
 import argparse
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,6 @@ import torch
 from scipy.optimize import minimize  # type: ignore[import-untyped]  # it ships no types
 
 from experiments.conditions import conditions, write_result
-from experiments.tables import markdown
 from percert.data.judged_pairs import noticed_pairs
 from percert.evaluation.people.agreement import Array, Index, clusters, spearman
 from percert.evaluation.people.scores import pictures_of
@@ -34,7 +34,7 @@ from percert.metrics.full_reference.pixel_errors import Lp
 from percert.metrics.full_reference.seen import deviation
 from percert.metrics.full_reference.visibility import visibility
 from percert.metrics.seen_study import FILE, OBSERVERS, Coefficients
-from percert.reports.table import finite
+from percert.reports.table import Column, Table, facts, finite
 
 CONDITIONS = (
     "35 observers a pair, on the web; two pictures side by side for at most 5 s, then hidden; "
@@ -266,46 +266,56 @@ def page(result: dict[str, Any]) -> str:
     """The calibration page."""
     good, typical = result["held_out"], typical_distances(OBSERVERS)
     assert typical is not None
-    rows = [
-        [str(i), str(one["pairs"]), f"{one['predicted']:.3f}", f"{one['observed']:.3f}"]
-        for i, one in enumerate(good["fifths"], 1)
+    numbers: list[Column[str]] = [
+        Column("number", lambda name: f"`{name}`"),
+        *(Column(key, _coefficient(result, key), ".4g") for key in ("value", "low", "high")),
     ]
-    numbers = [
-        [f"`{name}`", *(f"{one[key]:.4g}" for key in ("value", "low", "high"))]
-        for name, one in result["coefficients"].items()
+    kinds: list[Column[tuple[str, dict[str, Any]]]] = [
+        Column("change", lambda row: row[0]),
+        Column("pairs", lambda row: row[1]["pairs"], "d"),
+        Column("l2", lambda row: row[1]["l2"], ".2f"),
+        Column("said", lambda row: row[1]["said"], ".3f"),
+        Column("predicted", lambda row: row[1]["predicted"], ".3f"),
     ]
-    kinds = [
-        [f"{one['group']}{'' if part == 'all' else ', middle half by l2'}"]
-        + [str(one[part]["pairs"]), f"{one[part]['l2']:.2f}"]
-        + [f"{one[part][key]:.3f}" for key in ("said", "predicted")]
-        for part in ("all", "at_equal_energy")
+    parts = {"all": "", "at_equal_energy": ", middle half by l2"}
+    groups = [
+        (f"{one['group']}{which}", one[part])
+        for part, which in parts.items()
         for one in result["groups"]
     ]
-    changed = [
-        ["Spearman with the share who saw it", _said(good["spearman_changed"])],
-        ["the same of MDSI, the best metric that was there before", _said(result["mdsi_alone"])],
-        [
-            "the most that 35 observers a pair let one reach",
-            f"{good['spearman_of_true_shares']:.3f}",
-        ],
-        ["Brier score of single answers", _said(good["brier_changed"])],
-        [
-            "of a metric that knows every share",
-            f"{good['brier_of_the_shares_themselves']:.3f}",
-        ],
-        ["of one that always says the mean share", f"{good['brier_of_the_mean_share']:.3f}"],
-    ]
+    changed = {
+        "Spearman with the share who saw it": _said(good["spearman_changed"]),
+        "the same of MDSI, the best metric that was there before": _said(result["mdsi_alone"]),
+        "the most that 35 observers a pair let one reach": (
+            f"{good['spearman_of_true_shares']:.3f}"
+        ),
+        "Brier score of single answers": _said(good["brier_changed"]),
+        "of a metric that knows every share": f"{good['brier_of_the_shares_themselves']:.3f}",
+        "of one that always says the mean share": f"{good['brier_of_the_mean_share']:.3f}",
+    }
     return PAGE.format(
         study=result["study"],
         photographs=result["photographs"],
         folds=result["folds"],
-        numbers=markdown(["number", "value", "low", "high"], numbers),
-        fifths=markdown(["fifth", "pairs", "predicted", "said"], rows),
-        kinds=markdown(["change", "pairs", "l2", "said", "predicted"], kinds),
-        changed=markdown(["on changed pairs", ""], changed),
+        numbers=Table.of(result["coefficients"], numbers).markdown(),
+        fifths=Table.of(enumerate(good["fifths"], 1), FIFTH).markdown(),
+        kinds=Table.of(groups, kinds).markdown(),
+        changed=facts(changed, "on changed pairs").markdown(),
         jpeg=f"{100 * typical.jpeg:.0f} of 100",
         spearman_all=_said(good["spearman_all"]),
     )
+
+
+FIFTH: list[Column[tuple[int, dict[str, Any]]]] = [
+    Column("fifth", lambda row: str(row[0])),
+    Column("pairs", lambda row: row[1]["pairs"], "d"),
+    Column("predicted", lambda row: row[1]["predicted"], ".3f"),
+    Column("said", lambda row: row[1]["observed"], ".3f"),
+]
+
+
+def _coefficient(result: dict[str, Any], key: str) -> Callable[[str], float]:
+    return lambda name: float(result["coefficients"][name][key])
 
 
 def _said(one: dict[str, float]) -> str:

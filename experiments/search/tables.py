@@ -7,10 +7,13 @@ Prints it, and writes it to ``search.md`` beside the files.
 
 import json
 import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
-from experiments.tables import markdown
+from percert.reports.table import Column, Table, facts
 
 Result = dict[str, Any]
 
@@ -35,39 +38,56 @@ the other runs were made before that. It shared its machine with other work: com
 
 def speed_table(results: list[Result]) -> str:
     """Percert's time as a multiple of each other search's: below 1 is faster."""
-    rows = []
-    for result in results:
-        for one in result["ratios"]:
-            rows.append(
-                [
-                    f"{result['rows']:,} x {result['width']} ({result['name']})",
-                    f"{one['queries']} {one['kind']}",
-                    f"percert, {one['percert']}",
-                    one["other"],
-                    f"{one['ratio']:.2f}",
-                    f"{one['processor_ratio']:.2f}",
-                ]
-            )
-    return markdown(
-        ["vectors", "queries", "percert", "beside", "times by the clock", "by processor time"], rows
-    )
+    columns: list[Column[tuple[Result, Result]]] = [
+        Column("vectors", lambda row: f"{_size(row[0])} ({row[0]['name']})"),
+        Column("queries", lambda row: f"{row[1]['queries']} {row[1]['kind']}", side="right"),
+        Column("percert", lambda row: f"percert, {row[1]['percert']}", side="right"),
+        Column("beside", lambda row: row[1]["other"], side="right"),
+        Column("times by the clock", lambda row: row[1]["ratio"], ".2f"),
+        Column("by processor time", lambda row: row[1]["processor_ratio"], ".2f"),
+    ]
+    rows = [(result, one) for result in results for one in result["ratios"]]
+    return Table.of(rows, columns).markdown()
 
 
 def latency_table(results: list[Result]) -> str:
     """Milliseconds of one call: by the clock with quartiles, and of the processor."""
-    rows = [
-        [
-            f"{result['rows']:,} x {result['width']}",
-            f"{one['queries']} {one['kind']}",
-            f"{one['name']}, {one['place']}",
-            f"{1000 * one['median']:.0f} ({1000 * one['lower_quartile']:.0f} to "
-            f"{1000 * one['upper_quartile']:.0f})",
-            f"{1000 * one['processor']:.1f}",
-        ]
-        for result in results
-        for one in result["timings"]
+
+    def clock(row: tuple[Result, Result]) -> str:
+        low, middle, high = (
+            1000 * row[1][name] for name in ("lower_quartile", "median", "upper_quartile")
+        )
+        return f"{middle:.0f} ({low:.0f} to {high:.0f})"
+
+    columns: list[Column[tuple[Result, Result]]] = [
+        Column("vectors", lambda row: _size(row[0])),
+        Column("queries", lambda row: f"{row[1]['queries']} {row[1]['kind']}", side="right"),
+        Column("search", lambda row: f"{row[1]['name']}, {row[1]['place']}", side="right"),
+        Column("ms", clock, side="right"),
+        Column("ms of processor", lambda row: 1000 * row[1]["processor"], ".1f"),
     ]
-    return markdown(["vectors", "queries", "search", "ms", "ms of processor"], rows)
+    rows = [(result, one) for result in results for one in result["timings"]]
+    return Table.of(rows, columns).markdown()
+
+
+@dataclass(frozen=True)
+class Latencies:
+    """What every engine took for one kind of query, in one run."""
+
+    size: str
+    kind: str
+    what: str
+    engines: Mapping[str, Result]
+
+
+#: The engines by their names in the results, and what they are called in the table.
+ENGINES = {
+    "percert, memory": "percert, memory",
+    "percert, disk": "percert, disk",
+    "faiss": "FAISS",
+    "usearch": "usearch",
+    "lancedb": "LanceDB",
+}
 
 
 def asked_table(results: list[Result]) -> str:
@@ -77,17 +97,28 @@ def asked_table(results: list[Result]) -> str:
         for kind in ("stranger", "copy"):
             timings = [one for one in result["timings"] if one["kind"] == kind]
             for what in dict.fromkeys(one["what"] for one in timings):
-                of = {one["engine"]: one for one in timings if one["what"] == what}
-                cells = [
-                    f"{of[name]['processor']:.1f}" if name in of else ""
-                    for name in ("percert, memory", "percert, disk", "faiss", "usearch", "lancedb")
-                ]
-                read = of["percert, memory"]["megabytes"]
-                size = f"{result['rows']:,} x {result['width']}, {result['metric']}"
-                found = f"{of['percert, memory']['found']:g}"
-                rows.append([size, kind, what, found, *cells, f"{read:.1f}"])
-    header = ["rows, metric", "query", "asked for", "found", "percert, memory", "percert, disk"]
-    return markdown([*header, "FAISS", "usearch", "LanceDB", "MB read, memory"], rows)
+                engines = {one["engine"]: one for one in timings if one["what"] == what}
+                rows.append(Latencies(f"{_size(result)}, {result['metric']}", kind, what, engines))
+
+    def processor(engine: str) -> Callable[[Latencies], float | None]:
+        return lambda row: row.engines.get(engine, {}).get("processor")
+
+    def ours(key: str) -> Callable[[Latencies], float]:
+        return lambda row: float(row.engines["percert, memory"][key])
+
+    columns: list[Column[Latencies]] = [
+        Column("rows, metric", lambda row: row.size),
+        Column("query", lambda row: row.kind, side="right"),
+        Column("asked for", lambda row: row.what, side="right"),
+        Column("found", ours("found"), "g"),
+        *(Column(title, processor(name), ".1f", missing="") for name, title in ENGINES.items()),
+        Column("MB read, memory", ours("megabytes"), ".1f"),
+    ]
+    return Table.of(rows, columns).markdown()
+
+
+def _size(result: Result) -> str:
+    return f"{result['rows']:,} x {result['width']}"
 
 
 def turned_words(result: Result) -> str:
@@ -118,22 +149,22 @@ def billion_table(result: Result, added: list[Result]) -> str:
     kept = 4 * (width // 4 + 8) + 112  # the coordinates of turned.CUTS, a name and numbers
     machines = -(-kept * MANY // MACHINE)
     workers = machines * PROCESSORS
-    lines = [
-        ["on the disk", f"{4e-12 * width * MANY:.1f} TB"],
-        ["kept in memory: first coordinates, names and numbers", f"{kept * MANY / 1e12:.1f} TB"],
-        [f"machines of {MACHINE / 1e9:.0f} GB for that", f"{machines:.0f}"],
-    ]
+    lines = {
+        "on the disk": f"{4e-12 * width * MANY:.1f} TB",
+        "kept in memory: first coordinates, names and numbers": f"{kept * MANY / 1e12:.1f} TB",
+        f"machines of {MACHINE / 1e9:.0f} GB for that": f"{machines:.0f}",
+    }
     for one in result["timings"]:
         if (one["engine"], one["kind"]) == ("percert, memory", "stranger"):
             seconds, read = 1e-3 * one["processor"] * scale, one["megabytes"] * scale / 1e3
             took = f"{seconds:.0f} s of a processor, {seconds / workers:.2f} s of {workers:.0f}"
-            lines.append([f"{one['what']}, one query", f"{took}; {read:,.0f} GB read"])
+            lines[f"{one['what']}, one query"] = f"{took}; {read:,.0f} GB read"
     pairs = result["duplicates"][1] * scale**2 / workers / 86400
-    lines.append([f"all pairs, {workers:.0f} processors", f"{pairs:,.0f} days"])
+    lines[f"all pairs, {workers:.0f} processors"] = f"{pairs:,.0f} days"
     for one in added:
         hours = MANY / one["end_to_end"]["images_per_processor_second"] / workers / 3600
-        lines.append([f"adding {one['name']}, {one['views']} views", f"{hours:,.0f} hours of all"])
-    return markdown([f"{MANY:,} x {width}, {result['metric']}", ""], lines)
+        lines[f"adding {one['name']}, {one['views']} views"] = f"{hours:,.0f} hours of all"
+    return facts(lines, f"{MANY:,} x {width}, {result['metric']}").markdown()
 
 
 SERVICE = """`percert app` on two processors that the clients share, and other work: what counts is
@@ -143,77 +174,73 @@ the ratio. Passes of one question each, beside passes of all that wait (32 at mo
 
 def service_table(result: Result) -> str:
     """Questions answered a second."""
-    rows = [
-        [
-            one["what"],
-            str(one["clients"]),
-            "one" if one["together"] == 1 else "all that wait",
-            f"{one['a_second']:.1f}",
-            f"{one['median_seconds']:.2f}",
-            f"{one['shared']:.1f}",
-        ]
-        for one in result["served"]
+    columns: list[Column[Result]] = [
+        Column(f"{result['images']:,} images, {result['metric']}", itemgetter("what")),
+        Column("clients", itemgetter("clients"), "d"),
+        Column(
+            "a pass answers",
+            itemgetter("together"),
+            lambda together: "one" if together == 1 else "all that wait",
+        ),
+        Column("answers a second", itemgetter("a_second"), ".1f"),
+        Column("seconds, median", itemgetter("median_seconds"), ".2f"),
+        Column("questions a pass", itemgetter("shared"), ".1f"),
     ]
-    header = [f"{result['images']:,} images, {result['metric']}", "clients", "a pass answers"]
-    return markdown([*header, "answers a second", "seconds, median", "questions a pass"], rows)
+    return Table.of(result["served"], columns).markdown()
 
 
 def add_table(results: list[Result]) -> str:
     """Images a second, the share of the limit, and of each stage."""
-    rows = []
-    for one in results:
+
+    def speed(which: str) -> Callable[[Result], float]:
+        return lambda one: float(one[which]["images_per_processor_second"])
+
+    def stages(one: Result) -> str:
         names = ("reading", "decoding", "resizing", "network", "committing")
         total = sum(one["stages"][name] for name in names)
-        shares = ", ".join(f"{name} {100 * one['stages'][name] / total:.0f} %" for name in names)
-        rows.append(
-            [
-                f"{one['name']}, {one['images']} images, {one['views']} views",
-                *(
-                    f"{one[which]['images_per_processor_second']:.0f}"
-                    for which in ("end_to_end", "network", "decoder", "limit")
-                ),
-                f"{one['share_of_limit']:.2f}",
-                f"{one['processor_share_of_limit']:.2f}",
-                shares,
-            ]
-        )
-    header = ["added", "end to end", "network", "decoder", "limit", "share of limit, clock"]
-    return markdown([*header, "processor", "stages"], rows)
+        return ", ".join(f"{name} {100 * one['stages'][name] / total:.0f} %" for name in names)
+
+    columns: list[Column[Result]] = [
+        Column("added", lambda one: f"{one['name']}, {one['images']} images, {one['views']} views"),
+        Column("end to end", speed("end_to_end"), ".0f"),
+        *(Column(which, speed(which), ".0f") for which in ("network", "decoder", "limit")),
+        Column("share of limit, clock", itemgetter("share_of_limit"), ".2f"),
+        Column("processor", itemgetter("processor_share_of_limit"), ".2f"),
+        Column("stages", stages, side="right"),
+    ]
+    return Table.of(results, columns).markdown()
 
 
 def kills_table(result: Result) -> str:
     kills = result["kills"]
-    rows = [
-        ["kills", str(len(kills))],
-        [
-            "lines that acknowledged an image, at the kills",
-            str(sum(one["acknowledged"] for one in kills)),
-        ],
-        ["of these lost", str(sum(one["lost"] for one in kills))],
-        ["problems that verifying found", str(sum(len(one["problems"]) for one in kills))],
-        ["adding again stored all, each once", "yes" if result["completed"] else "no"],
-    ]
-    return markdown(["during add", ""], rows)
+    acknowledged = sum(one["acknowledged"] for one in kills)
+    values = {
+        "kills": str(len(kills)),
+        "lines that acknowledged an image, at the kills": str(acknowledged),
+        "of these lost": str(sum(one["lost"] for one in kills)),
+        "problems that verifying found": str(sum(len(one["problems"]) for one in kills)),
+        "adding again stored all, each once": "yes" if result["completed"] else "no",
+    }
+    return facts(values, "during add").markdown()
 
 
 def memory_table(result: Result) -> str:
-    rows = [[name, f"{taken:.0f}"] for name, taken in result["taken_mib"].items()]
     title = f"a store of {result['store_mib']:.0f} MiB, limit {result['limit_mib']:.0f} MiB"
-    return markdown([title, "MiB taken"], rows)
+    taken = {name: f"{mib:.0f}" for name, mib in result["taken_mib"].items()}
+    return facts(taken, title, "MiB taken").markdown()
 
 
 def views_table(result: Result) -> str:
-    names = list(result["sets"][0]["rates"])
-    rows = [
-        [
-            f"{one['name']} ({one['views']})",
-            f"{one['threshold']:.3f}",
-            f"{one['fpr_of_recommended']:.1e}",
-            *(f"{one['rates'][name]:.3f}" for name in names),
-        ]
-        for one in result["sets"]
+    def rate(name: str) -> Callable[[Result], float]:
+        return lambda one: float(one["rates"][name])
+
+    columns: list[Column[Result]] = [
+        Column("views", lambda one: f"{one['name']} ({one['views']})"),
+        Column("threshold", itemgetter("threshold"), ".3f"),
+        Column("strangers at the metric's own", itemgetter("fpr_of_recommended"), ".1e"),
+        *(Column(name, rate(name), ".3f") for name in result["sets"][0]["rates"]),
     ]
-    return markdown(["views", "threshold", "strangers at the metric's own", *names], rows)
+    return Table.of(result["sets"], columns).markdown()
 
 
 def report(folder: Path) -> str:

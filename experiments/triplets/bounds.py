@@ -9,8 +9,9 @@ of the two distances is sqrt(2) L (Eq. 10 of LipSim). Writes ``twoafc-bounds.jso
 """
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 
 import torch
@@ -18,12 +19,12 @@ from torch import Tensor
 
 from experiments.conditions import Conditions, conditions, write_result
 from experiments.photographs import DEFAULT_DATA, as_tensor, compatible
-from experiments.tables import markdown
 from percert import create_metric
 from percert.certify import twoafc
 from percert.data.distortions import DISTORTIONS, distortion_triplet
 from percert.lipschitz.network import weights_hash
 from percert.metrics.certified.embedding import EmbeddingMetric
+from percert.reports.table import Column, Table
 
 NAMES = ("lipsim-tiny", "thumbnail-8")
 EPS = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0)
@@ -101,17 +102,16 @@ def bounds(metric: str, found: dict[str, Tensor]) -> list[Bound]:
 
 def report(result: TwoafcBounds) -> str:
     """The table, and what was measured."""
-    header = ["metric", "bound", "median radius", "of the exact one"]
-    header += [f"certified at {eps:g}" for eps in EPS]
-    rows = [
-        [
-            one.metric,
-            BOUNDS[one.bound],
-            f"{one.median:.3f}",
-            f"{one.of_exact:.3f}",
-            *(f"{share:.3f}" for share in one.certified),
-        ]
-        for one in result.bounds
+
+    def certified(eps: float) -> Callable[[Bound], float]:
+        return lambda one: one.certified[one.eps.index(eps)]
+
+    columns: list[Column[Bound]] = [
+        Column("metric", attrgetter("metric")),
+        Column("bound", lambda one: BOUNDS[one.bound], side="right"),
+        Column("median radius", attrgetter("median"), ".3f"),
+        Column("of the exact one", attrgetter("of_exact"), ".3f"),
+        *(Column(f"certified at {eps:g}", certified(eps), ".3f") for eps in EPS),
     ]
     natural = ", ".join(f"{name} {share:.3f}" for name, share in result.natural.items())
     lines = [
@@ -122,7 +122,7 @@ def report(result: TwoafcBounds) -> str:
         f"(299 x 299), none of them trained on: of two versions under one distortion the milder is "
         f"the closer. The reference moves. Answered rightly: {natural}.",
         "",
-        markdown(header, rows),
+        Table.of(result.bounds, columns).markdown(),
         "Radii are l2 lengths in pixels of the reference, of right answers; certified is the share "
         "of all triplets answered rightly and proven within that length. All three hold for the "
         "same embeddings: [certificates](../concepts/certificates.md) derives why each is at most "

@@ -268,7 +268,6 @@ def _check_done(folder: Path, steps: int) -> None:
 
 def table(result: AblationResult) -> str:
     """The results as a page in Markdown."""
-    eps = [f"{b * 255:.0f}/255" if b < 1 else f"{b:g}" for b in result.budgets]
     lines = [
         "# The authors' recipe scaled to 64 px, and ours",
         "",
@@ -297,7 +296,7 @@ def table(result: AblationResult) -> str:
     swept = sweep(result)
     for title, of in kinds:
         count = of(result.arms[0]).triplets if result.arms else 0
-        scores = _scores(of, eps)
+        scores = _scores(of, result.budgets)
         own = [arm for arm in result.arms if not arm.name.startswith(SWEPT)]
         lines += [
             f"## {title} ({count} triplets)",
@@ -324,15 +323,18 @@ def sweep(result: AblationResult) -> list[ArmResult]:
     return sorted(found, key=lambda arm: arm.scale)
 
 
-def _scores(of: Callable[[ArmResult], Scores], eps: Sequence[str]) -> list[Column[ArmResult]]:
+def _scores(of: Callable[[ArmResult], Scores], budgets: Sequence[float]) -> list[Column[ArmResult]]:
     """Scores in percent, natural and certified, and the length of embeddings."""
 
-    def certified(place: int) -> Callable[[ArmResult], float]:
-        return lambda arm: 100 * of(arm).certified[place]
+    def certified(eps: float) -> Callable[[ArmResult], float]:
+        return lambda arm: 100 * of(arm).certified[budgets.index(eps)]
+
+    def name(eps: float) -> str:
+        return f"{eps * 255:.0f}/255" if eps < 1 else f"{eps:g}"
 
     return [
         Column("natural", lambda arm: 100 * of(arm).natural, ".1f"),
-        *(Column(name, certified(place), ".1f") for place, name in enumerate(eps)),
+        *(Column(name(eps), certified(eps), ".1f") for eps in budgets),
         Column("median norm", lambda arm: arm.median_norm, ".2f"),
     ]
 

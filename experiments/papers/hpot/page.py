@@ -1,6 +1,8 @@
 """The page of the attacks on the paper's photographs, from what was measured."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from operator import itemgetter
 from typing import Any
 
 from experiments.papers.hpot.claims import claims, share_words
@@ -13,13 +15,10 @@ from experiments.papers.printed import (
     HPOT_TABLE_3,
     HPOT_TABLE_6,
 )
-from experiments.tables import markdown
 from percert.evaluation.attack_runs.distances import CLEAN
-from percert.reports.table import number
+from percert.reports.table import Column, Table, number
 
 Entry = Mapping[str, Any]
-#: What a column of a table says of an attack, and its heading.
-Told = Callable[[Entry], str]
 
 TITLES = {
     "l1": "L1",
@@ -87,10 +86,10 @@ def page(found: Mapping[str, Any]) -> str:
     return "\n\n".join(part.strip() for part in parts if part) + "\n"
 
 
-def _columns(entries: Sequence[Entry]) -> dict[str, Told]:
+def _columns(entries: Sequence[Entry]) -> list[Column[Entry]]:
     names = [name for name in TITLES if name in entries[0]["mean"]]
 
-    def distance(name: str) -> Told:
+    def distance(name: str) -> Callable[[Entry], str]:
         # One photograph out of fifty that a file survives is the easiest: it says nothing.
         most = [entry for entry in entries if entry["success_8bit"] >= MOST]
         values = [e["mean"][name] for e in most if e["mean"][name] is not None]
@@ -105,26 +104,22 @@ def _columns(entries: Sequence[Entry]) -> dict[str, Told]:
 
         return told
 
-    return {
-        "attack": lambda entry: f"{entry['attack']}",
-        "photographs": lambda entry: str(entry["images"]),
-        "success": lambda entry: share_words(entry["success"]),
-        "as files": lambda entry: share_words(entry["success_8bit"]),
-        **{TITLES[name]: distance(name) for name in names},
-        "CPU s": lambda entry: number(entry["cpu_seconds"], 2),
-        "calls": lambda entry: f"{entry['model_calls']:.0f}",
-    }
-
-
-def _rows(entries: Sequence[Entry], columns: Mapping[str, Told]) -> str:
-    lines = [[told(entry) for told in columns.values()] for entry in entries]
-    return markdown(list(columns), lines)
+    return [
+        Column("attack", itemgetter("attack")),
+        Column("photographs", itemgetter("images"), "d"),
+        Column("success", itemgetter("success"), share_words),
+        Column("as files", itemgetter("success_8bit"), share_words),
+        *(Column(TITLES[name], distance(name), side="right") for name in names),
+        Column("CPU s", itemgetter("cpu_seconds"), partial(number, digits=2)),
+        Column("calls", itemgetter("model_calls"), ".0f"),
+    ]
 
 
 def _table(entries: Sequence[Entry], title: str, words: str = "") -> str:
     if not entries:
         return ""
-    return "\n\n".join(filter(None, [f"## {title}", words, _rows(entries, _columns(entries))]))
+    table = Table.of(entries, _columns(entries)).markdown()
+    return "\n\n".join(filter(None, [f"## {title}", words, table]))
 
 
 def _table_1(found: Mapping[str, Any]) -> str:
@@ -137,34 +132,37 @@ def _table_1(found: Mapping[str, Any]) -> str:
 
 
 def _paper_1() -> str:
-    lines = [
-        [name, f"{row[0]:g} %", *(f"{value:g}" for value in row[1:])]
-        + [f"{value:g}" for value in HPOT_TABLE_1_PERCEPTUAL[name]]
-        + [f"{HPOT_TABLE_6[name]:g}"]
-        for name, row in HPOT_TABLE_1.items()
+    columns: list[Column[str]] = [
+        Column("as the paper prints it", str),
+        Column("success", lambda name: HPOT_TABLE_1[name][0], lambda share: f"{share:g} %"),
+        Column("L1", lambda name: HPOT_TABLE_1[name][1], "g"),
+        Column("L2", lambda name: HPOT_TABLE_1[name][2], "g"),
+        Column("Linf", lambda name: HPOT_TABLE_1[name][3], "g"),
+        Column("LPIPS (x1000)", lambda name: HPOT_TABLE_1_PERCEPTUAL[name][0], "g"),
+        Column("DISTS (x1000)", lambda name: HPOT_TABLE_1_PERCEPTUAL[name][1], "g"),
+        Column("s for 1,000, V100", lambda name: HPOT_TABLE_6[name], "g"),
     ]
-    head = ["as the paper prints it", "success", "L1", "L2", "Linf", "LPIPS (x1000)"]
-    return markdown([*head, "DISTS (x1000)", "s for 1,000, V100"], lines)
+    return Table.of(HPOT_TABLE_1, columns).markdown()
 
 
 def _returned(all_of_them: Sequence[Entry]) -> str:
     """The attacks that return no 8-bit images."""
     entries = [one for one in all_of_them if _is_rounded(one)]
-    columns: dict[str, Told] = {
-        "attack": lambda entry: entry["attack"],
-        "success, floats": lambda entry: share_words(entry["success"]),
-        "as files": lambda entry: share_words(entry["success_8bit"]),
-        **{
-            f"{title}, {what}": _length(kind, name)
+    columns: list[Column[Entry]] = [
+        Column("attack", itemgetter("attack")),
+        Column("success, floats", itemgetter("success"), share_words),
+        Column("as files", itemgetter("success_8bit"), share_words),
+        *(
+            Column(f"{title}, {what}", _nested(kind, name), number)
             for name, title in (("l1", "L1"), ("l2", "L2"), ("linf", "Linf"))
             for kind, what in (("returned", "floats"), ("file", "files"))
-        },
-    }
+        ),
+    ]
     return (
         "## What rounding makes of them\n\nLengths of the change as the attack returned it, over "
         "the photographs on which that succeeds, and of the files that succeed, of those attacks "
         "whose images are not of 8 bits. What no file survives has no length there.\n\n"
-        + _rows(entries, columns)
+        + Table.of(entries, columns).markdown()
     )
 
 
@@ -176,8 +174,8 @@ def _is_rounded(entry: Entry) -> bool:
     return bool(abs(before / after - 1) > 0.01)
 
 
-def _length(kind: str, name: str) -> Told:
-    return lambda entry: number(entry[kind][name])
+def _nested(kind: str, name: str) -> Callable[[Entry], Any]:
+    return lambda entry: entry[kind][name]
 
 
 def _figures() -> str:
@@ -199,21 +197,23 @@ def _saliency(maps: Mapping[str, Sequence[Entry]]) -> str:
         "stand below for their order alone."
     ]
     for name, entries in maps.items():
-        columns: dict[str, Told] = {
-            name: lambda entry: entry["attack"],
-            **{
-                title: _map_distance(key)
-                for key, title in (("l1", "L1"), ("l2", "L2"), ("linf", "Linf"), ("ssim", "1-SSIM"))
-            },
-        }
-        parts.append(_rows(entries, columns))
-    lines = [[name, *(f"{value:g}" for value in row)] for name, row in HPOT_TABLE_2.items()]
-    parts.append(markdown(["EGNet, as the paper prints it", "L1", "L2", "Linf", "SSIM"], lines))
+        columns: list[Column[Entry]] = [
+            Column(name, itemgetter("attack")),
+            Column("L1", _nested("mean", "l1"), number),
+            Column("L2", _nested("mean", "l2"), number),
+            Column("Linf", _nested("mean", "linf"), number),
+            Column("1-SSIM", _nested("mean", "ssim"), number),
+        ]
+        parts.append(Table.of(entries, columns).markdown())
+    printed: list[Column[str]] = [
+        Column("EGNet, as the paper prints it", str),
+        Column("L1", lambda name: HPOT_TABLE_2[name][0], "g"),
+        Column("L2", lambda name: HPOT_TABLE_2[name][1], "g"),
+        Column("Linf", lambda name: HPOT_TABLE_2[name][2], "g"),
+        Column("SSIM", lambda name: HPOT_TABLE_2[name][3], "g"),
+    ]
+    parts.append(Table.of(HPOT_TABLE_2, printed).markdown())
     return "\n\n".join(part.strip() for part in parts)
-
-
-def _map_distance(key: str) -> Told:
-    return lambda entry: number(entry["mean"][key])
 
 
 def _survival(entries: Sequence[Entry]) -> str:
@@ -221,19 +221,21 @@ def _survival(entries: Sequence[Entry]) -> str:
     for entry in entries:
         by.setdefault(entry["attack"], {})[entry["defence"]] = entry
     defences = list(next(iter(by.values())))
-    lines = [
-        [
-            "no attack" if attack == CLEAN else attack,
-            str(some[defences[0]]["attacked"]),
-            *(_with_interval(some[name]["share"], some[name]["interval"]) for name in defences),
-        ]
-        for attack, some in by.items()
+
+    def survives(defence: str) -> Callable[[str], str]:
+        return lambda attack: _with_interval(
+            by[attack][defence]["share"], by[attack][defence]["interval"]
+        )
+
+    columns: list[Column[str]] = [
+        Column("attack", lambda attack: "no attack" if attack == CLEAN else attack),
+        Column("photographs", lambda attack: by[attack][defences[0]]["attacked"], "d"),
+        *(Column(name, survives(name), side="right") for name in defences),
     ]
     return (
         "## Figure 7: what survives a defence\n\nThe share of the attacked photographs whose file "
         "is still misclassified behind it, with its 95 % interval (Wilson's). The paper draws "
-        "bars, and says neither the quality nor the bits.\n\n"
-        + markdown(["attack", "photographs", *defences], lines)
+        "bars, and says neither the quality nor the bits.\n\n" + Table.of(by, columns).markdown()
     )
 
 
@@ -241,45 +243,54 @@ def _weighed(entries: Sequence[Entry]) -> str:
     if not entries:
         return ""
     by = {entry["attack"]: entry for entry in entries}
-    lines = [
-        [f"{lam:g}", f"{row[2]:g}", f"{row[3]:g}"]
-        + [number(by[f"lambda {lam:g}"]["mean"][name]) for name in ("l1", "l2", "linf", "seen")]
-        for lam, row in sorted(HPOT_TABLE_3.items())
-        if f"lambda {lam:g}" in by
+
+    def here(name: str) -> Callable[[float], Any]:
+        return lambda lam: by[f"lambda {lam:g}"]["mean"][name]
+
+    columns: list[Column[float]] = [
+        Column("lambda", lambda lam: f"{lam:g}"),
+        Column("L1, paper", lambda lam: HPOT_TABLE_3[lam][2], "g"),
+        Column("L2, paper", lambda lam: HPOT_TABLE_3[lam][3], "g"),
+        Column("L1, here", here("l1"), number),
+        Column("L2, here", here("l2"), number),
+        Column("Linf, here", here("linf"), number),
+        Column("noticed", here("seen"), number),
     ]
-    head = ["lambda", "L1, paper", "L2, paper", "L1, here", "L2, here", "Linf, here", "noticed"]
+    measured = [lam for lam in sorted(HPOT_TABLE_3) if f"lambda {lam:g}" in by]
     return (
         "## Table 3: the weight of the cost\n\nHuman_Perc_OT (a = 0) as published, with PieAPP's "
         "network as its cost: its published weights are not given, so they are random, of seed 0, "
         "and the score is divided by the mean length of its gradient at a photograph. Like the "
         "paper's, this cost has a gradient at the photograph itself, and lambda acts from the "
-        f"first step on ({entries[0]['images']} photographs).\n\n" + markdown(head, lines)
+        f"first step on ({entries[0]['images']} photographs).\n\n"
+        + Table.of(measured, columns).markdown()
     )
 
 
 def _detection(entries: Sequence[Entry]) -> str:
-    detectors = [*SQUEEZERS, LARGEST]
-    lines = [
-        [
-            "no attack: false alarms" if entry["attack"] == CLEAN else entry["attack"],
-            str(entry["files"]),
-            *(share_words(entry["changed"][name]) for name in SQUEEZERS),
-            *(
-                _with_interval(entry["alarmed"][name], entry["intervals"][name])
-                for name in detectors
-            ),
-        ]
-        for entry in entries
+
+    def attack(entry: Entry) -> str:
+        return "no attack: false alarms" if entry["attack"] == CLEAN else str(entry["attack"])
+
+    def alarmed(name: str) -> Callable[[Entry], str]:
+        return lambda entry: _with_interval(entry["alarmed"][name], entry["intervals"][name])
+
+    columns: list[Column[Entry]] = [
+        Column("attack", attack),
+        Column("files", itemgetter("files"), "d"),
+        *(
+            Column(f"class changes, {name}", _nested("changed", name), share_words)
+            for name in SQUEEZERS
+        ),
+        *(Column(f"alarm, {name}", alarmed(name), side="right") for name in (*SQUEEZERS, LARGEST)),
     ]
-    head = ["attack", "files", *(f"class changes, {name}" for name in SQUEEZERS)]
-    head += [f"alarm, {name}" for name in detectors]
     return (
         "## Detection\n\nHow often simple detectors tell the attacked files from photographs that "
         "nobody attacked. First, how often the network's class changes behind a squeezer. Then the "
         "share of alarms where the l1 distance between its probabilities before and behind it "
         "(Xu, Evans and Qi 2018) is above what 95 % of photographs stay below; thresholds are set "
         "on one half of the photographs for the other. In parentheses 95 % intervals "
-        f"(Wilson's).{_evading(entries)}\n\n" + markdown(head, lines)
+        f"(Wilson's).{_evading(entries)}\n\n" + Table.of(entries, columns).markdown()
     )
 
 

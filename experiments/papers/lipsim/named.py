@@ -15,6 +15,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from functools import partial
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,6 @@ from torch import Tensor
 from experiments.conditions import conditions, write_result
 from experiments.papers.photographs import DEMO, FOLDER
 from experiments.photographs import DEFAULT_DATA
-from experiments.tables import markdown
 from percert import certify
 from percert.attacks import FlipTriplet, Verdict, judge, run_attack
 from percert.data.triplets import distortion_triplets, load_triplet
@@ -37,7 +37,7 @@ from percert.metrics.deep.elpips import ELPIPS
 from percert.metrics.full_reference.ssim import ssim
 from percert.metrics.metric import Metric
 from percert.reports.plots import Cell, picture_grid
-from percert.reports.table import number
+from percert.reports.table import Column, Table, number
 from percert.runs.items import resized
 from percert.tensors import Images
 
@@ -224,24 +224,12 @@ def page(found: Mapping[str, Any]) -> str:
     """All of it as Markdown."""
     settings, rows = found["settings"], found["attacked"]
     keys = [f"{norm} {eps:.3g}" for norm, eps in BUDGETS]
-    head = ["metric", "triplets", "2AFC", *(f"2AFC, {key}" for key in keys)]
-    head += [f"likened, {key}" for key in keys]
-    lines = [
-        [row["metric"], str(row["triplets"]), _percent(row["natural"])]
-        + [_percent(row[f"2AFC {key}"]) for key in keys]
-        + [_likened(row, key) for key in keys]
-        for row in rows
-    ]
-    made = [
-        [
-            entry["metric"],
-            entry["of"],
-            number(entry["of_grey"]),
-            number(entry["distance"]),
-            number(entry["ssim"]),
-            number(entry["rmse"]),
-        ]
-        for entry in found["inverted"]
+    attacked: list[Column[Mapping[str, Any]]] = [
+        Column("metric", itemgetter("metric")),
+        Column("triplets", itemgetter("triplets"), "d"),
+        Column("2AFC", itemgetter("natural"), _percent),
+        *(Column(f"2AFC, {key}", _right(key), _percent) for key in keys),
+        *(Column(f"likened, {key}", _likened(key), side="right") for key in keys),
     ]
     parts = [
         "# Metrics and attacks that LipSim names",
@@ -251,7 +239,7 @@ def page(found: Mapping[str, Any]) -> str:
         f"{settings['photographs']} --steps {settings['steps']}\n```",
         "## Robust metrics under attack",
         ABOUT.format(SIDE, settings["attack"]),
-        markdown(head, lines).strip(),
+        Table.of(rows, attacked).markdown().strip(),
         "## Feature inversion",
         f"From grey, {STEPS} steps of Adam towards the middle of a photograph that comes with "
         f"percert, at {SIDE} x {SIDE} pixels, by the metric alone: what is regained of the "
@@ -260,7 +248,7 @@ def page(found: Mapping[str, Any]) -> str:
         "are not the photograph's. ShiftTolerant-LPIPS keeps colours and textures; by the pooled "
         "features of a classifier without a bound, noise is as near.",
         "![Photographs, and what is regained of them](inversion.png)",
-        markdown(["metric", "photograph", "grey", "regained", "SSIM", "RMSE"], made).strip(),
+        Table.of(found["inverted"], REGAINED).markdown().strip(),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -280,12 +268,29 @@ def _percent(share: float) -> str:
     return f"{100 * share:.0f} %"
 
 
-def _likened(row: Mapping[str, Any], key: str) -> str:
-    said = _percent(row[f"likened {key}"])
-    if f"proven {key}" in row:
-        return f"{said} (proven never: {_percent(row[f'proven {key}'])})"
-    other = f"likened {key}, other draws"
-    return f"{said} (other draws: {_percent(row[other])})" if other in row else said
+def _right(key: str) -> Callable[[Mapping[str, Any]], float]:
+    return lambda row: float(row[f"2AFC {key}"])
+
+
+def _likened(key: str) -> Callable[[Mapping[str, Any]], str]:
+    def of(row: Mapping[str, Any]) -> str:
+        said = _percent(row[f"likened {key}"])
+        if f"proven {key}" in row:
+            return f"{said} (proven never: {_percent(row[f'proven {key}'])})"
+        other = f"likened {key}, other draws"
+        return f"{said} (other draws: {_percent(row[other])})" if other in row else said
+
+    return of
+
+
+REGAINED: list[Column[Mapping[str, Any]]] = [
+    Column("metric", itemgetter("metric")),
+    Column("photograph", itemgetter("of"), side="right"),
+    Column("grey", itemgetter("of_grey"), number),
+    Column("regained", itemgetter("distance"), number),
+    Column("SSIM", itemgetter("ssim"), number),
+    Column("RMSE", itemgetter("rmse"), number),
+]
 
 
 if __name__ == "__main__":

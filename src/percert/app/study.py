@@ -5,19 +5,19 @@ pairs: a picture beside itself. Who they are, when they answered and which answe
 person is written nowhere. The counts are a CSV file that ``percert eval people`` reads.
 """
 
-import csv
-import io
 import random
 import secrets
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 from pathlib import Path
 
 from percert.data.judged_pairs import ShownPair, pairs_to_show
 from percert.data.triplets import csv_rows
 from percert.files import write_whole
 from percert.images import load_image, save_image
+from percert.reports.table import Column, csv_text
 
 #: How long a pair is shown, in seconds; ``app.css`` hides it after these.
 SHOWN_SECONDS = 5.0
@@ -27,9 +27,27 @@ SLACK_SECONDS = 5.0
 MOST_OBSERVERS = 1000
 #: The group of catch pairs.
 UNCHANGED = "none"
-HEADER = ("reference", "changed", "group", "observers", "said_different")
 #: What a pair is counted under.
 Key = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Counted:
+    """How many observers of a pair were asked, and how many said that the two differ."""
+
+    pair: ShownPair
+    asked: int
+    said: int
+
+
+#: The file of answers: what ``percert eval people`` reads.
+COLUMNS: list[Column[Counted]] = [
+    Column("reference", attrgetter("pair.reference")),
+    Column("changed", attrgetter("pair.changed")),
+    Column("group", attrgetter("pair.group")),
+    Column("observers", attrgetter("asked")),
+    Column("said_different", attrgetter("said")),
+]
 
 
 @dataclass(frozen=True)
@@ -110,14 +128,12 @@ class Study:
 
     def write(self) -> None:
         """Write the counts, whole or not at all."""
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(HEADER)
-        for pair in self.pairs:
-            asked, said = self.counts.get((pair.reference, pair.changed), (0, 0))
-            if asked:
-                writer.writerow([pair.reference, pair.changed, pair.group, asked, said])
-        write_whole(self.answers, text.getvalue())
+        rows = [
+            Counted(pair, *self.counts[pair.reference, pair.changed])
+            for pair in self.pairs
+            if (pair.reference, pair.changed) in self.counts
+        ]
+        write_whole(self.answers, csv_text(rows, COLUMNS))
 
 
 def open_study(files: StudyFiles, folder: Path) -> Study:
@@ -139,7 +155,7 @@ def open_study(files: StudyFiles, folder: Path) -> Study:
     if files.counted.exists():
         for row in csv_rows(files.counted):
             key = (row.get("reference", ""), row.get("changed", ""))
-            asked, said = (row.get(name, "") for name in HEADER[3:])
+            asked, said = (row.get(name, "") for name in ("observers", "said_different"))
             if key not in known or not (asked.isdecimal() and said.isdecimal()):
                 raise ValueError(
                     f"{files.counted}: expected the answers to this study, found a row of "

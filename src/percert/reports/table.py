@@ -171,6 +171,21 @@ class Table:
         return grid
 
 
+def facts(
+    values: Mapping[str, str], about: str = "", heading: str = "", *, side: Side = "right"
+) -> Table:
+    """Single values by their names: ``about`` heads the names, ``heading`` the values.
+
+    >>> facts({"images": "300", "copies": "6,900"}, "the set").rows
+    (('images', '300'), ('copies', '6,900'))
+    """
+    columns: list[Column[str]] = [
+        Column(about, str),
+        Column(heading, lambda name: values[name], side=side),
+    ]
+    return Table.of(values, columns)
+
+
 def records(rows: Iterable[Row], columns: Sequence[Column[Row]]) -> list[dict[str, Any]]:
     """The values themselves by name, a dictionary a row: what JSON holds.
 

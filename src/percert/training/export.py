@@ -27,6 +27,7 @@ from percert.metrics.certified.exported import (
     write_config,
 )
 from percert.metrics.certified.lipsim import LipSim
+from percert.reports.table import facts
 from percert.training.student import write_weights
 
 Format: TypeAlias = Literal["safetensors", "onnx", "hf"]
@@ -55,12 +56,7 @@ import percert
 metric = percert.create_metric("hf-hub:OWNER/NAME")  # or the path of this folder
 ```
 
-| | |
-| --- | --- |
-| weights | `{weights_file}`, {parameters:,} values, float32 |
-| sha256 over the weights | `{weights}` |
-| resize to the network | {resize}; its exact norm is part of every radius |
-{trained}
+{facts}
 Check it before you trust it: `percert audit network .` computes every layer's bound anew.
 """
 
@@ -192,6 +188,13 @@ def _readme(card: ModelCard, network: nn.Module, licence: str) -> str:
     height, width = card.shape.resolution
     constant = card.shape.constant
     added = f", {card.shape.added:g} / sqrt(k) being added first" if card.shape.added else ""
+    parameters = sum(value.numel() for value in network.state_dict().values())
+    stated = {
+        "weights": f"`{WEIGHTS}`, {parameters:,} values, float32",
+        "sha256 over the weights": f"`{card.weights}`",
+        "resize to the network": f"{card.shape.resize}; its exact norm is part of every radius",
+        **{key: str(value) for key, value in card.trained.items()},
+    }
     return README.format(
         licence=licence,
         name=card.name,
@@ -200,9 +203,5 @@ def _readme(card: ModelCard, network: nn.Module, licence: str) -> str:
         width=width,
         width_of_embedding=card.shape.width,
         constant=f", with a constant {constant:g} appended" if constant else added,
-        weights_file=WEIGHTS,
-        parameters=sum(value.numel() for value in network.state_dict().values()),
-        weights=card.weights,
-        resize=card.shape.resize,
-        trained="".join(f"| {key} | {value} |\n" for key, value in card.trained.items()),
+        facts=facts(stated, side="left").markdown(),
     )

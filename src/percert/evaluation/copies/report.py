@@ -135,13 +135,10 @@ def _rates(results: Sequence[DetectorResult]) -> Table:
 def _tpr(results: Sequence[DetectorResult]) -> list[Column[DetectorResult]]:
     """The true-positive rate at each false-positive rate."""
 
-    def at(place: int) -> Callable[[DetectorResult], float]:
-        return lambda one: one.points[place].tpr
+    def at(fpr: float) -> Callable[[DetectorResult], float | None]:
+        return lambda one: next((point.tpr for point in one.points if point.fpr == fpr), None)
 
-    return [
-        Column(f"TPR at {point.fpr:g}", at(place), ".3f")
-        for place, point in enumerate(results[0].points)
-    ]
+    return [Column(f"TPR at {point.fpr:g}", at(point.fpr), ".3f") for point in results[0].points]
 
 
 def _certified_rates(
@@ -149,11 +146,11 @@ def _certified_rates(
 ) -> list[Column[DetectorResult]]:
     """The certified rate at each budget; nothing for detectors without certificates."""
 
-    def at(place: int) -> Callable[[DetectorResult], float | None]:
-        return lambda one: one.certified[place].rate if one.certified else None
+    def at(eps: float) -> Callable[[DetectorResult], float | None]:
+        return lambda one: next((entry.rate for entry in one.certified if entry.eps == eps), None)
 
     budgets = next((one.certified for one in results if one.certified), [])
-    return [Column(heading(entry), at(place), ".3f") for place, entry in enumerate(budgets)]
+    return [Column(heading(entry), at(entry.eps), ".3f") for entry in budgets]
 
 
 def results_shown(results: Sequence[DetectorResult]) -> list[Table | str]:
@@ -222,11 +219,11 @@ def _attacked(results: Sequence[DetectorResult]) -> list[Paragraph | Table]:
             Column("detector", lambda row: row[0]),
             Column("no attack", lambda row: row[1].natural, ".3f"),
         ]
-        for place, entry in enumerate(found.budgets):
-            heading = _budget(entry.eps, entry.psnr)
+        for entry in found.budgets:
+            heading, at = _budget(entry.eps, entry.psnr), _at(entry.eps)
             columns += [
-                Column(heading, _at(place), _with_proof),
-                Column(f"{heading}, 8 bit", _at(place), lambda entry: f"{entry.rate_8bit:.3f}"),
+                Column(heading, at, with_proof),
+                Column(f"{heading}, 8 bit", at, lambda entry: f"{entry.rate_8bit:.3f}"),
             ]
         caption = (
             f"{what}: {found.pairs} pairs of {found.photographs} pictures, {found.steps} steps a "
@@ -236,11 +233,12 @@ def _attacked(results: Sequence[DetectorResult]) -> list[Paragraph | Table]:
     return blocks
 
 
-def _at(place: int) -> Callable[[tuple[str, AttackedRates]], AttackedRate]:
-    return lambda row: row[1].budgets[place]
+def _at(eps: float) -> Callable[[tuple[str, AttackedRates]], AttackedRate | None]:
+    return lambda row: next((entry for entry in row[1].budgets if entry.eps == eps), None)
 
 
-def _with_proof(entry: AttackedRate) -> str:
+def with_proof(entry: AttackedRate) -> str:
+    """What is left after an attack, and in brackets what is proven of the same pairs."""
     proven = "" if entry.certified is None else f" ({entry.certified:.3f})"
     return f"{entry.rate:.3f}{proven}"
 

@@ -44,12 +44,13 @@ def _certified_columns(
 ) -> list[Column[TwoAFCScores]]:
     """The scores certified by a ``radius``, a column a budget."""
 
-    def at(place: int) -> Callable[[TwoAFCScores], float | None]:
-        return lambda group: getattr(group.certified[place], radius)
+    def at(eps: float) -> Callable[[TwoAFCScores], float | None]:
+        return lambda group: next(
+            (getattr(entry, radius) for entry in group.certified if entry.eps == eps), None
+        )
 
     return [
-        Column(f"{before}{shown(entry.eps)}", at(place), percent)
-        for place, entry in enumerate(first.certified)
+        Column(f"{before}{shown(entry.eps)}", at(entry.eps), percent) for entry in first.certified
     ]
 
 
