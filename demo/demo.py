@@ -71,11 +71,12 @@ def percert(*arguments: str) -> Any:
 
 def draw_compare(figure: SubFigure, answer: dict[str, Any]) -> None:
     """Each candidate beside its distance, the interval that holds it, and the threshold."""
-    results = answer["results"]
+    results, rarely = answer["results"], 1 / answer["rule"]["wrong"]
     figure.suptitle(
         "How far is each from the photograph, and between which proven bounds\n"
         f"does that stay under tampering with its pixels of up to l2 = {EPS:g}?\n"
-        f"Left of the dashed line, at {answer['threshold']:g}, it counts as a copy."
+        f"Left of the dashed line, at {answer['threshold']:.4f}, it counts as a copy: within this\n"
+        f"photograph's own threshold, as 1 in {rarely:,.0f} unrelated ones are."
     )
     grid = figure.subplots(len(results), 2, width_ratios=[1, 4], squeeze=False)
     right = 1.05 * max(result["upper"] for result in results)

@@ -9,6 +9,7 @@ answers a query. As if it held 100,000 it has the threshold of such an index. St
 that nothing was trained, fitted or calibrated on, ask the same index, and their answers are the
 wrong ones, counted; with ``--crowd`` they also ask one of many pictures, those of the classes that
 the metric's recipe leaves out, and ``--crowd-only`` adds that alone to what ``--out`` has already.
+That index is kept below ``--work``, where a run that was stopped goes on.
 Writes ``copies-per-query.json`` and ``.md``.
 """
 
@@ -16,7 +17,7 @@ import argparse
 import json
 import math
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from operator import attrgetter
 from pathlib import Path
@@ -25,24 +26,22 @@ import torch
 
 from experiments.conditions import Conditions, conditions, write_result
 from experiments.copies.asked import TOGETHER, Asked, as_tensor, copies_of, embed_files
+from experiments.copies.crowd import Crowd, ask_crowd, crowd_in, crowd_lines, store_crowd
 from experiments.detectors import make_metric
 from experiments.photographs import DEFAULT_DATA, compatible
 from percert.certify.own_threshold import OwnThreshold
 from percert.data.copy_edits import apply_edit, find_edit
-from percert.images import find_images, load_image
+from percert.images import find_images
 from percert.metrics.certified.embedding import EmbeddingMetric
 from percert.reports.table import Column, Table
 from percert.search import Store, open_store
 from percert.search.ingest.views import VIEW_SETS, asked_views
 from percert.search.query.distances import asked_features
 from percert.search.query.recommended import recommended_threshold
-from percert.training.copies import read_copies_recipe
 
 #: Of so many queries that are copies of nothing, one may get an answer.
 WRONG = 1e-3
 IMAGES = (300, 100_000)
-#: The set that the crowd is stored in, and the rates that it is asked at.
-CROWD_SET, CROWD_WRONG = "standard", (1e-2, 1e-3)
 BUDGETS = (4.0, 16.0)
 SIDE = 299
 #: One of each family of the usual edits and both crops to 80 %, and the mirror image.
@@ -81,22 +80,6 @@ class PerQuery:
     certified: dict[str, float]
     found_by_edit: dict[str, float]
     answered: int | None
-
-
-@dataclass(frozen=True)
-class Crowd:
-    """An index of many ``images``: at ``wrong`` a query so many of ``strangers`` got an answer.
-
-    ``commit`` is that which it was measured at.
-    """
-
-    images: int
-    strangers: int
-    commit: str
-    wrong: float
-    threshold: float
-    counted: bool
-    answered: int
 
 
 @dataclass(frozen=True)
@@ -139,31 +122,6 @@ def measure(
     return tally
 
 
-def ask_crowd(metric: EmbeddingMetric, paths: Sequence[Path], others: Asked) -> Iterator[Crowd]:
-    """How many strangers get an answer from an index of the pictures in files."""
-    strangers, commit = len(others["whole"]), conditions(0).commit
-    with tempfile.TemporaryDirectory() as folder:
-        store = open_store(folder, metric, views=CROWD_SET)
-        for start in range(0, len(paths), TOGETHER):
-            some = paths[start : start + TOGETHER]
-            store.add([load_image(path) for path in some], [str(path) for path in some])
-        for wrong in CROWD_WRONG:
-            rule = store.rule(wrong=wrong)
-            said = copies_of(store, OwnThreshold(rule.threshold, rule.weight), others)
-            answered = sum(any(one.copy for one in some) for some in said)
-            yield Crowd(
-                *(store.count, strangers, commit, wrong),
-                *(rule.threshold, bool(rule.counted), answered),
-            )
-
-
-def crowd_in(folder: Path, recipe: str, count: int) -> list[Path]:
-    """``count`` pictures of the classes that ``recipe`` leaves out, folders below ``folder``."""
-    left_out = [name for source in read_copies_recipe(recipe).data for name in source.leave_out]
-    paths = [path for name in left_out for path in find_images(folder / name)]
-    return paths[:: max(1, len(paths) // count)][:count]
-
-
 def read_result(path: Path) -> CopiesPerQuery:
     """What was written as JSON."""
     result = json.loads(path.read_text("utf-8"))
@@ -179,12 +137,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     strangers = [path for folder in options.strangers for path in find_images(folder)]
     strangers = strangers[:: max(1, options.every)]
     metric = make_metric(options.metric, [])
-    others = embed_files(metric, strangers, tuple(asked_views(VIEW_SETS["thorough"])))
-    path = options.out / "copies-per-query.json"
-    result = read_result(path) if options.crowd_only else ask_collections(metric, others, options)
+    store = None
     if options.crowd:
         crowd = crowd_in(options.crowd, options.metric, options.crowd_images)
-        result = replace(result, crowd=list(ask_crowd(metric, crowd, others)))
+        store = store_crowd(metric, crowd, options.crowd_set, options.work)
+    views = VIEW_SETS[options.crowd_set if options.crowd_only else "thorough"]
+    others = embed_files(metric, strangers, tuple(asked_views(views)))
+    path = options.out / "copies-per-query.json"
+    result = read_result(path) if options.crowd_only else ask_collections(metric, others, options)
+    if store is not None:
+        kept = [one for one in result.crowd if one.views != options.crowd_set]
+        result = replace(result, crowd=[*kept, *ask_crowd(store, options.crowd_set, others)])
     write_result(path, result)
     path.with_suffix(".md").write_text(report(result), encoding="utf-8")
 
@@ -317,7 +280,7 @@ def report(result: CopiesPerQuery) -> str:
             f"{IMAGES[0]} images, {result.wrong * result.strangers:.1f} of them are to be expected "
             f"to get an answer. {result.photographs} are stored here.",
             "",
-            *_crowd(result),
+            *crowd_lines(result.crowd),
             "## Found, by edit",
             "",
             Table.of(result.edits, by_edit).markdown(),
@@ -325,25 +288,7 @@ def report(result: CopiesPerQuery) -> str:
     )
 
 
-def _crowd(result: CopiesPerQuery) -> list[str]:
-    if not result.crowd:
-        return []
-    columns: list[Column[Crowd]] = [
-        Column("wrong answers a query", lambda one: f"{one.wrong:g}"),
-        Column("T", _threshold, side="right"),
-        Column("promised", lambda one: one.wrong * one.strangers, ".1f"),
-        Column("counted", attrgetter("answered"), "d"),
-    ]
-    return [
-        f"{result.crowd[0].strangers:,} of the strangers asked an index of "
-        f"{result.crowd[0].images:,} pictures in the set `{CROWD_SET}`, of classes of Tiny "
-        f"ImageNet that were not trained on (at commit {result.crowd[0].commit[:12]}):",
-        "",
-        Table.of(result.crowd, columns).markdown(),
-    ]
-
-
-def _threshold(one: PerQuery | Crowd) -> str:
+def _threshold(one: PerQuery) -> str:
     return f"{one.threshold:.4f}{'' if one.counted else ' (extrapolated)'}"
 
 
@@ -356,8 +301,10 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--data", type=Path, default=DEFAULT_DATA, help="folder of photographs")
     parser.add_argument("--strangers", type=Path, action="append", default=[])
     parser.add_argument("--crowd", type=Path, help="folder of the classes the recipe leaves out")
+    parser.add_argument("--crowd-set", choices=SETS, default="standard", help="its views")
     parser.add_argument("--crowd-images", type=int, default=10_000, help="of that")
     parser.add_argument("--crowd-only", action="store_true", help="keep what --out has besides")
+    parser.add_argument("--work", type=Path, default=Path("out/copies-per-query"))
     parser.add_argument("--every", type=int, default=1, help="every so manieth stranger only")
     parser.add_argument("--out", type=Path, default=Path("docs/results"))
     parser.add_argument("--metric", default="lipsim-tiny")

@@ -56,6 +56,25 @@ def test_the_intervals_of_the_slider_are_those_of_their_eps_and_only_widen(clien
     assert rows[-1]["eps"] >= answer["radius"]
 
 
+def test_compare_goes_by_the_rule_of_an_index_and_names_it(client):
+    usual = compare(client, metric="lipsim-tiny").json()
+    assert usual["rule"]["wrong"] == 1e-3
+    assert usual["rule"]["source"] == "shipped"
+    assert usual["threshold"] == pytest.approx(
+        usual["rule"]["threshold"] - usual["rule"]["weight"] * usual["likeness"]
+    )
+    assert any("1 in 1,000 is as near" in said for said in usual["says"])
+    rare = compare(client, metric="lipsim-tiny", wrong="1e-6", views="standard").json()
+    assert rare["rule"]["wrong"] == 1e-6
+    assert rare["rule"]["threshold"] < usual["rule"]["threshold"]
+    assert (len(rare["views"]), rare["view"] in rare["views"]) == (11, True)
+    both = compare(client, metric="lipsim-tiny", wrong="1e-6", threshold="0.3")
+    assert both.status_code == 422
+    assert "views: expected one of the sets" in compare(client, views="no-such").text
+    one = compare(client, metric="lipsim-tiny", threshold="0.3").json()
+    assert (one["threshold"], one["rule"]["background"]) == (0.3, None)
+
+
 @pytest.mark.parametrize("perturbed", ["candidate", "reference", "both"])
 def test_compare_moves_the_image_that_it_is_told_to(client, metric, perturbed):
     answer = compare(client, candidate=THREE, eps="0.4", perturbed=perturbed).json()

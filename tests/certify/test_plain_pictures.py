@@ -5,8 +5,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from percert.certify.answers import compare_pair, prepare
+from percert.certify.answers import ReferenceView, compare_pair, prepare
 from percert.certify.features import pixel_features
+from percert.certify.own_threshold import OwnThreshold, StoredThreshold
 from percert.certify.pairs import copies_of_features
 from percert.certify.sentences import comparison_sentences
 from percert.lipschitz.bound import LipschitzBound
@@ -81,11 +82,13 @@ def test_a_picture_that_holds_too_little_says_so():
 def test_a_comparison_of_plain_pictures_is_undecided_and_says_why(perturbed):
     metric = LipSimTiny()
     black, white = torch.zeros(3, 70, 90), torch.ones(3, 70, 90)
+    reference = prepare(metric, black)
+    whole = ReferenceView("whole", reference.features, StoredThreshold(OwnThreshold(0.68, 0.0), 0))
     found = compare_pair(
-        metric, prepare(metric, black), white, "w.png", eps=1, threshold=0.68, perturbed=perturbed
+        metric, reference, white, "w.png", eps=1, views=[whole], perturbed=perturbed
     )
     assert (found.copy, found.plain, found.radius) == (None, True, 0.0)
-    said = comparison_sentences("b.png", found, "lipsim-tiny", 0.68, "w.png")[0]
+    said = comparison_sentences("b.png", found, "lipsim-tiny", "w.png")[0]
     assert said.tone == "plain"
     assert said.text.startswith("Undecided")
     assert "too little" in said.text

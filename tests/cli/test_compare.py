@@ -10,6 +10,11 @@ from percert.images import load_image
 THUMBNAIL = ("--metric", "thumbnail")
 KEYS = [
     *("candidate", "distance", "eps", "lower", "upper", "copy", "radius", "resolution", "plain"),
+    *("threshold", "view", "view_distance"),
+]
+ANSWER = [
+    *("metric", "reference", "threshold", "likeness", "views", "rule", "results", "bad"),
+    "left_out",
 ]
 
 
@@ -21,10 +26,10 @@ def test_the_json_is_what_the_certificates_say(files, percert_json, perturbed):
         *(reference, candidate, *THUMBNAIL),
         *("--eps", 0.5, "--threshold", 0.3, "--perturbed", perturbed, "--device", "cpu"),
     )
-    assert list(answer) == ["metric", "reference", "threshold", "results", "bad", "left_out"]
+    assert list(answer) == ANSWER
     assert answer["bad"] == []
     assert (answer["metric"], answer["reference"]) == ("thumbnail", str(reference))
-    assert answer["threshold"] == 0.3
+    assert (answer["threshold"], answer["views"]) == (0.3, ["whole"])
     (result,) = answer["results"]
     assert list(result) == KEYS
     metric = create_metric("thumbnail", device="cpu")
@@ -41,6 +46,8 @@ def test_the_json_is_what_the_certificates_say(files, percert_json, perturbed):
     ]:
         assert result[key] == pytest.approx(expected.item(), rel=1e-12)
     assert result["copy"] is True
+    assert (result["threshold"], result["view"]) == (0.3, "whole")
+    assert result["view_distance"] == result["distance"]
     assert result["lower"] <= result["distance"] <= result["upper"]
     assert result["resolution"] == ([48, 72] if perturbed == "reference" else [30, 44])
 
@@ -125,7 +132,7 @@ def test_the_others_are_compared_when_one_candidate_is_bad(files, percert):
 def test_bad_candidates_are_in_the_json_too(files, percert_json):
     candidates = (files / "bad.png", files / "inside" / "noisy.png")
     answer = percert_json("compare", files / "cat.png", *candidates, *THUMBNAIL, exit_code=1)
-    assert list(answer) == ["metric", "reference", "threshold", "results", "bad", "left_out"]
+    assert list(answer) == ANSWER
     assert [result["candidate"] for result in answer["results"]] == [str(candidates[1])]
     (bad,) = answer["bad"]
     assert bad["path"] == str(files / "bad.png")
@@ -177,7 +184,7 @@ def test_a_metric_that_needs_weights_asks_for_them(files, percert):
 
 def test_the_sentences_say_what_is_proven(files, percert):
     arguments = ("compare", files / "cat.png", files / "inside" / "noisy.png", *THUMBNAIL)
-    said = percert(*arguments, "--eps", "1.5").stdout
+    said = percert(*arguments, "--eps", "1.5", "--threshold", "usual").stdout
     noisy = files / "inside" / "noisy.png"
     assert f"{noisy} is a copy of {files / 'cat.png'}: distance 0.00" in said
     assert "<= 0.22 (thumbnail)." in said
@@ -213,7 +220,8 @@ def test_the_bounds_shown_are_never_tighter_than_the_proven_ones(files, percert,
     arguments = ("compare", files / "cat.png", files / "inside" / "noisy.png", *THUMBNAIL)
     (result,) = percert_json(*arguments)["results"]
     said = percert(*arguments).stdout
-    lower, upper = said.split("the distance stays between ")[1].rstrip(".\n").split(" and ")
+    bounds = said.split("the distance stays between ")[1].split(".\n")[0]
+    lower, upper = bounds.split(" and ")
     assert float(lower) <= result["lower"]
     assert float(upper) >= result["upper"]
     radius = said.split("of less than l2 ")[1].split(" ")[0]

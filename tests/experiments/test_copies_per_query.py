@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from experiments.copies import per_query
+from experiments.copies import crowd, per_query
 from experiments.copies.asked import embed_files
 from experiments.detectors import make_metric
 from percert.search.ingest.views import VIEW_SETS, asked_views
@@ -75,9 +75,11 @@ def test_the_crowd_is_of_the_classes_that_the_recipe_leaves_out(
     for name in (left_out[0], left_out[-1], "n01443537"):
         for place, image in enumerate(photographs):
             image.save(tmp_path / name / f"{place}.png")
-    found = per_query.crowd_in(tmp_path, "lipsim-tiny", 100)
-    assert [path.parent.name for path in found] == [left_out[0]] * 4 + [left_out[-1]] * 4
-    assert per_query.crowd_in(tmp_path, "lipsim-tiny", 4) == found[::2]
+    found = crowd.crowd_in(tmp_path, "lipsim-tiny", 100)
+    names = sorted(path.parent.name for path in found)
+    assert names == sorted([left_out[0]] * 4 + [left_out[-1]] * 4)
+    assert len(set(found)) == 8
+    assert crowd.crowd_in(tmp_path, "lipsim-tiny", 4) == found[:4]
 
 
 def coarse(seed: int) -> Image.Image:
@@ -94,15 +96,16 @@ def test_strangers_that_a_crowd_answers_are_counted(tmp_path: Path) -> None:
         coarse(seed).save(path)
     stored, asking = paths[:12], [*paths[:2], paths[12]]  # two of three are stored
     others = embed_files(metric, asking, asked_views(VIEW_SETS["thorough"]))
-    few, rare = per_query.ask_crowd(metric, stored, others)
-    assert [few.wrong, rare.wrong] == list(per_query.CROWD_WRONG)
+    crowd.store_crowd(metric, stored[:5], "standard", tmp_path)
+    store = crowd.store_crowd(metric, stored, "standard", tmp_path)  # goes on
+    few, rare = crowd.ask_crowd(store, "standard", others)
+    assert [few.wrong, rare.wrong] == list(crowd.WRONG)
     assert few.images == rare.images == 12
     assert rare.threshold < few.threshold
     assert few.answered == rare.answered == 2
     page = per_query.report(replace(per_query.read_result(PUBLISHED), crowd=[few, rare]))
-    assert f"| 0.01 | {few.threshold:.4f}" in page
-    assert "| 0.0 | 2 |" in page
-    assert "3 of the strangers asked an index of 12 pictures" in page
+    assert f"| standard | 12 | 0.01 | {few.threshold:.4f}" in page
+    assert f"| 0.0 of 3 | 2 | {few.commit[:12]} |" in page
 
 
 def test_a_crowd_is_added_to_what_is_there(
@@ -115,10 +118,13 @@ def test_a_crowd_is_added_to_what_is_there(
     monkeypatch.setattr(per_query, "crowd_in", lambda folder, recipe, count: paths[:count])
     words = ["--out", tmp_path, "--metric", "thumbnail-8", "--strangers"]
     words += [data / "imagenet-compatible", "--every", 2, "--crowd", tmp_path, "--crowd-only"]
-    per_query.main([str(word) for word in [*words, "--crowd-images", 10]])
+    words += ["--work", tmp_path / "work", "--crowd-images", 10]
+    for views in ("whole", "standard", "whole"):
+        per_query.main([str(word) for word in [*words, "--crowd-set", views]])
     before = per_query.read_result(out / "copies-per-query.json")
     after = per_query.read_result(tmp_path / "copies-per-query.json")
     assert replace(after, crowd=[]) == before
-    assert [(one.images, one.strangers) for one in after.crowd] == [(10, 2), (10, 2)]
+    assert [one.views for one in after.crowd] == ["standard"] * 2 + ["whole"] * 2
+    assert {(one.images, one.strangers) for one in after.crowd} == {(10, 2)}
     page = (tmp_path / "copies-per-query.md").read_text("utf-8")
     assert page == per_query.report(after)

@@ -42,7 +42,7 @@ def test_each_candidate_has_its_certificate_and_a_bad_one_stops_none(photos):
     assert [step[1:] for step in steps] == [(place, 4) for place in range(4)]
     answer = found.answer()
     assert answer["threshold"] == 0.3
-    assert "wrong" not in answer
+    assert (answer["rule"]["weight"], answer["rule"]["wrong"]) == (0.0, None)
     assert len(answer["bad"]) == 1
 
 
@@ -55,14 +55,16 @@ def test_a_rate_of_strangers_sets_the_reference_s_own_threshold(photos):
         )
         for wrong in (1e-6, 1e-2)
     )
-    assert strict.threshold < wide.threshold
-    assert strict.answer()["wrong"] == 1e-6
-    assert strict.own.threshold.distance == strict.threshold
+    assert strict.rule.threshold < wide.rule.threshold
+    assert strict.answer()["rule"]["wrong"] == 1e-6
+    assert strict.answer()["threshold"] == strict.rule.threshold
 
 
 def test_what_gives_no_verdict_is_refused_before_anything_is_read():
     with pytest.raises(ValueError, match="threshold: ssim has no proven bound"):
         CompareSettings(metric="ssim", threshold=0.1)
+    with pytest.raises(ValueError, match="views: ssim has no proven bound"):
+        CompareSettings(metric="ssim", views=("whole", "upper"))
     with pytest.raises(ValueError, match="edits: proves verdicts"):
         CompareSettings(metric="ssim", edits=True)
     with pytest.raises(ValueError, match="edits: proves verdicts"):

@@ -36,6 +36,8 @@ from percert.app.worker import Worker
 from percert.attacks.catalog import CATALOG
 from percert.certify.pairs import PerturbedPair
 from percert.registry import settings_text
+from percert.search.ingest.views import parse_views
+from percert.search.query.reference_rule import RuleAsked
 
 router = APIRouter(prefix="/api/v1", responses=problems())
 
@@ -158,7 +160,27 @@ Threshold = Annotated[
         ge=0,
         le=2,
         allow_inf_nan=False,
-        description="Images up to this distance are copies; by default what the metric recommends.",
+        description="In place of wrong: one threshold for all, images up to this distance are "
+        "copies.",
+    ),
+]
+PairWrong = Annotated[
+    float | None,
+    Form(
+        gt=0,
+        lt=1,
+        allow_inf_nan=False,
+        description="The reference's own threshold, which this share of unrelated photographs is "
+        "as near as. By default 0.001; a metric without a table of strangers has the threshold "
+        "that it recommends.",
+    ),
+]
+Views = Annotated[
+    str,
+    Form(
+        max_length=2000,
+        description="Views of the reference, a set or names with commas: a candidate is a copy "
+        "where it is one of any.",
     ),
 ]
 
@@ -193,13 +215,19 @@ def _pair(
     perturbed: Annotated[
         PerturbedPair, Form(description="Which image is tampered with.")
     ] = "candidate",
+    wrong: PairWrong = None,
+    views: Views = "whole",
 ) -> PairQuestion:
+    try:
+        rule = RuleAsked(threshold=threshold, wrong=wrong, views=parse_views(views))
+    except ValueError as error:
+        raise Refused(422, str(error)) from None
     return PairQuestion(
         upload_of(reference, "reference"),
         upload_of(candidate, "candidate"),
         metric,
         eps,
-        threshold,
+        rule,
         perturbed,
     )
 

@@ -9,7 +9,8 @@ from fastapi.responses import FileResponse, StreamingResponse
 
 from percert.app.api import AskedPair, AskedTriplet, ImageFile
 from percert.app.attack import attack_classifier, check_attack
-from percert.app.compare import PairQuestion, attack_pair
+from percert.app.compare import PairQuestion
+from percert.app.compare_attack import attack_pair
 from percert.app.context import Context, ServerContext
 from percert.app.errors import Refused, problems
 from percert.app.images import Upload, upload_of
@@ -56,8 +57,7 @@ async def start_pair(context: ServerContext, asked: PairQuestion) -> Job:
         raise Refused(422, "perturbed: the attack moves the candidate; expected 'candidate'")
     if asked.eps == 0:
         raise Refused(422, "eps: expected more than 0 to attack with")
-    threshold = card.copy_threshold if asked.threshold is None else asked.threshold
-    work = partial(attack_pair, metric=card.name, eps=asked.eps, threshold=threshold)
+    work = partial(attack_pair, metric=card.name, eps=asked.eps, asked=asked.rule)
     return await context.start("compare", (asked.reference, asked.candidate), work)
 
 

@@ -5,16 +5,17 @@ from typing import Literal
 
 from torch import Tensor
 
-from percert.app.compare import PairQuestion
+from percert.app.compare import PairQuestion, asked_rule
 from percert.app.judge import TripletQuestion
 from percert.app.worker import Worker
-from percert.certify.answers import judge_triplet, prepare
+from percert.certify.answers import judge_triplet
 from percert.certify.editing.questions import CopyQuestion, choice_between
 from percert.certify.editing.summary import Bar, EditSummary, bars, summarise, summary_words
 from percert.certify.editing.walk import Judge
 from percert.certify.features import embed
 from percert.certify.pairs import copies_of_features
 from percert.metrics.metric import Metric
+from percert.search.query.reference_rule import WHOLE
 
 
 @dataclass(frozen=True)
@@ -59,14 +60,16 @@ def answer_edits(worker: Worker, question: PairQuestion) -> EditsAnswer:
     """
     metric = worker.resources.proven(question.metric)
     card = worker.resources.card(question.metric)
-    threshold = card.copy_threshold if question.threshold is None else question.threshold
-    if threshold is None:
-        raise ValueError(f"threshold: {card.name} recommends none: give one")
     if question.perturbed != "candidate":
         raise ValueError("perturbed: edits are of the candidate; expected 'candidate'")
+    if question.rule.views != WHOLE:
+        raise ValueError("views: edits are proven of the reference as a whole; expected 'whole'")
     pixels = worker.limits.pixels
-    reference = prepare(metric, question.reference.image(pixels)).features
-    assert reference is not None
+    image = question.reference.image(pixels)
+    rule = asked_rule(card, metric, question.rule, image)
+    if rule is None:
+        raise ValueError(f"threshold: {card.name} recommends none: give one")
+    threshold, reference = rule.threshold, rule.views[0].features
     candidate = question.candidate.image(pixels)[None]
     copy = bool(copies_of_features(reference, embed(metric, candidate), threshold).decision.item())
     summary = _proven(worker, metric, candidate, CopyQuestion(reference, threshold))

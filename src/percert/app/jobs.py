@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from percert.app.attack import ClassifierAttackAnswer
-from percert.app.compare import PairAttackAnswer
+from percert.app.compare_attack import PairAttackAnswer
 from percert.app.errors import DEFECT, STOPPING, Refused
 from percert.app.images import Upload
 from percert.app.judge import TripletAttackAnswer

@@ -41,6 +41,7 @@ from percert.app.templates import Scale, closeness, environment, scale_of
 from percert.app.worker import Worker
 from percert.metrics.catalog import typical_distances
 from percert.reports.budgets import levels, rounded_down, tampering, visibility, whole_pixels
+from percert.search.query.recommended import share_of_queries
 
 
 def pair_title(answer: PairAnswer) -> str:
@@ -64,6 +65,9 @@ def pair_words(answer: PairAnswer) -> list[str]:
         said.append(f"Proven: no change of {whose(answer)} turns this round.")
     elif answer.radius is not None:
         said.append(_stands(whose(answer), answer.radius, answer.resolution))
+    if answer.copy and answer.rule is not None and answer.rule.wrong is not None:
+        share = share_of_queries(answer.rule.wrong)
+        said.append(f"Of pairs of unrelated photographs {share} is as near to the reference.")
     return said
 
 

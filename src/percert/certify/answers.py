@@ -1,7 +1,8 @@
 """The whole answer for one pair or triplet, as JSON has it: distance, interval, verdict, radius."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -9,12 +10,7 @@ from torch import Tensor
 
 from percert.certify.features import PixelFeatures, embed
 from percert.certify.own_threshold import PerturbedStored, StoredThreshold, own_copies_of_features
-from percert.certify.pairs import (
-    PerturbedPair,
-    copies_of_features,
-    distance_of_features,
-    pair_distance,
-)
+from percert.certify.pairs import PerturbedPair, distance_of_features, pair_distance
 from percert.certify.twoafc import PerturbedTriplet, twoafc_of_features
 from percert.metrics.certified.embedding import EmbeddingMetric
 from percert.metrics.metric import Metric
@@ -36,6 +32,8 @@ class Comparison:
     that is tampered with (the candidate, where both are). What a metric without a proven bound
     cannot say is ``None``; ``copy`` is ``None`` as well where the two are ``plain``: one of them
     holds too little (one colour, a page of text) for their distance to say whether they are copies.
+    ``view`` of the reference decides, which is at ``view_distance`` and has the ``threshold``;
+    ``distance`` and its interval are of the two as wholes.
     """
 
     candidate: str
@@ -47,6 +45,24 @@ class Comparison:
     radius: float | None
     resolution: tuple[int, int]
     plain: bool = False
+    threshold: float | None = None
+    view: str | None = None
+    view_distance: float | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class ReferenceView:
+    """A view of the reference, in which a candidate may be a copy: its own embedding and threshold.
+
+    ``cut`` is the part of the candidate that meets it, a map of norm at most 1; all of it by
+    default. Of a view, ``features`` are in pixels of the view, so that what is proven for a change
+    of it is proven for one of the whole.
+    """
+
+    name: str
+    features: PixelFeatures
+    threshold: StoredThreshold
+    cut: Callable[[Tensor], Tensor] | None = None
 
 
 @dataclass(frozen=True)
@@ -70,15 +86,15 @@ def compare_pair(
     name: str,
     *,
     eps: Budget | float | None,
-    threshold: float | StoredThreshold | None,
+    views: Sequence[ReferenceView] | None,
     perturbed: PerturbedPair,
 ) -> Comparison:
     """Distance, interval and verdict of one ``(3, h, w)`` candidate, called ``name``.
 
-    ``threshold`` is a number for all pairs, or the reference's own, which changes as the reference
-    moves. ``eps`` is an l2 length, or a budget that is resolved at the size of the image that is
-    tampered with (the smaller of the two, where both are); ``None`` stands for one 8-bit level on
-    every value. Raises ``ValueError`` where the metric cannot compare the two.
+    It is a copy where it is one of any of the reference's ``views``; without these there is no
+    verdict. ``eps`` is an l2 length, or a budget of the image that is tampered with, of the smaller
+    one where both are; ``None`` stands for one 8-bit level on every value. Raises ``ValueError``
+    where the metric cannot compare the two.
     """
     batch = candidate[None]
     sizes = {"reference": _size(reference.image), "candidate": _size(batch)}
@@ -98,36 +114,78 @@ def compare_pair(
         with torch.no_grad():
             distance = metric(reference.image, batch).item()
         return Comparison(name, distance, eps, None, None, None, None, resolution)
+    assert isinstance(metric, EmbeddingMetric)
     features = embed(metric, batch)
     interval = distance_of_features(reference.features, features, eps, perturbed=perturbed)
-    copy, radius, plain = None, None, False
-    if threshold is not None:
-        if isinstance(threshold, StoredThreshold):
-            certificate = own_copies_of_features(
-                features,
-                reference.features,
-                threshold.rule,
-                threshold.vector,
-                perturbed=_MOVES[perturbed],
-            )
-        else:
-            certificate = copies_of_features(
-                reference.features, features, threshold, perturbed=perturbed
-            )
-        copy, radius = bool(certificate.decision.item()), certificate.radius.item()
-        one = certificate.plain is not None and bool(certificate.plain.item())
-        if one and (copy or radius == 0):
-            copy, plain = None, True
-    return Comparison(
+    found = Comparison(
         name,
         interval.distance.item(),
         eps,
         interval.lower.item(),
         interval.upper.item(),
-        copy,
-        radius,
+        None,
+        None,
         resolution,
-        plain,
+    )
+    if not views:
+        return found
+    return _judged(found, [_in_view(metric, batch, features, one, perturbed) for one in views])
+
+
+@dataclass(frozen=True)
+class _InView:
+    """The verdict in one view, the least distance first of what is furthest within."""
+
+    view: str
+    distance: float
+    threshold: float
+    copy: bool
+    radius: float
+    plain: bool
+
+
+def _in_view(
+    metric: EmbeddingMetric,
+    candidate: Tensor,
+    whole: PixelFeatures,
+    view: ReferenceView,
+    perturbed: PerturbedPair,
+) -> _InView:
+    features = whole if view.cut is None else embed(metric, view.cut(candidate))
+    own = view.threshold
+    found = own_copies_of_features(
+        features, view.features, own.rule, own.vector, perturbed=_MOVES[perturbed]
+    )
+    return _InView(
+        view.name,
+        pair_distance(view.features, features).item(),
+        own.distance,
+        bool(found.decision.item()),
+        found.radius.item(),
+        found.plain is not None and bool(found.plain.item()),
+    )
+
+
+def _judged(found: Comparison, views: Sequence[_InView]) -> Comparison:
+    """The verdict of all views: a copy by any of them stays one within the largest of their radii,
+    what is none by all within the smallest. The view that is furthest within its threshold decides.
+    """
+    copies = [one for one in views if one.copy and not one.plain]
+    deciding = min(copies or views, key=lambda one: one.distance - one.threshold)
+    copy: bool | None = bool(copies)
+    radius = max(one.radius for one in copies) if copies else min(one.radius for one in views)
+    # Where one of the two is plain, "copy" means nothing, nor that there might be one.
+    plain = not copies and any(one.plain and (one.copy or radius == 0) for one in views)
+    if plain:
+        copy, radius = None, 0.0
+    return replace(
+        found,
+        copy=copy,
+        radius=radius,
+        plain=plain,
+        threshold=deciding.threshold,
+        view=deciding.view,
+        view_distance=deciding.distance,
     )
 
 

@@ -17,18 +17,17 @@ class Sentence:
 
 
 def comparison_sentences(
-    reference: str, result: Comparison, metric: str, threshold: float | None, whose: str
+    reference: str, result: Comparison, metric: str, whose: str
 ) -> list[Sentence]:
     """The verdict or distance of one pair, its radius, and the interval, as far as there are any.
 
-    ``reference`` is what to call it, ``whose`` what is tampered with, ``threshold`` the one that
-    ``result`` was made with.
+    ``reference`` is what to call it, ``whose`` what is tampered with.
 
     >>> plain = Comparison("b.png", 0.25, 1.0, None, None, None, None, (8, 8))
-    >>> [said.text for said in comparison_sentences("a.png", plain, "ssim", None, "b.png")]
+    >>> [said.text for said in comparison_sentences("a.png", plain, "ssim", "b.png")]
     ['The ssim distance of b.png from a.png is 0.2500 (0: equal).']
     """
-    said = _verdict(reference, result, metric, threshold, whose)
+    said = _verdict(reference, result, metric, whose)
     if result.lower is not None and result.upper is not None:
         lower, upper = outward(result.lower, result.upper)
         budget = describe(result.eps, result.resolution)
@@ -41,10 +40,8 @@ def comparison_sentences(
     return said
 
 
-def _verdict(
-    reference: str, result: Comparison, metric: str, threshold: float | None, whose: str
-) -> list[Sentence]:
-    if result.radius is None:
+def _verdict(reference: str, result: Comparison, metric: str, whose: str) -> list[Sentence]:
+    if result.radius is None or result.threshold is None or result.view_distance is None:
         return [
             Sentence(
                 f"The {metric} distance of {result.candidate} from {reference} is "
@@ -60,9 +57,11 @@ def _verdict(
                 "none, and nothing is proven."
             )
         ]
+    view = "" if result.view == "whole" else f", in the view {result.view}"
     verdict = Sentence(
         f"{result.candidate} is {'' if result.copy else 'not '}a copy of {reference}: distance "
-        f"{result.distance:.4f} {'<=' if result.copy else '>'} {threshold:g} ({metric}).",
+        f"{result.view_distance:.4f} {'<=' if result.copy else '>'} "
+        f"{shown(result.threshold)} ({metric}{view}).",
         "yes" if result.copy else "no",
     )
     if result.radius == 0:
@@ -73,6 +72,15 @@ def _verdict(
         radius = describe_radius(result.radius, result.resolution)
         how_far = f"Proven: this stands for every change of {whose} of less than {radius}."
     return [verdict, Sentence(how_far)]
+
+
+def shown(threshold: float) -> str:
+    """A threshold to four decimals, or as it was given.
+
+    >>> shown(0.68), shown(0.61234)
+    ('0.68', '0.6123')
+    """
+    return f"{threshold:.4f}".rstrip("0").removesuffix(".") or "0"
 
 
 def outward(lower: float, upper: float) -> tuple[str, str]:

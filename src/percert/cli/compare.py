@@ -27,6 +27,7 @@ from percert.reports.table import Column, Table
 
 if TYPE_CHECKING:
     from percert.certify.answers import Comparison
+    from percert.search.query.reference_rule import ReferenceRule
 
 ImageArgument = Annotated[Path, typer.Argument(help="An image file.")]
 
@@ -39,6 +40,14 @@ def compare(
     ],
     eps: EpsOption = None,
     threshold_text: ThresholdOption = None,
+    views: Annotated[
+        str,
+        typer.Option(
+            metavar="SET|NAME,...",
+            help="Views of the reference, as of percert index add: a candidate is a copy where it "
+            "is one of any.",
+        ),
+    ] = "whole",
     metric_name: MetricOption = "lipsim-tiny",
     perturbed: Annotated[
         Literal["candidate", "reference", "both"],
@@ -54,8 +63,9 @@ def compare(
 
     Beside the distance (0: equal) stand the proven bounds that it keeps while somebody changes the
     pixels by up to --eps, and beside the verdict its radius: no change of the pixels of less than
-    that l2 length turns it round. Images of different sizes are fine. A candidate that cannot be
-    read is listed at the end, and the exit status is then 1.
+    that l2 length turns it round. By default a copy lies within the reference's own threshold, as
+    in an index: 1 in 1,000 unrelated photographs is as near. Images of different sizes are fine. A
+    candidate that cannot be read is listed at the end, and the exit status is then 1.
 
     [bold]Examples[/bold]
 
@@ -63,7 +73,7 @@ def compare(
 
     percert compare photo.jpg uploads/ --eps 4 --threshold 0.25
 
-    percert compare photo.jpg uploads/ --threshold auto:1e-6
+    percert compare photo.jpg uploads/ --threshold auto:1e-6 --views standard
 
     percert compare photo.jpg copy.png --edits
 
@@ -71,8 +81,10 @@ def compare(
     """
     from percert.runs.compare import CompareSettings, compare_files
     from percert.runs.engine import RunResult
+    from percert.search.ingest.views import parse_views
 
     threshold, wrong = threshold_text or (None, None)
+    names = parse_views(views)
     try:
         asked = CompareSettings(
             metric=metric_name,
@@ -80,6 +92,7 @@ def compare(
             eps=eps,
             threshold=threshold,
             wrong=wrong,
+            views=names,
             perturbed=perturbed,
             edits=with_edits,
             device=device,
@@ -90,9 +103,9 @@ def compare(
         found = compare_files(reference, candidates, asked, progress=show)
     results = found.results
     if results and not as_json:
-        explain(str(reference), results, metric_name, found.threshold, perturbed)
-        if found.own is not None:
-            say(str(found.own))
+        explain(str(reference), results, metric_name, found.rule, perturbed)
+        if found.rule is not None and found.rule.words:
+            say(found.rule.words)
         show_edits([(one.candidate, copy_stays(one.copy)) for one in results], found.edits)
     show_result(
         RunResult(found.answer(), (), found.bad, left_out=found.left_out),
@@ -177,7 +190,7 @@ def explain(
     reference: str,
     results: "Sequence[Comparison]",
     metric: str,
-    threshold: float | None,
+    rule: "ReferenceRule | None",
     perturbed: str,
 ) -> None:
     """Show ``results`` (at least one) on stdout: a table, then what it means in sentences."""
@@ -191,10 +204,10 @@ def explain(
     )
     if len(results) == 1:
         styles = {"yes": "bold green", "no": "bold yellow", "plain": ""}
-        for said in comparison_sentences(reference, results[0], metric, threshold, whose):
+        for said in comparison_sentences(reference, results[0], metric, whose):
             say(said.text, style=styles[said.tone])
     else:
-        _explain_many(reference, results, metric, threshold, whose)
+        _explain_many(reference, results, metric, rule, whose)
     if results[0].lower is None:
         say(f"{metric} has no proven bound: it says nothing about tampering.")
 
@@ -203,6 +216,7 @@ def comparisons_table(results: "Sequence[Comparison]") -> Table:
     """A row a candidate, with what its metric can prove of it."""
     from percert.certify.sentences import outward
 
+    viewed = any(result.view not in (None, "whole") for result in results)
     columns: list[Column[Comparison]] = [
         Column("candidate", lambda result: result.candidate),
         Column("distance", lambda result: result.distance, ".4f"),
@@ -219,6 +233,7 @@ def comparisons_table(results: "Sequence[Comparison]") -> Table:
         verdicts = {True: "yes", False: "no", None: "undecided"}  # None: one of the two is plain
         columns += [
             Column("copy", lambda result: verdicts[result.copy]),
+            *([Column("view", lambda result: result.view)] if viewed else []),
             Column("radius l2", lambda result: result.radius, lambda r: rounded_down(r, 3)),
             Column("PSNR", _least_db, side="right"),
         ]
@@ -237,16 +252,20 @@ def _explain_many(
     reference: str,
     results: "Sequence[Comparison]",
     metric: str,
-    threshold: float | None,
+    rule: "ReferenceRule | None",
     whose: str,
 ) -> None:
-    if results[0].radius is None:
+    from percert.certify.sentences import shown
+
+    if rule is None or results[0].radius is None:
         say(f"Distances from {reference} by {metric}; 0: equal.", style="bold")
     else:
         copies = sum(bool(result.copy) for result in results)
+        count = len(rule.views)
+        views = "" if count == 1 else f", or within its own of any of {count} views"
         say(
-            f"{copies} of {len(results)} are copies of {reference}: distance <= {threshold:g} "
-            f"({metric}).",
+            f"{copies} of {len(results)} are copies of {reference}: distance <= "
+            f"{shown(rule.threshold)} ({metric}{views}).",
             style="bold",
         )
         say(

@@ -33,8 +33,10 @@ def _known_metric(name: str) -> str:
     return name
 
 
-def _threshold(text: str) -> tuple[float | None, float | None]:
+def _threshold(text: str) -> tuple[float | str | None, float | None]:
     """The distance, or the rate of strangers, that ``--threshold`` gives."""
+    if text == "usual":
+        return text, None
     kind, _, rate = text.rpartition(":")
     try:
         value = float(rate)
@@ -42,7 +44,8 @@ def _threshold(text: str) -> tuple[float | None, float | None]:
             raise ValueError
     except ValueError:
         raise typer.BadParameter(
-            f"expected a distance in [0, 2] or auto:RATE with a rate between 0 and 1, found {text}"
+            "expected a distance in [0, 2], auto:RATE with a rate between 0 and 1, or usual, "
+            f"found {text}"
         ) from None
     return (None, value) if kind == "auto" else (value, None)
 
@@ -183,11 +186,12 @@ ThresholdOption = Annotated[
     Any,
     typer.Option(
         "--threshold",
-        metavar="T|auto:RATE",
+        metavar="T|auto:RATE|usual",
         parser=_threshold,
-        help="Images up to this distance are called copies; auto:1e-6 is the reference's own "
-        "threshold, at which 1 in a million unrelated photographs is as near. The default is what "
-        "the metric recommends; a metric that recommends none gives no verdict.",
+        help="auto:1e-6 is the reference's own threshold, at which 1 in a million unrelated "
+        "photographs is as near; auto:1e-3 is the default. A distance T is one threshold for all, "
+        "usual the one that the metric recommends, and has for weights of your own; without any "
+        "there is no verdict.",
         show_default=False,
     ),
 ]

@@ -17,66 +17,71 @@ from percert.metrics.certified.embedding import EmbeddingMetric
 from percert.reports.budgets import Budget
 from percert.runs.engine import Progress, Step, silent
 from percert.runs.items import items_at, read_samples
-from percert.search.query.reference_threshold import ReferenceThreshold, reference_threshold
+from percert.search.query.reference_rule import (
+    WHOLE,
+    OneThreshold,
+    ReferenceRule,
+    RuleAsked,
+    reference_rule,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class CompareSettings:
     """How candidates are compared with a reference by ``metric``, with weights ``checkpoint``.
 
-    Copies lie within ``threshold``, or with ``wrong`` within the reference's own, which so many
-    strangers are within; with neither within the metric's usual one. ``edits`` asks for the ranges
-    of edits within which each verdict stands; see :func:`percert.certify.answers.compare_pair` for
-    ``eps`` and ``perturbed``. Raises ``ValueError`` for a threshold where the metric gives no
-    verdict on copies, and for edits where there is none or another image than the candidate moves.
+    ``threshold``, ``wrong`` and ``views`` say what counts as a copy
+    (:class:`percert.search.query.reference_rule.RuleAsked`): by default what lies within the
+    reference's own threshold. ``edits`` asks for the ranges of edits within which each verdict
+    stands; see :func:`percert.certify.answers.compare_pair` for ``eps`` and ``perturbed``. Raises
+    ``ValueError`` for a threshold, a rate or views where the metric gives no verdict on copies, and
+    for edits where there is none, another image than the candidate moves, or views are compared.
     """
 
     metric: str = "lipsim-tiny"
     checkpoint: Path | None = None
     eps: Budget | None = None
-    threshold: float | None = None
+    threshold: OneThreshold | None = None
     wrong: float | None = None
+    views: tuple[str, ...] = WHOLE
     perturbed: PerturbedPair = "candidate"
     edits: bool = False
     device: str = "auto"
 
     def __post_init__(self) -> None:
-        named = self.threshold is not None or self.wrong is not None
-        card = metric_card(self.metric)
-        if named and not card.embedding:
+        given, card = self.rule.given, metric_card(self.metric)
+        if given and not card.embedding:
             raise ArgumentError(
-                Argument("threshold"),
+                Argument("threshold" if given == "wrong" else given),
                 f": {self.metric} has no proven bound, and so gives no verdict on copies",
             )
+        named = self.threshold is not None or self.wrong is not None
         judged = named or card.copy_threshold is not None
-        if self.edits and not (judged and self.perturbed == "candidate"):
+        if self.edits and not (judged and self.perturbed == "candidate" and self.views == WHOLE):
             raise ArgumentError(
                 Argument("edits"),
                 ": proves verdicts on copies while the candidate is edited: it needs a metric with "
-                "a proven bound, a threshold, and ",
+                "a proven bound, a threshold, ",
                 Argument("perturbed"),
-                " candidate",
+                " candidate, and the reference as a whole",
             )
 
     @property
-    def usual_threshold(self) -> float | None:
-        """The one for all pairs: the metric's, unless another was named or is to be found."""
-        if self.threshold is not None or self.wrong is not None:
-            return self.threshold
-        return metric_card(self.metric).copy_threshold
+    def rule(self) -> RuleAsked:
+        """What counts as a copy."""
+        return RuleAsked(threshold=self.threshold, wrong=self.wrong, views=self.views)
 
 
 @dataclass(eq=False)
 class ComparedFiles:
     """The ``results`` of ``count`` candidates, with their ``edits`` where these were asked for.
 
-    ``own`` is the reference's own threshold, ``bad`` (name, reason) of what was not compared.
+    ``rule`` is the reference's, ``bad`` (name, reason) of what was not compared.
     """
 
     reference: Path
     asked: CompareSettings
-    threshold: float | None
-    own: ReferenceThreshold | None
+    rule: ReferenceRule | None
     count: int
     results: list[Comparison] = field(default_factory=list)
     edits: list[EditSummary] = field(default_factory=list)
@@ -85,12 +90,10 @@ class ComparedFiles:
 
     def answer(self) -> dict[str, Any]:
         """All of it as what JSON can hold."""
-        own = {} if self.own is None else {"wrong": self.asked.wrong, "counted": self.own.counted}
         return {
             "metric": self.asked.metric,
             "reference": str(self.reference),
-            "threshold": self.threshold,
-            **own,
+            **({"threshold": None} if self.rule is None else self.rule.answer()),
             "results": [
                 asdict(result) | ({"edits": asdict(self.edits[row])} if self.edits else {})
                 for row, result in enumerate(self.results)
@@ -126,12 +129,15 @@ def compare_files(
     left_out: list[LeftOut] = []
     items = items_at(candidates, left_out)
     metric = create_metric(asked.metric, checkpoint=asked.checkpoint, device=asked.device)
-    prepared, own, threshold = prepare(metric, image), None, asked.usual_threshold
-    if asked.wrong is not None and isinstance(metric, EmbeddingMetric):
-        assert prepared.features is not None
-        own = reference_threshold(metric, prepared.features, asked.wrong)
-        threshold = own.threshold.distance
-    found = ComparedFiles(reference, asked, threshold, own, len(items), left_out=left_out)
+    prepared, rule = prepare(metric, image), None
+    if isinstance(metric, EmbeddingMetric):
+        rule = reference_rule(
+            metric,
+            image[None],
+            asked.rule,
+            metric_card(asked.metric).copy_threshold,
+        )
+    found = ComparedFiles(reference, asked, rule, len(items), left_out=left_out)
     for done, one in enumerate(read_samples(items)):
         progress("comparing", done, len(items))
         if isinstance(one, Step):
@@ -144,11 +150,11 @@ def compare_files(
                 one.image,
                 one.item.name,
                 eps=asked.eps,
-                threshold=threshold if own is None else own.threshold,
+                views=None if rule is None else rule.views,
                 perturbed=asked.perturbed,
             )
-            if asked.edits and threshold is not None and prepared.features is not None:
-                question = CopyQuestion(prepared.features, threshold)
+            if asked.edits and rule is not None and prepared.features is not None:
+                question = CopyQuestion(prepared.features, rule.threshold)
                 found.edits.append(summarise(metric, one.image[None], question))
             found.results.append(result)
         except ValueError as error:  # such as two sizes, for a metric of pixels

@@ -57,13 +57,19 @@ def store_rule(
         rate = wrong_rate(header, images, threshold)
         return Rule(threshold, weight, hash, source, rate)
     if has_table(header):
-        found = recommended_threshold(header, images, wrong)
-        return Rule(found.threshold, weight, hash, source, found.wrong, found.counted)
+        return recommended_rule(header, images, wrong)
     wrong = WRONG if wrong is None else wrong
     if not 0 < wrong < 1:
         raise ValueError(f"wrong: expected a rate between 0 and 1, found {wrong:g}")
     chosen = choose(wrong / max(1, images))
     return Rule(chosen.threshold, weight, hash, source, wrong, chosen.proven)
+
+
+def recommended_rule(header: StoreHeader, images: int, wrong: float | None) -> Rule:
+    """The rule by the metric's table of strangers; ``ValueError`` where it has none."""
+    found, named = recommended_threshold(header, images, wrong), header.background
+    hash, source = (None, None) if named is None else (named.hash, named.source)
+    return Rule(found.threshold, header.weight, hash, source, found.wrong, found.counted)
 
 
 def partner_share(rule: Rule, wrong: float | None) -> float:
