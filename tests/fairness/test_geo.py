@@ -6,16 +6,11 @@ import numpy as np
 import pytest
 from tests.fairness.flickr_server import KEY, NO_LOCATION, FlickrServer, located
 
+from percert.fairness import FlickrSettings, GeoSettings, make_geo_dataset
+from percert.fairness.geo.answers import Sources, ask_all, open_journal, read_sources
 from percert.fairness.geo.countries import ALPHA3, countries_of, country_code, read_gdp
-from percert.fairness.geo.dataset import (
-    Sources,
-    ask_all,
-    assign_splits,
-    build,
-    open_journal,
-    read_sources,
-)
-from percert.fairness.geo.flickr import Answer, FlickrSettings
+from percert.fairness.geo.dataset import assign_splits, build
+from percert.fairness.geo.flickr import Answer
 
 WORLD_BANK = """\ufeff"Data Source","World Development Indicators",
 
@@ -202,6 +197,33 @@ def test_the_table_and_its_counts(gdp_file):
     assert (counts.elsewhere, counts.gone, counts.without_location) == (2, 1, 1)
     assert (counts.unanswered, counts.without_country, counts.placed) == (1, 1, 3)
     assert (counts.photos, counts.countries, counts.countries_without_gdp) == (6, 2, 1)
+
+
+def test_the_data_set_is_made_by_one_call(tmp_path, gdp_file, monkeypatch):
+    listed = tmp_path / "list.csv"
+    address = "https://live.staticflickr.com/1/{}_0123456789.jpg"
+    listed.write_text(f"image,url\na,{address.format(11)}\nb,{address.format(22)}\n")
+    monkeypatch.setenv("FLICKR_API_KEY", KEY)
+    with FlickrServer({"11": located("11", 52.52, 13.4), "22": [500, NO_LOCATION]}) as server:
+        flickr = FlickrSettings(endpoint=server.endpoint, rate=1000, retries=0, backoff=0)
+        settings = GeoSettings(gdp=gdp_file, flickr=flickr)
+        first = make_geo_dataset(listed, tmp_path / "geo", settings)
+        assert first.unanswered == {"22": "HTTP 500"}
+        assert first.dataset.counts.asked == 2
+        second = make_geo_dataset(listed, tmp_path / "geo", settings)
+    assert (second.unanswered, second.dataset.counts.asked, second.gdp_year) == ({}, 1, 2022)
+    assert [(row.image, row.group) for row in second.dataset.images] == [("a", "DEU")]
+    written = {path.name for path in (tmp_path / "geo").iterdir()}
+    assert {"images.csv", "images.parquet", "countries.csv", "run.json"} <= written
+
+
+def test_files_that_are_wrong_are_told_before_anything_is_asked(tmp_path, gdp_file):
+    listed = tmp_path / "list.csv"
+    listed.write_text("image,url\na,https://live.staticflickr.com/1/11_0123456789.jpg\n")
+    settings = GeoSettings(gdp=gdp_file, classes=tmp_path / "none.txt")
+    with pytest.raises(FileNotFoundError, match=r"none\.txt"):
+        make_geo_dataset(listed, tmp_path / "geo", settings, key=KEY)
+    assert not (tmp_path / "geo").exists()
 
 
 def test_splits():

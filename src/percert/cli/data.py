@@ -1,7 +1,5 @@
 """``percert data geo``: the country and its GDP per capita for photographs from Flickr."""
 
-import os
-import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -89,35 +87,26 @@ def geo(
 
     percert audit groups predictions.csv --attributes geo/countries.csv --attribute log_gdp
     """
-    from percert.fairness.geo.countries import read_gdp
-    from percert.fairness.geo.dataset import ask_all, build, read_sources, write_dataset
-    from percert.fairness.geo.flickr import ENDPOINT, KEY_VARIABLE, FlickrSettings
+    from percert.fairness import FlickrSettings, GeoSettings, make_geo_dataset
+    from percert.fairness.geo.flickr import ENDPOINT
 
-    started = time.perf_counter()
-    settings = FlickrSettings(
+    flickr = FlickrSettings(
         endpoint=endpoint or ENDPOINT, rate=rate, timeout=timeout, retries=retries
     )
-    # Whatever can be wrong is found out before a day of asking.
-    wealth = None if gdp is None else read_gdp(gdp, year)
-    listed = read_sources(sources)
-    answers, unanswered, asked = ask_all(
-        listed,
-        os.environ.get(KEY_VARIABLE, "").strip(),
-        out / "answers.jsonl",
-        settings,
+    made = make_geo_dataset(
+        sources,
+        out,
+        GeoSettings(
+            gdp=gdp, year=year, classes=classes, seed=seed, farthest=farthest, flickr=flickr
+        ),
+        command=command_line(),
         watch=lambda photos, count: with_progress(photos, count, "asking Flickr"),
     )
-    names = [] if classes is None else classes.read_text(encoding="utf-8").split()
-    dataset = build(
-        listed, answers, gdp=wealth, seed=seed, asked=asked, farthest=farthest, classes=names
-    )
-    write_dataset(
-        dataset, out, command=command_line(), seed=seed, seconds=time.perf_counter() - started
-    )
+    dataset, unanswered = made.dataset, made.unanswered
     if as_json:
         emit_json(
             asdict(dataset.counts)
-            | {"gdp_year": None if wealth is None else wealth.year}
+            | {"gdp_year": made.gdp_year}
             | {"groups": [asdict(country) for country in dataset.countries]}
         )
     else:

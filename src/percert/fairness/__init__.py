@@ -5,7 +5,7 @@ audit; the tests that it is made of can be had one by one: a line through the gr
 (:func:`fit_line`, :func:`fit_mixed`), two sets of models (:func:`compare_slopes`), two versions of
 one (:func:`compare_versions`), the usual measures (:func:`group_measures`), fair within a margin
 (:func:`groups_within`, :func:`slope_within`), and how many images it takes (:func:`plan`).
-``percert.fairness.geo`` has the data set of photographs by country.
+:func:`make_geo_dataset` makes a data set of photographs by country.
 
 Needs the extra ``fairness``, and ``geo`` for the last.
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from percert.fairness.audit_result import AuditSettings, GroupAudit
     from percert.fairness.conclusions import TestResult
     from percert.fairness.equivalence import Resolution, groups_within, slope_within
+    from percert.fairness.geo.dataset import GeoDataset, GeoRun, GeoSettings, make_geo_dataset
+    from percert.fairness.geo.flickr import FlickrSettings
     from percert.fairness.measures import Measure, group_measures
     from percert.fairness.mixed_logistic import MixedLogistic, fit_mixed
     from percert.fairness.p_values import f_p_value, holm, t_p_value
@@ -35,6 +37,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AuditSettings",
+    "FlickrSettings",
+    "GeoDataset",
+    "GeoRun",
+    "GeoSettings",
     "GroupAudit",
     "GroupLine",
     "Measure",
@@ -55,6 +61,7 @@ __all__ = [
     "group_measures",
     "groups_within",
     "holm",
+    "make_geo_dataset",
     "plan",
     "read_attributes",
     "read_predictions",
@@ -70,6 +77,8 @@ __getattr__, __dir__ = lazy_names(
         "percert.fairness.audit_result": "AuditSettings GroupAudit",
         "percert.fairness.conclusions": "TestResult",
         "percert.fairness.equivalence": "Resolution groups_within slope_within",
+        "percert.fairness.geo.dataset": "GeoDataset GeoRun GeoSettings make_geo_dataset",
+        "percert.fairness.geo.flickr": "FlickrSettings",
         "percert.fairness.measures": "Measure group_measures",
         "percert.fairness.mixed_logistic": "MixedLogistic fit_mixed",
         "percert.fairness.p_values": "f_p_value holm t_p_value",

@@ -5,90 +5,30 @@ by Flickr's API, the places' countries, and the countries' GDP per capita. Flick
 journal as they come in: a run that was killed asks for no photo twice when it goes on.
 """
 
-import csv
-import json
 import math
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
+import re
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, field, fields
 from operator import attrgetter
 from pathlib import Path
-from typing import BinaryIO, get_type_hints
+from typing import get_type_hints
 
-from percert.fairness.geo.countries import Gdp, countries_of
-from percert.fairness.geo.flickr import Answer, FlickrSettings, Unanswered, ask_locations, photo_id
-from percert.fairness.geo.splits import assign_splits, labels_of
+import numpy as np
+
+from percert.fairness.geo.answers import Sources, ask_all, read_sources
+from percert.fairness.geo.countries import Gdp, countries_of, read_gdp
+from percert.fairness.geo.flickr import KEY_VARIABLE, Answer, FlickrSettings
 from percert.files import write_whole
 from percert.reports import write_records, write_run
 from percert.reports.plots import share_bars
 from percert.reports.table import Column, csv_text
 
-
-class Journal:
-    """The answers in a file, one line of JSON each, and a way to add to them.
-
-    Made by :func:`open_journal` only, which keeps others out while it is open.
-    """
-
-    def __init__(self, file: BinaryIO, answers: dict[str, Answer]) -> None:
-        self._file = file
-        self.answers = answers
-
-    def add(self, answer: Answer) -> None:
-        """Add one answer; it is on disk when this returns."""
-        line = json.dumps(asdict(answer), separators=(",", ":")) + "\n"
-        self._file.write(line.encode())
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self.answers[answer.photo] = answer
-
-
-@contextmanager
-def open_journal(path: Path) -> Iterator[Journal]:
-    """The journal at ``path``, made where there is none.
-
-    A last line that a kill tore off is dropped. Raises ``ValueError`` where another run has the
-    journal open, or a line in it is no answer.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+b") as file:
-        _lock(file, path)
-        file.seek(0)
-        whole = file.read()
-        kept = whole.rfind(b"\n") + 1
-        if kept < len(whole):
-            file.truncate(kept)
-        answers: dict[str, Answer] = {}
-        for number, line in enumerate(whole[:kept].splitlines(), 1):
-            try:
-                answer = Answer(**json.loads(line))
-            except (ValueError, TypeError):
-                raise ValueError(f"{path}: line {number} is no answer of Flickr's") from None
-            answers[answer.photo] = answer
-        yield Journal(file, answers)
-
-
-def _lock(file: BinaryIO, path: Path) -> None:
-    try:
-        import fcntl
-    except ImportError:  # no such thing on Windows, where the user has to see to it
-        return
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        raise ValueError(f"{path}: another run is writing to it") from None
-
-
-Asked = Iterator[Answer | Unanswered]
-
-
-@dataclass(frozen=True)
-class Sources:
-    """Images and where they come from. ``photos`` maps an image to its photo at Flickr."""
-
-    photos: dict[str, str]
-    elsewhere: int
+#: Of training, validation and test, as in the paper.
+SHARES = {"train": 0.6, "val": 0.2, "test": 0.2}
+#: ImageNet calls an image after its class: n02123045_1234.
+_CLASS = re.compile(r"(n\d{8})_\d+")
 
 
 @dataclass(frozen=True)
@@ -139,79 +79,6 @@ class GeoDataset:
     images: tuple[PlacedImage, ...]
     countries: tuple[Country, ...]
     counts: GeoCounts
-
-
-def read_sources(path: Path) -> Sources:
-    """Images and addresses: a CSV with columns ``image`` and ``url``, or ImageNet's own list.
-
-    The latter has a name, a tab and an address in each line. Raises ``ValueError`` for neither, an
-    image that is there twice, or a list without any address at Flickr.
-    """
-    # ImageNet's list is not UTF-8 throughout; addresses at Flickr are ASCII.
-    text = path.read_text(encoding="utf-8-sig", errors="replace")
-    lines = [line for line in text.splitlines() if line.strip()]
-    if not lines:
-        raise ValueError(f"{path}: holds no lines")
-    if "\t" in lines[0]:
-        pairs = [line.split("\t", 1) for line in lines]
-    else:
-        rows = list(csv.reader(lines))
-        header = [name.strip() for name in rows[0]]
-        if "image" not in header or "url" not in header:
-            raise ValueError(
-                f"{path}: expected columns image and url, or a name, a tab and an address in each "
-                f"line, found {', '.join(header)[:80]!r}"
-            )
-        image, url = header.index("image"), header.index("url")
-        short = [place for place, row in enumerate(rows, 1) if len(row) <= max(image, url)]
-        if short:
-            raise ValueError(f"{path}: row {short[0]} has no image or no url")
-        pairs = [[row[image], row[url]] for row in rows[1:]]
-    photos: dict[str, str] = {}
-    elsewhere: set[str] = set()
-    for number, pair in enumerate(pairs, 1):
-        name = pair[0].strip()
-        if len(pair) != 2 or not name:
-            raise ValueError(f"{path}: line {number}: expected an image and an address")
-        if name in photos or name in elsewhere:
-            raise ValueError(f"{path}: duplicate images: {name!r} occurs more than once")
-        photo = photo_id(pair[1])
-        if photo is None:
-            elsewhere.add(name)
-        else:
-            photos[name] = photo
-    if not photos:
-        raise ValueError(f"{path}: none of {len(elsewhere)} addresses is a photo at Flickr")
-    return Sources(photos, len(elsewhere))
-
-
-def ask_all(
-    sources: Sources,
-    key: str,
-    journal_path: Path,
-    settings: FlickrSettings | None = None,
-    *,
-    watch: Callable[[Iterable[str], int], Iterable[str]] | None = None,
-) -> tuple[dict[str, Answer], dict[str, str], int]:
-    """All answers, those that could not be had with the reasons, and how many were asked for now.
-
-    Answers in the journal are not asked for again, and a photo of several images once.
-    ``watch(photos, count)`` may pass the photos on, such as through a progress bar.
-    """
-    with open_journal(journal_path) as journal:
-        wanted = dict.fromkeys(sources.photos.values())
-        open_photos = [photo for photo in wanted if photo not in journal.answers]
-        passing = open_photos if watch is None else watch(open_photos, len(open_photos))
-        unanswered: dict[str, str] = {}
-        # Without anything to ask, not even the key is needed.
-        found: Asked = ask_locations(passing, key, settings) if open_photos else iter(())
-        for answer in found:
-            if isinstance(answer, Unanswered):
-                unanswered[answer.photo] = answer.reason
-            else:
-                journal.add(answer)
-        answers = {photo: journal.answers[photo] for photo in wanted if photo in journal.answers}
-    return answers, unanswered, len(open_photos)
 
 
 def build(
@@ -278,6 +145,38 @@ def build(
     return GeoDataset(images, groups, counts)
 
 
+def labels_of(images: Iterable[str], classes: Sequence[str] = ()) -> dict[str, int | None]:
+    """The class index of each image that is called after its class, as ImageNet's are.
+
+    Its place among ``classes``; without them, among the classes of all ``images`` in order.
+    ``None`` for other images.
+
+    >>> labels_of(["n02_1", "n02123045_7", "n01440764_3"])
+    {'n02_1': None, 'n02123045_7': 1, 'n01440764_3': 0}
+    """
+    found = {image: _CLASS.match(image.rpartition("/")[2]) for image in images}
+    names = classes or sorted({match[1] for match in found.values() if match})
+    place = {name: number for number, name in enumerate(names)}
+    return {image: place.get(match[1]) if match else None for image, match in found.items()}
+
+
+def assign_splits(photos: Sequence[str], seed: int) -> dict[str, str]:
+    """60 % training, 20 % validation, 20 % test, by chance: whatever the order of ``photos``.
+
+    >>> found = list(assign_splits([str(n) for n in range(10)], seed=0).values())
+    >>> found.count("train"), found.count("val"), found.count("test")
+    (6, 2, 2)
+    """
+    ordered = sorted(set(photos))
+    shuffled = np.random.default_rng(seed).permutation(len(ordered))
+    train = round(SHARES["train"] * len(ordered))
+    val = train + round(SHARES["val"] * len(ordered))
+    return {
+        ordered[place]: "train" if rank < train else "val" if rank < val else "test"
+        for rank, place in enumerate(shuffled)
+    }
+
+
 def _country(code: str, images: int, gdp: Gdp | None) -> Country:
     dollars = gdp.dollars.get(code) if gdp is not None else None
     if gdp is None or dollars is None:
@@ -310,3 +209,68 @@ def write_dataset(
         seconds=seconds,
         counts=asdict(dataset.counts),
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class GeoSettings:
+    """How the data set is made.
+
+    ``gdp`` is the World Bank's file of GDP per capita, of which ``year`` counts (by default its
+    latest). ``classes`` is a file of ImageNet's classes in order (:func:`labels_of`), ``seed`` that
+    of the splits, and ``farthest`` (km) as of :func:`~percert.fairness.geo.countries.countries_of`.
+    """
+
+    gdp: Path | None = None
+    year: int | None = None
+    classes: Path | None = None
+    seed: int = 0
+    farthest: float = 300.0
+    flickr: FlickrSettings = field(default_factory=FlickrSettings)
+
+
+@dataclass(frozen=True)
+class GeoRun:
+    """The data set, the year of its GDP, and the reasons of photos that were not answered for."""
+
+    dataset: GeoDataset
+    gdp_year: int | None
+    unanswered: dict[str, str]
+
+
+def make_geo_dataset(
+    listed: Path,
+    out: Path,
+    settings: GeoSettings | None = None,
+    *,
+    key: str | None = None,
+    command: Sequence[str] = (),
+    watch: Callable[[Iterable[str], int], Iterable[str]] | None = None,
+) -> GeoRun:
+    """Ask Flickr where the images of a list were taken, and write the data set into ``out``.
+
+    ``listed`` is a file as :func:`~percert.fairness.geo.answers.read_sources` takes it. Flickr's
+    ``key`` is by default that of the environment. A run that was killed resumes in the same folder.
+    ``watch(photos, count)`` may pass the photos on, such as through a progress bar. Raises
+    ``ValueError`` for files that are not what they should be, before anything is asked.
+    """
+    settings, began = settings or GeoSettings(), time.perf_counter()
+    # Whatever can be wrong is found out before a day of asking.
+    gdp = None if settings.gdp is None else read_gdp(settings.gdp, settings.year)
+    sources = read_sources(listed)
+    classes = () if settings.classes is None else settings.classes.read_text("utf-8").split()
+    key = os.environ.get(KEY_VARIABLE, "").strip() if key is None else key
+    answers, unanswered, asked = ask_all(
+        sources, key, out / "answers.jsonl", settings.flickr, watch=watch
+    )
+    dataset = build(
+        sources,
+        answers,
+        gdp=gdp,
+        seed=settings.seed,
+        asked=asked,
+        farthest=settings.farthest,
+        classes=classes,
+    )
+    seconds = time.perf_counter() - began
+    write_dataset(dataset, out, command=command, seed=settings.seed, seconds=seconds)
+    return GeoRun(dataset, None if gdp is None else gdp.year, unanswered)
