@@ -1,12 +1,12 @@
-"""Candidates compared with a reference from Python: the same answers, and what is set apart."""
+"""Files compared with a reference from Python: the same answers, and what is set apart."""
 
 import pytest
 import torch
 
 from percert import create_metric
-from percert.certify import copies
+from percert.certify import copies, twoafc
 from percert.images import load_image, save_image
-from percert.runs.compare import CompareSettings, compare_files
+from percert.runs.compare import CompareSettings, JudgeSettings, compare_files, judge_files
 
 
 @pytest.fixture
@@ -69,3 +69,27 @@ def test_what_gives_no_verdict_is_refused_before_anything_is_read():
         CompareSettings(metric="ssim", edits=True)
     with pytest.raises(ValueError, match="edits: proves verdicts"):
         CompareSettings(metric="thumbnail", threshold=0.3, edits=True, perturbed="both")
+
+
+def test_the_closer_of_two_files_is_judged_as_by_the_certificate(tmp_path):
+    generator = torch.Generator().manual_seed(3)
+    images = [torch.rand(3, size, 40, generator=generator) for size in (32, 36, 32)]
+    images[2] = (0.9 * images[0]).clamp(0, 1)
+    paths = [tmp_path / f"{name}.png" for name in ("reference", "left", "right")]
+    for image, path in zip(images, paths, strict=True):
+        save_image(image, path)
+    for perturbed, sizes in (("reference", {(32, 40)}), ("candidates", {(36, 40), (32, 40)})):
+        found = judge_files(*paths, JudgeSettings(metric="thumbnail", perturbed=perturbed))
+        metric = create_metric("thumbnail", device="cpu")
+        loaded = [load_image(path)[None] for path in paths]
+        certificate = twoafc(metric, *loaded, perturbed=perturbed)
+        assert found.judgement.closer == "right"
+        assert found.judgement.radius == pytest.approx(certificate.radius.item())
+        assert found.sizes == sizes
+        assert found.answer()["radius"] == found.judgement.radius
+
+
+def test_edits_of_the_reference_are_proven_of_a_metric_with_a_bound_alone():
+    for wrong in ({"metric": "ssim"}, {"metric": "thumbnail", "perturbed": "all"}):
+        with pytest.raises(ValueError, match="edits: proves which is closer"):
+            JudgeSettings(edits=True, **wrong)

@@ -13,7 +13,7 @@ from percert.search.ingest.views import VIEW_SETS, find_view
 from percert.search.query.levels import RULES, own_levels
 from percert.search.tables.location import open_tables
 from percert.search.tables.schema import StoreHeader, metric_id
-from percert.search.upgrade import upgrade_store, without_file
+from percert.search.upgrade import iter_upgrade, without_file
 
 from .conftest import smooth_image
 from .memory_blocks import in_blocks
@@ -168,9 +168,9 @@ def test_an_earlier_store_is_asked_with_one_threshold_and_upgraded(tmp_path, pho
     with pytest.raises(ValueError, match="percert index upgrade"):
         old.refit("collection")
     new = open_store(tmp_path / "new", metric, views="standard")
-    outcomes = [one.what for one in upgrade_store(old.tables, new)]
+    outcomes = [one.what for one in iter_upgrade(old.tables, new)]
     assert outcomes == ["added"] * 8
-    assert [one.what for one in upgrade_store(old.tables, new)] == ["unchanged"] * 8
+    assert [one.what for one in iter_upgrade(old.tables, new)] == ["unchanged"] * 8
     assert without_file(old.tables) == 1
     assert (new.count, new.info()["precision"]) == (8, "float16")
     assert new.views == VIEW_SETS["standard"]

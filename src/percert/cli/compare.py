@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -144,30 +143,24 @@ def judge(
 
     percert judge photo.jpg edited.jpg another.jpg --edits
     """
-    from percert.certify.answers import judge_triplet
-    from percert.certify.editing.questions import choice_between
-    from percert.certify.editing.summary import EditSummary, summarise
     from percert.certify.sentences import judgement_sentence
-    from percert.images import load_image
-    from percert.metrics.catalog import create_metric, metric_card
+    from percert.runs.compare import JudgeSettings, judge_files
 
-    if with_edits and (perturbed != "reference" or not metric_card(metric_name).embedding):
-        raise typer.BadParameter(
-            "proves which is closer while the reference is edited: it needs a metric with a proven "
-            "bound, and --perturbed reference",
-            param_hint="--edits",
+    try:
+        asked = JudgeSettings(
+            metric=metric_name,
+            checkpoint=checkpoint,
+            perturbed=perturbed,
+            edits=with_edits,
+            device=device,
         )
-    images = [load_image(path) for path in (reference, left, right)]
-    metric = create_metric(metric_name, checkpoint=checkpoint, device=device)
-    judgement = judge_triplet(metric, *images, perturbed=perturbed)
-    edits: list[EditSummary] = []
-    if with_edits:
-        question = choice_between(metric, images[1][None], images[2][None])
-        edits.append(summarise(metric, images[0][None], question))
+    except ArgumentError as error:
+        raise typer.BadParameter(error.wording.said(option_names(judge))) from None
+    found = judge_files(reference, left, right, asked)
     if as_json:
-        proven = {"edits": asdict(edits[0])} if edits else {}
-        emit_json({"metric": metric_name, **asdict(judgement), **proven})
+        emit_json(found.answer())
         return
+    judgement = found.judgement
     near, far = (left, right) if judgement.closer == "left" else (right, left)
     distances = sorted((judgement.distance_left, judgement.distance_right))
     say(
@@ -180,10 +173,8 @@ def judge(
         "candidates": f"{left} and {right} each",
         "all": "the three images each",
     }[perturbed]
-    moving = {"reference": images[:1], "candidates": images[1:]}.get(perturbed, images)
-    sizes = {(image.shape[1], image.shape[2]) for image in moving}
-    say(judgement_sentence(judgement, whose, sizes, metric_name))
-    show_edits([(str(reference), f"stays closer to {near}")], edits)
+    say(judgement_sentence(judgement, whose, found.sizes, metric_name))
+    show_edits([(str(reference), f"stays closer to {near}")], [found.edits])
 
 
 def explain(

@@ -6,11 +6,11 @@ from typing import Annotated, Literal
 
 import typer
 
-from percert.cli.command import needs, one_line_errors
+from percert.cli.command import command_line, needs, one_line_errors
 from percert.cli.index_groups import follow, show_groups, show_plan
 from percert.cli.index_partner import PartnerOption
 from percert.cli.index_search import OwnThresholdOption, WrongOption, open_asked, rule_asked
-from percert.cli.index_show import show_duplicates, write_duplicates
+from percert.cli.index_show import show_duplicates
 from percert.cli.options import (
     AddressOption,
     CheckpointOption,
@@ -145,6 +145,7 @@ def duplicates(
         raise typer.BadParameter("go together: what is to be planned?", param_hint="--plan, --do")
     if (do == "move") != (to is not None):
         raise typer.BadParameter("go together", param_hint="--do move, --to")
+    from percert.search.export import write_duplicates
     from percert.search.own_ids import with_own_ids
 
     began = perf_counter()
@@ -153,7 +154,14 @@ def duplicates(
         rule = rule_asked(opened, threshold, wrong)
         found = opened.duplicates(rule, out=out, progress=partial(bar, "comparing"))
     if out is not None:
-        write_duplicates(out, found, store, device, perf_counter() - began)
+        write_duplicates(
+            out,
+            found,
+            store=store,
+            device=device,
+            seconds=perf_counter() - began,
+            command=command_line(),
+        )
     if keep is None and report is None and plan is None:
         if as_json:
             emit_json(with_own_ids(found.to_json(), store))

@@ -1,14 +1,11 @@
 """The partner of a store on the command line: which it is, and what ``index add`` does for it."""
 
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from percert.cli.command import complain
 from percert.cli.output import say
-from percert.cli.progress import Bar
 
 if TYPE_CHECKING:
     from percert.metrics.descriptor import Descriptor
@@ -54,32 +51,6 @@ def partner_for_store(text: str | None, device: str) -> "Descriptor | Literal[Fa
     if text is None:
         return None
     return False if text == "none" else create_descriptor(text, device)
-
-
-def set_partner(
-    store: "Store", partner: "Descriptor | Literal[False] | None", strangers: list[Path] | None
-) -> None:
-    """Give the store the partner that is named, and say what that changes of one it had.
-
-    What is missing of the partner it has is said here, before anything is added.
-    """
-    if partner:
-        with Bar() as show:
-            now, before = store.partner.set(partner, strangers, partial(show, "strangers"))
-        if before is not None and before != now.rule:
-            complain(
-                f"partner {now.name}: one in a million pairs of strangers is now at a score of "
-                f"{now.rule.level(1e-6):.4f} or more, {before.level(1e-6):.4f} before; all "
-                "thresholds are made anew"
-            )
-    if store.partner.id is not None:
-        store.partner.descriptor()
-
-
-def fill_partner(store: "Store") -> "Filled":
-    """Give each image without one a row of the partner."""
-    with Bar() as show:
-        return store.partner.fill(progress=partial(show, "partner"))
 
 
 def filled_json(store: "Store", filled: "Filled") -> dict[str, Any]:

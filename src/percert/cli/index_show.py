@@ -1,10 +1,7 @@
 """Answers of a store for people, and the files that ``percert index duplicates`` writes."""
 
 import math
-import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, fields
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from percert.cli.command import complain
@@ -115,35 +112,6 @@ def show_duplicates(found: "Duplicates") -> None:
             names = link.first_path or link.first, link.second_path or link.second
             say(f"  {names[0]} and {names[1]}, distance {link.distance:.4f}")
         _rest(len(found.partner_links))
-
-
-def write_duplicates(
-    out: Path, found: "Duplicates", store: str, device: str, seconds: float
-) -> None:
-    """``records.parquet`` (links), ``clusters.parquet`` (a file a row) and ``run.json``."""
-    from percert.reports import write_records, write_run
-    from percert.search import Link
-
-    links = [asdict(link) for link in found.links]
-    numbers = dict.fromkeys(("distance", "threshold", "radius"), float)
-    columns = {field.name: str for field in fields(Link)} | numbers
-    write_records(out / "records.parquet", links, columns)
-    members = [
-        {"cluster": place, "id": id, "path": path, "radius": cluster.radius}
-        for place, cluster in enumerate(found.clusters)
-        for id, path in cluster.files
-    ]
-    write_records(
-        out / "clusters.parquet", members, {"cluster": int, "id": str, "path": str, "radius": float}
-    )
-    write_run(
-        out,
-        command=sys.argv,
-        seed=None,
-        device=device,
-        seconds=seconds,
-        settings={"store": store, "rule": asdict(found.rule), "metric": found.metric},
-    )
 
 
 def _table(matches: "tuple[Match, ...]", radius: str, certain: str | None = None) -> None:

@@ -1,21 +1,13 @@
 """``percert index add``, ``info`` and ``remove``: the store behind the queries."""
 
-import json
-from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
-from percert.cli.command import fail, needs, one_line_errors
-from percert.cli.index_added import report_added
-from percert.cli.index_partner import (
-    NewPartnerOption,
-    StrangersOption,
-    fill_partner,
-    partner_for_store,
-    set_partner,
-)
+from percert.cli.command import complain, fail, needs, one_line_errors
+from percert.cli.index_added import print_outcome, report_added
+from percert.cli.index_partner import NewPartnerOption, StrangersOption, partner_for_store
 from percert.cli.options import (
     CheckpointOption,
     DeviceOption,
@@ -26,11 +18,7 @@ from percert.cli.options import (
     metric_for_store,
 )
 from percert.cli.output import emit_json, say
-from percert.cli.progress import with_progress
-
-if TYPE_CHECKING:
-    from percert.images import LeftOut
-    from percert.search import Store
+from percert.cli.progress import Bar
 
 
 @one_line_errors
@@ -136,67 +124,42 @@ def add(
     percert index add train-*.parquet --store s3://bucket/train --engine ray --address auto
     """
     from percert.device import keep_freed_memory
-    from percert.search import AddOutcome, AddSettings, open_store
-    from percert.search.info import stored_metric
-    from percert.search.ingest.listed import listed_images
-    from percert.search.ingest.sources import count_images
-    from percert.search.own_ids import keep_own_ids
+    from percert.search import AddSettings, IndexSettings, index_images
 
     if each and as_json:
         raise typer.BadParameter("prints lines, which --json does not", param_hint="--each")
     if address is not None and engine != "ray":
         raise typer.BadParameter("is for --engine ray", param_hint="--address")
-    keep_freed_memory()
-    left_out: list[LeftOut] = []
-    listed = listed_images(inputs, paths_below=paths_below, ids=ids)
-    inputs = listed.files
-    bad = [AddOutcome(row, "bad", reason=why) for row, why in listed.bad]
-    total = count_images(inputs, left_out) + len(bad)
-    if not total:
-        raise ValueError(f"{', '.join(map(str, inputs))}: no images found")
-    # Ray's workers move it to their own devices.
-    here = device if engine == "local" else "cpu"
     if strangers and partner in (None, "none"):
         raise typer.BadParameter("is for a partner: name it", param_hint="--strangers")
-    metric = metric_for_store(store, metric_name, checkpoint, here)
-    beside = partner_for_store(partner, device)
-    if views is None and stored_metric(store) is None:
-        views = "standard"
-    opened = open_store(store, metric, views=views, partner=beside)
-    set_partner(opened, beside, strangers)
+    keep_freed_memory()
     kind = None if decode_in == "auto" else decode_in
-    settings = AddSettings(None if engine == "ray" else workers, kind, batch)
-    if engine == "ray":
-        outcomes = opened.iter_ray_add(
-            inputs, settings, address=address, workers=workers, device=device
+    settings = IndexSettings(
+        views=views,
+        adding=AddSettings(None if engine == "ray" else workers, kind, batch),
+        paths_below=paths_below,
+        ids=ids,
+        prune=prune,
+        engine=engine,
+        address=address,
+        workers=workers,
+        device=device,
+    )
+    # Ray's workers move it to their own devices.
+    here = device if engine == "local" else "cpu"
+    with Bar() as show:
+        found = index_images(
+            store,
+            inputs,
+            metric_for_store(store, metric_name, checkpoint, here),
+            settings,
+            partner=partner_for_store(partner, device),
+            strangers=strangers,
+            progress=show,
+            each=print_outcome if each else lambda outcome: None,
+            warn=complain,
         )
-    else:
-        outcomes = opened.iter_add(inputs, settings)
-    counts: Counter[str] = Counter(added=0, moved=0, duplicate=0, unchanged=0)
-    keep_own_ids(opened.path, listed.own_ids)  # before anything is said to be stored
-    for outcome in with_progress(outcomes, total, "adding"):
-        if outcome.what == "bad":
-            bad.append(outcome)
-            continue
-        counts[outcome.what] += 1
-        if each:
-            was = {} if outcome.was is None else {"was": outcome.was}
-            line = {"what": outcome.what, "id": outcome.id, "path": outcome.path, **was}
-            typer.echo(json.dumps(line))
-    pruned = opened.prune(inputs) if prune else None
-    filled = fill_partner(opened)
-    if not as_json and not each and len(opened.views) > 1:
-        say(
-            f"{len(opened.views)} views an image, each an embedding and {_kib(opened):.1f} KiB: "
-            f"{', '.join(opened.views)}."
-        )
-    report_added(opened, dict(counts), bad, left_out, pruned, total, as_json, each, filled)
-
-
-def _kib(store: "Store") -> float:
-    """What a view of an image takes in the store."""
-    header = store.tables.header
-    return ((2 if header.half else 4) * header.metric.width + 32) / 1024
+    report_added(found, as_json, each)
 
 
 @one_line_errors

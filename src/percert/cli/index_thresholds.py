@@ -1,6 +1,5 @@
 """``percert index refit`` and ``upgrade``: the thresholds of a store's images set anew."""
 
-from collections import Counter
 from typing import Annotated, Any, Literal
 
 import typer
@@ -16,7 +15,7 @@ from percert.cli.options import (
     metric_for_store,
 )
 from percert.cli.output import emit_json, note_bad, say
-from percert.cli.progress import with_progress
+from percert.cli.progress import Bar
 
 
 @one_line_errors
@@ -90,29 +89,22 @@ def upgrade(
     percert index upgrade --store photos.store --out photos.new --metric lipsim-tiny
     """
     from percert.images.walk import listed
-    from percert.search import open_store
-    from percert.search.info import stored_metric
-    from percert.search.upgrade import files_of, upgrade_store, without_file
+    from percert.search import upgrade_store
 
     metric = metric_for_store(store, metric_name, checkpoint, device)
-    old = open_store(store, create=False)
-    new = open_store(out, metric, views=views if stored_metric(out) is None else None)
-    total = len(files_of(old.tables))
-    counts: Counter[str] = Counter(added=0, unchanged=0)
-    bad: list[tuple[str, str]] = []
-    for outcome in with_progress(upgrade_store(old.tables, new), total, "adding"):
-        if outcome.what == "bad":
-            bad.append((outcome.path, outcome.reason or ""))
-        else:
-            counts[outcome.what] += 1
-    gone = without_file(old.tables)
+    with Bar() as show:
+        found = upgrade_store(store, out, metric, views, progress=show)
+    usual = ("added", "unchanged")
+    counts = {name: count for name, count in found.counts.items() if count or name in usual}
+    bad = [(one.path, one.reason or "") for one in found.bad]
+    gone = found.without_file
     if as_json:
         answer: dict[str, Any] = {"store": store, "out": out, **counts, "without_file": gone}
         answer["bad"] = listed(bad)
-        emit_json({**answer, "images": new.count})
+        emit_json({**answer, "images": found.new.count})
     else:
         said = ", ".join(f"{count} {what}" for what, count in counts.items())
-        say(f"{said}; the new store holds {new.count} of {old.count} images.")
+        say(f"{said}; the new store holds {found.new.count} of {found.old.count} images.")
         if gone:
             say(f"{gone} images have no file any more, and stay in {store} alone.")
     note_bad(bad, "files could not be added")

@@ -1,14 +1,15 @@
-"""Candidates compared with one reference, file by file: what ``percert compare`` answers."""
+"""Files compared with a reference: copies or none, and which of two is closer to it."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from percert.certify.answers import Comparison, compare_pair, prepare
-from percert.certify.editing.questions import CopyQuestion
+from percert.certify.answers import Comparison, Judgement, compare_pair, judge_triplet, prepare
+from percert.certify.editing.questions import CopyQuestion, choice_between
 from percert.certify.editing.summary import EditSummary, summarise
 from percert.certify.pairs import PerturbedPair
+from percert.certify.twoafc import PerturbedTriplet
 from percert.check import Argument, ArgumentError
 from percert.images import LeftOut, load_image
 from percert.images.walk import listed, listed_left_out
@@ -160,3 +161,74 @@ def compare_files(
         except ValueError as error:  # such as two sizes, for a metric of pixels
             found.bad.append((one.item.name, str(error)))
     return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class JudgeSettings:
+    """How the closer of two images is found: by ``metric``, with the weights ``checkpoint``.
+
+    ``perturbed`` says which images may move; ``edits`` asks for the ranges of edits of the
+    reference within which the answer stands. Raises ``ValueError`` for edits where the metric has
+    no proven bound, or other images than the reference move.
+    """
+
+    metric: str = "lipsim-tiny"
+    checkpoint: Path | None = None
+    perturbed: PerturbedTriplet = "reference"
+    edits: bool = False
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        if self.edits and (self.perturbed != "reference" or not metric_card(self.metric).embedding):
+            raise ArgumentError(
+                Argument("edits"),
+                ": proves which is closer while the reference is edited: it needs a metric with a "
+                "proven bound, and ",
+                Argument("perturbed"),
+                " reference",
+            )
+
+
+@dataclass(frozen=True)
+class JudgedFiles:
+    """The ``judgement``, the sizes (height, width) of the images that move, and the ``edits``."""
+
+    asked: JudgeSettings
+    judgement: Judgement
+    sizes: set[tuple[int, int]]
+    edits: EditSummary | None
+
+    def answer(self) -> dict[str, Any]:
+        """All of it as what JSON can hold."""
+        proven = {} if self.edits is None else {"edits": asdict(self.edits)}
+        return {"metric": self.asked.metric, **asdict(self.judgement), **proven}
+
+
+def judge_files(
+    reference: Path, left: Path, right: Path, asked: JudgeSettings | None = None
+) -> JudgedFiles:
+    """Which of two image files is closer to the reference, and what is proven of that.
+
+    Raises ``ValueError`` for images that cannot be read, or compared by the metric.
+
+    >>> import tempfile, torch
+    >>> from percert.images import save_image
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     photo, other = Path(folder, "photo.png"), Path(folder, "other.png")
+    ...     save_image(torch.eye(32).expand(3, 32, 32), photo)
+    ...     save_image(1 - torch.eye(32).expand(3, 32, 32), other)
+    ...     found = judge_files(photo, other, photo, JudgeSettings(metric="thumbnail"))
+    >>> found.judgement.closer
+    'right'
+    """
+    asked = asked or JudgeSettings()
+    images = [load_image(path) for path in (reference, left, right)]
+    metric = create_metric(asked.metric, checkpoint=asked.checkpoint, device=asked.device)
+    judgement = judge_triplet(metric, *images, perturbed=asked.perturbed)
+    moving = {"reference": images[:1], "candidates": images[1:]}.get(asked.perturbed, images)
+    sizes = {(image.shape[1], image.shape[2]) for image in moving}
+    edits = None
+    if asked.edits:
+        question = choice_between(metric, images[1][None], images[2][None])
+        edits = summarise(metric, images[0][None], question)
+    return JudgedFiles(asked, judgement, sizes, edits)

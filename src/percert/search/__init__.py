@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from percert.registry import lazy_names
 
 if TYPE_CHECKING:
+    from percert.search.indexing import Indexed, IndexSettings, index_images
     from percert.search.ingest.sources import AddOutcome, AddSettings
     from percert.search.open import open_store
     from percert.search.query.results import (
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from percert.search.store import Store
     from percert.search.tables.commit import Pruned
     from percert.search.tables.scan import Block
+    from percert.search.upgrade import Upgraded, upgrade_store
     from percert.search.verify import Verdict
 
 __all__ = [
@@ -36,6 +38,8 @@ __all__ = [
     "Cluster",
     "Copies",
     "Duplicates",
+    "IndexSettings",
+    "Indexed",
     "Link",
     "Match",
     "Nearest",
@@ -43,13 +47,17 @@ __all__ = [
     "Refitted",
     "Rule",
     "Store",
+    "Upgraded",
     "Verdict",
+    "index_images",
     "open_store",
+    "upgrade_store",
 ]
 
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
+        "percert.search.indexing": "IndexSettings Indexed index_images",
         "percert.search.ingest.sources": "AddOutcome AddSettings",
         "percert.search.open": "open_store",
         "percert.search.query.results": "Answers Cluster Copies Duplicates Link Match Nearest",
@@ -59,6 +67,7 @@ __getattr__, __dir__ = lazy_names(
         "percert.search.store": "Store",
         "percert.search.tables.commit": "Pruned",
         "percert.search.tables.scan": "Block",
+        "percert.search.upgrade": "Upgraded upgrade_store",
         "percert.search.verify": "Verdict",
     },
 )

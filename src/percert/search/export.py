@@ -1,15 +1,18 @@
-"""Exports a store for other tools: one parquet file, a row a file, with embeddings and links."""
+"""Exports for other tools: a store, a row a file, with its embeddings; and its duplicates."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, fields
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from percert.files import replacing
 from percert.metrics.certified.embedding import SHORTEST
+from percert.reports import write_records, write_run
 from percert.search.own_ids import own_ids_of
-from percert.search.query.results import Duplicates
+from percert.search.query.results import Duplicates, Link
 from percert.tensors import Embeddings
 
 if TYPE_CHECKING:
@@ -38,6 +41,41 @@ def export_store(
             writer.write_table(table)
             count += len(table)
     return count
+
+
+def write_duplicates(
+    out: Path,
+    found: Duplicates,
+    *,
+    store: str,
+    device: str = "cpu",
+    seconds: float = 0.0,
+    command: Sequence[str] = (),
+) -> None:
+    """Write what :meth:`Store.duplicates` found into the folder ``out``.
+
+    ``records.parquet`` (links), ``clusters.parquet`` (a file a row) and ``run.json``.
+    """
+    links = [asdict(link) for link in found.links]
+    numbers = dict.fromkeys(("distance", "threshold", "radius"), float)
+    columns = {field.name: str for field in fields(Link)} | numbers
+    write_records(out / "records.parquet", links, columns)
+    members = [
+        {"cluster": place, "id": id, "path": path, "radius": cluster.radius}
+        for place, cluster in enumerate(found.clusters)
+        for id, path in cluster.files
+    ]
+    write_records(
+        out / "clusters.parquet", members, {"cluster": int, "id": str, "path": str, "radius": float}
+    )
+    write_run(
+        out,
+        command=list(command),
+        seed=None,
+        device=device,
+        seconds=seconds,
+        settings={"store": store, "rule": asdict(found.rule), "metric": found.metric},
+    )
 
 
 def _tables(store: "Store", schema: Any, links: dict[str, list[dict[str, Any]]]) -> Iterator[Any]:
