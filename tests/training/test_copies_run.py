@@ -100,6 +100,16 @@ def test_the_folder_of_a_finished_run_is_a_metric(
     assert card["trained"]["steps"] == 6
 
 
+def test_plain_edits_are_kept_where_the_recipe_asks_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = make_world(tmp_path / "data")
+    recipe.write_text(recipe.read_text() + "[paths]\nweight = 3.0\npictures = 8\n")
+    seen = _run(recipe, tmp_path / "out", monkeypatch, steps=60)
+    losses = [values["paths"].item() for values in seen]
+    assert sum(losses[-10:]) < 0.9 * sum(losses[:10])
+
+
 def test_a_run_lowers_its_loss(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = make_world(tmp_path / "data")
     seen = _run(recipe, tmp_path / "out", monkeypatch, steps=60)

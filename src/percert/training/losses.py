@@ -54,12 +54,31 @@ def copy_loss(
     ``strangers`` ``(n, n)`` are the pairs that are no copies; others off the diagonal do not count.
     """
     stays, differs = copy_radii(candidate, reference, threshold_angle)
-    missing_copies = _softplus(margin - stays, temperature)
+    missing_copies = _softplus(margin - stays, temperature).mean()
     missing_strangers = _softplus(margin - differs[strangers], temperature)
     if not len(missing_strangers):  # all of a small batch show one picture
-        return missing_copies.mean()
+        return missing_copies
     worst = missing_strangers.topk(max(1, int(hardest * len(missing_strangers)))).values
-    return missing_copies.mean() + worst.mean()
+    return missing_copies + worst.mean()
+
+
+def kept_loss(
+    candidate: Embeddings,
+    reference: Embeddings,
+    *,
+    threshold_angle: float,
+    margin: float,
+    temperature: float,
+) -> Tensor:
+    """Softplus of the radius that "candidate i is a copy of reference i" misses.
+
+    >>> h = torch.eye(2)
+    >>> loss = kept_loss(9 * h, h, threshold_angle=torch.pi / 2, margin=9, temperature=1.0)
+    >>> round(loss.item(), 2)  # log 2: just the margin
+    0.69
+    """
+    stays, _ = copy_radii(candidate, reference, threshold_angle)
+    return _softplus(margin - stays, temperature).mean()
 
 
 def twoafc_loss(

@@ -11,6 +11,7 @@ from torch import Generator, Tensor
 from percert.tensors import Images, Labels
 from percert.training.augmentations import distortion_pair, downsample
 from percert.training.copies.edits import random_edit
+from percert.training.copies.paths import along_path
 from percert.training.copies.pictures import UNLABELLED, Pictures, draw_pictures, read_pictures
 from percert.training.copies.recipe import CopiesRecipe
 
@@ -28,13 +29,14 @@ class CopyBatch:
     which, counted through the sources. Pairs of an edited and a standard image are ``strangers``
     ``(n, n)`` where neither shows anything of the other. ``labels`` are their classes, counted
     likewise, -1 where there are none. ``milder`` and ``stronger`` are the first few under two
-    severities of a distortion, or empty.
+    severities of a distortion, or empty, and ``along`` some under one plain edit, or empty.
     """
 
     standard: Images
     edited: Images
     milder: Images
     stronger: Images
+    along: Images
     identity: Labels
     strangers: Tensor
     labels: Labels
@@ -106,4 +108,9 @@ def draw_batch(recipe: CopiesRecipe, corpus: list[Pictures], generator: Generato
     milder = stronger = standard[:0]
     if recipe.distortions.weight:
         milder, stronger = distortion_pair(base[: recipe.schedule.triplets], generator)
-    return CopyBatch(standard, edited, milder, stronger, identity, strangers, torch.cat(labels))
+    along = standard[:0]
+    if recipe.paths.weight:
+        along = along_path(base[: recipe.paths.pictures], recipe.paths, generator)
+    return CopyBatch(
+        standard, edited, milder, stronger, along, identity, strangers, torch.cat(labels)
+    )

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field, fields
 
 from percert.lipschitz.architectures import TinyShape
 from percert.training.copies.edits import EditStrength
+from percert.training.copies.paths import PathTerm
 from percert.training.copies.pictures import PictureSource
 from percert.training.engine.run import Schedule as EngineSchedule
 from percert.training.recipe_file import read_recipe_file
@@ -93,6 +94,7 @@ class CopiesRecipe:
     copies: CopyLoss = field(default_factory=CopyLoss)
     distortions: TripletTerm = field(default_factory=TripletTerm)
     semantics: TripletTerm = field(default_factory=TripletTerm)
+    paths: PathTerm = field(default_factory=PathTerm)
     edits: EditStrength = field(default_factory=EditStrength)
 
     def __post_init__(self) -> None:

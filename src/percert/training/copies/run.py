@@ -31,6 +31,7 @@ from percert.training.losses import (
     class_loss,
     copy_loss,
     distillation_loss,
+    kept_loss,
     relational_loss,
     twoafc_loss,
 )
@@ -125,9 +126,9 @@ class CopyTask:
         self, forward: Any, batch: Sequence[CopyBatch], device: torch.device, gather: Any
     ) -> Mapping[str, Tensor]:
         recipe, (drawn,) = self.recipe, batch
-        images = (drawn.standard, drawn.edited, drawn.milder, drawn.stronger)
+        images = (drawn.standard, drawn.edited, drawn.milder, drawn.stronger, drawn.along)
         embeddings = forward(torch.cat(images))
-        here, there, milder, stronger = embeddings.split([len(part) for part in images])
+        here, there, milder, stronger, along = embeddings.split([len(part) for part in images])
         copies = recipe.copies
         losses = {
             "copies": copy_loss(
@@ -148,6 +149,15 @@ class CopyTask:
                 stronger,
                 margin=term.margin,
                 temperature=term.temperature,
+            )
+        if recipe.paths.weight:
+            path = recipe.paths
+            losses["paths"] = path.weight * kept_loss(
+                along,
+                here[: len(along)],
+                threshold_angle=math.radians(copies.threshold_degrees),
+                margin=path.margin,
+                temperature=path.temperature,
             )
         if recipe.semantics.weight:
             labelled, term = drawn.labels >= 0, recipe.semantics

@@ -1,0 +1,228 @@
+"""What a margin along the paths of edits is worth: two short trainings, with and without it.
+
+    python -m experiments copies.wider_ranges --data ../shared/data --strangers val.parquet \
+        --out docs/results
+
+Both begin with lipsim-tiny's weights and see the same pictures in the same steps of the recipe
+``copies``; one has the term ``[paths]`` besides. Measured on the ImageNet-Compatible photographs,
+which neither saw: how far edits are certified, and how many random edits are found, each at the
+thresholds that let so many pairs with other pictures in. Writes ``wider-ranges.json`` and ``.md``;
+trainings and measurements are kept in ``--work``, and not repeated.
+"""
+
+import argparse
+import json
+import statistics
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Generator, Tensor
+
+from experiments.conditions import Conditions, conditions, write_result
+from experiments.copies.training import HARDER, RATES, USUAL
+from experiments.photographs import DEFAULT_DATA, as_tensor, compatible
+from experiments.tables import markdown
+from percert import create_metric
+from percert.certify import EDITS, edits
+from percert.images import Resize
+from percert.metrics.certified.embedding import EmbeddingMetric, direction
+from percert.training.copies import CopiesRecipe, read_copies_recipe, train_copies
+from percert.training.copies.edits import random_edit
+from percert.training.copies.paths import PathTerm
+from percert.training.copies.pictures import PictureSource, read_pictures
+from percert.training.engine import Devices, start_fabric
+from percert.training.export import export
+
+#: Whose ranges colours or places bound; the others are certified as far as is looked.
+FAMILIES = ("brightness", "contrast", "rotation", "zoom", "crop")
+TERM = PathTerm(weight=1.0, pictures=48, margin=7.0, temperature=1.5)
+#: Pictures that are embedded together.
+BATCH = 64
+
+
+@dataclass(frozen=True)
+class Network:
+    """One network: by rate its thresholds, and of each kind of random edits the share found.
+
+    ``ranges`` are the medians of the certified range's ends, at the threshold of the last rate.
+    """
+
+    name: str
+    thresholds: list[float]
+    usual: list[float]
+    hard: list[float]
+    ranges: dict[str, tuple[float, float]]
+
+
+@dataclass(frozen=True)
+class WiderRanges:
+    benchmark: str
+    steps: int
+    pictures: int
+    rates: list[float]
+    photographs: int
+    ranged: int
+    strangers: int
+    term: PathTerm
+    networks: list[Network]
+    conditions: Conditions
+
+
+def recipes(steps: int, share: int) -> dict[str, CopiesRecipe]:
+    """The two trainings."""
+    found = read_copies_recipe("copies")
+    source = PictureSource("imagenet-samples", share)
+    plain = replace(
+        found, name="lipsim-tiny", data=(source,), schedule=replace(found.schedule, steps=steps)
+    )
+    return {"without": plain, "with": replace(plain, paths=TERM)}
+
+
+def measure(
+    metric: EmbeddingMetric, photographs: Tensor, strangers: Tensor, full: Sequence[Tensor]
+) -> tuple[list[float], list[float], list[float], dict[str, tuple[float, float]]]:
+    """Thresholds, shares found, and ranges: of squares ``photographs``, and of ``full`` images."""
+    side = metric.resolution[0]
+    generator = Generator().manual_seed(7)
+    own = _directions(metric, Resize((side, side), "box")(photographs))
+    others = _directions(metric, Resize((side, side), "box")(strangers))
+    near = (own @ others.T).flatten()
+    tops = near.topk(max(1, round(RATES[0] * len(near)))).values
+    thresholds = [1 - float(tops[max(1, round(rate * len(near))) - 1]) for rate in RATES]
+    shares = []
+    for strength in (USUAL, HARDER):
+        made = random_edit(
+            photographs, photographs.roll(1, 0), photographs.roll(2, 0), strength, generator
+        )
+        distance = 1 - (own * _directions(metric, made)).sum(1)
+        shares.append([float((distance <= tau).double().mean()) for tau in thresholds])
+    ends: dict[str, list[tuple[float, float]]] = {name: [] for name in FAMILIES}
+    for image in full:
+        for name in FAMILIES:
+            found = edits(metric, image, image, name, threshold=thresholds[-1])
+            unchanged = EDITS[name].unchanged
+            low, high = (unchanged if end is None else end for end in (found.low, found.high))
+            ends[name].append((low, high))
+    medians = {
+        name: (statistics.median(a for a, _ in some), statistics.median(b for _, b in some))
+        for name, some in ends.items()
+    }
+    return thresholds, shares[0], shares[1], medians
+
+
+@torch.no_grad()
+def _directions(metric: EmbeddingMetric, images: Tensor) -> Tensor:
+    parts = [direction(metric.embed(part), metric.constant) for part in images.split(BATCH)]
+    return torch.cat(parts).double()
+
+
+def report(result: WiderRanges) -> str:
+    """The tables, and what was measured."""
+    strict = [f"{rate:g}" for rate in result.rates]
+    found = ["network", *(f"{kind}, {rate}" for kind in ("usual", "hard") for rate in strict)]
+    rows = [
+        [one.name, *(f"{share:.3f}" for share in (*one.usual, *one.hard))]
+        for one in result.networks
+    ]
+    ranges = [
+        [
+            one.name,
+            f"{one.thresholds[-1]:.3f}",
+            *(_range(name, *one.ranges[name]) for name in FAMILIES),
+        ]
+        for one in result.networks
+    ]
+    return "\n".join(
+        [
+            "# A margin along the paths of edits",
+            "",
+            f"By `python -m experiments copies.wider_ranges`, {result.conditions.machine}, "
+            f"{result.conditions.threads} thread(s). lipsim-tiny, trained further by the recipe "
+            f"`copies` for {result.steps} steps of {result.pictures} pictures, with the term "
+            f"`[paths]` (weight {result.term.weight:g}, margin {result.term.margin:g}) and "
+            "without, all else the same. These are short runs: they say in which direction the "
+            "term moves a network, not how far it can be moved. No weights were adopted.",
+            "",
+            f"Certified ranges, medians of {result.ranged} ImageNet-Compatible photographs, each "
+            "at the network's own threshold, that which lets "
+            f"{result.rates[-1]:g} of the pairs with {result.strangers} pictures of Tiny "
+            "ImageNet's validation set in:",
+            "",
+            markdown(["network", "threshold", *FAMILIES], ranges),
+            f"The share of random edits of {result.photographs} photographs that are found where "
+            "so many pairs of strangers are let in:",
+            "",
+            markdown(found, rows),
+        ]
+    )
+
+
+def _range(name: str, low: float, high: float) -> str:
+    digits = 1 if name == "rotation" else 2
+    return f"{low:.{digits}f} to {high:.{digits}f}"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    options = _parse(arguments)
+    start = options.work / "start"
+    if not (start / "config.json").exists():
+        export("lipsim-tiny", "safetensors", start)
+    pictures = [as_tensor([one]) for one in compatible(options.data, options.limit)]
+    base = 2 * create_metric("lipsim-tiny", device="cpu").resolution[0]  # type: ignore[operator,index]  # an EmbeddingMetric
+    squares = torch.cat([Resize((base, base), "box")(one.double()) for one in pictures]).float()
+    source = PictureSource(str(options.strangers.resolve()), side=64, count=options.count)
+    strangers = read_pictures(options.data, source, 0, options.work).images.float() / 255
+    networks = []
+    settings = recipes(options.steps, options.share)
+    for name in ("lipsim-tiny", *settings):
+        part = options.work / f"{name}-{options.ranged}.json"
+        if not part.exists():
+            metric = create_metric("lipsim-tiny", device="cpu")
+            if name in settings:
+                out = options.work / name
+                fabric = start_fabric(Devices("cpu"))
+                train_copies(
+                    settings[name], options.data, out, fabric, model=start, tensorboard=False
+                )
+                metric = create_metric(str(out), device="cpu")
+            assert isinstance(metric, EmbeddingMetric)
+            full = [one.double() for one in pictures[: options.ranged]]
+            found = measure(metric.double(), squares.clamp(0, 1), strangers, full)
+            label = name if name not in settings else f"trained {name} it"
+            write_result(part, asdict(Network(label, *found)))
+            print(part.read_text(), flush=True)
+        networks.append(Network(**json.loads(part.read_text())))
+    result = WiderRanges(
+        "wider-ranges",
+        options.steps,
+        options.share,
+        list(RATES),
+        len(pictures),
+        options.ranged,
+        len(strangers),
+        TERM,
+        networks,
+        conditions(0),
+    )
+    write_result(options.out / "wider-ranges.json", result)
+    (options.out / "wider-ranges.md").write_text(report(result), encoding="utf-8")
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--data", type=Path, default=DEFAULT_DATA)
+    parser.add_argument("--strangers", type=Path, required=True, help="a folder, or parquet files")
+    parser.add_argument("--count", type=int, default=4000, help="strangers")
+    parser.add_argument("--limit", type=int, default=None, help="photographs whose edits are found")
+    parser.add_argument("--ranged", type=int, default=10, help="those whose ranges are certified")
+    parser.add_argument("--steps", type=int, default=150)
+    parser.add_argument("--share", type=int, default=48, help="pictures a step")
+    parser.add_argument("--work", type=Path, default=Path("out/wider-ranges"))
+    parser.add_argument("--out", type=Path, required=True)
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    main()
