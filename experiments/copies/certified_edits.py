@@ -13,8 +13,9 @@ import argparse
 import json
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
 
@@ -37,13 +38,15 @@ from percert.certify.editing.regions import EditRegion
 from percert.certify.editing.shifts import shifted
 from percert.images import round_to_8bit
 from percert.lipschitz.network import weights_hash
-from percert.metrics.certified.embedding import EmbeddingMetric
+from percert.metrics.certified.embedding import EmbeddingMetric, cosine_distance
 from percert.reports.table import Column, Table
 
 #: By the card: the recommended one, and the strict one for large collections.
 THRESHOLDS = {"lipsim-tiny": (0.68, 0.46), "lipsim-tiny-1": (0.49, 0.22)}
 #: Values that are sampled in a range of one parameter, and edits in one of several.
 SAMPLES, DRAWN = 41, 200
+#: Sampled edits that are embedded together.
+BATCH = 16
 CROPS, SHIFTS, TURNS = AllCrops(0.9), AllShifts(10), AllTurns()
 RANGES = {
     **{name: "{:g} to {:g}".format(*family.standard) for name, family in EDITS.items()},
@@ -110,7 +113,15 @@ def sampled(metric: EmbeddingMetric, image: Tensor, edit: str, seed: int) -> Ten
     else:
         made = _drawn(picture, edit, seed)
     with torch.no_grad():
-        return torch.cat([metric(image, one[None]) for one in made])
+        reference = metric.embed(image)
+        embeddings = torch.cat([metric.embed(some) for some in _same_size(made)])
+        return cosine_distance(reference.expand_as(embeddings), embeddings, metric.constant)
+
+
+def _same_size(made: Sequence[Tensor]) -> Iterator[Tensor]:
+    """Batches of neighbours of one size."""
+    for _, some in groupby(made, key=lambda one: one.shape):
+        yield from torch.split(torch.stack(list(some)), BATCH)
 
 
 def _drawn(picture: Tensor, edit: str, seed: int) -> list[Tensor]:

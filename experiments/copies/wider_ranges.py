@@ -15,6 +15,7 @@ import json
 import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from operator import attrgetter
 from pathlib import Path
 
 import torch
@@ -23,11 +24,13 @@ from torch import Generator, Tensor
 from experiments.conditions import Conditions, conditions, write_result
 from experiments.copies.training import HARDER, RATES, USUAL
 from experiments.photographs import DEFAULT_DATA, as_tensor, compatible
-from experiments.tables import markdown
 from percert import create_metric
 from percert.certify import EDITS, edits
 from percert.images import Resize
 from percert.metrics.certified.embedding import EmbeddingMetric, direction
+from percert.metrics.certified.lipsim import LipSimTiny
+from percert.metrics.metric import Metric
+from percert.reports.table import Column, Table
 from percert.training.copies import CopiesRecipe, read_copies_recipe, train_copies
 from percert.training.copies.edits import random_edit
 from percert.training.copies.paths import PathTerm
@@ -114,25 +117,27 @@ def measure(
 
 @torch.no_grad()
 def _directions(metric: EmbeddingMetric, images: Tensor) -> Tensor:
-    parts = [direction(metric.embed(part), metric.constant) for part in images.split(BATCH)]
+    parts = [direction(metric.embed(part), metric.constant) for part in torch.split(images, BATCH)]
     return torch.cat(parts).double()
 
 
 def report(result: WiderRanges) -> str:
     """The tables, and what was measured."""
-    strict = [f"{rate:g}" for rate in result.rates]
-    found = ["network", *(f"{kind}, {rate}" for kind in ("usual", "hard") for rate in strict)]
-    rows = [
-        [one.name, *(f"{share:.3f}" for share in (*one.usual, *one.hard))]
-        for one in result.networks
+    ranges: list[Column[Network]] = [
+        Column("network", attrgetter("name")),
+        Column("threshold", lambda one: one.thresholds[-1], ".3f"),
+        *(
+            Column(family, lambda one, name=family: one.ranges[name], ".2f")  # type: ignore[misc]
+            for family in FAMILIES
+        ),
     ]
-    ranges = [
-        [
-            one.name,
-            f"{one.thresholds[-1]:.3f}",
-            *(_range(name, *one.ranges[name]) for name in FAMILIES),
-        ]
-        for one in result.networks
+    found: list[Column[Network]] = [
+        Column("network", attrgetter("name")),
+        *(
+            Column(f"{kind}, {rate:g}", lambda one, k=kind, at=at: getattr(one, k)[at], ".3f")  # type: ignore[misc]
+            for kind in ("usual", "hard")
+            for at, rate in enumerate(result.rates)
+        ),
     ]
     return "\n".join(
         [
@@ -150,18 +155,13 @@ def report(result: WiderRanges) -> str:
             f"{result.rates[-1]:g} of the pairs with {result.strangers} pictures of Tiny "
             "ImageNet's validation set in:",
             "",
-            markdown(["network", "threshold", *FAMILIES], ranges),
+            Table.of(result.networks, ranges).markdown(),
             f"The share of random edits of {result.photographs} photographs that are found where "
             "so many pairs of strangers are let in:",
             "",
-            markdown(found, rows),
+            Table.of(result.networks, found).markdown(),
         ]
     )
-
-
-def _range(name: str, low: float, high: float) -> str:
-    digits = 1 if name == "rotation" else 2
-    return f"{low:.{digits}f} to {high:.{digits}f}"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -170,7 +170,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if not (start / "config.json").exists():
         export("lipsim-tiny", "safetensors", start)
     pictures = [as_tensor([one]) for one in compatible(options.data, options.limit)]
-    base = 2 * create_metric("lipsim-tiny", device="cpu").resolution[0]  # type: ignore[operator,index]  # an EmbeddingMetric
+    base = 2 * LipSimTiny().resolution[0]
     squares = torch.cat([Resize((base, base), "box")(one.double()) for one in pictures]).float()
     source = PictureSource(str(options.strangers.resolve()), side=64, count=options.count)
     strangers = read_pictures(options.data, source, 0, options.work).images.float() / 255
@@ -179,7 +179,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for name in ("lipsim-tiny", *settings):
         part = options.work / f"{name}-{options.ranged}.json"
         if not part.exists():
-            metric = create_metric("lipsim-tiny", device="cpu")
+            metric: Metric = LipSimTiny()
             if name in settings:
                 out = options.work / name
                 fabric = start_fabric(Devices("cpu"))

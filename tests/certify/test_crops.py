@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from percert.certify import AllCrops, edits_everywhere
-from percert.certify.editing.crops import Crops
+from percert.certify.editing.crops import SINGLE, Crops
 from percert.certify.editing.network_input import NetworkInput
 from percert.images import Resize
 from percert.metrics.certified.lipsim import Thumbnail
@@ -104,3 +104,49 @@ def test_more_crops_than_can_be_looked_at_are_refused():
     photo = torch.rand(1, 3, 300, 300)
     with pytest.raises(ValueError, match=r"step: .* crops keep 0.5 .* expected a larger step"):
         edits_everywhere(Thumbnail(8), photo, photo, AllCrops(0.5, step=1), threshold=0.1)
+
+
+@pytest.mark.parametrize("mode", ["box", "bicubic"])
+def test_float32_products_are_off_by_less_than_is_allowed_for(mode):
+    seen = seen_by(mode, antialias=False, blind=False)
+    picture = torch.rand(3, 40, 52, generator=torch.Generator().manual_seed(4)).double()
+    crops = Crops(picture, seen, 0.9)
+    row, column = 5, 8
+    columns, products = crops._beside(column, 99)
+    rows = torch.arange(len(crops.open))[crops.gram.reaches(row)]
+    halves = torch.stack([crops._make_half(one) for one in columns.tolist()])
+    exact = crops.gram.products(halves, crops._make_half(column))
+    here = torch.tensor([row])
+    off = crops.gram.inner(rows, here, products) - crops.gram.inner(rows, here, exact)
+    spread = crops._spread[rows[:, None], columns]
+    gamma = SINGLE * (3 * 6 + 3)
+    allowed = gamma * (spread * crops._spread[row, column]).sqrt()
+    assert float(off.abs().max()) > 0
+    assert bool((off.abs() < allowed).all())
+    # What the lengths of the rows of N say, summed by hand.
+    for at, one in enumerate(rows.tolist()):
+        resize = crops.lines[0].dense(one).abs()
+        direct = (halves.norm(dim=2) @ resize.T).square().sum(1)
+        assert bool((spread[at] >= direct * (1 - 1e-12)).all())
+
+
+def test_distances_without_what_float32_rounds_are_found_too_small(monkeypatch):
+    seen = seen_by("box", antialias=True, blind=False)
+    picture = torch.rand(3, 40, 52, generator=torch.Generator().manual_seed(4)).double()
+    crops = Crops(picture, seen, 0.9)
+    anchor = (5, 8)
+    columns, _ = crops._beside(anchor[1], 99)
+    rows = torch.arange(len(crops.open))[crops.gram.reaches(anchor[0])]
+    wanted = torch.tensor(
+        [
+            [
+                apart(seen, picture, crops.edit((row, column)), crops.edit(anchor))
+                for column in columns.tolist()
+            ]
+            for row in rows.tolist()
+        ]
+    ).double()
+    assert bool((crops.distances(anchor, rows, 1e9) >= wanted).all())
+    monkeypatch.setattr("percert.certify.editing.crops.SINGLE", 0.0)
+    monkeypatch.setattr("percert.certify.editing.crops.CANCELLED", 0.0)
+    assert bool((crops.distances(anchor, rows, 1e9) < wanted).any())

@@ -9,12 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from percert.device import full_precision
 from percert.images.resize import Matrix, Resize, resize_matrix
 
 #: The margins of a crop along one direction, in pixels: before it and behind it.
 Margins = tuple[int, int]
-#: Rows of an image whose products with those around them are taken together.
-STRIP = 16
 
 
 def margins_of(spare: int, step: int) -> list[Margins]:
@@ -63,11 +62,12 @@ class Line:
             1, self.first[row][:, None] + torch.arange(self.width), self.weights[row]
         )
 
-    def sums(self) -> Tensor:
-        """The column sums of the resize from each, ``(n, side)``."""
+    def sums(self, *, absolute: bool = False) -> Tensor:
+        """The column sums of the resize from each, or of its absolute weights, ``(n, side)``."""
         found = torch.zeros(len(self.margins), self.side, dtype=torch.float64)
         at = (self.first[..., None] + torch.arange(self.width)).flatten(1)
-        return found.scatter_add_(1, at, self.weights.flatten(1))
+        weights = self.weights.abs() if absolute else self.weights
+        return found.scatter_add_(1, at, weights.flatten(1))
 
 
 def _compressed(matrix: Matrix) -> tuple[Tensor, Tensor]:
@@ -90,40 +90,41 @@ class Gram:
         self.line = line
         #: How far off the diagonal entries are looked at: up to twice a weight's width of a move.
         self.off = 3 * line.width
-        self.strips = -(-line.side // STRIP)
-        self.window = STRIP + 2 * self.off
+        self.window = 2 * self.off + 1
 
     def reaches(self, row: int) -> Tensor:
         """For which R the product with R_0, that of ``row``, stays within the band."""
         moved = (self.line.first - self.line.first[row]).abs().amax(1)
         return moved + self.line.width - 1 <= self.off
 
-    def products(self, some: Tensor, ones: Tensor) -> Tensor:
+    def products(self, some: Tensor, one: Tensor) -> Tensor:
         """The entries of N N_0^T near the diagonal, ``(entries, n)``, of ``(n, side, k)``.
 
-        ``ones`` are the N_0, one for each N or ``(1, side, k)`` for all.
+        ``one`` is N_0, ``(side, k)``. In the precision of both.
         """
-        count, side, _ = some.shape
-        found = some.new_zeros(self.strips, STRIP, self.window, count)
-        for strip in range(self.strips):
-            top = strip * STRIP
-            start, end = max(top - self.off, 0), min(top + STRIP + self.off, side)
-            left, right = some[:, top : top + STRIP], ones[:, start:end].transpose(1, 2)
-            if len(ones) == 1:
-                product = (left.flatten(0, 1) @ right[0]).view(count, left.shape[1], -1)
-            else:
-                product = left @ right
-            at = start - top + self.off
-            found[strip, : left.shape[1], at : at + end - start] = product.permute(1, 2, 0)
-        return found.flatten(0, 2)
+        wide = F.pad(one, (0, 0, self.off, self.off))
+        side, k = one.shape
+        # Row i of N meets rows i - off to i + off of N_0.
+        around = wide.as_strided((side, self.window, k), (k, k, 1))
+        with full_precision(one.device):
+            return torch.bmm(around, some.permute(1, 2, 0)).flatten(0, 1)
 
     def inner(self, rows: Tensor, others: Tensor, products: Tensor) -> Tensor:
         """<R^T R_0, N N_0^T> for R of ``rows``, R_0 of ``others`` or one for all: ``(r, n)``."""
         line, steps = self.line, torch.arange(self.line.width)
         i = (line.first[rows][..., None] + steps)[..., None]
         j = (line.first[others][..., None] + steps)[..., None, :]
-        at = i * self.window + j - i // STRIP * STRIP + self.off
+        at = i * self.window + j - i + self.off
         weights = line.weights[rows][..., None] * line.weights[others][..., None, :]
         return F.embedding_bag(
             at.flatten(1), products, per_sample_weights=weights.flatten(1), mode="sum"
         )
+
+    def spread(self, squares: Tensor) -> Tensor:
+        """Bounds of the sum over y of (sum over i of abs(R[y, i]) n_i)^2, ``(rows, n)``.
+
+        ``squares`` ``(n, side)`` are the n_i^2. By Cauchy and Schwarz, with the largest sum of
+        absolute weights of a line of R.
+        """
+        line = self.line
+        return float(line.weights.abs().sum(2).max()) * (line.sums(absolute=True) @ squares.T)

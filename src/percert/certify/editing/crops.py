@@ -9,6 +9,7 @@ lie from an anchor's T = R_0 X C_0^T takes no more than
     |S - T|^2 = |S|^2 - 2 <S, T> + |T|^2,  <S, T> = <R^T R_0, N N_0^T>,  N = X C^T:
 
 products of what depends on the rows alone and on the columns alone; and R^T R_0 is a narrow band.
+N N_0^T is multiplied in float32, and what that rounds is bounded: an entry by gamma |N_i| |N_0j|.
 """
 
 import math
@@ -28,10 +29,12 @@ Anchor = tuple[int, int]
 CANCELLED = 1e-9
 #: The share of a radius within which anchors are chosen: how near crops lie is only estimated then.
 CAREFUL = 0.95
+#: What float32 may move a product of k terms by, of the lengths multiplied: k + 3 times this.
+SINGLE = 1.01 * 2.0**-24
 #: Memory for halves that are kept.
 MOST_BYTES = 2**28
-#: Radii up to the next power of this are taken for one.
-GROWTH = 1.5
+#: Columns beside so many are kept with their products, up to the next power of this of a radius.
+BESIDES, GROWTH = 12, 1.5
 #: Rows whose lengths are computed together.
 TOGETHER = 128
 #: Crops of one region; more would not fit into memory, nor into anybody's patience.
@@ -83,15 +86,18 @@ class Crops:
             self.open &= ~(kept[0][:, None] & kept[1])
         # What a tamper moves each crop's input by.
         self.tampered = eps * self._norms() if eps else torch.zeros(self.open.shape)
-        self._half = lru_cache(max(64, MOST_BYTES // (24 * size[0] * columns.outside)))(
-            self._make_half
+        self._exact_half = lru_cache(32)(self._make_half)
+        self._half = lru_cache(max(64, MOST_BYTES // (12 * size[0] * columns.outside)))(
+            lambda column: self._exact_half(column).float()
         )
-        self._beside = lru_cache(3)(self._make_beside)
+        self._besides: dict[int, tuple[int, Tensor, Tensor]] = {}
         # The sum of each channel of each crop's S.
         self._totals = torch.einsum("nh,chw,mw->nmc", rows.sums(), self.picture, columns.sums())
         self._square = torch.full(self.open.shape, math.nan, dtype=torch.float64)
+        self._spread = torch.full(self.open.shape, math.nan, dtype=torch.float64)
         self._near = self._nearness()
-        self._known: list[tuple[int, int, float]] = []
+        # The rows, columns and radii of anchors that were looked at.
+        self._known = torch.empty(0, 3, dtype=torch.float64)
         self._asked = torch.zeros_like(self.open)
         # The columns whose crops are looked at now, the anchors' among them, and how near they lie.
         self._cell, self._middle = torch.zeros(len(columns.margins), dtype=torch.bool), 0
@@ -104,7 +110,7 @@ class Crops:
 
     def inputs(self, anchors: list[Anchor]) -> Features:
         """The network's inputs for the anchors."""
-        made = [self.lines[0].dense(row) @ self._half(column) for row, column in anchors]
+        made = [self.lines[0].dense(row) @ self._exact_half(column) for row, column in anchors]
         return _channels(torch.stack(made)) + self.constant
 
     def take(self, most: int) -> list[Anchor]:
@@ -115,7 +121,7 @@ class Crops:
         left = self.open.clone()
         chosen: list[Anchor] = []
         # Of radii nothing is known to begin with.
-        while len(chosen) < (most if self._known else 1) and bool(left.any()):
+        while len(chosen) < (most if len(self._known) else 1) and bool(left.any()):
             chosen.append(self._next(left))
         return chosen
 
@@ -124,7 +130,7 @@ class Crops:
         row, column = self._smallest(left)
         anchor, within = (row, column), 0.0
         rows, columns = self._near
-        if self._known:
+        if len(self._known):
             within = (CAREFUL * self._expected(row, column)) ** 2
             self._settle(column, left, within / 2)
             spent = columns[self._middle]
@@ -162,14 +168,14 @@ class Crops:
 
     def _expected(self, row: int, column: int) -> float:
         """An estimate of the radius: that of the nearest anchor so far."""
-        rows, columns, radii = zip(*self._known, strict=True)
-        near = self._near[0][row, list(rows)] + self._near[1][column, list(columns)]
-        return float(radii[int(near.argmin())])
+        rows, columns = self._known[:, :2].long().T
+        near = self._near[0][row, rows] + self._near[1][column, columns]
+        return float(self._known[near.argmin(), 2])
 
     def strike(self, anchor: Anchor, radius: float) -> bool:
         """Remove the crops within ``radius`` of the anchor; False if it is not one of them."""
         row, column = anchor
-        self._known.append((row, column, radius))
+        self._known = torch.cat([self._known, self._known.new_tensor([[row, column, radius]])])
         beside, _ = self._beside(column, _level(radius))
         rows = (self._near[0][row] <= radius**2) & self.gram.reaches(row)
         rows &= self.open[:, beside].any(1)
@@ -194,6 +200,8 @@ class Crops:
             height, width = self.seen.metric.resize.size
             found = found - moved.square().sum(2) / (height * width)
         error = CANCELLED * (self._square[rows[:, None], columns] + self._square[anchor])
+        gamma = SINGLE * (3 * self.lines[1].outside + 3)
+        error += 2 * gamma * (self._spread[rows[:, None], columns] * self._spread[anchor]).sqrt()
         distances: Tensor = (found + error).clamp_min(0).sqrt() * (1 + 1e-9)
         return distances
 
@@ -201,20 +209,36 @@ class Crops:
         """N = X C^T, ``(h, 3 W)``: all channels of a row of the image side by side."""
         return (self.picture @ self.lines[1].dense(column).T).transpose(0, 1).flatten(1)
 
-    def _make_beside(self, column: int, level: int) -> tuple[Tensor, Tensor]:
+    def _beside(self, column: int, level: int) -> tuple[Tensor, Tensor]:
         """The columns near an anchor's that have open crops, and their products with its N."""
+        found = self._besides.pop(column, None)
+        if found is None or found[0] < level:
+            found = (level, *self._make_beside(column, level))
+        # Those that were asked for last stay.
+        self._besides[column] = found
+        if len(self._besides) > BESIDES:
+            del self._besides[next(iter(self._besides))]
+        return found[1:]
+
+    def _make_beside(self, column: int, level: int) -> tuple[Tensor, Tensor]:
         near = (self._near[1][column] <= GROWTH ** (2 * level)) & self.open.any(0)
         near[column] = True
         columns = near.nonzero().flatten()
+        self._measure(columns[self._square[0, columns].isnan()])
         halves = torch.stack([self._half(one) for one in columns.tolist()])
-        new = self._square[0, columns].isnan()
-        if bool(new.any()):
-            own = self.gram.products(halves[new], halves[new])
-            rows = torch.split(torch.arange(len(self.open)), TOGETHER)
-            self._square[:, columns[new]] = torch.cat(
-                [self.gram.inner(some, some, own) for some in rows]
-            )
-        return columns, self.gram.products(halves, self._half(column)[None])
+        return columns, self.gram.products(halves, self._half(column)).double()
+
+    def _measure(self, columns: Tensor) -> None:
+        """|S|^2 of all crops of ``columns``, and what float32 errors of their products scale by."""
+        if not len(columns):
+            return
+        halves = [self._exact_half(one) for one in columns.tolist()]
+        own = torch.cat([self.gram.products(half[None], half) for half in halves], dim=1)
+        rows = torch.split(torch.arange(len(self.open)), TOGETHER)
+        self._square[:, columns] = torch.cat([self.gram.inner(some, some, own) for some in rows])
+        self._spread[:, columns] = self.gram.spread(
+            torch.stack([half.square().sum(1) for half in halves])
+        )
 
     def _nearness(self) -> tuple[Tensor, Tensor]:
         """Estimates of the squared distance of crops that differ in rows, or in columns, alone."""
@@ -222,7 +246,7 @@ class Crops:
         middle = [
             int((line.lost - line.lost.double().mean()).abs().argmin()) for line in self.lines
         ]
-        half, line = self._half(middle[1]), rows.dense(middle[0]) @ self.picture
+        half, line = self._exact_half(middle[1]), rows.dense(middle[0]) @ self.picture
         of_rows = torch.stack([rows.dense(row) @ half for row in range(len(rows.margins))])
         of_columns = torch.stack(
             [line @ columns.dense(one).T for one in range(len(columns.margins))]
