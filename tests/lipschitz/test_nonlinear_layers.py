@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from percert.lipschitz.fixed_layers import Abs, Flatten, FlipConcat, MaxMin
+from percert.lipschitz.fixed_layers import Abs, Flatten, FlipConcat, L2Pool, MaxMin
 from percert.lipschitz.mirror import MirrorFold, MirrorLift, MirrorSpaceToDepth, MirrorZeroPad
 from percert.lipschitz.operator_norms import jacobian
 from percert.lipschitz.orthogonal import OrthogonalMix, Shift
@@ -14,6 +14,7 @@ KEEP_GRADIENTS = [
     (MaxMin(), (4, 2, 3)),
     (Abs(), (5,)),
     (MirrorFold(), (4, 2, 3)),
+    (L2Pool(), (4, 2, 3)),
     (FlipConcat(Flatten()), (2, 3, 3)),
     (FlipConcat(Flatten()), (1, 2, 4)),
 ]
@@ -39,6 +40,16 @@ def test_jacobians_are_isometries_and_slopes_at_most_one(
         assert values.min() >= 1 - 1e-12
     for distance in (1e-3, 1.0, 30.0):
         assert slopes(layer, shape, distance).max() <= layer.lipschitz_bound().value + 1e-12
+
+
+def test_lengths_of_channels_keep_the_length_and_have_a_gradient_at_zero() -> None:
+    x = torch.randn(2, 5, 3, 4, dtype=torch.float64)
+    assert torch.allclose(L2Pool()(x).flatten(1).norm(dim=1), x.flatten(1).norm(dim=1))
+    assert torch.allclose(L2Pool()(x)[1, 3, 0, 0], x[1, 3].square().sum().sqrt())
+    nothing = torch.zeros(1, 2, 3, 3, requires_grad=True)
+    L2Pool()(nothing).sum().backward()
+    assert nothing.grad is not None
+    assert not nothing.grad.any()
 
 
 def test_maxmin_sorts_pairs_and_refuses_odd_channels() -> None:

@@ -14,6 +14,7 @@ from percert.lipschitz.fixed_layers import (
     AddConstant,
     Flatten,
     FlipConcat,
+    L2Pool,
     MaxMin,
     NormOnePool,
     SpaceToDepth,
@@ -22,6 +23,7 @@ from percert.lipschitz.fixed_layers import (
 from percert.lipschitz.mirror import MirrorFold, MirrorHaar, MirrorLift, MirrorZeroPad
 from percert.lipschitz.network import fold
 from percert.lipschitz.orthogonal import OrthogonalMix, Shift
+from percert.lipschitz.reflector import ReflectorConv
 from percert.lipschitz.rounding import Signal, has_rounding, rounding
 from percert.lipschitz.sll import SLLConv, SLLDense
 from percert.metrics.certified.embedding import EmbeddingMetric
@@ -33,6 +35,10 @@ LAYERS: dict[str, Callable[[], nn.Module]] = {
     "mirror fold": MirrorFold,
     "mix": lambda: OrthogonalMix(16, 8),
     "mirror mix": lambda: OrthogonalMix(16, mirror=True),
+    "manifold": lambda: OrthogonalMix(16, form="manifold"),
+    "reflector": lambda: OrthogonalMix(16, 8, form="reflector"),
+    "reflecting convolution": lambda: ReflectorConv(16, 8),
+    "lengths": L2Pool,
     "convolution": lambda: SLLConv(16, 5),
     "dense": lambda: nn.Sequential(Flatten(), SLLDense(16 * 64, 32)),
     "added": lambda: nn.Sequential(Flatten(), AddConstant(3.0)),
@@ -78,7 +84,7 @@ def as_exact(layer: nn.Module) -> nn.Module:
     return fold(layer).double()
 
 
-@pytest.mark.parametrize("name", ["mix", "convolution", "dense"])
+@pytest.mark.parametrize("name", ["mix", "reflecting convolution", "convolution", "dense"])
 def test_an_error_of_the_input_passes_through(name: str) -> None:
     layer = layer_of(name)
     clean = rounding(layer, Signal(1.0, 0.0, 64), torch.float32)
@@ -87,7 +93,7 @@ def test_an_error_of_the_input_passes_through(name: str) -> None:
 
 
 def test_folded_layers_have_the_bound_of_their_layers() -> None:
-    layer = nn.Sequential(OrthogonalMix(16), SLLConv(16, 5)).eval()
+    layer = nn.Sequential(OrthogonalMix(16), ReflectorConv(16, 8), SLLConv(16, 5)).eval()
     signal = Signal(1.0, 0.0, 64)
     plain, folded = (rounding(one, signal, torch.float32) for one in (layer, fold(layer)))
     assert folded == plain

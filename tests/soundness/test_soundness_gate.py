@@ -3,9 +3,16 @@
 from importlib.resources import files
 
 import pytest
+import torch
 
 from percert.images import Resize
-from percert.lipschitz.architectures import LipSimSize, lipsim_network
+from percert.lipschitz.architectures import (
+    Architecture,
+    LipSimSize,
+    TinyShape,
+    lipsim_network,
+    tiny_network,
+)
 from percert.metrics.catalog import CATALOG, create_metric
 from percert.metrics.certified.embedding import EmbeddingMetric
 
@@ -19,6 +26,11 @@ CASES = 23
 
 def metric_of(name: str) -> EmbeddingMetric:
     """The metric of the catalog. Where that needs the authors' weights: the same layers, few."""
+    if name in OTHERS:
+        torch.manual_seed(0)
+        shape = TinyShape(48, (1, 1, 1), 64, architecture=name)
+        network = tiny_network(shape).eval().requires_grad_(False)
+        return EmbeddingMetric(network, Resize((64, 64), "box"), name=name).double()
     if CATALOG[name].checkpoint == "required":
         depth = {"lipsim-small": 2, "lipsim-medium": 3, "lipsim-large": 4}[name]
         size = LipSimSize(depth, 8, 1, 16, embedding=96, side=64)
@@ -31,7 +43,11 @@ def metric_of(name: str) -> EmbeddingMetric:
     return metric
 
 
-@pytest.mark.parametrize("name", NAMES)
+#: Networks of other layers that can be trained, beside what the catalog has.
+OTHERS: tuple[Architecture, ...] = ("lipnext", "bronet")
+
+
+@pytest.mark.parametrize("name", [*NAMES, *OTHERS])
 def test_no_decision_flips_inside_its_radius(name: str) -> None:
     metric = metric_of(name)
     linear = name.startswith("thumbnail")

@@ -10,7 +10,7 @@ from percert.certify import OwnThreshold, copies_of_features, likeness
 from percert.certify.features import embed
 from percert.certify.pairs import pair_distance
 from percert.images import Resize
-from percert.lipschitz.architectures import TinyShape, tiny_network
+from percert.lipschitz.architectures import Architecture, TinyShape, tiny_network
 from percert.lipschitz.sll import SLLDense
 from percert.metrics.certified.embedding import EmbeddingMetric
 from percert.metrics.certified.lipsim import Thumbnail
@@ -96,10 +96,19 @@ def test_a_resize_whose_norm_is_left_out_is_found() -> None:
     assert found(broken, scene, *names) > 0
 
 
-@pytest.mark.parametrize("kind", ["OrthogonalMix", "SLLDense"])
-def test_a_scaled_layer_of_a_network_is_found(kind: str) -> None:
-    network = tiny_network(TinyShape(width=48, depths=(1, 1, 1), embedding=64))
-    network.eval().requires_grad_(False)
+@pytest.mark.parametrize(
+    ("architecture", "kind"),
+    [
+        ("orthogonal", "OrthogonalMix"),
+        ("orthogonal", "SLLDense"),
+        ("lipnext", "OrthogonalMix"),
+        ("lipnext", "L2Pool"),
+        ("bronet", "ReflectorConv"),
+    ],
+)
+def test_a_scaled_layer_of_a_network_is_found(architecture: Architecture, kind: str) -> None:
+    network = tiny_network(TinyShape(48, (1, 1, 1), 64, architecture=architecture))
+    network.double().eval().requires_grad_(False)
     metric = EmbeddingMetric(network, Resize((64, 64), "box"), name="tiny")
     names = ("twoafc reference", "copies, candidate")
     assert found(metric, Scene.of(2), *names, steps=6) == 0

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -14,8 +14,8 @@ from torch import Tensor
 
 import percert
 from percert.audit import audit_network
-from percert.lipschitz.architectures import TinyShape
-from percert.metrics.certified.exported import NetworkShape
+from percert.lipschitz.architectures import Architecture, TinyShape
+from percert.metrics.certified.exported import NetworkShape, read_config
 from percert.training.copies import batches as draws
 from percert.training.copies import pictures, read_copies_recipe, run, train_copies
 from percert.training.copies.batches import CopyBatches, read_corpus
@@ -60,10 +60,13 @@ def _run(
     return seen
 
 
+@pytest.mark.parametrize("architecture", get_args(Architecture))
 def test_an_interrupted_run_ends_in_the_same_weights(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    architecture: Architecture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe = make_world(tmp_path / "data")
+    text = recipe.read_text()
+    recipe.write_text(text.replace("[network]\n", f'[network]\narchitecture = "{architecture}"\n'))
     whole = _run(recipe, tmp_path / "whole", monkeypatch)
     with pytest.raises(_KilledError):
         _run(recipe, tmp_path / "parts", monkeypatch, stop_at=6)
@@ -83,6 +86,16 @@ def test_an_interrupted_run_ends_in_the_same_weights(
     assert expected.keys() == found.keys()
     for name, value in expected.items():
         assert torch.equal(value, found[name]), name
+    card = read_config(tmp_path / "parts")
+    assert card.shape.tiny.architecture == architecture
+    begun = new_student(card.shape, "fresh", 3).network.state_dict()
+    assert not torch.equal(begun["layers.3.bias"], found["layers.3.bias"])
+    if architecture == "lipnext":
+        frame, begun_at = found["layers.3.frame"], begun["layers.3.frame"]
+        assert not torch.allclose(frame, begun_at, atol=1e-3)
+        assert torch.allclose(frame @ frame.mT, torch.eye(24), atol=1e-5)
+    metric = percert.create_metric(str(tmp_path / "parts"), device="cpu")
+    assert audit_network(metric).passed
     assert whole[0].keys() == {"copies", "distortions", "semantics", "imitation 0", "angles 0"}
 
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from percert.lipschitz.orthogonal import OrthogonalMix, cayley
+from percert.lipschitz.orthogonal import OrthogonalMix, cayley, polar, retract
 from percert.training.engine import (
     Checkpoints,
     Devices,
@@ -22,7 +22,7 @@ from percert.training.engine import (
 )
 from percert.training.engine.loader import Loader, ShuffledOrder
 from percert.training.engine.output import Checkpoint, RunLog, load_optimizer, optimizer_tensors
-from percert.training.student import WeightAverage, inverse_cayley, polar
+from percert.training.student import WeightAverage, inverse_cayley
 
 pytest.importorskip("lightning_fabric")
 
@@ -105,6 +105,22 @@ def test_an_averaged_network_is_orthogonal_still() -> None:
     found, _ = other.matrix()
     assert torch.allclose(found @ found.T, torch.eye(6), atol=1e-5)
     assert not any(torch.allclose(found, matrix, atol=1e-3) for matrix in matrices)
+
+
+def test_an_averaged_frame_is_the_orthogonal_matrix_between() -> None:
+    layer = OrthogonalMix(2, form="manifold", spread=0.0)
+    average = WeightAverage(layer, 0.5)
+    frames = [layer.frame.clone()]
+    for _ in range(2):
+        layer.turn.data[0, 0, 1] = 0.2
+        retract(layer)
+        average.update(layer)
+        frames.append(layer.frame.clone())
+    found = average.state_dict()["frame"][0]
+    assert torch.allclose(found @ found.T, torch.eye(2), atol=1e-6)
+    first, last = (float(torch.atan2(one[0, 1, 0], one[0, 0, 0])) for one in (frames[1], frames[2]))
+    assert abs(last - first) > 0.1
+    assert min(first, last) < float(torch.atan2(found[1, 0], found[0, 0])) < max(first, last)
 
 
 def test_weights_without_constraint_are_averaged_as_they_are() -> None:

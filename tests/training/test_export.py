@@ -5,6 +5,7 @@ import sys
 import types
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from experiments.speed.certificates import PlainLipSim, published_state
 from percert.files import file_sha256
-from percert.lipschitz.architectures import SIZES, LipSimSize, TinyShape
+from percert.lipschitz.architectures import SIZES, Architecture, LipSimSize, TinyShape
 from percert.metrics.catalog import create_metric, metric_card
 from percert.metrics.certified.embedding import EmbeddingMetric
 from percert.metrics.certified.exported import Constant, NetworkShape, read_config, write_config
@@ -123,10 +124,15 @@ def test_the_hub_s_name_leads_to_a_folder_or_a_download(
         create_metric("hf-hub:someone/lipsim")
 
 
-def test_onnx_gives_the_embeddings_for_any_number_of_images(tmp_path: Path) -> None:
+@pytest.mark.parametrize("architecture", get_args(Architecture))
+def test_onnx_gives_the_embeddings_for_any_number_of_images(
+    architecture: Architecture, tmp_path: Path
+) -> None:
     pytest.importorskip("onnxscript")
     runtime = pytest.importorskip("onnxruntime")
-    shape = NetworkShape("tiny", tiny=TinyShape(48, (0, 0, 0), 32, 1, 4), flip_concat=True)
+    depths = (0, 0, 0) if architecture == "orthogonal" else (1, 0, 0)
+    tiny = TinyShape(48, depths, 32, 1, 4, architecture)
+    shape = NetworkShape("tiny", tiny=tiny, flip_concat=True)
     student = new_student(shape, "mine", 3)
     save_model(student.network, shape, "mine", tmp_path / "run", {})
     export(str(tmp_path / "run"), "onnx", tmp_path / "out")

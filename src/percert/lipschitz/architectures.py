@@ -11,22 +11,25 @@ behind a flatten). Every layer is there twice, again under ``base``. In their co
 multiply the same axis and cancel, so q does nothing; in ours it acts, and the one that gives the
 same function is q = 1.
 
-lipsim-tiny: orthogonal mixing at 64 px, blind to left and right.
+lipsim-tiny: orthogonal mixing at 64 px, blind to left and right; and the same with the layers of
+LipNeXt (2026) or of BRONet (Lai et al., 2025).
 """
 
 import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from itertools import chain
 from pathlib import Path
+from typing import Literal, TypeAlias, get_args
 
 import torch
 from torch import Tensor, nn
 
+from percert.check import check_choice
 from percert.lipschitz.fixed_layers import (
     Flatten,
     HalfAbs,
+    L2Pool,
     NormOnePool,
     SubtractMean,
     Truncate,
@@ -34,7 +37,8 @@ from percert.lipschitz.fixed_layers import (
 )
 from percert.lipschitz.mirror import MirrorFold, MirrorHaar, MirrorLift, MirrorZeroPad
 from percert.lipschitz.network import LipschitzNetwork
-from percert.lipschitz.orthogonal import OrthogonalMix, Shift
+from percert.lipschitz.orthogonal import Form, OrthogonalMix, Shift
+from percert.lipschitz.reflector import ReflectorConv
 from percert.lipschitz.sll import SLLConv, SLLDense
 
 
@@ -213,6 +217,15 @@ def _wanted(size: LipSimSize) -> dict[str, tuple[str, tuple[int, ...]]]:
     return wanted
 
 
+#: What the network at 64 px is built of: our own choice, and those of two others.
+Architecture: TypeAlias = Literal["orthogonal", "lipnext", "bronet"]
+FORMS: dict[Architecture, Form] = {
+    "orthogonal": "cayley",
+    "lipnext": "manifold",
+    "bronet": "reflector",
+}
+
+
 @dataclass(frozen=True)
 class TinyShape:
     """How wide and deep: ``width`` channels at a quarter of the resolution, then twice as many.
@@ -220,6 +233,11 @@ class TinyShape:
     ``depths`` are the mixing blocks at each scale, down to 4 x 4: three of them see images of
     64 x 64, each further one twice that. ``embedding`` is the length of the result, ``dense`` the
     number of dense SLL layers with ``inner`` hidden units at its end.
+
+    ``architecture`` is what it is built of. ``"orthogonal"``: shifts, and Cayley transforms across
+    the channels. ``"lipnext"``: shifts, orthogonal matrices that are trained on their manifold, and
+    the length of every channel at the end, where the others keep 2 x 2 places. ``"bronet"``:
+    periodic 3 x 3 convolutions by block reflectors, and reflectors where it narrows.
 
     >>> TinyShape().side, TinyShape(depths=(2, 2, 3, 3)).side
     (64, 128)
@@ -230,14 +248,27 @@ class TinyShape:
     embedding: int = 1024
     dense: int = 1
     inner: int = 512
+    architecture: Architecture = "orthogonal"
 
     def __post_init__(self) -> None:
+        check_choice(self.architecture, get_args(Architecture), "architecture")
         object.__setattr__(self, "depths", tuple(self.depths))
         if self.width < 48 or self.width % 8 or self.embedding % 16 or not self.depths:
             raise ValueError(
                 "TinyShape: expected a width of at least 48 that 8 divides, an embedding that 16 "
                 f"divides and a depth, found {self.width}, {self.embedding} and {self.depths}"
             )
+        channels = self.width << (len(self.depths) + 1)
+        if self.embedding // self.places > channels:
+            raise ValueError(
+                f"TinyShape: expected an embedding of at most {channels * self.places}, "
+                f"found {self.embedding}"
+            )
+
+    @property
+    def places(self) -> int:
+        """The pixels at the end, each of which has channels of its own in the embedding."""
+        return 1 if self.architecture == "lipnext" else 4
 
     @property
     def side(self) -> int:
@@ -263,27 +294,28 @@ def tiny_network(shape: TinyShape | None = None) -> LipschitzNetwork:
     torch.Size([2, 64])
     """
     shape = shape or TinyShape()
-    wide = shape.width
-    last = shape.embedding // 4
+
+    def mix(channels: int, out: int | None = None) -> OrthogonalMix:
+        # Near the identity the network starts as a norm-1 thumbnail, which is a good start.
+        form = FORMS[shape.architecture]
+        return OrthogonalMix(channels, out, mirror=True, form=form, spread=0.1)
+
+    def blocks(channels: int, side: int, depth: int) -> list[nn.Module]:
+        found: list[nn.Module] = []
+        for _ in range(depth):
+            if shape.architecture == "bronet":
+                found += [ReflectorConv(channels, side, mirror=True), HalfAbs()]
+            else:
+                found += [Shift(mirror=True), mix(channels), HalfAbs()]
+        return found
+
+    wide, side = shape.width, shape.side // 4
     layers: list[nn.Module] = [SubtractMean(), MirrorLift(4), MirrorZeroPad(wide)]
-    layers += [OrthogonalMix(wide, mirror=True), HalfAbs(), *_blocks(wide, shape.depths[0])]
+    layers += [mix(wide), HalfAbs(), *blocks(wide, side, shape.depths[0])]
     for depth in shape.depths[1:]:
-        wide *= 2
-        layers += [MirrorHaar(), OrthogonalMix(2 * wide, wide, mirror=True), HalfAbs()]
-        layers += _blocks(wide, depth)
-    layers += [MirrorHaar(), OrthogonalMix(4 * wide, last, mirror=True), MirrorFold()]
+        wide, side = 2 * wide, side // 2
+        layers += [MirrorHaar(), mix(2 * wide, wide), HalfAbs(), *blocks(wide, side, depth)]
+    layers += [MirrorHaar(), mix(4 * wide, shape.embedding // shape.places)]
+    layers += [L2Pool(), MirrorFold()] if shape.architecture == "lipnext" else [MirrorFold()]
     layers += [SLLDense(shape.embedding, shape.inner) for _ in range(shape.dense)]
-    for layer in layers:
-        if isinstance(layer, OrthogonalMix):
-            # Near the identity the network starts as a norm-1 thumbnail, which is a good start.
-            layer.square.data.mul_(0.1)
     return LipschitzNetwork(layers, resolution=(shape.side,) * 2, name="lipsim-tiny")
-
-
-def _blocks(channels: int, depth: int) -> list[nn.Module]:
-    return list(
-        chain.from_iterable(
-            (Shift(mirror=True), OrthogonalMix(channels, mirror=True), HalfAbs())
-            for _ in range(depth)
-        )
-    )

@@ -50,13 +50,13 @@ def gamma(terms: int, unit: float) -> float:
 class EffectiveWeights:
     """Caches what a layer computes with, in evaluation only: all of it together, or none.
 
-    What is cached is dropped when a parameter is replaced, moved, changes its dtype or is edited in
-    place (an optimiser step, ``load_state_dict``), and when the layer changes between training and
-    evaluation. Nothing is cached in training mode, nor while a gradient towards the parameters is
-    wanted. Copies and pickles of a layer start empty. The one change it cannot see is an in-place
-    edit through ``parameter.data`` in evaluation mode, which hides from autograd's version counter:
-    call :meth:`forget`, or ``layer.eval()``. Until then the layer is the one that it was, whole,
-    and as proven: forward reads nothing but what is cached here.
+    What is cached is dropped when a parameter or buffer is replaced, moved, changes its dtype or is
+    edited in place (an optimiser step, ``load_state_dict``), and when the layer changes between
+    training and evaluation. Nothing is cached in training mode, nor while a gradient towards the
+    parameters is wanted. Copies and pickles of a layer start empty. The one change it cannot see is
+    an in-place edit through ``parameter.data`` in evaluation mode, which hides from autograd's
+    version counter: call :meth:`forget`, or ``layer.eval()``. Until then the layer is the one that
+    it was, whole, and as proven: forward reads nothing but what is cached here.
     """
 
     def __init__(self) -> None:
@@ -68,7 +68,7 @@ class EffectiveWeights:
         self, layer: nn.Module, compute: Callable[[], tuple[Tensor, ...]]
     ) -> tuple[Tensor, ...]:
         """``compute()``, or what it gave before if nothing that it depends on has changed."""
-        parameters = tuple(layer.parameters(recurse=False))
+        parameters = (*layer.parameters(recurse=False), *layer.buffers(recurse=False))
         wanted = torch.is_grad_enabled() and any(p.requires_grad for p in parameters)
         # Inference tensors have no version counter. A compiler could not guard on a version.
         hidden = torch.compiler.is_compiling() or any(p.is_inference() for p in parameters)
@@ -117,7 +117,7 @@ class EffectiveWeights:
         self._value = ()
         self._sizes = None
 
-    def _unchanged(self, parameters: tuple[nn.Parameter, ...]) -> bool:
+    def _unchanged(self, parameters: tuple[Tensor, ...]) -> bool:
         return self._seen is not None and all(
             p.data_ptr() == alias.data_ptr()
             and p._version == version

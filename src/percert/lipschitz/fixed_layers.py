@@ -95,6 +95,24 @@ class NormOnePool(nn.Module):
         return LipschitzBound(1.0, "orthonormal rows")
 
 
+class L2Pool(nn.Module):
+    """The length of every channel over all pixels: ``(n, c, h, w) -> (n, c, 1, 1)``.
+
+    1-Lipschitz: lengths differ by at most the length of the difference, channel by channel; and
+    the length of the whole is kept. Where things are is forgotten (LipNeXt, 2026).
+
+    >>> L2Pool()(torch.tensor([[[[3.0, 0.0], [0.0, -4.0]]]])).item()
+    5.0
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        lengths: Tensor = torch.linalg.vector_norm(x, dim=(2, 3), keepdim=True)
+        return lengths
+
+    def lipschitz_bound(self) -> LipschitzBound:
+        return LipschitzBound(1.0, "| |a| - |b| | <= |a - b| of vectors")
+
+
 class SpaceToDepth(nn.Module):
     """Folds r x r pixels into channels: ``(n, c, r h, r w) -> (n, c r^2, h, w)``, a permutation.
 

@@ -1,10 +1,4 @@
-"""The audit of one layer: what its code computes, never what its class promises.
-
-An SLL's forward must be x - K^T S relu(K x + b) for one scale S >= 0, up to rounding: then its
-Jacobian is I - K^T S D K, where D is the slope of every ReLU, between 0 and 1. K^T S D K lies
-between 0 and K^T S K, so the norm over all activation patterns is exactly max(1, lambda - 1),
-lambda the largest eigenvalue of S^1/2 K K^T S^1/2: no pattern is missed.
-"""
+"""The audit of one layer: what its code computes, never what its class promises."""
 
 import copy
 import math
@@ -12,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from percert.lipschitz.bound import LipschitzBound
@@ -23,6 +16,7 @@ from percert.lipschitz.fixed_layers import (
     Flatten,
     FlipConcat,
     HalfAbs,
+    L2Pool,
     MaxMin,
     NormOnePool,
     SpaceToDepth,
@@ -39,7 +33,6 @@ from percert.lipschitz.mirror import (
 )
 from percert.lipschitz.network import LipschitzNetwork
 from percert.lipschitz.operator_norms import (
-    convolution_norm,
     dense_norm,
     jacobian,
     jacobian_norm,
@@ -47,92 +40,9 @@ from percert.lipschitz.operator_norms import (
     singular_values,
 )
 from percert.lipschitz.orthogonal import OrthogonalMix, Shift
+from percert.lipschitz.reflector import ReflectorConv
 from percert.lipschitz.sll import SLLConv, SLLDense
-
-#: Lengths of the inputs that forward is tried on: dark, usual and saturated ones.
-LENGTHS = (1e-3, 1.0, 1e3)
-#: How far forward may be from the formula, relative to the length of its input.
-NEAR_FORMULA = {torch.float32: 1e-4, torch.float64: 1e-9}
-
-
-def sll_upper(
-    layer: SLLDense | SLLConv,
-    exact: SLLDense | SLLConv,
-    shape: tuple[int, ...],
-    generator: torch.Generator,
-) -> tuple[float, str]:
-    """The upper bound over all activation patterns, and what it rests on.
-
-    ``layer`` as it is used, ``exact`` its copy in float64; ``shape`` of one input, without batch.
-    The bound is infinite where a scale is above 2/t of Eq. 12, and where forward computes anything
-    but the formula.
-    """
-    kernel = exact.weight.detach()
-    log_q = exact.log_q.detach()
-    q = (log_q - log_q.max()).clamp_min(-60).exp()
-    if isinstance(exact, SLLDense):
-        gram = (kernel @ kernel.T).abs()
-    else:
-        reach = kernel.shape[-1] - 1
-        gram = F.conv2d(kernel, kernel, padding=reach).abs().sum((2, 3))
-    t = gram @ q / q
-    excess, largest = 0.0, torch.zeros_like(t)
-    for used in (layer, exact):
-        scale = used.scale().detach().double()
-        # Rows of zeros have t = 0 and do nothing, whatever their scale.
-        product = torch.where(t > 0, scale * t / 2, 0.0)
-        excess = max(excess, float(product.max()))
-        if not bool(torch.isfinite(product).all() & (scale >= 0).all()):
-            return float("inf"), "the scale 2/t is not a finite number of at least 0"
-        stray = _stray(used, scale, shape, generator)
-        if not stray <= NEAR_FORMULA[used.weight.dtype]:
-            return float("inf"), (
-                f"forward is {stray:.1e} |x| away from x - K^T S relu(K x + b), S = 2/t"
-            )
-        largest = torch.maximum(largest, scale)
-    note = f"scale * t / 2 <= {excess:.7f}, t of |K K^T|"
-    if excess > 1 + 1e-6:
-        return float("inf"), f"{note}: above 1"
-    # Monotone in the scale: the larger of the two covers both.
-    return max(1.0, _sll_norm(kernel, largest, shape) - 1), note
-
-
-def _sll_norm(kernel: Tensor, scale: Tensor, shape: tuple[int, ...]) -> float:
-    """lambda: the squared norm of S^1/2 K."""
-    root = scale.clamp_max(1e300).sqrt()
-    if kernel.ndim == 2:
-        return dense_norm(kernel * root[:, None]) ** 2
-    return convolution_norm(kernel * root[:, None, None, None], (shape[1], shape[2])) ** 2
-
-
-def _stray(
-    layer: SLLDense | SLLConv, scale: Tensor, shape: tuple[int, ...], generator: torch.Generator
-) -> float:
-    """How far forward is from the formula, relative to its terms: random inputs of all lengths.
-
-    Each input sets an activation pattern of its own, and both hold in float64 but for the rounding
-    of ``layer``. A difference in a weight shows in every one of them.
-    """
-    if len(shape) == 3:
-        shape = (shape[0], *(min(side, 16) for side in shape[1:]))
-    kernel, bias = layer.weight.detach().double(), layer.bias.detach().double()
-    worst = 0.0
-    for length in LENGTHS:
-        x = length * torch.randn(4, *shape, generator=generator, dtype=torch.float64)
-        x = x.to(layer.weight.dtype)
-        found, given = layer(x).detach().double(), x.double()
-        if kernel.ndim == 2:
-            back = (F.relu(given @ kernel.T + bias) * scale) @ kernel
-        else:
-            padding = kernel.shape[-1] // 2
-            hidden = F.relu(F.conv2d(given, kernel, bias, padding=padding))
-            scaled = hidden * scale[:, None, None]
-            back = F.conv_transpose2d(scaled, kernel, padding=padding)
-        difference = (found - (given - back)).flatten(1).norm(dim=1)
-        size = given.flatten(1).norm(dim=1) + back.flatten(1).norm(dim=1)
-        worst = max(worst, float((difference / size).max()))
-    return worst
-
+from percert.lipschitz.sll_audit import LENGTHS, NEAR_FORMULA, sll_upper
 
 #: How far rounding may push a norm of 1.
 TOLERANCE = 1e-6
@@ -322,6 +232,48 @@ def _translation(
     return 1.0, "the difference of two inputs, unchanged"
 
 
+def _lengths(
+    layer: nn.Module, exact: nn.Module, shape: Shape, generator: torch.Generator
+) -> tuple[float, str]:
+    """Norm 1 if every output is the length of a channel: of inputs of all lengths."""
+    for length in LENGTHS:
+        x = length * torch.randn(2, *shape, generator=generator, dtype=torch.float64)
+        found, expected = exact(x).flatten(1), x.square().sum((2, 3)).sqrt()
+        if found.shape != expected.shape or not bool(
+            ((found - expected).abs() <= NEAR_FORMULA[torch.float64] * expected).all()
+        ):
+            return math.inf, "its outputs are not the lengths of its channels"
+    return 1.0, "every output is the length of a channel"
+
+
+def _periodic(
+    layer: nn.Module, exact: nn.Module, shape: Shape, generator: torch.Generator
+) -> tuple[float, str]:
+    """The norm of a periodic convolution, frequency by frequency, from what one pixel leads to.
+
+    Infinite where another input shows that forward is no such convolution.
+    """
+    channels, height, width = shape
+    norms = []
+    for used, dtype in ((layer, next(layer.parameters()).dtype), (exact, torch.float64)):
+        bias = used(torch.zeros(1, *shape, dtype=dtype)).double()
+        pixel = torch.zeros(channels, *shape, dtype=dtype)
+        pixel[:, :, 0, 0] = torch.eye(channels)
+        kernel = torch.fft.rfft2(used(pixel).double() - bias)  # (in, out, frequencies)
+        for length in LENGTHS:
+            x = length * torch.randn(2, *shape, generator=generator, dtype=torch.float64)
+            x = x.to(dtype)
+            spectrum = torch.einsum("nihw,iohw->nohw", torch.fft.rfft2(x.double()), kernel)
+            expected = torch.fft.irfft2(spectrum, s=(height, width)) + bias
+            size = x.double().norm() + bias.norm()
+            stray = float((used(x).double() - expected).norm() / size)
+            if not stray <= NEAR_FORMULA[dtype]:
+                return math.inf, f"forward is {stray:.1e} |x| away from a periodic convolution"
+        matrices = kernel.flatten(2).permute(2, 1, 0)
+        norms.append(float(torch.linalg.eigvalsh(matrices @ matrices.mH)[:, -1].max().sqrt()))
+    return max(norms), f"SVD at every frequency: as used {norms[0]:.7f}, exact {norms[1]:.7f}"
+
+
 UpperBound = Callable[[nn.Module, nn.Module, Shape, torch.Generator], tuple[float, str]]
 
 CONTAINERS: tuple[type[nn.Module], ...] = (LipschitzNetwork, nn.Sequential, FlipConcat)
@@ -333,6 +285,8 @@ KNOWN: dict[type[nn.Module], UpperBound] = {
     SubtractMean: _small(lambda layer, shape: (2, min(shape[1], 8), min(shape[2], 8))),
     MirrorHaar: _small(lambda layer, shape: (4, 4, 6)),
     MirrorFold: _fold,
+    L2Pool: _lengths,
+    ReflectorConv: _periodic,
     **dict.fromkeys((Centre, AddConstant), _translation),
     OrthogonalMix: _mix,
     SLLDense: _sll,

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from percert.lipschitz.bound import LipschitzBound
 from percert.lipschitz.effective import weight_sizes
 from percert.lipschitz.orthogonal import OrthogonalMix
+from percert.lipschitz.reflector import ReflectorConv, reflect, reflector_sizes
 from percert.lipschitz.sll import SLLConv, SLLDense, transposed
 
 
@@ -173,6 +174,35 @@ class FoldedSLL(nn.Module):
         return self.bound
 
 
+class FoldedReflector(nn.Module):
+    """A :class:`ReflectorConv` with what it holds at every frequency computed."""
+
+    rows: Tensor
+    columns: Tensor
+    back: Tensor
+    bias: Tensor
+
+    def __init__(self, layer: ReflectorConv) -> None:
+        super().__init__()
+        for name, value in zip(("rows", "columns", "back", "bias"), layer.effective(), strict=True):
+            self.register_buffer(name, value.clone())
+        self.bound = layer.lipschitz_bound()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return reflect(x, *self.effective())
+
+    def effective(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """What forward computes with, as of the layer."""
+        return self.rows, self.columns, self.back, self.bias
+
+    def sizes(self) -> tuple[float, ...]:
+        """Of what is effective: three amplifications, and the length of the bias."""
+        return reflector_sizes(*self.effective())
+
+    def lipschitz_bound(self) -> LipschitzBound:
+        return self.bound
+
+
 def fold(network: nn.Module) -> nn.Module:
     """A copy of ``network`` for evaluation alone, with every effective weight computed.
 
@@ -194,6 +224,8 @@ def _fold(module: nn.Module) -> nn.Module:
         return FoldedMix(module)
     if isinstance(module, SLLDense | SLLConv):
         return FoldedSLL(module)
+    if isinstance(module, ReflectorConv):
+        return FoldedReflector(module)
     for name, child in module.named_children():
         setattr(module, name, _fold(child))
     return module

@@ -27,6 +27,7 @@ from percert.lipschitz.fixed_layers import (
     Flatten,
     FlipConcat,
     HalfAbs,
+    L2Pool,
     MaxMin,
     NormOnePool,
     SpaceToDepth,
@@ -41,8 +42,9 @@ from percert.lipschitz.mirror import (
     MirrorSpaceToDepth,
     MirrorZeroPad,
 )
-from percert.lipschitz.network import FoldedMix, FoldedSLL, LipschitzNetwork
+from percert.lipschitz.network import FoldedMix, FoldedReflector, FoldedSLL, LipschitzNetwork
 from percert.lipschitz.orthogonal import OrthogonalMix, Shift
+from percert.lipschitz.reflector import ReflectorConv
 from percert.lipschitz.sll import SLLConv, SLLDense
 
 
@@ -146,6 +148,12 @@ def _pool(layer: nn.Module, signal: Signal, unit: float) -> Signal:
     return pooled.then(gamma(terms + 3, unit) * signal.reach)
 
 
+def _lengths(layer: nn.Module, signal: Signal, unit: float) -> Signal:
+    """Sums of one square a pixel, which cannot cancel, and a root: relative to each length."""
+    own = gamma(signal.pixels + 3, unit) * signal.reach
+    return replace(signal, pixels=1).then(own)
+
+
 def _mix(layer: nn.Module, signal: Signal, unit: float) -> Signal:
     """W x + b, |W| <= 1: gamma of |W| |x| + |b|."""
     assert isinstance(layer, OrthogonalMix | FoldedMix)
@@ -173,6 +181,28 @@ def _sll(layer: nn.Module, signal: Signal, unit: float) -> Signal:
     return signal.then(back + unit * result, grown=norm * bias)
 
 
+def _reflect(layer: nn.Module, signal: Signal, unit: float) -> Signal:
+    """x - F^T R R^T F x + b: six products, |F| <= 1 of two factors and |R|^2 <= 2, and two sums."""
+    assert isinstance(layer, ReflectorConv | FoldedReflector)
+    rows, columns, back, _ = layer.effective()
+    across, down, widest, bias = layer.sizes()
+    bias *= math.sqrt(signal.pixels)
+    norm, reach, error = math.sqrt(2), signal.reach, 0.0
+    # Of each factor its norm, the terms of its sums, and its amplification.
+    for grows, terms, amplified in (
+        (1.0, rows.shape[0], across),
+        (1.0, columns.shape[0], down),
+        (norm, back.shape[1], widest),
+        (norm, back.shape[2], widest),
+        (1.0, columns.shape[1], down),
+        (1.0, rows.shape[1], across),
+    ):
+        error = grows * error + gamma(terms, unit) * amplified * (reach + error)
+        reach *= grows
+    own = error + gamma(2, unit) * (signal.reach + reach + error + bias)
+    return signal.then(own, grown=bias)
+
+
 def _centre(layer: nn.Module, signal: Signal, unit: float) -> Signal:
     """x - c: one subtraction, and 0 goes to -c."""
     assert isinstance(layer, Centre)
@@ -198,6 +228,8 @@ RULES: dict[type[nn.Module], Rule] = {
     Centre: _centre,
     AddConstant: _added,
     NormOnePool: _pool,
+    L2Pool: _lengths,
     **dict.fromkeys((OrthogonalMix, FoldedMix), _mix),
     **dict.fromkeys((SLLDense, SLLConv, FoldedSLL), _sll),
+    **dict.fromkeys((ReflectorConv, FoldedReflector), _reflect),
 }

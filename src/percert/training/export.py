@@ -33,6 +33,14 @@ from percert.training.student import write_weights
 Format: TypeAlias = Literal["safetensors", "onnx", "hf"]
 ONNX = "model.onnx"
 
+#: What a network is built of, in words.
+LAYERS = {
+    "sll": "SLL layers",
+    "orthogonal": "orthogonal mixing",
+    "lipnext": "orthogonal mixing, the lengths of channels",
+    "bronet": "convolutions by block reflectors",
+}
+
 README = """---
 library_name: percert
 license: {licence}
@@ -198,7 +206,7 @@ def _readme(card: ModelCard, network: nn.Module, licence: str) -> str:
     return README.format(
         licence=licence,
         name=card.name,
-        family="SLL layers" if card.shape.family == "lipsim" else "orthogonal mixing",
+        family=LAYERS["sll" if card.shape.family == "lipsim" else card.shape.tiny.architecture],
         height=height,
         width=width,
         width_of_embedding=card.shape.width,

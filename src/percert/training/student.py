@@ -21,7 +21,7 @@ from percert.files import replacing
 from percert.images import Resize
 from percert.lipschitz.centre import centre_of
 from percert.lipschitz.network import LipschitzNetwork, weights_hash
-from percert.lipschitz.orthogonal import OrthogonalMix, cayley
+from percert.lipschitz.orthogonal import OrthogonalMix, cayley, polar
 from percert.metrics.certified.embedding import EmbeddingMetric
 from percert.metrics.certified.exported import (
     WEIGHTS,
@@ -199,17 +199,6 @@ def write_weights(network: nn.Module, out: Path, metadata: Mapping[str, str] | N
 NEAREST = 1e-6
 
 
-def polar(matrix: Tensor) -> Tensor:
-    """The orthogonal matrix nearest to ``(c, c)``, from its singular vectors.
-
-    >>> bool(torch.allclose(polar(3 * torch.eye(2)), torch.eye(2)))
-    True
-    """
-    left, _, right = torch.linalg.svd(matrix)
-    nearest: Tensor = left @ right
-    return nearest
-
-
 def inverse_cayley(orthogonal: Tensor) -> Tensor | None:
     """P with ``cayley(P) == orthogonal``, or ``None`` where -1 is nearly an eigenvalue.
 
@@ -240,7 +229,7 @@ class WeightAverage:
         self._mixes = {
             f"{name}.square" if name else "square"
             for name, module in network.named_modules()
-            if isinstance(module, OrthogonalMix)
+            if isinstance(module, OrthogonalMix) and module.form == "cayley"
         }
         self.tensors = self._seen(network)
 
@@ -259,6 +248,8 @@ class WeightAverage:
             if name.endswith(".plain"):
                 continue
             found[name] = value.clone()
+            if name.rpartition(".")[2] == "frame":
+                found[name] = torch.stack([polar(q.double()) for q in value]).to(value.dtype)
             if name in self._mixes:
                 plain = self.tensors[f"{name}.plain"]
                 found[name] = torch.stack(

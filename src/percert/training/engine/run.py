@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from percert.check import Argument, ArgumentError
+from percert.lipschitz.orthogonal import retract
 from percert.training.engine.loader import Cursors, Sharded
 from percert.training.engine.output import (
     Checkpoint,
@@ -296,6 +297,7 @@ def _step(
         said = {name: loss.item() for name, loss in losses.items()}
         raise NonFiniteError(f"step {step}: the loss is not finite ({said}): {where}")
     this.optimizer.step()
+    retract(network)
     if this.average is not None:
         this.average.update(network)
     values = {name: loss.item() for name, loss in losses.items()}
