@@ -103,8 +103,10 @@ def held_out(recipe: CopiesRecipe, trained: Tensor, root: Path, cache: Path) -> 
 
 
 @torch.no_grad()
-def measure(student: Student, side: int, held: HeldOut) -> dict[str, list[float]]:
-    """Shares found and certified of two kinds of edits, by two rules, at two rates."""
+def measure(
+    student: Student, side: int, held: HeldOut, rules: Sequence[str] = ("whole", "views")
+) -> dict[str, list[float]]:
+    """Shares found and certified of two kinds of edits, by ``rules``, at two rates."""
     student.eval()
     device = held.photographs.device
     plain = student.network(torch.full((1, 3, side, side), 0.5, device=device))
@@ -132,13 +134,14 @@ def measure(student: Student, side: int, held: HeldOut) -> dict[str, list[float]
         )
         for name, strength in (("usual", USUAL), ("hard", HARDER))
     }
-    cuts = [find_view(name) for name in VIEW_SETS["thorough"]]
+    cuts = [find_view(name) for name in VIEW_SETS["thorough" if "views" in rules else "whole"]]
     whole = held.photographs[: len(large)]
     stored = [F.normalize(embed(cut(whole)), dim=1) for cut in cuts if cut.asked == "whole"]
     strangers = F.normalize(embed(held.strangers), dim=1)
     background = F.normalize(embed(held.background), dim=1)
     found = {}
-    for rule, views, share in (("whole", stored[:1], 0.0), ("views", stored, 0.5)):
+    for rule in rules:
+        views, share = (stored[:1], 0.0) if rule == "whole" else (stored, 0.5)
         own = [share * (view @ background.T).amax(1) for view in views]
         pairs = torch.stack([v @ strangers.T - b[:, None] for v, b in zip(views, own, strict=True)])
         near = pairs.amax(0).flatten()
@@ -174,30 +177,44 @@ def score(found: Mapping[str, Sequence[float]]) -> float:
     return usual[0] + usual[2] + usual[3] + hard[0] + hard[1] + whole
 
 
+def train_steps(
+    recipe: CopiesRecipe,
+    corpus: list[Pictures],
+    steps: int,
+    device: torch.device,
+    out: Path,
+    *,
+    save_every: int = 0,
+) -> Student:
+    """The student of a recipe after ``steps``, from the last checkpoint in ``out``; no teachers."""
+    shape = NetworkShape(
+        family="tiny", tiny=recipe.network, constant=0.0, resize="box", centre_axes=AXES
+    )
+    student = new_student(shape, recipe.name, recipe.seed)
+    every = save_every or steps
+    schedule = replace(recipe.schedule, steps=steps, save_every=every, log_every=every)
+    run(
+        CopyTask(recipe, []),
+        student,
+        CopyBatches(recipe, corpus, device),
+        schedule.engine(recipe.batch),
+        start_fabric(Devices(device.type)),
+        out,
+        recipe=f"{recipe!r} {steps}",
+        tensorboard=False,
+    )
+    return student
+
+
 def train(
     recipe: CopiesRecipe, corpus: list[Pictures], seconds: float, device: torch.device
 ) -> tuple[Student, int, float]:
     """The student of a recipe after so many seconds, its steps, and seconds a step."""
-    shape = NetworkShape(
-        family="tiny", tiny=recipe.network, constant=0.0, resize="box", centre_axes=AXES
-    )
-    batches, fabric = CopyBatches(recipe, corpus, device), start_fabric(Devices(device.type))
 
     def once(steps: int) -> tuple[Student, float]:
-        student = new_student(shape, recipe.name, recipe.seed)
-        schedule = replace(recipe.schedule, steps=steps, save_every=steps, log_every=steps)
         start = perf_counter()
         with tempfile.TemporaryDirectory() as out:
-            run(
-                CopyTask(recipe, []),
-                student,
-                batches,
-                schedule.engine(recipe.batch),
-                fabric,
-                Path(out),
-                recipe=repr(recipe),
-                tensorboard=False,
-            )
+            student = train_steps(recipe, corpus, steps, device, Path(out))
         return student, (perf_counter() - start) / steps
 
     once(2)
