@@ -5,13 +5,15 @@
 The 300 ImageNet-Compatible photographs under the committed edits and AugLy's, strangers the
 validation sets of Imagenette and Tiny ImageNet below MORE. All thresholds are those at which the
 wanted share of pairs (stranger, photograph) is taken for copies, counted on these very strangers;
-of a metric with a partner each has half of it. SSCD and the hashes are asked for
-fewer. Goes on where it was stopped. Writes
-copies-rules.json and .md.
+with a partner the two share it as in an index, and in other parts. SSCD and the hashes are asked
+for fewer. Goes on where it was stopped; with ``--attacked 0`` what --out has of attacks is kept.
+Writes copies-rules.json and .md.
 """
 
 import argparse
-from collections.abc import Sequence
+import itertools
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
@@ -48,21 +50,18 @@ from percert.evaluation.copies.rates import SIDE, scaled
 from percert.files import write_whole
 from percert.lipschitz.bound import LipschitzBound
 from percert.metrics.certified.embedding import direction
-from percert.search.ingest.views import find_view
+from percert.search.ingest.views import VIEW_SETS, find_view
 from percert.search.partner.rule import likeness_to, shipped_rule
 from percert.search.query.overtaking import stored_features
 from percert.search.query.recommended import WRONG
+from percert.search.query.rule import shared_rate
 
+#: Parts of a rate that a partner may have.
+SHARES = (0.0, 0.5, 0.9, 0.95, 0.99)
 RATES = (1e-3, 1e-4, 1e-5, 1e-6)
 #: At which of them copies are certified.
 PROVEN_AT = (1e-3, 1e-6)
 BUDGETS = (1.0, 4.0, 16.0, 32.0)
-#: Stored views by the name of their set, as in ``percert index add --views``.
-VIEWS = {
-    "whole": ("whole",),
-    "standard": ("whole", "upper", *(name for name in STORED[9:14])),
-    "thorough": STORED,
-}
 Flags = npt.NDArray[np.bool_]
 
 
@@ -81,10 +80,8 @@ class Rule:
 
 
 RULES = (
-    Rule("whole, one threshold", VIEWS["whole"], 0.0),
-    Rule("whole", VIEWS["whole"], 0.5),
-    Rule("standard", VIEWS["standard"], 0.5),
-    Rule("thorough", VIEWS["thorough"], 0.5),
+    Rule("whole, one threshold", VIEW_SETS["whole"], 0.0),
+    *(Rule(name, VIEW_SETS[name], 0.5) for name in ("whole", "standard", "thorough")),
 )
 
 
@@ -107,6 +104,7 @@ class Certified:
             [likeness_to(self.stored[:, v], background[:, a]) for v, a in enumerate(asked)], 1
         )
 
+    @cache  # noqa: B019  # one for the whole run
     def stranger_scores(self, rule: Rule) -> Scores:
         """``(strangers, photographs)``: the best of all pairs of views."""
         found = []
@@ -179,8 +177,8 @@ def measure(sets: Sets) -> dict[str, Any]:
         strangers = certified.stranger_scores(rule)
         for rate in RATES:
             for with_partner in (False, True):
-                share = rate / 2 if with_partner else rate
-                level, other = level_at(strangers, share), level_at(beside, share)
+                own_rate, other_rate = shared_rate(rate) if with_partner else (rate, rate)
+                level, other = level_at(strangers, own_rate), level_at(beside, other_rate)
                 row: dict[str, Any] = {"rule": rule.name, "rate": rate, "partner": with_partner}
                 for group, edits in EDITS.items():
                     finds = []
@@ -201,7 +199,41 @@ def measure(sets: Sets) -> dict[str, Any]:
                 rows.append(row)
                 print(row["rule"], rate, with_partner, row["usual"], row["augly"], flush=True)
     rivals = [Rival(sets, sets.partner_name), Rival(sets, sets.partner_name, 0.5)]
-    return {"rules": rows, "rivals": [_rival(one) for one in [*rivals, *_hashes(sets)]]}
+    return {
+        "rules": rows,
+        "shares": [
+            measure_share(certified, *asked, seen, beside)
+            for asked in itertools.product(RULES[2:], PROVEN_AT, SHARES)
+        ],
+        "rivals": [_rival(one) for one in [*rivals, *_hashes(sets)]],
+    }
+
+
+def measure_share(
+    certified: Certified,
+    rule: Rule,
+    rate: float,
+    share: float,
+    seen: Mapping[str, Sequence[Scores]],
+    beside: Scores,
+) -> dict[str, Any]:
+    """What is found where a partner has a ``share`` of the rate, by the certified metric alone and
+    by either; and what of the usual edits that certifies. ``seen`` and ``beside`` are the partner's
+    scores of copies and of strangers.
+    """
+    level = level_at(certified.stranger_scores(rule), (1 - share) * rate)
+    other = level_at(beside, share * rate)
+    row: dict[str, Any] = {"rule": rule.name, "rate": rate, "partner": share}
+    for group, edits in EDITS.items():
+        own = [certified.copy_scores(rule, edit) > level for edit in edits]
+        both = [
+            some[: len(by)] | (by[: len(some)] > other)
+            for some, by in zip(own, seen[group], strict=True)
+        ]
+        row |= {group: _share(own), f"{group} by either": _share(both)}
+    radii = np.concatenate([certified.radii(rule, edit, level) for edit in EDITS["usual"]])
+    row["usual certified"] = [float((radii > eps).mean()) for eps in BUDGETS]
+    return row
 
 
 def _hashes(sets: Sets) -> list[Rival]:
@@ -282,12 +314,26 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "budgets": list(BUDGETS),
     }
     for stage in ("found", "attacked"):  # what is found is kept where the attacks are stopped
-        found = attacks(sets, options) if stage == "attacked" and options.attacked else []
-        result |= {"attacked": found, "seconds": round(perf_counter() - began)}
+        if stage == "attacked" and options.attacked:
+            result |= {"attacked": attacks(sets, options), "attacked_at": conditions(0).commit}
+        else:
+            result |= _attacked_before(options.out / "copies-rules.json")
+        result["seconds"] = round(perf_counter() - began)
         write_result(
             options.out / "copies-rules.json", result | {"conditions": vars(conditions(0))}
         )
         write_whole(options.out / "copies-rules.md", report(result))
+
+
+def _attacked_before(path: Path) -> dict[str, Any]:
+    """What an earlier run attacked, and at which commit, where ``path`` has one."""
+    if not path.exists():
+        return {"attacked": [], "attacked_at": None}
+    held = json.loads(path.read_text("utf-8"))
+    return {
+        "attacked": held["attacked"],
+        "attacked_at": held.get("attacked_at", held["conditions"]["commit"]),
+    }
 
 
 def attacks(sets: Sets, options: argparse.Namespace) -> list[dict[str, Any]]:

@@ -5,6 +5,7 @@ from operator import itemgetter
 from typing import Any
 
 from percert.reports.table import Column, Table
+from percert.search.query.rule import PARTNER
 
 Row = Mapping[str, Any]
 
@@ -36,17 +37,23 @@ def report(result: Mapping[str, Any]) -> str:
         f"Measured by `python -m experiments copies.rules` with `{result['metric']}` on "
         f"{result['photographs']} photographs, copies of {result['edited']} of them and "
         f"{result['strangers']} strangers. At a rate, that share of the pairs (stranger, "
-        "photograph) is taken for a copy, counted on the strangers themselves; with a partner each "
-        "of the two has half of it. Certified is the share of all copies that is found and stays "
+        "photograph) is taken for a copy, counted on the strangers themselves; with a partner that "
+        f"has {PARTNER:g} of it. Certified is the share of all copies that is found and stays "
         f"so for every change of l2 {budgets} (lengths at 299 px). Where SSCD takes "
         f"part, edits are of the first {result['partner_of']} photographs (hashes: "
         f"{result['hashed_of']}), and strangers "
         "are Imagenette's.\n",
         Table.of(result["rules"], own).markdown(),
+        "\n## How the rate is shared\n",
+        "Where the partner has this or that part of the rate: what the certified metric finds with "
+        "what is left, what either of the two finds (of the partner's photographs), and how much "
+        f"of usual edits is certified at {budgets}. In an index the partner has {PARTNER:g}.\n",
+        Table.of(result["shares"], SHARED).markdown(),
         "\n## Rivals, one threshold each unless said\n",
         Table.of(result["rivals"], rivals).markdown(),
         "\n## Under attack\n",
-        f"What is left of {copies} copies at 1e-6: "
+        f"What is left of {copies} copies at 1e-6 (measured at commit "
+        f"{(result['attacked_at'] or '')[:12]}): "
         "found by the rule under PGD through all its views; by the partner alone under Square, and "
         "under what PGD made against the rule (transfer: SSCD's package has no gradient); by "
         "either then. Of a partner with a gradient also what PGD on it leaves by it, and what PGD "
@@ -119,4 +126,16 @@ ATTACKED: list[Column[Row]] = [
     Column("partner", itemgetter("partner by"), side="right"),
     Column("l2", itemgetter("eps"), "g"),
     *(Column(name, _entry(name), _share, missing="") for name in ATTACKS),
+]
+
+#: What is found by how the rate is shared.
+SHARED: list[Column[Row]] = [
+    Column("views", itemgetter("rule")),
+    Column("rate", itemgetter("rate"), ".0e"),
+    Column("partner's part", itemgetter("partner"), "g"),
+    Column("usual", itemgetter("usual"), _share),
+    Column("certified", itemgetter("usual certified"), _shares),
+    Column("usual, either", itemgetter("usual by either"), _share),
+    Column("AugLy", itemgetter("augly"), _share),
+    Column("AugLy, either", itemgetter("augly by either"), _share),
 ]

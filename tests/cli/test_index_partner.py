@@ -45,7 +45,7 @@ def test_queries_tell_what_is_proven_from_what_is_found(store, photos, percert, 
     assert answer["partner"]["metric"] == "thumbnail-16"
     assert answer["partner"]["results"][0]["path"].endswith("2.png")
     said = percert("index", "copies", photos / "2.png", "--store", store).stdout
-    assert "Found by thumbnail-16, without proof; one in 2,000 queries" in said
+    assert "Found by thumbnail-16, without proof; one in 1,053 queries" in said
     (answer,) = percert_json("index", "search", photos / "2.png", "--store", store)["answers"]
     assert len(answer["partner"]["results"]) == 5
     alone = ("index", "search", photos / "2.png", "--store", store, "--partner", "none")

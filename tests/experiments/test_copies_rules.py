@@ -142,6 +142,15 @@ def test_the_run_goes_on_and_writes_its_page(sets, tmp_path):
     experiment.main([*arguments, "--attacked", "0"])
     written = json.loads((tmp_path / "copies-rules.json").read_text())
     assert written["rules"] == rows["rules"]
+    assert written["attacked"] == []
+    for one in written["shares"]:
+        assert one["usual by either"] >= one["usual"] or one["partner"] == 0
+        assert one["usual certified"] == sorted(one["usual certified"], reverse=True)
+    none = [one for one in written["shares"] if one["partner"] == 0]
+    alone = [row for row in rows["rules"] if not row["partner"] and row["usual certified"]]
+    assert {(one["rule"], one["rate"], one["usual"]) for one in none} <= {
+        (row["rule"], row["rate"], row["usual"]) for row in alone
+    }
     assert "| standard | thumbnail-16 |" in (tmp_path / "copies-rules.md").read_text()
 
 

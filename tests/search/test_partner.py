@@ -62,12 +62,12 @@ def test_copies_are_those_within_their_own_thresholds(store, photos, partner, st
     held = torch.cat([partner.embed(one[None]) for one in stored])
     likeness = (held @ background.T).amax(1)
     wrong = 0.9
-    limits = 1 - rule.level(wrong / 2 / 8) - rule.weight * likeness.double()
+    limits = 1 - rule.level(0.95 * wrong / 8) - rule.weight * likeness.double()
     assert rule.weight > 0
     assert likeness.std() > 0.01
     answers = store.copies(queries, 0.05, wrong=wrong)
     for query, answer in enumerate(answers):
-        assert answer.partner.wrong == wrong / 2
+        assert answer.partner.wrong == pytest.approx(0.95 * wrong)
         expected = {k for k in range(8) if distances[query, k] <= limits[k]}
         found = {match.path.rsplit("/", 1)[1][:-4]: match for match in answer.partner.results}
         assert {int(name) for name in found} == expected
@@ -126,7 +126,7 @@ def test_duplicates_are_the_pairs_of_the_matrix(store, photos, tmp_path, partner
     stored = [load_image(photos / f"{k}.png") for k in range(9)]
     held = torch.cat([partner.embed(one[None]) for one in stored]).double()
     rows = read_rows(open_partner(store.path))
-    limit = dict(zip(rows.ids, store.partner.thresholds(0.25).tolist(), strict=True))
+    limit = dict(zip(rows.ids, store.partner.thresholds(0.475).tolist(), strict=True))
     of_id = {store.find_path(photos / f"{k}.png"): k for k in range(9)}
     wide = torch.tensor([limit[id] for id, _ in sorted(of_id.items(), key=lambda one: one[1])])
     distances = 1 - held @ held.T

@@ -29,7 +29,7 @@ from percert.search.query.results import (
     Duplicates,
     Nearest,
 )
-from percert.search.query.rule import Rule, partner_share, store_rule
+from percert.search.query.rule import Rule, partner_share, shared_rate, store_rule
 from percert.search.query.threshold import AutoThreshold, choose_threshold
 from percert.search.refit import Refitted, refit_store
 from percert.search.tables.cache import MEMORY, EmbeddingBlocks
@@ -212,25 +212,25 @@ class Store:
         ``images`` are ``(n, 3, h, w)`` or a list of ``(3, h, w)`` in [0, 1], ``names`` what the
         answers call them. With ``eps``, an l2 length in the query's pixels, each answer lists all
         images that could be the first after such a move. Exact: no row is left out. A partner's
-        nearest stand beside them, copies among them at ``wrong`` / 2 wrong answers a query. Raises
+        nearest stand beside them, copies among them at their part of ``wrong``. Raises
         ``ValueError`` for a store that was opened without its metric, and for what are not images.
         """
         asked = query_features(self.embedder(), images)
         near = self._engine.nearest(asked, k, eps)
         answers = self._answering.nearest(query_names(names, len(asked)), near, k, eps)
-        return Answers(self.partner.beside(answers, list(images), wrong / 2, k))
+        return Answers(self.partner.beside(answers, list(images), shared_rate(wrong)[1], k))
 
     def rule(self, threshold: float | None = None, *, wrong: float | None = None) -> Rule:
         """The decision rule for copies, as every answer names it.
 
         Either for the rate ``wrong``, 1e-3 by default: the share of strangers that may get an
         answer, by the metric's own table, or, where it has none for this store, by the stored
-        images, which are then taken to be no copies of each other. A partner has half of it. Or
+        images, which are then taken to be no copies of each other. A partner has 0.95 of it. Or
         with a ``threshold`` of your own: T of :class:`~percert.certify.OwnThreshold`. Raises
         ``ValueError`` for both, and for numbers out of range.
         """
         if threshold is None and self.partner.id is not None:
-            wrong = (WRONG if wrong is None else wrong) / 2
+            wrong, _ = shared_rate(wrong)
         return store_rule(self.tables.header, self.count, self.choose_threshold, threshold, wrong)
 
     def _asked_rule(
@@ -261,7 +261,7 @@ class Store:
         ``threshold`` and ``wrong`` as in :meth:`rule`, or a rule that was made before. Other
         arguments as in :meth:`search`; without ``eps`` nothing moves, and only float rounding is
         allowed for. Complete by proof: no image that is not listed becomes a copy by a move of up
-        to ``eps``. A partner's copies stand beside, at half of the rate of wrong answers.
+        to ``eps``. A partner's copies stand beside, at 0.95 of the rate of wrong answers.
         """
         rule, shared = self._asked_rule(threshold, wrong)
         own = OwnThreshold(rule.threshold, rule.weight)

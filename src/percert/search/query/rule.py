@@ -72,15 +72,30 @@ def recommended_rule(header: StoreHeader, images: int, wrong: float | None) -> R
     return Rule(found.threshold, header.weight, hash, source, found.wrong, found.counted)
 
 
-def partner_share(rule: Rule, wrong: float | None) -> float:
-    """The rate of wrong answers that a partner may add to ``rule``: as much as the rule's own.
+#: The partner's part of the wrong answers that are bearable. So it finds what it would find alone,
+#: and the certified metric hardly less than with all of them (``experiments/copies/rules.py``).
+PARTNER = 0.95
 
-    Half of ``wrong`` where it was named, else the rule's own where that is known, else half of the
-    default.
+
+def shared_rate(wrong: float | None) -> tuple[float, float]:
+    """The rates of the certified metric and of its partner, which add up to ``wrong``.
+
+    >>> [f"{rate:.2g}" for rate in shared_rate(1e-3)]
+    ['5e-05', '0.00095']
+    """
+    wrong = WRONG if wrong is None else wrong
+    return (1 - PARTNER) * wrong, PARTNER * wrong
+
+
+def partner_share(rule: Rule, wrong: float | None) -> float:
+    """The rate of wrong answers that a partner may add to ``rule``.
+
+    Its part of ``wrong`` where that was named, else what goes with the rule's own rate where that
+    is known, else its part of the default.
     """
     if wrong is None and rule.counted is not None and rule.wrong is not None:
-        return rule.wrong
-    return (WRONG if wrong is None else wrong) / 2
+        return min(1.0, rule.wrong * PARTNER / (1 - PARTNER))
+    return shared_rate(wrong)[1]
 
 
 def expected(rule: Rule) -> str:
