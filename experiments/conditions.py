@@ -4,6 +4,7 @@ import json
 import os
 import platform
 import subprocess
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -37,6 +38,20 @@ def conditions(seed: int) -> Conditions:
             continue
     machine = f"{_processor()}, {os.cpu_count()} cores, CPU"
     return Conditions(_commit(), versions, machine, torch.get_num_threads(), seed)
+
+
+def earlier_weights(metrics: Iterable[str]) -> str:
+    """What a page says of metrics whose weights are no longer those of the default, or nothing.
+
+    >>> earlier_weights(["lipsim-tiny", "phash"])
+    ''
+    """
+    if not any(name.startswith("lipsim-tiny-1") for name in metrics):
+        return ""
+    return (
+        "`lipsim-tiny-1` is the default before it was [trained anew](../concepts/lipsim-tiny.md): "
+        "nothing on this page was measured with its present weights."
+    )
 
 
 def write_result(path: Path, result: Any) -> None:

@@ -18,7 +18,7 @@ from time import perf_counter, process_time
 
 import torch
 
-from experiments.conditions import Conditions, conditions, write_result
+from experiments.conditions import Conditions, conditions, earlier_weights, write_result
 from experiments.detectors import make_detector, make_metric
 from experiments.photographs import DEFAULT_DATA, compatible, samples
 from percert.data.copy_edits import USUAL_EDITS, find_edit
@@ -123,6 +123,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def report(result: SearchCopiesResult) -> str:
     """The tables, and what was measured."""
     proven = [one for one in result.detectors if one.certified]
+    earlier = earlier_weights(one.name for one in result.detectors)
 
     def certified(eps: float) -> Callable[[DetectorResult], float]:
         return lambda one: next(entry.rate for entry in one.certified if entry.eps == eps)
@@ -159,6 +160,7 @@ def report(result: SearchCopiesResult) -> str:
             "lengths at 299 x 299, at other sizes those of the same PSNR; 16 is at most 30.2 dB. "
             f"Views: {', '.join(result.views)}.",
             "",
+            *([earlier, ""] if earlier else []),
             "## Certified",
             "",
             "The share of all copies that is found, and proven to be found whatever somebody "

@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from experiments.conditions import Conditions, conditions, write_result
+from experiments.conditions import Conditions, conditions, earlier_weights, write_result
 from experiments.photographs import DEFAULT_DATA
 from percert.data.labelled_images import read_labelled_images, semantic_triplets
 from percert.data.triplets import Triplet, distortion_triplets, load_triplet
@@ -132,6 +132,8 @@ def markdown(result: AttackedTriplets) -> str:
         "photographs. Certified by the exact radius, in brackets by the paper's Eq. 8. For every "
         "triplet certified <= empirical <= natural was checked.",
     ]
+    if earlier := earlier_weights(part.metric for part in result.parts):
+        lines += ["", earlier]
     for kind in dict.fromkeys(part.triplets for part in result.parts):
         parts = [part for part in result.parts if part.triplets == kind]
         count = parts[0].scores.triplets

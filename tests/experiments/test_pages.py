@@ -40,6 +40,7 @@ PAGES = {
     "search-copies": ("copies.collection", "report", None),
     "seen": ("people.seen", "page", None),
     "smoothing": ("copies.smoothing", "report", None),
+    "twoafc-attacked": ("triplets.attacked", "markdown", None),
     "twoafc-bounds": ("triplets.bounds", "report", None),
 }
 
