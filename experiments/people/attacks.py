@@ -1,253 +1,221 @@
 """Attacks judged by people: how many would notice, as a predictor has it that shares nothing.
 
     python -m experiments people.attacks --data DATA --model efficientnet-lite0 \\
-        --setting confidence-5 --runs out/people-attacks --out docs/results [--weights FILE]
+        --setting confidence-5 --limit 10 --runs out/people-attacks --out docs/results
 
-Each setting asks for more than a plain attack does, so that changes are large enough to be seen.
-The judge is ST-LPIPS over AlexNet, fitted to what observers said as ``seen`` is: its features are
-of a network, not of contrasts, and no attack here minimises it. A run that was stopped goes on, and
-models and settings can be measured one at a time.
+Attacked are the classifiers, plainly and where more is asked of a change, so that it is large
+enough to be seen, and lipsim-tiny, which is robust: it is to call the worse of two copies closer.
+Every attack has the same goal, and is judged on files of 8 bits.
+A run that was stopped goes on, one of more photographs goes on with one of fewer, and models,
+settings and attacks can be measured one at a time: the page is of all that is in the folder.
 """
 
 import argparse
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from operator import itemgetter
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
+from PIL import Image
+from torch import nn
 
 from experiments.conditions import conditions, write_result
-from percert.data.judged_pairs import noticed_pairs
-from percert.evaluation.attack_runs.run import AttackRecipe, ClassifierSet, attack_set
-from percert.evaluation.people.agreement import Array
+from experiments.papers.costs import attack_of
+from experiments.people import alma
+from experiments.people.attacks_report import BASELINE, numbers, page
+from experiments.people.judge import JUDGE, fit_judge
+from percert.attacks.attack import Attack
+from percert.data.copy_edits import apply_edit, find_edit
+from percert.files import write_whole
 from percert.images import load_image
+from percert.lipschitz.network import weights_hash
 from percert.metrics.catalog import create_metric
+from percert.models import load_classifier
 from percert.reports import read_records
-from percert.reports.records import Row
-from percert.reports.table import Column, Table
+from percert.runs import (
+    AttackPlan,
+    ClassifierTask,
+    ImageItem,
+    RecordedMetric,
+    RunFolder,
+    Task,
+    TripletTask,
+    find_items,
+    with_labels,
+)
+from percert.runs.attack_run import run_attacks
 
-BASELINE = "ascent"
-JUDGE = "st-lpips-alex"
-MEASURED = (JUDGE, "mdsi", "seen")
-#: What each setting asks of the attack, and of those that cannot be asked in its own words.
-SETTINGS: dict[str, tuple[float, str]] = {
-    "plain": (0.0, ""),
-    "confidence-5": (5.0, ""),
-    "survive-jpeg-75": (0.0, "jpeg-75"),
-}
-ATTACKS = (BASELINE, "ssim-sqp", "ssim-sqp:cost=seen", "ddn", "perc-al")
-DRAWS = 1000
+#: The classifiers, and the robust metric.
+CLASSIFIERS = ("efficientnet-lite0", "squeezenet1_0")
+ROBUST = "lipsim-tiny"
+MEASURED = ("ssim", "mdsi", "seen", JUDGE)
 
 
 @dataclass(frozen=True)
-class JudgeFit:
-    """The share who notice at a distance: ``odds = (distance / half) ** slope``."""
+class Demand:
+    """What is asked of an attack on a classifier beyond another class."""
 
-    false_alarms: float
-    half: float
-    slope: float
+    confidence: float = 0.0
+    survive: str = ""
+    least_likely: bool = False
 
-    def share(self, distances: Array) -> Array:
-        odds = (np.maximum(distances, 0) / self.half) ** self.slope
-        return self.false_alarms + (1 - self.false_alarms) * odds / (1 + odds)
+
+SETTINGS = {
+    "plain": Demand(),
+    "confidence-5": Demand(confidence=5.0),
+    "jpeg-75-and-4-bits": Demand(survive="jpeg-75+bits-4"),
+    "least-likely-class": Demand(least_likely=True),
+}
+#: The one setting of the robust metric, and the edits that make a photograph's copies.
+OWN_COPIES, COPIES = "own-copies", ("jpeg-70", "contrast-0.7")
+#: The baseline, ours, and the rivals; those that take the least time first.
+ATTACKS = (
+    BASELINE,
+    "ssim-sqp",
+    "ssim-sqp:cost=seen",
+    "human-perc-ot",
+    "ddn:steps=40",
+    "fmn:steps=40",
+    "lpa",
+    "perc-al:steps=100",
+    "alma",
+    "ppgd",
+)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--model", default="efficientnet-lite0")
-    parser.add_argument("--weights", type=Path)
-    parser.add_argument("--setting", choices=SETTINGS, action="append")
-    parser.add_argument("--attack", action="append")
+    parser.add_argument("--model", choices=(*CLASSIFIERS, ROBUST), action="append")
+    parser.add_argument("--weights", type=Path, help="SqueezeNet's weights")
+    parser.add_argument("--setting", choices=(*SETTINGS, OWN_COPIES), action="append")
+    parser.add_argument("--attack", choices=ATTACKS, action="append")
     parser.add_argument("--limit", type=int, default=50)
-    parser.add_argument("--batch-size", type=int, default=10)
+    parser.add_argument("--batch-size", type=int, default=5)
     parser.add_argument("--runs", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
     judge = fit_judge(options.data / "people" / "adversarials" / "pairs.csv", options.runs)
-    photographs = options.data / "imagenet-compatible"
-    found = _before(options.out / "people-attacks.json")
-    for setting in options.setting or SETTINGS:
-        confidence, survive = SETTINGS[setting]
-        wanted = options.attack or ATTACKS
-        names = {_asked(name, survive): name for name in wanted}
-        folder = options.runs / f"{options.model}-{setting}"
-        attack_set(
-            ClassifierSet(
-                images=photographs / "images",
-                labels=photographs / "images.csv",
-                labels_from="1",
-                model=options.model,
-                weights=options.weights,
-            ),
-            AttackRecipe(
-                attacks=tuple(name for name in names if name is not None),
-                confidence=confidence,
-                metrics={name: None for name in MEASURED if name != "seen"},
-                limit=options.limit,
-                batch_size=options.batch_size,
-                device="cpu",
-                save=False,
-            ),
-            folder,
-            progress=_say,
-        )
-        rows = read_records(folder / "records.parquet")
-        found["runs"][f"{options.model}, {setting}"] = numbers(rows, judge)
-    found |= {"conditions": asdict(conditions(seed=0)), "judge": {"metric": JUDGE, **asdict(judge)}}
+    attacks = options.attack or [name for name in ATTACKS if name != "alma" or alma.there()]
+    for model in options.model or (*CLASSIFIERS, ROBUST):
+        for setting in [OWN_COPIES] if model == ROBUST else SETTINGS:
+            if options.setting is None or setting in options.setting:
+                measure(options, model, setting, attacks)
+    found = {
+        "conditions": asdict(conditions(seed=0)),
+        "judge": {"metric": JUDGE, **asdict(judge)},
+        "runs": {
+            name: numbers(read_records(options.runs / name / "records.parquet"), judge)
+            for name in (
+                *(f"{model}-{setting}" for model in CLASSIFIERS for setting in SETTINGS),
+                f"{ROBUST}-{OWN_COPIES}",
+            )
+            if (options.runs / name / "records.parquet").exists()
+        },
+    }
     options.out.mkdir(parents=True, exist_ok=True)
     write_result(options.out / "people-attacks.json", found)
     (options.out / "people-attacks.md").write_text(page(found), encoding="utf-8")
-    print(page(found))
 
 
-def _before(path: Path) -> dict[str, Any]:
-    """What other models and settings gave, so that a part at a time can be measured."""
-    found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {"runs": {}}
-    return found
+def measure(options: argparse.Namespace, model: str, setting: str, attacks: list[str]) -> None:
+    """Attack one model in one setting, as far as it has not been done."""
+    folder = options.runs / f"{model}-{setting}"
+    photographs = options.data / "imagenet-compatible"
+    network: nn.Module
+    task: Task
+    if model == ROBUST:
+        network = create_metric(ROBUST, device="cpu")
+        task = TripletTask(network)
+        items = with_copies(photographs / "images", options.runs / "copies", options.limit)
+        settings: dict[str, Any] = {"copies": COPIES}
+    else:
+        demand = SETTINGS[setting]
+        file = options.weights if model == "squeezenet1_0" else None
+        network = load_classifier(model, "cpu", file)
+        task = ClassifierTask(
+            network,
+            targeted=demand.least_likely,
+            confidence=demand.confidence,
+            survive=demand.survive,
+        )
+        items = labelled(photographs)[: options.limit]
+        if demand.least_likely:
+            items = least_likely(network, items, options.runs / f"{model}-least-likely.json")
+        settings = asdict(demand)
+    kept = run_attacks(
+        RunFolder(
+            folder,
+            {"model": model, "weights_sha256": weights_hash(network), **settings},
+            device="cpu",
+            seed=0,
+            command=["python", "-m", "experiments", "people.attacks"],
+        ),
+        task,
+        AttackPlan(
+            attacks={name: made(name, model) for name in attacks if fits(name, model)},
+            measures={name: RecordedMetric(create_metric(name, device="cpu")) for name in MEASURED},
+            batch_size=options.batch_size,
+            save=False,
+        ),
+        items,
+        progress=lambda what, done, total: print(
+            f"{model}, {setting}: {what}: {done} of {total}", flush=True
+        ),
+    )
+    for name, reason in (*kept.bad, *kept.failed):
+        print(f"{model}, {setting}: {name}: {reason}", flush=True)
 
 
-def _asked(attack: str, survive: str) -> str | None:
-    """The attack with the defence that it must survive; ``None`` where it cannot be asked."""
-    if not survive:
-        return attack
-    if not attack.startswith("ssim-sqp"):
-        return None
-    return f"{attack}{',' if ':' in attack else ':'}survive={survive}"
+def fits(attack: str, model: str) -> bool:
+    """Whether an attack is made for the model: ALMA takes classes."""
+    return attack != "alma" or model != ROBUST
+
+
+def made(name: str, model: str) -> Attack:
+    """The attack; PPGD and LPA keep within AlexNet's features where the model is no classifier."""
+    if name == "alma":
+        return alma.ALMA()
+    borrowed = model == ROBUST and name in ("lpa", "ppgd")
+    return attack_of(f"{name}:metric=alexnet" if borrowed else name)
+
+
+def labelled(photographs: Path) -> list[ImageItem]:
+    """The photographs with their classes from 0; those of the file count from 1."""
+    items = with_labels(
+        find_items(photographs / "images"), photographs / "images.csv", label_column="TrueLabel"
+    )
+    return [replace(item, label=(item.label or 0) - 1) for item in items]
 
 
 @torch.no_grad()
-def fit_judge(table: Path, cache: Path) -> JudgeFit:
-    """The judge's two numbers, most likely given what observers said."""
-    from scipy.optimize import minimize  # type: ignore[import-untyped]  # it ships no types
-
-    kept = cache / "judge.json"
-    if kept.exists():
-        return JudgeFit(**json.loads(kept.read_text()))
-    metric, pairs = create_metric(JUDGE, device="cpu"), noticed_pairs(table)
-    measured = [
-        metric(load_image(pair.reference)[None], load_image(pair.candidate)[None]).item()
-        for pair in pairs
-    ]
-    distances = np.array(measured)
-    observers = np.array([float(pair.observers or 0) for pair in pairs])
-    said = observers * np.array([pair.seen for pair in pairs])
-    same = distances <= 0
-    alarms = float(said[same].sum() / observers[same].sum())
-
-    def misfit(values: Array) -> float:
-        share = JudgeFit(alarms, *map(float, np.exp(values))).share(distances[~same])
-        share = np.clip(share, 1e-6, 1 - 1e-6)
-        unsaid = (observers - said)[~same]
-        return float(-(said[~same] * np.log(share) + unsaid * np.log(1 - share)).sum())
-
-    start = np.log([np.median(distances[~same]), 1.0])
-    half, slope = np.exp(minimize(misfit, start, method="Nelder-Mead").x)
-    fitted = JudgeFit(alarms, float(half), float(slope))
-    cache.mkdir(parents=True, exist_ok=True)
-    kept.write_text(json.dumps(asdict(fitted)))
-    return fitted
+def least_likely(model: nn.Module, items: list[ImageItem], kept: Path) -> list[ImageItem]:
+    """The items with the class that the model finds least likely as their target."""
+    known: dict[str, int] = json.loads(kept.read_text()) if kept.exists() else {}
+    for item in items:
+        if item.name not in known:
+            known[item.name] = int(model(load_image(item.source)[None]).argmin(1))
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(kept, json.dumps(known) + "\n")
+    return [replace(item, target=known[item.name]) for item in items]
 
 
-def numbers(rows: Sequence[Row], judge: JudgeFit) -> list[dict[str, Any]]:
-    """One entry an attack: success, MDSI beside the baseline, and how many would notice."""
-    by: dict[str, dict[str, Row]] = {}
-    for row in rows:
-        if row["attacked"]:
-            by.setdefault(row["attack"], {})[row["image"]] = row
-    baseline = by.get(BASELINE, {})
-    made = []
-    for attack, some in by.items():
-        won = {name: row for name, row in some.items() if row["success_8bit"]}
-        both = [name for name in won if baseline.get(name, {}).get("success_8bit")]
-        noticed = judge.share(np.array([won[name][JUDGE] for name in won], dtype=float))
-        entry: dict[str, Any] = {
-            "attack": attack,
-            "images": len(some),
-            "success_8bit": len(won) / len(some),
-            "l2": float(np.mean([row["l2"] for row in won.values()])) if won else None,
-            "noticed_beyond_false_alarms": _interval(noticed - judge.false_alarms),
-            "seen": _interval(np.array([row["seen"] for row in won.values()], dtype=float)),
-        }
-        if both:
-            ours, theirs = (np.array([of[name]["mdsi"] for name in both]) for of in (won, baseline))
-            entry["mdsi"] = {
-                "ratio_of_means": _ratio_interval(ours, theirs),
-                "mean_of_ratios": float((ours / theirs).mean()),
-                "median_of_ratios": float(np.median(ours / theirs)),
-            }
-        made.append(entry)
-    return made
+def with_copies(images: Path, copies: Path, limit: int) -> list[ImageItem]:
+    """Each photograph as a triplet with two copies of it, which are made; the first is closer."""
+    found = []
+    for place, item in enumerate(find_items(images)[:limit]):
+        made = []
+        for edit in COPIES:
+            copy = copies / edit / Path(item.name).with_suffix(".png").name
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            if not copy.exists():
+                with Image.open(item.source) as photograph:
+                    apply_edit(find_edit(edit), photograph.convert("RGB"), 0, place).save(copy)
+            made.append(copy)
+        found.append(replace(item, label=0, others=tuple(made)))
+    return found
 
-
-def _interval(values: Array) -> dict[str, float] | None:
-    """A mean, and the middle 95 % of it over draws of photographs."""
-    if not len(values):
-        return None
-    drawn = values[_draws(len(values))].mean(1)
-    low, high = np.quantile(drawn, [0.025, 0.975])
-    return {"mean": float(values.mean()), "low": float(low), "high": float(high)}
-
-
-def _ratio_interval(ours: Array, theirs: Array) -> dict[str, float]:
-    index = _draws(len(ours))
-    low, high = np.quantile(ours[index].mean(1) / theirs[index].mean(1), [0.025, 0.975])
-    ratio = float(ours.mean() / theirs.mean())
-    return {"value": ratio, "low": float(low), "high": float(high)}
-
-
-def _draws(count: int) -> Any:
-    return np.random.default_rng(0).integers(0, count, (DRAWS, count))
-
-
-def page(found: Mapping[str, Any]) -> str:
-    """The page: a table a model and setting."""
-    parts = [ABOUT]
-    for name, entries in found["runs"].items():
-        parts.append(f"\n## {name}\n\n{Table.of(entries, COLUMNS).markdown()}")
-    return "".join(parts)
-
-
-def _mdsi(key: str) -> Callable[[Mapping[str, Any]], Any]:
-    return lambda one: one.get("mdsi", {}).get(key)
-
-
-def _said(one: Mapping[str, float]) -> str:
-    mean = one["mean"] if "mean" in one else one["value"]
-    return f"{mean:.3f} ({one['low']:.3f} to {one['high']:.3f})"
-
-
-COLUMNS: list[Column[Mapping[str, Any]]] = [
-    Column("attack", lambda one: f"`{one['attack']}`"),
-    Column("images", itemgetter("images"), "d"),
-    Column("8-bit success", itemgetter("success_8bit"), ".2f"),
-    Column("l2", itemgetter("l2"), ".2f"),
-    Column("noticed, judge", itemgetter("noticed_beyond_false_alarms"), _said),
-    Column("noticed, `seen`", itemgetter("seen"), _said),
-    Column("MDSI, ratio of means", _mdsi("ratio_of_means"), _said),
-    Column("mean of ratios", _mdsi("mean_of_ratios"), ".2f"),
-    Column("median", _mdsi("median_of_ratios"), ".2f"),
-]
-
-
-def _say(what: str, done: int, total: int) -> None:
-    print(f"{what}: {done} of {total}", flush=True)
-
-
-ABOUT = """# Attacks, judged by people
-
-Written by `python -m experiments people.attacks`, a model and setting at a time, on the first of
-the ImageNet-Compatible photographs. The share of observers who would notice, false alarms taken
-off, as a mean over the attack's successes: by ST-LPIPS over AlexNet fitted to what observers said
-(a judge that no attack here minimises, and whose features none shares), and by `seen`, which
-`cost=seen` is made from. MDSI is beside that of the fair baseline (`ascent`) on the photographs on
-which both succeed. In parentheses the 95 % interval of a bootstrap over photographs. Distances are
-of the files of 8 bits.
-"""
 
 if __name__ == "__main__":
     main()

@@ -7,7 +7,8 @@ import torch
 pytest.importorskip("scipy", reason="the fits use scipy")
 pytest.importorskip("pyarrow", reason="the runs keep records in parquet")
 
-from experiments.people import agreement, attacks
+from experiments.people import agreement, attacks, attacks_report
+from experiments.people.judge import JUDGE, JudgeFit
 from experiments.people.seen import Study, by_group, fit, predict, predict_held_out
 from percert.metrics.seen_study import Coefficients
 
@@ -59,39 +60,115 @@ def test_groups_are_compared_at_equal_energy_too():
     assert bim["at_equal_energy"]["pairs"] + masked["at_equal_energy"]["pairs"] == 40
 
 
-def test_attacks_are_numbered_beside_the_baseline():
-    judge = attacks.JudgeFit(false_alarms=0.1, half=0.5, slope=1.0)
+def attacked(attack, image, mdsi, distance, won=True):
+    return {
+        "attack": attack,
+        "image": image,
+        "attacked": True,
+        "success_8bit": won,
+        "l2": 2 * mdsi,
+        "mdsi": mdsi,
+        "ssim": mdsi**2,
+        "seen": mdsi / 10,
+        JUDGE: distance,
+        "cpu_seconds": 1.5,
+    }
 
-    def row(attack, image, mdsi, distance, won=True):
-        return {
-            "attack": attack,
-            "image": image,
-            "attacked": True,
-            "success_8bit": won,
-            "l2": 2 * mdsi,
-            "mdsi": mdsi,
-            "seen": mdsi / 10,
-            attacks.JUDGE: distance,
-        }
 
-    rows = [row("ascent", "a", 0.4, 0.5), row("ascent", "b", 0.8, 0.5)]
-    rows += [row("ours", "a", 0.1, 0.5), row("ours", "b", 0.6, 0.0), row("ours", "c", 9, 9, False)]
-    _, ours = attacks.numbers(rows, judge)
+def test_attacks_are_numbered_beside_the_baseline_and_ours_beside_each():
+    judge = JudgeFit(false_alarms=0.1, half=0.5, slope=1.0)
+    rows = [attacked("ascent", "a", 0.4, 0.5), attacked("ascent", "b", 0.8, 0.5)]
+    rows += [attacked("ssim-sqp", "a", 0.1, 0.5), attacked("ssim-sqp", "b", 0.6, 0.0)]
+    rows += [attacked("ssim-sqp", "c", 9, 9, False)]
+    baseline, ours = attacks_report.numbers(rows, judge)
     assert (ours["images"], ours["success_8bit"]) == (3, pytest.approx(2 / 3))
     assert ours["l2"] == pytest.approx(0.7)
     # Half of those who are left notice the first, nobody the second.
-    assert ours["noticed_beyond_false_alarms"]["mean"] == pytest.approx((0.45 + 0) / 2)
-    assert ours["seen"]["mean"] == pytest.approx(0.035)
-    assert ours["mdsi"]["ratio_of_means"]["value"] == pytest.approx(0.7 / 1.2)
-    assert ours["mdsi"]["mean_of_ratios"] == pytest.approx((0.25 + 0.75) / 2)
-    assert ours["mdsi"]["median_of_ratios"] == pytest.approx(0.5)
-    page = attacks.page({"runs": {"m, plain": [ours]}})
-    head, _, cells = page.split("\n\n")[-1].strip().split("\n")[:3]
-    found = dict(zip(head.split(" | "), cells.split(" | "), strict=True))
-    assert found["8-bit success"] == "0.67"
-    assert found["noticed, judge"].startswith("0.225 (")
-    assert found["noticed, `seen`"].startswith("0.035 (")
-    assert found["MDSI, ratio of means"].startswith("0.583 (")
+    assert ours["noticed"]["value"] == pytest.approx((0.45 + 0) / 2)
+    assert ours["seen"]["value"] == pytest.approx(0.035)
+    beside = ours["beside_baseline"]
+    assert beside["mdsi"]["ratio of means"]["value"] == pytest.approx(0.7 / 1.2)
+    assert beside["mdsi"]["mean of ratios"]["value"] == pytest.approx((0.25 + 0.75) / 2)
+    assert beside["mdsi"]["median"]["value"] == pytest.approx(0.5)
+    assert beside["mdsi"]["largest"]["value"] == pytest.approx(0.75)
+    assert beside["ssim"]["ratio of means"]["value"] == pytest.approx(0.37 / 0.8)
+    over = baseline["ours_over_it"]
+    assert over["judge"]["value"] == pytest.approx(0.5)  # (.45 + 0) over (.45 + .45)
+    assert over["seen"]["value"] == pytest.approx(0.07 / 0.12)
+    assert over["seen_by_some"]
+    page = attacks_report.page({"runs": {"m-plain": [baseline, ours]}})
+    assert "| m-plain | 3 | 67 % | 23 % (0 to 45) | 0.50 |" in page
+    assert "| `ssim-sqp` | 2 | MDSI | 0.58 (0.25 to 0.75) | 0.50 (" in page
+
+
+def test_what_neither_attack_shows_is_put_in_brackets():
+    judge = JudgeFit(false_alarms=0.1, half=0.5, slope=1.0)
+    rows = [attacked("ascent", "a", 0.4, 1e-4), attacked("ssim-sqp", "a", 0.4, 5e-5)]
+    page = attacks_report.page({"runs": {"m-plain": attacks_report.numbers(rows, judge)}})
+    assert "[0.50]" in page
+
+
+def test_the_logits_of_the_worst_version_are_taken_with_what_is_demanded():
+    from experiments.people.alma import worst_logits
+    from percert.attacks import Untargeted, surviving
+
+    goal = surviving(Untargeted(torch.tensor([0, 0]), confidence=1.0), "bits-4")
+    plain = torch.tensor([[2.0, 5.0, 0.0], [2.0, 5.0, 0.0]])
+    behind = torch.tensor([[4.0, 4.5, 0.0], [1.0, 9.0, 0.0]])
+    scores = torch.cat([plain, behind], 1)
+    found = worst_logits(goal, scores)
+    assert found.tolist() == [[5.0, 4.5, 0.0], [3.0, 5.0, 0.0]]
+    # The label is ahead exactly where the goal is not reached.
+    assert ((found.argmax(1) != 0) == (goal.margin(scores) > 0)).all()
+
+
+def test_each_photograph_stands_beside_two_copies_of_it(tmp_path):
+    from percert.images import load_image, save_image
+
+    (tmp_path / "images").mkdir()
+    picture = torch.linspace(0, 1, 50).expand(3, 40, 50)
+    save_image(picture, tmp_path / "images" / "one.png")
+    (item,) = attacks.with_copies(tmp_path / "images", tmp_path / "copies", 5)
+    assert item.label == 0
+    original, near, far = (load_image(path) for path in (item.source, *item.others))
+    assert near.shape == far.shape == original.shape
+    assert far.std() < 0.8 * original.std() < near.std()  # contrast 0.7 beside JPEG 70
+
+
+def test_the_least_likely_class_becomes_the_target_and_is_kept(tmp_path):
+    from percert.images import save_image
+    from percert.runs import find_items
+
+    save_image(torch.full((3, 8, 8), 0.2), tmp_path / "dark.png")
+    save_image(torch.full((3, 8, 8), 0.9), tmp_path / "light.png")
+
+    class Bright(torch.nn.Module):
+        def forward(self, images):
+            mean = images.mean((1, 2, 3))
+            return torch.stack([mean, 1 - mean, torch.full_like(mean, 2.0)], 1)
+
+    items = find_items(tmp_path)
+    found = attacks.least_likely(Bright(), items, tmp_path / "kept.json")
+    assert [item.target for item in found] == [0, 1]
+    again = attacks.least_likely(None, items, tmp_path / "kept.json")  # nothing is asked again
+    assert [item.target for item in again] == [0, 1]
+
+
+def test_a_metric_that_knows_more_is_told_from_one_that_knows_nothing():
+    from experiments.people import beside_seen
+
+    rng = np.random.default_rng(1)
+    true, poor = rng.normal(0, 1, 120), rng.normal(0, 1, 120)
+    said = rng.binomial(40, 1 / (1 + np.exp(-2 * true))).astype(float)
+    logs = {"seen": true + rng.normal(0, 2, 120), "better": true, "nothing": poor}
+    pictures = [str(i // 2) for i in range(120)]
+    answers = beside_seen.Answers(said, np.full(120, 40.0), pictures, logs, 0.0)
+    alone, better, worse = (
+        beside_seen.judged(answers, ["seen", *more])["spearman"]
+        for more in ([], ["better"], ["nothing"])
+    )
+    assert better > alone + 0.2
+    assert abs(worse - alone) < 0.03
 
 
 def test_the_table_of_agreement_has_each_number_under_its_heading():

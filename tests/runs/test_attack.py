@@ -10,6 +10,7 @@ from tests.runs.folder import SIZES, fill, picture
 
 from percert.attacks import LpBall, create_attack, judge
 from percert.attacks.goal import Untargeted
+from percert.defences import create_defence
 from percert.images import load_image, save_image
 from percert.metrics.catalog import create_metric
 from percert.runs import (
@@ -22,6 +23,7 @@ from percert.runs import (
     attack_items,
     find_items,
     probe,
+    read_sample,
     record_columns,
 )
 
@@ -82,6 +84,19 @@ def test_rows_say_what_the_judge_says_of_the_image_alone(folder: Path) -> None:
     assert row["file"] == "ascent/p0.png"
     assert (row["height"], row["width"]) == SIZES[0]
     assert row["model_calls"] > 1
+
+
+def test_a_task_may_ask_that_the_goal_be_reached_through_defences(folder: Path) -> None:
+    model = linear().eval()
+    subjects = [read_sample(item) for item in find_items(folder) if item.name == "p0.png"]
+    task = ClassifierTask(model, confidence=0.5, survive="blur-2")
+    goal = task.goal(subjects, task.look(subjects))
+    image = subjects[0].image[None]
+    plain = ClassifierTask(model, confidence=0.5)
+    each = plain.goal(subjects, plain.look(subjects))
+    margins = [each.margin(model(one)) for one in (image, create_defence("blur-2")(image))]
+    assert margins[0] != margins[1]
+    assert goal.margin(goal.scores(model, image)) == min(margins)
 
 
 def test_images_are_batched_by_size_and_read_once_for_all_attacks(

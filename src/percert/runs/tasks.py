@@ -18,6 +18,7 @@ from percert.attacks.goal import (
     finite,
     logits,
 )
+from percert.attacks.goal_through import surviving
 from percert.attacks.run import Verdict
 from percert.reports.records import Columns
 from percert.runs.items import Sample
@@ -63,7 +64,8 @@ class ClassifierTask:
     """Move each image out of its class, or, where ``targeted``, into its target.
 
     An image without a label has the class that the model gives it. Those that the model has wrong
-    already, or that are in the target, are attacked only where ``even_wrong`` says so.
+    already, or that are in the target, are attacked only where ``even_wrong`` says so. ``survive``
+    names defences, joined by ``+``, through which that must be reached as well.
     """
 
     model: nn.Module
@@ -71,6 +73,7 @@ class ClassifierTask:
     confidence: float = 0.0
     even_wrong: bool = False
     kind: str = "classifier"
+    survive: str = ""
 
     @property
     def columns(self) -> Columns:
@@ -90,10 +93,10 @@ class ClassifierTask:
     def goal(self, subjects: Sequence[Sample], clean: Sequence[Clean]) -> Goal:
         device = device_of(self.model)
         if self.targeted:
-            targets = [subject.item.target for subject in subjects]
-            return Targeted(torch.tensor(targets, device=device), self.confidence)
+            targets = torch.tensor([subject.item.target for subject in subjects], device=device)
+            return surviving(Targeted(targets, self.confidence), self.survive)
         labels = torch.tensor([one.label for one in clean], device=device)
-        return Untargeted(labels, self.confidence)
+        return surviving(Untargeted(labels, self.confidence), self.survive)
 
     def outcome(self, subjects: Sequence[Sample], verdict: Verdict) -> list[Mapping[str, Any]]:
         after = predictions(self.model, verdict.images_8bit)

@@ -37,6 +37,10 @@ GROWTH: dict[CostName, Growth] = {"ciede2000": Growth(power=1.3, cap=6)}
 #: ``steps`` and ``most_steps`` where none are asked for and the usual ones are too few.
 STEPS: dict[CostName, tuple[int, int]] = {"l1": (60, 120)}
 USUAL_STEPS = (7, 40)
+#: After k iterations at least k / (k + SETTLING) of the old direction is kept, so that the change
+#: settles on an average of gradients instead of following the last one; k stops at ``steps``, and
+#: the direction of images that have not reached the goal by then stays free to turn.
+SETTLING = 2.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +53,8 @@ class SSIMSQP:
     ``"l1"`` these. ``steps`` iterations of one gradient each (7; of ``"l1"`` 60), more (to
     ``most_steps``: 40; of ``"l1"`` 120) only for images that have not reached the goal; then
     ``search`` forward passes for the least scale. ``momentum`` is the share of the old direction
-    that is kept. ``"l1"`` has an iteration of its own, without these two:
+    that is kept at first; later it is more, so that the direction settles. ``"l1"`` has an
+    iteration of its own, without these two:
     :func:`~percert.attacks.second_order.integer_step.sparse_levels`. ``survive`` names defences,
     such as ``"jpeg-75+bits-4"``, through which the goal must be reached as well. Images are rounded
     to 8 bits first.
@@ -98,7 +103,9 @@ class SSIMSQP:
             ended = found if done >= steps else torch.zeros_like(found)
             active, slope, margin = active[~ended], slope[~ended], margin[~ended]
             if done < most and len(active):
-                self._step(track, active, slope, margin, first=done == 0)
+                counted = min(done, steps)
+                kept = max(self.momentum, counted / (counted + SETTLING)) if done else 0.0
+                self._step(track, active, slope, margin, kept)
         self._shrink(model, goal, track, relay.as_part(most, most))
         return torch.where(
             per_sample(track.best_cost.isfinite(), images),
@@ -108,22 +115,25 @@ class SSIMSQP:
 
     @torch.no_grad()
     def _step(
-        self, track: "_Track", active: Tensor, slope: Tensor, margin: Vector, *, first: bool
+        self, track: "_Track", active: Tensor, slope: Tensor, margin: Vector, kept: float
     ) -> None:
-        """Move the active images to the cheapest point that the linear model takes to the goal."""
+        """Move the active images to the cheapest point that the linear model takes to the goal.
+
+        ``kept`` is the share of the old direction that stays, 0 in the first iteration.
+        """
         # How far past the boundary to aim: a little less after every success, more after a failure.
         later = track.push[active] * torch.where(margin > 0, 0.6, 1.5)
-        track.push[active] = first_aim(margin) if first else later
+        track.push[active] = later if kept else first_aim(margin)
         inverse = track.inverse[active]
         length = (slope * times(inverse, slope)).flatten(1).sum(1).clamp_min(1e-30).sqrt()
         unit = slope / per_sample(length, slope)
-        if not first:
-            unit = self.momentum * track.direction[active] + (1 - self.momentum) * unit
+        if kept:
+            unit = kept * track.direction[active] + (1 - kept) * unit
         track.direction[active] = unit
         wanted = track.push[active] - margin + (slope * track.change[active]).flatten(1).sum(1)
         images, form = track.images[active], track.form[active]
         growth = GROWTH.get(self.cost, Growth())
-        start = track.scale[active] * (1 if first else 1.2)
+        start = track.scale[active] * (1.2 if kept else 1)
         for share in (0.1, 1.0):
             pixels = moving_pixels(images, form, inverse, unit, share)
             index = pixels.position[:, None].expand_as(pixels.direction)
