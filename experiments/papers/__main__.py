@@ -27,7 +27,7 @@ from experiments.papers.report import (
     stands_table,
     summary_table,
 )
-from experiments.papers.run import kept_outcome, with_nothing_to_run, write_rows
+from experiments.papers.run import kept_outcome, with_what_takes_more, write_rows
 from percert.cli.command import complain, flowing, needs, one_line_errors
 from percert.cli.options import DeviceOption, JsonOption, MaxMemoryOption, writable_folder
 from percert.cli.output import emit_json, say, show_table
@@ -194,7 +194,7 @@ def _write(
     made_now = {outcome.item.name: outcome for outcome in outcomes}
     # What earlier commands left in the folder is on its page as well.
     everything = [made_now.get(item.name) or kept_outcome(item, out) for item in CATALOG.values()]
-    outcomes = with_nothing_to_run([outcome for outcome in everything if outcome is not None])
+    outcomes = with_what_takes_more([outcome for outcome in everything if outcome is not None])
     write_rows(out / "records.parquet", outcomes)
     found = {
         "images": setting.images,

@@ -276,7 +276,25 @@ def markdown(outcomes: Sequence[Outcome], record: Mapping[str, Any] | None) -> s
     if others:
         lines += ["", "## What was not made", ""]
         lines += [f"- **{o.item.name}**: {_why(o)}To make it: {how_words(o.item)}." for o in others]
+    if outcomes[1:]:
+        lines += ["", *BEYOND]
     return "\n".join([*lines, *_downloads([o.item for o in outcomes])]) + "\n"
+
+
+#: Other commands of the same papers, and the pages that they write.
+BEYOND = (
+    "## Beyond these tables and figures",
+    "",
+    "- `python -m experiments papers.hpot.on_photographs`: every attack of the second paper and of "
+    "percert on as many of its photographs as there is time for, with what rounding and defences "
+    "leave of each, and **how well attacked files are detected** (`human-perc-ot.md`).",
+    "- `python -m experiments papers.lipsim.named`: what LipSim names and does not measure: "
+    "E-LPIPS, SWD, an attack on similarity (Luo et al. 2022), and **feature inversion** "
+    "(`named-metrics.md`).",
+    "- `python -m experiments fairness.dro`: section 4 with many models a set "
+    "(`dro-fairness.md`); `people.attacks`: attacks judged by what people notice "
+    "(`people-attacks.md`).",
+)
 
 
 def _how(record: Mapping[str, Any], outcomes: Sequence[Outcome]) -> list[str]:

@@ -145,13 +145,18 @@ def kept_outcome(item: Item, out: Path) -> Outcome | None:
     )
 
 
-def with_nothing_to_run(outcomes: Sequence[Outcome]) -> list[Outcome]:
-    """Several outcomes, and those items of their papers in which there is nothing to make."""
+def with_what_takes_more(outcomes: Sequence[Outcome]) -> list[Outcome]:
+    """Several outcomes, and those items of their papers that small data do not make.
+
+    In some there is nothing to make, the others take a download.
+    """
     if len(outcomes) < 2:
         return list(outcomes)
     there = {outcome.item.name: outcome for outcome in outcomes}
     for item in CATALOG.values():
-        if not item.run and any(outcome.item.paper == item.paper for outcome in outcomes):
+        if not (item.run and item.offline) and any(
+            outcome.item.paper == item.paper for outcome in outcomes
+        ):
             there.setdefault(item.name, Outcome(item, "not offline", reason=item.how))
     return [there[name] for name in CATALOG if name in there]
 

@@ -75,6 +75,7 @@ ATTACKS = (
     "ssim-sqp",
     "ssim-sqp:cost=seen",
     "human-perc-ot",
+    "human-perc-ot:cost=mdsi",
     "ddn:steps=40",
     "fmn:steps=40",
     "lpa",

@@ -316,9 +316,10 @@ def _with_interval(share: float, interval: Sequence[float]) -> str:
 
 
 ABOUT = """A **stand-in**: the photographs and the algorithms are the paper's; the network, the
-perceptual distances and PieAPP's weights are not. LPIPS and DISTS need weights that are not given;
-ShiftTolerant-LPIPS, whose weights a package has, stands for them. The last distance is `seen`, the
-share of observers who would notice, fitted to what people said of attacked photographs.
+perceptual distances and PieAPP's weights are not. The heads of LPIPS and DISTS come in packages,
+the networks that they look through (torchvision's AlexNet and VGG-16) in none that we know of;
+ShiftTolerant-LPIPS, whose weights a package has whole, stands for them. The last distance is
+`seen`, the share of observers who would notice, fitted to what people said of attacked photographs.
 
 PGD (L2), of which the paper says neither the steps nor where it stops, takes l2 steps of 0.1 along
 the gradient of the cross-entropy up to its first success. Beside it are the least multiple of its

@@ -8,7 +8,7 @@ import pytest
 from experiments.papers import CATALOG, Compared, Findings, Setting, run_item, run_offline
 from experiments.papers.item import Item
 from experiments.papers.report import answer, markdown, number, outcome_section
-from experiments.papers.run import Outcome, kept_outcome, with_nothing_to_run
+from experiments.papers.run import Outcome, kept_outcome, with_what_takes_more
 from percert.reports import read_records, read_run
 from percert.reports.page import render_page
 
@@ -143,13 +143,17 @@ def test_an_item_says_at_which_commit_it_was_made(tmp_path):
     assert answer(first)["images"] == Setting(tmp_path).images
 
 
-def test_a_page_of_several_items_has_what_there_is_nothing_to_make_of():
+def test_a_page_of_several_items_has_what_small_data_do_not_make():
     made = [
         Outcome(CATALOG[name], "made", Findings(())) for name in ("hpot-figure3", "hpot-table1")
     ]
-    names = [outcome.item.name for outcome in with_nothing_to_run(made)]
-    assert names == ["hpot-table1", "hpot-figure1", "hpot-figure2", "hpot-figure3"]
-    assert with_nothing_to_run(made[:1]) == made[:1]
+    names = [outcome.item.name for outcome in with_what_takes_more(made)]
+    none = ["hpot-figure1", "hpot-figure2"]
+    assert names == ["hpot-table1", *none, "hpot-figure3", "hpot-figure12", "hpot-figure13"]
+    text = markdown(with_what_takes_more(made), None)
+    assert "| hpot-figure13 | share of images by country | needs data |" in text
+    assert "- **hpot-figure13**: To make it: percert data geo LIST" in text
+    assert with_what_takes_more(made[:1]) == made[:1]
 
 
 def test_a_page_of_several_commands_does_not_name_one_for_all(tmp_path):

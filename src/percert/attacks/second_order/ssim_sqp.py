@@ -38,9 +38,9 @@ GROWTH: dict[CostName, Growth] = {"ciede2000": Growth(power=1.3, cap=6)}
 STEPS: dict[CostName, tuple[int, int]] = {"l1": (60, 120)}
 USUAL_STEPS = (7, 40)
 #: After k iterations at least k / (k + SETTLING) of the old direction is kept, so that the change
-#: settles on an average of gradients instead of following the last one; k stops at ``steps``, and
+#: settles on the mean of all gradients instead of following the last one; k stops at ``steps``, and
 #: the direction of images that have not reached the goal by then stays free to turn.
-SETTLING = 2.0
+SETTLING = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
