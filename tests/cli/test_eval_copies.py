@@ -185,3 +185,17 @@ def test_twins_are_named_since_they_move_the_rates(folders, tmp_path, percert, p
     assert "Twins among the pictures" in page
     assert all(name in page for name in names)
     assert "Twins" not in (tmp_path / "alone" / "report.html").read_text()
+
+
+def test_each_stored_picture_has_its_own_threshold_unless_one_is_asked_for(
+    folders, tmp_path, percert_json, percert
+):
+    words = ("eval", "copies", folders / "own", "--edits", "jpeg-50", "--device", "cpu", "--out")
+    (own,) = percert_json(*words, tmp_path / "own")["detectors"]
+    (one,) = percert_json(*words, tmp_path / "one", "--rule", "one")["detectors"]
+    assert (own["rule"]["weight"], own["rule"]["source"]) == (0.5, "shipped")
+    assert (one["rule"]["weight"], one["rule"]["background"]) == (0.0, None)
+    assert own["threshold"] > one["threshold"]
+    said = percert(*words, tmp_path / "again").stdout
+    assert "each stored picture has a threshold of its own" in " ".join(said.split())
+    percert(*words, tmp_path / "own", "--rule", "one", exit_code=1)  # another run

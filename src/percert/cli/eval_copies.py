@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -104,6 +104,14 @@ def eval_copies(
             show_default=False,
         ),
     ] = None,
+    rule: Annotated[
+        Literal["own", "one"],
+        typer.Option(
+            help="own: as in an index each stored picture has a threshold of its own, strict where "
+            "it resembles everything, by metrics that come with a background. one: one threshold "
+            "for all.",
+        ),
+    ] = "own",
     attack: Annotated[
         bool,
         typer.Option(
@@ -166,7 +174,7 @@ def eval_copies(
     place = str(resolve_device(device))
     asked = CopiesSettings(
         images=images,
-        detectors=create_detectors(metric_name, checkpoint, rival or (), place),
+        detectors=create_detectors(metric_name, checkpoint, rival or (), place, own=rule == "own"),
         plan=plan,
         distractors=distractors or (),
         queries=queries,

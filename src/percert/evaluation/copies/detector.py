@@ -18,6 +18,7 @@ from percert.lipschitz.network import weights_hash
 from percert.metrics.certified.embedding import EmbeddingMetric, direction
 from percert.metrics.descriptor import Descriptor
 from percert.models.imagenet_networks import SqueezeNet
+from percert.search.background import Background
 from percert.tensors import Images, Vector
 
 #: How softly an attack looks at the nearest of several views; distances are of the order of 1.
@@ -26,17 +27,22 @@ SOFTNESS = 0.02
 
 @dataclass(frozen=True)
 class Described:
-    """A batch of descriptors: ``vectors`` ``(n, ...)``, and the features that certificates take."""
+    """A batch of descriptors: ``vectors`` ``(n, ...)``, and the features that certificates take.
+
+    ``own`` ``(n,)`` is how much stricter each image's own threshold is, stored, than that of all.
+    """
 
     vectors: Tensor
     features: PixelFeatures | None = None
+    own: Vector | None = None
 
     def rows(self, index: Tensor) -> "Described":
         """Those of the batch at ``index``."""
         features = self.features
         if features is not None:
             features = features.rows(index)
-        return Described(self.vectors[index], features)
+        own = None if self.own is None else self.own[index]
+        return Described(self.vectors[index], features, own)
 
 
 def join(parts: Sequence[Described]) -> Described:
@@ -51,7 +57,9 @@ def join(parts: Sequence[Described]) -> Described:
             error=torch.cat([part.error for part in features]),
             content=torch.cat(held) if held else None,
         )
-    return Described(torch.cat([part.vectors for part in parts]), joined)
+    own = [part.own for part in parts if part.own is not None]
+    vectors = torch.cat([part.vectors for part in parts])
+    return Described(vectors, joined, torch.cat(own) if own else None)
 
 
 class Detector(Protocol):
@@ -107,24 +115,43 @@ def cosine_distances(queries: Tensor, references: Tensor) -> Tensor:
 
 
 class MetricDetector:
-    """An :class:`EmbeddingMetric`: the only kind with certificates."""
+    """An :class:`EmbeddingMetric`: the only kind with certificates.
 
-    def __init__(self, metric: EmbeddingMetric, name: str | None = None) -> None:
+    With a ``background`` stored images have thresholds of their own, as in an index: a distance is
+    then ``d + weight b``, d the metric's and b the likeness of the stored image to the background,
+    and ``d + weight b <= T`` is that rule. Vectors carry ``weight b`` as their last value.
+    """
+
+    def __init__(
+        self,
+        metric: EmbeddingMetric,
+        name: str | None = None,
+        background: Background | None = None,
+    ) -> None:
         self.metric = metric
         self.name = name or metric.name
+        self.background = background
 
     def describe(self, images: Images) -> Described:
         features = embed(self.metric, images).cpu()
-        return Described(features.directions, features)
+        if self.background is None:
+            return Described(features.directions, features)
+        own = self.background.weight * self.background.likeness(features)
+        return Described(torch.cat([features.directions, own[:, None]], 1), features, own)
 
     def distances(self, queries: Tensor, references: Tensor) -> Tensor:
-        return cosine_distances(queries, references)
+        if self.background is None:
+            return cosine_distances(queries, references)
+        return cosine_distances(queries[:, :-1], references[:, :-1]) + references[:, -1]
 
     def values(self, images: Images) -> Tensor:
         return direction(self.metric.embed(images).double(), self.metric.constant)
 
     def gaps(self, values: Tensor, references: Tensor) -> tuple[Vector, Vector]:
-        distance = unit_distance(values, references)
+        if self.background is None:
+            distance = unit_distance(values, references)
+        else:
+            distance = unit_distance(values, references[:, :-1]) + references[:, -1]
         return distance, distance.detach()
 
 
@@ -207,3 +234,9 @@ def weights_of(detector: Detector) -> str | None:
     """The hash of a detector's weights, ``None`` for a perceptual hash, which has none."""
     network = getattr(detector, "metric", None) or getattr(detector, "model", None)
     return None if network is None else weights_hash(network)
+
+
+def background_hash(detector: Detector) -> str | None:
+    """The hash of what stored pictures' own thresholds are by, ``None`` where one is for all."""
+    background = getattr(detector, "background", None)
+    return None if background is None else background.id.hash

@@ -36,6 +36,7 @@ from percert.evaluation.copies.rates import (
 )
 from percert.runs.certified import BrokenCertificate
 from percert.runs.engine import Progress, silent
+from percert.search.query.rule import Rule
 from percert.search.query.threshold import AutoThreshold
 
 
@@ -77,6 +78,7 @@ class DetectorResult:
     at ``threshold``, at which the negatives have the rate ``fpr_found``: ``natural`` and
     ``certified`` the share of all copies, ``evasion`` what attacks leave of some copies, and
     ``collision`` of some strangers that are refused. ``roc`` is of (false, true) positive rates.
+    ``rule`` says whether the threshold is one for all or each stored picture's own.
     """
 
     name: str
@@ -95,11 +97,16 @@ class DetectorResult:
     copies: int
     negatives: int
     seconds: float
+    rule: Rule | None = None
 
 
 @dataclass(frozen=True)
 class QueryRow:
-    """One edited picture by one detector; ``radius`` is ``None`` without certificates."""
+    """One edited picture by one detector; ``radius`` is ``None`` without certificates.
+
+    Where pictures have thresholds of their own, a distance is what is compared with T: ``d +
+    weight b``.
+    """
 
     query: int
     edit: str
@@ -179,9 +186,17 @@ def evaluate_copies(
                 copies=positives.size,
                 negatives=negatives.size,
                 seconds=round(mine.seconds, 3),
+                rule=_rule(detector, threshold),
             )
         )
     return results
+
+
+def _rule(detector: Detector, threshold: float) -> Rule:
+    background = getattr(detector, "background", None)
+    if background is None:
+        return Rule(threshold)
+    return Rule(threshold, background.weight, background.id.hash, background.source)
 
 
 def copy_pairs(queries: Sequence[int], edits: Sequence[Edit], wanted: int) -> list[Pair]:

@@ -41,7 +41,8 @@ class Gallery:
     ``vectors`` is ``(m, v, ...)``. Where the detector has certificates, ``h`` ``(m, v, k)`` are the
     raw embeddings as an index stores them (float32), ``constant`` the metric's c,
     ``feature_error`` its float error, and ``content`` ``(m, v)``, where it has a rule, by how much
-    each holds more than it must (:class:`~percert.lipschitz.centre.Content`).
+    each holds more than it must (:class:`~percert.lipschitz.centre.Content`). ``own`` ``(m, v)``,
+    where images have thresholds of their own, is by how much each is stricter.
     """
 
     vectors: Tensor
@@ -49,9 +50,16 @@ class Gallery:
     constant: float = 0.0
     feature_error: float = 0.0
     content: Tensor | None = None
+    own: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.vectors)
+
+    def limit(self, places: Sequence[int], view: int, threshold: float) -> Vector:
+        """The threshold of one view of the images at ``places``, ``(n,)`` in [0, 2]."""
+        if self.own is None:
+            return torch.full((len(places),), threshold, dtype=torch.float64)
+        return (threshold - self.own[list(places), view]).clamp(0, 2)
 
     def stored(self, places: Sequence[int], view: int) -> PixelFeatures:
         """One view of the images at ``places``, as certificates take what does not move."""
@@ -86,12 +94,14 @@ def join_galleries(parts: Sequence[Gallery]) -> Gallery:
         raise ValueError("gallery: expected at least one image, found none")
     h = [part.h for part in parts if part.h is not None]
     content = [part.content for part in parts if part.content is not None]
+    own = [part.own for part in parts if part.own is not None]
     return Gallery(
         torch.cat([part.vectors for part in parts]),
         torch.cat(h) if h else None,
         parts[0].constant,
         max(part.feature_error for part in parts),
         torch.cat(content) if content else None,
+        torch.cat(own) if own else None,
     )
 
 
@@ -114,12 +124,13 @@ def view_radii(
     """
     count = len(queries.h)
     copy = torch.zeros(count, dtype=torch.bool)
-    if not 0 <= threshold <= 2:
+    if not 0 <= threshold <= (2 if gallery.own is None else 3):
         return copy, torch.zeros(count, dtype=torch.float64)
     inside = torch.zeros(count, dtype=torch.float64)
     outside = torch.full((count,), torch.inf, dtype=torch.float64)
     for view in range(gallery.vectors.shape[1]):
-        one = copies_of_features(gallery.stored(places, view), queries, threshold)
+        limit = gallery.limit(places, view, threshold)
+        one = copies_of_features(gallery.stored(places, view), queries, limit)
         copy |= one.decision
         inside = torch.where(one.decision, torch.maximum(inside, one.radius), inside)
         outside = torch.minimum(outside, torch.where(one.decision, torch.inf, one.radius))
@@ -137,8 +148,11 @@ def gallery_of(views: Sequence[Described]) -> Gallery:
     first = features[0]
     held = [one.content * one.bound.value for one in features if one.content is not None]
     content = torch.stack(held, 1) if held else None
+    own = [one.own for one in views if one.own is not None]
+    stricter = torch.stack(own, 1) if own else None
     # ``relative`` is the metric's float error and a rounding of float64 besides.
-    return Gallery(vectors, h, first.constant * first.bound.value, first.relative, content)
+    constant = first.constant * first.bound.value
+    return Gallery(vectors, h, constant, first.relative, content, stricter)
 
 
 ThresholdKind = Literal["measured", "auto", "given"]

@@ -34,6 +34,8 @@ from percert.metrics.descriptor import create_descriptor, has_descriptor
 from percert.models.imagenet_networks import SqueezeNet, squeezenet
 from percert.models.weights import seeded
 from percert.registry import name_and_file
+from percert.search.background import background_of
+from percert.search.tables.schema import metric_id
 from percert.tensors import Images, Vector
 
 #: ITU-R 601 luma, as pillow and pdqhash have it.
@@ -215,11 +217,16 @@ def create_detector(text: str, device: str = "auto") -> Detector:
 
 
 def metric_detector(
-    name: str, checkpoint: str | Path | None = None, device: str = "auto"
+    name: str,
+    checkpoint: str | Path | None = None,
+    device: str = "auto",
+    *,
+    own: bool = False,
 ) -> MetricDetector:
     """The certified metric called ``name``; ``ValueError`` lists what can detect copies.
 
-    The folder of an exported model is a name too.
+    The folder of an exported model is a name too. With ``own`` stored images have thresholds of
+    their own, where a background comes with the metric.
 
     >>> metric_detector("ssim")
     Traceback (most recent call last):
@@ -235,7 +242,7 @@ def metric_detector(
     metric = create_metric(name, checkpoint=checkpoint, device=device)
     if not isinstance(metric, EmbeddingMetric):
         raise ValueError(f"{name}: expected a metric with an embedding")
-    return MetricDetector(metric, name)
+    return MetricDetector(metric, name, background_of(metric_id(metric)) if own else None)
 
 
 def _features(weights: str) -> DescriptorDetector:
@@ -256,15 +263,18 @@ def create_detectors(
     checkpoint: str | Path | None = None,
     others: Sequence[str] = (),
     device: str = "auto",
+    *,
+    own: bool = False,
 ) -> list[Detector]:
     """A certified metric first, then ``others`` as :func:`create_detector` takes them.
 
-    Raises ``ValueError`` where two have one name.
+    ``own`` is that of :func:`metric_detector`, for the first. Raises ``ValueError`` where two have
+    one name.
 
     >>> [one.name for one in create_detectors("thumbnail", others=["phash"], device="cpu")]
     ['thumbnail', 'phash']
     """
-    found: list[Detector] = [metric_detector(metric, checkpoint, device)]
+    found: list[Detector] = [metric_detector(metric, checkpoint, device, own=own)]
     for text in others:
         found.append(create_detector(text, device))
         if found[-1].name in [one.name for one in found[:-1]]:

@@ -128,7 +128,8 @@ def _rates(results: Sequence[DetectorResult]) -> Table:
         results,
         columns,
         f"{results[0].copies} copies and {results[0].negatives} negatives a detector. uAP: micro "
-        "average precision over all pairs. " + confidence_words(results),
+        "average precision over all pairs. "
+        + " ".join([*own_words(results), confidence_words(results)]),
     )
 
 
@@ -170,9 +171,20 @@ def results_shown(results: Sequence[DetectorResult]) -> list[Table | str]:
                 shown.append(
                     f"{one.name}, {what} under attack: {found.natural:.3f} without, {left}"
                 )
+    shown += own_words(results)
     if words := confidence_words(results):
         shown.append(words)
     return shown
+
+
+def own_words(results: Sequence[DetectorResult]) -> list[str]:
+    """Of which detectors each stored picture has a threshold of its own; empty without any."""
+    return [
+        f"{one.name}: each stored picture has a threshold of its own, that in the table less "
+        f"{one.rule.weight:g} of its likeness to the background ({one.rule.source})."
+        for one in results
+        if one.rule is not None and one.rule.weight
+    ]
 
 
 def confidence_words(results: Sequence[DetectorResult]) -> str:

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from percert.evaluation.copies.detector import Detector, weights_of
+from percert.evaluation.copies.detector import Detector, background_hash, weights_of
 from percert.evaluation.copies.evaluate import CopiesPlan, QueryRow, evaluate_copies
 from percert.evaluation.copies.measure import Checkpoint, spread
 from percert.evaluation.copies.pictures import PictureFiles, find_twins, pixels_hash, twins_sections
@@ -79,6 +79,7 @@ def run_copies(
         "images": _fingerprint(list(own)),
         "distractors": _fingerprint(items[len(own) :]),
         "detectors": {one.name: weights_of(one) for one in asked.detectors},
+        "backgrounds": {one.name: background_hash(one) for one in asked.detectors},
         "edits": [edit.name for edit in plan.edits],
         "views": list(plan.views),
         "eps": list(plan.budgets),
