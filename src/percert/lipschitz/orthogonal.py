@@ -257,7 +257,8 @@ def retract(network: nn.Module) -> None:
     (True, False)
     """
     for layer in network.modules():
-        if isinstance(layer, OrthogonalMix) and layer.form == "manifold" and layer.turn.any():
+        # Asking whether there is a turn at all would have every layer wait for a GPU.
+        if isinstance(layer, OrthogonalMix) and layer.form == "manifold":
             turned = layer.frame @ torch.linalg.matrix_exp(_skew(layer.turn))
             layer.frame.copy_((3 * turned - turned @ (turned.mT @ turned)) / 2)
             layer.turn.zero_()
