@@ -30,9 +30,10 @@ from percert.images import find_images, load_image
 from percert.metrics.catalog import create_metric
 from percert.search import Rule, Store, open_store
 from percert.search import store as store_module
+from percert.search.query import halves as halves_module
 from percert.search.query import narrowing, prefilter
 from percert.search.query.distances import asked_features, query_features
-from percert.search.query.halves import may_be_nearest
+from percert.search.query.halves import products_by_halves
 from percert.search.query.prefilter import Prefilter
 
 K = 10
@@ -107,17 +108,19 @@ class Bytes:
     def counted(self) -> Iterator[None]:
         added, further = narrowing._added, narrowing._further
         products, cosines = Prefilter._products, Prefilter._cosines
+        by_halves = products_by_halves
 
-        def by_halves(halved: Any, some: slice, *rest: Any) -> Any:
-            self.read += 2 * (some.stop - some.start) * halved.rows.shape[1]
-            return may_be_nearest(halved, some, *rest)
+        def halves(halved: Any, some: Any, queries: Any) -> Any:
+            found = by_halves(halved, some, queries)
+            self.read += 2 * len(found[0]) * halved.rows.shape[1]
+            return found
 
         def whole(before: Any, vectors: Tensor, values: Tensor, taken: Any) -> Any:
-            self.read += 4 * values.numel()
+            self.read += values.element_size() * values.numel()
             return added(before, vectors, values, taken)
 
         def some(left: Any, vectors: Tensor, values: Tensor) -> Any:
-            self.read += 4 * len(left.row) * values.shape[1]
+            self.read += values.element_size() * len(left.row) * values.shape[1]
             return further(left, vectors, values)
 
         def of_rows(self_: Any, block: Any, query: Tensor, row: Tensor, inverse: Tensor) -> Any:
@@ -131,7 +134,8 @@ class Bytes:
         with (
             patch.object(narrowing, "_added", whole),
             patch.object(narrowing, "_further", some),
-            patch.object(prefilter, "may_be_nearest", by_halves),
+            patch.object(prefilter, "products_by_halves", halves),
+            patch.object(halves_module, "products_by_halves", halves),
             patch.object(Prefilter, "_products", of_rows),
             patch.object(Prefilter, "_cosines", of_all),
         ):

@@ -3,9 +3,10 @@
     python -m experiments search.service photos.store --images queries/ --out docs/results
 
 Starts the server as a process of its own, twice: as it is, and with passes of one question each.
-Each client asks for copies, or the nearest, one question after the other, for ``--seconds``. Says
-how many were answered a second, how long one took, and how many shared a pass, by the server's own
-``/metrics``. Writes ``search-service.json``.
+Each client asks for copies, or the nearest, one question after the other, for ``--seconds``; the
+two servers are asked in turns, ``--rounds`` of them, so that a slower minute of the machine falls
+on both. Says how many were answered a second, how long one took, and how many shared a pass, by the
+servers' own ``/metrics``. Writes ``search-service.json``.
 """
 
 import argparse
@@ -40,6 +41,8 @@ serve(
 )
 """
 TOGETHER = 32
+#: Seconds of each answer, those of the whole, and how many questions a pass answered.
+Round = tuple[list[float], float, float]
 
 
 @dataclass(frozen=True)
@@ -94,8 +97,8 @@ def counted(address: str) -> tuple[float, float]:
 
 def serve_clients(
     address: str, what: str, clients: int, seconds: float, images: Sequence[bytes]
-) -> tuple[list[float], float, float]:
-    """Seconds of each answer, those of the whole, and how many questions a pass answered."""
+) -> Round:
+    """What so many clients get of one server."""
     took: list[float] = []
     failed: list[str] = []
     before, began = counted(address), time.perf_counter()
@@ -123,30 +126,42 @@ def serve_clients(
     return took, whole, taken / passes
 
 
+def _served(together: int, clients: int, what: str, rounds: Sequence[Round]) -> Served:
+    """All rounds of a server as one."""
+    took = [seconds for some, _, _ in rounds for seconds in some]
+    rate = len(took) / sum(whole for _, whole, _ in rounds)
+    shared = statistics.mean(shared for _, _, shared in rounds)
+    return Served(together, clients, what, len(took), rate, statistics.median(took), shared)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("store", type=Path)
     parser.add_argument("--images", type=Path, required=True, help="pictures that it does not hold")
     parser.add_argument("--clients", type=int, default=50)
-    parser.add_argument("--seconds", type=float, default=20.0)
+    parser.add_argument("--seconds", type=float, default=5.0)
+    parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--out", type=Path, default=Path("docs/results"))
     options = parser.parse_args(arguments)
     images = [path.read_bytes() for path in find_images([options.images])[:200]]
     served = []
-    for together in (1, TOGETHER):
-        with serving(options.store, together) as address:
-            about = httpx.get(f"{address}api/v1/about", timeout=300).json()["store"]
+    with serving(options.store, 1) as alone, serving(options.store, TOGETHER) as shared:
+        addresses = {1: alone, TOGETHER: shared}
+        about = httpx.get(f"{shared}api/v1/about", timeout=300).json()["store"]
+        for address in addresses.values():
             for what in ("/copies", "/search"):  # loaded, read, turned
                 serve_clients(address, what, 4, 5.0, images)
-            for what in ("/copies", "/search"):
-                for clients in (1, options.clients):
-                    took, whole, shared = serve_clients(
-                        address, what, clients, options.seconds, images
-                    )
-                    rate, median = len(took) / whole, statistics.median(took)
-                    one = Served(together, clients, what, len(took), rate, median, shared)
-                    served.append(one)
-                    print(asdict(one), flush=True)
+        for what in ("/copies", "/search"):
+            for clients in (1, options.clients):
+                rounds: dict[int, list[Round]] = {1: [], TOGETHER: []}
+                for _ in range(options.rounds):
+                    for together, address in addresses.items():
+                        rounds[together].append(
+                            serve_clients(address, what, clients, options.seconds, images)
+                        )
+                for together, some in rounds.items():
+                    served.append(_served(together, clients, what, some))
+                    print(asdict(served[-1]), flush=True)
     result = ServiceResult(
         "search-service", about["images"], about["metric"], options.seconds, served, conditions(0)
     )

@@ -51,12 +51,17 @@ def in_blocks(
     return opened
 
 
-def turn_rows(h: Tensor, c: float, shares: tuple[float, ...] = (1 / 8, 1 / 4, 3 / 4)) -> Turned:
+def turn_rows(
+    h: Tensor,
+    c: float,
+    shares: tuple[float, ...] = (1 / 8, 1 / 4, 3 / 4),
+    dtype: torch.dtype = torch.float32,
+) -> Turned:
     """All rows along the axes of those that have a direction."""
     norms = h.double().norm(dim=1)
     well = (norms > 1e-5) & (norms < 1e20)
     axes = fit_axes((h.double() / norms[:, None]).float()[well], shares)
-    turning = Turning(axes, len(h), c)
+    turning = Turning(axes, len(h), c, dtype)
     turning.add(h.float(), norms)
     found = turning.done()
     assert found is not None

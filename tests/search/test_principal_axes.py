@@ -14,6 +14,7 @@ from percert.search.query.narrowing import Narrowing
 from percert.search.query.top_k import nearest_rows
 from percert.search.tables import cache
 from percert.search.tables.cache import StoredRows
+from percert.search.tables.halved import Halving
 from percert.search.tables.principal_axes import Turned, fit_axes
 
 from .conftest import smooth_image
@@ -92,6 +93,39 @@ class Far:
         return self.rows[index]
 
 
+@settings(max_examples=40)
+@given(
+    seed=st.integers(0, 10**6),
+    k=st.sampled_from([2, 8, 40, 192]),
+    c=st.sampled_from([0.0, 1.0]),
+    flat=st.sampled_from([0.0, 1.0, 30.0]),
+)
+def test_no_product_is_above_its_bound_in_half_precision(
+    seed: int, k: int, c: float, flat: float
+) -> None:
+    """The nearest of a single query, by a slice more or less."""
+    h = awkward(seed, 50, k)
+    h += flat * h.norm(dim=1, keepdim=True) * torch.ones(k) / k**0.5
+    turned = turn_rows(h, c, dtype=torch.bfloat16)
+    sane = torch.ones(len(h), dtype=torch.bool)
+    sane[turned.odd] = False
+    for q in torch.cat([awkward(seed + 1, 3, k), h[:3]]):
+        queries = make_queries(query_features(q[None], c), c)
+        exact = (unit(h, c) @ unit(q[None], c)[0])[sane]
+        for cuts in (turned.axes.cuts, turned.axes.cuts[:1]):
+            narrow = Narrowing(turned.axes.of_cuts(cuts), queries, torch.bfloat16)
+            some = Turned(narrow.axes, turned.slices[: len(cuts)], turned.odd)
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(narrowing, "READ_ALL_COARSE", 1.0)
+                left = narrow.left(some, slice(None), torch.full((1,), -9.0))
+            assert left is not None
+            assert len(left.row) == len(h)
+            bound = left.bound.double()[sane]
+            assert (bound + narrow.margin >= exact).all()
+            if cuts[-1] == k:
+                assert (bound - exact).max() <= 2 * narrow.margin + 0.1
+
+
 @settings(max_examples=30)
 @given(
     seed=st.integers(0, 10**6),
@@ -99,17 +133,25 @@ class Far:
     depth=st.sampled_from([1, 5, 20]),
     huge=st.booleans(),
     in_memory=st.booleans(),
+    coarse=st.booleans(),
 )
 def test_a_query_alone_misses_none_of_its_nearest(
-    seed: int, k: int, depth: int, huge: bool, in_memory: bool
+    seed: int, k: int, depth: int, huge: bool, in_memory: bool, coarse: bool
 ) -> None:
-    """Whether rows are probed or far away; with rows too long for float32 products among them."""
+    """Whether rows are probed or far away, in half precision or not; with rows too long for float32
+    products among them.
+    """
     h = awkward(seed, 400, k)
     h += 2 * h.norm(dim=1, keepdim=True) * torch.linspace(1, 0, k) / k**0.5
     if huge:
         h[::50] = torch.nn.functional.normalize(h[::50].double(), dim=1).float() * 1e32
         h[::100] *= -1
     (block,) = in_blocks(h, images=400, turned=0.0)()
+    if coarse:
+        halving = Halving(len(h), k, 0.0)
+        halving.add(h, block.norms)
+        along = turn_rows(h, 0.0, (1 / 4, 1 / 2), torch.bfloat16)
+        block = replace(block, coarse=along, halved=None if in_memory else halving.done())
     if not in_memory:
         block = replace(block, embeddings=Far(h), _once={})
     for q in (awkward(seed + 1, 1, k), h[7:8], h[101:102] * (1 + 1e-6), -h[7:8]):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from percert.search.query import narrowing, prefilter, top_k, within
 from percert.search.query.distances import make_queries
 from percert.search.query.levels import Levels
-from percert.search.query.prefilter import rounding_margin
+from percert.search.query.rounding import rounding_margin
 from percert.search.query.top_k import TopRows, nearest_rows
 from percert.search.query.within import rows_within
 

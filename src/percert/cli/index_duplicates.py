@@ -2,7 +2,7 @@
 
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -25,6 +25,7 @@ from percert.cli.options import (
 )
 from percert.cli.output import emit_json, say
 from percert.cli.progress import Bar
+from percert.search.deduplicate.choices import Action, Keep
 
 PlanArgument = Annotated[
     Path, typer.Argument(metavar="PLAN", help="What percert index duplicates --plan wrote.")
@@ -49,7 +50,7 @@ def duplicates(
         ),
     ] = None,
     keep: Annotated[
-        Literal["best", "largest", "oldest", "newest"] | None,
+        Keep | None,
         typer.Option(
             help="Show groups of files, with the one to keep: of most pixels, then from a camera, "
             "then compressed least (best); of most pixels, then bytes (largest); by the time of "
@@ -92,7 +93,7 @@ def duplicates(
         ),
     ] = None,
     do: Annotated[
-        Literal["delete", "hardlink", "move"] | None,
+        Action | None,
         typer.Option(
             help="With --plan: put copies into a trash folder beside them (delete); make files of "
             "the same bytes names of the one that is kept (hardlink); or move copies to --to.",

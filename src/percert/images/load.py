@@ -9,9 +9,10 @@ import re
 import stat
 import struct
 import sys
-from typing import BinaryIO
+from collections.abc import Callable, Sequence
+from typing import BinaryIO, TypeVar
 
-from PIL import Image, TiffImagePlugin, UnidentifiedImageError
+from PIL import Image, ImageFile, TiffImagePlugin, UnidentifiedImageError
 from torch import Tensor
 
 from percert.check import one_line
@@ -34,6 +35,7 @@ MAX_MEMORY = 2 << 30
 #: The environment variable that sets another limit for a process and those it starts.
 VARIABLE = "PERCERT_MAX_MEMORY"
 
+T = TypeVar("T")
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 #: Bytes that pillow keeps of a pixel.
 _STORED = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2, "I;16N": 2}
@@ -136,20 +138,8 @@ def load_image(
     torch.Size([3, 4, 5])
     """
     limits = _limits(max_memory, max_pixels)
-    with open_file(path) as stream:
-        size = os.fstat(stream.fileno()).st_size
-        if size > limits[0]:
-            raise ImageError(
-                path,
-                f"a file of {size_words(size)}, more than max_memory = {size_words(limits[0])}",
-            )
-        try:
-            encoded = stream.read()
-        except OSError as error:
-            raise ImageError(path, f"cannot be read ({error.strerror})") from error
-        except MemoryError as error:
-            raise ImageError(path, "needs more memory than there is") from error
-    return _load(encoded, path, *limits)
+    encoded = read_encoded(path, limits[0])
+    return with_opened(encoded, path, limits, _decode)
 
 
 def decode_image(
@@ -166,7 +156,7 @@ def decode_image(
     percert.images.formats.ImageError: row 7: a GIF file, but only JPEG, PNG, WebP, BMP, TIFF and
     ...
     """
-    return _load(encoded, name, *_limits(max_memory, max_pixels))
+    return with_opened(encoded, name, _limits(max_memory, max_pixels), _decode)
 
 
 def _limits(max_memory: int | None, max_pixels: int | None) -> tuple[int, int | None]:
@@ -176,9 +166,32 @@ def _limits(max_memory: int | None, max_pixels: int | None) -> tuple[int, int | 
     return memory_limit() if max_memory is None else max_memory, max_pixels
 
 
-def _load(
-    encoded: bytes, path: str | os.PathLike[str], max_memory: int, max_pixels: int | None
-) -> Tensor:
+def read_encoded(path: str | os.PathLike[str], max_memory: int) -> bytes:
+    """The bytes of the regular file ``path``, if they are no more than ``max_memory``."""
+    with open_file(path) as stream:
+        size = os.fstat(stream.fileno()).st_size
+        if size > max_memory:
+            raise ImageError(
+                path,
+                f"a file of {size_words(size)}, more than max_memory = {size_words(max_memory)}",
+            )
+        try:
+            return stream.read()
+        except OSError as error:
+            raise ImageError(path, f"cannot be read ({error.strerror})") from error
+        except MemoryError as error:
+            raise ImageError(path, "needs more memory than there is") from error
+
+
+def with_opened(
+    encoded: bytes,
+    path: str | os.PathLike[str],
+    limits: tuple[int, int | None],
+    use: Callable[[ImageFile.ImageFile, PngChunks | None], T],
+) -> T:
+    """What ``use`` makes of an image whose header keeps the ``limits`` (bytes, pixels), and of a
+    PNG file's chunks. Nothing is decoded before. :class:`ImageError` as of :func:`load_image`.
+    """
     if not encoded:
         raise ImageError(path, "an empty file (0 bytes)")
     start = encoded[:START]
@@ -189,7 +202,7 @@ def _load(
         if (reason := why_not_readable(format)) is not None:
             raise Refused(reason)
         with without_pillow_warnings():
-            return _decode(encoded, format, max_memory, max_pixels)
+            return _opened(encoded, format, *limits, use)
     except UnidentifiedImageError as error:
         raise ImageError(path, why_unidentified(start)) from error
     except Refused as error:
@@ -225,9 +238,14 @@ def open_file(path: str | os.PathLike[str]) -> BinaryIO:
         raise ImageError(path, f"not a valid path ({error})") from error
 
 
-def _decode(encoded: bytes, format: str, max_memory: int, max_pixels: int | None) -> Tensor:
+def _opened(
+    encoded: bytes,
+    format: str,
+    max_memory: int,
+    max_pixels: int | None,
+    use: Callable[[ImageFile.ImageFile, PngChunks | None], T],
+) -> T:
     facts = look_at(encoded, format)
-    image: Image.Image
     with Image.open(io.BytesIO(encoded), formats=(format,)) as image:
         width, height = image.size
         if max_pixels is not None and width * height > max_pixels:
@@ -245,19 +263,23 @@ def _decode(encoded: bytes, format: str, max_memory: int, max_pixels: int | None
             raise Refused("animated or of several pages, but only single images are accepted")
         if isinstance(image, TiffImagePlugin.TiffImageFile):
             _check_tiff(image)
-        colour = png_colour(facts.colours) if isinstance(facts, PngChunks) else None
-        raw_mode = image.tile[0][3] if format == "PNG" and image.tile else None
-        if image.tile and image.tile[0][0] == "libtiff":
-            with without_libtiff_errors():
-                image.load()
-        else:
+        return use(image, facts if isinstance(facts, PngChunks) else None)
+
+
+def _decode(image: ImageFile.ImageFile, chunks: PngChunks | None) -> Tensor:
+    colour = None if chunks is None else png_colour(chunks.colours)
+    raw_mode = image.tile[0][3] if chunks is not None and image.tile else None
+    if image.tile and image.tile[0][0] == "libtiff":
+        with without_libtiff_errors():
             image.load()
-        if isinstance(raw_mode, str) and isinstance(image.info.get("transparency"), int):
-            image.info["transparency"] *= _KEY_SCALE.get(raw_mode, 1)
-        try:
-            return to_tensor(image, _orientation(image), colour)
-        except ValueError as error:
-            raise Refused(str(error)) from error
+    else:
+        image.load()
+    if isinstance(raw_mode, str) and isinstance(image.info.get("transparency"), int):
+        image.info["transparency"] *= _KEY_SCALE.get(raw_mode, 1)
+    try:
+        return to_tensor(image, _orientation(image), colour)
+    except ValueError as error:
+        raise Refused(str(error)) from error
 
 
 def _check_tiff(image: TiffImagePlugin.TiffImageFile) -> None:
@@ -283,11 +305,19 @@ def _check_tiff(image: TiffImagePlugin.TiffImageFile) -> None:
 
 
 def _orientation(image: Image.Image) -> int:
+    (found,) = exif_tags(image, (_ORIENTATION,))
+    return found if isinstance(found, int) and 1 <= found <= 8 else 1
+
+
+def exif_tags(image: Image.Image, tags: Sequence[int]) -> list[object]:
+    """What an image's EXIF block says of each of ``tags``, or ``None``: a broken one is no reason
+    to refuse a picture.
+    """
     try:
         # PNG may hide EXIF as text, in hexadecimal.
         hidden = str(image.info.get("Raw profile type exif", "")).split("\n")[3:]
         check_exif(bytes.fromhex("".join(hidden)))
-        found = image.getexif().get(_ORIENTATION)
+        exif = image.getexif()
+        return [exif.get(tag) for tag in tags]
     except (SyntaxError, ValueError, TypeError, KeyError, OSError, struct.error):
-        return 1  # a broken EXIF block is no reason to refuse the picture
-    return found if isinstance(found, int) and 1 <= found <= 8 else 1
+        return [None] * len(tags)

@@ -188,3 +188,26 @@ def test_the_best_file_is_from_a_camera_and_compressed_least(tmp_path):
     assert order == [
         "larger.jpg", "camera.jpg", "lossless.png", "fine.jpg", "coarse.jpg", "damaged.jpg"
     ]  # fmt: skip
+
+
+def test_a_header_is_read_as_carefully_as_pixels_are(tmp_path, monkeypatch):
+    """What would be refused by its header is not preferred, and nothing of it is opened."""
+    from percert.images import ImageError
+    from percert.images.header import read_header
+    from percert.search.deduplicate.files import _told
+
+    plain, photo, large = (tmp_path / name for name in ("a.jpg", "b.jpg", "c.png"))
+    exif = Image.Exif()
+    exif[271] = "maker"
+    Image.new("RGB", (8, 8)).save(plain, quality=50)
+    Image.new("RGB", (8, 8)).save(photo, quality=95, exif=exif)
+    Image.new("RGB", (3000, 3000)).save(large)
+    header = read_header(photo)
+    assert header.from_camera
+    assert not read_header(plain).from_camera
+    assert sum(header.quantisation) < sum(read_header(plain).quantisation)
+    assert _told(photo)[0] == 0.0
+    monkeypatch.setenv("PERCERT_MAX_MEMORY", "64MiB")
+    with pytest.raises(ImageError, match="more than max_memory"):
+        read_header(large)
+    assert _told(large) == (1.0, float("inf"))

@@ -2,19 +2,15 @@
 
 import os
 import stat
-import struct
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any
 
+from percert.images import ImageError
+from percert.images.header import read_header
+from percert.search.deduplicate.choices import KEEPS, Keep
 from percert.search.tables.files import key_path
-
-#: Which file of a group to keep; :func:`preference` says how each decides.
-Keep: TypeAlias = Literal["best", "largest", "oldest", "newest"]
-KEEPS: tuple[Keep, ...] = get_args(Keep)
-#: EXIF's fields for the maker and the model of a camera, and for when it took the picture.
-_FROM_A_CAMERA = (271, 272, 306)
 
 
 @dataclass(frozen=True)
@@ -43,6 +39,12 @@ def changed(path: Path, size: int, mtime_ns: int) -> str | None:
     >>> changed(Path("/no/such/file.png"), 1, 1)
     'is gone'
     """
+    found = _unchanged(path, size, mtime_ns)
+    return found if isinstance(found, str) else None
+
+
+def _unchanged(path: Path, size: int, mtime_ns: int) -> os.stat_result | str:
+    """What the system says of the file, or why it is not that of this size and time of change."""
     try:
         found = os.lstat(path)
     except (FileNotFoundError, NotADirectoryError):
@@ -55,7 +57,7 @@ def changed(path: Path, size: int, mtime_ns: int) -> str | None:
         return "is no regular file"
     if found.st_size != size or found.st_mtime_ns != mtime_ns:
         return "has changed since"
-    return None
+    return found
 
 
 def same_file(one: Path, other: Path) -> bool:
@@ -87,11 +89,10 @@ def stored_files(
         if number is not None:
             left_out.append((row["path"], "is a row of a parquet file"))
             continue
-        why = changed(place, row["bytes"], row["mtime_ns"])
-        if why is not None:
-            left_out.append((row["path"], why))
+        status = _unchanged(place, row["bytes"], row["mtime_ns"])
+        if isinstance(status, str):
+            left_out.append((row["path"], status))
             continue
-        status = os.lstat(place)
         identity = status.st_dev, status.st_ino
         if identity in seen:
             left_out.append((row["path"], f"is the same file as {seen[identity]} already"))
@@ -142,18 +143,12 @@ def is_below(path: Path, folders: Sequence[Path]) -> bool:
 
 def _told(path: Path) -> tuple[float, float]:
     """What the file says of its making: 0 if from a camera, and how coarsely it was quantised."""
-    from PIL import Image
-
     try:
-        with Image.open(path) as image:
-            exif = image.getexif()
-            tables = getattr(image, "quantization", None) or {}
-    except (SyntaxError, ValueError, TypeError, KeyError, OSError, struct.error):
-        # Damaged, or of a format that pillow lacks: it is not preferred.
+        header = read_header(path)
+    except ImageError:  # damaged, or of a format that pillow lacks: it is not preferred
         return 1.0, float("inf")
-    steps = [step for table in tables.values() for step in table]
-    from_camera = any(exif.get(field) for field in _FROM_A_CAMERA)
-    return 0.0 if from_camera else 1.0, sum(steps) / len(steps) if steps else 0.0
+    steps = header.quantisation
+    return 0.0 if header.from_camera else 1.0, sum(steps) / len(steps) if steps else 0.0
 
 
 def described(one: StoredFile) -> str:

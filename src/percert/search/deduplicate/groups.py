@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from percert.reports.budgets import rounded_down
+from percert.search.deduplicate.choices import Keep
 from percert.search.deduplicate.files import (
-    Keep,
     StoredFile,
     is_below,
     preference,

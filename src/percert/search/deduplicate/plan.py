@@ -6,19 +6,16 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any
 
 from percert.check import Argument, ArgumentError
 from percert.files import write_whole
+from percert.search.deduplicate.choices import ACTIONS, Action
 from percert.search.deduplicate.files import StoredFile
 from percert.search.deduplicate.groups import Evidence, FileGroups
 from percert.search.deduplicate.journal import Journal, journal_of
 from percert.search.tables.files import key_path, path_key
 
-#: ``"delete"`` puts copies into a trash folder beside them, ``"hardlink"`` makes a file with the
-#: same bytes another name of the kept one, ``"move"`` moves copies to another folder.
-Action: TypeAlias = Literal["delete", "hardlink", "move"]
-ACTIONS: tuple[Action, ...] = get_args(Action)
 FORMAT = "percert plan 1"
 
 

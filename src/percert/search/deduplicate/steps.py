@@ -15,8 +15,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from percert.files import file_sha256
+from percert.search.deduplicate.choices import Action
 from percert.search.deduplicate.files import changed, same_file
-from percert.search.deduplicate.plan import Action, PlannedFile, PlannedStep
+from percert.search.deduplicate.plan import PlannedFile, PlannedStep
 from percert.search.tables.files import key_path
 
 #: The beginning of the name of a trash folder; the plan's digest follows.

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from percert.search.query.distances import Queries
-from percert.search.tables.principal_axes import Axes, Turned, rests_behind
+from percert.search.query.halves import ROUNDED
+from percert.search.tables.principal_axes import Axes, Turned, rests_behind, rounded_up
 from percert.tensors import Vector
 
 #: Rows are scanned in groups of this size, by the maximum of each group.
@@ -21,6 +22,9 @@ TOGETHER = 32
 #: While more than this share of the rows is left, a slice is read whole. With several queries, one
 #: pair costs more than one entry of a matrix product.
 READ_ALL, READ_ALL_OF_MANY = 1 / 4, 1 / 24
+#: In half precision a row on its own costs little more than one in a product; and where so many
+#: times more rows are left than are asked for, the nearest of them are looked at once more.
+READ_ALL_COARSE, AGAIN = 1 / 2, 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,27 +37,38 @@ class Left:
 
 
 class Narrowing:
-    """Queries projected onto ``axes``, to bound their products with rows along the same axes."""
+    """Queries projected onto ``axes``, to bound their products with rows along the same axes.
 
-    def __init__(self, axes: Axes, queries: Queries) -> None:
-        exact = queries.h.double().cpu() @ axes.wide
-        turned = exact.float()
-        # Float64, rounded to float32, along axes that are not quite orthonormal.
-        error = axes.delta + 2.0**-23 + 1e-12
-        length = queries.h.double().cpu().square().sum(1) * (1 + 1e-9)
+    With ``dtype`` bfloat16, of a single query and rows that are kept so: both move by 2^-9 of
+    their length at most, and their product by 2^-8 of 1 and a little.
+    """
+
+    def __init__(self, axes: Axes, queries: Queries, dtype: torch.dtype = torch.float32) -> None:
+        h = queries.h.double().cpu()
+        if dtype == torch.float32:
+            turned = (h @ axes.wide).float()
+            # Float64, rounded to float32, along axes that are not quite orthonormal.
+            error = axes.delta + 2.0**-23 + 1e-12
+        else:
+            turned, error = h.float() @ axes.basis, axes.row_error()
+        length = h.square().sum(1) * (1 + 1e-9)
         vectors, start, before = [], 0, None
         for end, rest in zip(
             axes.cuts, rests_behind(turned, axes.cuts, length, error), strict=True
         ):
             first = queries.last.cpu().float() if before is None else -before
-            vectors.append(torch.cat([turned[:, start:end], torch.stack([first, rest], 1)], 1))
-            start, before = end, rest
-        self.axes, self.vectors = axes, tuple(vectors)
+            behind = rounded_up(rest, dtype)
+            columns = turned[:, start:end], first[:, None], behind[:, None]
+            vectors.append(torch.cat([column.to(dtype) for column in columns], 1))
+            start, before = end, behind
+        self.axes, self.dtype, self.vectors = axes, dtype, tuple(vectors)
         # A slice adds at most 4 to the sum of what is rounded: its coordinates, and three rests.
         terms = (axes.cuts[-1] + 2 * len(axes.cuts) + 8) * 2.0**-24
         rounding = 4 * len(axes.cuts) * terms / (1 - terms)
         #: How far a computed bound may be below the exact one.
         self.margin = error + (1 + error) * axes.row_error() + rounding + 1e-9
+        if dtype == torch.bfloat16:
+            self.margin += 1.01 * 2.0**-8
 
     def __len__(self) -> int:
         return len(self.vectors[0])
@@ -81,6 +96,8 @@ class Narrowing:
         the products raise ``least``.
         """
         share = READ_ALL if len(self) == 1 else READ_ALL_OF_MANY
+        if self.dtype == torch.bfloat16:
+            share = READ_ALL_COARSE
         whole: Tensor | None = None
         left: Left | None = None
         for at, (vectors, slices) in enumerate(zip(self.vectors, turned.slices, strict=True)):
@@ -99,7 +116,7 @@ class Narrowing:
             if guessed:
                 rows = values.index_select(0, left.row)
                 least = torch.maximum(least, self._reached(bound, vectors, rows, best))
-            elif probe is not None and len(bound) > 4 * best:
+            elif probe is not None and len(bound) > AGAIN * best:
                 least = probe(left.row[bound.topk(best, sorted=False).indices])
             kept = (bound >= (least if len(self) == 1 else least[left.query])).nonzero()[:, 0]
             left = Left(left.query[kept], left.row[kept], bound[kept])
@@ -118,7 +135,7 @@ def _added(whole: Tensor | None, vectors: Tensor, values: Tensor, taken: Tensor 
     """The bounds ``whole`` ``(q, m)`` with one more slice added, and ``taken`` subtracted."""
     before, sign = (whole, 1) if taken is None else (taken, -1)
     if len(vectors) == 1:
-        product = values @ vectors[0]
+        product = _product(values, vectors[0])
         return (product if before is None else product.add_(before[0], alpha=sign))[None]
     if before is None:
         return vectors @ values.T
@@ -132,19 +149,32 @@ def _reaching(whole: Tensor, least: Tensor, share: float) -> Left | None:
             return None
         row = mask.nonzero()[:, 0]
         return Left(torch.zeros_like(row), row, whole[0, row])
-    query, row = reaching(whole, least)
-    if len(row) > share * whole.numel():
+    # One by one: of many queries nearly every group of rows has one that is left.
+    mask = whole >= least[:, None]
+    if int(mask.count_nonzero()) > share * whole.numel():
         return None
+    query, row = mask.nonzero().T
+    well = whole[query, row] > -torch.inf
+    query, row = query[well], row[well]
     return Left(query, row, whole.take(query * whole.shape[1] + row))
 
 
 def _further(left: Left, vectors: Tensor, values: Tensor) -> Tensor:
     """The bounds ``(p,)`` of the remaining pairs with one more slice added."""
     if len(vectors) == 1:
-        bound = values.index_select(0, left.row) @ vectors[0]
+        bound = _product(values.index_select(0, left.row), vectors[0])
     else:
         bound = (values.index_select(0, left.row) * vectors.index_select(0, left.query)).sum(1)
     return bound.add_(left.bound)
+
+
+def _product(values: Tensor, vector: Tensor) -> Tensor:
+    """Products with a single query, float32: no less than they are where they come rounded."""
+    product = values @ vector
+    if product.dtype == torch.float32:
+        return product
+    wide = product.float()
+    return wide.add_(wide.abs(), alpha=ROUNDED)
 
 
 def greatest(values: Tensor, groups: int) -> Tensor:

@@ -1,10 +1,11 @@
 """The prefilter: drops rows by float32 products, with a proven bound of their rounding error.
 
 One float32 matrix product compares every row g_j of a block with every query g_i. Its rounding
-error has a proven bound eta (:func:`rounding_margin`), so a row whose computed product is more than
-eta too small is not wanted, and no match is lost. Few rows are left, and memory stays flat. Where
-the rows have principal coordinates as well, the first of these rule out nearly all rows
-(:mod:`percert.search.query.narrowing`), and only the others are read whole.
+error has a proven bound eta (:mod:`~percert.search.query.rounding`), so a row whose computed
+product is more than eta too small is not wanted, and no match is lost. Few rows are left, and
+memory stays flat. Where the rows have principal coordinates as well, the first of these rule out
+nearly all rows (:mod:`percert.search.query.narrowing`), and only the others are read whole: in
+float32 for thresholds, in bfloat16 for the nearest of a single query.
 """
 
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ from torch import Tensor
 
 from percert.device import full_precision
 from percert.search.query.distances import Queries
-from percert.search.query.halves import may_be_nearest
+from percert.search.query.halves import may_be_nearest, products_by_halves, sums_in_float32
 from percert.search.query.levels import Levels
 from percert.search.query.narrowing import (
     READ_ALL,
@@ -26,7 +27,8 @@ from percert.search.query.narrowing import (
     greatest,
     reaching,
 )
-from percert.search.tables.principal_axes import GREATEST_NORM, LEAST_NORM
+from percert.search.query.rounding import inverse_norms, rounded_down, rounding_margin
+from percert.search.tables.principal_axes import Turned
 from percert.search.tables.scan import Block
 from percert.tensors import Vector
 
@@ -53,23 +55,6 @@ class Pairs:
 
     def __getitem__(self, index: Tensor | slice) -> "Pairs":
         return Pairs(self.query[index], self.row[index], self.cosine[index])
-
-
-def rounding_margin(width: int, dtype: torch.dtype) -> float:
-    """eta: how far a computed cosine may be off, for embeddings of ``width`` values.
-
-    A sum of n products in any order errs by at most n u / (1 - n u) |x| |y| with u half the spacing
-    of floats at 1 (Higham 2002, Section 3.1). The norm, its inverse, the constant and rounding the
-    query add a few u; 16 stand for them.
-
-    >>> rounding_margin(1024, torch.float32) < 7e-5
-    True
-    """
-    u = torch.finfo(dtype).eps / 2
-    terms = (width + 16) * u
-    if terms >= 0.5:
-        raise ValueError(f"width: embeddings of {width} values are too wide for {dtype}")
-    return terms / (1 - terms)
 
 
 class Prefilter:
@@ -117,8 +102,8 @@ class Prefilter:
         width = self._h.shape[1] + (0 if self._swing is None else 8)
         self._margin = max(self._margin, rounding_margin(width, dtype) + 1e-12)
         inverse, odd = block.once(
-            (_inverse_norms, self.queries.constant),
-            lambda: _inverse_norms(block, self.queries.constant),
+            (inverse_norms, self.queries.constant),
+            lambda: inverse_norms(block, self.queries.constant),
         )
         step = max(1, min(ROWS, PRODUCTS // max(1, count)))
         if _is_far(block):  # they may all have to be read at once
@@ -129,8 +114,8 @@ class Prefilter:
             if self._swing is not None and levels is not None:
                 taken = levels.taken(self._swing, some, dtype)
             left = self._left(block, some, taken, inverse)
-            if left is None and self.best is not None:
-                left = self._by_halves(block, some)
+            if self.best is not None:
+                left = self._by_halves(block, some, left)
             if left is None:
                 pairs = self._of_all(block, some, taken, inverse, odd)
             else:
@@ -156,32 +141,39 @@ class Prefilter:
         self, block: Block, some: slice, taken: Tensor | None, inverse: Vector
     ) -> Left | None:
         """The pairs that principal coordinates leave; ``None`` where a full product is cheaper."""
+        best, alone = self.best, len(self.queries) == 1
         turned = block.turned
+        if best is not None and alone and self._coarsely(block.coarse):
+            turned = block.coarse
         if turned is None or self._h.device.type != "cpu":
             return None
-        best, alone = self.best, len(self.queries) == 1
         if best is not None and not alone and not bool((self.least > -torch.inf).all()):
             return None  # several queries learn what is near from the first rows
         # How many parts were looked through for the nearest, and of how many that told nothing.
         tried = block.once("nearest", lambda: [0, 0])
-        useless = tried[0] >= 8 and 2 * tried[1] > tried[0]
-        # Half of the bytes leave fewer rows to be read from the disk.
-        useless |= _is_far(block) and block.halved is not None
-        if best is not None and alone and useless:
+        if best is not None and alone and tried[0] >= 8 and 2 * tried[1] > tried[0]:
             return None
-        if self._narrowing is None or self._narrowing.axes is not turned.axes:
-            self._narrowing = Narrowing(turned.axes, self.queries)
-        margin = self._narrowing.margin + self._margin
+        dtype = turned.slices[0].dtype
+        narrowing = self._narrowing
+        if narrowing is None or narrowing.axes is not turned.axes or narrowing.dtype != dtype:
+            narrowing = self._narrowing = Narrowing(turned.axes, self.queries, dtype)
+        margin = narrowing.margin + self._margin
+        # Rows on the disk are looked at by half of their bytes.
+        halved = block.halved if _is_far(block) else None
 
         def least() -> Tensor:
-            return _rounded_down(self.least - margin, torch.float32)
+            return rounded_down(self.least - margin, torch.float32)
 
         def probe(row: Tensor) -> Tensor:
             """Look whole at the ``row`` that seem nearest, for what is worth looking at."""
             some_rows = row + some.start
             if len(turned.odd):
                 some_rows = some_rows[~torch.isin(some_rows, turned.odd)]
-            cosine = self._products(block, torch.zeros_like(some_rows), some_rows, inverse)
+            if halved is not None:
+                value, slack = products_by_halves(halved, some_rows, self.queries)
+                cosine = value - slack - 1e-6
+            else:
+                cosine = self._products(block, torch.zeros_like(some_rows), some_rows, inverse)
             nearest = cosine.topk(min(best or 0, len(cosine)), sorted=False).values
             if self._top is not None:
                 nearest = torch.cat([self._top[0].to(nearest), nearest])
@@ -191,21 +183,34 @@ class Prefilter:
             return least()
 
         if best is None or not alone:
-            return self._narrowing.left(turned, some, least(), taken)
-        far = _is_far(block) and not len(turned.odd)
-        left = self._narrowing.left(turned, some, least(), taken, best, probe, far=far)
+            return narrowing.left(turned, some, least(), taken)
+        guessed = _is_far(block) and halved is None and not len(turned.odd)
+        guessed &= dtype == torch.float32
+        left = narrowing.left(turned, some, least(), taken, best, probe, far=guessed)
         tried[0] += 1
         tried[1] += left is None
         return left
 
-    def _by_halves(self, block: Block, some: slice) -> Left | None:
-        """The pairs that bfloat16 products leave of a single query, if they apply."""
+    def _coarsely(self, coarse: Turned | None) -> bool:
+        """Whether bfloat16 coordinates can be used for the only query."""
+        widths = () if coarse is None else [one.shape[1] for one in coarse.slices]
+        return len(widths) > 0 and bool(self._finite.all()) and all(map(sums_in_float32, widths))
+
+    def _by_halves(self, block: Block, some: slice, left: Left | None) -> Left | None:
+        """The pairs, of those ``left``, that bfloat16 products leave of a single query, if they
+        apply.
+        """
         halved = block.halved
         alone = len(self.queries) == 1 and bool(self._finite.all())
         if halved is None or not alone or self.best is None or self._h.device.type != "cpu":
-            return None
-        row = may_be_nearest(halved, some, self.queries, self.best, float(self.least[0]))
-        if row is None or len(row) > READ_ALL * (some.stop - some.start):
+            return left
+        rows = some if left is None else left.row + some.start
+        row = may_be_nearest(halved, rows, self.queries, self.best, float(self.least[0]))
+        if row is None:
+            return left
+        if left is not None:
+            return Left(left.query[row], left.row[row], left.bound[row])
+        if len(row) > READ_ALL * (some.stop - some.start):
             return None
         return Left(torch.zeros_like(row), row, row.float())
 
@@ -228,7 +233,7 @@ class Prefilter:
             value = value - taken[query, row]
         if self.best is not None and len(value):
             self._raise(self._by_query(query, value))
-        passed = value >= _rounded_down(self.least - self._margin, value.dtype)[query]
+        passed = value >= rounded_down(self.least - self._margin, value.dtype)[query]
         return Pairs(query[passed], row[passed], value[passed])
 
     def _by_query(self, query: Tensor, value: Tensor) -> Tensor:
@@ -251,7 +256,9 @@ class Prefilter:
                 product = h @ self._narrow[0]
             else:
                 product = (h * self._narrow[q]).sum(1)
-            found.append(product.add_(self._shift.to(h)[q, 0]).mul_(inverse[r]))
+            if self.queries.constant:
+                product += self._shift.to(h)[q, 0]
+            found.append(product.mul_(inverse[r]))
         return torch.cat(found) if found else self._narrow.new_zeros(0)
 
     def _of_all(
@@ -296,7 +303,7 @@ class Prefilter:
             )
         if self.best is not None:
             self._raise(most)
-        query, row = reaching(cosine, _rounded_down(self.least - self._margin, cosine.dtype), most)
+        query, row = reaching(cosine, rounded_down(self.least - self._margin, cosine.dtype), most)
         return Pairs(query, row, cosine.take(query * count + row))
 
     def _raise(self, cosine: Tensor) -> None:
@@ -311,28 +318,6 @@ class Prefilter:
 def _is_far(block: Any) -> bool:
     """Whether the rows of a block stay on the disk until they are read."""
     return not isinstance(block.embeddings, Tensor)
-
-
-def _inverse_norms(block: Block, constant: float) -> tuple[Vector, Tensor]:
-    """1 / |[h; c]| in the rows' precision, and the rows whose norm is out of its range."""
-    norm = block.norms.to(block.embeddings.dtype)
-    if constant:
-        norm = norm.square().add_(constant**2).sqrt_()
-    low, high = norm.aminmax() if len(norm) else (LEAST_NORM, 0.0)
-    if low >= LEAST_NORM and high <= GREATEST_NORM:
-        return 1 / norm, torch.zeros(0, dtype=torch.long)
-    well = (norm >= LEAST_NORM) & (norm <= GREATEST_NORM)
-    if not bool(block.norms.isfinite().all()):
-        row = int(block.norms.isfinite().logical_not().nonzero()[0, 0])
-        name = block.ids[row // block.views]
-        raise ValueError(f"collection: the embedding of {name} is not finite")
-    return torch.where(well, 1 / norm, 1.0), well.logical_not().nonzero()[:, 0]
-
-
-def _rounded_down(least: Vector, dtype: torch.dtype) -> Tensor:
-    """``least`` in ``dtype``, rounded downwards."""
-    narrow = least.to(dtype)
-    return torch.where(narrow.double() > least, narrow.nextafter(narrow.new_tensor(-9.0)), narrow)
 
 
 def check_block(block: Block, queries: Queries) -> None:

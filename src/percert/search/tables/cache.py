@@ -1,10 +1,10 @@
 """The cache of a store between queries: its embeddings, and projections of them for the prefilter.
 
 It is dropped when the table's version changes. The first query of a version reads the rows, and
-keeps them if they fit in memory; the second adds their principal coordinates, and bfloat16 copies
-if these fit too (most commands run one query only). If only the first coordinates fit, these are
-kept, and the few rows that a query needs are read by their place. Of a larger store nothing is
-kept, and every query reads it.
+keeps them if they fit in memory; the second adds their principal coordinates (most commands run one
+query only). If only the first coordinates fit, these are kept, with bfloat16 copies of the rows if
+these fit too, and the few rows that a query needs are read by their place. Of a larger store
+nothing is kept, and every query reads it.
 """
 
 from collections.abc import Callable, Iterator
@@ -15,14 +15,16 @@ import torch
 from torch import Tensor
 from torch.utils.dlpack import from_dlpack
 
-from percert.search.tables.halved import Halved, Halving
+from percert.search.tables.halved import Halving
 from percert.search.tables.location import Tables
 from percert.search.tables.principal_axes import (
+    COARSE_CUTS,
+    CUTS,
     LEAST_SHARE,
     SAMPLE,
     Axes,
-    Turned,
     Turning,
+    ends_of,
     fit_axes,
 )
 from percert.search.tables.scan import Block, Ids, scan_blocks
@@ -202,36 +204,40 @@ class EmbeddingBlocks:
         if self._axes is None:
             self._axes = self._fit()
         axes, constant = self._axes, header.metric.constant
-        along, tells = axes.cuts[-1] + 2 * len(axes.cuts), axes.share >= LEAST_SHARE
-        if self._rows is not None:
-            held = self._rows.embeddings, self._rows.norms
-            turning = Turning(axes, rows if tells else 0, constant)
-            halving = Halving(rows if self._fits(3 * width // 2 + along) else 0, width, constant)
-            for made in (turning, halving):
-                if made.rows:
-                    made.add(*held)
-            turned, halved = turning.done(), halving.done()
-            if turned is None and halved is None:
+        coarse = axes.of_cuts(ends_of(width, COARSE_CUTS))
+        fine, tells = axes.of_cuts(ends_of(width, CUTS)), axes.share >= LEAST_SHARE
+        held = width if self._rows is not None else 0
+        while not self._fits(held + _values(fine)) and held == 0:
+            if not tells or len(fine.cuts) == 1:
                 return None
-            return replace(self._rows, turned=turned, halved=halved, _once={})
-        if not tells:
+            fine = fine.shorter()
+        taken = held + (_values(fine) if tells else 0)
+        # In half of their bytes where the rows are far, or have to be looked at all.
+        halves = (not held or not tells) and self._fits(taken + width // 2)
+        taken += width // 2 if halves else 0
+        coarsely = tells and (held or halves) and self._fits(taken + _values(coarse) // 2)
+        turnings = (
+            Turning(fine, rows if tells else 0, constant),
+            Turning(coarse, rows if coarsely else 0, constant, torch.bfloat16),
+        )
+        halving = Halving(rows if halves else 0, width, constant)
+        making = [made for made in (*turnings, halving) if made.rows]
+        if self._rows is None:
+            kept = _Kept(self.tables, self._images(), rows=False)
+            for block in scan_blocks(self.tables, max(1, BLOCK_VALUES // width), self.part):
+                kept.add(block)
+                for made in making:
+                    made.add(block.embeddings, block.norms)
+            whole = kept.block(0 if self.part is None else self.part.start)
+        else:
+            whole = self._rows
+            for made in making:
+                made.add(whole.embeddings, whole.norms)
+        turned, along = (one.done() for one in turnings)
+        halved = halving.done()
+        if turned is None and (halved is None or not held):
             return None
-        while not self._fits(axes.cuts[-1] + 2 * len(axes.cuts)):
-            if len(axes.cuts) == 1:
-                return None
-            axes = axes.shorter()
-        turning = Turning(axes, rows, constant)
-        along = axes.cuts[-1] + 2 * len(axes.cuts)
-        halving = Halving(rows if self._fits(width // 2 + along) else 0, width, constant)
-        kept = _Kept(self.tables, self._images(), rows=False)
-        for block in scan_blocks(self.tables, max(1, BLOCK_VALUES // width), self.part):
-            kept.add(block)
-            turning.add(block.embeddings, block.norms)
-            if halving.rows:
-                halving.add(block.embeddings, block.norms)
-        turned = turning.done()
-        first = 0 if self.part is None else self.part.start
-        return None if turned is None else kept.block(turned, halving.done(), first)
+        return replace(whole, turned=turned, coarse=along, halved=halved, _once={})
 
     def _fit(self) -> Axes:
         """Principal axes, fitted on evenly spread rows."""
@@ -275,9 +281,7 @@ class _Kept:
         self.h[some] = block.embeddings
         return replace(block, embeddings=self.h[some], _once={})
 
-    def block(
-        self, turned: Turned | None = None, halved: Halved | None = None, first: int = 0
-    ) -> Block:
+    def block(self, first: int = 0) -> Block:
         """All of them; those that stay on the disk are the store's from ``first`` on."""
         import pyarrow as pa  # type: ignore[import-untyped]  # it ships no types
 
@@ -287,4 +291,9 @@ class _Kept:
         if h is None:
             h = StoredRows(self.tables, self.images, self.views, first=first)
         like = likeness[0] if likeness else None
-        return Block(Ids(ids), h, norms, bounds, errors, self.views, like, turned, halved)
+        return Block(Ids(ids), h, norms, bounds, errors, self.views, like)
+
+
+def _values(axes: Axes) -> int:
+    """How many values are kept of each row along ``axes``."""
+    return axes.cuts[-1] + 2 * len(axes.cuts)

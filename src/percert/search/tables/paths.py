@@ -47,21 +47,26 @@ class Paths:
         return found
 
     def _of(self, id: str) -> Iterable[str]:
-        start, end = (np.searchsorted(self._hashes, hash(id), side) for side in ("left", "right"))
+        number = hash(id)
+        start = end = int(self._hashes.searchsorted(number))
+        while end < len(self._hashes) and self._hashes[end] == number:
+            end += 1
+        ids, paths = self._files
         for row in self._rows[start:end].tolist():
-            if self._files["id"][row].as_py() == id:
-                yield self._files["path"][row].as_py()
+            if ids[row].as_py() == id:
+                yield paths[row].as_py()
 
     def _read(self, version: int) -> None:
         self._version, self._files = version, None
         if int(self.tables.files.count_rows()) > MOST_FILES:
             return
         # A column in one piece: a row of many is looked for piece by piece.
-        files = self.tables.files.search().select(["id", "path"]).to_arrow().combine_chunks()
-        hashes = np.empty(len(files), np.int64)
-        for start in range(0, len(files), _AT_ONCE):
-            names = files["id"].slice(start, _AT_ONCE).to_pylist()
+        files = self.tables.files.search().select(["id", "path"]).to_arrow()
+        ids, paths = (files[name].combine_chunks() for name in ("id", "path"))
+        hashes = np.empty(len(ids), np.int64)
+        for start in range(0, len(ids), _AT_ONCE):
+            names = ids.slice(start, _AT_ONCE).to_pylist()
             hashes[start : start + len(names)] = [hash(name) for name in names]
         self._rows = np.argsort(hashes, kind="stable")
         self._hashes = hashes[self._rows]
-        self._files = files
+        self._files = ids, paths

@@ -8,12 +8,12 @@ rows the first 32 of 1,024 tell that they are not near.
 The axes held, P, are float32. Where |P^T P - 1| <= delta there are exact P' of the same span with
 |P - P'| <= delta. What a matrix product in float32 of k terms rounds, over d coordinates together,
 is at most sqrt(d) gamma_{k + 3} (Higham 2002, Section 3.1). Let e be the sum of both: the
-coordinates a that are kept are within e of P'g, so that |P'g| >= |a| - e, and the rest kept,
-sqrt(|g|^2 - max(0, |a| - e)^2), is no shorter than the exact one.
+coordinates a that are found are within e of P'g, so that |P'g| >= |a| - e, and the rest kept,
+sqrt(|g|^2 - max(0, |a| - e)^2), is no shorter than the exact one. Coordinates kept as bfloat16 are
+within 2^-9 |a| of a, and such a rest is rounded up.
 """
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -23,12 +23,13 @@ from torch import Tensor
 from percert.metrics.certified.embedding import SHORTEST
 from percert.tensors import Embeddings, Vector
 
-#: Where slices end, as shares of an embedding's width.
-CUTS = (1 / 32, 1 / 16, 1 / 8, 1 / 4)
+#: Where slices end, as shares of an embedding's width: those in float32, which tell copies from all
+#: other rows, and those in bfloat16 for the nearest of a query, which lie among many.
+CUTS, COARSE_CUTS = (1 / 32, 1 / 16, 1 / 8, 1 / 4), (127 / 512, 127 / 256)
 #: Rows that axes are fitted on.
 SAMPLE = 4096
-#: Axes that hold less than this share of what rows are (of random ones a quarter) tell nothing.
-LEAST_SHARE = 0.5
+#: Axes that hold less than this share of what rows are (of random ones a half) tell nothing.
+LEAST_SHARE = 0.75
 #: Rows that are turned at once.
 TURNED = 4096
 #: Norms outside of these are for float64 alone: whether the shortest have a direction, and products
@@ -54,10 +55,13 @@ class Axes:
         """``basis`` in float64, for queries."""
         return self.basis.double()
 
+    def of_cuts(self, cuts: tuple[int, ...]) -> "Axes":
+        """The axes up to the last of ``cuts``, in slices that end there."""
+        return Axes(self.basis[:, : cuts[-1]].contiguous(), self.delta, cuts, self.share)
+
     def shorter(self) -> "Axes":
         """Without the last slice."""
-        cuts = self.cuts[:-1]
-        return Axes(self.basis[:, : cuts[-1]].contiguous(), self.delta, cuts, self.share)
+        return self.of_cuts(self.cuts[:-1])
 
     def row_error(self) -> float:
         """e: how far the coordinates of a row of length 1 may be off."""
@@ -68,7 +72,12 @@ class Axes:
         return self.delta + math.sqrt(axes) * terms / (1 - terms) + 1e-12
 
 
-def fit_axes(directions: Embeddings, cuts: tuple[float, ...] = CUTS) -> Axes:
+def ends_of(width: int, shares: tuple[float, ...]) -> tuple[int, ...]:
+    """Where slices of embeddings of ``width`` values end."""
+    return tuple(sorted({max(1, round(width * share)) for share in shares}))
+
+
+def fit_axes(directions: Embeddings, cuts: tuple[float, ...] = (*CUTS, *COARSE_CUTS)) -> Axes:
     """The first axes of unit ``directions`` ``(m, k)``: eigenvectors of their second moment.
 
     >>> axes = fit_axes(torch.eye(64)[:8], cuts=(1 / 8,))
@@ -76,7 +85,7 @@ def fit_axes(directions: Embeddings, cuts: tuple[float, ...] = CUTS) -> Axes:
     (torch.Size([64, 8]), (8,), 1.0)
     """
     width = directions.shape[1]
-    ends = tuple(sorted({max(1, round(width * share)) for share in cuts}))
+    ends = ends_of(width, cuts)
     moment = (directions.T @ directions).float()
     _, vectors = torch.linalg.eigh(moment)
     # Once more in float64, for axes that are orthonormal to the last digit of float32.
@@ -90,7 +99,7 @@ def fit_axes(directions: Embeddings, cuts: tuple[float, ...] = CUTS) -> Axes:
 
 @dataclass(frozen=True, eq=False)
 class Turned:
-    """Principal coordinates of the rows of a block, in ``slices`` ``(m, s)`` float32.
+    """Principal coordinates of the rows of a block, in ``slices`` ``(m, s)``, float32 or bfloat16.
 
     The first slice holds the coordinates up to the first cut, one more for the metric's constant,
     and the length of the rest behind the cut. Each later one has its coordinates, the rest before
@@ -115,12 +124,16 @@ class Turned:
 class Turning:
     """Projects the rows of a collection onto the axes, part by part, into memory allocated once."""
 
-    def __init__(self, axes: Axes, rows: int, constant: float) -> None:
+    def __init__(
+        self, axes: Axes, rows: int, constant: float, dtype: torch.dtype = torch.float32
+    ) -> None:
         self.axes, self.constant, self.rows = axes, constant, rows
         starts = (0, *axes.cuts[:-1])
         self.slices = tuple(
-            torch.empty(rows, end - start + 2) for start, end in zip(starts, axes.cuts, strict=True)
+            torch.empty(rows, end - start + 2, dtype=dtype)
+            for start, end in zip(starts, axes.cuts, strict=True)
         )
+        self._dtype = dtype
         self._odd: list[Tensor] = []
         self._place = 0
         self._finite = True
@@ -150,8 +163,8 @@ class Turning:
         for end, rest, kept in zip(self.axes.cuts, rests, self.slices, strict=True):
             kept[some, : end - start] = turned[:, start:end]
             kept[some, -2] = inverse * self.constant if before is None else before
-            kept[some, -1] = rest
-            start, before = end, rest
+            start, before = end, rounded_up(rest, self._dtype)
+            kept[some, -1] = before
         self._place += len(h)
 
     def done(self) -> Turned | None:
@@ -162,17 +175,23 @@ class Turning:
         return Turned(self.axes, self.slices, odd)
 
 
+def rounded_up(rests: Vector, dtype: torch.dtype) -> Tensor:
+    """Float32 ``rests`` in ``dtype``, none of them shorter."""
+    return rests if dtype == torch.float32 else (rests * (1 + 2.0**-8)).to(dtype)
+
+
 def rests_behind(
     turned: Tensor, cuts: tuple[int, ...], length: Vector, error: float
-) -> Iterator[Vector]:
+) -> tuple[Vector, ...]:
     """Upper bounds, float32, of the length of what lies behind each cut.
 
     Of rows with coordinates ``turned`` ``(m, d)``, each row off by ``error`` at most, and squared
     lengths ``length`` ``(m,)``.
     """
-    square, start = torch.zeros(len(turned), dtype=torch.float64), 0
-    for end in cuts:
-        square = square + turned[:, start:end].double().square().sum(1)
-        known = (square.sqrt() * (1 - 1e-9) - error).clamp_min(0).square()
-        yield ((length - known).clamp_min(0).sqrt() * (1 + 1e-6) + 1e-9).float()
-        start = end
+    parts = torch.split(
+        turned, [end - start for start, end in zip((0, *cuts), cuts, strict=False)], 1
+    )
+    square = torch.stack([part.double().square().sum(1) for part in parts]).cumsum(0)
+    known = (square.sqrt() * (1 - 1e-9) - error).clamp_min(0).square()
+    rests = (length - known).clamp_min(0).sqrt() * (1 + 1e-6) + 1e-9
+    return rests.float().unbind()

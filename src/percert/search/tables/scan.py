@@ -32,8 +32,9 @@ class Block:
     view's size, the rounding of the pixels and of h in pixel units (``pixel_error`` of
     :func:`percert.certify.features.pixel_features`), and the likeness to the background, 0 without
     one. All lie on the CPU, and are not to be changed. ``turned`` are the same rows along axes,
-    and ``halved`` in half of their bytes, where a store keeps them; its embeddings may then stay on
-    the disk, and be read by their places (:class:`percert.search.tables.cache.StoredRows`).
+    ``coarse`` in bfloat16 as well, and ``halved`` whole in half of their bytes, where a store keeps
+    them; its embeddings may then stay on the disk, and be read by their places
+    (:class:`percert.search.tables.cache.StoredRows`).
     """
 
     ids: Sequence[str]
@@ -44,6 +45,7 @@ class Block:
     views: int
     likeness: Tensor | None = None
     turned: Turned | None = None
+    coarse: Turned | None = None
     halved: Halved | None = None
     _once: dict[Any, Any] = field(default_factory=dict, repr=False)
 
