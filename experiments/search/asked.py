@@ -61,7 +61,8 @@ class Asked:
 @dataclass(frozen=True)
 class AskedResult:
     """All of a run. ``first_seconds``: of the first and the second query, which read and turn.
-    ``duplicates``: seconds of all pairs by the clock and of the processor, and links found.
+    ``duplicates``: seconds of all pairs by the clock and of the processor, and links found, where
+    they were asked for.
     """
 
     benchmark: str
@@ -76,7 +77,7 @@ class AskedResult:
     rule: float
     own_threshold_median: float
     first_seconds: tuple[float, float]
-    duplicates: tuple[float, float, int]
+    duplicates: tuple[float, float, int] | None
     timings: list[Asked]
     conditions: Conditions
 
@@ -297,9 +298,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
             start = perf_counter()
             fresh.copies([image])
             first.append(perf_counter() - start)
-        start, used = perf_counter(), process_time()
-        links = len(fresh.duplicates().links)
-        duplicates = perf_counter() - start, process_time() - used, links
+        duplicates = None
+        if not options.without_duplicates:
+            start, used = perf_counter(), process_time()
+            links = len(fresh.duplicates().links)
+            duplicates = perf_counter() - start, process_time() - used, links
         del fresh
         for ask in asked.values():
             for image in strangers[:3]:  # read, turned, warm
@@ -336,6 +339,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--name", required=True, help="of the result")
     parser.add_argument("--queries", type=int, default=20)
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--without-duplicates", action="store_true", help="ask for no pairs, which take longest")
     parser.add_argument("--memory-mib", type=int, default=0, help="too few for all rows")
     parser.add_argument("--out", type=Path, default=Path("docs/results"))
     return parser.parse_args(arguments)

@@ -124,12 +124,14 @@ def _size(result: Result) -> str:
 def turned_words(result: Result) -> str:
     """What reading and turning cost once, how much there is to read, and all pairs."""
     first, second = result["first_seconds"]
-    _, used, links = result["duplicates"]
+    pairs = ""
+    if result["duplicates"] is not None:
+        _, used, links = result["duplicates"]
+        pairs = f"; all pairs (`duplicates`) {used:.0f} s of processor, {links} links"
     size = 4e-6 * result["rows"] * result["width"]
     return (
         f"{result['name']}: {size:,.0f} MB of rows; the first query {first:.1f} s by the clock, "
-        f"which reads them, the second {second:.1f} s, which turns them; all pairs (`duplicates`) "
-        f"{used:.0f} s of processor, {links} links.\n"
+        f"which reads them, the second {second:.1f} s, which turns them{pairs}.\n"
     )
 
 
