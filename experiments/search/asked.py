@@ -30,10 +30,9 @@ from percert.images import find_images, load_image
 from percert.metrics.catalog import create_metric
 from percert.search import Rule, Store, open_store
 from percert.search import store as store_module
-from percert.search.query import halves as halves_module
 from percert.search.query import narrowing, prefilter
 from percert.search.query.distances import asked_features, query_features
-from percert.search.query.halves import products_by_halves
+from percert.search.query.halves import may_be_nearest
 from percert.search.query.prefilter import Prefilter
 
 K = 10
@@ -109,12 +108,10 @@ class Bytes:
     def counted(self) -> Iterator[None]:
         added, further = narrowing._added, narrowing._further
         products, cosines = Prefilter._products, Prefilter._cosines
-        by_halves = products_by_halves
 
-        def halves(halved: Any, some: Any, queries: Any) -> Any:
-            found = by_halves(halved, some, queries)
-            self.read += 2 * len(found[0]) * halved.rows.shape[1]
-            return found
+        def by_halves(halved: Any, some: slice, *rest: Any) -> Any:
+            self.read += 2 * (some.stop - some.start) * halved.rows.shape[1]
+            return may_be_nearest(halved, some, *rest)
 
         def whole(before: Any, vectors: Tensor, values: Tensor, taken: Any) -> Any:
             self.read += values.element_size() * values.numel()
@@ -135,8 +132,7 @@ class Bytes:
         with (
             patch.object(narrowing, "_added", whole),
             patch.object(narrowing, "_further", some),
-            patch.object(prefilter, "products_by_halves", halves),
-            patch.object(halves_module, "products_by_halves", halves),
+            patch.object(prefilter, "may_be_nearest", by_halves),
             patch.object(Prefilter, "_products", of_rows),
             patch.object(Prefilter, "_cosines", of_all),
         ):
@@ -339,7 +335,9 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--name", required=True, help="of the result")
     parser.add_argument("--queries", type=int, default=20)
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--without-duplicates", action="store_true", help="ask for no pairs, which take longest")
+    parser.add_argument(
+        "--without-duplicates", action="store_true", help="ask for no pairs, which take longest"
+    )
     parser.add_argument("--memory-mib", type=int, default=0, help="too few for all rows")
     parser.add_argument("--out", type=Path, default=Path("docs/results"))
     return parser.parse_args(arguments)

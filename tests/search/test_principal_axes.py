@@ -14,7 +14,6 @@ from percert.search.query.narrowing import Narrowing
 from percert.search.query.top_k import nearest_rows
 from percert.search.tables import cache
 from percert.search.tables.cache import StoredRows
-from percert.search.tables.halved import Halving
 from percert.search.tables.principal_axes import Turned, fit_axes
 
 from .conftest import smooth_image
@@ -147,11 +146,8 @@ def test_a_query_alone_misses_none_of_its_nearest(
         h[::50] = torch.nn.functional.normalize(h[::50].double(), dim=1).float() * 1e32
         h[::100] *= -1
     (block,) = in_blocks(h, images=400, turned=0.0)()
-    if coarse:
-        halving = Halving(len(h), k, 0.0)
-        halving.add(h, block.norms)
-        along = turn_rows(h, 0.0, (1 / 4, 1 / 2), torch.bfloat16)
-        block = replace(block, coarse=along, halved=None if in_memory else halving.done())
+    if coarse and in_memory:
+        block = replace(block, coarse=turn_rows(h, 0.0, (1 / 4, 1 / 2), torch.bfloat16))
     if not in_memory:
         block = replace(block, embeddings=Far(h), _once={})
     for q in (awkward(seed + 1, 1, k), h[7:8], h[101:102] * (1 + 1e-6), -h[7:8]):

@@ -20,11 +20,19 @@ from percert.search.tables.halved import Halved
 ROUNDED = 2.0**-8 / (1 - 2.0**-8)
 
 
-def products_by_halves(
-    halved: Halved, some: slice | Tensor, queries: Queries
-) -> tuple[Tensor, Tensor]:
-    """Products of the rows ``some`` with the one query, and how far each may be off; float32."""
+def may_be_nearest(
+    halved: Halved, some: slice, queries: Queries, best: int, least: float
+) -> Tensor | None:
+    """The rows of the slice ``some`` that can be among the ``best`` nearest of the only query.
+
+    Those, as indices within the slice ``(p,)``, whose product with it can be among the ``best``
+    largest there and at least ``least``; no other row can. ``None`` where the bound does not hold
+    (too few rows, or a processor that sums in less than float32): then all rows have to be
+    compared.
+    """
     rows = halved.rows[some]
+    if len(rows) < best or not sums_in_float32(rows.shape[1]):
+        return None
     exact = queries.h[0].double().cpu()
     query = exact.bfloat16()
     off = float((exact - query.double()).norm())
@@ -33,24 +41,6 @@ def products_by_halves(
     value = (rows @ query).float()
     slack = value.abs().mul_(ROUNDED).add_(fixed)
     value += halved.last[some] * float(queries.last[0])
-    return value, slack
-
-
-def may_be_nearest(
-    halved: Halved, some: slice | Tensor, queries: Queries, best: int, least: float
-) -> Tensor | None:
-    """The rows of ``some`` that can be among the ``best`` nearest of the only query.
-
-    Those, as indices within ``some`` ``(p,)``, whose product with it can be among the ``best``
-    largest there and at least ``least``; no other row can. ``None`` where the bound does not hold
-    (too few rows, or a processor that sums in less than float32): then all of them have to be
-    compared.
-    """
-    if not sums_in_float32(halved.rows.shape[1]):
-        return None
-    value, slack = products_by_halves(halved, some, queries)
-    if len(value) < best:
-        return None
     reached = (value - slack).topk(best, sorted=False).values.amin()
     wanted = max(float(reached), least) - 1e-6
     return (value + slack >= wanted).nonzero()[:, 0]

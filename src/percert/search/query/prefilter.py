@@ -17,7 +17,7 @@ from torch import Tensor
 
 from percert.device import full_precision
 from percert.search.query.distances import Queries
-from percert.search.query.halves import may_be_nearest, products_by_halves, sums_in_float32
+from percert.search.query.halves import may_be_nearest, sums_in_float32
 from percert.search.query.levels import Levels
 from percert.search.query.narrowing import (
     READ_ALL,
@@ -114,8 +114,8 @@ class Prefilter:
             if self._swing is not None and levels is not None:
                 taken = levels.taken(self._swing, some, dtype)
             left = self._left(block, some, taken, inverse)
-            if self.best is not None:
-                left = self._by_halves(block, some, left)
+            if left is None and self.best is not None:
+                left = self._by_halves(block, some)
             if left is None:
                 pairs = self._of_all(block, some, taken, inverse, odd)
             else:
@@ -151,15 +151,16 @@ class Prefilter:
             return None  # several queries learn what is near from the first rows
         # How many parts were looked through for the nearest, and of how many that told nothing.
         tried = block.once("nearest", lambda: [0, 0])
-        if best is not None and alone and tried[0] >= 8 and 2 * tried[1] > tried[0]:
+        useless = tried[0] >= 8 and 2 * tried[1] > tried[0]
+        # bfloat16 copies leave fewer rows to be read from the disk.
+        useless |= _is_far(block) and block.halved is not None
+        if best is not None and alone and useless:
             return None
         dtype = turned.slices[0].dtype
         narrowing = self._narrowing
         if narrowing is None or narrowing.axes is not turned.axes or narrowing.dtype != dtype:
             narrowing = self._narrowing = Narrowing(turned.axes, self.queries, dtype)
         margin = narrowing.margin + self._margin
-        # Rows on the disk are looked at by half of their bytes.
-        halved = block.halved if _is_far(block) else None
 
         def least() -> Tensor:
             return rounded_down(self.least - margin, torch.float32)
@@ -169,11 +170,7 @@ class Prefilter:
             some_rows = row + some.start
             if len(turned.odd):
                 some_rows = some_rows[~torch.isin(some_rows, turned.odd)]
-            if halved is not None:
-                value, slack = products_by_halves(halved, some_rows, self.queries)
-                cosine = value - slack - 1e-6
-            else:
-                cosine = self._products(block, torch.zeros_like(some_rows), some_rows, inverse)
+            cosine = self._products(block, torch.zeros_like(some_rows), some_rows, inverse)
             nearest = cosine.topk(min(best or 0, len(cosine)), sorted=False).values
             if self._top is not None:
                 nearest = torch.cat([self._top[0].to(nearest), nearest])
@@ -184,8 +181,7 @@ class Prefilter:
 
         if best is None or not alone:
             return narrowing.left(turned, some, least(), taken)
-        guessed = _is_far(block) and halved is None and not len(turned.odd)
-        guessed &= dtype == torch.float32
+        guessed = _is_far(block) and not len(turned.odd)
         left = narrowing.left(turned, some, least(), taken, best, probe, far=guessed)
         tried[0] += 1
         tried[1] += left is None
@@ -196,21 +192,14 @@ class Prefilter:
         widths = () if coarse is None else [one.shape[1] for one in coarse.slices]
         return len(widths) > 0 and bool(self._finite.all()) and all(map(sums_in_float32, widths))
 
-    def _by_halves(self, block: Block, some: slice, left: Left | None) -> Left | None:
-        """The pairs, of those ``left``, that bfloat16 products leave of a single query, if they
-        apply.
-        """
+    def _by_halves(self, block: Block, some: slice) -> Left | None:
+        """The pairs that bfloat16 products leave of a single query, if they apply."""
         halved = block.halved
         alone = len(self.queries) == 1 and bool(self._finite.all())
         if halved is None or not alone or self.best is None or self._h.device.type != "cpu":
-            return left
-        rows = some if left is None else left.row + some.start
-        row = may_be_nearest(halved, rows, self.queries, self.best, float(self.least[0]))
-        if row is None:
-            return left
-        if left is not None:
-            return Left(left.query[row], left.row[row], left.bound[row])
-        if len(row) > READ_ALL * (some.stop - some.start):
+            return None
+        row = may_be_nearest(halved, some, self.queries, self.best, float(self.least[0]))
+        if row is None or len(row) > READ_ALL * (some.stop - some.start):
             return None
         return Left(torch.zeros_like(row), row, row.float())
 

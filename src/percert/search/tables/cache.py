@@ -207,15 +207,16 @@ class EmbeddingBlocks:
         coarse = axes.of_cuts(ends_of(width, COARSE_CUTS))
         fine, tells = axes.of_cuts(ends_of(width, CUTS)), axes.share >= LEAST_SHARE
         held = width if self._rows is not None else 0
-        while not self._fits(held + _values(fine)) and held == 0:
-            if not tells or len(fine.cuts) == 1:
+        if not held and not tells:
+            return None
+        while not held and not self._fits(_values(fine)):
+            if len(fine.cuts) == 1:
                 return None
             fine = fine.shorter()
         taken = held + (_values(fine) if tells else 0)
-        # In half of their bytes where the rows are far, or have to be looked at all.
+        coarsely = held and tells and self._fits(taken + _values(coarse) // 2)
+        # Where the rows are far, or all have to be looked at.
         halves = (not held or not tells) and self._fits(taken + width // 2)
-        taken += width // 2 if halves else 0
-        coarsely = tells and (held or halves) and self._fits(taken + _values(coarse) // 2)
         turnings = (
             Turning(fine, rows if tells else 0, constant),
             Turning(coarse, rows if coarsely else 0, constant, torch.bfloat16),
@@ -235,7 +236,7 @@ class EmbeddingBlocks:
                 made.add(whole.embeddings, whole.norms)
         turned, along = (one.done() for one in turnings)
         halved = halving.done()
-        if turned is None and (halved is None or not held):
+        if turned is None and (not held or halved is None):
             return None
         return replace(whole, turned=turned, coarse=along, halved=halved, _once={})
 
