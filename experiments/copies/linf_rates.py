@@ -69,8 +69,13 @@ def pictures(data: Path, limit: int | None) -> Tensor:
     return round_to_8bit(torch.cat(small).clamp(0, 1))
 
 
-def radii(features: PixelFeatures, threshold: float) -> tuple[Tensor, Tensor]:
-    """Of each picture beside itself, and of each beside the nearest other that it could reach."""
+def radii(
+    features: PixelFeatures, threshold: float, labels: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Of each picture beside itself, and of each beside the nearest other that it could reach.
+
+    With ``labels`` others are those of other classes.
+    """
     own = copies_of_features(features, features, threshold)
     evasion = torch.where(own.decision, own.radius, 0.0)
     collision = torch.full_like(evasion, math.inf)
@@ -78,7 +83,8 @@ def radii(features: PixelFeatures, threshold: float) -> tuple[Tensor, Tensor]:
         one = features.rows(slice(row, row + 1))
         found = copies_of_features(one, features, threshold)
         free = torch.where(found.decision, 0.0, found.radius)
-        free[row] = math.inf
+        same = torch.arange(len(free)) == row if labels is None else labels == labels[row]
+        free[same] = math.inf
         collision = torch.minimum(collision, free)
     return evasion, collision
 

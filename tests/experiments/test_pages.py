@@ -35,6 +35,7 @@ PAGES = {
     "copies-rules": ("copies.rules_report", "report", None),
     "human-perc-ot": ("papers.hpot.page", "page", None),
     "linf-rates": ("copies.linf_rates", "report", None),
+    "linf-rates-mnist": ("copies.linf_digits", "report", None),
     "named-metrics": ("papers.lipsim.named", "page", None),
     "people-attacks": ("people.attacks_report", "page", None),
     "search-copies": ("copies.collection", "report", None),
