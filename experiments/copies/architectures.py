@@ -5,11 +5,11 @@
 
 The recipe of the embedded default, its pictures, losses and shape, and another ``architecture`` in
 each arm, from random weights. Seconds are those that one thread computes, however busy the machine
-is: a few steps of an arm say how many it is given. Where the data folder lacks a source of the
-recipe it is left out, and so few pictures a step are drawn from the others as ``--batch`` says.
-Judged on what the sources hold out, under random edits: whole pictures with one threshold; and on
-classes that nothing was trained on, two pictures of a class against another's. An arm that is
-killed goes on from its last checkpoint, and one that has ended is not trained again. Writes
+is: a few steps of each arm, in turn, say how many it is given. Where the data folder lacks a source
+of the recipe it is left out, and so few pictures a step are drawn from the others as ``--batch``
+says. Judged on what the sources hold out, under random edits: whole pictures with one threshold;
+and on classes that nothing was trained on, two pictures of a class against another's. An arm that
+is killed goes on from its last checkpoint, and one that has ended is not trained again. Writes
 ``copies-architectures.json`` and ``.md``.
 """
 
@@ -48,8 +48,9 @@ NAMES: dict[Architecture, str] = {
     "lipnext": "LipNeXt's: on the manifold, shifts, l2 pooling",
     "bronet": "BRONet's: block reflectors",
 }
-#: Steps that say how long one takes, after one that is not counted.
-TIMED = 2
+#: Runs of so many steps are timed, so often: the difference is that of the steps between.
+TIMED = (1, 4)
+ROUNDS = 2
 CHECKPOINTS = 10
 #: Pictures of a source: more than are seen in so short a time.
 MOST = 20_000
@@ -117,23 +118,39 @@ def lengthened(recipe: CopiesRecipe, steps: int) -> CopiesRecipe:
     return replace(recipe, schedule=replace(schedule, steps=steps, warmup=warmup))
 
 
-def planned_steps(
-    recipe: CopiesRecipe, corpus: list[Pictures], seconds: float, folder: Path
-) -> tuple[int, float]:
-    """How many steps an arm is given, and the seconds of each; asked once, kept in ``folder``."""
-    plan = folder / "plan.json"
-    if not plan.exists():
-        with tempfile.TemporaryDirectory() as out:
-            train_steps(recipe, corpus, 1, CPU, Path(out))
-        with tempfile.TemporaryDirectory() as out:
-            start = process_time()
-            train_steps(recipe, corpus, TIMED, CPU, Path(out))
-            each = (process_time() - start) / TIMED
-        folder.mkdir(parents=True, exist_ok=True)
-        steps = max(2, int(seconds / each))
-        write_whole(plan, json.dumps({"steps": steps, "each": each, "seconds": seconds}))
-    found = json.loads(plan.read_text())
-    return found["steps"], found["each"]
+def planned(
+    recipes: Sequence[CopiesRecipe], corpus: list[Pictures], seconds: float, work: Path
+) -> list[tuple[int, float]]:
+    """How many steps each arm is given, and the seconds of one; asked once, and kept in ``work``.
+
+    The arms take turns and the least counts: on a busy machine a step takes up to twice as much.
+    """
+    plan = work / "plan.json"
+    key = {recipe.network.architecture: repr(recipe) for recipe in recipes}
+    found = json.loads(plan.read_text()) if plan.exists() else {}
+    if found.get("of") != [key, seconds]:
+        runs = [
+            [_seconds(recipe, corpus, steps) for recipe in recipes for steps in TIMED]
+            for _ in range(ROUNDS)
+        ]
+        least = [min(times) for times in zip(*runs, strict=True)]
+        span = TIMED[1] - TIMED[0]
+        each = [
+            max(1e-3, long - short) / span
+            for short, long in zip(least[::2], least[1::2], strict=True)
+        ]
+        found = {"of": [key, seconds], "each": each}
+        work.mkdir(parents=True, exist_ok=True)
+        write_whole(plan, json.dumps(found))
+    return [(max(2, int(seconds / one)), one) for one in found["each"]]
+
+
+def _seconds(recipe: CopiesRecipe, corpus: list[Pictures], steps: int) -> float:
+    """What one thread computes for so many steps, beginning and end included."""
+    with tempfile.TemporaryDirectory() as out:
+        start = process_time()
+        train_steps(recipe, corpus, steps, CPU, Path(out))
+        return process_time() - start
 
 
 def unseen_classes(recipe: CopiesRecipe, data: Path, cache: Path) -> Pictures:
@@ -268,12 +285,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     held = replace(held, photographs=held.photographs[:JUDGED])
     classes = unseen_classes(base, options.data, options.work)
     students, arms = [], []
-    for name in options.architecture or ARCHITECTURES:
-        recipe = replace(base, network=replace(base.network, architecture=name))
-        folder = options.work / name
-        steps, each = planned_steps(recipe, corpus, options.seconds, folder)
-        recipe = lengthened(recipe, steps)
-        every = max(1, steps // CHECKPOINTS)
+    recipes = [
+        replace(base, network=replace(base.network, architecture=name))
+        for name in options.architecture or ARCHITECTURES
+    ]
+    plans = planned(recipes, corpus, options.seconds, options.work)
+    for plain, (steps, each) in zip(recipes, plans, strict=True):
+        recipe, every = lengthened(plain, steps), max(1, steps // CHECKPOINTS)
+        folder = options.work / plain.network.architecture
         student = train_steps(recipe, corpus, steps, CPU, folder, save_every=every)
         arms.append(judged(student, recipe, 1000 * each, held, classes))
         students.append(student)

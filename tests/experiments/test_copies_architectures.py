@@ -64,7 +64,8 @@ def test_every_architecture_is_trained_once_and_measured(
         *("--work", str(tmp_path / "work"), "--out", str(tmp_path)),
     ]
     monkeypatch.setattr(architectures, "TRIPLETS", 40)
-    monkeypatch.setattr(architectures, "TIMED", 1)
+    monkeypatch.setattr(architectures, "TIMED", (1, 2))
+    monkeypatch.setattr(architectures, "ROUNDS", 1)
     architectures.main(given)
     first: dict[str, Any] = json.loads((tmp_path / "copies-architectures.json").read_text())
     assert first["sources"] == ["photographs", "classes"]
