@@ -31,7 +31,7 @@ class Accuracy:
 
 
 @dataclass(frozen=True)
-class Result:
+class ClassifierAccuracies:
     benchmark: str
     accuracies: list[Accuracy]
     conditions: Conditions
@@ -68,7 +68,9 @@ def main() -> None:
     ]
     for one in found:
         print(f"{one.model}: {one.top_1} and {one.top_5} of {one.photographs} right")
-    write_result(options.out / "classifiers.json", Result("classifiers", found, conditions(0)))
+    write_result(
+        options.out / "classifiers.json", ClassifierAccuracies("classifiers", found, conditions(0))
+    )
 
 
 if __name__ == "__main__":

@@ -47,7 +47,7 @@ DROPPING = ("ascent:step=0.02,rescale_steps=0", "pgd:norm=linf,eps=0.0157,step=0
 
 
 @dataclass
-class Timing:
+class AttackTiming:
     """Seconds an image, round by round, and images passed forward an image."""
 
     attack: str
@@ -126,8 +126,10 @@ def photographs(folder: Path, model: nn.Module, count: int) -> tuple[Images, Lab
     return torch.stack(found), torch.tensor(labels, device=device)
 
 
-def time_attacks(model: nn.Module, images: Images, labels: Labels, rounds: int) -> list[Timing]:
-    timings = [Timing(spec) for spec in ATTACKS]
+def time_attacks(
+    model: nn.Module, images: Images, labels: Labels, rounds: int
+) -> list[AttackTiming]:
+    timings = [AttackTiming(spec) for spec in ATTACKS]
     for _ in range(rounds):
         for timing in timings:
             attack = parse_attack(timing.attack)[1]

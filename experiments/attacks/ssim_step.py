@@ -17,7 +17,7 @@ import torch
 from experiments.conditions import Conditions, conditions, write_result
 from experiments.papers.hpot.mnist import (
     COLUMNS,
-    Step,
+    AttackMeasures,
     all_attacks,
     chosen_rows,
     measure,
@@ -29,18 +29,18 @@ from percert.models.small_resnet import train_mnist_cnn
 
 
 @dataclass(frozen=True)
-class Result:
+class SSIMSteps:
     """What the run gives; ``at_eps`` of length 10, ``at_success`` the least that succeed."""
 
     conditions: Conditions
     trained_on: int
     accuracy: float
     attacked: int
-    at_eps: list[Step]
-    at_success: list[Step]
+    at_eps: list[AttackMeasures]
+    at_success: list[AttackMeasures]
 
 
-def run(data: Path, out: Path, count: int, epochs: int, seed: int) -> Result:
+def run(data: Path, out: Path, count: int, epochs: int, seed: int) -> SSIMSteps:
     digits = read_mnist(data / "mnist")
     training, rest = digits.select(slice(1, None, 2)), digits.select(slice(0, None, 2))
     model = train_mnist_cnn(training.images, training.labels, epochs=epochs, batch=50, seed=seed)
@@ -48,7 +48,7 @@ def run(data: Path, out: Path, count: int, epochs: int, seed: int) -> Result:
         right = model(rest.images).argmax(1) == rest.labels
     chosen = rest.select(right.nonzero()[:count, 0])
     fixed, least = all_attacks(model, chosen)
-    result = Result(
+    result = SSIMSteps(
         conditions=conditions(seed),
         trained_on=len(training),
         accuracy=right.double().mean().item(),

@@ -24,7 +24,7 @@ from experiments.photographs import DEFAULT_DATA, compatible, samples
 from percert.data.copy_edits import USUAL_EDITS, find_edit
 from percert.evaluation.copies.attack import AttackedRate, AttackedRates
 from percert.evaluation.copies.evaluate import CopiesPlan, DetectorResult, evaluate_copies
-from percert.evaluation.copies.measure import Checkpoint
+from percert.evaluation.copies.measure import ResultsFolder
 from percert.evaluation.copies.report import attack_figure, with_proof
 from percert.lipschitz.network import weights_hash
 from percert.reports.table import Column, Table
@@ -87,7 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # What is kept belongs to these weights: a metric that was trained again keeps its name.
     hashes = "".join(weights_hash(make_metric(name, options.checkpoint)) for name in options.metric)
     these = hashlib.sha256(hashes.encode()).hexdigest()[:16]
-    parts = Checkpoint(options.work / f"{len(photographs)}-{len(others)}-{options.seed}-{these}")
+    parts = ResultsFolder(options.work / f"{len(photographs)}-{len(others)}-{options.seed}-{these}")
 
     def evaluate(names: Sequence[str], of: tuple[str, ...]) -> list[DetectorResult]:
         detectors = [make_detector(name, options.data, options.checkpoint) for name in names]

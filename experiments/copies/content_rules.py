@@ -42,7 +42,7 @@ FROM: Mapping[str, tuple[str, ...]] = {"pages": tuple(PAGES), "all kinds": DRAWN
 
 
 @dataclass(frozen=True)
-class Rule:
+class ContentRule:
     """So many ``axes`` of the embeddings of ``kinds``; the least content of ``parts`` counts, and
     it must exceed that of every picture of the kinds in ``above``.
     """
@@ -56,11 +56,11 @@ class Rule:
 #: The parts of a picture: itself, and its quarters.
 PARTS = {"whole": slice(0, 1), "quarters": slice(1, 5)}
 RULES = (
-    *(Rule("pages", axes, "pages") for axes in (8, 16, 32)),
-    *(Rule("all kinds", axes, "pages") for axes in (8, 16, 32)),
-    *(Rule("all kinds", axes, "all kinds") for axes in (16, 32)),
-    Rule("pages", 8, "pages", "quarters"),
-    Rule("pages", 32, "pages", "quarters"),
+    *(ContentRule("pages", axes, "pages") for axes in (8, 16, 32)),
+    *(ContentRule("all kinds", axes, "pages") for axes in (8, 16, 32)),
+    *(ContentRule("all kinds", axes, "all kinds") for axes in (16, 32)),
+    ContentRule("pages", 8, "pages", "quarters"),
+    ContentRule("pages", 32, "pages", "quarters"),
 )
 
 
@@ -109,7 +109,7 @@ def held(h: Tensor, axes: Tensor, parts: str) -> Tensor:
     return margin.view(some.shape[:2]).amin(1)
 
 
-def fitted(rule: Rule, drawn: Mapping[str, Tensor]) -> tuple[Tensor, float]:
+def fitted(rule: ContentRule, drawn: Mapping[str, Tensor]) -> tuple[Tensor, float]:
     """The axes of a rule, and what a picture must hold by it."""
     pictures = torch.cat([drawn[kind][:, PARTS[rule.parts]] for kind in FROM[rule.kinds]])
     _, _, directions = torch.linalg.svd(pictures.flatten(0, 1).double(), full_matrices=False)

@@ -18,7 +18,7 @@ from experiments.conditions import Conditions, conditions, write_result
 from experiments.detectors import NAMES, make_detector
 from experiments.photographs import DEFAULT_DATA, compatible, samples
 from percert.data.copy_edits import EDITS, HARD_EDITS, USUAL_EDITS, Edit
-from percert.evaluation.copies.attack import AttackedRates, Pair, attacked_rates
+from percert.evaluation.copies.attack import AttackedPair, AttackedRates, attacked_rates
 from percert.evaluation.copies.measure import Measured, copy_radii, measure, spread
 from percert.evaluation.copies.rates import Distances, GroupRates, certified_threshold, group_rates
 
@@ -80,7 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 detector,
                 mine.gallery,
                 photographs,
-                [Pair(place, name, place) for name in ATTACKED_EDITS for place in chosen],
+                [AttackedPair(place, name, place) for name in ATTACKED_EDITS for place in chosen],
                 certified_threshold(USUAL_EDITS, mine.distances, mine.own),
                 copies=True,
                 steps=options.steps,

@@ -30,7 +30,7 @@ Embed = Callable[[Sequence[Tensor]], Tensor]
 
 
 @dataclass(frozen=True)
-class Kept:
+class EmbeddedSet:
     """The rows ``(n, v, k)`` of a set, and the (height, width) ``(n, 2)`` of its pictures."""
 
     rows: Arrays
@@ -39,7 +39,7 @@ class Kept:
 
 def kept(
     folder: Path, name: str, count: int, picture: Picture, embed: Embed, *, half: bool = False
-) -> Kept:
+) -> EmbeddedSet:
     """The rows of ``count`` pictures, computed where ``folder`` does not have them.
 
     ``half`` keeps them in half precision, which moves a cosine by 1e-4 at most.
@@ -61,7 +61,7 @@ def kept(
         with np.load(path) as held:
             rows.append(held["rows"].astype(np.float32))
             sizes.append(held["sizes"])
-    return Kept(np.concatenate(rows), np.concatenate(sizes))
+    return EmbeddedSet(np.concatenate(rows), np.concatenate(sizes))
 
 
 def of_files(paths: Sequence[Path]) -> Picture:

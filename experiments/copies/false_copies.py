@@ -52,7 +52,7 @@ class Kind:
 
 
 @dataclass(frozen=True)
-class Asked:
+class StrangerQueries:
     """How many of ``queries`` strangers got an answer from an index of ``images``."""
 
     metric: str
@@ -68,7 +68,7 @@ class Asked:
 class FalseCopies:
     benchmark: str
     kinds: list[Kind]
-    asked: list[Asked]
+    asked: list[StrangerQueries]
     conditions: Conditions
 
 
@@ -93,7 +93,7 @@ def kinds_of(metric: EmbeddingMetric, name: str, count: int, threshold: float) -
 
 def ask(
     metric: EmbeddingMetric, name: str, stored: list[Path], queries: list[Path], once: float | None
-) -> list[Asked]:
+) -> list[StrangerQueries]:
     """An index of the ``stored`` photographs in the standard views, and what it says to others."""
     with tempfile.TemporaryDirectory() as folder:
         store = open_store(f"{folder}/store", metric, views="standard")
@@ -112,11 +112,13 @@ def ask(
             answers = store.copies(images, threshold)
             links = len(store.duplicates(threshold).links)
             answered = sum(bool(one.certain) for one in answers)
-            found.append(Asked(name, len(stored), len(queries), threshold, how, answered, links))
+            found.append(
+                StrangerQueries(name, len(stored), len(queries), threshold, how, answered, links)
+            )
         return found
 
 
-ASKED: tuple[Column[Asked], ...] = (
+ASKED: tuple[Column[StrangerQueries], ...] = (
     Column("metric", lambda one: one.metric),
     Column("threshold of", lambda one: one.how),
     Column("distance", lambda one: one.threshold, ".4f"),
@@ -175,7 +177,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     every = find_images(options.strangers)
     queries = every[:: max(1, len(every) // options.queries)][: options.queries]
     kinds: list[Kind] = []
-    asked: list[Asked] = []
+    asked: list[StrangerQueries] = []
     for name, threshold, once in METRICS:
         metric = create_metric(name, device="cpu")
         assert isinstance(metric, EmbeddingMetric)

@@ -36,7 +36,7 @@ THRESHOLDS = {"lipsim-tiny": (0.68, 0.58, 0.46), "thumbnail-8": (0.31, 0.22, 0.1
 
 
 @dataclass(frozen=True)
-class Rates:
+class LinfShares:
     """Shares of the pictures at linf ``levels`` / 255, and of unchanged ones that are no copies.
 
     ``collisions`` is the share that is within the threshold of another picture as given.
@@ -58,7 +58,7 @@ class LinfRates:
     seconds_embedding: dict[str, float]
     seconds_evasion: dict[str, float]
     seconds_collision: dict[str, float]
-    rates: list[Rates]
+    rates: list[LinfShares]
     conditions: Conditions
 
 
@@ -89,7 +89,7 @@ def radii(
     return evasion, collision
 
 
-def measure(images: Tensor, name: str) -> tuple[list[Rates], str, tuple[float, float, float]]:
+def measure(images: Tensor, name: str) -> tuple[list[LinfShares], str, tuple[float, float, float]]:
     """All rates of one metric, its weights, and seconds a picture for each step."""
     metric = create_metric(name, device="cpu")
     assert isinstance(metric, EmbeddingMetric)
@@ -106,7 +106,7 @@ def measure(images: Tensor, name: str) -> tuple[list[Rates], str, tuple[float, f
         evasion, collision = radii(features, threshold)
         collision_time = (time.process_time() - began) / len(images)
         found.append(
-            Rates(
+            LinfShares(
                 name,
                 threshold,
                 list(LEVELS),
@@ -122,10 +122,10 @@ def measure(images: Tensor, name: str) -> tuple[list[Rates], str, tuple[float, f
 def report(result: LinfRates) -> str:
     """The table, and what was measured."""
 
-    def share(which: str, level: int) -> Callable[[Rates], float]:
+    def share(which: str, level: int) -> Callable[[LinfShares], float]:
         return lambda one: getattr(one, which)[one.levels.index(level)]
 
-    columns: list[Column[Rates]] = [
+    columns: list[Column[LinfShares]] = [
         Column("metric", attrgetter("metric")),
         Column("threshold", attrgetter("threshold"), "g"),
         *(

@@ -98,7 +98,7 @@ class CopiesPerQuery:
 
 
 @dataclass
-class Tally:
+class EditTally:
     """Copies of one edit: how many there were, were found, and were certain beyond each budget."""
 
     count: int = 0
@@ -108,9 +108,9 @@ class Tally:
 
 def measure(
     store: Store, rule: OwnThreshold, asked: Asked, names: Sequence[str], scales: Sequence[float]
-) -> Tally:
+) -> EditTally:
     """What the store says to the queries, each a copy of the image that is called as it is."""
-    tally = Tally(len(names))
+    tally = EditTally(len(names))
     for name, scale, verdicts in zip(names, scales, copies_of(store, rule, asked), strict=True):
         mine = [one for one in verdicts if one.item.id == name and one.copy]
         if mine:

@@ -76,14 +76,14 @@ class Planted:
 
 
 @dataclass(frozen=True)
-class Copies:
+class PlantedFiles:
     """The original of each copy, and each copy with the ``other`` picture that is a part of it."""
 
     original: dict[Path, Path]
     other: frozenset[frozenset[Path]]
 
 
-def plant(pictures: Sequence[Path], count: int, folder: Path, seed: int = 0) -> Copies:
+def plant(pictures: Sequence[Path], count: int, folder: Path, seed: int = 0) -> PlantedFiles:
     """Save a copy of each of the first ``count`` pictures in ``folder``.
 
     The copy's name begins with the edit's, and a collage takes the next picture as well.
@@ -99,7 +99,7 @@ def plant(pictures: Sequence[Path], count: int, folder: Path, seed: int = 0) -> 
         made[copy] = original
         if edit.needs_other:
             others.add(frozenset((copy, pasted)))
-    return Copies(made, frozenset(others))
+    return PlantedFiles(made, frozenset(others))
 
 
 def edit_of(copy: Path) -> str:
@@ -108,7 +108,7 @@ def edit_of(copy: Path) -> str:
 
 
 def finder(
-    name: str, rule: str, pairs: Pairs, made: Copies, seconds: tuple[float, float]
+    name: str, rule: str, pairs: Pairs, made: PlantedFiles, seconds: tuple[float, float]
 ) -> Finder:
     """What the pairs that were linked are worth."""
     truth = {frozenset(one): edit_of(one[0]) for one in made.original.items()}
@@ -119,7 +119,7 @@ def finder(
     return Finder(name, rule, len(found), len(wrong), between, *seconds, by_edit)
 
 
-def by_index(metric_name: str, views: str, files: Sequence[Path], made: Copies) -> Finder:
+def by_index(metric_name: str, views: str, files: Sequence[Path], made: PlantedFiles) -> Finder:
     """What ``percert index duplicates`` links."""
     metric = make_metric(metric_name, [])
     with tempfile.TemporaryDirectory() as folder:
@@ -157,7 +157,7 @@ def hash_distances(bits: npt.NDArray[np.float32], most: int) -> Iterable[tuple[i
                 yield int(start + row), int(column), round(float(apart[row, column]))
 
 
-def by_hash(name: str, files: Sequence[Path], made: Copies, most_wrong: int) -> list[Finder]:
+def by_hash(name: str, files: Sequence[Path], made: PlantedFiles, most_wrong: int) -> list[Finder]:
     """What a hash links within its usual distance, and with at most ``most_wrong`` wrong pairs."""
     began = process_time()
     bits = bits_of(name, files)

@@ -66,7 +66,7 @@ Flags = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
-class Rule:
+class ViewRule:
     """A set of views, and how much the likeness to the background counts (0: one threshold)."""
 
     name: str
@@ -80,8 +80,8 @@ class Rule:
 
 
 RULES = (
-    Rule("whole, one threshold", VIEW_SETS["whole"], 0.0),
-    *(Rule(name, VIEW_SETS[name], 0.5) for name in ("whole", "standard", "thorough")),
+    ViewRule("whole, one threshold", VIEW_SETS["whole"], 0.0),
+    *(ViewRule(name, VIEW_SETS[name], 0.5) for name in ("whole", "standard", "thorough")),
 )
 
 
@@ -105,7 +105,7 @@ class Certified:
         )
 
     @cache  # noqa: B019  # one for the whole run
-    def stranger_scores(self, rule: Rule) -> Scores:
+    def stranger_scores(self, rule: ViewRule) -> Scores:
         """``(strangers, photographs)``: the best of all pairs of views."""
         found = []
         for name in QUERY_SETS:
@@ -118,7 +118,7 @@ class Certified:
         return np.concatenate(found)
 
     @cache  # noqa: B019  # one for the whole run
-    def copy_scores(self, rule: Rule, edit: Edit) -> Scores:
+    def copy_scores(self, rule: ViewRule, edit: Edit) -> Scores:
         """The score ``(n,)`` of each edited photograph with its own original."""
         asked = self._unit(self.sets.certified_edit(edit).rows)
         stored, likeness = self.stored[: len(asked)], self.likeness[: len(asked)]
@@ -128,7 +128,7 @@ class Certified:
         ]
         return torch.stack(scores).amax(0).numpy()
 
-    def radii(self, rule: Rule, edit: Edit, level: float) -> npt.NDArray[np.float64]:
+    def radii(self, rule: ViewRule, edit: Edit, level: float) -> npt.NDArray[np.float64]:
         """How far each edited photograph may move and stay a copy, in lengths at 299 px."""
         kept = self.sets.certified_edit(edit)
         rows = self.sets.certified(PHOTOGRAPHS).rows
@@ -357,7 +357,7 @@ def attacks(sets: Sets, options: argparse.Namespace) -> list[dict[str, Any]]:
 
 
 def attack_beside(
-    rule: Rule, partner: Rival, other: float, options: argparse.Namespace
+    rule: ViewRule, partner: Rival, other: float, options: argparse.Namespace
 ) -> list[dict[str, Any]]:
     """One rule under attack, beside a partner at the level ``other``."""
     sets = partner.sets

@@ -8,7 +8,7 @@ import torch
 
 from experiments.copies.embedded import (
     Embed,
-    Kept,
+    EmbeddedSet,
     by_each,
     by_metric,
     fingerprint,
@@ -92,7 +92,7 @@ class Sets:
         return found[: self.limit]
 
     @cache  # noqa: B019  # one for the whole run
-    def certified(self, name: str) -> Kept:
+    def certified(self, name: str) -> EmbeddedSet:
         """Raw embeddings of a set: of what is stored in all views, else in those of a query."""
         stored = name in STORED_SETS
         views = STORED if stored else ASKED
@@ -100,7 +100,7 @@ class Sets:
         return kept(self._folder(views), name, len(paths), of_files(paths), embed, half=True)
 
     @cache  # noqa: B019
-    def certified_edit(self, edit: Edit) -> Kept:
+    def certified_edit(self, edit: Edit) -> EmbeddedSet:
         """Raw embeddings of the photographs under ``edit``, in the metric's own precision."""
         paths, embed = self.paths("photographs"), by_metric(self.metric, ASKED, exact=True)
         count = len(paths[: self.edited])
@@ -108,14 +108,14 @@ class Sets:
         return kept(self._folder(ASKED), name, count, of_edit(paths, edit), embed)
 
     @cache  # noqa: B019
-    def described(self, name: str, by: str) -> Kept:
+    def described(self, name: str, by: str) -> EmbeddedSet:
         """A set by the partner, or by ``"hashes"``, ``(n, 1, k)``."""
         paths = self.paths(name)
         folder = self.work / by
         return kept(folder, f"{name}-{len(paths)}", len(paths), of_files(paths), self._each(by))
 
     @cache  # noqa: B019
-    def described_edit(self, edit: Edit, by: str, count: int | None = None) -> Kept:
+    def described_edit(self, edit: Edit, by: str, count: int | None = None) -> EmbeddedSet:
         """The first ``count`` photographs under ``edit`` by the partner or the hashes."""
         paths, folder = self.paths("photographs"), self.work / by
         count = len(paths) if count is None else min(count, len(paths))

@@ -38,7 +38,7 @@ THRESHOLD = 0.45
 
 
 @dataclass(frozen=True)
-class Rates:
+class SmoothedShares:
     """Shares of the photographs by l2 budget, the first at 0: right, nothing certified."""
 
     method: str
@@ -54,7 +54,7 @@ class Smoothing:
     photographs: int
     threshold: float
     confidence: float
-    rates: list[Rates]
+    rates: list[SmoothedShares]
     conditions: Conditions
 
 
@@ -71,7 +71,7 @@ def own_threshold() -> float:
     return threshold
 
 
-def certified(images: Sequence[tuple[Tensor, Tensor, Tensor]]) -> list[Rates]:
+def certified(images: Sequence[tuple[Tensor, Tensor, Tensor]]) -> list[SmoothedShares]:
     """lipsim-tiny's own certificates."""
     metric = create_metric("lipsim-tiny", device="cpu")
     threshold = own_threshold()
@@ -88,13 +88,13 @@ def certified(images: Sequence[tuple[Tensor, Tensor, Tensor]]) -> list[Rates]:
                 right = one.decision.item() == 0
             radii.append(one.radius.item() if right else -1.0)
         seconds = (time.process_time() - began) / len(images)
-        found.append(Rates("lipsim-tiny", question, shares(radii), 0, seconds))
+        found.append(SmoothedShares("lipsim-tiny", question, shares(radii), 0, seconds))
     return found
 
 
 def smoothed(
     images: Sequence[tuple[Tensor, Tensor, Tensor]], sigma: float, samples: int
-) -> list[Rates]:
+) -> list[SmoothedShares]:
     """Copies and triplets by the same draws of each photograph."""
     metric = create_metric("efficientnet-lite0-pooled", device="cpu")
     assert isinstance(metric, Features)
@@ -118,7 +118,7 @@ def smoothed(
         drawn = noise.draws(image, embed, 0, samples)
         radii["copy, centre"].append(_by_centre(drawn, embed(edited), noise))
     return [
-        Rates(f"smoothed, sigma {sigma:g}", question, shares(found), samples, seconds)
+        SmoothedShares(f"smoothed, sigma {sigma:g}", question, shares(found), samples, seconds)
         for question, found in radii.items()
     ]
 
@@ -146,10 +146,10 @@ def _pooled(metric: Features, images: Tensor) -> Tensor:
 def report(result: Smoothing) -> str:
     """The table, and what was measured."""
 
-    def share(eps: float) -> Callable[[Rates], float]:
+    def share(eps: float) -> Callable[[SmoothedShares], float]:
         return lambda one: one.shares[(0.0, *BUDGETS).index(eps)]
 
-    columns: list[Column[Rates]] = [
+    columns: list[Column[SmoothedShares]] = [
         Column("method", attrgetter("method")),
         Column("question", attrgetter("question"), side="right"),
         Column("right", share(0.0), ".2f"),

@@ -84,7 +84,7 @@ class TrainingResult:
 
 
 @dataclass(frozen=True)
-class HeldOut:
+class HeldOutPictures:
     """uint8 pictures on the device: photographs, strangers, and a background of neither."""
 
     photographs: Tensor
@@ -92,19 +92,21 @@ class HeldOut:
     background: Tensor
 
 
-def held_out(recipe: CopiesRecipe, trained: Tensor, root: Path, cache: Path) -> HeldOut:
+def held_out(recipe: CopiesRecipe, trained: Tensor, root: Path, cache: Path) -> HeldOutPictures:
     """What the first source holds out, against what the last does; the background is trained on."""
     photographs, strangers = (
         read_pictures(root, source, recipe.seed, cache, held_out=True).images[:limit]
         for source, limit in ((recipe.data[0], 1000), (recipe.data[-1], 4000))
     )
     background = trained[::30][:2000]
-    return HeldOut(*(part.to(trained.device) for part in (photographs, strangers, background)))
+    return HeldOutPictures(
+        *(part.to(trained.device) for part in (photographs, strangers, background))
+    )
 
 
 @torch.no_grad()
 def measure(
-    student: Student, side: int, held: HeldOut, rules: Sequence[str] = ("whole", "views")
+    student: Student, side: int, held: HeldOutPictures, rules: Sequence[str] = ("whole", "views")
 ) -> dict[str, list[float]]:
     """Shares found and certified of two kinds of edits, by ``rules``, at two rates."""
     student.eval()

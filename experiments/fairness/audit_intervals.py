@@ -53,7 +53,7 @@ EFFECT = 0.2
 
 
 @dataclass(frozen=True)
-class Cell:
+class MiddleGroup:
     """``share`` is the accuracy of a group in the middle."""
 
     groups: int
@@ -65,7 +65,7 @@ class Cell:
 class World:
     """Groups of a cell: ``n`` images each, an attribute ``x``, and ``z``, which goes with it."""
 
-    cell: Cell
+    cell: MiddleGroup
     n: Array
     x: Array
     z: Array
@@ -91,7 +91,7 @@ class World:
         return found
 
 
-def draw_world(rng: np.random.Generator, cell: Cell) -> World:
+def draw_world(rng: np.random.Generator, cell: MiddleGroup) -> World:
     """Sizes and attributes of a cell's groups."""
     low, high = SIZES
     x = rng.normal(size=cell.groups)
@@ -244,7 +244,7 @@ STATEMENTS: tuple[Callable[[np.random.Generator, World], Found], ...] = (
 )  # fmt: skip
 
 
-def measure(cell: Cell, draws: int, seed: int) -> dict[str, Any]:
+def measure(cell: MiddleGroup, draws: int, seed: int) -> dict[str, Any]:
     """The share of draws in which each statement held, and of how many."""
     rng = np.random.default_rng(
         [seed, cell.groups, round(100 * cell.share), round(100 * cell.spread)]
@@ -273,7 +273,7 @@ def simulate(draws: int, seed: int, runs: Path | None = None) -> dict[str, Any]:
         if kept is not None and kept.exists():
             cells.append(json.loads(kept.read_text(encoding="utf-8")))
             continue
-        found = measure(Cell(groups, share, spread), draws, seed)
+        found = measure(MiddleGroup(groups, share, spread), draws, seed)
         if kept is not None:
             kept.parent.mkdir(parents=True, exist_ok=True)
             write_whole(kept, json.dumps(found).encode())

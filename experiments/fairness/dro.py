@@ -29,7 +29,7 @@ from percert.color import srgb_to_lab
 from percert.files import replacing
 from percert.metrics.catalog import create_metric
 from percert.training.dro import DROSettings, RoundSettings, make_adversarial_dataset, train_models
-from percert.training.dro.attack import Tally
+from percert.training.dro.attack import AttackTally
 from percert.training.dro.images import (
     TrainingImages,
     memory_images,
@@ -166,7 +166,7 @@ def _made(
     before = [time.process_time()]
     rounds: dict[int, float] = {}
 
-    def progress(number: int, done: int, total: int, tally: Tally) -> None:
+    def progress(number: int, done: int, total: int, tally: AttackTally) -> None:
         now = time.process_time()
         rounds[number] = rounds.get(number, 0.0) + now - before[0]
         before[0] = now

@@ -45,7 +45,7 @@ FIFTHS = 5
 
 
 @dataclass(frozen=True)
-class Study:
+class JudgedChanges:
     """One row a pair: what was measured of it, and how many of how many said that it differs."""
 
     visibility: Array
@@ -65,8 +65,8 @@ class Study:
     def changed(self) -> npt.NDArray[np.bool_]:
         return self.visibility > 0
 
-    def some(self, index: Index) -> "Study":
-        return Study(
+    def some(self, index: Index) -> "JudgedChanges":
+        return JudgedChanges(
             self.visibility[index],
             self.deviation[index],
             self.mdsi[index],
@@ -111,7 +111,7 @@ def main() -> None:
 
 
 @torch.no_grad()
-def read_study(table: Path) -> Study:
+def read_study(table: Path) -> JudgedChanges:
     """The answers, and what the parts of the metric say of each pair."""
     pairs = noticed_pairs(table)
     parts = []
@@ -126,17 +126,17 @@ def read_study(table: Path) -> Study:
     said = np.array([pair.seen for pair in pairs]) * observers
     seen, far, mdsi_of, l2 = measured.T
     groups = [pair.group for pair in pairs]
-    return Study(seen, far, mdsi_of, l2, said, observers, pictures_of(pairs, equal), groups)
+    return JudgedChanges(seen, far, mdsi_of, l2, said, observers, pictures_of(pairs, equal), groups)
 
 
-def predict(study: Study, fitted: Coefficients) -> Array:
+def predict(study: JudgedChanges, fitted: Coefficients) -> Array:
     """The share who would say so of each pair."""
     evidence = study.visibility + fitted.mdsi_weight * study.deviation
     odds = (evidence / fitted.half) ** fitted.slope
     return fitted.false_alarms + (1 - fitted.false_alarms) * odds / (1 + odds)
 
 
-def fit(study: Study) -> Coefficients:
+def fit(study: JudgedChanges) -> Coefficients:
     """The most likely numbers; false alarms are counted, on what was not changed."""
     same = ~study.changed
     alarms = float(study.said[same].sum() / study.observers[same].sum())
@@ -156,7 +156,7 @@ def fit(study: Study) -> Coefficients:
     return named(minimize(misfit, start, method="Nelder-Mead", bounds=bounds).x)
 
 
-def predict_held_out(study: Study, folds: int, seed: int = 0) -> Array:
+def predict_held_out(study: JudgedChanges, folds: int, seed: int = 0) -> Array:
     """Each pair's share by numbers that were fitted without its photograph."""
     groups = clusters(study.picture)
     order = np.random.default_rng(seed).permutation(len(groups))
@@ -168,7 +168,7 @@ def predict_held_out(study: Study, folds: int, seed: int = 0) -> Array:
     return found
 
 
-def with_intervals(study: Study, fitted: Coefficients, draws: int) -> dict[str, Any]:
+def with_intervals(study: JudgedChanges, fitted: Coefficients, draws: int) -> dict[str, Any]:
     """Each number, and the middle 95 % of it over draws of photographs."""
     names = list(Coefficients.__dataclass_fields__)
     drawn = [fit(study.some(index)) for index in drawn_pictures(study, draws)]
@@ -179,7 +179,7 @@ def with_intervals(study: Study, fitted: Coefficients, draws: int) -> dict[str, 
     return result
 
 
-def drawn_pictures(study: Study, draws: int, seed: int = 0) -> list[Index]:
+def drawn_pictures(study: JudgedChanges, draws: int, seed: int = 0) -> list[Index]:
     groups = clusters(study.picture)
     generator = np.random.default_rng(seed)
     return [
@@ -188,7 +188,9 @@ def drawn_pictures(study: Study, draws: int, seed: int = 0) -> list[Index]:
     ]
 
 
-def interval(statistic: Any, values: Array, study: Study, draws: int, *, changed: bool) -> Any:
+def interval(
+    statistic: Any, values: Array, study: JudgedChanges, draws: int, *, changed: bool
+) -> Any:
     """A statistic of values and shares, and the middle 95 % of it over draws of photographs."""
 
     def of(index: Index) -> float:
@@ -200,7 +202,7 @@ def interval(statistic: Any, values: Array, study: Study, draws: int, *, changed
     return {"value": of(np.arange(len(values))), "low": float(low), "high": float(high)}
 
 
-def quality(held_out: Array, study: Study, draws: int) -> dict[str, Any]:
+def quality(held_out: Array, study: JudgedChanges, draws: int) -> dict[str, Any]:
     """Rank correlation, Brier score and calibration, of photographs that were not fitted on."""
 
     def brier(share: Array, said: Array) -> float:
@@ -234,7 +236,7 @@ def quality(held_out: Array, study: Study, draws: int) -> dict[str, Any]:
     }
 
 
-def by_group(study: Study, held_out: Array) -> list[dict[str, Any]]:
+def by_group(study: JudgedChanges, held_out: Array) -> list[dict[str, Any]]:
     """What was said of each kind of change and predicted of it, with changes of any one energy.
 
     ``at_equal_energy`` compares the kinds among the changes whose l2 lies in the middle half.

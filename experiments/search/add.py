@@ -34,7 +34,7 @@ from percert.search.store import Store
 
 
 @dataclass(frozen=True)
-class Rate:
+class AddRate:
     """Images a second, by the clock and by the processor's time: medians of the repeats."""
 
     images_per_second: float
@@ -56,10 +56,10 @@ class AddResult:
     views: int
     batch: int
     repeats: int
-    end_to_end: Rate
-    network: Rate
-    decoder: Rate
-    limit: Rate
+    end_to_end: AddRate
+    network: AddRate
+    decoder: AddRate
+    limit: AddRate
     share_of_limit: float
     processor_share_of_limit: float
     stages: dict[str, float]
@@ -161,7 +161,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     write_result(options.out / f"index-add-{options.name}.json", result)
     for name in ("end_to_end", "network", "decoder", "limit"):
-        rate: Rate = getattr(result, name)
+        rate: AddRate = getattr(result, name)
         print(
             f"{name:10} {rate.images_per_second:7.1f} images/s, "
             f"{rate.images_per_processor_second:7.1f} a second of processor"
@@ -173,10 +173,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print({name: round(seconds, 2) for name, seconds in result.stages.items()})
 
 
-def _rate(count: int, seconds: Sequence[tuple[float, ...]]) -> Rate:
+def _rate(count: int, seconds: Sequence[tuple[float, ...]]) -> AddRate:
     clock = statistics.median(one[0] for one in seconds)
     processor = statistics.median(one[1] for one in seconds)
-    return Rate(count / clock, count / max(processor, 1e-9))
+    return AddRate(count / clock, count / max(processor, 1e-9))
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -43,7 +43,7 @@ Found = frozenset[str]
 
 
 @dataclass(frozen=True)
-class Asked:
+class QueryTimes:
     """Milliseconds of one query, medians over ``queries`` pictures in ``repeats`` turns, and the
     median of how many bytes of rows it read (``None`` where that is not known).
     """
@@ -77,7 +77,7 @@ class AskedResult:
     own_threshold_median: float
     first_seconds: tuple[float, float]
     duplicates: tuple[float, float, int] | None
-    timings: list[Asked]
+    timings: list[QueryTimes]
     conditions: Conditions
 
 
@@ -217,7 +217,7 @@ def measure(
     kind: str,
     repeats: int,
     embedding: Embedding,
-) -> list[Asked]:
+) -> list[QueryTimes]:
     """Each way asked for each image in turns; ``ValueError`` where two do not agree."""
     clock: dict[tuple[str, str], list[float]] = {way: [] for way in ways}
     processor: dict[tuple[str, str], list[float]] = {way: [] for way in ways}
@@ -243,7 +243,7 @@ def measure(
                 clock[way].append(perf_counter() - start - embedding.clock)
                 processor[way].append(process_time() - used - embedding.processor)
     return [
-        Asked(
+        QueryTimes(
             *way,
             kind,
             1000 * statistics.median(clock[way]),
@@ -283,7 +283,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     embed_alone = embedding.timed(lambda image: query_features(metric, [image])[0].directions)
     every = [id for ids, _, _ in parts for id in ids]
     asked |= others(store, rows, every, lambda image: embed_alone(image).float(), thresholds)
-    timings: list[Asked] = []
+    timings: list[QueryTimes] = []
     with (
         patch.object(store_module, "query_features", embedding.timed(query_features)),
         patch.object(store_module, "asked_features", embedding.timed(asked_features)),

@@ -51,7 +51,7 @@ Search = Callable[[], list[list[str]]]
 
 
 @dataclass(frozen=True)
-class Timing:
+class SearchTiming:
     """Seconds of one call for ``queries`` queries: median and quartiles of the repeats.
 
     ``processor`` is the median of the processor's time, which other work on the machine hardly
@@ -82,7 +82,7 @@ class SearchSpeed:
     rows: int
     width: int
     k: int
-    timings: list[Timing]
+    timings: list[SearchTiming]
     ratios: list[dict[str, Any]]
     conditions: Conditions
 
@@ -151,9 +151,9 @@ def measure(
     repeats: int,
     threads: int,
     seed: int,
-) -> tuple[list[Timing], list[dict[str, Any]]]:
+) -> tuple[list[SearchTiming], list[dict[str, Any]]]:
     """Time everything in turns; ``ValueError`` where two searches disagree."""
-    timings: list[Timing] = []
+    timings: list[SearchTiming] = []
     ratios: list[dict[str, Any]] = []
     index, blocks = _faiss_index(vectors, threads), memory_blocks(vectors, ids, ROWS)
     for kind, count in ((kind, count) for kind in ("strangers", "copies") for count in BATCHES):
@@ -178,7 +178,7 @@ def measure(
         for (name, place), values in seconds.items():
             low, middle, high = statistics.quantiles(values, n=4)
             used = statistics.median(processor[name, place])
-            timings.append(Timing(name, place, kind, count, rounds, middle, low, high, used))
+            timings.append(SearchTiming(name, place, kind, count, rounds, middle, low, high, used))
         for place, other, where in (
             ("memory", "torch", "memory"),
             ("memory", "faiss", "memory"),

@@ -109,7 +109,7 @@ def published_state(network: PlainLipSim) -> dict[str, object]:
 
 
 @dataclass(frozen=True)
-class Compared:
+class TaskTimes:
     """One task at one batch size: medians and quartiles of the seconds a step, and what they give.
 
     ``items`` (triplets, or images that a student learns from) a second at the median. ``cpu_ratio``
@@ -136,7 +136,7 @@ class CertifiedSpeed:
     """All comparisons of one run."""
 
     benchmark: str
-    compared: list[Compared]
+    compared: list[TaskTimes]
     conditions: Conditions
 
 
@@ -176,7 +176,7 @@ def compare(
     rounds: int,
     plain: Callable[[], Tensor],
     ours: Callable[[], Tensor],
-) -> Compared:
+) -> TaskTimes:
     """Run both by turns, after a warm-up whose results are compared."""
     first, second = plain().double(), ours().double()
     agreement = float(((first - second).abs() / first.abs().clamp_min(1e-12)).max())
@@ -195,7 +195,7 @@ def compare(
             (name, statistics.quantiles(values, n=4)) for name, values in wall.items()
         )
     }
-    return Compared(
+    return TaskTimes(
         task=task,
         batch=batch,
         rounds=rounds,

@@ -142,7 +142,7 @@ def student_pass(recipe: DistillRecipe, batch: int, repeats: int) -> tuple[Pass,
     return Pass(whole, part, seconds), parameters, kept
 
 
-class Block(nn.Module):
+class TransformerLayer(nn.Module):
     """One layer of a vision transformer (Dosovitskiy and others, ICLR 2021), for its cost alone."""
 
     def __init__(self, width: int = 768, heads: int = 12) -> None:
@@ -171,7 +171,7 @@ class ViT(nn.Module):
     def __init__(self, patch: int) -> None:
         super().__init__()
         self.patches = nn.Conv2d(3, 768, patch, patch)
-        self.blocks = nn.Sequential(*(Block() for _ in range(12)))
+        self.blocks = nn.Sequential(*(TransformerLayer() for _ in range(12)))
 
     def forward(self, images: Tensor) -> Tensor:
         patches = self.patches(images).flatten(2).mT

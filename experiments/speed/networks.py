@@ -44,7 +44,7 @@ class Case:
 
 
 @dataclass(frozen=True)
-class Timing:
+class NetworkTiming:
     """Seconds a call: the median and quartiles of the repeats; images a second at the median."""
 
     name: str
@@ -76,14 +76,14 @@ class SpeedResult:
 
     benchmark: str
     side: int
-    timings: list[Timing]
+    timings: list[NetworkTiming]
     costs: list[Cost]
     conditions: Conditions
 
 
 def time_cases(
     cases: Sequence[Case], repeats: int, warm_up: int
-) -> tuple[list[Timing], list[Cost]]:
+) -> tuple[list[NetworkTiming], list[Cost]]:
     """Time all cases, interleaved, after ``warm_up`` unmeasured rounds; and copies by distances."""
     seconds = np.zeros((repeats, len(cases)))
     for repeat in range(-warm_up, repeats):
@@ -94,7 +94,9 @@ def time_cases(
                 seconds[repeat, place] = perf_counter() - start
     quartiles = np.quantile(seconds, (0.25, 0.5, 0.75), axis=0).T.tolist()
     timings = [
-        Timing(case.name, case.task, case.batch, repeats, median, lower, upper, case.batch / median)
+        NetworkTiming(
+            case.name, case.task, case.batch, repeats, median, lower, upper, case.batch / median
+        )
         for case, (lower, median, upper) in zip(cases, quartiles, strict=True)
     ]
     column = {(case.name, case.task, case.batch): i for i, case in enumerate(cases)}

@@ -24,7 +24,7 @@ from experiments.conditions import Conditions, conditions, earlier_weights, writ
 from experiments.photographs import DEFAULT_DATA
 from percert.data.labelled_images import read_labelled_images, semantic_triplets
 from percert.data.triplets import Triplet, distortion_triplets, load_triplet
-from percert.evaluation.twoafc.attacks import Budget, plan_attacks
+from percert.evaluation.twoafc.attacks import AttackBudget, plan_attacks
 from percert.evaluation.twoafc.evaluate import Load, TwoAFCRun, keep_twoafc
 from percert.evaluation.twoafc.report import percent, shown
 from percert.evaluation.twoafc.run import write_twoafc_report
@@ -46,7 +46,7 @@ DISTORTIONS = ("blur", "noise", "hue", "zoom")
 
 
 @dataclass(frozen=True)
-class Part:
+class AttackedPart:
     """One metric on one set of triplets."""
 
     metric: str
@@ -64,7 +64,7 @@ class AttackedTriplets:
     classes: int
     distortions: tuple[str, ...]
     attacks: list[str]
-    parts: list[Part]
+    parts: list[AttackedPart]
     conditions: Conditions
 
 
@@ -93,7 +93,7 @@ def of_classes(data: Path, count: int, seed: int) -> tuple[list[Triplet], Load]:
 
 def evaluate(
     name: str, kind: str, triplets: Sequence[Triplet], load: Load, options: argparse.Namespace
-) -> Part:
+) -> AttackedPart:
     """One metric on one set, from where an earlier run of the same stood."""
     weights = options.data.parent / "weights" / "squeezenet1_0-imagenet.safetensors"
     metric = create_metric(name, checkpoint=weights if name == "features" else None, device="cpu")
@@ -109,7 +109,7 @@ def evaluate(
     if kept.bad:
         raise ValueError(f"{kept.bad[0][0]}: {kept.bad[0][1]}")
     rows = complete_rows(kept.rows, (triplet.name for triplet in triplets))
-    scores = score_twoafc(rows, EPS, budgets=[Budget("l2", eps) for eps in L2])
+    scores = score_twoafc(rows, EPS, budgets=[AttackBudget("l2", eps) for eps in L2])
     answer: dict[str, Any] = {
         "metric": name,
         "source": kind,
@@ -117,7 +117,7 @@ def evaluate(
         "scores": [asdict(entry) for entry in scores],
     }
     write_twoafc_report(out, scores, rows, folder.answer("scores", answer))
-    return Part(name, kind, (rows[0]["height"], rows[0]["width"]), scores[0])
+    return AttackedPart(name, kind, (rows[0]["height"], rows[0]["width"]), scores[0])
 
 
 def markdown(result: AttackedTriplets) -> str:
@@ -141,7 +141,7 @@ def markdown(result: AttackedTriplets) -> str:
         certified = [entry.eps for entry in parts[0].scores.certified]
         attacked = [entry.eps for entry in parts[0].scores.attacked]
         lines += ["", f"## {kind.capitalize()}, {count} triplets ({sides})", ""]
-        columns: list[Column[Part]] = [
+        columns: list[Column[AttackedPart]] = [
             Column("metric", lambda part: part.metric),
             Column("natural", lambda part: part.scores.natural, percent),
             *(_certified(eps, place) for place, eps in enumerate(certified)),
@@ -151,7 +151,7 @@ def markdown(result: AttackedTriplets) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _certified(eps: float, place: int) -> Column[Part]:
+def _certified(eps: float, place: int) -> Column[AttackedPart]:
     def cell(entry: CertifiedScore) -> str:
         paper = "" if entry.paper is None else f" ({percent(entry.paper)})"
         return text_of(entry.ours, percent) + paper
@@ -160,12 +160,12 @@ def _certified(eps: float, place: int) -> Column[Part]:
     return Column(name, lambda part: part.scores.certified[place], cell)
 
 
-def _attacked(eps: float, place: int) -> Column[Part]:
+def _attacked(eps: float, place: int) -> Column[AttackedPart]:
     name = f"attacked {shown(eps)}"
     return Column(name, lambda part: part.scores.attacked[place].worst, percent)
 
 
-def picture(parts: Sequence[Part]) -> bytes:
+def picture(parts: Sequence[AttackedPart]) -> bytes:
     """Scores under attack (full) and certified (dashed) against the l2 budget, a panel a set."""
     kinds = list(dict.fromkeys(part.triplets for part in parts))
     metrics = list(dict.fromkeys(part.metric for part in parts))

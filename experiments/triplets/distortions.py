@@ -27,7 +27,7 @@ from percert.evaluation.copies.rates import BUDGETS, SIDE, psnr, scaled
 
 
 @dataclass(frozen=True)
-class CertifiedScore:
+class CertifiedShares:
     """The share of all triplets answered rightly and proven within l2 ``eps`` at 299 px.
 
     ``paper`` uses LipSim's Eq. 8, ``ours`` the exact distance to the boundary. The reference moves.
@@ -46,7 +46,7 @@ class TripletScores:
     name: str
     triplets: int
     natural: float
-    certified: list[CertifiedScore]
+    certified: list[CertifiedShares]
 
 
 def certified_scores(
@@ -66,7 +66,7 @@ def certified_scores(
         ours, paper = (
             float((correct & (radius > scaled(eps, size))).double().mean()) for radius in radii
         )
-        certified.append(CertifiedScore(eps, psnr(eps), paper, ours))
+        certified.append(CertifiedShares(eps, psnr(eps), paper, ours))
     return TripletScores(name, len(correct), natural, certified)
 
 

@@ -15,7 +15,7 @@ from tests.waiting import PATIENCE, wait_until
 
 from percert.app import jobs
 from percert.app import workers as child
-from percert.app.errors import Refused
+from percert.app.errors import RefusedRequest
 from percert.app.jobs import Job, Jobs
 from percert.app.resources import Limits, Resources
 from percert.app.worker import JobRun, WorkerSettings
@@ -299,7 +299,7 @@ def test_stopping_cancels_what_runs_and_what_waits(started):
     wait_until(lambda: running.doing == "working")
     assert started.close(PATIENCE)
     assert (running.state, waiting.state) == ("cancelled", "cancelled")
-    with pytest.raises(Refused, match="stopping"):
+    with pytest.raises(RefusedRequest, match="stopping"):
         started.start(started.create("attack"), endless)
 
 
@@ -343,7 +343,7 @@ def test_the_line_before_the_workers_is_limited(tmp_path):
     workers = Workers(1, 1, "test", WorkerSettings(Limits(), Resources(), tmp_path))
     first = workers.submit(lambda child: child.call(nap, 1.0, seconds=PATIENCE))
     second = workers.submit(lambda child: child.call(one, np.ones(3), seconds=PATIENCE))
-    with pytest.raises(Refused, match="2 requests") as refused:
+    with pytest.raises(RefusedRequest, match="2 requests") as refused:
         workers.submit(lambda child: 3)
     assert refused.value.status == 429
     assert first.result(PATIENCE) is True

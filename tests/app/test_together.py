@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from tests.app.conftest import png
 
-from percert.app.errors import Refused
+from percert.app.errors import RefusedRequest
 from percert.app.resources import Limits, Resources
 from percert.app.worker import WorkerSettings
 from percert.app.workers import Workers
@@ -140,7 +140,7 @@ def lined_up(workers, tmp_path, function, given):
     futures = [workers.submit_like("like", call, one) for one in given]
     while workers.held < 7:
         workers.submit(lambda child: child.call(wait, go, seconds=300))
-    with pytest.raises(Refused, match="7 requests"):
+    with pytest.raises(RefusedRequest, match="7 requests"):
         workers.submit(lambda child: 3)
     go.touch()
     first.result(300)
@@ -151,7 +151,7 @@ def test_a_pass_that_ends_its_process_is_tried_one_by_one(workers, tmp_path):
     futures = lined_up(workers, tmp_path, careful, ["a", "bad", "b"])
     assert futures[0].result(300) == "a alone"
     assert futures[2].result(300) == "b alone"
-    with pytest.raises(Refused, match="The system ended it"):
+    with pytest.raises(RefusedRequest, match="The system ended it"):
         futures[1].result(300)
     assert workers.restarts == 2
     until = time.monotonic() + 300

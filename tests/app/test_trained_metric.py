@@ -7,7 +7,7 @@ from starlette.testclient import TestClient
 from tests.app.conftest import png
 
 import percert
-from percert.app.errors import Refused
+from percert.app.errors import RefusedRequest
 from percert.app.resources import Resources
 from percert.lipschitz.architectures import TinyShape
 from percert.metrics.certified import exported
@@ -61,7 +61,9 @@ def test_no_client_has_the_server_look_or_fetch(serve, folder, monkeypatch, name
     monkeypatch.setattr(exported, "exported_folder", looked)
     monkeypatch.setattr(exported, "read_config", looked)
     asked = folder if name == "folder" else name
-    with pytest.raises(Refused, match="metric: unknown name"):  # here, where it would be seen
+    with pytest.raises(
+        RefusedRequest, match="metric: unknown name"
+    ):  # here, where it would be seen
         Resources().card(asked)
     answer = ask(serve(Resources()), asked)
     assert answer.status_code == 422

@@ -9,7 +9,7 @@ import pytest
 from tests.app.conftest import png
 from tests.waiting import PATIENCE, wait_until
 
-from percert.app.errors import Refused
+from percert.app.errors import RefusedRequest
 from percert.app.forkserver import fork_server
 from percert.app.resources import Limits
 
@@ -41,7 +41,7 @@ def test_questions_that_do_not_end_hold_up_no_page_and_are_ended(serve):
             assert client.get(path).status_code == 200
         assert not any(one.done() for one in held)
         for one in held:
-            with pytest.raises(Refused, match="no answer within 12 seconds") as refused:
+            with pytest.raises(RefusedRequest, match="no answer within 12 seconds") as refused:
                 one.result(PATIENCE)
             assert refused.value.status == 408
         assert waiting.result(PATIENCE).status_code in (200, 408)
@@ -66,7 +66,7 @@ def test_without_the_process_that_forks_them_workers_are_ended_and_replaced(serv
     fork_server()._process.wait()
     assert client.portal.call(context.ask, number) == first  # it goes on with what it has
     object.__setattr__(context.limits, "answer_seconds", 1.0)
-    with pytest.raises(Refused, match="no answer within 1 seconds"):
+    with pytest.raises(RefusedRequest, match="no answer within 1 seconds"):
         client.portal.call(context.ask, forever)
     object.__setattr__(context.limits, "answer_seconds", PATIENCE)
     second = client.portal.call(context.ask, number)
@@ -85,5 +85,5 @@ def test_who_waits_is_told_when_the_server_stops(serve):
         return await asyncio.gather(*asked, return_exceptions=True)
 
     for end in client.portal.call(stop_while_asking):
-        assert isinstance(end, Refused)
+        assert isinstance(end, RefusedRequest)
         assert end.reason == "The server is stopping."

@@ -18,7 +18,7 @@ from percert.evaluation.copies.evaluate import (
 )
 from percert.evaluation.copies.gallery import ThresholdChoice, parse_threshold, unrelated_threshold
 from percert.evaluation.copies.hashes import dhash
-from percert.evaluation.copies.measure import Checkpoint, copy_radii, measure
+from percert.evaluation.copies.measure import ResultsFolder, copy_radii, measure
 from percert.evaluation.copies.pictures import PictureFiles, as_tensor
 from percert.evaluation.copies.rates import scaled
 from percert.runs.items import items_at
@@ -144,7 +144,7 @@ def test_a_run_that_was_stopped_goes_on_and_says_the_same(images, tmp_path):
 
     plan = CopiesPlan(edits=EDITS, budgets=(4.0,), attacked=3, steps=2)
     (whole,) = evaluate_copies([world.thumbnail()], images, [0, 1], [2, 3], plan)
-    parts, runs = Checkpoint(tmp_path), 0
+    parts, runs = ResultsFolder(tmp_path), 0
     while True:
         runs += 1
         try:

@@ -11,8 +11,8 @@ import torch
 from percert import certify, create_metric
 from percert.data.copy_edits import find_edit
 from percert.evaluation.copies.attack import (
+    AttackedPair,
     CrossThreshold,
-    Pair,
     attacked_rates,
     cross,
     random_start,
@@ -88,8 +88,8 @@ def world_of_pairs():
     edits = [find_edit("jpeg-50"), find_edit("crop-90-random")]
     detector = world.thumbnail()
     gallery = measure([detector], images, range(4), edits)["thumbnail-8"].gallery
-    copies = [Pair(i, edit.name, i) for edit in edits for i in range(4)]
-    strangers = [Pair(i, None, (i + 1) % 4) for i in range(4)]
+    copies = [AttackedPair(i, edit.name, i) for edit in edits for i in range(4)]
+    strangers = [AttackedPair(i, None, (i + 1) % 4) for i in range(4)]
     return images, detector, gallery, copies, strangers
 
 
@@ -162,8 +162,8 @@ def test_a_hash_gives_way_on_both_sides():
     images, detector = world.pictures(4), dhash()
     gallery = measure([detector], images, range(4), [find_edit("jpeg-50")])["dhash"].gallery
     for copies, wanted, threshold in (
-        (True, [Pair(i, "jpeg-50", i) for i in range(4)], 0.1),
-        (False, [Pair(i, None, (i + 1) % 4) for i in range(4)], 0.3),
+        (True, [AttackedPair(i, "jpeg-50", i) for i in range(4)], 0.1),
+        (False, [AttackedPair(i, None, (i + 1) % 4) for i in range(4)], 0.3),
     ):
         found = attacked_rates(
             detector, gallery, images, wanted, threshold, copies=copies, steps=15, seed=0

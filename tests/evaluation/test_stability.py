@@ -16,7 +16,7 @@ from percert.evaluation.stability import (
     evaluate_stability,
     summarise_stability,
 )
-from percert.evaluation.twoafc.attacks import Budget, plan_attacks
+from percert.evaluation.twoafc.attacks import AttackBudget, plan_attacks
 from percert.evaluation.twoafc.evaluate import TwoAFCRun, evaluate_twoafc
 from percert.evaluation.twoafc.lipschitz_violations import (
     count_violations,
@@ -47,7 +47,9 @@ def rows_of(run, paths):
 def test_a_linear_embedding_goes_as_far_as_its_certificate_allows(paths):
     """Of the angle, which is what the certificate bounds: exact where c = 0, nothing is clipped."""
     metric = create_metric("thumbnail", device="cpu")
-    run = StabilityRun({"thumbnail": metric}, (Budget("l2", 0.3),), climbs="distance", steps=30)
+    run = StabilityRun(
+        {"thumbnail": metric}, (AttackBudget("l2", 0.3),), climbs="distance", steps=30
+    )
     rows = rows_of(run, paths)
     assert len(rows) == 3
     for row in rows:
@@ -60,10 +62,14 @@ def test_a_linear_embedding_goes_as_far_as_its_certificate_allows(paths):
 def test_the_attack_on_the_embedding_is_that_of_the_paper(paths):
     """For a linear embedding every direction of greatest stretch gives the same length."""
     metric = create_metric("thumbnail", device="cpu")
-    (row, *_) = rows_of(StabilityRun({"m": metric}, (Budget("l2", 0.5),), steps=20), paths[1:2])
+    (row, *_) = rows_of(
+        StabilityRun({"m": metric}, (AttackBudget("l2", 0.5),), steps=20), paths[1:2]
+    )
     assert row["l2"] == pytest.approx(0.5, rel=1e-4)
     assert 0 < row["distance"] <= row["upper"]
-    (less, *_) = rows_of(StabilityRun({"m": metric}, (Budget("linf", 0.01),), steps=5), paths[1:2])
+    (less, *_) = rows_of(
+        StabilityRun({"m": metric}, (AttackBudget("linf", 0.01),), steps=5), paths[1:2]
+    )
     assert less["linf"] <= 0.01 * (1 + 1e-5)
 
 
@@ -72,7 +78,9 @@ def test_a_steep_metric_violates_the_proposition(paths):
         def forward(self, reference, candidate):
             return 3 * (reference - candidate).flatten(1).norm(dim=1)
 
-    run = StabilityRun({"steep": Steep()}, (Budget("l2", 0.2), Budget("l2", 0.4)), steps=3)
+    run = StabilityRun(
+        {"steep": Steep()}, (AttackBudget("l2", 0.2), AttackBudget("l2", 0.4)), steps=3
+    )
     rows = rows_of(run, paths)
     counts = count_violations(rows)
     assert [(found.images, found.violations) for found in counts] == [(3, 3), (3, 3)]
@@ -131,14 +139,14 @@ def test_a_distance_beyond_its_certificate_stops_the_run(paths, monkeypatch):
 
     monkeypatch.setattr(stability, "distance_of_features", boastful)
     metric = create_metric("thumbnail", device="cpu")
-    run = StabilityRun({"m": metric}, (Budget("l2", 0.3),), climbs="distance", steps=30)
+    run = StabilityRun({"m": metric}, (AttackBudget("l2", 0.3),), climbs="distance", steps=30)
     with pytest.raises(BrokenCertificate, match=r"image p1\.png: within l2 = 0\.[23]"):
         rows_of(run, paths[1:2])
 
 
 def test_it_goes_on_where_it_stood_and_tells_bad_files(paths, tmp_path):
     metric = create_metric("thumbnail", device="cpu")
-    run = StabilityRun({"m": metric}, (Budget("l2", 0.1),), steps=2)
+    run = StabilityRun({"m": metric}, (AttackBudget("l2", 0.1),), steps=2)
     whole = rows_of(run, paths)
     done = frozenset((row["image"], row["attack"]) for row in whole[:2])
     bad = ImageItem("bad.png", tmp_path / "bad.png")

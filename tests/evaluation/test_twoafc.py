@@ -10,7 +10,7 @@ from tests.evaluation.twoafc_images import SIDE, picture, triplets
 from percert import create_metric
 from percert.certify.twoafc import twoafc_of_features
 from percert.data.triplets import Triplet
-from percert.evaluation.twoafc.attacks import Budget, plan_attacks
+from percert.evaluation.twoafc.attacks import AttackBudget, plan_attacks
 from percert.evaluation.twoafc.evaluate import CLEAN, COLUMNS, TwoAFCRun, evaluate_twoafc, resized
 from percert.evaluation.twoafc.scores import score_twoafc
 from percert.images import ImageError
@@ -125,7 +125,7 @@ def test_a_success_counts_for_every_budget_that_holds_it_whoever_found_it():
     plan = plan_attacks(["fab:steps=20", "apgd-ce:steps=40"], l2=(inner, outer))
     run = TwoAFCRun(thumbnail(), plan, load=load)
     rows = rows_of(run, some)
-    budgets = [Budget("l2", inner), Budget("l2", outer), Budget("linf", 0.1)]
+    budgets = [AttackBudget("l2", inner), AttackBudget("l2", outer), AttackBudget("linf", 0.1)]
     (scores, *_) = score_twoafc(rows, (), budgets=budgets)
     inside, outside = scores.attacked
     assert (inside.worst, inside.certified) == (1, 1)

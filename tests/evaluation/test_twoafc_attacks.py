@@ -8,17 +8,29 @@ from percert import create_metric
 from percert.attacks.catalog import parse_attack
 from percert.attacks.goal import FlipTriplet
 from percert.attacks.goal_through import TOGETHER, flip_together, interleave, take_apart
-from percert.evaluation.twoafc.attacks import Budget, plan_attacks
+from percert.evaluation.twoafc.attacks import AttackBudget, plan_attacks
 from percert.metrics.deep import dreamsim
 
 
 def test_the_ensemble_is_made_for_every_budget():
     plan = plan_attacks(["aa"], l2=(0.5, 1), linf=(0.01,))
     assert [(entry.norm, entry.budget) for entry in plan.values()] == [
-        *(("l2", Budget("l2", 0.5)), ("l2", Budget("l2", 1.0)), ("linf", Budget("linf", 0.01))),
-        *(("l2", Budget("l2", 0.5)), ("l2", Budget("l2", 1.0)), ("linf", Budget("linf", 0.01))),
+        *(
+            ("l2", AttackBudget("l2", 0.5)),
+            ("l2", AttackBudget("l2", 1.0)),
+            ("linf", AttackBudget("linf", 0.01)),
+        ),
+        *(
+            ("l2", AttackBudget("l2", 0.5)),
+            ("l2", AttackBudget("l2", 1.0)),
+            ("linf", AttackBudget("linf", 0.01)),
+        ),
         *(("l2", None), ("linf", None)),
-        *(("l2", Budget("l2", 0.5)), ("l2", Budget("l2", 1.0)), ("linf", Budget("linf", 0.01))),
+        *(
+            ("l2", AttackBudget("l2", 0.5)),
+            ("l2", AttackBudget("l2", 1.0)),
+            ("linf", AttackBudget("linf", 0.01)),
+        ),
     ]
     assert {getattr(entry.attack, "loss", None) for entry in plan.values()} == {
         *("cross-entropy", "margin", None)
@@ -42,9 +54,9 @@ def test_settings_decide_the_norm_the_budget_and_what_is_left_to_the_lists():
     assert list(plan_attacks(["apgd-ce", "apgd-ce"], l2=(1,))) == [
         "apgd:loss=cross-entropy,norm=l2,eps=1"
     ]
-    assert plan_attacks(["autoattack:norm=l2,eps=2"])["autoattack:norm=l2,eps=2"].budget == Budget(
-        "l2", 2.0
-    )
+    assert plan_attacks(["autoattack:norm=l2,eps=2"])[
+        "autoattack:norm=l2,eps=2"
+    ].budget == AttackBudget("l2", 2.0)
 
 
 @pytest.mark.parametrize(

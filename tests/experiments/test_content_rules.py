@@ -8,7 +8,7 @@ import torch
 
 from experiments.conditions import Conditions, conditions
 from experiments.copies import content_rules
-from experiments.copies.content_rules import ContentRules, Rule, fitted, held, judge
+from experiments.copies.content_rules import ContentRule, ContentRules, fitted, held, judge
 from percert import create_metric
 from percert.certify.features import embed
 
@@ -23,13 +23,13 @@ def along(*axes, length=1.0):
 def test_a_rule_is_fitted_to_directions_and_above_every_picture(monkeypatch):
     drawn = {"a": torch.stack([along(0, length=5.0), along(0, 1)]), "b": along(2, length=3.0)[None]}
     monkeypatch.setattr(content_rules, "FROM", {"pages": ("a",), "all kinds": ("a", "b")})
-    axes, least = fitted(Rule("pages", 1, "pages"), drawn)
+    axes, least = fitted(ContentRule("pages", 1, "pages"), drawn)
     # The first direction leans a little towards what the second picture has besides.
     assert axes[0].abs().tolist() == pytest.approx([0.999, 0.04, 0, 0, 0, 0], abs=5e-3)
     assert least == pytest.approx(0.96, abs=0.01)
-    _, least = fitted(Rule("all kinds", 2, "all kinds"), drawn)
+    _, least = fitted(ContentRule("all kinds", 2, "all kinds"), drawn)
     assert least == pytest.approx(0.96, abs=0.01)
-    _, least = fitted(Rule("pages", 1, "all kinds"), drawn)
+    _, least = fitted(ContentRule("pages", 1, "all kinds"), drawn)
     assert least == pytest.approx(3)
 
 

@@ -9,7 +9,7 @@ pytest.importorskip("pyarrow", reason="the runs keep records in parquet")
 
 from experiments.people import agreement, attacks, attacks_report
 from experiments.people.judge import JUDGE, JudgeFit
-from experiments.people.seen import Study, by_group, fit, predict, predict_held_out
+from experiments.people.seen import JudgedChanges, by_group, fit, predict, predict_held_out
 from percert.metrics.seen_study import Coefficients
 
 PLANTED = Coefficients(false_alarms=0.1, half=0.4, slope=2.0, mdsi_weight=5.0)
@@ -25,9 +25,13 @@ def simulated(pictures=200, observers=400):
     asked = np.full(count, float(observers))
     picture = [str(i // 3) for i in range(count)]
     group = [("none", "bim", "masked")[i % 3] for i in range(count)]
-    study = Study(visibility, deviation, deviation**0.25, visibility, asked, asked, picture, group)
+    study = JudgedChanges(
+        visibility, deviation, deviation**0.25, visibility, asked, asked, picture, group
+    )
     said = rng.binomial(observers, predict(study, PLANTED)).astype(float)
-    return Study(visibility, deviation, deviation**0.25, visibility, said, asked, picture, group)
+    return JudgedChanges(
+        visibility, deviation, deviation**0.25, visibility, said, asked, picture, group
+    )
 
 
 def test_the_fit_finds_the_numbers_that_were_planted():
@@ -41,7 +45,7 @@ def test_the_fit_finds_the_numbers_that_were_planted():
 def test_a_held_out_picture_does_not_enter_its_own_prediction():
     study = simulated(20, 35)
     before = predict_held_out(study, 5)
-    altered = Study(
+    altered = JudgedChanges(
         *(study.visibility, study.deviation, study.mdsi, study.l2),
         *(study.said.copy(), study.observers, study.picture, study.group),
     )

@@ -57,7 +57,7 @@ def test_links_are_counted_right_wrong_or_neither():
         Path(f"/{name}") for name in ("a", "b", "c", "jpeg 0.png", "jpeg 1.png", "paste 2.png")
     ]
     a, b, c, of_a, of_b, of_c = names
-    made = planted.Copies({of_a: a, of_b: b, of_c: c}, frozenset([frozenset((of_c, a))]))
+    made = planted.PlantedFiles({of_a: a, of_b: b, of_c: c}, frozenset([frozenset((of_c, a))]))
     pairs = {frozenset(pair) for pair in ((a, of_a), (of_c, c), (of_c, a), (a, b), (of_a, of_b))}
     found = planted.finder("x", "r", pairs, made, (1.0, 2.0))
     assert (found.found, found.wrong, found.between) == (2, 2, 1)

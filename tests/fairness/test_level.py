@@ -176,7 +176,7 @@ def test_what_is_published_of_the_other_intervals_holds_on_average():
 
 
 def test_a_cell_of_the_other_intervals_says_each_statement():
-    found = audit_intervals.measure(audit_intervals.Cell(6, 0.8, 0.3), 4, seed=0)
+    found = audit_intervals.measure(audit_intervals.MiddleGroup(6, 0.8, 0.3), 4, seed=0)
     published = json.loads(INTERVALS.read_text(encoding="utf-8"))["cells"][0]
     assert set(found["held"]) == set(published["held"])
     assert all(0 <= share <= 1 for share in found["held"].values())

@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from percert.fairness.groups import LeftOut, group_table
+from percert.fairness.groups import OmittedGroup, group_table
 from percert.fairness.predictions import (
     attributes_of_parts,
     check_predictions,
@@ -130,7 +130,7 @@ def attributes(**values):
 def test_small_groups_are_left_out_and_listed():
     table = group_table(predictions({"x": 60, "y": 49, "z": 50}), attributes(x=1.0, y=2.0, z=3.0))
     assert table.n.to_dict() == {"x": 60, "z": 50}
-    assert table.left_out == (LeftOut("y", 49, "fewer than 50 images"),)
+    assert table.left_out == (OmittedGroup("y", 49, "fewer than 50 images"),)
     assert table.accuracy["m"].to_dict() == {"x": 0.5, "z": 0.5}
 
 
@@ -143,7 +143,7 @@ def test_a_group_without_attribute_is_an_error_unless_told_otherwise():
     with pytest.raises(ValueError, match="have no attribute: 'y'"):
         group_table(frame, attributes(x=1.0, y=float("nan")))
     table = group_table(frame, attributes(x=1.0), drop_missing=True)
-    assert table.left_out == (LeftOut("y", 55, "no attribute"),)
+    assert table.left_out == (OmittedGroup("y", 55, "no attribute"),)
     # A small group is left out anyway, and needs no attribute.
     assert group_table(predictions({"x": 60, "y": 5}), attributes(x=1.0)).n.to_dict() == {"x": 60}
 

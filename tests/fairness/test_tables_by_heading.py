@@ -16,7 +16,7 @@ from percert.fairness.conclusions import (
     TestResult as Result,  # pytest collects what begins with Test
 )
 from percert.fairness.equivalence import Resolution
-from percert.fairness.groups import GroupTable, LeftOut
+from percert.fairness.groups import GroupTable, OmittedGroup
 from percert.fairness.intervals import Difference, GroupEstimates, Heterogeneity
 from percert.fairness.least_squares import COVARIANCES
 from percert.fairness.measures import Measure
@@ -61,7 +61,7 @@ def audit():
         n=pd.Series([1200, 34], groups),
         accuracy=pd.DataFrame({"a": [0.81, 0.62], "b": [0.71, 0.52]}, groups),
         attributes=pd.DataFrame({"gdp": [9.5, 8.25]}, groups),
-        left_out=(LeftOut("ITA", 7, "fewer than 10 images"),),
+        left_out=(OmittedGroup("ITA", 7, "fewer than 10 images"),),
     )
     measure = Measure(
         "worst_group_accuracy", 0.62, (0.51, 0.73), None, 0.58, "FRA", 2, "the lowest"

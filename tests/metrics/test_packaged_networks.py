@@ -16,11 +16,11 @@ from PIL import Image
 from percert.attacks.transport.cost import cost_of
 from percert.metrics.catalog import CATALOG, create_metric
 from percert.metrics.deep.dists import FILE as DISTS_FILE
-from percert.metrics.deep.elpips import ELPIPS, OFFSET, View, draw_views
+from percert.metrics.deep.elpips import ELPIPS, OFFSET, RandomView, draw_views
 from percert.metrics.deep.lpips import LPIPS, SHIFT_TOLERANT_FILES, BlurPool, heads_file
 from percert.metrics.deep.space_warping import SpaceWarping
 from percert.metrics.deep.weight_files import find_weights
-from percert.models.card import Preparation, PreparedClassifier
+from percert.models.card import PreparedClassifier, Preprocessing
 from percert.models.imagenet_networks import scale_ends
 from percert.models.weights import is_packaged
 
@@ -217,7 +217,7 @@ def test_the_cost_of_a_classifiers_own_features_is_the_layered_metric():
     a, b = torch.rand(2, 2, 3, 40, 50)
     cost = cost_of("features", a, model=metric.network)
     assert torch.allclose(cost(a, b), metric(a, b), rtol=1e-4)
-    bare = PreparedClassifier(Preparation(), torch.nn.Flatten())
+    bare = PreparedClassifier(Preprocessing(), torch.nn.Flatten())
     with pytest.raises(ValueError, match=r"a classifier with layers\(images\), found Flatten"):
         cost_of("features", a, model=bare)
 
@@ -238,7 +238,7 @@ def test_e_lpips_is_the_mean_of_lpips_over_its_views():
 
 def test_views_of_e_lpips_are_what_they_say():
     image = torch.rand(1, 3, 200, 260)
-    plain = View(0.0, (0.0, 0.0), (0, 0), (False, False), False, (0, 1, 2), (1.0, 1.0, 1.0))
+    plain = RandomView(0.0, (0.0, 0.0), (0, 0), (False, False), False, (0, 1, 2), (1.0, 1.0, 1.0))
     assert torch.equal(plain(image)[..., OFFSET:, OFFSET:], image)
     moved = replace(plain, offset=(2, 5))(image)
     assert torch.equal(moved[..., OFFSET - 2 : -2, OFFSET - 5 : -5], image)

@@ -27,7 +27,7 @@ from percert.training.distillation.run import (
     ImageData,
     TeacherChoice,
 )
-from percert.training.distillation.targets import CachedTeacher, Target, View, fit_target
+from percert.training.distillation.targets import CachedTeacher, Target, TargetView, fit_target
 from percert.training.engine import Devices, Schedule, start_fabric
 
 pytest.importorskip("lightning_fabric")
@@ -57,10 +57,10 @@ def fabric() -> Any:
     return start_fabric(Devices("cpu"))
 
 
-def _views(count: int) -> list[View]:
+def _views(count: int) -> list[TargetView]:
     images = torch.rand(count, 3, 32, 32)
     draws = torch.tensor([0.0, 0.5, 1.0, 1.0, 0.0, 0.0])
-    return [View(image, bytes([i]) * 16, draws) for i, image in enumerate(images)]
+    return [TargetView(image, bytes([i]) * 16, draws) for i, image in enumerate(images)]
 
 
 @pytest.mark.parametrize("kind", ["rmse", "length"])

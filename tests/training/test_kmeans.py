@@ -15,7 +15,7 @@ from tests.training.shards_world import Brightness, Shift, bright_and_dark
 from percert.attacks import Untargeted
 from percert.training.dro import RoundSettings, make_adversarial_dataset
 from percert.training.dro.attack import (
-    Tally,
+    AttackTally,
     attack_batch,
     cluster_images,
     embedding_of,
@@ -83,7 +83,7 @@ def test_only_where_the_centres_change_fails_is_an_image_attacked():
     change[0] += 0.4  # succeeds
     change[1] += 0.2  # fails
     there = torch.tensor([True, True, True, False])
-    attack, tally = Shift(by=0.5), Tally(1)
+    attack, tally = Shift(by=0.5), AttackTally(1)
     found = attack_batch(
         attack,
         model,
@@ -116,7 +116,7 @@ def test_the_confidence_of_the_attack_is_asked_of_centres_too():
             images,
             labels,
             seeds=torch.zeros(1, dtype=torch.int64),
-            tally=Tally(1),
+            tally=AttackTally(1),
             change=(torch.full_like(images, change), torch.tensor([True])),
         )
         assert found.spared.tolist() == [spared]

@@ -27,7 +27,7 @@ COLUMNS = ("SSIM step, eps 10", "gradient step, eps 10", "SSIM step", "gradient 
 
 
 @dataclass(frozen=True)
-class Step:
+class AttackMeasures:
     """One attack's measures: the share that succeeds as 8-bit files, and over the images on which
 
     every attack of its group does, 1 - SSIM and the l2 length on the grey image.
@@ -76,7 +76,7 @@ def all_attacks(model: MnistCNN, digits: Digits) -> tuple[dict[str, Images], dic
     return fixed, least
 
 
-def measure(model: MnistCNN, digits: Digits, group: dict[str, Images]) -> list[Step]:
+def measure(model: MnistCNN, digits: Digits, group: dict[str, Images]) -> list[AttackMeasures]:
     """Each attack's measures over the images on which all of the ``group`` succeed."""
     return measure_verdicts(judged(model, digits, group))
 
@@ -99,14 +99,14 @@ def judged(model: MnistCNN, digits: Digits, group: dict[str, Images]) -> dict[st
     }
 
 
-def measure_verdicts(verdicts: Mapping[str, Verdict]) -> list[Step]:
+def measure_verdicts(verdicts: Mapping[str, Verdict]) -> list[AttackMeasures]:
     """As :func:`measure`, of verdicts by the attack's name."""
     common = torch.stack([verdict.success_8bit for verdict in verdicts.values()]).all(0)
     steps = []
     for name, verdict in verdicts.items():
         ssim, l2 = (verdict.distances[key][common].double() for key in ("ssim", "l2"))
         steps.append(
-            Step(
+            AttackMeasures(
                 attack=name,
                 success=verdict.success_8bit.double().mean().item(),
                 images=int(common.sum()),
@@ -222,7 +222,7 @@ def _figure(setting: Setting, digit: int | None) -> Findings:
     return Findings(tuple(measured), _WORDS, figures, STANDS)
 
 
-def _rows(step: Step, suffix: str) -> list[Compared]:
+def _rows(step: AttackMeasures, suffix: str) -> list[Compared]:
     success = Compared(f"{step.attack}: success as files", None, 100 * step.success, "%")
     both = [
         Compared(f"{step.attack}{suffix}: mean 1 - SSIM where both succeed", None, step.ssim_mean),

@@ -10,7 +10,7 @@ from experiments.papers.lipsim.triplets import Triplets, find_triplets, judged_r
 from experiments.papers.lipsim.twoafc import judged_stands, missing_of
 from experiments.papers.networks import Judge, catalog_judge, dreamsim_there
 from experiments.papers.printed import LIPSIM_TABLE_1, LIPSIM_TABLE_3, LIPSIM_TABLE_4
-from percert.evaluation.twoafc.attacks import Budget, BudgetNorm, plan_attacks
+from percert.evaluation.twoafc.attacks import AttackBudget, BudgetNorm, plan_attacks
 from percert.evaluation.twoafc.evaluate import CLEAN
 from percert.evaluation.twoafc.scores import AttackedScore, TwoAFCScores, score_twoafc
 from percert.reports.page import Figure
@@ -140,7 +140,7 @@ def under_attack(
     """
     attacks = plan_attacks(texts, l2=budgets) if norm == "l2" else plan_attacks(texts, linf=budgets)
     rows = judged_rows(setting, judge, triplets, attacks)
-    (scores, *_) = score_twoafc(rows, [], budgets=[Budget(norm, eps) for eps in budgets])
+    (scores, *_) = score_twoafc(rows, [], budgets=[AttackBudget(norm, eps) for eps in budgets])
     return scores
 
 

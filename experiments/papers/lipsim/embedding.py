@@ -38,7 +38,7 @@ WHAT = f"{IN_PAPER} images of ImageNet's test set"
 
 
 @dataclass(frozen=True, eq=False)
-class Moved:
+class AttackedImages:
     """Images ``(n, 3, h, w)``; by the judge's title their attacked versions and d(x, x + delta).
 
     ``stands``: what of the paper's they are not.
@@ -82,7 +82,7 @@ def figure_7(setting: Setting) -> Findings:
     return Findings(tuple(rows), (words, *moved.words), figures, moved.stands)
 
 
-def _farthest(moved: Moved, judge: Judge) -> Figure:
+def _farthest(moved: AttackedImages, judge: Judge) -> Figure:
     """Five columns: a picture, under attack, and what the attack added, times ten."""
     values, attacked = moved.distances[judge.title], moved.attacked[judge.title]
     chosen = [int(row) for row in np.argsort(-values, kind="stable")[:SHOWN]]
@@ -168,7 +168,7 @@ def _proven(judge: Judge, images: Images, eps: float) -> np.ndarray | None:
     return torch.cat(parts).double().cpu().numpy()
 
 
-def _moved(setting: Setting, eps: float) -> Moved:
+def _moved(setting: Setting, eps: float) -> AttackedImages:
     items, whose = collection(setting, IMAGENET, setting.images)
     imagenet = whose == IMAGENET
     images = read_images(items, setting.device)
@@ -196,7 +196,7 @@ def _moved(setting: Setting, eps: float) -> Moved:
         f"Images are looked at at {SIDE} x {SIDE}, and attacked as floats.",
     )
     stands = stands_of([judge.stand for judge in judges], few, _pgd())
-    return Moved(judges, images, attacked, distances, words, stands)
+    return AttackedImages(judges, images, attacked, distances, words, stands)
 
 
 def _pgd() -> StandIn:

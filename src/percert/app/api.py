@@ -19,7 +19,7 @@ from percert.app.edits import (
     answer_edits,
     answer_triplet_edits,
 )
-from percert.app.errors import Refused, problems
+from percert.app.errors import RefusedRequest, problems
 from percert.app.images import upload_of
 from percert.app.judge import TripletAnswer, TripletQuestion, answer_triplet
 from percert.app.resources import Limits
@@ -111,7 +111,7 @@ async def describe(context: ServerContext, *, ask_store: bool = True) -> About:
     store, problem = None, None
     try:
         store = await context.store_about() if ask_store else None
-    except Refused as error:
+    except RefusedRequest as error:
         problem = error.reason
     return About(
         version=percert.__version__,
@@ -221,7 +221,7 @@ def _pair(
     try:
         rule = RuleAsked(threshold=threshold, wrong=wrong, views=parse_views(views))
     except ValueError as error:
-        raise Refused(422, str(error)) from None
+        raise RefusedRequest(422, str(error)) from None
     return PairQuestion(
         upload_of(reference, "reference"),
         upload_of(candidate, "candidate"),

@@ -12,7 +12,7 @@ from percert.app.attack import attack_classifier, check_attack
 from percert.app.compare import PairQuestion
 from percert.app.compare_attack import attack_pair
 from percert.app.context import Context, ServerContext
-from percert.app.errors import Refused, problems
+from percert.app.errors import RefusedRequest, problems
 from percert.app.images import Upload, upload_of
 from percert.app.jobs import Job, JobView, Streams, events, progress_json, view
 from percert.app.judge import TripletQuestion, attack_triplet
@@ -54,9 +54,9 @@ async def start_pair(context: ServerContext, asked: PairQuestion) -> Job:
     """A job that attacks a comparison; the metric must have a proven bound."""
     card = context.resources.proven_card(asked.metric)
     if asked.perturbed != "candidate":
-        raise Refused(422, "perturbed: the attack moves the candidate; expected 'candidate'")
+        raise RefusedRequest(422, "perturbed: the attack moves the candidate; expected 'candidate'")
     if asked.eps == 0:
-        raise Refused(422, "eps: expected more than 0 to attack with")
+        raise RefusedRequest(422, "eps: expected more than 0 to attack with")
     work = partial(attack_pair, metric=card.name, eps=asked.eps, asked=asked.rule)
     return await context.start("compare", (asked.reference, asked.candidate), work)
 
@@ -140,7 +140,7 @@ async def picture(context: Context, job_id: str, name: str) -> Response:
     """A picture of a finished job."""
     found = context.jobs.find(job_id)
     if found.state != "done" or name not in found.pictures:
-        raise Refused(404, "There is no such picture.")
+        raise RefusedRequest(404, "There is no such picture.")
     return FileResponse(found.folder / f"{name}.png", media_type="image/png")
 
 

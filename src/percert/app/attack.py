@@ -37,7 +37,7 @@ class Probability:
 
 
 @dataclass(frozen=True)
-class Distance:
+class AttackDistance:
     """The distance of the attacked 8-bit image from the original; ``None`` if not to be had."""
 
     metric: str
@@ -63,7 +63,7 @@ class ClassifierAttackAnswer:
     prediction_before: int
     prediction_after: int
     probabilities: list[Probability]
-    distances: list[Distance]
+    distances: list[AttackDistance]
     psnr: float | None
     observers: str
     resolution: tuple[int, int]
@@ -204,12 +204,12 @@ def _called(label: int, names: Sequence[str]) -> str:
     return names[label] if label < len(names) else f"class {label}"
 
 
-def _distances(run: JobRun, before: Tensor, after: Tensor) -> list[Distance]:
+def _distances(run: JobRun, before: Tensor, after: Tensor) -> list[AttackDistance]:
     found = []
     for card in run.resources.cards():
         run.check()
         value, why_not = _measured(card, before, after, run.resources)
-        found.append(Distance(card.name, value, why_not))
+        found.append(AttackDistance(card.name, value, why_not))
     return found
 
 

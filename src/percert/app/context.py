@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from fastapi import Depends, Request
 
-from percert.app.errors import DEFECT, STOPPING, Refused
+from percert.app.errors import DEFECT, STOPPING, RefusedRequest
 from percert.app.images import Upload
 from percert.app.jobs import Job, Jobs
 from percert.app.resources import Limits, Resources
@@ -69,11 +69,11 @@ class KeptAnswers:
         return kept
 
     def find(self, kept_id: str, kind: type[Question]) -> Question:
-        """The question with the id ``kept_id``; :class:`Refused` (404) where it is forgotten."""
+        """The question ``kept_id``; :class:`RefusedRequest` (404) where it is forgotten."""
         self.tidy()
         kept = self._kept.get(kept_id)
         if kept is None or not isinstance(kept.question, kind):
-            raise Refused(404, "That answer is no longer kept: send the images once more.")
+            raise RefusedRequest(404, "That answer is no longer kept: send the images once more.")
         return kept.question
 
     def picture(self, kept_id: str, role: str) -> tuple[Upload, Path]:
@@ -82,7 +82,7 @@ class KeptAnswers:
         kept = self._kept.get(kept_id)
         uploads = {} if kept is None else _uploads(kept.question)
         if kept is None or role not in uploads:
-            raise Refused(404, "There is no such picture.")
+            raise RefusedRequest(404, "There is no such picture.")
         return uploads[role], kept.folder / f"{role}.png"
 
     def tidy(self) -> None:
@@ -183,7 +183,7 @@ class ServerContext:
     async def store_about(self) -> StoreAbout | None:
         """What the store holds now; ``None`` where the server has no store.
 
-        :class:`Refused` (503) where it cannot be read.
+        :class:`RefusedRequest` (503) where it cannot be read.
         """
         if self._stores is None:
             return None
@@ -192,9 +192,9 @@ class ServerContext:
             asked = _ask(self._stores, seconds, describe_store, ())
             return await asyncio.wait_for(asked, STORE_SECONDS)
         except (asyncio.TimeoutError, TimeoutError):
-            raise Refused(503, "The store does not answer.") from None
-        except Refused as error:
-            raise Refused(503, "The store cannot be read now.") from error
+            raise RefusedRequest(503, "The store does not answer.") from None
+        except RefusedRequest as error:
+            raise RefusedRequest(503, "The store cannot be read now.") from error
 
     async def start(self, kind: str, uploads: tuple[Upload, ...], work: Callable[..., Any]) -> Job:
         """A started job that computes ``work(run, *images)`` of the uploaded images.
@@ -259,16 +259,16 @@ async def _answer(workers: Workers, seconds: float, future: "Future[T]") -> T:
     try:
         return await asyncio.wait_for(asyncio.wrap_future(future), seconds + 1)
     except (asyncio.TimeoutError, TimeoutError, TookTooLong):
-        raise Refused(408, f"There was no answer within {seconds:g} seconds.") from None
+        raise RefusedRequest(408, f"There was no answer within {seconds:g} seconds.") from None
     except Cancelled:
-        raise Refused(429, STOPPING) from None
+        raise RefusedRequest(429, STOPPING) from None
     except asyncio.CancelledError:
         if not workers.closing.is_set():
             raise  # whoever asked is gone
-        raise Refused(429, STOPPING) from None
+        raise RefusedRequest(429, STOPPING) from None
     except Defect as error:
         _log.error("a question failed: %s", error)
-        raise Refused(500, DEFECT) from None
+        raise RefusedRequest(500, DEFECT) from None
 
 
 def _look(worker: Worker, uploads: tuple[Upload, ...]) -> None:

@@ -10,7 +10,7 @@ from percert.app.judge import TripletQuestion
 from percert.app.worker import Worker
 from percert.certify.answers import judge_triplet
 from percert.certify.editing.questions import CopyQuestion, choice_between
-from percert.certify.editing.summary import Bar, EditSummary, bars, summarise, summary_words
+from percert.certify.editing.summary import EditSummary, RangeBar, bars, summarise, summary_words
 from percert.certify.editing.walk import Judge
 from percert.certify.features import embed
 from percert.certify.pairs import copies_of_features
@@ -31,7 +31,7 @@ class EditsAnswer:
     threshold: float
     copy: bool
     says: list[str]
-    bars: list[Bar]
+    bars: list[RangeBar]
     shift: int | None
     crops: float | None
     late: list[str]
@@ -47,7 +47,7 @@ class TripletEditsAnswer:
     right: str
     closer: Literal["left", "right"]
     says: list[str]
-    bars: list[Bar]
+    bars: list[RangeBar]
     shift: int | None
     crops: float | None
     late: list[str]

@@ -21,7 +21,7 @@ STOPPING = "The server is stopping."
 DEFECT = "It failed by a fault of percert's; the server's log says more."
 
 
-class Refused(Exception):
+class RefusedRequest(Exception):
     """A request that is not answered: the HTTP status, and why in one sentence."""
 
     def __init__(self, status: int, reason: str) -> None:
@@ -97,7 +97,7 @@ def install(app: FastAPI) -> None:
     """Let ``app`` answer every refusal, its own and the framework's, with a reason."""
 
     async def refused(request: Request, error: Exception) -> Response:
-        assert isinstance(error, Refused)
+        assert isinstance(error, RefusedRequest)
         return refusal(request.scope, error.status, error.reason)
 
     async def invalid(request: Request, error: Exception) -> Response:
@@ -110,7 +110,7 @@ def install(app: FastAPI) -> None:
         answer.headers.update(error.headers or {})
         return answer
 
-    app.add_exception_handler(Refused, refused)
+    app.add_exception_handler(RefusedRequest, refused)
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(HTTPException, framework)
 

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from percert.app.attack import ClassifierAttackAnswer
 from percert.app.compare_attack import PairAttackAnswer
-from percert.app.errors import DEFECT, STOPPING, Refused
+from percert.app.errors import DEFECT, STOPPING, RefusedRequest
 from percert.app.images import Upload
 from percert.app.judge import TripletAttackAnswer
 from percert.app.worker import PICTURE, PROGRESS, Cancelled, WorkerSettings, compute_job
@@ -120,24 +120,24 @@ class Jobs:
     def start(self, job: Job, work: Callable[..., Any], uploads: Sequence[Upload] = ()) -> None:
         """Let ``work(run, *images)`` compute the job's result, in a worker process.
 
-        :class:`Refused` (429) where too many wait.
+        :class:`RefusedRequest` (429) where too many wait.
         """
         try:
             if self.stopping:
-                raise Refused(429, STOPPING)
+                raise RefusedRequest(429, STOPPING)
             with self._lock:
                 self._jobs[job.id] = job
             self._workers.submit(partial(_run, job, work, uploads, self._workers.closing))
-        except Refused:
+        except RefusedRequest:
             self.forget(job)
             raise
 
     def find(self, job_id: str) -> Job:
-        """The job, :class:`Refused` (404) where there is none of that name."""
+        """The job, :class:`RefusedRequest` (404) where there is none of that name."""
         self.tidy()
         job = self._jobs.get(job_id)
         if job is None:
-            raise Refused(404, "There is no such job; results are kept for a while only.")
+            raise RefusedRequest(404, "There is no such job; results are kept for a while only.")
         return job
 
     def forget(self, job: Job) -> None:
@@ -204,7 +204,7 @@ def _run(
         job.cancel()
     except TookTooLong:
         job.end("failed", reason=f"It took more than {job.seconds:g} seconds.")
-    except Refused as error:
+    except RefusedRequest as error:
         job.end("failed", reason=error.reason)
     except Exception as error:  # noqa: BLE001  # a defect: to be seen in the log, and to end no thread
         _log.error("a job failed: %s", error)
@@ -223,7 +223,7 @@ Result = PairAttackAnswer | TripletAttackAnswer | ClassifierAttackAnswer
 
 
 @dataclass(frozen=True)
-class Picture:
+class JobPicture:
     """A picture of a job: where it is, and what it shows."""
 
     name: str
@@ -248,7 +248,7 @@ class JobView:
     most_seconds: float
     reason: str | None
     result: Result | None
-    pictures: list[Picture]
+    pictures: list[JobPicture]
 
 
 def view(job: Job) -> dict[str, Any]:
@@ -311,9 +311,9 @@ class Streams:
         self.open = 0
 
     def check(self) -> None:
-        """:class:`Refused` (429) where there are as many as there may be."""
+        """:class:`RefusedRequest` (429) where there are as many as there may be."""
         if self.open >= self.most:
-            raise Refused(429, f"{self.open} streams are open already: ask again later.")
+            raise RefusedRequest(429, f"{self.open} streams are open already: ask again later.")
 
     async def counted(self, events: AsyncIterator[str]) -> AsyncIterator[str]:
         """The ``events`` of a stream, which counts as open until the last of them."""

@@ -22,7 +22,7 @@ from percert.app.api_jobs import (
 from percert.app.attack import class_names, wanted_class
 from percert.app.compare import PairQuestion
 from percert.app.context import Context, ServerContext
-from percert.app.errors import Refused
+from percert.app.errors import RefusedRequest
 from percert.app.images import Upload, upload_of
 from percert.app.jobs import Job, view
 from percert.app.judge import TripletQuestion
@@ -76,7 +76,7 @@ async def attack(
     try:
         text = attack_text(attack, given)
     except ValueError as error:
-        raise Refused(422, str(error)) from None
+        raise RefusedRequest(422, str(error)) from None
     return await _attack(request, context, upload_of(image, "image"), model, text, target)
 
 
@@ -117,7 +117,7 @@ async def job(request: Request, context: Context, job_id: str) -> Response:
         try:  # the answer may be forgotten by now
             context.answers.find(found.answer, type(found.question))
             piece = await fragment(context, found.answer, found.question, attack=piece)
-        except Refused:
+        except RefusedRequest:
             pass
     again = None if found.over else 3
     return await whole(request, context, HOME[found.kind], piece, again=again)

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import FileResponse, RedirectResponse, Response
 
-from percert.app.errors import Refused
+from percert.app.errors import RefusedRequest
 from percert.app.study import SHOWN_SECONDS, Observer, Study
 from percert.app.templates import render
 
@@ -46,7 +46,7 @@ async def picture(
     study, observer = _found(request, name)
     path = study.picture(observer, 0 if side == "left" else 1) if place == observer.place else None
     if path is None:
-        raise Refused(404, "That picture is no longer shown.")
+        raise RefusedRequest(404, "That picture is no longer shown.")
     return FileResponse(path, media_type="image/png")
 
 
@@ -67,7 +67,7 @@ def _found(request: Request, name: str) -> tuple[Study, Observer]:
     study: Study = request.app.state.study
     observer = study.observers.get(name)
     if observer is None:
-        raise Refused(404, "This study was not begun here, or long ago: begin again.")
+        raise RefusedRequest(404, "This study was not begun here, or long ago: begin again.")
     return study, observer
 
 

@@ -21,7 +21,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import percert
 from percert.app.context import Context, ServerContext
-from percert.app.errors import METRICS, Refused
+from percert.app.errors import METRICS, RefusedRequest
 from percert.app.search import StoreAbout
 
 router = APIRouter()
@@ -137,7 +137,7 @@ async def metrics(request: Request, context: Context) -> Response:
     store, readable = None, True
     try:
         store = await context.store_about()
-    except Refused:
+    except RefusedRequest:
         readable = False
     now = CollectorRegistry(auto_describe=False)
     now.register(_Once(list(state(context, store, readable))))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
-from percert.app.errors import Refused
+from percert.app.errors import RefusedRequest
 from percert.check import Argument, ArgumentError
 from percert.metrics.card import MetricCard
 from percert.metrics.catalog import CATALOG, create_metric, metric_card, unknown_metric
@@ -140,19 +140,19 @@ class Resources:
         return [name for name in CATALOG if name not in known]
 
     def card(self, name: str) -> MetricCard:
-        """The card of a metric that may be asked for; :class:`Refused` (422) otherwise."""
+        """The card of a metric that may be asked for; :class:`RefusedRequest` (422) otherwise."""
         cards = {card.name: card for card in self.cards()}
         if (name or DEFAULT) in cards:
             return cards[name or DEFAULT]
         if name in CATALOG:
             packaged = CATALOG[name].checkpoint == "packaged"
             given = name if packaged else f"{name}=FILE"
-            raise Refused(
+            raise RefusedRequest(
                 422, f"metric {name}: needs weights, start the server with --metric {given}"
             )
         # Not metric_card: to it a folder or hf-hub:OWNER/NAME is a name, and no client may have the
         # server look at its disk or fetch anything.
-        raise Refused(422, unknown_metric(name, cards))
+        raise RefusedRequest(422, unknown_metric(name, cards))
 
     def metric(self, name: str) -> Metric:
         """The metric, ready to use."""
@@ -166,15 +166,17 @@ class Resources:
         return self._metrics[card.name]
 
     def proven_card(self, name: str) -> MetricCard:
-        """The card of a metric that has a proven bound; :class:`Refused` (422) otherwise."""
+        """The card of a metric that has a proven bound; :class:`RefusedRequest` (422) otherwise."""
         card = self.card(name)
         if not card.embedding:
             known = ", ".join(card.name for card in self.cards() if card.embedding)
-            raise Refused(422, f"{card.name} has no proven bound to attack; these have: {known}")
+            raise RefusedRequest(
+                422, f"{card.name} has no proven bound to attack; these have: {known}"
+            )
         return card
 
     def proven(self, name: str) -> EmbeddingMetric:
-        """The metric, if it has a proven bound; :class:`Refused` (422) otherwise."""
+        """The metric, if it has a proven bound; :class:`RefusedRequest` (422) otherwise."""
         metric = self.metric(self.proven_card(name).name)
         assert isinstance(metric, EmbeddingMetric)
         return metric
@@ -182,11 +184,11 @@ class Resources:
     def classifier_name(self, name: str) -> str:
         """The classifier's full name, the only or first one's where ``name`` is empty."""
         if not self.classifiers:
-            raise Refused(422, "The server was started without a classifier (--model).")
+            raise RefusedRequest(422, "The server was started without a classifier (--model).")
         name = name or next(iter(self.classifiers))
         if name not in self.classifiers:
             known = ", ".join(self.classifiers)
-            raise Refused(422, f"model: expected one of {known}, found {name!r}")
+            raise RefusedRequest(422, f"model: expected one of {known}, found {name!r}")
         return name
 
     def classifier(self, name: str) -> nn.Module:
@@ -200,12 +202,12 @@ class Resources:
         return self._classifiers[name]
 
     def opened_store(self) -> "Store":
-        """The store as it is now; :class:`Refused` (422) where the server has none.
+        """The store as it is now; :class:`RefusedRequest` (422) where the server has none.
 
         503 where it cannot be read. One that was replaced by another is opened anew.
         """
         if self.store is None:
-            raise Refused(422, "The server was started without a store (--store).")
+            raise RefusedRequest(422, "The server was started without a store (--store).")
         with readable_store():
             place = _place(self.store)
             if self._opened is None or self._opened[0] != place:
@@ -250,17 +252,19 @@ class Resources:
 
 @contextlib.contextmanager
 def readable_store() -> Iterator[None]:
-    """What goes wrong with the store inside is :class:`Refused` (503), and logged.
+    """What goes wrong with the store inside is :class:`RefusedRequest` (503), and logged.
 
     A plain ``ValueError`` is about what was asked, and passes.
     """
     try:
         yield
     except Exception as error:
-        if isinstance(error, Refused) or type(error) in (ValueError, ArgumentError):
+        if isinstance(error, RefusedRequest) or type(error) in (ValueError, ArgumentError):
             raise
         _log.warning("the store cannot be read: %s", error)
-        raise Refused(503, "The store cannot be read now; the server's log says why.") from error
+        raise RefusedRequest(
+            503, "The store cannot be read now; the server's log says why."
+        ) from error
 
 
 def _place(store: str) -> object:

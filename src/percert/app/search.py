@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from torch import Tensor
 
-from percert.app.errors import Refused, in_fields
+from percert.app.errors import RefusedRequest, in_fields
 from percert.app.images import Upload, fit
 from percert.app.resources import readable_store
 from percert.app.worker import Worker
@@ -160,12 +160,12 @@ def answer_one(worker: Worker, upload: Upload, ask: AskStore, *settings: Any) ->
 
 def answer_together(
     worker: Worker, uploads: Sequence[Upload], ask: AskStore, *settings: Any
-) -> list[dict[str, Any] | Refused]:
+) -> list[dict[str, Any] | RefusedRequest]:
     """:func:`answer_one` of each, one pass over the store for all; or why it is refused.
 
     More than ``limits.pixels`` in all make several passes: together they take the memory of one.
     """
-    store, found = worker.resources.opened_store(), dict[int, dict[str, Any] | Refused]()
+    store, found = worker.resources.opened_store(), dict[int, dict[str, Any] | RefusedRequest]()
     images: dict[int, Tensor] = {}
 
     def look(places: Sequence[int]) -> None:
@@ -178,7 +178,7 @@ def answer_together(
                 for at in places:
                     look([at])
                 return
-            found[places[0]] = Refused(422, in_fields(error))
+            found[places[0]] = RefusedRequest(422, in_fields(error))
         else:
             found.update(
                 (at, _for_clients(one.to_json())) for at, one in zip(places, answers, strict=True)
@@ -189,7 +189,7 @@ def answer_together(
         try:
             image = upload.image(worker.limits.pixels)
         except ValueError as error:
-            found[at] = Refused(422, in_fields(error))
+            found[at] = RefusedRequest(422, in_fields(error))
             continue
         size = image[0].numel()
         if images and held + size > worker.limits.pixels:
@@ -224,7 +224,7 @@ def _for_clients(answer: dict[str, Any]) -> dict[str, Any]:
 def small_picture(worker: Worker, image_id: str) -> Tensor:
     """A stored image, reduced; only files that the store itself names are ever read.
 
-    Raises :class:`Refused` (404) for an unknown id and a file that is gone.
+    Raises :class:`RefusedRequest` (404) for an unknown id and a file that is gone.
     """
     store = worker.resources.opened_store()
     with readable_store():
@@ -237,7 +237,7 @@ def small_picture(worker: Worker, image_id: str) -> Tensor:
             reason = error.reason
         else:
             return fit(image, SMALL)
-    raise Refused(404, f"Its file cannot be shown: {reason}.")
+    raise RefusedRequest(404, f"Its file cannot be shown: {reason}.")
 
 
 @dataclass(frozen=True)
@@ -254,7 +254,7 @@ def describe_store(worker: Worker) -> StoreAbout:
     """What the store holds now; no metric is loaded for that."""
     path = worker.resources.store
     if path is None:
-        raise Refused(422, "The server was started without a store (--store).")
+        raise RefusedRequest(422, "The server was started without a store (--store).")
     with readable_store():
         from percert.search import open_store
 

@@ -34,7 +34,7 @@ from percert.app import (
     prometheus,
 )
 from percert.app.context import ServerContext
-from percert.app.errors import Refused
+from percert.app.errors import RefusedRequest
 from percert.app.jobs import Streams
 from percert.app.middleware import SHORTEST_TOKEN, is_loopback, protect
 from percert.app.resources import DEFAULT, Limits, Resources
@@ -281,7 +281,7 @@ def _try_out(setting: WorkerSettings) -> None:
     child = WorkerProcess(setting)
     try:
         child.call(_load_all, seconds=float("inf"))
-    except Refused as error:
+    except RefusedRequest as error:
         raise ValueError(error.reason) from None
     except Defect as error:
         raise RuntimeError(str(error)) from None

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from percert.app.errors import Refused, in_fields
+from percert.app.errors import RefusedRequest, in_fields
 from percert.app.images import Upload, write_picture
 from percert.app.resources import Limits, Resources
 from percert.attacks import Watch
@@ -79,7 +79,7 @@ def _compute(worker: Worker, function: Callable[..., Any], arguments: tuple[Any,
         worker.tell(DONE, function(worker, *arguments))
     except Cancelled:
         worker.tell(CANCELLED)
-    except Refused as error:
+    except RefusedRequest as error:
         worker.tell(REFUSED, error.status, error.reason)
     except ValueError as error:
         worker.tell(REFUSED, 422, in_fields(error))

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any, TypeVar
 
-from percert.app.errors import STOPPING, Refused
+from percert.app.errors import STOPPING, RefusedRequest
 from percert.app.forkserver import fork_server
 from percert.app.worker import CANCELLED, DONE, FAILED, REFUSED, STOP, Cancelled, WorkerSettings
 
@@ -66,7 +66,9 @@ class WorkerProcess:
                 message: tuple[str, tuple[Any, ...]] = link.recv() if link.poll(LOOK) else ("", ())
             except (EOFError, OSError):
                 self.end()
-                raise Refused(500, "The system ended it: it may need too much memory.") from None
+                raise RefusedRequest(
+                    500, "The system ended it: it may need too much memory."
+                ) from None
             kind, said = message
             if kind == DONE:
                 return said[0]
@@ -118,7 +120,7 @@ def _raise(kind: str, said: tuple[Any, ...]) -> None:
     if kind == CANCELLED:
         raise Cancelled
     if kind == REFUSED:
-        raise Refused(*said)
+        raise RefusedRequest(*said)
     if kind == FAILED:
         raise Defect(*said)
 
@@ -127,7 +129,7 @@ T = TypeVar("T")
 
 
 @dataclass(eq=False)
-class Entry:
+class Waiting:
     """What waits in line: the future result of ``work``.
 
     Those with equal ``like``, unless that is ``None``, may be computed in one pass: ``work`` of the
@@ -139,9 +141,9 @@ class Entry:
     like: Hashable = None
     given: Any = None
 
-    def alone(self) -> "Entry":
+    def alone(self) -> "Waiting":
         """The same, for a pass of its own."""
-        return Entry(self.future, self.work, None, self.given)
+        return Waiting(self.future, self.work, None, self.given)
 
 
 class Workers:
@@ -156,7 +158,7 @@ class Workers:
     def __init__(
         self, count: int, waiting: int, name: str, setting: WorkerSettings, together: int = 1
     ) -> None:
-        self._line: collections.deque[Entry] = collections.deque()
+        self._line: collections.deque[Waiting] = collections.deque()
         self._changed = threading.Condition()
         self._held = 0
         self._most = count + waiting
@@ -183,8 +185,8 @@ class Workers:
         return sum(max(0, child.starts - 1) for child in self._children)
 
     def submit(self, work: Callable[[WorkerProcess], T]) -> "Future[T]":
-        """The future result of ``work``. :class:`Refused` (429) where the line is full."""
-        return self._enter(Entry(Future(), lambda child, given: [work(child)]))
+        """The future result of ``work``. :class:`RefusedRequest` (429) where the line is full."""
+        return self._enter(Waiting(Future(), lambda child, given: [work(child)]))
 
     def submit_like(
         self, like: Hashable, work: Callable[[WorkerProcess, list[Any]], list[Any]], given: Any
@@ -192,16 +194,16 @@ class Workers:
         """The future result for ``given`` of ``work``, which takes along those in line like it.
 
         ``work(child, [given, ...])`` says a result or an exception for each. Where it fails itself,
-        each goes through it once more, alone. :class:`Refused` (429) where the line is full.
+        each goes through it once more, alone. :class:`RefusedRequest` (429) where the line is full.
         """
-        return self._enter(Entry(Future(), work, like, given))
+        return self._enter(Waiting(Future(), work, like, given))
 
-    def _enter(self, entry: Entry) -> "Future[Any]":
+    def _enter(self, entry: Waiting) -> "Future[Any]":
         with self._changed:
             if self.closing.is_set():
-                raise Refused(429, STOPPING)
+                raise RefusedRequest(429, STOPPING)
             if self._held >= self._most:
-                raise Refused(
+                raise RefusedRequest(
                     429, f"{self._held} requests are being worked on already: try again later."
                 )
             self._held += 1
@@ -219,7 +221,7 @@ class Workers:
             self._changed.notify_all()
         for entry in dropped:
             if not entry.future.cancel():  # it was tried with others, and waited for its own turn
-                entry.future.set_exception(Refused(429, STOPPING))
+                entry.future.set_exception(RefusedRequest(429, STOPPING))
 
     def close(self, seconds: float) -> bool:
         """:meth:`stop`, and give the threads ``seconds`` to come to their end; did they?"""
@@ -239,7 +241,7 @@ class Workers:
         finally:
             child.end()
 
-    def _next(self) -> list[Entry]:
+    def _next(self) -> list[Waiting]:
         """The first in line and those like it; nothing where the server ends."""
         with self._changed:
             while not self._line and not self.closing.is_set():
@@ -255,7 +257,7 @@ class Workers:
             self.answered += len(taken)
             return taken
 
-    def _run(self, entries: list[Entry], child: WorkerProcess) -> None:
+    def _run(self, entries: list[Waiting], child: WorkerProcess) -> None:
         wanted = [
             one
             for one in entries

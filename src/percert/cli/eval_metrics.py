@@ -218,10 +218,10 @@ def eval_stability(
     """
     from percert.device import resolve_device
     from percert.evaluation.stability import StabilityRun, run_stability
-    from percert.evaluation.twoafc.attacks import Budget
+    from percert.evaluation.twoafc.attacks import AttackBudget
 
     budgets = tuple(
-        Budget(norm, value)  # type: ignore[arg-type]  # one of the two
+        AttackBudget(norm, value)  # type: ignore[arg-type]  # one of the two
         for norm, text in (("l2", l2), ("linf", linf))
         for value in lengths(text, f"--{norm}")
     )

@@ -15,7 +15,7 @@ from percert.cli.train_dro import StepOptions
 from percert.reports.table import Column, Table
 
 if TYPE_CHECKING:
-    from percert.training.dro.attack import Tally
+    from percert.training.dro.attack import AttackTally
 
 ROUND_COLUMNS: list[Column[dict[str, Any]]] = [
     Column("round", lambda entry: entry["round"], "d"),
@@ -211,7 +211,7 @@ class _Progress:
     def __init__(self, rounds: int) -> None:
         self.rounds, self.last = rounds, time.monotonic()
 
-    def __call__(self, number: int, done: int, total: int, tally: "Tally") -> None:
+    def __call__(self, number: int, done: int, total: int, tally: "AttackTally") -> None:
         now = time.monotonic()
         if now - self.last < EVERY and done < total:
             return

@@ -19,7 +19,7 @@ from percert.attacks.run import CountedModel, timed_attack
 from percert.attacks.threat import length
 from percert.certify.features import embed
 from percert.certify.pairs import distance_of_features
-from percert.evaluation.twoafc.attacks import Budget, stability_attack
+from percert.evaluation.twoafc.attacks import AttackBudget, stability_attack
 from percert.evaluation.twoafc.lipschitz_violations import (
     count_violations,
     proposition_section,
@@ -81,7 +81,7 @@ class StabilityRun:
     """
 
     metrics: Mapping[str, Metric]
-    budgets: tuple[Budget, ...]
+    budgets: tuple[AttackBudget, ...]
     climbs: Literal["embedding", "distance"] = "embedding"
     steps: int = 40
     restarts: int = 1
@@ -91,7 +91,7 @@ class StabilityRun:
     device: str = "cpu"
 
     @property
-    def attacks(self) -> dict[str, tuple[str, Budget]]:
+    def attacks(self) -> dict[str, tuple[str, AttackBudget]]:
         """The metric and budget of every attack, by what the records call it."""
         return {
             f"{name} {self.climbs} pgd:norm={budget.norm},eps={budget.eps:.10g},"

@@ -153,7 +153,7 @@ SMALLEST = 50
 
 
 @dataclass(frozen=True)
-class LeftOut:
+class OmittedGroup:
     """A group that is not in the regression, and why."""
 
     group: str
@@ -173,7 +173,7 @@ class GroupTable:
     n: "pd.Series"
     accuracy: "pd.DataFrame"
     attributes: "pd.DataFrame"
-    left_out: tuple[LeftOut, ...]
+    left_out: tuple[OmittedGroup, ...]
     others: "pd.DataFrame | None" = None
 
 
@@ -218,10 +218,12 @@ def group_table(
             Argument("drop_missing"),
         )
     left_out = [
-        LeftOut(str(group), int(n), f"fewer than {smallest} images")
+        OmittedGroup(str(group), int(n), f"fewer than {smallest} images")
         for group, n in sizes[small].items()
     ]
-    left_out += [LeftOut(str(group), int(n), "no attribute") for group, n in sizes[without].items()]
+    left_out += [
+        OmittedGroup(str(group), int(n), "no attribute") for group, n in sizes[without].items()
+    ]
     keep = ~small & ~without
     if not keep.any():
         raise ValueError(
@@ -255,7 +257,7 @@ def outcome_table(
     )
     without = sorted(set(everything["group"]) - set(asked["group"]))
     why = f"no image that the {outcome.short} is asked of"
-    left_out = (*table.left_out, *(LeftOut(str(group), 0, why) for group in without))
+    left_out = (*table.left_out, *(OmittedGroup(str(group), 0, why) for group in without))
     return replace(table, left_out=left_out)
 
 

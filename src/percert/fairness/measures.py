@@ -44,7 +44,7 @@ class Measure:
 
 
 @dataclass(frozen=True)
-class Rate:
+class GroupRate:
     """A share by group, ``value`` and ``n`` ``(groups,)``: NaN and 0 where it has no such image.
 
     ``n`` is the number of independent images that would know the share as well as the group does.
@@ -53,10 +53,10 @@ class Rate:
     value: Array
     n: Array
 
-    def defined(self) -> "Rate":
+    def defined(self) -> "GroupRate":
         """The groups that have a share."""
         there = self.n > 0
-        return Rate(self.value[there], self.n[there])
+        return GroupRate(self.value[there], self.n[there])
 
 
 _MEANINGS: dict[str, tuple[float | None, str]] = {
@@ -96,7 +96,7 @@ def group_measures(
         asked = with_outcome(rows, outcome)
         group, names = asked["group"].factorize(sort=True)
         sizes = np.bincount(group).astype(float)
-        accuracy = Rate(np.bincount(group, asked["correct"].to_numpy(float)) / sizes, sizes)
+        accuracy = GroupRate(np.bincount(group, asked["correct"].to_numpy(float)) / sizes, sizes)
     held = extremes(accuracy.value, accuracy.n, confidence)
     lowest, highest = float(accuracy.value.min()), float(accuracy.value.max())
     chance = _by_chance(accuracy, draws, rng)
@@ -144,11 +144,11 @@ def _measure(
     return Measure(name, value, interval, fair, by_chance, None, None, meaning)
 
 
-def _is_binomial(rate: Rate) -> bool:
+def _is_binomial(rate: GroupRate) -> bool:
     return bool((rate.n == np.round(rate.n)).all())
 
 
-def _by_chance(rate: Rate, draws: int, rng: np.random.Generator) -> dict[str, float]:
+def _by_chance(rate: GroupRate, draws: int, rng: np.random.Generator) -> dict[str, float]:
     """The mean extremes of groups of these sizes that all have the pooled share."""
     if not draws:
         return {}
@@ -165,7 +165,7 @@ def _by_chance(rate: Rate, draws: int, rng: np.random.Generator) -> dict[str, fl
 
 def group_rates(
     rows: "pd.DataFrame", group: Codes, groups: int, positive: str | None = None
-) -> dict[str, Rate]:
+) -> dict[str, GroupRate]:
     """Accuracy of every group, and with labels and predictions its true- and false-positive rates.
 
     ``group`` is each row's group as a number below ``groups``. The rates are of the class
@@ -174,15 +174,15 @@ def group_rates(
     sizes = np.bincount(group, minlength=groups).astype(float)
     if "label" not in rows:
         if "correct" not in rows:
-            return {"accuracy": Rate(np.full(groups, np.nan), sizes)}
+            return {"accuracy": GroupRate(np.full(groups, np.nan), sizes)}
         right = np.bincount(group, rows["correct"].to_numpy(float), groups)
-        return {"accuracy": Rate(right / sizes, sizes)}
+        return {"accuracy": GroupRate(right / sizes, sizes)}
     classes = sorted({*rows["label"].unique(), *rows["prediction"].unique()}, key=numbers_first)
     place = {name: code for code, name in enumerate(classes)}
     label = rows["label"].map(place).to_numpy(np.int64)
     prediction = rows["prediction"].map(place).to_numpy(np.int64)
     right = (label == prediction).astype(float)
-    rates = {"accuracy": Rate(np.bincount(group, right, groups) / sizes, sizes)}
+    rates = {"accuracy": GroupRate(np.bincount(group, right, groups) / sizes, sizes)}
     count = len(classes)
     if count < 2:
         return rates
@@ -202,7 +202,7 @@ def group_rates(
     return rates
 
 
-def _mean_rate(part: Array, whole: Array) -> Rate:
+def _mean_rate(part: Array, whole: Array) -> GroupRate:
     """The mean over classes of part / whole, ``(groups, classes)`` each, and the images behind it.
 
     Of one class these are its images. The mean of several rates p_c has the variance
@@ -220,7 +220,7 @@ def _mean_rate(part: Array, whole: Array) -> Rate:
         images = np.where(variance > 0, np.minimum(mean * (1 - mean) / variance, alike), alike)
     if whole.shape[1] == 1:
         images = whole[:, 0]
-    return Rate(mean, np.where(classes > 0, images, 0.0))
+    return GroupRate(mean, np.where(classes > 0, images, 0.0))
 
 
 def measures_table(

@@ -15,7 +15,7 @@ from percert.fairness.conclusions import (
     interval_column,
     statistic_columns,
 )
-from percert.fairness.groups import ACCURACY, GroupTable, LeftOut, Outcome
+from percert.fairness.groups import ACCURACY, GroupTable, OmittedGroup, Outcome
 from percert.fairness.intervals import GroupEstimates, Heterogeneity
 from percert.fairness.least_squares import COVARIANCES, Covariance
 from percert.fairness.regression import Level
@@ -215,7 +215,7 @@ def is_influential(cooks_distance: float, groups: int) -> bool:
     return cooks_distance > 4 / groups
 
 
-def left_out_table(left_out: Sequence[LeftOut]) -> Table:
+def left_out_table(left_out: Sequence[OmittedGroup]) -> Table:
     """The groups that are in no test, and why."""
     return Table.of(
         left_out,

@@ -7,8 +7,8 @@ True
 
 from percert.models.card import (
     ClassifierCard,
-    Preparation,
     PreparedClassifier,
+    Preprocessing,
     read_card,
     shipped_card,
     shipped_cards,
@@ -18,8 +18,8 @@ from percert.models.weights import load_weights, read_weights
 
 __all__ = [
     "ClassifierCard",
-    "Preparation",
     "PreparedClassifier",
+    "Preprocessing",
     "load_classifier",
     "load_weights",
     "read_card",

@@ -20,7 +20,7 @@ from percert.toml_file import check_keys, parse_toml, read_toml
 Channels = Literal["rgb", "bgr"]
 
 
-class Preparation(nn.Module):
+class Preprocessing(nn.Module):
     """sRGB images in [0, 1] to the input that a network was trained on.
 
     ``(scale * channels(resize(images)) - mean) / std``: ``size`` (height, width) is what every
@@ -70,14 +70,14 @@ class Preparation(nn.Module):
 
 
 class PreparedClassifier(nn.Module):
-    """A network behind its :class:`Preparation`: takes sRGB images in [0, 1], gives logits.
+    """A network behind its :class:`Preprocessing`: takes sRGB images in [0, 1], gives logits.
 
     >>> head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 10))
     >>> PreparedClassifier(Preparation(mean=(0.5, 0.5, 0.5)), head)(torch.rand(2, 3, 8, 8)).shape
     torch.Size([2, 10])
     """
 
-    def __init__(self, preparation: Preparation, network: nn.Module) -> None:
+    def __init__(self, preparation: Preprocessing, network: nn.Module) -> None:
         super().__init__()
         self.preparation = preparation
         self.network = network
@@ -95,7 +95,7 @@ class ClassifierCard:
     ``architecture`` is ``"squeezenet1_0"``, ``"efficientnet-lite0"`` (1, 2), ``"timm:NAME"``,
     ``"torchvision:NAME"`` or ``"package.module:factory"``; ``weights`` a file, or else
     ``weights_package`` one inside an installed Python package, ``"module/path"``, of which
-    ``sha256`` is the digest. For the rest see :class:`~percert.models.card.Preparation`;
+    ``sha256`` is the digest. For the rest see :class:`~percert.models.card.Preprocessing`;
     ``size`` is (height, width), or ``None`` for the images' own. ``classes`` is the number of
     logits, where the architecture has a choice. In the file, ``class_names`` is a list, or
     ``"imagenet-1k"`` for the names that come with percert.
@@ -113,9 +113,9 @@ class ClassifierCard:
     size: tuple[int, int] | None = None
     class_names: tuple[str, ...] = ()
 
-    def preparation(self) -> Preparation:
+    def preparation(self) -> Preprocessing:
         """What is done to images, as a module."""
-        return Preparation(
+        return Preprocessing(
             mean=self.mean, std=self.std, channels=self.channels, scale=self.scale, size=self.size
         )
 

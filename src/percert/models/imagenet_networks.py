@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from percert.models.card import Preparation
+from percert.models.card import Preprocessing
 from percert.models.weights import load_weights
 from percert.tensors import Embeddings, Features, Images
 
@@ -47,9 +47,9 @@ class SqueezeNet(nn.Module):
     says. Any size of at least 48 pixels a side will do; the weights were trained at 227.
     """
 
-    def __init__(self, classes: int = 1000, preparation: Preparation | None = None) -> None:
+    def __init__(self, classes: int = 1000, preparation: Preprocessing | None = None) -> None:
         super().__init__()
-        self.preparation = preparation or Preparation(mean=MEAN_BGR, channels="bgr", scale=255)
+        self.preparation = preparation or Preprocessing(mean=MEAN_BGR, channels="bgr", scale=255)
         self.features = nn.Sequential(
             nn.Conv2d(3, 96, 7, stride=2),
             nn.ReLU(),

@@ -18,8 +18,8 @@ from percert.device import resolve_device
 from percert.extras import install_extra, install_package
 from percert.models.card import (
     ClassifierCard,
-    Preparation,
     PreparedClassifier,
+    Preprocessing,
     read_card,
     shipped_card,
     shipped_cards,
@@ -30,7 +30,7 @@ from percert.models.weights import is_packaged, load_weights, packaged_file
 
 def timm_network(
     name: str, *, pretrained: bool, classes: int | None = None
-) -> tuple[nn.Module, Preparation]:
+) -> tuple[nn.Module, Preprocessing]:
     """The network ``name`` of timm, with what its weights want done to images.
 
     ``pretrained`` takes timm's own weights, which it downloads where they are not in its cache.
@@ -45,14 +45,14 @@ def timm_network(
     network = _create("timm", name, pretrained, lambda own: timm.create_model(name, own, **options))
     found = timm.data.resolve_model_data_config(network)
     _, height, width = found["input_size"]
-    return network, Preparation(
+    return network, Preprocessing(
         mean=tuple(found["mean"]), std=tuple(found["std"]), size=(height, width)
     )
 
 
 def torchvision_network(
     name: str, *, pretrained: bool, classes: int | None = None
-) -> tuple[nn.Module, Preparation]:
+) -> tuple[nn.Module, Preprocessing]:
     """The network ``name`` of torchvision, with what its default weights want done to images.
 
     As :func:`timm_network`. Images are resized to the side to which the weights' own
@@ -75,7 +75,7 @@ def torchvision_network(
     network = _create("torchvision", name, pretrained, create)
     wanted = weights.transforms()
     side = int(wanted.crop_size[0])
-    return network, Preparation(mean=tuple(wanted.mean), std=tuple(wanted.std), size=(side, side))
+    return network, Preprocessing(mean=tuple(wanted.mean), std=tuple(wanted.std), size=(side, side))
 
 
 def _import_package(module: str) -> ModuleType:
@@ -193,7 +193,7 @@ def _from_card(card: ClassifierCard, name: str, weights: Path | None) -> nn.Modu
 
 
 def _architecture(
-    card: ClassifierCard, preparation: Preparation, name: str
+    card: ClassifierCard, preparation: Preprocessing, name: str
 ) -> tuple[nn.Module, nn.Module]:
     """The classifier of a card, and the part of it that has the weights."""
     package, colon, rest = card.architecture.partition(":")

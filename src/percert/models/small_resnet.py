@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from percert.check import check_images
-from percert.models.card import Preparation, PreparedClassifier
+from percert.models.card import PreparedClassifier, Preprocessing
 from percert.tensors import Features, Images
 
 #: What ``classes10_width16`` means.
@@ -81,7 +81,7 @@ def small_resnet(classes: int = 10, width: int = 16) -> PreparedClassifier:
         raise ValueError(
             f"small_resnet: expected at least 2 classes and a width of 1, found {classes}, {width}"
         )
-    preparation = Preparation(mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
+    preparation = Preprocessing(mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
     return PreparedClassifier(preparation, ResidualNetwork(classes, width))
 
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from percert.search.tables.commit import Pruned
     from percert.search.tables.scan import Block
     from percert.search.upgrade import Upgraded, upgrade_store
-    from percert.search.verify import Verdict
+    from percert.search.verify import StoreCheck
 
 __all__ = [
     "AddOutcome",
@@ -47,8 +47,8 @@ __all__ = [
     "Refitted",
     "Rule",
     "Store",
+    "StoreCheck",
     "Upgraded",
-    "Verdict",
     "index_images",
     "open_store",
     "upgrade_store",
@@ -68,6 +68,6 @@ __getattr__, __dir__ = lazy_names(
         "percert.search.tables.commit": "Pruned",
         "percert.search.tables.scan": "Block",
         "percert.search.upgrade": "Upgraded upgrade_store",
-        "percert.search.verify": "Verdict",
+        "percert.search.verify": "StoreCheck",
     },
 )

@@ -39,7 +39,7 @@ from percert.search.tables.location import Tables
 from percert.search.tables.paths import Paths
 from percert.search.tables.scan import scan_rows
 from percert.search.tables.schema import MetricId, is_one_of
-from percert.search.verify import Verdict, verify_store
+from percert.search.verify import StoreCheck, verify_store
 
 
 @final
@@ -339,7 +339,7 @@ class Store:
         self.partner.forget_gone()
         return pruned
 
-    def verify(self, again: int = 0) -> Verdict:
+    def verify(self, again: int = 0) -> StoreCheck:
         """Check the store's integrity; ``again`` images are embedded once more and compared."""
         return verify_store(self.tables, self.metric, again)
 

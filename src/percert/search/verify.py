@@ -29,7 +29,7 @@ NAMED = 5
 
 
 @dataclass(frozen=True)
-class Verdict:
+class StoreCheck:
     """The result of the check: ``problems``, a sentence each; none where the store is sound.
 
     ``images`` and ``files`` were checked, and ``embedded`` images embedded again from their files.
@@ -54,7 +54,9 @@ class Verdict:
         return not self.problems
 
 
-def verify_store(tables: Tables, metric: EmbeddingMetric | None = None, again: int = 0) -> Verdict:
+def verify_store(
+    tables: Tables, metric: EmbeddingMetric | None = None, again: int = 0
+) -> StoreCheck:
     """Read all of a store as it is on the disk now, and check what queries rely on.
 
     Ids are unique; the image of every file is there; embeddings are finite, with the norms that are
@@ -71,7 +73,7 @@ def verify_store(tables: Tables, metric: EmbeddingMetric | None = None, again: i
         if table.schema.names != schema.names or table.schema.types != schema.types:
             problems.append(f"the table {name} has columns of other names or types")
     if problems:
-        return Verdict(problems, 0, 0, 0, 0)
+        return StoreCheck(problems, 0, 0, 0, 0)
     images = tables.images.search().select(["id", "bytes", "height", "width"]).to_arrow()
     files = tables.files.search().select(["path", "id"]).to_arrow()
     ids = images["id"].to_pylist()
@@ -106,7 +108,7 @@ def verify_store(tables: Tables, metric: EmbeddingMetric | None = None, again: i
     without = len(there - set(holding))
     away = find_missing(tables)
     unreachable = sum(away.unreachable.values())
-    return Verdict(
+    return StoreCheck(
         problems, len(ids), len(holding), tensors, without, embedded, len(away.gone), unreachable
     )
 

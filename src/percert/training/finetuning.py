@@ -107,7 +107,7 @@ def read_finetune_recipe(recipe: str | os.PathLike[str]) -> FinetuneRecipe:
     return found
 
 
-class Sample(NamedTuple):
+class TripletSample(NamedTuple):
     """Three images ``(3, side, side)``, +1 where ``left`` is closer or -1, and a weight."""
 
     reference: Tensor
@@ -118,7 +118,7 @@ class Sample(NamedTuple):
 
 
 #: Makes a sample from an entry of a set, with random numbers of its own.
-Prepare = Callable[[Any, np.random.Generator], Sample]
+Prepare = Callable[[Any, np.random.Generator], TripletSample]
 
 
 class ListedTriplets:
@@ -154,7 +154,7 @@ def open_triplets(data: TripletData, root: Path) -> tuple[Any, Prepare]:
 
 
 def _judged(data: TripletData) -> Prepare:
-    def prepare(triplet: Triplet, generator: np.random.Generator) -> Sample:
+    def prepare(triplet: Triplet, generator: np.random.Generator) -> TripletSample:
         images = [standard_view(image, data.side, data.fit) for image in load_triplet(triplet)]
         assert triplet.share is not None  # draws are left out
         weight = 2 * abs(triplet.share - 0.5) if data.agreement else 1.0
@@ -164,7 +164,7 @@ def _judged(data: TripletData) -> Prepare:
 
 
 def _distorted(data: TripletData, source: ImageSource) -> Prepare:
-    def prepare(entry: Entry, generator: np.random.Generator) -> Sample:
+    def prepare(entry: Entry, generator: np.random.Generator) -> TripletSample:
         photo = decode_image(source.read(entry), str(entry))
         # Twice the size: what zooms in keeps its detail.
         large = standard_view(photo, 2 * data.side, data.fit)[None]
@@ -177,7 +177,7 @@ def _distorted(data: TripletData, source: ImageSource) -> Prepare:
 
 
 def _of_classes(data: TripletData, labelled: LabelledParquet) -> Prepare:
-    def prepare(entry: Entry, generator: np.random.Generator) -> Sample:
+    def prepare(entry: Entry, generator: np.random.Generator) -> TripletSample:
         chosen = [entry, *labelled.same_and_other(entry, generator)]
         images = [
             standard_view(decode_image(labelled.read(one), str(one)), data.side, data.fit)
@@ -194,11 +194,11 @@ def _sample(
     weight: float,
     data: TripletData,
     generator: np.random.Generator,
-) -> Sample:
+) -> TripletSample:
     if generator.random() < data.flip:
         images = [image.flip(-1) for image in images]
     reference, left, right = images
-    return Sample(reference, left, right, sign, weight)
+    return TripletSample(reference, left, right, sign, weight)
 
 
 @dataclass(frozen=True)
@@ -209,7 +209,7 @@ class FinetuningTask:
     constant: float
 
     def losses(
-        self, forward: Any, batch: Sequence[Sample], device: torch.device, gather: Any
+        self, forward: Any, batch: Sequence[TripletSample], device: torch.device, gather: Any
     ) -> Mapping[str, Tensor]:
         columns = [torch.stack([sample[i] for sample in batch]) for i in range(3)]  # type: ignore[misc]
         sign = torch.tensor([sample.sign for sample in batch], device=device)
@@ -254,11 +254,11 @@ def finetune(
         [one.share for one in recipe.data],
     )
 
-    def prepare(entry: tuple[int, Any], generator: np.random.Generator) -> Sample:
+    def prepare(entry: tuple[int, Any], generator: np.random.Generator) -> TripletSample:
         which, one = entry
         return makers[which](one, generator)
 
-    loader: Loader[tuple[int, Any], Sample] = Loader(
+    loader: Loader[tuple[int, Any], TripletSample] = Loader(
         order,
         prepare,
         recipe.schedule.batch,

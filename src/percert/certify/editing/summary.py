@@ -104,7 +104,7 @@ def blind_to_mirroring(network: nn.Module) -> bool:
 
 
 @dataclass(frozen=True)
-class Bar:
+class RangeBar:
     """One family for people: ``text`` in words, and from where to where of its limits, in [0, 1].
 
     ``start``, ``end`` and ``unchanged`` are places between the family's limits.
@@ -117,7 +117,7 @@ class Bar:
     unchanged: float
 
 
-def bars(summary: EditSummary) -> list[Bar]:
+def bars(summary: EditSummary) -> list[RangeBar]:
     """A bar a family with one parameter of which something is proven."""
     found = []
     for one in summary.ranges:
@@ -129,7 +129,7 @@ def bars(summary: EditSummary) -> list[Bar]:
             min(max((value - low) / (high - low), 0.0), 1.0)
             for value in (one.low, one.high, family.unchanged)
         ]
-        found.append(Bar(one.edit, range_words(one), *places))
+        found.append(RangeBar(one.edit, range_words(one), *places))
     return found
 
 

@@ -18,7 +18,7 @@ from percert.evaluation.attack_runs.saliency_card import SaliencyCard, card_of, 
 from percert.extras import install_extra
 from percert.images import load_image
 from percert.metrics.catalog import create_metric, metric_card
-from percert.models import Preparation, load_classifier
+from percert.models import Preprocessing, load_classifier
 from percert.reports.attack_plots import boxes_and_cumulative
 from percert.reports.page import Block, Figure, Section, kept_figure
 from percert.reports.plots import Cell, amplified, picture_grid
@@ -130,7 +130,7 @@ def _onnx(card: SaliencyCard) -> tuple[Saliency, str]:
     outputs = len(session.get_outputs())
     if not -outputs <= card.output < outputs:
         raise ValueError(f"{card.file}: has no output {card.output}")
-    prepare = Preparation(
+    prepare = Preprocessing(
         mean=card.mean, std=card.std, channels=card.channels, scale=card.scale, size=size
     )
 

@@ -15,7 +15,7 @@ class SaliencyCard:
     """A saliency network in an ONNX ``file``, and what is done before and after it.
 
     ``mean``, ``std``, ``channels``, ``scale`` and ``size`` as for classifiers
-    (:class:`~percert.models.Preparation`); without a ``size`` images go in as large as the file
+    (:class:`~percert.models.Preprocessing`); without a ``size`` images go in as large as the file
     says, or as they are. ``output`` is the place of the map among the outputs, the last
     being -1. ``sigmoid`` is applied to it where the file ends before; ``stretch`` spreads each map
     over [0, 1].

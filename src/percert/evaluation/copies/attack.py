@@ -125,7 +125,7 @@ class AttackedRates:
 
 
 @dataclass(frozen=True)
-class Pair:
+class AttackedPair:
     """A query and the image of the gallery that it is a copy of, or is to be taken for.
 
     ``picture`` is the place of the query among the pictures, ``edit`` its edit (``None`` for the
@@ -154,7 +154,7 @@ def attacked_rates(
     detector: Detector,
     gallery: Gallery,
     pictures: Sequence[Image.Image],
-    wanted: Sequence[Pair],
+    wanted: Sequence[AttackedPair],
     threshold: float,
     *,
     copies: bool,
@@ -177,7 +177,7 @@ def attacked_rates(
     parts = []
     for some, images in _batches(pictures, wanted, seed):
 
-        def attack(some: list[Pair] = some, images: Tensor = images) -> AttackedPairs:
+        def attack(some: list[AttackedPair] = some, images: Tensor = images) -> AttackedPairs:
             return _attack(
                 detector, gallery, some, images, threshold, copies, steps, seed, budgets, side
             )
@@ -190,7 +190,7 @@ def attacked_rates(
 def rates_of(
     parts: Sequence[AttackedPairs],
     name: str,
-    wanted: Sequence[Pair],
+    wanted: Sequence[AttackedPair],
     threshold: float,
     steps: int,
     budgets: Sequence[float],
@@ -228,8 +228,8 @@ def rates_of(
 
 
 def _batches(
-    pictures: Sequence[Image.Image], wanted: Sequence[Pair], seed: int
-) -> Iterator[tuple[list[Pair], Tensor]]:
+    pictures: Sequence[Image.Image], wanted: Sequence[AttackedPair], seed: int
+) -> Iterator[tuple[list[AttackedPair], Tensor]]:
     queries = (
         (
             number,
@@ -246,7 +246,7 @@ def _batches(
 def _attack(
     detector: Detector,
     gallery: Gallery,
-    wanted: Sequence[Pair],
+    wanted: Sequence[AttackedPair],
     images: Tensor,
     threshold: float,
     copies: bool,

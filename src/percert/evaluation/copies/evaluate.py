@@ -7,13 +7,18 @@ import numpy as np
 from PIL import Image
 
 from percert.data.copy_edits import Edit
-from percert.evaluation.copies.attack import AttackedPairs, AttackedRates, Pair, attacked_rates
+from percert.evaluation.copies.attack import (
+    AttackedPair,
+    AttackedPairs,
+    AttackedRates,
+    attacked_rates,
+)
 from percert.evaluation.copies.detector import Detector
 from percert.evaluation.copies.gallery import ThresholdChoice, choose
 from percert.evaluation.copies.measure import (
-    Checkpoint,
     Chosen,
     Measured,
+    ResultsFolder,
     copy_radii,
     measure,
     pack_pairs,
@@ -124,7 +129,7 @@ def evaluate_copies(
     strangers: Sequence[int],
     plan: CopiesPlan,
     *,
-    parts: Checkpoint | None = None,
+    parts: ResultsFolder | None = None,
     progress: Progress = silent,
     rows: Callable[[list[QueryRow]], object] = lambda rows: None,
 ) -> list[DetectorResult]:
@@ -134,7 +139,7 @@ def evaluate_copies(
     drawn at random. ``rows`` is handed what was found of every query. Raises ``BrokenCertificate``
     where certified <= attacked <= natural does not hold.
     """
-    parts = parts or Checkpoint()
+    parts = parts or ResultsFolder()
     blind = [one.name for one in detectors if not getattr(one, "differentiable", True)]
     if plan.attacked and blind:
         raise ValueError(f"{blind[0]}: has no gradient for the attack to follow")
@@ -199,23 +204,23 @@ def _rule(detector: Detector, threshold: float) -> Rule:
     return Rule(threshold, background.weight, background.id.hash, background.source)
 
 
-def copy_pairs(queries: Sequence[int], edits: Sequence[Edit], wanted: int) -> list[Pair]:
+def copy_pairs(queries: Sequence[int], edits: Sequence[Edit], wanted: int) -> list[AttackedPair]:
     """``wanted`` copies to be attacked, spread evenly over all edits and pictures."""
     flat = spread(len(edits) * len(queries), wanted)
     cases = [divmod(number, len(queries)) for number in flat]
-    return [Pair(place, edits[edit].name, queries[place]) for edit, place in cases]
+    return [AttackedPair(place, edits[edit].name, queries[place]) for edit, place in cases]
 
 
 def stranger_pairs(
     queries: Sequence[int], strangers: Sequence[int], wanted: int, seed: int
-) -> list[Pair]:
+) -> list[AttackedPair]:
     """``wanted`` strangers, spread evenly, each with one of the ``queries`` other than itself."""
     generator = np.random.default_rng(seed)
     chosen = []
     for place in spread(len(strangers), wanted):
         targets = [query for query in queries if query != strangers[place]]
         if targets:
-            chosen.append(Pair(strangers[place], None, int(generator.choice(targets))))
+            chosen.append(AttackedPair(strangers[place], None, int(generator.choice(targets))))
     return chosen
 
 
@@ -227,7 +232,7 @@ def _attacks(
     strangers: Sequence[int],
     threshold: float,
     plan: CopiesPlan,
-    parts: Checkpoint,
+    parts: ResultsFolder,
     progress: Progress,
 ) -> list[AttackedRates | None]:
     """Rates of copies, and of unrelated images, under attack."""

@@ -40,7 +40,7 @@ from percert.runs.engine import Progress, silent
 
 
 @dataclass(frozen=True)
-class Checkpoint:
+class ResultsFolder:
     """Results by name in ``folder``, each a file that is whole or not there; none is kept where
     ``folder`` is ``None``. Names with the same settings must mean the same result.
     """
@@ -176,7 +176,7 @@ def measure(
     *,
     views: Sequence[str] = ("whole",),
     seed: int = 0,
-    parts: Checkpoint | None = None,
+    parts: ResultsFolder | None = None,
     progress: Progress = silent,
 ) -> dict[str, Measured]:
     """Distances of the edited pictures at ``queries`` from the whole collection of ``pictures``.
@@ -195,7 +195,7 @@ def measure(
             f"pairs: {len(queries)} queries x {len(edits)} edits x {len(pictures)} images are "
             f"{wanted}, more than {MOST_PAIRS}; take fewer queries or edits"
         )
-    parts = parts or Checkpoint()
+    parts = parts or ResultsFolder()
     measured = _galleries(detectors, pictures, views, parts, queries, progress)
     asked = Chosen(pictures, queries)
     for number, edit in enumerate(edits):
@@ -255,7 +255,7 @@ def _galleries(
     detectors: Sequence[Detector],
     pictures: Sequence[Image.Image],
     views: Sequence[str],
-    parts: Checkpoint,
+    parts: ResultsFolder,
     own: Sequence[int],
     progress: Progress,
 ) -> dict[str, Measured]:

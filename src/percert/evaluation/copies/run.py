@@ -10,7 +10,7 @@ from typing import Any
 
 from percert.evaluation.copies.detector import Detector, background_hash, weights_of
 from percert.evaluation.copies.evaluate import CopiesPlan, QueryRow, evaluate_copies
-from percert.evaluation.copies.measure import Checkpoint, spread
+from percert.evaluation.copies.measure import ResultsFolder, spread
 from percert.evaluation.copies.pictures import PictureFiles, find_twins, pixels_hash, twins_sections
 from percert.evaluation.copies.report import (
     attack_figure,
@@ -99,7 +99,7 @@ def run_copies(
         queries,
         list(range(len(own), len(items))) or queries,
         plan,
-        parts=Checkpoint(out / PARTS),
+        parts=ResultsFolder(out / PARTS),
         progress=progress,
         rows=rows.extend,
     )

@@ -27,7 +27,7 @@ One: TypeAlias = NoticedPair | ScoredPair | Triplet
 
 
 @dataclass(frozen=True)
-class Answers:
+class ObserverAnswers:
     """Pairs or triplets that people judged, all of one ``kind``."""
 
     kind: AnswerKind
@@ -53,7 +53,7 @@ def find_answers(
     images: Path | None = None,
     split: str | None = None,
     limit: int | None = None,
-) -> Answers:
+) -> ObserverAnswers:
     """The answers at ``source``, at most ``limit`` of them. ``kind`` is one of :data:`KINDS`.
 
     With ``auto`` the columns of a CSV file say what it has: ``observers`` and ``said_different``,
@@ -65,10 +65,10 @@ def find_answers(
         kind = _kind_of(list(next(csv_rows(source))))
     if kind == "auto" and not source.exists():
         raise ValueError(f"{source}: no such file or folder")
-    readers: dict[str, Callable[[], Answers]] = {
-        "noticed": lambda: Answers("noticed", noticed_pairs(source, images=images)[:limit]),
-        "scored": lambda: Answers("scored", scored_pairs(source, images=images)[:limit]),
-        "night-jnd": lambda: Answers(
+    readers: dict[str, Callable[[], ObserverAnswers]] = {
+        "noticed": lambda: ObserverAnswers("noticed", noticed_pairs(source, images=images)[:limit]),
+        "scored": lambda: ObserverAnswers("scored", scored_pairs(source, images=images)[:limit]),
+        "night-jnd": lambda: ObserverAnswers(
             "noticed",
             list(islice(night_jnd(source, split or "all"), limit)),  # type: ignore[arg-type]  # it checks
         ),
@@ -80,7 +80,7 @@ def find_answers(
         if kind == "auto" and not (source / "data.csv").is_file():
             plain = "bapps"  # photographs alone have no answers
         triplets = find_triplets(source, plain, split=split, images=images)
-        found = Answers(
+        found = ObserverAnswers(
             "triplets", list(islice((t for t in triplets if t.share is not None), limit))
         )
     if not found.judged:

@@ -7,7 +7,7 @@ import numpy as np
 
 from percert.data.triplets import Triplet
 from percert.evaluation.people.agreement import Estimate
-from percert.evaluation.people.answers import Answers, compared
+from percert.evaluation.people.answers import ObserverAnswers, compared
 from percert.evaluation.people.distances import EQUAL, pair_name
 from percert.evaluation.people.scores import (
     ALL,
@@ -75,7 +75,7 @@ def ceiling_words(ceilings: Sequence[Ceiling]) -> list[str]:
 
 def write_people_report(
     out: Path,
-    answers: Answers,
+    answers: ObserverAnswers,
     distances: Distances,
     agreements: Sequence[MetricAgreement],
     ceilings: Sequence[Ceiling],
@@ -108,7 +108,9 @@ LEADS = {
 SAID = {"noticed": "share who saw a difference", "scored": "score (greater: more different)"}
 
 
-def _figure(answers: Answers, distances: Distances, metrics: Sequence[str]) -> Figure | None:
+def _figure(
+    answers: ObserverAnswers, distances: Distances, metrics: Sequence[str]
+) -> Figure | None:
     """A panel a metric, a dot a pair; of triplets there is none."""
     judged = [
         one

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from percert.data.triplets import Triplet
-from percert.evaluation.people.answers import Answers
+from percert.evaluation.people.answers import ObserverAnswers
 from percert.evaluation.people.distances import EQUAL, keep_distances, named_metrics
 from percert.evaluation.people.report import agreement_table, ceiling_words, write_people_report
 from percert.evaluation.people.scores import ALL, CHANGED, score_answers
@@ -27,7 +27,7 @@ class PeopleSettings:
     """
 
     source: str
-    answers: Answers
+    answers: ObserverAnswers
     size: tuple[int, int] | None = None
     batch_size: int = 16
     draws: int = 1000

@@ -21,7 +21,7 @@ from percert.evaluation.people.agreement import (
     pearson,
     spearman,
 )
-from percert.evaluation.people.answers import Answers, One, compared
+from percert.evaluation.people.answers import ObserverAnswers, One, compared
 from percert.evaluation.people.distances import EQUAL, pair_name
 
 #: Scopes beside the groups of a study: everything, and what is not the same picture twice.
@@ -54,7 +54,7 @@ class Ceiling:
 
 
 def score_answers(
-    answers: Answers,
+    answers: ObserverAnswers,
     distances: Distances,
     metrics: Sequence[str],
     *,

@@ -22,10 +22,10 @@ ALIASES: dict[str, tuple[str, ...]] = {
 
 
 @dataclass(frozen=True)
-class Budget:
+class AttackBudget:
     """How far an image may move: ``eps`` in pixels of [0, 1], in ``norm``.
 
-    >>> Budget("l2", 0.5).holds(0.5000001), Budget("l2", 0.5).holds(0.51)
+    >>> AttackBudget("l2", 0.5).holds(0.5000001), Budget("l2", 0.5).holds(0.51)
     (True, False)
     """
 
@@ -51,7 +51,7 @@ class PlannedAttack:
     name: str
     attack: Attack
     norm: BudgetNorm
-    budget: Budget | None
+    budget: AttackBudget | None
 
 
 def plan_attacks(
@@ -162,7 +162,7 @@ def _planned(full: str, name: str) -> PlannedAttack:
     if norm not in ("l2", "linf"):
         raise ValueError(f"attack {full}: expected the norm l2 or linf, found {norm!r}")
     bounded = CATALOG[name].kind == "bounded" and eps is not None
-    return PlannedAttack(full, attack, norm, Budget(norm, float(eps)) if bounded else None)
+    return PlannedAttack(full, attack, norm, AttackBudget(norm, float(eps)) if bounded else None)
 
 
 def stability_attack(norm: BudgetNorm, eps: float, steps: int, restarts: int) -> Attack:

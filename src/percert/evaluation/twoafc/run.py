@@ -8,7 +8,7 @@ from typing import Any
 from percert.certify.twoafc import PerturbedTriplet
 from percert.check import Argument, ArgumentError
 from percert.data.triplets import Triplet
-from percert.evaluation.twoafc.attacks import Budget, PlannedAttack, plan_attacks
+from percert.evaluation.twoafc.attacks import AttackBudget, PlannedAttack, plan_attacks
 from percert.evaluation.twoafc.evaluate import TwoAFCRun, keep_twoafc
 from percert.evaluation.twoafc.lipschitz_violations import (
     OF_TRIPLETS,
@@ -168,8 +168,8 @@ def evaluate_metric(
     if not rows:
         why = "; ".join(reason for _, reason in kept.bad[:1])
         raise ValueError(f"{asked.source}: no triplet could be read; {why}")
-    budgets = [Budget("l2", value) for value in asked.l2]
-    budgets += [Budget("linf", value) for value in asked.linf]
+    budgets = [AttackBudget("l2", value) for value in asked.l2]
+    budgets += [AttackBudget("linf", value) for value in asked.linf]
     scores = score_twoafc(rows, asked.eps, budgets=budgets, perturbed=asked.perturbed)
     moved = moved_references(rows, name, asked.perturbed)
     answer = {

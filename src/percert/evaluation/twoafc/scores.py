@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from percert.evaluation.twoafc.attacks import Budget
+from percert.evaluation.twoafc.attacks import AttackBudget
 from percert.evaluation.twoafc.evaluate import CLEAN
 from percert.reports.records import Row
 from percert.runs.certified import check_order
@@ -63,7 +63,7 @@ def score_twoafc(
     rows: Iterable[Row],
     eps: Sequence[float],
     *,
-    budgets: Iterable[Budget] = (),
+    budgets: Iterable[AttackBudget] = (),
     perturbed: str = "reference",
 ) -> list[TwoAFCScores]:
     """The scores of all triplets together, and then of each group, where there are several.
@@ -93,7 +93,7 @@ def score_twoafc(
     }
     norms = {row["norm"] for case in cases for row in case.attacked}
     more = {(budget.norm, budget.eps) for budget in budgets if budget.norm in norms}
-    found = [Budget(norm, budget) for norm, budget in sorted(of_rows | more)]
+    found = [AttackBudget(norm, budget) for norm, budget in sorted(of_rows | more)]
     check_all(cases, eps, found, perturbed)
     return [_scores(name, some, eps, found) for name, some in groups.items()]
 
@@ -136,14 +136,14 @@ class _Case:
         """What the worse of the two choices counts for."""
         return min(self._credit(0), self._credit(1))
 
-    def certified(self, budget: Budget, radius: str = "radius") -> float:
+    def certified(self, budget: AttackBudget, radius: str = "radius") -> float:
         """The certified score within a ``budget``: of linf, by the l2 ball around it."""
         reach = self.clean[radius]
         if reach is None or not reach > budget.eps * _l2_of(budget, self.clean):
             return self.worse
         return self.natural
 
-    def under(self, attack: str | None, budget: Budget) -> float:
+    def under(self, attack: str | None, budget: AttackBudget) -> float:
         """The score within a ``budget`` under ``attack``, or under all of them together."""
         for row in self.attacked:
             mine = attack is None or row["attack"] == attack
@@ -160,7 +160,7 @@ class _Case:
         return float(right if choice == 1 else 1 - right)
 
 
-def _l2_of(budget: Budget, row: Row) -> float:
+def _l2_of(budget: AttackBudget, row: Row) -> float:
     """How long in l2 a change of linf length 1 can be, 1 for an l2 budget."""
     return 1.0 if budget.norm == "l2" else math.sqrt(3 * row["height"] * row["width"])
 
@@ -177,10 +177,10 @@ def _cases(rows: Iterable[Row]) -> list[_Case]:
 
 
 def check_all(
-    cases: Sequence[_Case], eps: Sequence[float], budgets: Sequence[Budget], perturbed: str
+    cases: Sequence[_Case], eps: Sequence[float], budgets: Sequence[AttackBudget], perturbed: str
 ) -> None:
     """Hold every triplet to certified <= empirical <= natural, at every budget and radius."""
-    at = [*(Budget("l2", value) for value in eps), *budgets]
+    at = [*(AttackBudget("l2", value) for value in eps), *budgets]
     for case in cases:
         for budget in at:
             empirical = {
@@ -198,7 +198,7 @@ def check_all(
 
 
 def _scores(
-    name: str, cases: Sequence[_Case], eps: Sequence[float], budgets: Sequence[Budget]
+    name: str, cases: Sequence[_Case], eps: Sequence[float], budgets: Sequence[AttackBudget]
 ) -> TwoAFCScores:
     proven = all(case.clean["radius"] is not None for case in cases)
     by_paper = proven and any(case.clean["radius_paper"] is not None for case in cases)
@@ -206,8 +206,8 @@ def _scores(
     certified = [
         CertifiedScore(
             value,
-            _mean(case.certified(Budget("l2", value)) for case in cases) if proven else None,
-            _mean(case.certified(Budget("l2", value), "radius_paper") for case in cases)
+            _mean(case.certified(AttackBudget("l2", value)) for case in cases) if proven else None,
+            _mean(case.certified(AttackBudget("l2", value), "radius_paper") for case in cases)
             if by_paper
             else None,
         )
@@ -216,7 +216,7 @@ def _scores(
     attacked = []
     for budget in budgets:
 
-        def within(row: Row, budget: Budget = budget) -> bool:
+        def within(row: Row, budget: AttackBudget = budget) -> bool:
             mine: bool = row["norm"] == budget.norm and row["eps"] in (None, budget.eps)
             return mine
 

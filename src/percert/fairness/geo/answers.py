@@ -25,7 +25,7 @@ class Sources:
     elsewhere: int
 
 
-class Journal:
+class AnswerJournal:
     """The answers in a file, one line of JSON each, and a way to add to them.
 
     Made by :func:`open_journal` only, which keeps others out while it is open.
@@ -45,7 +45,7 @@ class Journal:
 
 
 @contextmanager
-def open_journal(path: Path) -> Iterator[Journal]:
+def open_journal(path: Path) -> Iterator[AnswerJournal]:
     """The journal at ``path``, made where there is none.
 
     A last line that a kill tore off is dropped. Raises ``ValueError`` where another run has the
@@ -66,7 +66,7 @@ def open_journal(path: Path) -> Iterator[Journal]:
             except (ValueError, TypeError):
                 raise ValueError(f"{path}: line {number} is no answer of Flickr's") from None
             answers[answer.photo] = answer
-        yield Journal(file, answers)
+        yield AnswerJournal(file, answers)
 
 
 def _lock(file: BinaryIO, path: Path) -> None:

@@ -19,7 +19,7 @@ DARKEST = 0.2
 
 
 @dataclass(frozen=True)
-class View:
+class RandomView:
     """One random transformation; ``level`` and ``phase`` in [0, 1) fix the shrinking of any size.
 
     ``offset`` are the pixels that the image moves by, ``colours`` are the channels' factors, in the
@@ -63,7 +63,7 @@ def _shrunk(images: Images, times: int, phase: tuple[float, float]) -> Images:
     return F.avg_pool2d(F.pad(images, (left, beyond, top, bottom), mode="reflect"), times)
 
 
-def draw_views(draws: int, seed: int) -> tuple[View, ...]:
+def draw_views(draws: int, seed: int) -> tuple[RandomView, ...]:
     """``draws`` views; flips, orders of channels and factors of colours spread over their range."""
     random = torch.Generator().manual_seed(seed)
     orders = list(itertools.permutations(range(3)))
@@ -78,7 +78,7 @@ def draw_views(draws: int, seed: int) -> tuple[View, ...]:
     flips, order = spread(4), spread(len(orders))
     strata = [spread(draws) for _ in range(3)]
     return tuple(
-        View(
+        RandomView(
             level=uniform(),
             phase=(uniform(), uniform()),
             offset=(int(uniform() * (OFFSET + 1)), int(uniform() * (OFFSET + 1))),

@@ -13,7 +13,7 @@ from percert.extras import require
 from percert.images import Resize
 from percert.metrics.certified.embedding import cosine_distance
 from percert.metrics.metric import Metric
-from percert.models.card import Preparation
+from percert.models.card import Preprocessing
 from percert.models.weights import packaged_file, read_weights, seeded
 from percert.tensors import Embeddings, Features, Images
 
@@ -50,7 +50,7 @@ class SSCD(Metric):
     def __init__(self, checkpoint: str | Path | None = None) -> None:
         super().__init__()
         self.resize = Resize((SIDE, SIDE), "bilinear")
-        self.preparation = Preparation(mean=MEAN, std=STD)
+        self.preparation = Preprocessing(mean=MEAN, std=STD)
         self.network: nn.Module | None = None
         # Not registered: ONNX Runtime's own, and rebuilt where the metric is copied.
         self._session: Any = None

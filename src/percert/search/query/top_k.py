@@ -91,7 +91,7 @@ class TopRows:
 
 
 @dataclass
-class Tally:
+class PassCounts:
     """Counts of a pass: rows, views an image, and rows that may have no direction (``flat``)."""
 
     constant: float
@@ -125,7 +125,7 @@ def nearest_rows(
     """
     if depth < 1:
         raise ValueError(f"depth: expected at least 1 image, found {depth}")
-    tally, kept = Tally(queries.constant), _Kept(queries, depth)
+    tally, kept = PassCounts(queries.constant), _Kept(queries, depth)
     anything = torch.full((len(queries),), -torch.inf, dtype=torch.float64)
     prefilter = Prefilter(queries, anything, device=device)
     for block in blocks:
@@ -236,7 +236,7 @@ class _Kept:
         prefilter.bound(rows.query[last], distance[last])
         return torch.from_numpy(order[nearer < self.depth]), distance
 
-    def ranked(self, tally: Tally, prefilter: Prefilter) -> TopRows:
+    def ranked(self, tally: PassCounts, prefilter: Prefilter) -> TopRows:
         """The nearest rows, when the whole collection has been read."""
         rows = self._together(prefilter)
         needed, distance = self._needed(rows, prefilter)

@@ -56,7 +56,7 @@ class TripletTerm:
 
 
 @dataclass(frozen=True)
-class Teacher:
+class TeacherRecipe:
     """A network whose view of the pictures is imitated.
 
     ``name`` and ``weights`` (a file, from the data folder) are as for
@@ -88,7 +88,7 @@ class CopiesRecipe:
     blend: float = 0.0
     centred: bool = True
     data: tuple[PictureSource, ...] = (PictureSource(),)
-    teachers: tuple[Teacher, ...] = ()
+    teachers: tuple[TeacherRecipe, ...] = ()
     network: TinyShape = field(default_factory=TinyShape)
     schedule: CopiesSchedule = field(default_factory=CopiesSchedule)
     copies: CopyLoss = field(default_factory=CopyLoss)

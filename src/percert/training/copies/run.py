@@ -22,8 +22,7 @@ from percert.metrics.certified.exported import NetworkShape
 from percert.tensors import Embeddings
 from percert.training.copies.batches import CopyBatch, CopyBatches, read_corpus
 from percert.training.copies.pictures import Pictures
-from percert.training.copies.recipe import CopiesRecipe
-from percert.training.copies.recipe import Teacher as TeacherSettings
+from percert.training.copies.recipe import CopiesRecipe, TeacherRecipe
 from percert.training.distillation.targets import fit_target
 from percert.training.distillation.teachers import Teacher, load_teacher
 from percert.training.engine import run
@@ -97,12 +96,12 @@ class Lesson:
     their mean.
     """
 
-    settings: TeacherSettings
+    settings: TeacherRecipe
     targets: Tensor | None
     directions: Tensor | None
 
 
-def lesson_of(settings: TeacherSettings, features: Embeddings, device: torch.device) -> Lesson:
+def lesson_of(settings: TeacherRecipe, features: Embeddings, device: torch.device) -> Lesson:
     """The lesson of a teacher's features, on ``device``."""
     features = features.to(device)
     targets = directions = None

@@ -18,7 +18,7 @@ from percert.training.distillation.targets import (
     CachedTeacher,
     EmbeddingCache,
     Target,
-    View,
+    TargetView,
     fit_target,
     image_key,
     save_target,
@@ -132,7 +132,7 @@ class DistillationTask:
     weights: DistillWeights
 
     def losses(
-        self, forward: Any, batch: Sequence[View], device: torch.device, gather: Any
+        self, forward: Any, batch: Sequence[TargetView], device: torch.device, gather: Any
     ) -> Mapping[str, Tensor]:
         images = torch.stack([view.image for view in batch]).to(device)
         draws = torch.stack([view.draws for view in batch]).to(device)
@@ -212,7 +212,7 @@ def distill(
     return finish(student, recipe.student, recipe.name, out, fabric, trained)
 
 
-def _loader(recipe: DistillRecipe, source: ImageSource, fabric: Any) -> Loader[Entry, View]:
+def _loader(recipe: DistillRecipe, source: ImageSource, fabric: Any) -> Loader[Entry, TargetView]:
     return Loader(
         ShuffledOrder(source, seed=recipe.seed, mix=recipe.data.mix),
         _prepare(recipe, source),
@@ -226,16 +226,16 @@ def _loader(recipe: DistillRecipe, source: ImageSource, fabric: Any) -> Loader[E
 
 def _prepare(
     recipe: DistillRecipe, source: ImageSource
-) -> Callable[[Entry, np.random.Generator], View]:
+) -> Callable[[Entry, np.random.Generator], TargetView]:
     data = recipe.data
 
-    def prepare(entry: Entry, generator: np.random.Generator) -> View:
+    def prepare(entry: Entry, generator: np.random.Generator) -> TargetView:
         content = source.read(entry)
         image = standard_view(decode_image(content, str(entry)), data.side, data.fit)
         mirrored = bool(generator.random() < data.flip)
         key = image_key(content, f"{data.side} {data.fit} {'mirrored' if mirrored else 'upright'}")
         draws = draw_jitter(recipe.jitter, generator)
-        return View(image.flip(-1) if mirrored else image, key, draws)
+        return TargetView(image.flip(-1) if mirrored else image, key, draws)
 
     return prepare
 
@@ -243,7 +243,7 @@ def _prepare(
 def _target(
     recipe: DistillRecipe,
     answers: CachedTeacher,
-    loader: Loader[Entry, View],
+    loader: Loader[Entry, TargetView],
     fabric: Any,
     out: Path,
 ) -> Target:
@@ -274,7 +274,7 @@ def _check_width(
     recipe: DistillRecipe,
     answers: CachedTeacher,
     target: Target,
-    loader: Loader[Entry, View],
+    loader: Loader[Entry, TargetView],
     fabric: Any,
 ) -> None:
     """Raise ``ValueError`` where the target is wider than the student's embedding."""

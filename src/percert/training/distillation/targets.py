@@ -227,7 +227,7 @@ def _halves(key: bytes) -> tuple[int, int]:
     return int.from_bytes(key[:8], "little"), int.from_bytes(key[8:16], "little")
 
 
-class View(NamedTuple):
+class TargetView(NamedTuple):
     """One image of a batch: its standard view, the key of that, and the draws of its jitter."""
 
     image: Tensor
@@ -242,7 +242,7 @@ class CachedTeacher:
     teacher: Teacher
     cache: EmbeddingCache | None
 
-    def __call__(self, views: Sequence[View], device: torch.device) -> Embeddings:
+    def __call__(self, views: Sequence[TargetView], device: torch.device) -> Embeddings:
         """The teacher's embeddings ``(n, d)`` of the standard views; what is missing is computed.
 
         Missing ones are computed in one batch and stored together: a run that is killed and goes on

@@ -19,7 +19,7 @@ from percert.images import Resize
 from percert.lipschitz.network import weights_hash
 from percert.metrics.certified.embedding import EmbeddingMetric
 from percert.metrics.deep.dreamsim import PARTS, SIDE, default_folder, load_dreamsim
-from percert.models.card import Preparation, PreparedClassifier
+from percert.models.card import PreparedClassifier, Preprocessing
 from percert.models.imagenet_networks import SqueezeNet
 from percert.models.load import PACKAGES, load_classifier
 from percert.models.weights import load_weights
@@ -255,7 +255,7 @@ def _package_teacher(kind: str, name: str, weights: Path | None, bf16: bool) -> 
 def _preparation(model: nn.Module) -> str:
     """A hash of how images are prepared, which the hash of the weights does not see."""
     for module in model.modules():
-        if isinstance(module, Preparation):
+        if isinstance(module, Preprocessing):
             held = (module.mean.flatten().tolist(), module.std.flatten().tolist())
             said = repr((held, module.channels, module.scale, module.resize))
             return hashlib.sha256(said.encode()).hexdigest()

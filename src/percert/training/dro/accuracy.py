@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from percert.attacks import Attack
-from percert.training.dro.attack import Tally, attack_batch, frozen
+from percert.training.dro.attack import AttackTally, attack_batch, frozen
 from percert.training.dro.images import TrainingImages, to_float
 from percert.training.dro.weighting import Bytes, Ints, stream
 
@@ -47,7 +47,7 @@ def held_out_accuracy(model: nn.Module, held: HeldOut) -> tuple[float, float]:
     The second is of the first images only, and judged after rounding to 8 bits.
     """
     where = next(model.parameters()).device
-    images, tally = held.images, Tally(0)
+    images, tally = held.images, AttackTally(0)
     count = min(MOST_ATTACKED, len(images))
     seeds = torch.from_numpy(stream(held.seed, 7).integers(0, 2**62, count))
     for start in range(0, count, _BATCH):

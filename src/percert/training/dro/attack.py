@@ -125,7 +125,7 @@ def try_changes(model: Model, images: Images, changes: Tensor, goal: Goal) -> tu
 
 
 @dataclass
-class Tally:
+class AttackTally:
     """Counts of one round: images by what was done to them, calls of the model, seconds.
 
     ``centres`` were attacked before the round's first step, ``centre_seconds`` is their time;
@@ -148,7 +148,7 @@ class Tally:
     held_out_accuracy: float | None = None
     attacked_accuracy: float | None = None
 
-    def add(self, parts: Iterable["Tally"]) -> None:
+    def add(self, parts: Iterable["AttackTally"]) -> None:
         """Add what processes did side by side: counts add up, the longest seconds count."""
         some = list(parts)
         for name in COUNTS:
@@ -205,7 +205,7 @@ def attack_batch(
     labels: Tensor,
     *,
     seeds: Tensor,
-    tally: Tally,
+    tally: AttackTally,
     change: tuple[Tensor, Tensor] | None = None,
     attack_wrong: bool = False,
 ) -> Attacked:
@@ -265,7 +265,7 @@ def attack_centres(
     *,
     seeds: Tensor,
     batch: int,
-    tally: Tally,
+    tally: AttackTally,
     group: Collective,
 ) -> Centres:
     """The centres' changes against the model as it is now; from ``path`` where they are there.
@@ -279,7 +279,7 @@ def attack_centres(
             spent = float(file.metadata()["seconds"])
             calls = int(file.metadata()["calls"])
     else:
-        own = Tally(tally.round)
+        own = AttackTally(tally.round)
         where = next(model.parameters()).device
         mine = group.part(np.arange(len(images)))
         levels = np.zeros((len(mine), *images.shape[1:]), np.int16)
@@ -297,7 +297,7 @@ def attack_centres(
             success[start : start + batch] = found.success.cpu()
             levels[start : start + batch] = to_bytes(found.images).astype(np.int16) - images[rows]
         parts = group.gathered((levels, success.numpy(), own))
-        own = Tally(tally.round)
+        own = AttackTally(tally.round)
         own.add(part[2] for part in parts)
         kept = {
             "levels": torch.from_numpy(np.concatenate([part[0] for part in parts])),

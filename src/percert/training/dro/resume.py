@@ -10,7 +10,7 @@ from torch import nn
 
 from percert.files import replacing
 from percert.reports.records import check_same_settings
-from percert.training.dro.attack import Clusters, Tally, cluster_images, embedding_of
+from percert.training.dro.attack import AttackTally, Clusters, cluster_images, embedding_of
 from percert.training.dro.dataset import (
     SHARDS,
     AdversarialDataset,
@@ -34,7 +34,7 @@ class State:
     round: int
     done: int
     shards: int
-    tallies: list[Tally]
+    tallies: list[AttackTally]
 
     def save(self, path: Path, model: nn.Module, optimiser: torch.optim.Optimizer) -> None:
         held = {"model": model.state_dict(), "optimiser": optimiser.state_dict()}
@@ -48,7 +48,7 @@ class State:
         kept = torch.load(path, weights_only=True, map_location=next(model.parameters()).device)
         model.load_state_dict(kept.pop("model"))
         optimiser.load_state_dict(kept.pop("optimiser"))
-        return State(**kept | {"tallies": [Tally(**tally) for tally in kept["tallies"]]})
+        return State(**kept | {"tallies": [AttackTally(**tally) for tally in kept["tallies"]]})
 
 
 def begin(folder: Path, about: DatasetInfo, images: TrainingImages, shard: int) -> None:

@@ -23,7 +23,7 @@ from percert.attacks import Attack
 from percert.attacks.goal import NonFiniteScores
 from percert.attacks.transport.cost import cost_of, cost_values
 from percert.training.dro.accuracy import HeldOut, held_out_accuracy, share_right
-from percert.training.dro.attack import Centres, Clusters, Tally, attack_batch, attack_centres
+from percert.training.dro.attack import AttackTally, Centres, Clusters, attack_batch, attack_centres
 from percert.training.dro.dataset import SHARDS, AdversarialDataset, DatasetInfo, open_dataset
 from percert.training.dro.images import TrainingImages, to_bytes, to_float
 from percert.training.dro.recipe import RoundSettings
@@ -49,7 +49,7 @@ from percert.training.dro.weighting import (
 from percert.training.engine.collective import Collective
 
 #: Called after every batch with the round, images done in it, images in all, and its tally.
-Progress = Callable[[int, int, int, Tally], None]
+Progress = Callable[[int, int, int, AttackTally], None]
 
 
 def make_adversarial_dataset(
@@ -63,7 +63,7 @@ def make_adversarial_dataset(
     held: HeldOut | None = None,
     fabric: Any = None,
     progress: Progress | None = None,
-) -> tuple[AdversarialDataset, list[Tally]]:
+) -> tuple[AdversarialDataset, list[AttackTally]]:
     """Algorithm 2: train ``model`` (in place) in T1 rounds, and make D in ``folder`` of ``images``.
 
     Goes on where a run with the same settings was stopped; ``described`` is what else must be the
@@ -102,7 +102,7 @@ def make_adversarial_dataset(
     group.wait()
     dataset = open_dataset(folder)
     for number in range(state.round, settings.rounds + 1):
-        tally = state.tallies[-1] if state.done else Tally(number)
+        tally = state.tallies[-1] if state.done else AttackTally(number)
         work = _Round(number, model, optimiser, attack, dataset, settings, tally, group)
         work.centre(clusters)
         for start in range(state.done, count, settings.shard):
@@ -126,8 +126,8 @@ def make_adversarial_dataset(
 
 
 def _judged(
-    tally: Tally, model: nn.Module, dataset: AdversarialDataset, held: HeldOut | None
-) -> Tally:
+    tally: AttackTally, model: nn.Module, dataset: AdversarialDataset, held: HeldOut | None
+) -> AttackTally:
     """The tally with the accuracies of the model at the end of its round."""
     labels = dataset.facts.label[: dataset.about.count]
     tally = replace(tally, clean_accuracy=share_right(model, dataset.read, labels))
@@ -147,7 +147,7 @@ class _Round:
     attack: Attack
     dataset: AdversarialDataset
     settings: RoundSettings
-    tally: Tally
+    tally: AttackTally
     group: Collective = field(default_factory=Collective)
     centres: Centres | None = None
 
@@ -170,7 +170,7 @@ class _Round:
             return
         seeds = stream(self.settings.seed, 3, self.number).integers(0, 2**62, len(clusters))
         # Of a run that goes on, the tally has them already.
-        tally = Tally(self.number) if self.tally.centres else self.tally
+        tally = AttackTally(self.number) if self.tally.centres else self.tally
         self.centres = attack_centres(
             self.attack,
             self.model,
@@ -202,7 +202,7 @@ class _Round:
         rows = self.drawn[mine]
         images = to_float(self.dataset.read(rows), self.device)
         labels = torch.from_numpy(self.dataset.facts.label[rows]).to(self.device)
-        own = Tally(self.number)
+        own = AttackTally(self.number)
         self.step(images, labels, torch.from_numpy(self.step_weights[rows]), places, own)
         made = self.attacked(images, labels, mine, own)
         pixels, facts, tallies = zip(*self.group.gathered((*made, own)), strict=True)
@@ -210,7 +210,7 @@ class _Round:
         return np.concatenate(pixels), joined(list(facts))
 
     def attacked(
-        self, images: Tensor, labels: Tensor, places: Ints, tally: Tally
+        self, images: Tensor, labels: Tensor, places: Ints, tally: AttackTally
     ) -> tuple[Bytes, Facts]:
         """What the attack makes of the images drawn at ``places``, and the facts of it."""
         facts = self.dataset.facts.select(self.drawn[places])
@@ -249,7 +249,7 @@ class _Round:
         )
 
     def step(
-        self, images: Tensor, labels: Tensor, weights: Tensor, places: Ints, tally: Tally
+        self, images: Tensor, labels: Tensor, weights: Tensor, places: Ints, tally: AttackTally
     ) -> None:
         """theta <- theta - alpha mean of P_i loss_i' over all ``places`` (line 5).
 

@@ -11,7 +11,7 @@ import numpy as np
 from percert.files import file_sha256
 from percert.reports.records import Row, check_same_settings, read_run, write_run
 from percert.training.dro.accuracy import HeldOut
-from percert.training.dro.attack import Tally
+from percert.training.dro.attack import AttackTally
 from percert.training.dro.dataset import AdversarialDataset, open_dataset
 from percert.training.dro.images import TrainingImages, read_training_images
 from percert.training.dro.recipe import AdversarialRecipe, DRORecipe, parse_solver
@@ -29,7 +29,7 @@ from percert.training.dro.train import (
 class DatasetSummary:
     """What Algorithm 2 made: the number of ``images``, of ``clean`` ones among them and of classes.
 
-    ``rounds`` has the :class:`~percert.training.dro.attack.Tally` of each round, and the median
+    ``rounds`` has the :class:`~percert.training.dro.attack.AttackTally` of each, and the median
     ``cost`` of its adversarial images: of all, of those that their cluster's centre spared the
     attack (``cost_spared``), and of the others (``cost_attacked``); ``None`` where there are none.
     """
@@ -218,7 +218,7 @@ def _content(start: Path | None) -> str | None:
         raise ValueError(f"{start}: cannot be read ({error.strerror})") from None
 
 
-def _summary(dataset: AdversarialDataset, tallies: list[Tally], out: Path) -> DatasetSummary:
+def _summary(dataset: AdversarialDataset, tallies: list[AttackTally], out: Path) -> DatasetSummary:
     facts = dataset.facts
     rounds = []
     for tally in tallies:

@@ -2,14 +2,14 @@
 
 from percert.training.engine.output import Checkpoints
 from percert.training.engine.processes import Devices, launched, start_fabric
-from percert.training.engine.run import NonFiniteError, Schedule, Task, run
+from percert.training.engine.run import NonFiniteError, Schedule, TrainingTask, run
 
 __all__ = [
     "Checkpoints",
     "Devices",
     "NonFiniteError",
     "Schedule",
-    "Task",
+    "TrainingTask",
     "launched",
     "run",
     "start_fabric",

@@ -150,7 +150,7 @@ class Schedule:
         return self.learning_rate * warm * round(0.5 * (1 + math.cos(math.pi * fall)), 12)
 
 
-class Task(Protocol[S_contra]):
+class TrainingTask(Protocol[S_contra]):
     """What a run trains, and on what."""
 
     def losses(
@@ -194,7 +194,7 @@ class _Run(Generic[S]):
 
 
 def run(
-    task: Task[S],
+    task: TrainingTask[S],
     network: nn.Module,
     loader: Batches[S],
     schedule: Schedule,
@@ -270,7 +270,7 @@ def run(
 
 
 def _step(
-    this: _Run[S], task: Task[S], batch: Sequence[S], schedule: Schedule, step: int
+    this: _Run[S], task: TrainingTask[S], batch: Sequence[S], schedule: Schedule, step: int
 ) -> dict[str, float]:
     fabric, network = this.fabric, this.network
 
