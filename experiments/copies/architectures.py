@@ -29,7 +29,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from experiments.conditions import Conditions, conditions, write_result
-from experiments.copies.training import SIDE, HeldOut, held_out, measure, train_steps
+from experiments.copies.training import SIDE, HeldOutPictures, held_out, measure, train_steps
 from experiments.speed.networks import Case, time_cases
 from percert.data.labelled_images import semantic_triplets
 from percert.files import write_whole
@@ -62,7 +62,7 @@ CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
-class Arm:
+class TrainedArchitecture:
     """One network. ``found`` and ``hard`` are shares at l2 = 0, 4, 16 and 32 at 299 px, by the rate
     of strangers; ``milliseconds`` are those of a step, ``length`` is that of an embedding, and
     ``images`` are embedded a second, by the batch.
@@ -90,7 +90,7 @@ class Architectures:
     learning_rate: float
     pairs: int
     triplets: int
-    arms: list[Arm]
+    arms: list[TrainedArchitecture]
     conditions: Conditions
 
 
@@ -166,14 +166,14 @@ def judged(
     student: Student,
     recipe: CopiesRecipe,
     milliseconds: float,
-    held: HeldOut,
+    held: HeldOutPictures,
     classes: Pictures,
-) -> Arm:
+) -> TrainedArchitecture:
     """A trained network, measured; how fast it is, is measured beside the others."""
     found = measure(student, recipe.network.side, held, ["whole"])
     rates = {name.split(", ")[1] for name in found}
     score, length = class_score(student, classes, recipe.seed)
-    return Arm(
+    return TrainedArchitecture(
         recipe.network.architecture,
         sum(parameter.numel() for parameter in student.network.parameters()),
         recipe.schedule.steps,
@@ -225,7 +225,7 @@ def speeds(students: Sequence[Student], repeats: int) -> list[dict[str, float]]:
 
 def report(result: Architectures) -> str:
     """The page."""
-    columns: list[Column[Arm]] = [
+    columns: list[Column[TrainedArchitecture]] = [
         Column("layers", lambda arm: NAMES[arm.architecture]),
         Column("parameters", lambda arm: arm.parameters, ","),
         Column("steps", lambda arm: arm.steps),

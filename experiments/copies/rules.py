@@ -211,7 +211,7 @@ def measure(sets: Sets) -> dict[str, Any]:
 
 def measure_share(
     certified: Certified,
-    rule: Rule,
+    rule: ViewRule,
     rate: float,
     share: float,
     seen: Mapping[str, Sequence[Scores]],

@@ -6,20 +6,12 @@ from typing import Annotated
 
 import typer
 
-from percert.cli.command import command_line, needs, one_line_errors
+from percert.cli.command import command_line, needs, one_line_errors, with_shared_options
 from percert.cli.index_groups import follow, show_groups, show_plan
-from percert.cli.index_partner import PartnerOption
-from percert.cli.index_search import OwnThresholdOption, WrongOption, open_asked, rule_asked
+from percert.cli.index_search import OwnThresholdOption, StoreAccess, WrongOption, rule_asked
 from percert.cli.index_show import show_duplicates
 from percert.cli.options import (
-    AddressOption,
-    CheckpointOption,
-    DeviceOption,
-    EngineOption,
     JsonOption,
-    RayWorkersOption,
-    StoreMetricOption,
-    StoreOption,
     writable_file,
     writable_folder,
 )
@@ -34,8 +26,9 @@ PlanArgument = Annotated[
 
 @one_line_errors
 @needs("search", given={"report": "report"}, sometimes=("ray",))
+@with_shared_options
 def duplicates(
-    store: StoreOption,
+    where: StoreAccess,
     wrong: WrongOption = None,
     threshold: OwnThresholdOption = None,
     out: Annotated[
@@ -109,14 +102,6 @@ def duplicates(
             show_default=False,
         ),
     ] = None,
-    metric_name: StoreMetricOption = None,
-    checkpoint: CheckpointOption = None,
-    partner: PartnerOption = None,
-    device: DeviceOption = "auto",
-    engine: EngineOption = "local",
-    address: AddressOption = None,
-    workers: RayWorkersOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Which stored images are copies of each other, and which files could go?
 
@@ -150,22 +135,21 @@ def duplicates(
     from percert.search.own_ids import with_own_ids
 
     began = perf_counter()
-    where = store, metric_name, checkpoint, device, partner, engine, address, workers
-    with open_asked(*where) as opened, Bar() as bar:
+    with where.opened() as opened, Bar() as bar:
         rule = rule_asked(opened, threshold, wrong)
         found = opened.duplicates(rule, out=out, progress=partial(bar, "comparing"))
     if out is not None:
         write_duplicates(
             out,
             found,
-            store=store,
-            device=device,
+            store=where.store,
+            device=where.device,
             seconds=perf_counter() - began,
             command=command_line(),
         )
     if keep is None and report is None and plan is None:
-        if as_json:
-            emit_json(with_own_ids(found.to_json(), store))
+        if where.as_json:
+            emit_json(with_own_ids(found.to_json(), where.store))
         else:
             show_duplicates(found)
         return
@@ -182,9 +166,9 @@ def duplicates(
     planned = None if do is None else make_plan(groups, do, to)
     if planned is not None and plan is not None:
         write_plan(planned, plan)
-    if as_json:
+    if where.as_json:
         told = {} if planned is None else {"plan": asdict(planned)}
-        emit_json(with_own_ids({**found.to_json(), **groups.to_json(), **told}, store))
+        emit_json(with_own_ids({**found.to_json(), **groups.to_json(), **told}, where.store))
         return
     show_groups(groups)
     if report is not None:

@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from percert.cli.command import complain, needs, one_line_errors
+from percert.cli.command import complain, needs, one_line_errors, with_shared_options
 from percert.cli.edits import EditsOption, edits_of_copies, rows_with_edits, show_copy_edits
 from percert.cli.index_partner import PartnerOption, partner_for_store
 from percert.cli.index_show import show_copies, show_nearest
@@ -25,18 +26,15 @@ from percert.cli.options import (
     metric_for_store,
 )
 from percert.cli.output import show_result
-from percert.cli.progress import with_progress
+from percert.cli.progress import Bar
 from percert.reports.budgets import Budget
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from percert.certify.editing.summary import EditSummary
-    from percert.images import LeftOut
-    from percert.search import Copies, Nearest, Rule, Store
-
-#: Images that are searched for in one pass.
-TOGETHER = 64
+    from percert.runs.queries import FileAnswers
+    from percert.search import Copies, Rule, Store
 
 QueriesArgument = Annotated[
     list[Path], typer.Argument(metavar="IMAGE", help="Image files, and folders of them.")
@@ -85,22 +83,47 @@ OwnThresholdOption = Annotated[
 ]
 
 
+@dataclass(frozen=True)
+class StoreAccess:
+    """The store that is asked, by which metric and partner, here or on Ray: options in common."""
+
+    store: StoreOption
+    metric_name: StoreMetricOption = None
+    checkpoint: CheckpointOption = None
+    partner: PartnerOption = None
+    device: DeviceOption = "auto"
+    engine: EngineOption = "local"
+    address: AddressOption = None
+    workers: RayWorkersOption = None
+    as_json: JsonOption = False
+
+    @contextmanager
+    def opened(self) -> "Iterator[Store]":
+        """The store, with its metric and the partner that is asked for."""
+        from percert.search import open_store
+
+        for option, value in (("--address", self.address), ("--workers", self.workers)):
+            if value is not None and self.engine != "ray":
+                raise typer.BadParameter("is for --engine ray", param_hint=option)
+        metric = metric_for_store(self.store, self.metric_name, self.checkpoint, self.device)
+        beside = partner_for_store(self.partner, self.device)
+        store = open_store(self.store, metric, create=False, partner=beside)
+        if self.engine == "local":
+            yield store
+        else:
+            with store.on_ray(address=self.address, workers=self.workers, device=self.device):
+                yield store
+
+
 @one_line_errors
 @needs("search", sometimes=("ray",))
+@with_shared_options
 def search(
     images: QueriesArgument,
-    store: StoreOption,
+    where: StoreAccess,
     k: Annotated[int, typer.Option("-k", min=1, help="How many of the nearest.")] = 10,
     eps: TamperOption = None,
-    metric_name: StoreMetricOption = None,
-    checkpoint: CheckpointOption = None,
-    partner: PartnerOption = None,
     max_memory: MaxMemoryOption = None,
-    device: DeviceOption = "auto",
-    engine: EngineOption = "local",
-    address: AddressOption = None,
-    workers: RayWorkersOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Which stored images are nearest to each IMAGE, and how far is that proven?
 
@@ -118,36 +141,31 @@ def search(
 
     percert index search uploads/ --store s3://bucket/train --engine ray --address auto
     """
-    answers: list[Nearest] = []
-    bad: list[tuple[str, str]] = []
-    left_out: list[LeftOut] = []
-    where = store, metric_name, checkpoint, device, partner, engine, address, workers
-    with open_asked(*where) as opened:
-        for names, pixels, length in _queries(images, eps, bad, left_out):
-            answers += opened.search(pixels, k, length, names=names)
-    for answer in () if as_json else answers:
+    from percert.runs.queries import ask_files
+
+    with where.opened() as store, Bar() as show:
+        found = ask_files(
+            images,
+            lambda some, length, names: store.search(some, k, length, names=names),
+            eps,
+            progress=show,
+        )
+    for answer in () if where.as_json else found.answers:
         show_nearest(answer)
-    _show([answer.to_json() for answer in answers], bad, left_out, as_json, store)
+    _show([answer.to_json() for answer in found.answers], found, where)
 
 
 @one_line_errors
 @needs("search", sometimes=("ray",))
+@with_shared_options
 def copies(
     images: QueriesArgument,
-    store: StoreOption,
+    where: StoreAccess,
     wrong: WrongOption = None,
     threshold: OwnThresholdOption = None,
     eps: TamperOption = None,
     with_edits: EditsOption = False,
-    metric_name: StoreMetricOption = None,
-    checkpoint: CheckpointOption = None,
-    partner: PartnerOption = None,
     max_memory: MaxMemoryOption = None,
-    device: DeviceOption = "auto",
-    engine: EngineOption = "local",
-    address: AddressOption = None,
-    workers: RayWorkersOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Which stored images is each IMAGE a copy of? None is missing, by proof.
 
@@ -163,90 +181,38 @@ def copies(
 
     percert index copies uploads/ --store photos.store --wrong 1e-5 --eps 4 --json
     """
-    answers: list[Copies] = []
-    edits: list[list[EditSummary | None]] = []
-    bad: list[tuple[str, str]] = []
-    left_out: list[LeftOut] = []
-    where = store, metric_name, checkpoint, device, partner, engine, address, workers
-    with open_asked(*where) as opened:
-        rule = rule_asked(opened, threshold, wrong)
-        for names, pixels, length in _queries(images, eps, bad, left_out):
-            found = opened.copies(pixels, rule, length, names=names)
-            answers += found
-            edits += edits_of_copies(opened, pixels, found) if with_edits else [[]] * len(found)
-    pairs = list(zip(answers, edits, strict=True))
-    for answer, of_rows in () if as_json else pairs:
+    from percert.runs.queries import ask_files
+
+    with where.opened() as store, Bar() as show:
+        rule = rule_asked(store, threshold, wrong)
+
+        def ask(
+            some: "list[Tensor]", length: float | None, names: list[str]
+        ) -> "list[tuple[Copies, list[EditSummary | None]]]":
+            answers = store.copies(some, rule, length, names=names)
+            edits = edits_of_copies(store, some, answers) if with_edits else [[]] * len(answers)
+            return list(zip(answers, edits, strict=True))
+
+        found = ask_files(images, ask, eps, progress=show)
+    for answer, of_rows in () if where.as_json else found.answers:
         show_copies(answer)
         show_copy_edits(answer, of_rows)
-    told = [rows_with_edits(answer.to_json(), of_rows) for answer, of_rows in pairs]
-    _show(told, bad, left_out, as_json, store)
+    told = [rows_with_edits(answer.to_json(), of_rows) for answer, of_rows in found.answers]
+    _show(told, found, where)
 
 
-@contextmanager
-def open_asked(
-    store: str,
-    name: str | None,
-    checkpoint: Path | None,
-    device: str,
-    partner: str | None,
-    engine: str,
-    address: str | None,
-    workers: int | None,
-) -> "Iterator[Store]":
-    """The store, with its metric and the partner that is asked for, asked here or on Ray."""
-    from percert.search import open_store
-
-    for option, value in (("--address", address), ("--workers", workers)):
-        if value is not None and engine != "ray":
-            raise typer.BadParameter("is for --engine ray", param_hint=option)
-    metric = metric_for_store(store, name, checkpoint, device)
-    beside = partner_for_store(partner, device)
-    opened = open_store(store, metric, create=False, partner=beside)
-    if engine == "local":
-        yield opened
-    else:
-        with opened.on_ray(address=address, workers=workers, device=device):
-            yield opened
-
-
-def _queries(
-    images: list[Path], eps: Budget | None, bad: list[tuple[str, str]], left_out: "list[LeftOut]"
-) -> "Iterator[tuple[list[str], list[Tensor], float | None]]":
-    """Names and pixels of images that fit into one pass, and the l2 length that ``eps`` is in each.
-
-    What cannot be read is added to ``bad``, and what the search leaves out to ``left_out``.
-    """
-    from percert.runs.engine import Step, batches
-    from percert.runs.items import Sample, items_at, read_samples
-
-    def length(one: Sample) -> float | None:
-        return None if eps is None else eps.length((one.image.shape[-2], one.image.shape[-1]))
-
-    items = items_at(images, left_out)
-    shown = with_progress(read_samples(items), len(items), "searching")
-    for batch in batches(shown, length, TOGETHER, in_order=True):
-        if isinstance(batch, Step):
-            bad.append((str(batch.bad), batch.reason))
-        else:
-            yield [one.item.name for one in batch], [one.image for one in batch], length(batch[0])
-
-
-def _show(
-    answers: list[dict[str, Any]],
-    bad: list[tuple[str, str]],
-    left_out: "list[LeftOut]",
-    as_json: bool,
-    store: str,
-) -> None:
+def _show(answers: list[dict[str, Any]], found: "FileAnswers[Any]", where: StoreAccess) -> None:
     """The JSON answer, a list of one query as of many, and what could not be read."""
     from percert.images.walk import listed, listed_left_out
     from percert.runs.engine import RunResult
     from percert.search.own_ids import with_own_ids
 
-    if as_json:
-        answers = [with_own_ids(one, store) for one in answers]
-    answer = {"answers": answers, "bad": listed(bad), "left_out": listed_left_out(left_out)}
-    show_result(RunResult(answer, (), bad, left_out=left_out), as_json=as_json)
+    if where.as_json:
+        answers = [with_own_ids(one, where.store) for one in answers]
+    left_out = listed_left_out(found.left_out)
+    answer = {"answers": answers, "bad": listed(found.bad), "left_out": left_out}
+    result = RunResult(answer, (), found.bad, left_out=found.left_out)
+    show_result(result, as_json=where.as_json)
 
 
 def rule_asked(store: "Store", threshold: float | None, wrong: float | None) -> "Rule":
