@@ -32,7 +32,6 @@ PAGES = {
     "certified-edits": ("copies.certified_edits", "report", None),
     "closed-form": ("attacks.closed_form", "report", "races"),
     "copies-per-query": ("copies.per_query", "report", None),
-    "copies-rules": ("copies.rules_report", "report", None),
     "human-perc-ot": ("papers.hpot.page", "page", None),
     "linf-rates": ("copies.linf_rates", "report", None),
     "linf-rates-mnist": ("copies.linf_digits", "report", None),
