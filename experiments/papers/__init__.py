@@ -9,17 +9,17 @@ has, and measures nothing of its own.
 'offline'
 """
 
-from experiments.papers.item import Compared, Findings, Item, MissingDataError, Need, Setting
-from experiments.papers.run import CATALOG, Outcome, find_item, run_item, run_offline
+from experiments.papers.item import Compared, Findings, MissingDataError, Need, PaperItem, Setting
+from experiments.papers.run import CATALOG, PaperOutcome, find_item, run_item, run_offline
 
 __all__ = [
     "CATALOG",
     "Compared",
     "Findings",
-    "Item",
     "MissingDataError",
     "Need",
-    "Outcome",
+    "PaperItem",
+    "PaperOutcome",
     "Setting",
     "find_item",
     "run_item",

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from experiments.papers import CATALOG, Item, Outcome, Setting, find_item, run_item
+from experiments.papers import CATALOG, PaperItem, PaperOutcome, Setting, find_item, run_item
 from experiments.papers.estimate import recorded, say_estimate
 from experiments.papers.item import COMMAND, AutoAttackKind
 from experiments.papers.report import (
@@ -158,10 +158,10 @@ def papers(
         raise typer.Exit(1)
 
 
-def _make(items: list[Item], setting: Setting) -> list[Outcome]:
+def _make(items: list[PaperItem], setting: Setting) -> list[PaperOutcome]:
     """Make ``items``, and after each write everything that there is so far."""
     began = time.perf_counter()
-    outcomes: list[Outcome] = []
+    outcomes: list[PaperOutcome] = []
     for place, item in enumerate(items, 1):
         with Bar(f"{item.name} ({place} of {len(items)})" if items[1:] else item.name) as watch:
             told = replace(setting, watch=watch)
@@ -174,7 +174,7 @@ def _make(items: list[Item], setting: Setting) -> list[Outcome]:
 
 
 def _write(
-    outcomes: Sequence[Outcome], setting: Setting, seconds: float, *, finished: bool
+    outcomes: Sequence[PaperOutcome], setting: Setting, seconds: float, *, finished: bool
 ) -> None:
     out = setting.out
     write_run(
@@ -219,12 +219,12 @@ def _write(
     )
 
 
-def _list(items: list[Item], as_json: bool) -> None:
+def _list(items: list[PaperItem], as_json: bool) -> None:
     if as_json:
         emit_json({"items": [describe(item) for item in items]})
         return
     last = {entry["name"]: recorded_words(entry) for entry in recorded()["items"]}
-    columns: list[Column[Item]] = [
+    columns: list[Column[PaperItem]] = [
         Column("name", lambda item: item.name),
         Column("can be made", lambda item: item.state),
         Column("last made", lambda item: last.get(item.name)),
@@ -238,7 +238,7 @@ def _list(items: list[Item], as_json: bool) -> None:
     )
 
 
-def _show(outcome: Outcome) -> None:
+def _show(outcome: PaperOutcome) -> None:
     item = outcome.item
     say("")
     say(f"{item.name}: {item.title}", style="bold")

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from experiments.papers.item import Item, Setting
+from experiments.papers.item import PaperItem, Setting
 from experiments.papers.run import is_finished
 from percert.cli.command import complain
 from percert.cli.progress import duration
@@ -24,7 +24,7 @@ def recorded() -> dict[str, Any]:
     return found
 
 
-def say_estimate(items: Sequence[Item], setting: Setting) -> None:
+def say_estimate(items: Sequence[PaperItem], setting: Setting) -> None:
     """Say on stderr how long what is not made yet of ``items`` may take, where there are several.
 
     Time grows with the number of photographs, but for items that take none.
@@ -42,7 +42,7 @@ def say_estimate(items: Sequence[Item], setting: Setting) -> None:
 
 
 def estimate(
-    items: Sequence[Item], setting: Setting, record: dict[str, Any]
+    items: Sequence[PaperItem], setting: Setting, record: dict[str, Any]
 ) -> tuple[float, list[str]]:
     """Seconds that ``items`` may take by ``record``, and the names of those that it has not.
 

@@ -150,7 +150,7 @@ class Findings:
 
 
 @dataclass(frozen=True)
-class Item:
+class PaperItem:
     """One table or figure. ``run`` names a function from ``Setting`` to ``Findings``, if any.
 
     ``offline`` says what is run on the small data, and is empty where that would say nothing.

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from experiments.papers.item import COMMAND, PAPERS, Compared, Findings, Item, Need, StandIn
-from experiments.papers.run import CATALOG, Outcome
+from experiments.papers.item import COMMAND, PAPERS, Compared, Findings, Need, PaperItem, StandIn
+from experiments.papers.run import CATALOG, PaperOutcome
 from percert.reports.page import Block, Paragraph, Section, Table, rerun
 from percert.reports.table import Column
 
@@ -73,7 +73,7 @@ def _printed(row: Compared) -> str | None:
     return None if row.paper is None else f"{row.paper:.10g} {row.unit}".strip()
 
 
-def made_of(item: Item, findings: Findings) -> str:
+def made_of(item: PaperItem, findings: Findings) -> str:
     """Whether it is the paper's own or a stand-in, and what it shows then."""
     if findings.same:
         agree = " The numbers have to agree." if findings.rows else ""
@@ -84,7 +84,7 @@ def made_of(item: Item, findings: Findings) -> str:
     return f"A stand-in. {item.shows}".strip()
 
 
-def outcome_section(outcome: Outcome) -> Section:
+def outcome_section(outcome: PaperOutcome) -> Section:
     """One item: its numbers beside the paper's, what differs, and figures."""
     item, findings = outcome.item, outcome.findings
     blocks: list[Block] = [Paragraph(f"{item.title}. {PAPERS[item.paper]}.")]
@@ -107,7 +107,7 @@ def outcome_section(outcome: Outcome) -> Section:
     return Section(item.name, tuple(blocks))
 
 
-def how_words(item: Item) -> str:
+def how_words(item: PaperItem) -> str:
     """How the paper's own version is made; catalogs say "this" for the command itself.
 
     >>> from experiments.papers import find_item
@@ -119,7 +119,7 @@ def how_words(item: Item) -> str:
     return item.how
 
 
-def needs_paragraph(item: Item) -> Paragraph:
+def needs_paragraph(item: PaperItem) -> Paragraph:
     """How the paper's own version is made, and what it takes."""
     said = f"The paper's own version: {how_words(item)}."
     if item.needs:
@@ -129,9 +129,9 @@ def needs_paragraph(item: Item) -> Paragraph:
     return Paragraph(said)
 
 
-def summary_table(outcomes: Sequence[Outcome]) -> Table:
+def summary_table(outcomes: Sequence[PaperOutcome]) -> Table:
     """Every item in a line: what became of it, how long that took, and how it is the paper's."""
-    columns: list[Column[Outcome]] = [
+    columns: list[Column[PaperOutcome]] = [
         Column("name", lambda outcome: outcome.item.name),
         Column("what", lambda outcome: outcome.item.title),
         Column("status", state_words),
@@ -147,12 +147,12 @@ def summary_table(outcomes: Sequence[Outcome]) -> Table:
     return Table.of(outcomes, columns)
 
 
-def _made_at(outcome: Outcome) -> str:
+def _made_at(outcome: PaperOutcome) -> str:
     """The day and the commit of what was made."""
     return " ".join(filter(None, (outcome.written[:10], outcome.commit[:10])))
 
 
-def state_words(outcome: Outcome) -> str:
+def state_words(outcome: PaperOutcome) -> str:
     """What became of an item, in a few words."""
     if outcome.findings is not None:
         if outcome.findings.same:
@@ -178,13 +178,13 @@ def recorded_words(entry: Mapping[str, Any]) -> str:
     return f"{state}, {entry['seconds']:.0f} s"
 
 
-def _to_be_own(outcome: Outcome) -> str:
+def _to_be_own(outcome: PaperOutcome) -> str:
     if not outcome.item.run or (outcome.findings is not None and outcome.findings.same):
         return ""
     return how_words(outcome.item)
 
 
-def counted(outcomes: Sequence[Outcome]) -> str:
+def counted(outcomes: Sequence[PaperOutcome]) -> str:
     """How many items are what, in a sentence; of several also which others there are."""
     states = Counter(
         "failed or without their data"
@@ -200,7 +200,7 @@ def counted(outcomes: Sequence[Outcome]) -> str:
     return f"Of {len(outcomes)} tables and figures: {said}.{rest}"
 
 
-def answer(outcome: Outcome) -> dict[str, Any]:
+def answer(outcome: PaperOutcome) -> dict[str, Any]:
     """An outcome as plain values."""
     findings = outcome.findings
     return {
@@ -230,7 +230,7 @@ def answer(outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def describe(item: Item) -> dict[str, Any]:
+def describe(item: PaperItem) -> dict[str, Any]:
     """An item as plain values."""
     return {
         "name": item.name,
@@ -261,7 +261,7 @@ _KEY = (
 )
 
 
-def markdown(outcomes: Sequence[Outcome], record: Mapping[str, Any] | None) -> str:
+def markdown(outcomes: Sequence[PaperOutcome], record: Mapping[str, Any] | None) -> str:
     """All outcomes, with how they were made at the top and what others take at the end."""
     lines = ["# The papers' tables and figures, as far as they can be made here", ""]
     if record is not None:
@@ -297,7 +297,7 @@ BEYOND = (
 )
 
 
-def _how(record: Mapping[str, Any], outcomes: Sequence[Outcome]) -> list[str]:
+def _how(record: Mapping[str, Any], outcomes: Sequence[PaperOutcome]) -> list[str]:
     """The last run, its conditions, and how long all items took, in however many runs."""
     versions = record.get("versions") or {}
     seconds = sum(outcome.seconds for outcome in outcomes)
@@ -326,7 +326,7 @@ def _how(record: Mapping[str, Any], outcomes: Sequence[Outcome]) -> list[str]:
     return lines
 
 
-def _made(outcome: Outcome, told: dict[str, str], whole: str) -> list[str]:
+def _made(outcome: PaperOutcome, told: dict[str, str], whole: str) -> list[str]:
     """An item's section. What an earlier one has ``told`` (by whom) is not told once more.
 
     ``whole`` is the command that made the page.
@@ -354,7 +354,7 @@ def _made(outcome: Outcome, told: dict[str, str], whole: str) -> list[str]:
     return lines
 
 
-def _why(outcome: Outcome) -> str:
+def _why(outcome: PaperOutcome) -> str:
     return f"{outcome.reason}. " if outcome.reason and outcome.reason != outcome.item.how else ""
 
 
@@ -366,7 +366,7 @@ NEEDS: list[Column[Need]] = [
 ]
 
 
-def _downloads(items: Sequence[Item]) -> list[str]:
+def _downloads(items: Sequence[PaperItem]) -> list[str]:
     needs = list(dict.fromkeys(need for item in items for need in item.needs))
     if not needs:
         return []

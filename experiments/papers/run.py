@@ -15,8 +15,8 @@ from experiments.papers.item import (
     COMMAND,
     Compared,
     Findings,
-    Item,
     MissingDataError,
+    PaperItem,
     Setting,
     StandIn,
 )
@@ -26,10 +26,10 @@ from percert.files import write_whole
 from percert.reports import read_run, write_records, write_run
 from percert.reports.page import Figure, rerun
 
-CATALOG: dict[str, Item] = {item.name: item for item in (*LIPSIM_ITEMS, *HPOT_ITEMS)}
+CATALOG: dict[str, PaperItem] = {item.name: item for item in (*LIPSIM_ITEMS, *HPOT_ITEMS)}
 
 
-def find_item(name: str) -> Item:
+def find_item(name: str) -> PaperItem:
     """The item called ``name``. Raises ``ValueError`` for one that is not known.
 
     >>> find_item("lipsim-table2").state
@@ -57,14 +57,14 @@ State: TypeAlias = Literal["made", "data missing", "failed", "not offline"]
 
 
 @dataclass(frozen=True)
-class Outcome:
+class PaperOutcome:
     """What became of an item: ``findings`` where it was made, else ``reason`` says why not.
 
     ``command`` is that which made it, of ``images`` photographs; ``written`` is when that was, and
     ``commit`` at which commit.
     """
 
-    item: Item
+    item: PaperItem
     state: State
     findings: Findings | None = None
     reason: str = ""
@@ -75,7 +75,9 @@ class Outcome:
     images: int = 0
 
 
-def run_item(item: Item, setting: Setting, *, command: list[str] | None = None) -> Outcome:
+def run_item(
+    item: PaperItem, setting: Setting, *, command: list[str] | None = None
+) -> PaperOutcome:
     """Make ``item`` in ``setting.out``/NAME, or take what an earlier run of the same settings left.
 
     There go ``records.parquet`` (the numbers), ``findings.json``, the figures as PNG and
@@ -83,7 +85,7 @@ def run_item(item: Item, setting: Setting, *, command: list[str] | None = None) 
     no exception.
     """
     if not item.run:
-        return Outcome(item, "not offline", reason=item.how)
+        return PaperOutcome(item, "not offline", reason=item.how)
     own = replace(setting, out=setting.out / item.name)
     settings = _settings(own)
     if is_finished(item, setting):
@@ -96,11 +98,11 @@ def run_item(item: Item, setting: Setting, *, command: list[str] | None = None) 
     except MissingDataError as error:
         # What cannot be made from the small data is not missed there.
         missing: State = "data missing" if item.offline else "not offline"
-        return Outcome(item, missing, reason=str(error))
+        return PaperOutcome(item, missing, reason=str(error))
     except ModuleNotFoundError as error:
-        return Outcome(item, "data missing", reason=f"needs the package {error.name}")
+        return PaperOutcome(item, "data missing", reason=f"needs the package {error.name}")
     except ValueError as error:
-        return Outcome(item, "failed", reason=one_line(error, 1000))
+        return PaperOutcome(item, "failed", reason=one_line(error, 1000))
     seconds = time.perf_counter() - began
     _write(own.out, item, findings)
     write_run(
@@ -117,7 +119,7 @@ def run_item(item: Item, setting: Setting, *, command: list[str] | None = None) 
     return made
 
 
-def is_finished(item: Item, setting: Setting) -> bool:
+def is_finished(item: PaperItem, setting: Setting) -> bool:
     """Whether an earlier run of the same settings has left ``item`` in its folder."""
     own = replace(setting, out=setting.out / item.name)
     found = read_run(own.out)
@@ -128,12 +130,12 @@ def is_finished(item: Item, setting: Setting) -> bool:
     )
 
 
-def kept_outcome(item: Item, out: Path) -> Outcome | None:
+def kept_outcome(item: PaperItem, out: Path) -> PaperOutcome | None:
     """What an earlier run, of whatever settings, has left of ``item`` in its folder in ``out``."""
     found = read_run(out / item.name)
     if found is None or not found.get("finished"):
         return None
-    return Outcome(
+    return PaperOutcome(
         item,
         "made",
         _read(out / item.name),
@@ -145,7 +147,7 @@ def kept_outcome(item: Item, out: Path) -> Outcome | None:
     )
 
 
-def with_what_takes_more(outcomes: Sequence[Outcome]) -> list[Outcome]:
+def with_what_takes_more(outcomes: Sequence[PaperOutcome]) -> list[PaperOutcome]:
     """Several outcomes, and those items of their papers that small data do not make.
 
     In some there is nothing to make, the others take a download.
@@ -157,16 +159,16 @@ def with_what_takes_more(outcomes: Sequence[Outcome]) -> list[Outcome]:
         if not (item.run and item.offline) and any(
             outcome.item.paper == item.paper for outcome in outcomes
         ):
-            there.setdefault(item.name, Outcome(item, "not offline", reason=item.how))
+            there.setdefault(item.name, PaperOutcome(item, "not offline", reason=item.how))
     return [there[name] for name in CATALOG if name in there]
 
 
 def run_offline(
     setting: Setting,
     *,
-    items: Iterable[Item] = tuple(CATALOG.values()),
+    items: Iterable[PaperItem] = tuple(CATALOG.values()),
     watch: Callable[[str], None] = lambda _: None,
-) -> Iterator[Outcome]:
+) -> Iterator[PaperOutcome]:
     """Every item of ``items`` in turn: made where it can be, and else why not."""
     for item in items:
         if item.run:
@@ -174,7 +176,7 @@ def run_offline(
         yield run_item(item, setting)
 
 
-def record_rows(outcomes: Iterable[Outcome]) -> list[dict[str, Any]]:
+def record_rows(outcomes: Iterable[PaperOutcome]) -> list[dict[str, Any]]:
     """The numbers of all outcomes as rows of records."""
     return [
         {
@@ -191,7 +193,7 @@ def record_rows(outcomes: Iterable[Outcome]) -> list[dict[str, Any]]:
     ]
 
 
-def write_rows(path: Path, outcomes: Iterable[Outcome]) -> None:
+def write_rows(path: Path, outcomes: Iterable[PaperOutcome]) -> None:
     """The numbers of ``outcomes`` as a parquet file."""
     rows = [
         {
@@ -232,19 +234,19 @@ def _there(setting: Setting) -> list[str]:
     return sorted([*names, *vouched(setting)])
 
 
-def _function(item: Item) -> Callable[[Setting], Findings]:
+def _function(item: PaperItem) -> Callable[[Setting], Findings]:
     module, _, name = item.run.partition(":")
     function: Callable[[Setting], Findings] = getattr(importlib.import_module(module), name)
     return function
 
 
-def _write(folder: Path, item: Item, findings: Findings) -> None:
+def _write(folder: Path, item: PaperItem, findings: Findings) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     pictures = []
     for place, figure in enumerate(findings.figures, 1):
         write_whole(folder / f"figure-{place}.png", figure.png)
         pictures.append({"caption": figure.caption, "alt": figure.alt})
-    write_rows(folder / "records.parquet", [Outcome(item, "made", findings)])
+    write_rows(folder / "records.parquet", [PaperOutcome(item, "made", findings)])
     found = {
         "rows": [asdict(row) for row in findings.rows],
         "differs": list(findings.differs),

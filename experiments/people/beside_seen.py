@@ -34,7 +34,7 @@ RIDGE = 0.5
 
 
 @dataclass(frozen=True)
-class Answers:
+class ChangeAnswers:
     """Of each changed pair: how many of how many said so, and the logarithms of its distances."""
 
     said: Array
@@ -76,7 +76,7 @@ def main() -> None:
     write_whole(options.out / "seen-beside.md", page(result).encode())
 
 
-def read_answers(table: Path, records: Path) -> Answers:
+def read_answers(table: Path, records: Path) -> ChangeAnswers:
     """The changed pairs. A distance by ``seen`` is turned back into its evidence."""
     by: dict[str, dict[str, float]] = {}
     for row in read_records(records):
@@ -95,7 +95,7 @@ def read_answers(table: Path, records: Path) -> Answers:
     }
     share = np.exp(logs[OBSERVERS])
     logs[OBSERVERS] = np.log(share / (1 - share)) / coefficients().slope
-    return Answers(
+    return ChangeAnswers(
         said[moved],
         observers[moved],
         [str(pair.reference) for pair, there in zip(pairs, moved, strict=True) if there],
@@ -104,7 +104,7 @@ def read_answers(table: Path, records: Path) -> Answers:
     )
 
 
-def judged(answers: Answers, names: Sequence[str]) -> dict[str, Any]:
+def judged(answers: ChangeAnswers, names: Sequence[str]) -> dict[str, Any]:
     """Spearman, Brier score and the worst fifth's error of the held-out, over several foldings."""
     features = np.stack([answers.logs[name] for name in names], 1)
     features = (features - features.mean(0)) / features.std(0)
@@ -114,7 +114,7 @@ def judged(answers: Answers, names: Sequence[str]) -> dict[str, Any]:
     return {"metrics": list(names), **dict(zip(keys, map(float, mean), strict=True))}
 
 
-def _held_out(answers: Answers, features: Array, seed: int) -> Array:
+def _held_out(answers: ChangeAnswers, features: Array, seed: int) -> Array:
     groups = clusters(answers.picture)
     order = np.random.default_rng(seed).permutation(len(groups))
     predicted = np.full(len(features), np.nan)
@@ -126,12 +126,12 @@ def _held_out(answers: Answers, features: Array, seed: int) -> Array:
     return predicted
 
 
-def _share(answers: Answers, features: Array, weights: Array) -> Array:
+def _share(answers: ChangeAnswers, features: Array, weights: Array) -> Array:
     odds: Array = np.exp(np.clip(features @ weights[1:] + weights[0], -30, 30))
     return answers.false_alarms + (1 - answers.false_alarms) * odds / (1 + odds)
 
 
-def _fit(answers: Answers, features: Array, some: Any) -> Array:
+def _fit(answers: ChangeAnswers, features: Array, some: Any) -> Array:
     said, unsaid = answers.said[some], (answers.observers - answers.said)[some]
     ridge = RIDGE if features.shape[1] > 2 else 0.0
 
@@ -145,7 +145,7 @@ def _fit(answers: Answers, features: Array, some: Any) -> Array:
     return found
 
 
-def _scores(answers: Answers, predicted: Array) -> tuple[float, float, float]:
+def _scores(answers: ChangeAnswers, predicted: Array) -> tuple[float, float, float]:
     said = answers.share
     brier = (predicted**2 * (1 - said) + (1 - predicted) ** 2 * said).mean()
     fifths = np.array_split(np.argsort(predicted, kind="stable"), FIFTHS)

@@ -166,7 +166,7 @@ def test_a_metric_that_knows_more_is_told_from_one_that_knows_nothing():
     said = rng.binomial(40, 1 / (1 + np.exp(-2 * true))).astype(float)
     logs = {"seen": true + rng.normal(0, 2, 120), "better": true, "nothing": poor}
     pictures = [str(i // 2) for i in range(120)]
-    answers = beside_seen.Answers(said, np.full(120, 40.0), pictures, logs, 0.0)
+    answers = beside_seen.ChangeAnswers(said, np.full(120, 40.0), pictures, logs, 0.0)
     alone, better, worse = (
         beside_seen.judged(answers, ["seen", *more])["spearman"]
         for more in ([], ["better"], ["nothing"])

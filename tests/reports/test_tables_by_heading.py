@@ -10,9 +10,9 @@ from pathlib import Path
 
 from tests.reports.tables import said, tables_of
 
-from experiments.papers.item import Compared, Findings, Item, StandIn
+from experiments.papers.item import Compared, Findings, PaperItem, StandIn
 from experiments.papers.report import answer, markdown, outcome_section, summary_table
-from experiments.papers.run import Outcome
+from experiments.papers.run import PaperOutcome
 from percert.reports.page import Section, Table, how_made, render_page
 from percert.reports.run_comparison import Run, audits_section, columns_section, overview
 
@@ -118,7 +118,7 @@ def test_how_a_run_was_made(tmp_path):
     assert said(settings) == [{"setting": "seed", "value": "1"}, {"setting": "draws", "value": "9"}]
 
 
-ITEM = Item(
+ITEM = PaperItem(
     name="hpot-table1", paper="hpot", title="Table 1", how="this, as a whole", offline="less of it",
     run="some:thing", shows="Shown is less.",
 )  # fmt: skip
@@ -126,7 +126,7 @@ FOUND = Findings((Compared("success", 95.0, 90.5, "%"), Compared("l2", 2.0, 5.0)
 
 
 def test_the_papers_numbers_and_ours():
-    made = Outcome(
+    made = PaperOutcome(
         ITEM,
         "made",
         replace(FOUND, stands=()),
@@ -153,7 +153,7 @@ def test_the_papers_numbers_and_ours():
 
 def test_a_stand_in_says_what_stands_for_what_and_has_no_deviation():
     stands = (StandIn("ResNet-50", "SqueezeNet"), StandIn("1,000 photographs", "4"))
-    made = Outcome(ITEM, "made", replace(FOUND, stands=stands), seconds=12.0)
+    made = PaperOutcome(ITEM, "made", replace(FOUND, stands=stands), seconds=12.0)
     standing, numbers = tables_of([outcome_section(made)])
     assert said(standing) == [
         {"of the paper": "ResNet-50", "here": "SqueezeNet"},

@@ -1,6 +1,6 @@
 """Every table and figure of Human Imperceptible Attacks, and the tests of its section 4."""
 
-from experiments.papers.item import Item
+from experiments.papers.item import PaperItem
 from experiments.papers.needs import (
     ALEXNET,
     COUNTRIES,
@@ -35,7 +35,7 @@ _MAPS = (
 )
 
 HPOT_ITEMS = (
-    Item(
+    PaperItem(
         "hpot-table1",
         "hpot",
         "success and distances of five attacks, ImageNet-Compatible",
@@ -48,7 +48,7 @@ HPOT_ITEMS = (
         "photographs and network, and which of them rounding to 8 bits undoes; the "
         "paper's numbers depend on a cost and on metrics that are not here.",
     ),
-    Item(
+    PaperItem(
         "hpot-table2",
         "hpot",
         "differences of human saliency maps, by EGNet",
@@ -60,7 +60,7 @@ HPOT_ITEMS = (
         shows="Shown is how much each attack moves maps of contrast; whether it moves what "
         "people look at is not.",
     ),
-    Item(
+    PaperItem(
         "hpot-table3",
         "hpot",
         "Human_Perc_OT with lambda 0.5, 1 and 2",
@@ -73,7 +73,7 @@ HPOT_ITEMS = (
         "photograph, as the paper's has; its scale is arbitrary, since the weights are "
         "random.",
     ),
-    Item(
+    PaperItem(
         "hpot-table4",
         "hpot",
         "Human_Perc_OT with step 0.05, 0.1 and 0.2",
@@ -85,7 +85,7 @@ HPOT_ITEMS = (
         shows="Shown is that shorter steps give smaller changes and take longer; how much "
         "smaller depends on the network's gradients.",
     ),
-    Item(
+    PaperItem(
         "hpot-table5",
         "hpot",
         "the settings of the algorithms",
@@ -96,7 +96,7 @@ HPOT_ITEMS = (
         shows="Shown is that the defaults are the settings printed, but for one that reads like "
         "another.",
     ),
-    Item(
+    PaperItem(
         "hpot-table6",
         "hpot",
         "seconds for 1,000 images",
@@ -108,7 +108,7 @@ HPOT_ITEMS = (
         shows="Shown is which attacks take longer than which; seconds are those of another "
         "machine.",
     ),
-    Item(
+    PaperItem(
         "hpot-section4",
         "hpot",
         "the p-values of the F-test and of the t-test, from the statistics printed",
@@ -117,19 +117,19 @@ HPOT_ITEMS = (
         "the same, in full",
         "experiments.papers.hpot.tables:p_values",
     ),
-    Item(
+    PaperItem(
         "hpot-figure1",
         "hpot",
         "which changes people see and networks do not, a diagram",
         "nothing is measured in it",
     ),
-    Item(
+    PaperItem(
         "hpot-figure2",
         "hpot",
         "a photograph of a mailbox, an example",
         "nothing is measured in it",
     ),
-    Item(
+    PaperItem(
         "hpot-figure3",
         "hpot",
         "one step under 1 - SSIM beside one under L2, the first two ones of MNIST",
@@ -141,7 +141,7 @@ HPOT_ITEMS = (
         shows="Shown is whether a step under 1 - SSIM keeps the structure of digits that one "
         "under L2 destroys, on a network of our own training.",
     ),
-    Item(
+    PaperItem(
         "hpot-figure4",
         "hpot",
         "attacked photographs to look at",
@@ -152,7 +152,7 @@ HPOT_ITEMS = (
         _SMALL,
         shows="Shown is how each attack's changes look; there is nothing to count.",
     ),
-    Item(
+    PaperItem(
         "hpot-figure5",
         "hpot",
         "distribution of the attacks' DISTS distances",
@@ -164,7 +164,7 @@ HPOT_ITEMS = (
         shows="Shown is how the attacks' distances are spread; the order of the attacks is that "
         "of the distance taken.",
     ),
-    Item(
+    PaperItem(
         "hpot-figure6",
         "hpot",
         "saliency maps of attacked photographs, by EGNet",
@@ -175,7 +175,7 @@ HPOT_ITEMS = (
         _SMALL,
         shows="Shown is how maps of contrast change; they are no maps of what people look at.",
     ),
-    Item(
+    PaperItem(
         "hpot-figure7",
         "hpot",
         "what survives JPEG and fewer bits",
@@ -187,7 +187,7 @@ HPOT_ITEMS = (
         shows="Shown is which attacks survive two defences of our choice, since the paper names "
         "neither quality nor bits.",
     ),
-    Item(
+    PaperItem(
         "hpot-figure8",
         "hpot",
         "accuracy by GDP per capita with its line, and the slopes of two sets of 50 models",
@@ -200,7 +200,7 @@ HPOT_ITEMS = (
         shows="Shown is what the paper's tests say on groups that the data here have; nothing "
         "follows for countries and their income.",
     ),
-    Item(
+    PaperItem(
         "hpot-figure9",
         "hpot",
         "one step under 1 - SSIM beside one under L2, one of each digit of MNIST",
@@ -212,7 +212,7 @@ HPOT_ITEMS = (
         shows="Shown is whether a step under 1 - SSIM keeps the structure of digits that one "
         "under L2 destroys, on networks of our own training.",
     ),
-    Item(
+    PaperItem(
         "hpot-figure10",
         "hpot",
         "more attacked photographs to look at",
@@ -223,7 +223,7 @@ HPOT_ITEMS = (
         _SMALL,
         shows="Shown is how each attack's changes look; there is nothing to count.",
     ),
-    Item(
+    PaperItem(
         "hpot-figure11",
         "hpot",
         "more saliency maps, by EGNet",
@@ -234,7 +234,7 @@ HPOT_ITEMS = (
         _SMALL,
         shows="Shown is how maps of contrast change; they are no maps of what people look at.",
     ),
-    Item(
+    PaperItem(
         "hpot-figure12",
         "hpot",
         "distribution of the attacks' LPIPS distances",
@@ -243,7 +243,7 @@ HPOT_ITEMS = (
         run="experiments.papers.hpot.figures:figure_12",
         shows="Shown is how the attacks' distances are spread by a metric that stands for LPIPS.",
     ),
-    Item(
+    PaperItem(
         "hpot-figure13",
         "hpot",
         "share of images by country",

@@ -1,6 +1,6 @@
 """Every table and figure of LipSim."""
 
-from experiments.papers.item import Item
+from experiments.papers.item import PaperItem
 from experiments.papers.needs import (
     ALEXNET,
     DISTS,
@@ -30,7 +30,7 @@ _PHOTOGRAPHS = (SOME_PHOTOGRAPHS,)
 _WITH_SQUEEZENET = (SOME_PHOTOGRAPHS, SQUEEZENET)
 
 LIPSIM_ITEMS = (
-    Item(
+    PaperItem(
         "lipsim-table1",
         "lipsim",
         "2AFC under l2-AutoAttack on the reference, NIGHT",
@@ -43,7 +43,7 @@ LIPSIM_ITEMS = (
         "one with a bound keeps at least what is proven of it; how well either agrees with "
         "people is not.",
     ),
-    Item(
+    PaperItem(
         "lipsim-table2",
         "lipsim",
         "certified 2AFC scores at 36/255, 72/255 and 108/255, NIGHT",
@@ -55,7 +55,7 @@ LIPSIM_ITEMS = (
         shows="Shown is how certified scores fall with the radius, and how much longer the exact "
         "radius is than the paper's, of the same network and triplets.",
     ),
-    Item(
+    PaperItem(
         "lipsim-table3",
         "lipsim",
         "2AFC under linf-AutoAttack and linf-PGD on the reference, NIGHT",
@@ -67,7 +67,7 @@ LIPSIM_ITEMS = (
         shows="Shown is the same as in Table 1 under linf attacks, of which percert proves nothing "
         "here; the columns do not compare with the paper's, whose PGD is another attack.",
     ),
-    Item(
+    PaperItem(
         "lipsim-table4",
         "lipsim",
         "natural 2AFC scores of many metrics on NIGHT, ImageNet and other images apart",
@@ -81,7 +81,7 @@ LIPSIM_ITEMS = (
         shows="Shown is which metrics answer these triplets at all, a check of the code that "
         "measures; their order on NIGHT is shown only by NIGHT.",
     ),
-    Item(
+    PaperItem(
         "lipsim-figure1",
         "lipsim",
         "images whose DreamSim distance an attack made as large as that to other photographs",
@@ -94,13 +94,13 @@ LIPSIM_ITEMS = (
         shows="Shown is that an attack that nobody sees makes a picture as far from itself, for a "
         "metric without a bound, as other pictures are.",
     ),
-    Item(
+    PaperItem(
         "lipsim-figure2",
         "lipsim",
         "the two steps of training, a diagram",
         "nothing is measured in it; percert train distill and percert train finetune are the steps",
     ),
-    Item(
+    PaperItem(
         "lipsim-figure3a",
         "lipsim",
         "2AFC of metrics, natural and under l2-AutoAttack at 2.0, NIGHT",
@@ -113,7 +113,7 @@ LIPSIM_ITEMS = (
         shows="Shown are natural scores beside those under attack in the paper's arrangement; "
         "heights do not compare with the paper's bars.",
     ),
-    Item(
+    PaperItem(
         "lipsim-figure3b",
         "lipsim",
         "distribution of d(x, x + delta) under l2-PGD at 1.0",
@@ -125,7 +125,7 @@ LIPSIM_ITEMS = (
         shows="Shown is that the same attack moves the distance of a metric without a bound by far "
         "more than that of one with a bound, which never leaves what is proven.",
     ),
-    Item(
+    PaperItem(
         "lipsim-figure4",
         "lipsim",
         "nearest neighbours of attacked queries, l2-PGD at 2.0",
@@ -138,7 +138,7 @@ LIPSIM_ITEMS = (
         shows="Shown is whether the nearest image survives an attack on the query, and of which "
         "queries that is proven.",
     ),
-    Item(
+    PaperItem(
         "lipsim-figure5",
         "lipsim",
         "some triplets of NIGHT",
@@ -149,7 +149,7 @@ LIPSIM_ITEMS = (
         (SOME_PHOTOGRAPHS, SOME_OF_IMAGENET),
         shows="Shown is what the scores of the tables are counted on.",
     ),
-    Item(
+    PaperItem(
         "lipsim-figure6",
         "lipsim",
         "distribution of d(x, x + delta) under l2-PGD at 3.0",
@@ -160,7 +160,7 @@ LIPSIM_ITEMS = (
         _WITH_SQUEEZENET,
         shows="Shown is the same as in Figure 3b, with three times the length.",
     ),
-    Item(
+    PaperItem(
         "lipsim-figure7",
         "lipsim",
         "Proposition 1: distances moved by more than the budget, l2 0.5",

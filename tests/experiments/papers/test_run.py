@@ -6,16 +6,16 @@ from dataclasses import replace
 import pytest
 
 from experiments.papers import CATALOG, Compared, Findings, Setting, run_item, run_offline
-from experiments.papers.item import Item
+from experiments.papers.item import PaperItem
 from experiments.papers.report import answer, markdown, number, outcome_section
-from experiments.papers.run import Outcome, kept_outcome, with_what_takes_more
+from experiments.papers.run import PaperOutcome, kept_outcome, with_what_takes_more
 from percert.reports import read_records, read_run
 from percert.reports.page import render_page
 
 
 def an_item(run):
     shows = "Shown is a mean."
-    return Item("hpot-table1", "hpot", "a table", "so", offline="small", run=run, shows=shows)
+    return PaperItem("hpot-table1", "hpot", "a table", "so", offline="small", run=run, shows=shows)
 
 
 def missing_mean(setting):
@@ -145,7 +145,8 @@ def test_an_item_says_at_which_commit_it_was_made(tmp_path):
 
 def test_a_page_of_several_items_has_what_small_data_do_not_make():
     made = [
-        Outcome(CATALOG[name], "made", Findings(())) for name in ("hpot-figure3", "hpot-table1")
+        PaperOutcome(CATALOG[name], "made", Findings(()))
+        for name in ("hpot-figure3", "hpot-table1")
     ]
     names = [outcome.item.name for outcome in with_what_takes_more(made)]
     none = ["hpot-figure1", "hpot-figure2"]
