@@ -13,7 +13,7 @@ trainings and measurements are kept in ``--work``, and not repeated.
 import argparse
 import json
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from operator import attrgetter
 from pathlib import Path
@@ -129,20 +129,24 @@ def _directions(metric: EmbeddingMetric, images: Tensor) -> Tensor:
 
 def report(result: WiderRanges) -> str:
     """The tables, and what was measured."""
+
+    def reaches(family: str) -> Callable[[Network], tuple[float, float]]:
+        return lambda one: one.ranges[family]
+
+    def found_at(kind: str, rate: float) -> Callable[[Network], float]:
+        return lambda one: float(getattr(one, kind)[result.rates.index(rate)])
+
     ranges: list[Column[Network]] = [
         Column("network", attrgetter("name")),
         Column("threshold", lambda one: one.thresholds[-1], ".3f"),
-        *(
-            Column(family, lambda one, name=family: one.ranges[name], ".2f")  # type: ignore[misc]
-            for family in FAMILIES
-        ),
+        *(Column(family, reaches(family), ".2f") for family in FAMILIES),
     ]
     found: list[Column[Network]] = [
         Column("network", attrgetter("name")),
         *(
-            Column(f"{kind}, {rate:g}", lambda one, k=kind, at=at: getattr(one, k)[at], ".3f")  # type: ignore[misc]
+            Column(f"{kind}, {rate:g}", found_at(kind, rate), ".3f")
             for kind in ("usual", "hard")
-            for at, rate in enumerate(result.rates)
+            for rate in result.rates
         ),
     ]
     return "\n".join(
