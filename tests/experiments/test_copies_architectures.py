@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 from tests.training.tiny_world import RECIPE
 
+from experiments.conditions import conditions
 from experiments.copies import architectures
 
 pytest.importorskip("lightning_fabric")
@@ -89,3 +90,32 @@ def test_every_architecture_is_trained_once_and_measured(
     second = json.loads((tmp_path / "copies-architectures.json").read_text())
     for before, after in zip(first["arms"], second["arms"], strict=True):
         assert {**before, "images": {}} == {**after, "images": {}}
+
+
+def test_the_table_says_under_each_heading_what_was_measured() -> None:
+    arm = architectures.Arm(
+        "bronet", 1_234_567, 52, 4992, 500.0,
+        {"0.001": [0.91, 0.82, 0.73, 0.64], "1e-06": [0.4, 0.3, 0.2, 0.1]},
+        {"0.001": [0.55, 0.46, 0.37, 0.28], "1e-06": [0.05, 0.04, 0.03, 0.02]},
+        0.5678, 12.34, {"1": 67.0, "32": 289.0},
+    )  # fmt: skip
+    result = architectures.Architectures(
+        "architectures", "mine", ["a", "b"], 96, 150.0, 4e-3, 7_000, 40, [arm], conditions(0)
+    )
+    lines = [line for line in architectures.report(result).splitlines() if line.startswith("|")]
+    header, _, row = ([cell.strip() for cell in line.strip("|").split("|")] for line in lines)
+    assert dict(zip(header, row, strict=True)) == {
+        "layers": "BRONet's: block reflectors",
+        "parameters": "1,234,567",
+        "steps": "52",
+        "pictures trained on a second": "192",
+        "found at 1e-3": "0.910",
+        "certified l2 = 4": "0.820",
+        "16": "0.730",
+        "32": "0.640",
+        "hard edits at 1e-3": "0.550",
+        "classes": "56.8 %",
+        "length": "12.3",
+        "embedded a second, batch 1": "67",
+        "batch 32": "289",
+    }
