@@ -256,7 +256,12 @@ def report(result: CopiesPerQuery) -> str:
             for one in result.collections
         ),
     ]
-    sizes = ", ".join(f"{size:,} ({name})" for name, size in result.bytes.items())
+    costs: list[Column[str]] = [
+        Column("set", str),
+        Column("bytes an image", lambda name: result.bytes[name], ",d"),
+        Column("embeddings to add one", lambda name: len(VIEW_SETS[name]), "d"),
+        Column("embeddings a query", lambda name: len(asked_views(VIEW_SETS[name])), "d"),
+    ]
     return "\n".join(
         [
             "# Copies found at a rate of wrong answers",
@@ -271,8 +276,7 @@ def report(result: CopiesPerQuery) -> str:
             "of its likeness to the background. The more images an index holds, the lower T is. A "
             "copy is certified where it stays one whatever somebody changes in the edited picture "
             "within the budget (an l2 length at 299 x 299; at other sizes one of the same PSNR). "
-            "`standard` is what `percert index add` stores by default. Bytes of an image: "
-            f"{sizes}.",
+            "`standard` is what `percert index add` stores by default.",
             "",
             Table.of(result.collections, columns).markdown(),
             f"The strangers are {result.strangers:,} pictures of the validation sets of Imagenette "
@@ -281,6 +285,12 @@ def report(result: CopiesPerQuery) -> str:
             f"to get an answer. {result.photographs} are stored here.",
             "",
             *crowd_lines(result.crowd),
+            "## What a set costs",
+            "",
+            Table.of(result.bytes, costs).markdown(),
+            "How fast images are added is measured by `python -m experiments search.add` "
+            "(`index-add-photographs*.json`).",
+            "",
             "## Found, by edit",
             "",
             Table.of(result.edits, by_edit).markdown(),

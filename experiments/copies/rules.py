@@ -315,9 +315,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     }
     for stage in ("found", "attacked"):  # what is found is kept where the attacks are stopped
         if stage == "attacked" and options.attacked:
-            result |= {"attacked": attacks(sets, options), "attacked_at": conditions(0).commit}
+            result["attacked"] = attacks(sets, options)
         else:
-            result |= _attacked_before(options.out / "copies-rules.json")
+            result["attacked"] = _attacked_before(options.out / "copies-rules.json")
         result["seconds"] = round(perf_counter() - began)
         write_result(
             options.out / "copies-rules.json", result | {"conditions": vars(conditions(0))}
@@ -325,15 +325,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         write_whole(options.out / "copies-rules.md", report(result))
 
 
-def _attacked_before(path: Path) -> dict[str, Any]:
-    """What an earlier run attacked, and at which commit, where ``path`` has one."""
+def _attacked_before(path: Path) -> list[dict[str, Any]]:
+    """What an earlier run attacked, where ``path`` has one."""
     if not path.exists():
-        return {"attacked": [], "attacked_at": None}
+        return []
     held = json.loads(path.read_text("utf-8"))
-    return {
-        "attacked": held["attacked"],
-        "attacked_at": held.get("attacked_at", held["conditions"]["commit"]),
-    }
+    return [{"commit": held["conditions"]["commit"], **row} for row in held["attacked"]]
 
 
 def attacks(sets: Sets, options: argparse.Namespace) -> list[dict[str, Any]]:
@@ -368,7 +365,8 @@ def attack_beside(
         for a, v in rule.pairs()
     ]
     asked = AttackedRules(rule.name, sets.metric, pairs, sets.descriptor, partner.stored, other)
-    return attack_rules(asked, sets.paths(PHOTOGRAPHS), EDITS["usual"], options)
+    found = attack_rules(asked, sets.paths(PHOTOGRAPHS), EDITS["usual"], options)
+    return [row | {"commit": conditions(0).commit} for row in found]
 
 
 if __name__ == "__main__":

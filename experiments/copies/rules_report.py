@@ -47,13 +47,13 @@ def report(result: Mapping[str, Any]) -> str:
         "\n## How the rate is shared\n",
         "Where the partner has this or that part of the rate: what the certified metric finds with "
         "what is left, what either of the two finds (of the partner's photographs), and how much "
-        f"of usual edits is certified at {budgets}. In an index the partner has {PARTNER:g}.\n",
+        f"of usual edits is certified at {budgets}. At 0 a partner counts where it is surer than "
+        f"of any stranger. In an index the partner has {PARTNER:g}.\n",
         Table.of(result["shares"], SHARED).markdown(),
         "\n## Rivals, one threshold each unless said\n",
         Table.of(result["rivals"], rivals).markdown(),
         "\n## Under attack\n",
-        f"What is left of {copies} copies at 1e-6 (measured at commit "
-        f"{(result['attacked_at'] or '')[:12]}): "
+        f"What is left of {copies} copies at 1e-6: "
         "found by the rule under PGD through all its views; by the partner alone under Square, and "
         "under what PGD made against the rule (transfer: SSCD's package has no gradient); by "
         "either then. Of a partner with a gradient also what PGD on it leaves by it, and what PGD "
@@ -126,6 +126,7 @@ ATTACKED: list[Column[Row]] = [
     Column("partner", itemgetter("partner by"), side="right"),
     Column("l2", itemgetter("eps"), "g"),
     *(Column(name, _entry(name), _share, missing="") for name in ATTACKS),
+    Column("at commit", lambda row: row["commit"][:12]),
 ]
 
 #: What is found by how the rate is shared.

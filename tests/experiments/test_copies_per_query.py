@@ -54,6 +54,9 @@ def test_the_published_page_shows_what_was_measured() -> None:
     (row, _) = [one for one in per_query.read_result(PUBLISHED).collections if len(one.views) == 11]
     cells = [line.strip("| ").split(" | ") for line in page.splitlines()]
     (shown, _) = [line for line in cells if line[:2] == ["standard", "11"]]
+    size = per_query.read_result(PUBLISHED).bytes["standard"]
+    assert ["standard", f"{size:,}", "11", "2"] in cells
+    assert size <= 24_000
     assert shown[2:] == [
         "300",
         f"{row.threshold:.4f}",
