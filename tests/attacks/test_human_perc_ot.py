@@ -164,6 +164,22 @@ def test_images_that_the_raw_step_never_moves_are_moved_and_broken() -> None:
     assert judge(saturated, images, moved, goal).success_8bit.all()
 
 
+def test_where_the_cost_holds_the_loss_back_the_goal_is_sought_without_it() -> None:
+    model, images, goal = scene()
+
+    class Against:
+        """A cost that rises as the goal comes nearer: with lam above 1 the ascent turns back."""
+
+        def __call__(self, reference: Tensor, candidate: Tensor) -> Tensor:
+            return goal.margin(model(candidate)) - goal.margin(model(reference))
+
+    attack = HumanPercOT(cost=Against(), lam=1.5, loss="margin")
+    verdict = judge(model, images, attack(model, images, goal), goal)
+    assert verdict.success_8bit.all()
+    plain = judge(model, images, HumanPercOT(lam=0.0)(model, images, goal), goal)
+    assert (verdict.distances["l2"] < 1.2 * plain.distances["l2"]).all()
+
+
 def test_one_watch_sees_both_phases_counted_through() -> None:
     model, images, goal = scene()
     seen: list[tuple[int, int]] = []

@@ -8,7 +8,7 @@ from torch import Tensor
 from percert.attacks.attack import Relay, Watch, go_on, prepared
 from percert.attacks.goal import LOSSES, Goal, LossName, Model
 from percert.attacks.goal_through import demanding
-from percert.attacks.steps import gradient, rescale, steepest, without_nan
+from percert.attacks.steps import gradient, reached, rescale, steepest, without_nan
 from percert.attacks.transport.cost import cost_gradient, cost_of, cost_values
 from percert.attacks.transport.surrogate import VALIDATIONS, Validation, climb
 from percert.check import check_choice
@@ -73,9 +73,10 @@ class HumanPercOT:
 
     The ascent takes steps of l2 length ``step``, and the cost's gradient off x0, where it is not
     zero; ``lam`` is the pull of the cost as a share of the loss's: 1 balances them, 0 is normalised
-    gradient ascent. Then ``polish`` steps along the goal's boundary (:func:`polish`) lower the cost
-    and ``rescale_steps`` bisections find the least multiple that survives rounding. The cheapest of
-    all 8-bit images that reached the goal by more than ``confidence`` is returned.
+    gradient ascent, which those images get that miss the goal otherwise. Then ``polish`` steps
+    along the goal's boundary (:func:`polish`) lower the cost and ``rescale_steps`` bisections find
+    the least multiple that survives rounding. The cheapest of all 8-bit images that reached the
+    goal by more than ``confidence`` is returned.
     """
 
     cost: str | Distance = "ssim"
@@ -106,20 +107,29 @@ class HumanPercOT:
         wanted = demanding(goal, self.confidence)
         cost = cost_of(self.cost, images, model=model, checkpoint=self.checkpoint)
         relay, total = Relay(watch), self.steps + (self.polish if self.lam else 0)
-        moved = climb(
-            model,
-            images,
-            wanted,
-            cost,
-            lam=self.lam,
-            step=self.step,
-            steps=self.steps,
-            loss=self.loss,
-            refresh=self.refresh,
-            normalise=True,
-            seeds=seeds,
-            watch=relay.as_part(0, total, counting=True),
-        )
+
+        def climbed(index: Tensor, lam: float, watch: Watch) -> Images:
+            return climb(
+                model,
+                images[index],
+                wanted.select(index),
+                cost,
+                lam=lam,
+                step=self.step,
+                steps=self.steps,
+                loss=self.loss,
+                refresh=self.refresh,
+                normalise=True,
+                seeds=None if seeds is None else seeds[index],
+                watch=watch,
+            )
+
+        everyone = torch.arange(len(images), device=images.device)
+        moved = climbed(everyone, self.lam, relay.as_part(0, total, counting=True))
+        if self.lam:
+            # Where the cost holds the loss back on the way, the change is sought without it first.
+            held = everyone[~reached(model, moved, wanted, everyone)]
+            moved[held] = climbed(held, 0.0, relay.as_part(self.steps, total))
         finishing = relay.as_part(self.steps, total)
         found = rescale(model, images, moved, wanted, steps=self.rescale_steps, watch=finishing)
         if not self.lam or not self.polish or relay.stopped:
