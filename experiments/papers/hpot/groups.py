@@ -86,8 +86,8 @@ def figure_8(setting: Setting) -> Findings:
     stands = [StandIn("countries by GDP per capita, 103,995 photographs", q.here) for q in asked]
     right = StandIn(
         "two sets of 50 models by Algorithms 2 and 3, of ImageNet",
-        "nothing: python -m experiments fairness.dro --models 50 makes them of Tiny ImageNet, and "
-        "docs/results/dro-fairness.md has 20 of each",
+        "nothing: python -m experiments fairness.dro --models 50 makes them of Tiny ImageNet "
+        "(docs/results/dro-fairness.md)",
     )
     words = (
         "Read the same way: predictions by country with GDP per head, which percert data geo and "
