@@ -26,7 +26,7 @@ def result(name):
 
 
 def test_it_is_read_in_a_few_minutes():
-    assert len(README.read_bytes()) < 6000
+    assert len(README.read_bytes()) < 5400
 
 
 @pytest.fixture
