@@ -106,3 +106,26 @@ def test_a_store_that_was_deleted_is_said_on_its_page_until_there_is_one_again(s
     add(place, 4)
     assert found(client) == {"image-4"}
     assert about(client)["store"]["images"] == 1
+
+
+def test_answers_give_back_the_ids_of_the_user(serve, place, tmp_path):
+    from percert.images import save_image
+    from percert.search.own_ids import keep_own_ids
+
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for seed in (1, 2):
+        save_image(decode_image(png(seed=seed), "image"), photos / f"{seed}.png")
+    opened(place).add_files([photos])
+    client = serve(Resources(store=str(place)))
+    files = {"image": ("q.png", png(seed=1))}
+    (first, _) = client.post("/api/v1/search", files=files).json()["results"]
+    assert (first["own_id"], first["own_ids"]) == (None, None)
+    keep_own_ids(str(place), {str(photos / "1.png"): "A1"})
+    first, second = client.post("/api/v1/search", files=files).json()["results"]
+    assert (first["own_id"], first["own_ids"], first["path"]) == ("A1", ["A1"], "photos/1.png")
+    assert (second["own_id"], second["own_ids"]) == (None, [None])
+    (copy, *_) = client.post("/api/v1/copies", files=files, data={"threshold": "0.01"}).json()[
+        "results"
+    ]
+    assert copy["own_id"] == "A1"

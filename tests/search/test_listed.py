@@ -91,6 +91,25 @@ def test_the_column_of_images_is_found(photos, tmp_path, name):
         ParquetImages(two)
 
 
+def test_a_renamed_file_keeps_its_own_id(tmp_path, metric, photos):
+    from percert.search import open_store
+
+    store = open_store(tmp_path / "store", metric)
+    store.add_files([photos])
+    was, new = str(photos / "3.png"), str(photos / "renamed.png")
+    keep_own_ids(store.path, {was: "third", str(photos / "2.png"): "second"})
+    os.rename(was, new)
+    assert "moved" in {one.what for one in store.add_files([photos])}
+    assert own_ids_of(store.path, [new]) == {new: "third"}
+    # One that a table gives to the new name stays.
+    keep_own_ids(store.path, {str(photos / "other.png"): "another"})
+    os.rename(photos / "2.png", photos / "other.png")
+    store.add_files([photos])
+    assert own_ids_of(store.path, [str(photos / "other.png")]) == {
+        str(photos / "other.png"): "another"
+    }
+
+
 def test_own_ids_stand_beside_paths_in_answers(tmp_path, metric):
     from percert.search import open_store
 

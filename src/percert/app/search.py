@@ -27,7 +27,8 @@ class StoredImage:
 
     Files are given by name and folder: ``path`` is the first that holds it, ``paths`` are all.
     ``radius`` is ``None`` where it is infinite, ``threshold`` the stored image's own, where copies
-    are asked for.
+    are asked for. ``own_id`` and ``own_ids`` are the user's own of these files, where the store
+    keeps any (``percert index add --ids``).
     """
 
     id: str
@@ -40,6 +41,8 @@ class StoredImage:
     certain: bool
     radius: float | None
     threshold: float | None = None
+    own_id: str | None = None
+    own_ids: list[str | None] | None = None
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,8 @@ class PartnerImage:
     distance: float
     threshold: float
     copy: bool
+    own_id: str | None = None
+    own_ids: list[str | None] | None = None
 
 
 @dataclass(frozen=True)
@@ -155,7 +160,7 @@ def answer_one(worker: Worker, upload: Upload, ask: AskStore, *settings: Any) ->
     store, image = worker.resources.opened_store(), upload.image(worker.limits.pixels)
     with readable_store():
         (answer,) = ask(store, [image], [upload.name], *settings)
-    return _for_clients(answer.to_json())
+        return _for_clients(answer.to_json(), store)
 
 
 def answer_together(
@@ -172,7 +177,10 @@ def answer_together(
         names = [uploads[at].name for at in places]
         try:
             with readable_store():
-                answers = list(ask(store, [images[at] for at in places], names, *settings))
+                answers = [
+                    _for_clients(one.to_json(), store)
+                    for one in ask(store, [images[at] for at in places], names, *settings)
+                ]
         except ValueError as error:
             if len(places) > 1:  # one of them may be what is wrong
                 for at in places:
@@ -180,9 +188,7 @@ def answer_together(
                 return
             found[places[0]] = RefusedRequest(422, in_fields(error))
         else:
-            found.update(
-                (at, _for_clients(one.to_json())) for at, one in zip(places, answers, strict=True)
-            )
+            found.update(zip(places, answers, strict=True))
 
     held = 0
     for at, upload in enumerate(uploads):
@@ -212,8 +218,10 @@ def shown_path(path: str) -> str:
     return "/".join(path.replace("\\", "/").rstrip("/").split("/")[-2:])
 
 
-def _for_clients(answer: dict[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = finite(answer)
+def _for_clients(answer: dict[str, Any], store: "Store") -> dict[str, Any]:
+    from percert.search.own_ids import with_own_ids
+
+    found: dict[str, Any] = finite(with_own_ids(answer, store.path))
     beside = (found.get("partner") or {}).get("results", ())
     for one in [*found["results"], *(found.get("candidates") or ()), *beside]:
         one["path"] = None if one["path"] is None else shown_path(one["path"])

@@ -29,6 +29,17 @@ def keep_own_ids(store: str, own_ids: Mapping[str, str]) -> None:
         persist(partial(merge.execute, rows))
 
 
+def follow_moves(store: str, moves: Mapping[str, str]) -> None:
+    """Give renamed files (``moves`` are earlier names by new ones) the own ids that they had.
+
+    A file with an own id under its new name keeps that one.
+    """
+    names = own_ids_of(store, [*moves, *moves.values()]) if moves else None
+    if names:
+        kept = {new: names[was] for new, was in moves.items() if was in names and new not in names}
+        keep_own_ids(store, kept)
+
+
 def own_ids_of(store: str, paths: Iterable[str]) -> dict[str, str] | None:
     """The own ids of those of ``paths`` that have one; ``None`` for a store that keeps none."""
     table = named_table(store, TABLE)

@@ -22,6 +22,7 @@ from percert.search.ingest.sources import (
     StageSeconds,
 )
 from percert.search.ingest.views import Prepared, embed_prepared, preparation, prepare_image
+from percert.search.own_ids import follow_moves
 from percert.search.tables.commit import (
     commit,
     known_ids,
@@ -92,6 +93,8 @@ def _flush(
     _embed(pending, metric, stages)
     began = time.perf_counter()
     images = _measured(pending.images, background, tables.header.metric.constant)
+    # Before the commit: a run that is killed behind it does not look at these files again.
+    follow_moves(tables.path, {one.path: one.was for one in pending.outcomes if one.was})
     missing = commit(tables, images, pending.files, pending.left)
     remove_unheld(tables, pending.replaced)
     stages.committing += time.perf_counter() - began
