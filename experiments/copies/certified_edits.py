@@ -152,22 +152,17 @@ def measure(
     metric: EmbeddingMetric,
     image: Tensor,
     index: int,
-    names: Sequence[str],
+    edit: str,
     thresholds: Sequence[float],
 ) -> list[Row]:
-    """The edits ``names`` of one photograph at all ``thresholds``."""
+    """One edit of one photograph at all ``thresholds``."""
     image = image.double()
-    rows = []
-    for edit in names:
-        farthest = float(sampled(metric, image, edit, index).max())
-        for threshold in thresholds:
-            found = farthest <= threshold
-            rows.append(
-                _of_one(metric, image, index, edit, threshold, found)
-                if edit in EDITS
-                else _of_many(metric, image, index, edit, threshold, found)
-            )
-    return rows
+    farthest = float(sampled(metric, image, edit, index).max())
+    prove = _of_one if edit in EDITS else _of_many
+    return [
+        prove(metric, image, index, edit, threshold, farthest <= threshold)
+        for threshold in thresholds
+    ]
 
 
 def _of_one(
@@ -222,6 +217,8 @@ def shares(rows: Sequence[Row]) -> list[Share]:
     for threshold in sorted({row.threshold for row in rows}, reverse=True):
         for edit, range in RANGES.items():
             some = [row for row in rows if (row.edit, row.threshold) == (edit, threshold)]
+            if not some:
+                continue
             copies = sum(row.found for row in some)
             certified = sum(row.certified for row in some)
             found.append(
@@ -247,6 +244,7 @@ def report(result: CertifiedEdits) -> str:
     columns: list[Column[Share]] = [
         Column("edit", attrgetter("edit")),
         Column("range", attrgetter("range"), side="right"),
+        Column("photographs", attrgetter("photographs"), "d"),
         Column("found", attrgetter("found"), ".2f"),
         Column("certified", attrgetter("certified"), ".2f"),
         Column("of those found", attrgetter("of_found"), ".3f"),
@@ -254,14 +252,12 @@ def report(result: CertifiedEdits) -> str:
         Column("slowest", attrgetter("slowest"), ".1f"),
         Column("embeddings", attrgetter("evaluations"), ".0f"),
     ]
-    of_many = min(share.photographs for share in result.shares)
     parts = [
         "# Certified edits",
         "",
         f"By `python -m experiments copies.certified_edits` with `{result.metric}` (weights "
         f"`{result.weights[:12]}`), {result.conditions.machine}, one core. "
-        f"{result.shares[0].photographs} ImageNet-Compatible photographs of 299 x 299 "
-        f"({of_many} for edits of several parameters), none of them trained on, each its own copy.",
+        "ImageNet-Compatible photographs of 299 x 299, none of them trained on, each its own copy.",
         "",
         f"A photograph is *found* where all of {result.samples} values in the range (of several "
         f"parameters: the corners, and {result.drawn} draws) are copies, and *certified* where "
@@ -284,17 +280,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     weights = weights_hash(metric.network)
     parts = options.work / weights[:12]
     parts.mkdir(parents=True, exist_ok=True)
-    passes = (
-        ("one", [name for name in RANGES if name in EDITS], images),
-        ("many", [name for name in RANGES if name not in EDITS], images[: options.regions]),
-    )
-    for kind, names, some in passes:
-        for index, image in enumerate(some):
-            part = parts / f"{kind}-{index}.json"
-            if not part.exists():
-                rows = measure(metric, image, index, names, THRESHOLDS[options.metric])
+    for index, image in enumerate(images):
+        for edit in RANGES:
+            part = parts / f"{edit.replace(' ', '-')}-{index}.json"
+            if not part.exists() and (edit in EDITS or index < options.regions):
+                rows = measure(metric, image, index, edit, THRESHOLDS[options.metric])
                 write_result(part, {"rows": [asdict(row) for row in rows]})
-                print(f"{kind}: {index + 1} of {len(some)}", flush=True)
+                print(f"{edit}: {index + 1} of {len(images)}", flush=True)
     found = [
         Row(**row)
         for path in sorted(parts.glob("*.json"))

@@ -42,6 +42,7 @@ PAGES = {
     "seen": ("people.seen", "page", None),
     "smoothing": ("copies.smoothing", "report", None),
     "twoafc-attacked": ("triplets.attacked", "markdown", None),
+    "wider-ranges": ("copies.wider_ranges", "report", None),
     "twoafc-bounds": ("triplets.bounds", "report", None),
 }
 
