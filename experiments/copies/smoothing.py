@@ -157,6 +157,13 @@ def report(result: Smoothing) -> str:
         Column("samples", attrgetter("samples"), "d"),
         Column("seconds", attrgetter("seconds"), ".3f"),
     ]
+    drawn = max(one.samples for one in result.rates)
+    reaches = [
+        decision_of_draws(
+            torch.ones(count, dtype=torch.long), Noise(1.0, count, result.confidence)
+        ).radius
+        for count in (drawn, 10 * drawn)
+    ]
     return "\n".join(
         [
             "# Random smoothing beside a 1-Lipschitz embedding",
@@ -173,6 +180,10 @@ def report(result: Smoothing) -> str:
             "are the processor's, per photograph (copy and triplet share the draws).",
             "",
             Table.of(result.rates, columns).markdown(),
+            f"{drawn} draws prove no radius beyond {reaches[0]:.2f} sigma, though all agree: what "
+            "lies farther is not certified for want of draws. Ten times as many, which take ten "
+            f"times as long, prove up to {reaches[1]:.2f} sigma.",
+            "",
         ]
     )
 
