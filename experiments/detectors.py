@@ -20,6 +20,7 @@ from percert.lipschitz.sll import SLLConv, SLLDense
 from percert.metrics.certified.embedding import EmbeddingMetric
 from percert.metrics.full_reference.ssim import C1, C2, SIGMA, WINDOW, losses
 from percert.models.imagenet_networks import squeezenet
+from percert.registry import name_and_file
 
 #: The side at which SSIM compares images, whose own size edits change. Of 24, 32, 48 and 64 it
 #: finds most copies at 24 (40 photographs, all edits); all pairs would take hours at 299.
@@ -115,9 +116,9 @@ def make_detector(name: str, data: Path, checkpoints: list[str]) -> Detector:
 
 def make_metric(name: str, checkpoints: list[str]) -> EmbeddingMetric:
     """The metric called ``name``; ``prototype`` and NAME=FILE come from their checkpoint."""
-    files = dict(entry.split("=", 1) for entry in checkpoints)
+    files = dict(map(name_and_file, checkpoints))
     if name == "prototype":
-        return prototype(Path(files["prototype"]))
+        return prototype(Path(str(files["prototype"])))
     metric = create_metric(name, checkpoint=files.get(name), device="cpu")
     if not isinstance(metric, EmbeddingMetric):
         raise ValueError(f"{name}: expected a metric with an embedding")

@@ -21,6 +21,7 @@ from percert.evaluation.people import PeopleSettings, find_answers, run_people
 from percert.evaluation.people.agreement import Estimate
 from percert.evaluation.people.report import interval
 from percert.metrics.catalog import list_metrics, metric_card
+from percert.registry import name_and_file
 from percert.reports.table import Column, Table, finite
 
 #: The same as another, of a package for newer Pythons than the rest (sscd), or many passes through
@@ -62,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         kept = ("kind", "answers", "agreement", "ceilings", "weights")
         result["studies"][study] = {name: run.answer[name] for name in kept}
         if triplets:
-            models = dict(entry.split("=", 1) for entry in options.model)
+            models = {name: file or name for name, file in map(name_and_file, options.model)}
             votes = [one for one in answers.judged if isinstance(one, Triplet)]
             named = {name: name for name in PROVEN} | models
             result["certified"] = certified_votes(votes, named, place, options.runs / "votes", _say)

@@ -55,7 +55,6 @@ from percert.tensors import Images
 #: Measured on the photographs that all but the slowest attacks were run on.
 LPIPS_NETS = ("alex", "vgg")
 MEASURED = ("l1", "l2", "linf", "ssim", "seen")
-RETURNED = ("l1_returned", "l2_returned", "linf_returned")
 DEFENCES = ("jpeg-75", "bits-5", "bits-4")
 #: Looked at through VGG, of which one image takes more than a second.
 MAIN = (

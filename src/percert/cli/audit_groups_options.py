@@ -4,6 +4,8 @@ from typing import Annotated, TypeAlias
 
 import typer
 
+from percert.registry import name_and_file
+
 CovariateOption: TypeAlias = Annotated[
     list[str] | None,
     typer.Option(
@@ -51,8 +53,8 @@ def column_names(given: list[str], known: tuple[str, ...]) -> dict[str, str]:
     """What ``--column NAME=COLUMN`` says, by NAME."""
     columns = {}
     for entry in given:
-        ours, equals, theirs = entry.partition("=")
-        if not equals or ours not in known or not theirs:
+        ours, theirs = name_and_file(entry)
+        if ours not in known or theirs is None:
             raise typer.BadParameter(
                 f"expected NAME=COLUMN with one of {', '.join(known)} as NAME, found {entry!r}",
                 param_hint="--column",

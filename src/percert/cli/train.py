@@ -3,9 +3,8 @@
 import sys
 import time
 from collections.abc import Callable
-from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -213,22 +212,6 @@ def _train(
         say(f"Done: {out} holds model.safetensors and config.json, and is a metric's name.")
 
 
-class ExportFormat(str, Enum):
-    """What is written."""
-
-    SAFETENSORS = "safetensors"
-    ONNX = "onnx"
-    HF = "hf"
-
-
-class AuthorsConstant(str, Enum):
-    """What LipSim's authors do to an embedding before they normalise it."""
-
-    APPENDED = "appended"
-    ADDED = "added"
-    NONE = "none"
-
-
 @one_line_errors
 @needs(sometimes=("hub", "onnx"))
 def export(
@@ -242,13 +225,13 @@ def export(
     ],
     out: Annotated[Path, out_option("Where the files go.")],
     format: Annotated[
-        ExportFormat,
+        Literal["safetensors", "onnx", "hf"],
         typer.Option(
             "--format",
             help="safetensors: weights and card. onnx: images of the network's size to embeddings. "
             "hf: the layout of a Hugging Face repository.",
         ),
-    ] = ExportFormat.SAFETENSORS,
+    ] = "safetensors",
     checkpoint: Annotated[
         Path | None,
         typer.Option(
@@ -267,13 +250,13 @@ def export(
         ),
     ] = None,
     constant: Annotated[
-        AuthorsConstant,
+        Literal["appended", "added", "none"],
         typer.Option(
             "--constant",
             help="With --checkpoint: a 1 is appended to the embedding before it is normalised, or "
             "2 / sqrt(k) added to each of its k values, or neither.",
         ),
-    ] = AuthorsConstant.APPENDED,
+    ] = "appended",
     licence: Annotated[
         str, typer.Option("--licence", metavar="SPDX", help="Of the weights, for the hf layout.")
     ] = "other",
@@ -298,14 +281,14 @@ def export(
 
     files = write(
         model,
-        format.value,
+        format,
         out,
         checkpoint=checkpoint,
         embedding=embedding,
-        constant=constant.value,
+        constant=constant,
         licence=licence,
     )
     if as_json:
-        emit_json({"model": model, "format": format.value, "files": [str(path) for path in files]})
+        emit_json({"model": model, "format": format, "files": [str(path) for path in files]})
     else:
         say(f"Written: {', '.join(str(path) for path in files)}")
