@@ -217,12 +217,10 @@ class EmbeddingBlocks:
         coarsely = held and tells and self._fits(taken + _values(coarse) // 2)
         # Where the rows are far, or all have to be looked at.
         halves = (not held or not tells) and self._fits(taken + width // 2)
-        turnings = (
-            Turning(fine, rows if tells else 0, constant),
-            Turning(coarse, rows if coarsely else 0, constant, torch.bfloat16),
-        )
+        turning = Turning(fine, rows if tells else 0, constant)
+        coarsening = Turning(coarse, rows if coarsely else 0, constant, torch.bfloat16, turning)
         halving = Halving(rows if halves else 0, width, constant)
-        making = [made for made in (*turnings, halving) if made.rows]
+        making = [made for made in (coarsening if coarsely else turning, halving) if made.rows]
         if self._rows is None:
             kept = _Kept(self.tables, self._images(), rows=False)
             for block in scan_blocks(self.tables, max(1, BLOCK_VALUES // width), self.part):
@@ -234,8 +232,7 @@ class EmbeddingBlocks:
             whole = self._rows
             for made in making:
                 made.add(whole.embeddings, whole.norms)
-        turned, along = (one.done() for one in turnings)
-        halved = halving.done()
+        turned, along, halved = turning.done(), coarsening.done(), halving.done()
         if turned is None and (not held or halved is None):
             return None
         return replace(whole, turned=turned, coarse=along, halved=halved, _once={})

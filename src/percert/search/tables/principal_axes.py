@@ -28,7 +28,7 @@ from percert.tensors import Embeddings, Vector
 CUTS, COARSE_CUTS = (1 / 32, 1 / 16, 1 / 8, 1 / 4), (127 / 512, 127 / 256)
 #: Rows that axes are fitted on.
 SAMPLE = 4096
-#: Axes that hold less than this share of what rows are (of random ones a half) tell nothing.
+#: Axes that hold less than this share of rows (random ones: 0.7 of the sample) tell nothing.
 LEAST_SHARE = 0.75
 #: Rows that are turned at once.
 TURNED = 4096
@@ -122,12 +122,20 @@ class Turned:
 
 
 class Turning:
-    """Projects the rows of a collection onto the axes, part by part, into memory allocated once."""
+    """Projects the rows of a collection onto the axes, part by part, into memory allocated once.
+
+    ``beside`` takes what is added as well, by the same product: its axes are the first of these.
+    """
 
     def __init__(
-        self, axes: Axes, rows: int, constant: float, dtype: torch.dtype = torch.float32
+        self,
+        axes: Axes,
+        rows: int,
+        constant: float,
+        dtype: torch.dtype = torch.float32,
+        beside: "Turning | None" = None,
     ) -> None:
-        self.axes, self.constant, self.rows = axes, constant, rows
+        self.axes, self.constant, self.rows, self.beside = axes, constant, rows, beside
         starts = (0, *axes.cuts[:-1])
         self.slices = tuple(
             torch.empty(rows, end - start + 2, dtype=dtype)
@@ -143,21 +151,24 @@ class Turning:
         for h, norm in zip(
             torch.split(embeddings, TURNED), torch.split(norms, TURNED), strict=True
         ):
-            self._add(h, norm)
+            product = h @ self.axes.basis
+            self._add(product, norm)
+            if self.beside is not None:
+                self.beside._add(product[:, : self.beside.axes.cuts[-1]], norm)
 
-    def _add(self, h: Tensor, norms: Tensor) -> None:
+    def _add(self, product: Tensor, norms: Tensor) -> None:
         norm = torch.hypot(norms, torch.full_like(norms, self.constant))
         well = (norm >= LEAST_NORM) & (norm <= GREATEST_NORM)
         inverse = torch.where(well, 1 / norm, 0.0)
         # What the constant adds is a coordinate of its own, and no part of the rest.
         length = (norms * inverse).square() * (1 + 1e-9)
-        turned = (h @ self.axes.basis).mul_(inverse.float()[:, None])
+        turned = product * inverse.float()[:, None]
         if not bool(well.all()):
             turned[~well] = 0.0  # not a product: what is not finite stays so
             place = self._place + well.logical_not().nonzero()[:, 0]
             self._odd.append(place)
         self._finite = self._finite and bool(turned.isfinite().all())
-        some = slice(self._place, self._place + len(h))
+        some = slice(self._place, self._place + len(product))
         rests = rests_behind(turned, self.axes.cuts, length, self.axes.row_error())
         start, before = 0, None
         for end, rest, kept in zip(self.axes.cuts, rests, self.slices, strict=True):
@@ -165,7 +176,7 @@ class Turning:
             kept[some, -2] = inverse * self.constant if before is None else before
             start, before = end, rounded_up(rest, self._dtype)
             kept[some, -1] = before
-        self._place += len(h)
+        self._place += len(product)
 
     def done(self) -> Turned | None:
         """All that was added; ``None`` where a row is not finite, which a query reports."""
