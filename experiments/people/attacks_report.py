@@ -220,7 +220,7 @@ AlexNet fitted to what observers said (a judge that no attack here minimises; PP
 within AlexNet's features on `lipsim-tiny`, to their advantage), and by `seen`, which `cost=seen` is
 made from. The cost of plain `ssim-sqp` was not fitted to what people said; of `cost=seen` the
 thresholds of contrast were chosen on the photographs that the judge is fitted to as well.
-In parentheses the 95 % interval of a bootstrap over photographs.
+In parentheses the 95 % interval of a bootstrap over photographs; of a few it says little.
 
 The settings: **plain** asks for another class, **confidence-5** for a margin of 5 logits,
 **jpeg-75-and-4-bits** for another class behind either defence, too, **least-likely-class** for the

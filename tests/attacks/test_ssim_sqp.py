@@ -6,7 +6,7 @@ import pytest
 import torch
 from skimage import data
 
-from percert.attacks import Untargeted, create_attack, judge
+from percert.attacks import Targeted, Untargeted, create_attack, judge
 from percert.attacks.second_order import ssim_sqp
 from percert.attacks.second_order.integer_step import (
     Growth,
@@ -209,3 +209,28 @@ def test_the_direction_settles_where_gradients_turn(monkeypatch):
     settled = cost()
     monkeypatch.setattr(ssim_sqp, "SETTLING", float("inf"))
     assert settled < 0.997 * cost()
+
+
+def test_what_is_found_late_is_given_time_to_shrink(monkeypatch):
+    """A far class is first reached by too long a push; iterations after that take it back."""
+    torch.manual_seed(0)
+    layers: list[torch.nn.Module] = [torch.nn.Conv2d(3, 16, 3, stride=2)]
+    for _ in range(8):
+        layers += [torch.nn.ReLU(), torch.nn.Conv2d(16, 16, 3, padding=1)]
+    network = torch.nn.Sequential(*layers, torch.nn.Flatten(), torch.nn.Linear(16 * 225, 10))
+    for weights in network.requires_grad_(False).parameters():
+        if weights.ndim > 1:
+            torch.nn.init.kaiming_normal_(weights)
+        else:
+            weights.zero_()
+    images = round_to_8bit(torch.nn.functional.avg_pool2d(torch.rand(16, 3, 32, 32), 3, 1, 1))
+    goal = Targeted(network.eval()(images).argmin(1))
+
+    def cost():
+        found = create_attack("ssim-sqp", steps=2)(network, images, goal)
+        assert judge(network, images, found, goal).success_8bit.all()
+        return ssim_distance(images, found).mean().item()
+
+    given = cost()
+    monkeypatch.setattr(ssim_sqp, "MORE", 0)
+    assert given < 0.9 * cost()

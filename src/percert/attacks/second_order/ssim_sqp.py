@@ -38,9 +38,10 @@ GROWTH: dict[CostName, Growth] = {"ciede2000": Growth(power=1.3, cap=6)}
 STEPS: dict[CostName, tuple[int, int]] = {"l1": (60, 120)}
 USUAL_STEPS = (7, 40)
 #: After k iterations at least k / (k + SETTLING) of the old direction is kept, so that the change
-#: settles on the mean of all gradients instead of following the last one; k stops at ``steps``, and
-#: the direction of images that have not reached the goal by then stays free to turn.
+#: settles on the mean of all gradients instead of following the last one; k stops at ``steps``.
 SETTLING = 1.0
+#: Iterations that an image is given at least after the first that reached the goal.
+MORE = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +52,7 @@ class SSIMSQP:
     and lowers all perceptual distances at once; ``"seen"`` what people would notice, by contrast
     masking; ``"ssim"`` SSIM alone; ``"ciede2000"``, ``"l2"``,
     ``"l1"`` these. ``steps`` iterations of one gradient each (7; of ``"l1"`` 60), more (to
-    ``most_steps``: 40; of ``"l1"`` 120) only for images that have not reached the goal; then
+    ``most_steps``: 40; of ``"l1"`` 120) only for images that reached the goal late or not yet; then
     ``search`` forward passes for the least scale. ``momentum`` is the share of the old direction
     that is kept at first; later it is more, so that the direction settles. ``"l1"`` has an
     iteration of its own, without these two:
@@ -99,13 +100,12 @@ class SSIMSQP:
             margin = some.margin(scores)
             slope = torch.nan_to_num(slope)
             self._keep_best(track, active, current, margin > 0)
-            found = track.best_cost[active].isfinite()
-            ended = found if done >= steps else torch.zeros_like(found)
+            track.since[active] += track.best_cost[active].isfinite()
+            # What was found late was found by a push that is too long: it is given time to shrink.
+            ended = (track.since[active] > MORE) & (done >= steps)
             active, slope, margin = active[~ended], slope[~ended], margin[~ended]
             if done < most and len(active):
-                counted = min(done, steps)
-                kept = max(self.momentum, counted / (counted + SETTLING)) if done else 0.0
-                self._step(track, active, slope, margin, kept)
+                self._step(track, active, slope, margin, min(done, steps))
         self._shrink(model, goal, track, relay.as_part(most, most))
         return torch.where(
             per_sample(track.best_cost.isfinite(), images),
@@ -115,25 +115,23 @@ class SSIMSQP:
 
     @torch.no_grad()
     def _step(
-        self, track: "_Track", active: Tensor, slope: Tensor, margin: Vector, kept: float
+        self, track: "_Track", active: Tensor, slope: Tensor, margin: Vector, done: int
     ) -> None:
-        """Move the active images to the cheapest point that the linear model takes to the goal.
-
-        ``kept`` is the share of the old direction that stays, 0 in the first iteration.
-        """
+        """Move the active images to the cheapest point that the linear model takes to the goal."""
         # How far past the boundary to aim: a little less after every success, more after a failure.
         later = track.push[active] * torch.where(margin > 0, 0.6, 1.5)
-        track.push[active] = later if kept else first_aim(margin)
+        track.push[active] = later if done else first_aim(margin)
         inverse = track.inverse[active]
         length = (slope * times(inverse, slope)).flatten(1).sum(1).clamp_min(1e-30).sqrt()
         unit = slope / per_sample(length, slope)
-        if kept:
+        if done:
+            kept = max(self.momentum, done / (done + SETTLING))
             unit = kept * track.direction[active] + (1 - kept) * unit
         track.direction[active] = unit
         wanted = track.push[active] - margin + (slope * track.change[active]).flatten(1).sum(1)
         images, form = track.images[active], track.form[active]
         growth = GROWTH.get(self.cost, Growth())
-        start = track.scale[active] * (1.2 if kept else 1)
+        start = track.scale[active] * (1.2 if done else 1)
         for share in (0.1, 1.0):
             pixels = moving_pixels(images, form, inverse, unit, share)
             index = pixels.position[:, None].expand_as(pixels.direction)
@@ -195,6 +193,7 @@ class _Track:
     best_cost: Vector
     best_scale: Vector
     best_direction: Tensor
+    since: Tensor
 
 
 def _begin(images: Images, cost: CostName) -> _Track:
@@ -216,6 +215,7 @@ def _begin(images: Images, cost: CostName) -> _Track:
         best_cost=torch.full_like(count, torch.inf),
         best_scale=count.clone(),
         best_direction=zeros.clone(),
+        since=torch.zeros(len(images), dtype=torch.long, device=images.device),
     )
 
 
