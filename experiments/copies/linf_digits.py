@@ -164,21 +164,21 @@ def least_linf(digits: Digits) -> float:
 def report(result: LinfDigits) -> str:
     """The table, and what was measured."""
 
-    def share(which: str, at: int) -> Callable[[DigitRates], float]:
-        return lambda one: getattr(one, which)[at]
+    def share(which: str, level: int) -> Callable[[DigitRates], float]:
+        return lambda one: getattr(one, which)[LEVELS.index(level)]
 
     columns: list[Column[DigitRates]] = [
         Column("pairs let in", attrgetter("rate"), "g"),
         Column("threshold", attrgetter("threshold"), ".3f"),
         Column("edits found", attrgetter("found"), ".3f"),
         *(
-            Column(f"{name} {level}/255", share(which, at), ".3f")
+            Column(f"{name} {level}/255", share(which, level), ".3f")
             for which, name in (
                 ("cner", "CNER"),
                 ("cncr", "CNCR"),
                 ("of_others", "CNCR, other classes"),
             )
-            for at, level in enumerate(LEVELS)
+            for level in LEVELS
         ),
     ]
     half = int(255 * result.least_linf / 2)
