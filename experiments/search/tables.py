@@ -30,8 +30,8 @@ first coordinates and bfloat16 copies with the rows on the disk. FAISS (range se
 ten), usearch's exact search and LanceDB's flat search prove nothing and give no paths. The
 distances for all are those of one pair of stored rows in a million, and in a thousand. A query that
 is a copy is a stored picture at 0.9 of its brightness. The last columns say how many times as fast
-percert is: in memory as FAISS, from the disk as LanceDB. The machine had much other work, of which
-caches suffer more than time that is spent on the processor says: compare within a run.
+percert is: in memory as FAISS, from the disk as LanceDB. The machine had other work, much of it in
+the larger run, which slows the processor as well by what it takes of caches: compare within a run.
 
 What was aimed at: copies 8 times as fast as FAISS at one pair in a million and 3 times at one in a
 thousand; the first ten 3 times, and at 20,000 rows as fast; a copy at most 1.2 times as long as a
@@ -39,8 +39,8 @@ stranger; from the disk as fast as LanceDB, which holds. Copies by thresholds of
 which is what percert answers by, reach the first at 110,000 rows; one distance for all is wider,
 and falls short. The weights of lipsim-tiny spread pictures over many axes: at the wider distance
 the first coordinates leave many. The first ten fall somewhat short, and at 20,000 rows what
-surrounds the scan (certificates, ranking, paths: some hundred small operations) takes longer than
-FAISS does. For duplicates of 100,000 pictures a minute on two cores was aimed at; those of 109,973,
+surrounds the scan (certificates, ranking, paths: some hundred small operations) makes them slower
+than FAISS. For duplicates of 100,000 pictures a minute on two cores was aimed at; those of 109,973,
 asked in a process of their own, take 102 s of one. A million pictures were not embedded for want of
 time.
 """
