@@ -42,6 +42,9 @@ USUAL_STEPS = (7, 40)
 SETTLING = 1.0
 #: Iterations that an image is given at least after the first that reached the goal.
 MORE = 5
+#: How far past the boundary is aimed at most, in margins of the image itself, and by how much more
+#: in each iteration beyond 3 ``steps``: a longer aim is not believed until nothing else is left.
+FARTHEST, FARTHER = 0.3, 1.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,6 +108,10 @@ class SSIMSQP:
             ended = (track.since[active] > MORE) & (done >= steps)
             active, slope, margin = active[~ended], slope[~ended], margin[~ended]
             if done < most and len(active):
+                if not done:
+                    track.farthest[active] = FARTHEST * margin.abs()
+                elif done > 3 * steps:
+                    track.farthest[active] *= FARTHER
                 self._step(track, active, slope, margin, min(done, steps))
         self._shrink(model, goal, track, relay.as_part(most, most))
         return torch.where(
@@ -120,7 +127,8 @@ class SSIMSQP:
         """Move the active images to the cheapest point that the linear model takes to the goal."""
         # How far past the boundary to aim: a little less after every success, more after a failure.
         later = track.push[active] * torch.where(margin > 0, 0.6, 1.5)
-        track.push[active] = later if done else first_aim(margin)
+        aimed = torch.minimum(later, track.farthest[active]) if done else first_aim(margin)
+        track.push[active] = aimed
         inverse = track.inverse[active]
         length = (slope * times(inverse, slope)).flatten(1).sum(1).clamp_min(1e-30).sqrt()
         unit = slope / per_sample(length, slope)
@@ -194,6 +202,7 @@ class _Track:
     best_scale: Vector
     best_direction: Tensor
     since: Tensor
+    farthest: Vector
 
 
 def _begin(images: Images, cost: CostName) -> _Track:
@@ -216,6 +225,7 @@ def _begin(images: Images, cost: CostName) -> _Track:
         best_scale=count.clone(),
         best_direction=zeros.clone(),
         since=torch.zeros(len(images), dtype=torch.long, device=images.device),
+        farthest=count.clone(),
     )
 
 
