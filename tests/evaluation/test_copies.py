@@ -32,7 +32,8 @@ world = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(world)
 
 EDITS = tuple(find_edit(name) for name in ("jpeg-30", "crop-80-random", "mirror", "collage-70"))
-VIEWS = ("whole", "centre-80", "mirror-whole")
+# "upper" and "middle" are bands, which meet the same band of a query.
+VIEWS = ("whole", "centre-80", "upper", "mirror-whole", "middle")
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +51,11 @@ def edited(images, queries, place, edit):
     return as_tensor([apply_edit(edit, images[queries[place]], 0, place, other)])
 
 
+def compared(view, stored, query):
+    """A stored image and a query as they are compared, in the stored one's ``view``."""
+    return find_view(view)(stored), find_view(find_view(view).asked)(query)
+
+
 def test_distances_are_those_of_the_nearest_view(images, measured):
     metric = world.thumbnail().metric
     for edit in EDITS:
@@ -58,7 +64,7 @@ def test_distances_are_those_of_the_nearest_view(images, measured):
         for row in range(3):
             query = edited(images, [0, 2, 3], row, edit)
             for column, image in enumerate(images):
-                each = [metric(find_view(v)(as_tensor([image])), query).item() for v in VIEWS]
+                each = [metric(*compared(v, as_tensor([image]), query)).item() for v in VIEWS]
                 assert found[row, column] == pytest.approx(min(each), abs=1e-6)
 
 
@@ -73,7 +79,7 @@ def test_radii_are_those_of_the_best_view_that_matches(images, measured, thresho
             original = as_tensor([images[place]])
             best = 0.0
             for view in VIEWS:
-                one = certify.copies(metric, find_view(view)(original), query, threshold)
+                one = certify.copies(metric, *compared(view, original, query), threshold)
                 if one.decision:
                     best = max(best, one.radius.item())
             size = (query.shape[2], query.shape[3])
@@ -142,14 +148,15 @@ def test_a_run_that_was_stopped_goes_on_and_says_the_same(images, tmp_path):
         def __getattr__(self, name):
             return getattr(self.inner, name)
 
-    plan = CopiesPlan(edits=EDITS, budgets=(4.0,), attacked=3, steps=2)
+    views = ("whole", "upper")
+    plan = CopiesPlan(edits=EDITS, views=views, budgets=(4.0,), attacked=3, steps=2)
     (whole,) = evaluate_copies([world.thumbnail()], images, [0, 1], [2, 3], plan)
     parts, runs = ResultsFolder(tmp_path), 0
     while True:
         runs += 1
         try:
             (found,) = evaluate_copies(
-                [Counted(world.thumbnail(), 9)], images, [0, 1], [2, 3], plan, parts=parts
+                [Counted(world.thumbnail(), 16)], images, [0, 1], [2, 3], plan, parts=parts
             )
             break
         except KeyboardInterrupt:
@@ -178,8 +185,8 @@ def test_auto_is_the_threshold_of_unrelated_pictures(images):
     found = unrelated_threshold(detector, gallery, 0.2)
 
     def distance(one, other):
-        views = [find_view(v)(as_tensor([images[other]])) for v in VIEWS]
-        return min(detector.metric(view, as_tensor([images[one]])).item() for view in views)
+        pixels = as_tensor([images[other]]), as_tensor([images[one]])
+        return min(detector.metric(*compared(view, *pixels)).item() for view in VIEWS)
 
     pairs = disjoint_pairs(5).tolist()
     order = [place for pair in pairs for place in pair]

@@ -23,6 +23,7 @@ from percert.evaluation.copies.measure import measure
 from percert.evaluation.copies.pictures import as_tensor
 from percert.lipschitz.bound import LipschitzBound
 from percert.runs.certified import BrokenCertificate, check_flags
+from percert.search.ingest.views import asked_views, find_view
 from percert.tensors import l2_norm
 
 _spec = importlib.util.spec_from_file_location(
@@ -82,12 +83,36 @@ def test_of_several_views_all_have_to_be_left():
         assert (detector.distances(after, view).diagonal() > 0.05).all()
 
 
-@pytest.fixture(scope="module")
-def world_of_pairs():
+def test_a_band_is_left_by_the_same_band_of_the_image():
+    """The attack looks at every view of the image that is asked, each beside its own references."""
+    detector, images = MetricDetector(create_metric("thumbnail-8", device="cpu")), tiny()
+    names = ("whole", "upper", "mirror-whole")
+    stored = [detector.describe(find_view(name)(images)).vectors for name in names]
+    upper = detector.describe(find_view("upper")(images.roll(1, 0))).vectors
+    whole = detector.describe(images.roll(1, 0)).vectors
+    views = torch.stack(stored, 1)
+    moving = images.roll(1, 0).requires_grad_()
+    objective, distance = attacked(detector, moving, views, asked_views(names))
+    each = [
+        detector.distances(one, other).diagonal()
+        for one, other in zip((whole, upper, whole), stored, strict=True)
+    ]
+    expected = torch.stack(each).amin(0)
+    torch.testing.assert_close(distance, expected, atol=1e-6, rtol=0)
+    assert (expected < torch.stack([each[0], each[2]]).amin(0)).any()
+    assert (expected < each[1]).any()
+    # What lies below the band has a gradient too, that of the whole.
+    (way,) = torch.autograd.grad(objective.sum(), moving)
+    assert (way[:, :, 7].abs().amax((1, 2)) > 0).all()
+
+
+@pytest.fixture(scope="module", params=[("whole",), ("whole", "centre-80", "upper", "middle")])
+def world_of_pairs(request):
     images = world.pictures(4)
     edits = [find_edit("jpeg-50"), find_edit("crop-90-random")]
     detector = world.thumbnail()
-    gallery = measure([detector], images, range(4), edits)["thumbnail-8"].gallery
+    measured = measure([detector], images, range(4), edits, views=request.param)
+    gallery = measured["thumbnail-8"].gallery
     copies = [AttackedPair(i, edit.name, i) for edit in edits for i in range(4)]
     strangers = [AttackedPair(i, None, (i + 1) % 4) for i in range(4)]
     return images, detector, gallery, copies, strangers

@@ -73,8 +73,8 @@ def eval_copies(
         str,
         typer.Option(
             metavar="SET|NAME,...",
-            help="Views of every stored picture, as of percert index add: whole, crops, mirror, "
-            "all, or a list.",
+            help="Views of every stored picture, as of percert index add: whole, small, standard, "
+            "thorough, mirror, or a list.",
         ),
     ] = "whole",
     eps: Annotated[

@@ -7,7 +7,7 @@ Every run checks that certified <= attacked <= natural, pair by pair, on a state
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
@@ -20,8 +20,15 @@ from torch import Tensor
 from percert.attacks import PGD
 from percert.attacks.goal import LossName, Model
 from percert.data.copy_edits import find_edit
-from percert.evaluation.copies.detector import Detector, attacked
-from percert.evaluation.copies.gallery import Gallery, view_radii
+from percert.evaluation.copies.detector import (
+    Asked,
+    Described,
+    Detector,
+    attacked,
+    describe_asked,
+    features_of,
+)
+from percert.evaluation.copies.gallery import Gallery, pair_distances, view_radii
 from percert.evaluation.copies.pictures import as_tensor, batches_of_one_size, edited
 from percert.evaluation.copies.rates import SIDE, least_psnr, scaled
 from percert.images import round_to_8bit
@@ -33,13 +40,15 @@ from percert.tensors import Images, Vector, l2_norm, per_sample
 class CrossThreshold:
     """The goal of a copy to be missed (``evade``), or of a stranger to be taken for a copy.
 
-    ``references`` ``(n, v, ...)`` are the vectors of v views each, of which the nearest counts. The
+    ``references`` ``(n, v, ...)`` are the vectors of v views each, of which the nearest counts, and
+    ``asked`` the views of an image that are compared with them (by default the whole with all). The
     scores are the detector's objective and the distance; that distance, before rounding, decides.
     """
 
     references: Tensor
     threshold: float
     evade: bool
+    asked: Asked | None = None
 
     def __len__(self) -> int:
         return len(self.references)
@@ -48,7 +57,7 @@ class CrossThreshold:
         return replace(self, references=self.references[index])
 
     def scores(self, model: Any, images: Images) -> Tensor:
-        objective, distance = attacked(model, images, self.references)
+        objective, distance = attacked(model, images, self.references, self.asked)
         return torch.stack([objective.double(), distance], 1)
 
     def loss(self, scores: Tensor, kind: LossName = "margin") -> Vector:
@@ -259,11 +268,11 @@ def _attack(
     size = (images.shape[2], images.shape[3])
     places = [pair.place for pair in wanted]
     references = gallery.vectors[places]
-    described = detector.describe(images)
-    natural = _within(detector, described.vectors, references, threshold) == copies
-    radii = None
-    if described.features is not None:
-        copy, radius = view_radii(gallery, places, described.features, threshold)
+    described = describe_asked(detector, images, gallery.asked)
+    natural = _within(detector, described, gallery, places, threshold) == copies
+    features, radii = features_of(described), None
+    if features is not None:
+        copy, radius = view_radii(gallery, places, features, threshold)
         radii = torch.where(copy == copies, radius, 0.0).numpy() / scaled(1.0, size, side)
     # What is wrong anyway is not attacked: nothing is left to turn round.
     best, turned = images.clone(), ~torch.from_numpy(natural)
@@ -273,20 +282,24 @@ def _attack(
         left = torch.nonzero(~turned).flatten()
         if len(left) and budget > 0:
             start = best[left] + random_start(images[left], budget, seed)
-            goal = CrossThreshold(references[left], threshold, evade=copies)
+            goal = CrossThreshold(references[left], threshold, copies, gallery.asked)
             best[left], turned[left] = cross(detector, goal, images[left], budget, steps, start)
         rounded = round_to_8bit(best)
-        after = _within(detector, detector.describe(rounded).vectors, references, threshold)
+        seen = describe_asked(detector, rounded, gallery.asked)
+        after = _within(detector, seen, gallery, places, threshold)
         right.append((~turned).numpy())
         right_8bit.append(after == copies)
         lengths.append((l2_norm(rounded - images) / scaled(1.0, size, side)).double().numpy())
     return AttackedPairs(natural, np.stack(right), np.stack(right_8bit), np.stack(lengths), radii)
 
 
-def _within(detector: Detector, queries: Tensor, references: Tensor, threshold: float) -> Flags:
-    """Whether any view of its own reference is within the threshold of each query, ``(n,)``."""
-    nearest = [
-        detector.distances(query[None], views).amin()
-        for query, views in zip(queries, references, strict=True)
-    ]
-    return np.asarray(torch.stack(nearest) <= threshold)
+def _within(
+    detector: Detector,
+    described: Mapping[str, Described],
+    gallery: Gallery,
+    places: Sequence[int],
+    threshold: float,
+) -> Flags:
+    """Whether each query is within the threshold of any view of the image at its place."""
+    vectors = {name: one.vectors for name, one in described.items()}
+    return np.asarray(pair_distances(detector, vectors, gallery, places) <= threshold)

@@ -3,7 +3,7 @@
 Certified metrics, and plain networks: the angle between features, without any proof.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -19,6 +19,7 @@ from percert.metrics.certified.embedding import EmbeddingMetric, direction
 from percert.metrics.descriptor import Descriptor
 from percert.models.imagenet_networks import SqueezeNet
 from percert.search.background import Background
+from percert.search.ingest.views import find_view
 from percert.tensors import Images, Vector
 
 #: How softly an attack looks at the nearest of several views; distances are of the order of 1.
@@ -84,23 +85,47 @@ class Detector(Protocol):
     def gaps(self, values: Tensor, references: Tensor, /) -> tuple[Vector, Vector]: ...
 
 
-def attacked(detector: Detector, images: Images, references: Tensor) -> tuple[Vector, Vector]:
+#: For each view of a query, by name, the indices of the stored views that it is compared with, as
+#: :func:`percert.search.ingest.views.asked_views` has it.
+Asked = Mapping[str, Sequence[int]]
+
+
+def describe_asked(
+    detector: Detector, images: Images, asked: Iterable[str]
+) -> dict[str, Described]:
+    """The description of each view that query ``images`` are asked in."""
+    return {name: detector.describe(find_view(name)(images)) for name in asked}
+
+
+def features_of(described: Mapping[str, Described]) -> dict[str, PixelFeatures] | None:
+    """What certificates take of each view; ``None`` for a detector without certificates."""
+    found = {name: one.features for name, one in described.items() if one.features is not None}
+    return found or None
+
+
+def attacked(
+    detector: Detector, images: Images, references: Tensor, asked: Asked | None = None
+) -> tuple[Vector, Vector]:
     """The objective and the distance ``(n,)`` of each image from the nearest of its references.
 
-    ``references`` ``(n, v, ...)`` are the vectors of v views each. Of several views the objective
-    is a soft minimum, so that one step moves away from all that are near.
+    ``references`` ``(n, v, ...)`` are the vectors of v views each; by default the whole image is
+    compared with all. Of several views the objective is a soft minimum, so that one step moves away
+    from all that are near.
     """
-    values = detector.values(images)
     count, views = references.shape[:2]
-    objective, distance = detector.gaps(
-        values.repeat_interleave(views, 0) if views > 1 else values,
-        references.flatten(0, 1).to(values.device),
-    )
-    objective, distance = objective.cpu(), distance.cpu().view(count, views).amin(1)
+    objectives, found = [], []
+    for name, places in ({"whole": range(views)} if asked is None else asked).items():
+        values = detector.values(find_view(name)(images))
+        objective, distance = detector.gaps(
+            values.repeat_interleave(len(places), 0) if len(places) > 1 else values,
+            references[:, list(places)].flatten(0, 1).to(values.device),
+        )
+        objectives.append(objective.cpu().view(count, len(places)))
+        found.append(distance.cpu().view(count, len(places)))
+    objective, distance = torch.cat(objectives, 1), torch.cat(found, 1).amin(1)
     if views == 1:
-        return objective, distance
-    soft = -SOFTNESS * torch.logsumexp(-objective.view(count, views) / SOFTNESS, 1)
-    return soft, distance
+        return objective[:, 0], distance
+    return -SOFTNESS * torch.logsumexp(-objective / SOFTNESS, 1), distance
 
 
 def unit_distance(queries: Tensor, references: Tensor) -> Vector:

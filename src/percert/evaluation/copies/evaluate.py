@@ -41,6 +41,7 @@ from percert.evaluation.copies.rates import (
 )
 from percert.runs.certified import BrokenCertificate
 from percert.runs.engine import Progress, silent
+from percert.search.ingest.views import asked_views
 from percert.search.query.rule import Rule
 from percert.search.query.threshold import AutoThreshold
 
@@ -242,7 +243,8 @@ def _attacks(
         (False, stranger_pairs(queries, strangers, plan.attacked, plan.seed)),
     ):
         what = f"{detector.name}: {'copies' if copies else 'strangers'} attacked"
-        key = (what, plan.views, threshold, plan.steps, plan.seed, plan.budgets, plan.side)
+        pairing = (plan.views, asked_views(plan.views))
+        key = (what, *pairing, threshold, plan.steps, plan.seed, plan.budgets, plan.side)
         count = [0]
 
         def keep(name: str, make: Callable[[], AttackedPairs], key: object = key) -> AttackedPairs:

@@ -1,12 +1,13 @@
 """The gallery that copies are looked for in: every image in several views, with certificates.
 
-A query is compared with every view of an image, and is a copy of it where any view is near. It
-stays a copy within the largest radius of the views that match, and a non-copy within the smallest
-radius of all. What is stored does not move (CERTIFICATES, "Several views"). The threshold is a
-given one, or that of a false-positive rate.
+A query is compared with every view of an image as an index does it, bands with the same band of the
+query and all others with the whole of it, and is a copy where any view is near. It stays a copy
+within the largest radius of the views that match, and a non-copy within the smallest radius of all.
+What is stored does not move (CERTIFICATES, "Several views"). The threshold is a given one, or that
+of a false-positive rate.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import Literal
@@ -18,10 +19,10 @@ from torch import Tensor
 
 from percert.certify.features import PixelFeatures
 from percert.certify.pairs import copies_of_features
-from percert.evaluation.copies.detector import Described, Detector
+from percert.evaluation.copies.detector import Asked, Described, Detector
 from percert.evaluation.copies.pictures import Batch, as_tensor
 from percert.evaluation.copies.rates import Distances, threshold_at
-from percert.search.ingest.views import find_view
+from percert.search.ingest.views import asked_views, find_view
 from percert.search.query.overtaking import stored_features
 from percert.search.query.threshold import (
     ALL_PAIRS_OF,
@@ -42,10 +43,12 @@ class Gallery:
     raw embeddings as an index stores them (float32), ``constant`` the metric's c,
     ``feature_error`` its float error, and ``content`` ``(m, v)``, where it has a rule, by how much
     each holds more than it must (:class:`~percert.lipschitz.centre.Content`). ``own`` ``(m, v)``,
-    where images have thresholds of their own, is by how much each is stricter.
+    where images have thresholds of their own, is by how much each is stricter. ``asked`` says which
+    views of a query are compared with which of these.
     """
 
     vectors: Tensor
+    asked: Asked
     h: Tensor | None = None
     constant: float = 0.0
     feature_error: float = 0.0
@@ -60,6 +63,11 @@ class Gallery:
         if self.own is None:
             return torch.full((len(places),), threshold, dtype=torch.float64)
         return (threshold - self.own[list(places), view]).clamp(0, 2)
+
+    def asking(self, places: Sequence[int] | Tensor) -> dict[str, Tensor]:
+        """The vectors of the images at ``places`` as queries, by the view that is asked."""
+        where = torch.as_tensor(places)
+        return {name: self.vectors[where, stored[0]] for name, stored in self.asked.items()}
 
     def stored(self, places: Sequence[int], view: int) -> PixelFeatures:
         """One view of the images at ``places``, as certificates take what does not move."""
@@ -83,7 +91,8 @@ def describe_views(
         cut = [find_view(name)(pixels) for name in views]
         for detector in detectors:
             start = perf_counter()
-            parts[detector.name].append(gallery_of([detector.describe(part) for part in cut]))
+            described = [detector.describe(part) for part in cut]
+            parts[detector.name].append(gallery_of(described, views))
             seconds[detector.name] += perf_counter() - start
     return {name: join_galleries(found) for name, found in parts.items()}, seconds
 
@@ -97,6 +106,7 @@ def join_galleries(parts: Sequence[Gallery]) -> Gallery:
     own = [part.own for part in parts if part.own is not None]
     return Gallery(
         torch.cat([part.vectors for part in parts]),
+        parts[0].asked,
         torch.cat(h) if h else None,
         parts[0].constant,
         max(part.feature_error for part in parts),
@@ -105,54 +115,75 @@ def join_galleries(parts: Sequence[Gallery]) -> Gallery:
     )
 
 
-def least_distances(detector: Detector, queries: Tensor, gallery: Gallery) -> Numbers:
-    """``(q, m)``: of each query the distance from the nearest view of each image."""
+def least_distances(detector: Detector, queries: Mapping[str, Tensor], gallery: Gallery) -> Numbers:
+    """``(q, m)``: of each query, given by its views, the distance from each image's nearest."""
     views = [
-        detector.distances(queries, gallery.vectors[:, view])
-        for view in range(gallery.vectors.shape[1])
+        detector.distances(queries[name], gallery.vectors[:, view])
+        for name, places in gallery.asked.items()
+        for view in places
     ]
     return np.asarray(torch.stack(views).amin(0), dtype=np.float64)
 
 
+def pair_distances(
+    detector: Detector, queries: Mapping[str, Tensor], gallery: Gallery, places: Sequence[int]
+) -> Vector:
+    """``(n,)``: of each query the distance from the nearest view of the image at its place."""
+    found = [
+        torch.cat(
+            [
+                detector.distances(
+                    queries[name][row : row + 1], gallery.vectors[place, list(views)]
+                )
+                for name, views in gallery.asked.items()
+            ],
+            1,
+        ).amin()
+        for row, place in enumerate(places)
+    ]
+    return torch.stack(found)
+
+
 def view_radii(
-    gallery: Gallery, places: Sequence[int], queries: PixelFeatures, threshold: float
+    gallery: Gallery, places: Sequence[int], queries: Mapping[str, PixelFeatures], threshold: float
 ) -> tuple[Tensor, Vector]:
     """Whether each query is a copy of the image at its place, and how far it may move.
 
-    ``queries`` ``(n, k)`` and ``places`` go together. A radius of 0 abstains; below a threshold of
-    0 nothing is a copy, and nothing is proven.
+    ``queries``, the ``(n, k)`` features of each view that is asked, and ``places`` go together. A
+    view of a query changes by no more than the query, so radii are in the query's own pixels. A
+    radius of 0 abstains; below a threshold of 0 nothing is a copy, and nothing is proven.
     """
-    count = len(queries.h)
+    count = len(places)
     copy = torch.zeros(count, dtype=torch.bool)
     if not 0 <= threshold <= (2 if gallery.own is None else 3):
         return copy, torch.zeros(count, dtype=torch.float64)
     inside = torch.zeros(count, dtype=torch.float64)
     outside = torch.full((count,), torch.inf, dtype=torch.float64)
-    for view in range(gallery.vectors.shape[1]):
+    for name, view in [(name, view) for name, views in gallery.asked.items() for view in views]:
         limit = gallery.limit(places, view, threshold)
-        one = copies_of_features(gallery.stored(places, view), queries, limit)
+        one = copies_of_features(gallery.stored(places, view), queries[name], limit)
         copy |= one.decision
         inside = torch.where(one.decision, torch.maximum(inside, one.radius), inside)
         outside = torch.minimum(outside, torch.where(one.decision, torch.inf, one.radius))
     return copy, torch.where(copy, inside, outside)
 
 
-def gallery_of(views: Sequence[Described]) -> Gallery:
-    """The gallery of one batch, described in each view."""
-    features = [one.features for one in views if one.features is not None]
-    vectors = torch.stack([one.vectors for one in views], 1)
+def gallery_of(described: Sequence[Described], views: Sequence[str] = ("whole",)) -> Gallery:
+    """The gallery of one batch, ``described`` in each of the ``views``."""
+    features = [one.features for one in described if one.features is not None]
+    vectors, asked = torch.stack([one.vectors for one in described], 1), asked_views(views)
     if not features:
-        return Gallery(vectors)
+        return Gallery(vectors, asked)
     # Back in the network's own units: of stored vectors only the directions count.
     h = torch.stack([(one.h * one.bound.value).float() for one in features], 1)
     first = features[0]
     held = [one.content * one.bound.value for one in features if one.content is not None]
     content = torch.stack(held, 1) if held else None
-    own = [one.own for one in views if one.own is not None]
+    own = [one.own for one in described if one.own is not None]
     stricter = torch.stack(own, 1) if own else None
     # ``relative`` is the metric's float error and a rounding of float64 besides.
     constant = first.constant * first.bound.value
-    return Gallery(vectors, h, constant, first.relative, content, stricter)
+    return Gallery(vectors, asked, h, constant, first.relative, content, stricter)
 
 
 ThresholdKind = Literal["measured", "auto", "given"]
@@ -227,24 +258,15 @@ def unrelated_threshold(
 ) -> AutoThreshold:
     """A threshold by the gallery's own images, taken to be no copies of each other.
 
-    Of two images one is compared as a whole (the first view) with every view of the other.
+    Of two images one is the query, and is compared with every view of the other.
     """
     if len(gallery) < 2:
         raise ValueError(f"threshold: expected at least 2 images, found {len(gallery)}")
     pairs = disjoint_pairs(len(gallery), seed)
     some = pairs.flatten()[:ALL_PAIRS_OF]
-    every = torch.from_numpy(
-        least_distances(detector, gallery.vectors[some, 0], Gallery(gallery.vectors[some]))
-    )
+    among = Gallery(gallery.vectors[some], gallery.asked)
+    every = torch.from_numpy(least_distances(detector, gallery.asking(some), among))
     above = torch.ones_like(every, dtype=torch.bool).triu(1)
-    return auto_threshold(
-        _pair_distances(detector, gallery, pairs), every[above], fpr, confidence=confidence
-    )
-
-
-def _pair_distances(detector: Detector, gallery: Gallery, pairs: Tensor) -> Vector:
-    found = [
-        detector.distances(gallery.vectors[one, :1], gallery.vectors[other]).amin()
-        for one, other in pairs.tolist()
-    ]
-    return torch.stack(found)
+    ones, others = pairs.unbind(1)
+    independent = pair_distances(detector, gallery.asking(ones), gallery, others.tolist())
+    return auto_threshold(independent, every[above], fpr, confidence=confidence)

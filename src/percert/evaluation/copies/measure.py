@@ -19,7 +19,7 @@ from PIL import Image
 from percert.certify.features import PixelFeatures
 from percert.data.copy_edits import Edit
 from percert.evaluation.copies.attack import AttackedPairs
-from percert.evaluation.copies.detector import Described, Detector
+from percert.evaluation.copies.detector import Described, Detector, features_of
 from percert.evaluation.copies.gallery import (
     Gallery,
     describe_views,
@@ -37,6 +37,7 @@ from percert.evaluation.copies.rates import SIDE, Distances, scaled
 from percert.files import write_whole
 from percert.lipschitz.bound import LipschitzBound
 from percert.runs.engine import Progress, silent
+from percert.search.ingest.views import asked_views
 
 
 @dataclass(frozen=True)
@@ -75,8 +76,10 @@ def pack_chunks(chunks: list[Chunk]) -> list[dict[str, Any]]:
         {
             "places": list(chunk.places),
             "size": list(chunk.size),
-            "vectors": chunk.described.vectors,
-            "features": _pack_features(chunk.described.features),
+            "described": {
+                name: {"vectors": one.vectors, "features": _pack_features(one.features)}
+                for name, one in chunk.described.items()
+            },
         }
         for chunk in chunks
     ]
@@ -88,7 +91,10 @@ def unpack_chunks(kept: list[dict[str, Any]]) -> list[Chunk]:
         Chunk(
             tuple(one["places"]),
             (one["size"][0], one["size"][1]),
-            Described(one["vectors"], _unpack_features(one["features"])),
+            {
+                name: Described(seen["vectors"], _unpack_features(seen["features"]))
+                for name, seen in one["described"].items()
+            },
         )
         for one in kept
     ]
@@ -197,13 +203,16 @@ def measure(
         )
     parts = parts or ResultsFolder()
     measured = _galleries(detectors, pictures, views, parts, queries, progress)
-    asked = Chosen(pictures, queries)
+    edited, asked = Chosen(pictures, queries), tuple(asked_views(views))
     for number, edit in enumerate(edits):
         progress("edits", number, len(edits))
-        names = {one.name: f"edit/{one.name}/{seed}/{edit.name}" for one in detectors}
+        what = f"{','.join(asked)}/{seed}/{edit.name}"
+        names = {one.name: f"asked/{one.name}/{what}" for one in detectors}
         missing = [one for one in detectors if not parts.has(names[one.name])]
         found, seconds = (
-            describe_all(missing, edited_batches(asked, edit, seed)) if missing else ({}, {})
+            describe_all(missing, edited_batches(edited, edit, seed), asked)
+            if missing
+            else ({}, {})
         )
         for name, chunks in found.items():
             parts.save(names[name], pack_chunks(chunks))
@@ -211,10 +220,13 @@ def measure(
             mine = measured[one.name]
             chunks = found.get(one.name) or unpack_chunks(parts.load(names[one.name]))
             start = perf_counter()
-            vectors = torch.cat([chunk.described.vectors for chunk in chunks])
+            vectors = {
+                name: torch.cat([chunk.described[name].vectors for chunk in chunks])
+                for name in asked
+            }
             mine.distances[edit.name] = least_distances(one, vectors, mine.gallery)
             mine.seconds += seconds.get(one.name, 0.0) + perf_counter() - start
-            if chunks[0].described.features is not None:
+            if features_of(chunks[0].described) is not None:
                 mine.chunks[edit.name] = chunks
     progress("edits", len(edits), len(edits))
     return measured
@@ -232,8 +244,8 @@ def copy_radii(
         return None
     found = []
     for chunk in measured.chunks[edit.name]:
-        features = chunk.described.features
-        assert isinstance(features, PixelFeatures)
+        features = features_of(chunk.described)
+        assert features is not None
         places = [measured.own[place] for place in chunk.places]
         copy, radius = view_radii(measured.gallery, places, features, threshold)
         radius = torch.where(copy, radius, 0.0)
@@ -265,7 +277,7 @@ def _galleries(
         progress("collection", begin, len(pictures))
         end = min(begin + BLOCK, len(pictures))
         where = f"{','.join(views)}/{begin}-{end}"
-        names = {one.name: f"gallery/{one.name}/{where}" for one in detectors}
+        names = {one.name: f"stored/{one.name}/{where}" for one in detectors}
         missing = [one for one in detectors if not parts.has(names[one.name])]
         found: dict[str, Gallery] = {}
         if missing:

@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from percert.data.copy_edits import Edit, apply_edit
-from percert.evaluation.copies.detector import Described, Detector
+from percert.evaluation.copies.detector import Described, Detector, describe_asked
 from percert.images import round_to_8bit
 from percert.reports.page import Paragraph, Section
 from percert.reports.table import Column, Table
@@ -93,11 +93,14 @@ Batch = tuple[list[int], list[Image.Image]]
 
 @dataclass(frozen=True)
 class Chunk:
-    """Described pictures of one ``size`` (height, width): ``places`` are theirs among all."""
+    """Pictures of one ``size`` (height, width), described in each view that they are asked in.
+
+    ``places`` are theirs among all.
+    """
 
     places: tuple[int, ...]
     size: tuple[int, int]
-    described: Described
+    described: Mapping[str, Described]
 
 
 def background_of(index: int, count: int) -> int:
@@ -119,9 +122,9 @@ def edited_batches(pictures: Sequence[Image.Image], edit: Edit, seed: int) -> It
 
 
 def describe_all(
-    detectors: Sequence[Detector], images: Iterable[Batch]
+    detectors: Sequence[Detector], images: Iterable[Batch], asked: Sequence[str] = ("whole",)
 ) -> tuple[dict[str, list[Chunk]], dict[str, float]]:
-    """Each detector's descriptions of all pictures, and its seconds."""
+    """Each detector's descriptions of all pictures in the views ``asked``, and its seconds."""
     chunks: dict[str, list[Chunk]] = {detector.name: [] for detector in detectors}
     seconds = dict.fromkeys(chunks, 0.0)
     for places, batch in images:
@@ -129,7 +132,7 @@ def describe_all(
         size = (pixels.shape[2], pixels.shape[3])
         for detector in detectors:
             start = perf_counter()
-            described = detector.describe(pixels)
+            described = describe_asked(detector, pixels, asked)
             chunks[detector.name].append(Chunk(tuple(places), size, described))
             seconds[detector.name] += perf_counter() - start
     return chunks, seconds
