@@ -93,7 +93,7 @@ def test_every_architecture_is_trained_once_and_measured(
 
 
 def test_the_table_says_under_each_heading_what_was_measured() -> None:
-    arm = architectures.Arm(
+    arm = architectures.TrainedArchitecture(
         "bronet", 1_234_567, 52, 4992, 500.0,
         {"0.001": [0.91, 0.82, 0.73, 0.64], "1e-06": [0.4, 0.3, 0.2, 0.1]},
         {"0.001": [0.55, 0.46, 0.37, 0.28], "1e-06": [0.05, 0.04, 0.03, 0.02]},

@@ -28,7 +28,7 @@ class Preprocessing(nn.Module):
     ``mean`` and ``std`` are in that order and in units of ``scale``. Differentiable; it has no
     weights. Raises ``ValueError`` for anything but images in [0, 1].
 
-    >>> caffe = Preparation(mean=(104, 117, 123), channels="bgr", scale=255)
+    >>> caffe = Preprocessing(mean=(104, 117, 123), channels="bgr", scale=255)
     >>> caffe(torch.ones(1, 3, 1, 1)).flatten()
     tensor([151., 138., 132.])
     """
@@ -73,7 +73,7 @@ class PreparedClassifier(nn.Module):
     """A network behind its :class:`Preprocessing`: takes sRGB images in [0, 1], gives logits.
 
     >>> head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 10))
-    >>> PreparedClassifier(Preparation(mean=(0.5, 0.5, 0.5)), head)(torch.rand(2, 3, 8, 8)).shape
+    >>> PreparedClassifier(Preprocessing(mean=(0.5, 0.5, 0.5)), head)(torch.rand(2, 3, 8, 8)).shape
     torch.Size([2, 10])
     """
 

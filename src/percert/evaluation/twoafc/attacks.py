@@ -25,7 +25,7 @@ ALIASES: dict[str, tuple[str, ...]] = {
 class AttackBudget:
     """How far an image may move: ``eps`` in pixels of [0, 1], in ``norm``.
 
-    >>> AttackBudget("l2", 0.5).holds(0.5000001), Budget("l2", 0.5).holds(0.51)
+    >>> AttackBudget("l2", 0.5).holds(0.5000001), AttackBudget("l2", 0.5).holds(0.51)
     (True, False)
     """
 
