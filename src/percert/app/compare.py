@@ -94,8 +94,8 @@ def answer_pair(worker: Worker, question: PairQuestion) -> PairAnswer:
     reference = question.reference.image(pixels)
     candidate = question.candidate.image(pixels)
     metric = worker.resources.metric(card.name)
-    rule = asked_rule(card, metric, question.rule, reference)
     prepared = prepare(metric, reference)
+    rule = asked_rule(card, metric, question.rule, reference, prepared.features)
     found = compare_pair(
         metric,
         prepared,
@@ -148,14 +148,18 @@ def answer_pair(worker: Worker, question: PairQuestion) -> PairAnswer:
 
 
 def asked_rule(
-    card: MetricCard, metric: Metric, asked: RuleAsked, reference: Tensor
+    card: MetricCard,
+    metric: Metric,
+    asked: RuleAsked,
+    reference: Tensor,
+    whole: PixelFeatures | None = None,
 ) -> ReferenceRule | None:
     """The rule of the ``(3, h, w)`` reference that is asked for; ``None`` without a verdict.
 
     Raises ``ValueError`` for a threshold, a rate or views with a metric that proves nothing.
     """
     if isinstance(metric, EmbeddingMetric):
-        return reference_rule(metric, reference[None], asked, card.copy_threshold)
+        return reference_rule(metric, reference[None], asked, card.copy_threshold, whole)
     if asked.given:
         raise ValueError(
             f"{asked.given}: {card.name} has no proven bound, and so gives no verdict on copies"

@@ -137,6 +137,7 @@ def compare_files(
             image[None],
             asked.rule,
             metric_card(asked.metric).copy_threshold,
+            prepared.features,
         )
     found = ComparedFiles(reference, asked, rule, len(items), left_out=left_out)
     for done, one in enumerate(read_samples(items)):

@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, TypeAlias
 
 from percert.certify.answers import ReferenceView
-from percert.certify.features import embed
+from percert.certify.features import PixelFeatures, embed
 from percert.certify.own_threshold import OwnThreshold, StoredThreshold
 from percert.metrics.certified.embedding import EmbeddingMetric
 from percert.search.background import background_of
@@ -86,8 +86,9 @@ def reference_rule(
     image: Images,
     asked: RuleAsked = DEFAULT_RULE,
     usual: float | None = None,
+    whole: PixelFeatures | None = None,
 ) -> ReferenceRule | None:
-    """The rule of the reference ``image`` ``(1, 3, h, w)``.
+    """The rule of the reference ``image`` ``(1, 3, h, w)``; ``whole`` is its embedding, if known.
 
     Thresholds are by the table of strangers that comes with the metric. One without a table has the
     threshold that it recommends, ``usual``, and where it recommends none there is no rule. Raises
@@ -125,7 +126,8 @@ def reference_rule(
     found = []
     for name in views:
         view = find_view(name)
-        features = embed(metric, view(image))
+        known = whole if name == "whole" else None
+        features = embed(metric, view(image)) if known is None else known
         like = 0.0 if background is None else float(background.likeness(features)[0])
         cut = None if view.asked == "whole" else find_view(view.asked)
         found.append(ReferenceView(name, features, StoredThreshold(own, like), cut))
