@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from tests.app.conftest import png
+from tests.waiting import wait_until
 
 from percert.app.errors import RefusedRequest
 from percert.app.resources import Limits, Resources
@@ -171,3 +172,29 @@ def test_one_pass_takes_no_more_than_it_may_and_fails_for_those_it_names(workers
     with pytest.raises(ValueError, match="bad"):
         futures[2].result(300)
     assert workers.restarts == 0
+
+
+def leave_word(worker):
+    with (worker.folder / "first.txt").open("a") as file:
+        file.write("first\n")
+
+
+def fail_first(worker):
+    raise RuntimeError("not now")
+
+
+def read_words(worker):
+    place = worker.folder / "first.txt"
+    return place.read_text().split() if place.exists() else []
+
+
+def test_each_process_computes_what_is_slow_once_before_it_is_asked(tmp_path):
+    settings = WorkerSettings(Limits(), Resources(), tmp_path)
+    made = Workers(2, 6, "test", settings, first=(leave_word, fail_first, leave_word))
+    try:
+        wait_until(lambda: len(read_words(settings)) == 4)
+        asked = made.submit(lambda child: child.call(read_words, seconds=300))
+        assert asked.result(300) == ["first"] * 4
+        assert made.restarts == 0
+    finally:
+        made.close(60)

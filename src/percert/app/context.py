@@ -22,7 +22,7 @@ from percert.app.errors import DEFECT, STOPPING, RefusedRequest
 from percert.app.images import Upload
 from percert.app.jobs import Job, Jobs
 from percert.app.resources import Limits, Resources
-from percert.app.search import StoreAbout, describe_store
+from percert.app.search import FIRST_OF_A_STORE, StoreAbout, describe_store
 from percert.app.worker import Cancelled, Worker, WorkerSettings
 from percert.app.workers import Defect, TookTooLong, WorkerProcess, Workers
 
@@ -128,7 +128,12 @@ class ServerContext:
         self.jobs = Jobs(setting)
         self.answers = KeptAnswers(limits, setting.folder)
         self.questions = Workers(
-            limits.questions, limits.waiting_questions, "question", setting, limits.together
+            limits.questions,
+            limits.waiting_questions,
+            "question",
+            setting,
+            limits.together,
+            () if setting.resources.store is None else FIRST_OF_A_STORE,
         )
         self._stores = (
             None

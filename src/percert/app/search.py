@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+import torch
 from torch import Tensor
 
 from percert.app.errors import RefusedRequest, in_fields
@@ -153,6 +154,26 @@ def ask_copies(
 ) -> "Iterable[Copies]":
     """The fields of a :class:`CopiesAnswer` of each image, as they are asked for."""
     return store.copies(images, threshold, eps, wrong=wrong, names=names)
+
+
+def open_first(worker: Worker) -> None:
+    """Open the store before anybody asks: imports, and the metric's matrices."""
+    worker.resources.opened_store()
+
+
+def ask_first(worker: Worker) -> None:
+    """Put a page's two questions to the store before anybody does: its rows are read, and turned.
+
+    The picture is noise, which is no copy of anything.
+    """
+    store = worker.resources.opened_store()
+    noise = [torch.rand(3, 64, 64, generator=torch.Generator().manual_seed(0))]
+    list(ask_nearest(store, noise, [""], 1, None))
+    list(ask_copies(store, noise, [""], None, None, None))
+
+
+#: What a process computes before it is asked anything of a store; the second time rows are turned.
+FIRST_OF_A_STORE = (open_first, ask_first, ask_first)
 
 
 def answer_one(worker: Worker, upload: Upload, ask: AskStore, *settings: Any) -> dict[str, Any]:

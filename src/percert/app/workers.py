@@ -2,10 +2,11 @@
 
 import collections
 import contextlib
+import logging
 import socket
 import threading
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -17,6 +18,10 @@ from percert.app.worker import CANCELLED, DONE, FAILED, REFUSED, STOP, Cancelled
 
 #: Seconds between two looks at the clock, and that a computation is given to stop by itself.
 LOOK, GRACE = 0.1, 3.0
+#: Seconds for each thing that a process computes before anybody asks.
+FIRST = 60.0
+
+_log = logging.getLogger("percert.app")
 
 Told = Callable[[str, tuple[Any, ...]], None]
 
@@ -152,17 +157,27 @@ class Workers:
     A computation gets the :class:`WorkerProcess` that it may ask, and runs in that one's thread;
     up to ``together`` that are alike run in one pass (:meth:`submit_like`). ``passes`` counts the
     passes begun, ``answered`` what they were asked for. The threads are daemons: one that does not
-    come back cannot keep the process from ending.
+    come back cannot keep the process from ending. ``first`` is what each process computes while
+    nothing waits, one process at a time, so that what is slow only once is over before anybody
+    asks; what goes wrong in it is left to those who ask.
     """
 
     def __init__(
-        self, count: int, waiting: int, name: str, setting: WorkerSettings, together: int = 1
+        self,
+        count: int,
+        waiting: int,
+        name: str,
+        setting: WorkerSettings,
+        together: int = 1,
+        first: Sequence[Callable[..., None]] = (),
     ) -> None:
         self._line: collections.deque[Waiting] = collections.deque()
         self._changed = threading.Condition()
         self._held = 0
         self._most = count + waiting
         self._together = together
+        self._first = first
+        self._turn = threading.Lock()
         self.passes = self.answered = 0
         #: Set where the server ends: what still computes is to be ended.
         self.closing = threading.Event()
@@ -235,11 +250,25 @@ class Workers:
         try:
             with contextlib.suppress(OSError, EOFError):  # what is asked first tries again
                 child.start()
+            for function in self._first:
+                self._compute_first(child, function)
             while entries := self._next():
                 self._run(entries, child)
                 del entries  # a thread that waits must not hold the last images
         finally:
             child.end()
+
+    def _compute_first(self, child: WorkerProcess, function: Callable[..., None]) -> None:
+        """Compute what comes before questions, one process at a time: the others stay free."""
+        while not self._line and not self.closing.is_set():
+            if self._turn.acquire(timeout=LOOK):
+                try:
+                    child.call(function, seconds=FIRST, closing=self.closing)
+                except Exception:  # noqa: BLE001  # who asks for the same is told
+                    _log.debug("before the first question", exc_info=True)
+                finally:
+                    self._turn.release()
+                return
 
     def _next(self) -> list[Waiting]:
         """The first in line and those like it; nothing where the server ends."""
