@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from percert.certify import EDITS, edited
+from percert.certify import EDITS, AllShifts, edited, edits_everywhere
 from percert.certify.editing import blur, colour, warps
 from percert.certify.editing.network_input import NetworkInput
 from percert.certify.editing.shifts import Shifts, shifted
@@ -181,10 +181,12 @@ def test_edits_agree_with_scikit_image_and_pillow():
 def test_a_shift_between_pixels_is_a_mean_of_its_four_neighbours():
     image = picture(height=12, width=14)
     region = Shifts(image, NetworkInput.of(Thumbnail(4), (12, 14)), 3)
-    inputs = region.inputs([(1, 2, -2, -1)])
-    torch.testing.assert_close(
-        inputs[0], region.seen.resized(shifted(image, 1, -2)[None])[0], atol=1e-12, rtol=0
-    )
+    # The middle of a block: whole where it is of whole cells.
+    for block, middle in (((1, 3, -3, 0), (2, -2)), ((1, 1.5, -2.25, -2), (1.25, -2.125))):
+        (found,) = region.inputs([block])
+        assert region.edit(block) == middle
+        wanted = region.seen.resized(shifted(image, *middle)[None])[0]
+        torch.testing.assert_close(found, wanted, atol=1e-12, rtol=0)
     corners = [
         shifted(image, 1, -2),
         shifted(image, 1, -1),
@@ -195,3 +197,35 @@ def test_a_shift_between_pixels_is_a_mean_of_its_four_neighbours():
     mean = sum(w * corner for w, corner in zip(weights, corners, strict=True))
     torch.testing.assert_close(shifted(image, 1.3, -1.4), mean, atol=1e-12, rtol=0)
     assert torch.equal(shifted(image, 2, -3)[:, 2:, :-3], image[:, :-2, 3:])
+
+
+def test_every_shift_of_a_block_that_a_ball_holds_lies_in_it_and_others_are_split():
+    image = picture(height=12, width=14)
+    region = Shifts(image, NetworkInput.of(Thumbnail(4), (12, 14)), 3)
+    for block in ((-3, 1, -2, 3), (0, 1, 0, 1), (0.25, 0.5, -2, -1.5)):
+        top, bottom, left, right = block
+        anchor = region.inputs([block])[0]
+        grid = [
+            (y, x) for y in torch.linspace(top, bottom, 13) for x in torch.linspace(left, right, 13)
+        ]
+        made = torch.stack([shifted(image, float(y), float(x)) for y, x in grid])
+        away = region.seen.length(region.seen.resized(made) - anchor)
+        assert region.rest(block, float(away.max()) * (1 + 1e-6)) == []
+        halves = region.rest(block, 0.98 * float(away.max()))
+        # The halves are the block, and no smaller part of it is left out.
+        areas = [(b - a) * (d - c) for a, b, c, d in [block, *halves]]
+        assert len(halves) == 2
+        assert areas[0] == areas[1] + areas[2]
+    assert region.rest((0, 1 / 32, 0, 1 / 32), 0.0) is None
+
+
+def test_shifts_are_proven_where_radii_are_smaller_than_a_pixel_of_shift():
+    metric, image = Thumbnail(8), picture(height=40, width=44)[None]
+    moves = torch.linspace(-1, 1, 9).tolist()
+    made = [shifted(image[0], down, across)[None] for down in moves for across in moves]
+    farthest = max(float(metric(image, one)) for one in made)
+    for share, proven in ((1.05, True), (0.95, False)):
+        found = edits_everywhere(
+            metric, image, image, AllShifts(1), threshold=share * farthest, rounded=False
+        )
+        assert found.proven == proven

@@ -1,9 +1,13 @@
 """All shifts of an image within a box; border pixels are repeated where the image leaves.
 
-A shift by whole pixels moves them; any other is a bilinear mean of its four neighbours, so it lies
-no farther from any point than the farthest of these. Only whole shifts have to be looked at.
+A shift by whole pixels moves them; any other is a bilinear mean of its four neighbours. So within a
+cell between whole shifts the image is linear in each direction, and every shift of a block, of
+whole cells or of a part of one, is a mean of the corners of a cell or of that part: it lies no
+farther from any point than the farthest of them.
 """
 
+import math
+from collections.abc import Callable
 from functools import lru_cache
 from itertools import pairwise
 
@@ -14,10 +18,10 @@ from percert.certify.editing.network_input import NetworkInput
 from percert.images.resize import resize_matrix
 from percert.tensors import Features
 
-#: Down from, down to, across from, across to; in whole pixels.
-Cells = tuple[int, int, int, int]
-#: Cells a side of a block to begin with.
-SIDE = 8
+#: Down from, down to, across from, across to, in pixels: whole ones where it is larger than one.
+Block = tuple[float, float, float, float]
+#: Pixels a side of a block to begin with, and of one that is not split any more.
+SIDE, LEAST = 8, 1 / 32
 
 
 def shifted(image: Tensor, down: float, across: float) -> Tensor:
@@ -35,7 +39,7 @@ def shifted(image: Tensor, down: float, across: float) -> Tensor:
 
 def _shift(length: int, by: float) -> Tensor:
     """The matrix that moves a line of ``length`` pixels by ``by``."""
-    whole = int(torch.tensor(by).floor())
+    whole = math.floor(by)
     part = by - whole
     found = torch.zeros(length, length, dtype=torch.float64)
     rows = torch.arange(length)
@@ -50,13 +54,13 @@ class Shifts:
 
     def __init__(self, picture: Tensor, seen: NetworkInput, most: int) -> None:
         self.picture, self.seen, self.most = picture, seen, most
-        self._rows = lru_cache(None)(self._down)
-        self._columns = lru_cache(None)(self._across)
+        self._down = lru_cache(None)(self._whole_down)
+        self._across = lru_cache(None)(self._whole_across)
 
-    def _down(self, by: int) -> Tensor:
+    def _whole_down(self, by: int) -> Tensor:
         return self._resize(0) @ _shift(self.picture.shape[1], by) @ self.picture
 
-    def _across(self, by: int) -> Tensor:
+    def _whole_across(self, by: int) -> Tensor:
         return (self._resize(1) @ _shift(self.picture.shape[2], by)).T
 
     def _resize(self, axis: int) -> Tensor:
@@ -64,52 +68,62 @@ class Shifts:
         inside, outside = self.picture.shape[1 + axis], resize.size[axis]
         return torch.from_numpy(resize_matrix(inside, outside, resize.mode, resize.antialias))
 
-    def start(self) -> list[Cells]:
-        """The box in blocks of a few cells a side."""
+    def start(self) -> list[Block]:
+        """The box in blocks of a few pixels a side."""
         edges = [*range(-self.most, self.most, SIDE), self.most]
         sides = list(pairwise(edges))
         return [(*rows, *columns) for rows in sides for columns in sides]
 
-    def edit(self, block: Cells) -> tuple[float, ...]:
-        """The shift in the middle, whole pixels down and across."""
+    def edit(self, block: Block) -> tuple[float, ...]:
+        """The shift in the middle, down and across."""
         top, bottom, left, right = block
-        return (top + bottom) // 2, (left + right) // 2
+        return _middle(top, bottom), _middle(left, right)
 
-    def inputs(self, blocks: list[Cells]) -> Features:
+    def inputs(self, blocks: list[Block]) -> Features:
         """The network's input for the shift in the middle of each block."""
-        return torch.stack([self._input(*map(int, self.edit(block))) for block in blocks])
+        return torch.stack([self._input(*self.edit(block)) for block in blocks])
 
-    def _input(self, down: int, across: int) -> Tensor:
-        return self._rows(down) @ self._columns(across)
+    def _input(self, down: float, across: float) -> Tensor:
+        return _between(self._down, down) @ _between(self._across, across)
 
-    def rest(self, block: Cells, radius: float) -> list[Cells] | None:
-        """Nothing where all whole shifts of the block lie within the ball, else its halves."""
+    def rest(self, block: Block, radius: float) -> list[Block] | None:
+        """Nothing where the ball holds the corners of all cells of the block, else its halves."""
         top, bottom, left, right = block
         anchor = self.inputs([block])[0]
-        near = radius * (1 - 1e-9)
-        corners = [(top, left), (top, right), (bottom, left), (bottom, right)]
-        held = self._near(corners, anchor, near)
-        columns = [self._columns(across) for across in range(left, right + 1)]
-        for down in range(top, bottom + 1):
-            if not held:
-                break
-            line = self._rows(down) @ torch.cat(columns, dim=1)
+        columns = torch.cat([_between(self._across, x) for x in _lines(left, right)], dim=1)
+        # The block's own corners first, which are the farthest as a rule.
+        for down in sorted(_lines(top, bottom), key=lambda y: -abs(y - (top + bottom) / 2)):
+            line = _between(self._down, down) @ columns
             inputs = torch.stack(torch.split(line, anchor.shape[2], dim=2))
-            held = bool(self.seen.length(inputs - anchor).max() < near)
-        return [] if held else _halves(block)
-
-    def _near(self, shifts: list[tuple[int, int]], anchor: Tensor, within: float) -> bool:
-        inputs = torch.stack([self._input(*shift) for shift in shifts])
-        return bool(self.seen.length(inputs - anchor).max() < within)
+            if not bool(self.seen.length(inputs - anchor).max() < radius * (1 - 1e-9)):
+                return _halves(block)
+        return []
 
 
-def _halves(block: Cells) -> list[Cells] | None:
-    """Across the longer side; nothing is smaller than one cell."""
+def _middle(low: float, high: float) -> float:
+    """Whole where the two are whole pixels apart, so that halves are cells and parts of one."""
+    return (low + high) / 2 if high - low <= 1 else math.floor((low + high) / 2)
+
+
+def _lines(low: float, high: float) -> list[float]:
+    """The ends, and the whole pixels between: what lies between two of them is one cell's."""
+    return [low, *range(math.floor(low) + 1, math.ceil(high)), high]
+
+
+def _between(made: Callable[[int], Tensor], by: float) -> Tensor:
+    """What is ``made`` of whole shifts, of one by parts of a pixel: it is linear in that part."""
+    whole = math.floor(by)
+    part = by - whole
+    return torch.lerp(made(whole), made(whole + 1), part) if part else made(whole)
+
+
+def _halves(block: Block) -> list[Block] | None:
+    """Across the longer side."""
     top, bottom, left, right = block
-    if max(bottom - top, right - left) == 1:
+    if max(bottom - top, right - left) <= LEAST:
         return None
     if bottom - top >= right - left:
-        middle = (top + bottom) // 2
+        middle = _middle(top, bottom)
         return [(top, middle, left, right), (middle, bottom, left, right)]
-    middle = (left + right) // 2
+    middle = _middle(left, right)
     return [(top, bottom, left, middle), (top, bottom, middle, right)]
