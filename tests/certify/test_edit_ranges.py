@@ -5,7 +5,8 @@ import torch
 
 from percert import certify, create_metric
 from percert.certify import EDITS, edited, edits, edits_everywhere
-from percert.certify.editing.enumerated import kept
+from percert.certify.editing import enumerated
+from percert.certify.editing.enumerated import cropped, kept
 from percert.metrics.certified.lipsim import Thumbnail
 
 
@@ -28,13 +29,43 @@ def test_standard_ranges_lie_within_the_limits_around_unchanged(edit):
     assert (family.path is None) != (family.finite is None)
 
 
-def test_every_size_between_is_looked_at():
-    metric = Thumbnail(8)
+def test_every_size_between_is_looked_at(monkeypatch):
+    metric, made = Thumbnail(8), []
+
+    def spy(image, share):
+        made.append(tuple(cropped(image, share).shape[1:]))
+        return cropped(image, share)
+
+    monkeypatch.setattr(enumerated, "cropped", spy)
     found = edits(metric, photo(), photo(), "crop", threshold=0.9, within=(0.8, 1))
+    assert (found.low, found.high, found.stopped_low) == (0.8, 1, "limit")
     # 52 to 42 pixels of the longer side.
-    assert (found.low, found.high, found.evaluations, found.stopped_low) == (0.8, 1, 11, "limit")
     shares = torch.linspace(0.8, 1, 999, dtype=torch.float64).tolist()
-    assert len({kept((40, 52), share) for share in shares}) == 11
+    assert set(made) == {kept((40, 52), share) for share in shares}
+    assert len(set(made)) == 11
+
+
+@pytest.mark.parametrize("edit", ["crop", "jpeg", "downscale"])
+def test_values_in_the_ball_of_another_are_proven_without_an_embedding(edit, monkeypatch):
+    metric = Thumbnail(8)
+
+    def answers():
+        ask = (metric, photo(), photo(), edit)
+        found = [edits(*ask, threshold=threshold) for threshold in (0.01, 0.03, 0.2)]
+        return [(one.low, one.stopped_low) for one in found], sum(one.evaluations for one in found)
+
+    ends, few = answers()
+    assert len(set(ends)) > 1
+    right = enumerated._Ball.__call__
+
+    def of_itself(ball, inputs, margins):
+        same = (inputs == ball.centre).flatten(1).all(1)
+        return right(ball, inputs, margins) & same
+
+    monkeypatch.setattr(enumerated._Ball, "__call__", of_itself)
+    alone, many = answers()
+    assert alone == ends
+    assert few < 0.7 * many
 
 
 def test_a_range_ends_where_the_answer_does():

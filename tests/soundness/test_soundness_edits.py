@@ -1,6 +1,7 @@
 """No edit inside a certified range changes an answer, sampled, searched for and tampered with."""
 
 import math
+from dataclasses import replace
 from itertools import product
 
 import pytest
@@ -17,6 +18,7 @@ from percert.certify import (
     edits_twoafc,
 )
 from percert.certify.editing.crops import Crops
+from percert.certify.editing.enumerated import _Ball
 from percert.certify.editing.network_input import NetworkInput
 from percert.certify.editing.shifts import shifted
 from percert.images import round_to_8bit
@@ -231,6 +233,25 @@ def test_crops_that_are_taken_for_nearer_than_they_are_are_found(monkeypatch):
     # The first anchor has to be a copy: anchors that are none are seen by themselves.
     monkeypatch.setattr(Crops, "take", lambda self, most: [(0, 0)] if self.open.any() else [])
     assert proven()
+
+
+def test_balls_around_finite_edits_that_are_too_wide_are_found(monkeypatch):
+    metric, (reference, candidate) = Thumbnail(8), pair()
+    threshold = threshold_of(metric, reference, candidate, True)
+    # A ball that is proven is carried on to the values that follow.
+    monkeypatch.setattr("percert.certify.editing.enumerated.TOGETHER", 2)
+
+    def broken():
+        found = edits(metric, reference, candidate, "crop", threshold=threshold)
+        images = [edited(candidate[0], "crop", value)[None] for value in inside(found)]
+        return max(float(metric(reference, image)) for image in images) > threshold
+
+    assert not broken()
+    right = _Ball.__call__
+    monkeypatch.setattr(
+        _Ball, "__call__", lambda ball, *given: right(replace(ball, radius=9 * ball.radius), *given)
+    )
+    assert broken()
 
 
 def test_a_norm_of_the_resize_that_is_left_out_is_found(monkeypatch):

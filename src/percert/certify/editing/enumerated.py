@@ -120,24 +120,55 @@ def walk_values(
     rounded: bool,
     budget: int,
 ) -> Reached:
-    """Certify one value after the other, up to ``end``, for as long as the answer is proven."""
+    """Certify the values in turn, up to ``end``, for as long as the answer is proven.
+
+    Most lie in the ball that is proven around the input of another value, and need no embedding of
+    their own: of some values the last is embedded, and then those that its ball does not hold.
+    """
     values = edit.values(end)
-    if budget < len(values):
-        values, cut = values[:budget], True
-    else:
-        cut = False
+    cut = budget < len(values)
     reached: float | None = None
-    seen = 0
-    for some in _groups(values):
-        images = [edit.image(value) for value in some]
-        for value, radius in zip(
-            some, _radii(images, edit, metric, judge, decision, eps, rounded), strict=True
-        ):
-            seen += 1
-            if radius <= 0:
-                return Reached(reached, seen, "answer")
+    evaluations = 0
+    ball: _Ball | None = None
+    for some in _groups(values[:budget]):
+        seen, inputs = _seen(edit, some, metric)
+        allowed = [one.margin(eps, rounded=rounded and not edit.made) for one in seen]
+        margins = torch.tensor(allowed, dtype=torch.float64)
+        # The float error grows with the image: the largest one's, the first, holds for all, and
+        # for the smaller images of groups that follow.
+        largest = max(seen, key=lambda one: one.size[0] * one.size[1])
+
+        def radii(rows: Tensor, inputs: Tensor = inputs, seen: NetworkInput = largest) -> Tensor:
+            return proven_radius(judge(seen.features(inputs[rows])), decision)
+
+        proven = torch.zeros(len(some), dtype=torch.bool) if ball is None else ball(inputs, margins)
+        if not bool(proven.all()):
+            last = torch.tensor([len(some) - 1])
+            ball = _Ball(largest, inputs[-1], float(radii(last)))
+            proven |= ball(inputs, margins)
+            rest = (~proven[:-1]).nonzero().flatten()
+            evaluations += 1 + len(rest)
+            if len(rest):
+                proven[rest] = radii(rest) > margins[rest]
+        for value, held in zip(some, proven.tolist(), strict=True):
+            if not held:
+                return Reached(reached, evaluations, "answer")
             reached = value
-    return Reached(reached, seen, "budget" if cut else "limit")
+    return Reached(reached, evaluations, "budget" if cut else "limit")
+
+
+@dataclass(frozen=True)
+class _Ball:
+    """What is proven around the network input ``centre``: all inputs within ``radius``."""
+
+    seen: NetworkInput
+    centre: Tensor
+    radius: float
+
+    def __call__(self, inputs: Tensor, margins: Tensor) -> Tensor:
+        """Which of ``inputs`` it holds, each with all that may move it by its margin."""
+        away = self.seen.length(inputs - self.centre) * (1 + 1e-9)
+        return away + margins < self.radius
 
 
 def _groups(values: Sequence[float]) -> Iterator[Sequence[float]]:
@@ -145,20 +176,11 @@ def _groups(values: Sequence[float]) -> Iterator[Sequence[float]]:
         yield values[begin : begin + TOGETHER]
 
 
-def _radii(
-    images: list[Tensor],
-    edit: FiniteEdit,
-    metric: EmbeddingMetric,
-    judge: Judge,
-    decision: Tensor,
-    eps: float,
-    rounded: bool,
-) -> list[float]:
-    """What is left of each radius, in units of the network's input."""
+def _seen(
+    edit: FiniteEdit, values: Sequence[float], metric: EmbeddingMetric
+) -> tuple[list[NetworkInput], Tensor]:
+    """The network's inputs at ``values``, ``(n, 3, H, W)``, and what each is made of."""
+    images = [edit.image(value) for value in values]
     seen = [NetworkInput(metric, (image.shape[1], image.shape[2])) for image in images]
-    inputs = torch.cat([one.resized(image[None]) for one, image in zip(seen, images, strict=True)])
-    # The float error grows with the image: the largest one's, the first, holds for all.
-    largest = max(seen, key=lambda one: one.size[0] * one.size[1])
-    radii = proven_radius(judge(largest.features(inputs)), decision)
-    margins = [one.margin(eps, rounded=rounded and not edit.made) for one in seen]
-    return [radius - margin for radius, margin in zip(radii.tolist(), margins, strict=True)]
+    inputs = [one.resized(image[None]) for one, image in zip(seen, images, strict=True)]
+    return seen, torch.cat(inputs)
