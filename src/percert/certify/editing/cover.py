@@ -7,6 +7,7 @@ spent (what is left is not known).
 """
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Generic, Literal, Protocol, TypeVar
 
@@ -27,11 +28,15 @@ class Region(Protocol[Anchor]):
     """A region of edits, from which proven edits are removed step by step."""
 
     def take(self, most: int) -> list[Anchor]:
-        """Up to ``most`` anchors to embed next; none where nothing is left."""
+        """Up to ``most`` anchors to embed next; none where nothing is left.
+
+        Asked for before those taken last are struck; none, too, where it is better to wait for
+        what these prove.
+        """
         ...
 
     def inputs(self, anchors: list[Anchor]) -> Features:
-        """The network's inputs for the anchors."""
+        """The network's inputs for the anchors; called by another thread."""
         ...
 
     def strike(self, anchor: Anchor, radius: float) -> bool:
@@ -112,7 +117,10 @@ def cover(
     budget: int,
     seconds: float,
 ) -> Covered:
-    """Try to prove ``decision`` for every edit of ``region``, each moved by ``margin`` besides."""
+    """Try to prove ``decision`` for every edit of ``region``, each moved by ``margin`` besides.
+
+    While anchors are embedded, by another thread, what those before them prove is removed.
+    """
     began = time.perf_counter()
     evaluations = 0
 
@@ -121,15 +129,34 @@ def cover(
         taken = time.perf_counter() - began
         return Covered(stopped == "limit", evaluations, taken, stopped, at)
 
-    while some := region.take(TOGETHER):
-        if evaluations >= budget or time.perf_counter() - began > seconds:
-            return end("budget", some[0])
-        evaluations += len(some)
-        radii = proven_radius(judge(seen.features(region.inputs(some))), decision) - margin
-        for anchor, radius in zip(some, radii.tolist(), strict=True):
-            if radius <= 0:
-                return end("answer", anchor)
-        for anchor, radius in zip(some, radii.tolist(), strict=True):
-            if not region.strike(anchor, radius):
-                return end("answer", anchor)
+    def spent() -> bool:
+        return evaluations >= budget or time.perf_counter() - began > seconds
+
+    def radii(anchors: list[Anchor]) -> list[float]:
+        certificate = judge(seen.features(region.inputs(anchors)))
+        return (proven_radius(certificate, decision) - margin).tolist()
+
+    with ThreadPoolExecutor(1) as other:
+        some = region.take(TOGETHER)
+        while some:
+            if spent():
+                return end("budget", some[0])
+            found = other.submit(radii, some)
+            while some:
+                ahead = region.take(TOGETHER)
+                radius_of = list(zip(some, found.result(), strict=True))
+                evaluations += len(some)
+                for anchor, radius in radius_of:
+                    if radius <= 0:
+                        return end("answer", anchor)
+                if ahead and spent():
+                    return end("budget", ahead[0])
+                if ahead:
+                    found = other.submit(radii, ahead)
+                for anchor, radius in radius_of:
+                    if not region.strike(anchor, radius):
+                        return end("answer", anchor)
+                some = ahead
+            # Nothing was left but what those before might have proven.
+            some = region.take(TOGETHER)
     return end("limit")

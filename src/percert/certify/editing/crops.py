@@ -34,7 +34,7 @@ SINGLE = 1.01 * 2.0**-24
 #: Memory for halves that are kept.
 MOST_BYTES = 2**28
 #: Columns beside so many are kept with their products, up to the next power of this of a radius.
-BESIDES, GROWTH = 12, 1.5
+BESIDES, GROWTH = 24, 1.5
 #: Rows whose lengths are computed together.
 TOGETHER = 128
 #: Crops of one region; more would not fit into memory, nor into anybody's patience.
@@ -90,7 +90,7 @@ class Crops:
         self._half = lru_cache(max(64, MOST_BYTES // (12 * size[0] * columns.outside)))(
             lambda column: self._exact_half(column).float()
         )
-        self._besides: dict[int, tuple[int, Tensor, Tensor]] = {}
+        self._besides: dict[int, tuple[float, Tensor, Tensor]] = {}
         # The sum of each channel of each crop's S.
         self._totals = torch.einsum("nh,chw,mw->nmc", rows.sums(), self.picture, columns.sums())
         self._square = torch.full(self.open.shape, math.nan, dtype=torch.float64)
@@ -99,6 +99,8 @@ class Crops:
         # The rows, columns and radii of anchors that were looked at.
         self._known = torch.empty(0, 3, dtype=torch.float64)
         self._asked = torch.zeros_like(self.open)
+        # What the balls of the anchors that were taken last cover, by an estimate.
+        self._promised = torch.zeros_like(self.open)
         # The columns whose crops are looked at now, the anchors' among them, and how near they lie.
         self._cell, self._middle = torch.zeros(len(columns.margins), dtype=torch.bool), 0
         self._within = 0.0
@@ -116,13 +118,18 @@ class Crops:
     def take(self, most: int) -> list[Anchor]:
         """Anchors to embed next: crops whose balls, by an estimate, cover much of the rest.
 
-        The smallest crops come first, since the least is proven of them.
+        The smallest crops come first, since the least is proven of them. What balls of the anchors
+        taken before may cover, which are not struck yet, is left alone.
         """
-        left = self.open.clone()
+        if not len(self._known):
+            # Of radii nothing is known to begin with: one anchor, and then it is waited for.
+            most = int(not bool(self._asked.any()))
+        before = self.open & ~self._promised
+        left = before.clone()
         chosen: list[Anchor] = []
-        # Of radii nothing is known to begin with.
-        while len(chosen) < (most if len(self._known) else 1) and bool(left.any()):
+        while len(chosen) < most and bool(left.any()):
             chosen.append(self._next(left))
+        self._promised = before & ~left
         return chosen
 
     def _next(self, left: Tensor) -> Anchor:
@@ -211,22 +218,28 @@ class Crops:
 
     def _beside(self, column: int, level: int) -> tuple[Tensor, Tensor]:
         """The columns near an anchor's that have open crops, and their products with its N."""
-        found = self._besides.pop(column, None)
-        if found is None or found[0] < level:
-            found = (level, *self._make_beside(column, level))
+        nothing = -math.inf, torch.empty(0, dtype=torch.long), torch.empty(0, dtype=torch.float64)
+        known, columns, products = self._besides.pop(column, nothing)
+        if known < level:
+            near = (self._near[1][column] <= GROWTH ** (2 * level)) & self.open.any(0)
+            near[column] = True
+            near[columns] = False
+            more = near.nonzero().flatten()
+            if len(more):
+                made = self._products(more, column)
+                columns = torch.cat([columns, more])
+                products = torch.cat([products, made], dim=1) if len(products) else made
         # Those that were asked for last stay.
-        self._besides[column] = found
+        self._besides[column] = max(known, level), columns, products
         if len(self._besides) > BESIDES:
             del self._besides[next(iter(self._besides))]
-        return found[1:]
+        return columns, products
 
-    def _make_beside(self, column: int, level: int) -> tuple[Tensor, Tensor]:
-        near = (self._near[1][column] <= GROWTH ** (2 * level)) & self.open.any(0)
-        near[column] = True
-        columns = near.nonzero().flatten()
+    def _products(self, columns: Tensor, column: int) -> Tensor:
+        """Those of the N of ``columns`` with that of one."""
         self._measure(columns[self._square[0, columns].isnan()])
         halves = torch.stack([self._half(one) for one in columns.tolist()])
-        return columns, self.gram.products(halves, self._half(column)).double()
+        return self.gram.products(halves, self._half(column)).double()
 
     def _measure(self, columns: Tensor) -> None:
         """|S|^2 of all crops of ``columns``, and what float32 errors of their products scale by."""
