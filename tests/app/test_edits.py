@@ -37,13 +37,15 @@ def test_the_interface_answers_what_the_library_proves(client, tmp_path):
     shown = next(bar for bar in answer["bars"] if bar["name"] == "brightness")
     assert shown["text"] == range_words(found)
     assert shown["start"] <= shown["unchanged"] <= shown["end"]
-    assert answer["says"][0].startswith("Proven: two.png stays a copy under any brightness from")
+    assert answer["says"][0].startswith(
+        "Proven: two.png stays a copy under any one of these edits: any brightness from"
+    )
 
 
 def test_a_stranger_stays_none(client):
     answer = ask(client, candidate=TWO).json()
     assert answer["copy"] is False
-    assert "stays none" in answer["says"][0]
+    assert "stays no copy" in answer["says"][0]
 
 
 def test_the_page_draws_a_bar_a_family(client):
@@ -74,7 +76,9 @@ def ask_triplet(client, address="/api/v1/judge/edits", headers=None, **form):
 def test_edits_of_the_reference_leave_the_closer_one_the_closer(client, tmp_path):
     answer = ask_triplet(client).json()
     assert (answer["closer"], answer["late"]) == ("right", [])
-    assert answer["says"][0].startswith("Proven: one.png stays closer to same.png under any ")
+    assert answer["says"][0].startswith(
+        "Proven: one.png stays closer to same.png under any one of these "
+    )
     for name, data in (("one.png", ONE), ("two.png", TWO)):
         (tmp_path / name).write_bytes(data)
     one, two = (load_image(tmp_path / name)[None] for name in ("one.png", "two.png"))
@@ -121,10 +125,10 @@ def test_what_is_not_known_is_said():
     blurred = found("blur", 0, 3.27)
     some = EditSummary((blurred,), 5, 0.9, 2, local, True, True, ("webp",), 1.0)
     assert summary_words(some, "a.png", "stays a copy") == [
-        "Proven: a.png stays a copy under any blur up to a sigma of 3.2 pixels, any shift by up to "
-        "5 pixels in each direction, any crop that keeps 90 % of each side, wherever it lies "
-        "(margins that are multiples of 2 pixels), any change of up to 1,234 pixels, anything in "
-        "any one square of 40 x 40 pixels; rounding to 8 bits included.",
+        "Proven: a.png stays a copy under any one of these edits: any blur up to a sigma of 3.2 "
+        "pixels, any shift by up to 5 pixels in each direction, any crop that keeps 90 % of each "
+        "side, wherever it lies (margins that are multiples of 2 pixels), any change of up to "
+        "1,234 pixels, anything in any one square of 40 x 40 pixels; rounding to 8 bits included.",
         "Exactly the same embedding, and so no change at all: its mirror image and any amount "
         "added to all of a channel (nothing clipped).",
         "Not known, for the time was over: webp.",

@@ -219,6 +219,19 @@ def test_every_shift_of_a_block_that_a_ball_holds_lies_in_it_and_others_are_spli
     assert region.rest((0, 1 / 32, 0, 1 / 32), 0.0) is None
 
 
+def test_shifts_that_are_known_are_left_out_and_no_others():
+    image = picture(height=40, width=44)
+    seen = NetworkInput.of(Thumbnail(4), (40, 44))
+    for most, known in ((10, 5), (10, 8), (12, 4), (2, 1)):
+        blocks = Shifts(image, seen, most, known).start()
+        area = sum((b - a) * (d - c) for a, b, c, d in blocks)
+        assert area == 4 * (most**2 - known**2)
+        for a, b, c, d in blocks:
+            assert -most <= a < b <= most
+            assert -most <= c < d <= most
+            assert max(abs(a + b), abs(c + d)) / 2 > known
+
+
 def test_shifts_are_proven_where_radii_are_smaller_than_a_pixel_of_shift():
     metric, image = Thumbnail(8), picture(height=40, width=44)[None]
     moves = torch.linspace(-1, 1, 9).tolist()

@@ -10,7 +10,14 @@ from percert.app.judge import TripletQuestion
 from percert.app.worker import Worker
 from percert.certify.answers import judge_triplet
 from percert.certify.editing.questions import CopyQuestion, choice_between
-from percert.certify.editing.summary import EditSummary, RangeBar, bars, summarise, summary_words
+from percert.certify.editing.summary import (
+    EditSummary,
+    RangeBar,
+    bars,
+    copy_stays,
+    summarise,
+    summary_words,
+)
 from percert.certify.editing.walk import Judge
 from percert.certify.features import embed
 from percert.certify.pairs import copies_of_features
@@ -80,7 +87,7 @@ def answer_edits(worker: Worker, question: PairQuestion) -> EditsAnswer:
         candidate=name,
         threshold=threshold,
         copy=copy,
-        says=summary_words(summary, name, "stays a copy" if copy else "stays none"),
+        says=summary_words(summary, name, copy_stays(copy)),
         bars=bars(summary),
         shift=summary.shift,
         crops=summary.crops,

@@ -9,7 +9,7 @@ import typer
 
 from percert.check import ArgumentError
 from percert.cli.command import one_line_errors, option_names
-from percert.cli.edits import EditsOption, copy_stays, show_edits
+from percert.cli.edits import EditsOption, show_edits
 from percert.cli.options import (
     CheckpointOption,
     DeviceOption,
@@ -78,6 +78,7 @@ def compare(
 
     percert compare photo.jpg uploads/ --json | jq '.results[] | select(.copy)'
     """
+    from percert.certify.editing.summary import copy_stays
     from percert.runs.compare import CompareSettings, compare_files
     from percert.runs.engine import RunResult
     from percert.search.ingest.views import parse_views

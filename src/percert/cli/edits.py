@@ -37,11 +37,6 @@ def show_edits(named: "Sequence[tuple[str, str]]", edits: "Sequence[EditSummary 
             say(sentence)
 
 
-def copy_stays(copy: bool | None) -> str:
-    """What an edited image stays in words."""
-    return "stays a copy" if copy else "stays none"
-
-
 def edits_of_copies(
     store: "Store", images: "Sequence[Tensor]", answers: "Sequence[Copies]"
 ) -> "list[list[EditSummary | None]]":
@@ -65,6 +60,8 @@ def rows_with_edits(
 
 def show_copy_edits(answer: "Copies", edits: "Sequence[EditSummary | None]") -> None:
     """The same for people; a row stays within the threshold, or outside of it."""
+    from percert.certify.editing.summary import copy_stays
+
     named = [
         (f"{answer.query} beside {match.path or match.id}", copy_stays(match.is_copy))
         for match in answer.results

@@ -23,9 +23,13 @@ SECONDS = 60.0
 
 @dataclass(frozen=True)
 class AllShifts:
-    """Every shift by up to ``pixels`` in each direction, fractions of a pixel included."""
+    """Every shift by up to ``pixels`` in each direction, fractions of a pixel included.
+
+    Shifts by up to ``known`` are proven already, and skipped.
+    """
 
     pixels: int
+    known: int = 0
 
 
 @dataclass(frozen=True)
@@ -125,7 +129,8 @@ def covered(
                 f"pixels: expected 1 to {min(size) - 1} for an image of {size[0]} x {size[1]}, "
                 f"found {region.pixels}"
             )
-        return run(BranchAndBound(Shifts(picture, seen, region.pixels)), margin=margin)
+        shifts = Shifts(picture, seen, region.pixels, region.known)
+        return run(BranchAndBound(shifts), margin=margin)
     if isinstance(region, AllCrops):
         if not 0 < region.share <= 1:
             raise ValueError(f"share: expected a number in (0, 1], found {region.share:g}")

@@ -50,10 +50,13 @@ def _shift(length: int, by: float) -> Tensor:
 
 
 class Shifts:
-    """Every shift of ``picture`` ``(3, h, w)``, float64, by up to ``most`` whole pixels."""
+    """Every shift of ``picture`` ``(3, h, w)``, float64, by up to ``most`` whole pixels.
 
-    def __init__(self, picture: Tensor, seen: NetworkInput, most: int) -> None:
-        self.picture, self.seen, self.most = picture, seen, most
+    Those by up to ``known`` in each direction are left out, since they are proven already.
+    """
+
+    def __init__(self, picture: Tensor, seen: NetworkInput, most: int, known: int = 0) -> None:
+        self.picture, self.seen, self.most, self.known = picture, seen, most, known
         self._down = lru_cache(None)(self._whole_down)
         self._across = lru_cache(None)(self._whole_across)
 
@@ -70,9 +73,11 @@ class Shifts:
 
     def start(self) -> list[Block]:
         """The box in blocks of a few pixels a side."""
-        edges = [*range(-self.most, self.most, SIDE), self.most]
+        known = {-self.known, self.known} if self.known else set()
+        edges = sorted({*range(-self.most, self.most, SIDE), self.most} | known)
         sides = list(pairwise(edges))
-        return [(*rows, *columns) for rows in sides for columns in sides]
+        found = [(*rows, *columns) for rows in sides for columns in sides]
+        return [block for block in found if max(map(abs, block)) > self.known]
 
     def edit(self, block: Block) -> tuple[float, ...]:
         """The shift in the middle, down and across."""

@@ -68,7 +68,9 @@ def summarise(
     for pixels in PIXELS:
         if pixels >= min(size):
             break
-        found = covered(metric, image, question, AllShifts(pixels), seconds=max(left(), 0.0))
+        # Half of the time is left for crops.
+        region = AllShifts(pixels, known=shift or 0)
+        found = covered(metric, image, question, region, seconds=max(left() / 2, 0.0))
         if not found.proven:
             if found.stopped == "budget":
                 late.append(f"all shifts by up to {pixels} pixels")
@@ -77,8 +79,8 @@ def summarise(
     # One step for all of them, so that each holds those before it.
     step = AllCrops(SHARES[-1]).step_of(size)
     for share in SHARES:
-        region = AllCrops(share, step=step, known=crops)
-        found = covered(metric, image, question, region, seconds=max(left(), 0.0))
+        cut = AllCrops(share, step=step, known=crops)
+        found = covered(metric, image, question, cut, seconds=max(left(), 0.0))
         if not found.proven:
             if found.stopped == "budget":
                 late.append(f"all crops that keep {100 * share:g} % of each side")
@@ -174,6 +176,11 @@ def _inwards(low: float, high: float, family: EditFamily) -> tuple[str, str]:
     return f"{inner_low / scale:g}", f"{inner_high / scale:g}"
 
 
+def copy_stays(copy: bool | None) -> str:
+    """What an edited image stays in words, for :func:`summary_words`."""
+    return "stays a copy" if copy else "stays no copy"
+
+
 def summary_words(summary: EditSummary, whose: str, answer: str) -> list[str]:
     """What is proven in sentences; ``answer`` is such as "stays a copy"."""
     known = [range_words(one) for one in summary.ranges if one.low is not None]
@@ -192,7 +199,8 @@ def summary_words(summary: EditSummary, whose: str, answer: str) -> list[str]:
         known.append(f"anything in any one square of {side} x {side} pixels")
     if not known:
         return [f"Of edits of {whose} nothing is proven: too close a call, or too plain."]
-    said = [f"Proven: {whose} {answer} under {', '.join(known)}; rounding to 8 bits included."]
+    edits = f"any one of these edits: {', '.join(known)}"
+    said = [f"Proven: {whose} {answer} under {edits}; rounding to 8 bits included."]
     exact = ["its mirror image"] if summary.mirrored else []
     exact += ["any amount added to all of a channel (nothing clipped)"] if summary.cast else []
     if exact:
