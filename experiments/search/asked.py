@@ -30,9 +30,8 @@ from percert.images import find_images, load_image
 from percert.metrics.catalog import create_metric
 from percert.search import Rule, Store, open_store
 from percert.search import store as store_module
-from percert.search.query import narrowing, prefilter
+from percert.search.query import narrowing
 from percert.search.query.distances import asked_features, query_features
-from percert.search.query.halves import may_be_nearest
 from percert.search.query.prefilter import Prefilter
 
 K = 10
@@ -106,20 +105,11 @@ class Bytes:
 
     @contextlib.contextmanager
     def counted(self) -> Iterator[None]:
-        added, further = narrowing._added, narrowing._further
-        products, cosines = Prefilter._products, Prefilter._cosines
+        bounds, products, cosines = narrowing._bounds, Prefilter._products, Prefilter._cosines
 
-        def by_halves(halved: Any, some: slice, *rest: Any) -> Any:
-            self.read += 2 * (some.stop - some.start) * halved.rows.shape[1]
-            return may_be_nearest(halved, some, *rest)
-
-        def whole(before: Any, vectors: Tensor, values: Tensor, taken: Any) -> Any:
-            self.read += values.element_size() * values.numel()
-            return added(before, vectors, values, taken)
-
-        def some(left: Any, vectors: Tensor, values: Tensor) -> Any:
-            self.read += values.element_size() * len(left.row) * values.shape[1]
-            return further(left, vectors, values)
+        def some(held: Any, *rest: Any) -> Any:
+            self.read += held.values.numel() + 4 * (held.scale.numel() + held.sides.numel())
+            return bounds(held, *rest)
 
         def of_rows(self_: Any, block: Any, query: Tensor, row: Tensor, inverse: Tensor) -> Any:
             self.read += 4 * len(row) * block.embeddings.shape[1]
@@ -130,9 +120,7 @@ class Bytes:
             return cosines(self_, h, inverse)
 
         with (
-            patch.object(narrowing, "_added", whole),
-            patch.object(narrowing, "_further", some),
-            patch.object(prefilter, "may_be_nearest", by_halves),
+            patch.object(narrowing, "_bounds", some),
             patch.object(Prefilter, "_products", of_rows),
             patch.object(Prefilter, "_cosines", of_all),
         ):

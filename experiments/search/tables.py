@@ -26,7 +26,7 @@ processor time is what other work hardly changes.
 
 ASKED = """Pictures of Tiny ImageNet, asked one by one on one thread: certificates and paths in, the
 embedding of the query taken off, all engines in turns. Percert keeps all rows in memory, or their
-first coordinates and bfloat16 copies with the rows on the disk. FAISS (range search, or the first
+first coordinates and 8-bit copies with the rows on the disk. FAISS (range search, or the first
 ten), usearch's exact search and LanceDB's flat search prove nothing and give no paths. The
 distances for all are those of one pair of stored rows in a million, and in a thousand. A query that
 is a copy is a stored picture at 0.9 of its brightness. The last columns say how many times as fast

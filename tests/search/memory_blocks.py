@@ -8,8 +8,9 @@ from torch import Tensor
 
 from percert.certify.features import PixelFeatures, pixel_features
 from percert.lipschitz.bound import LipschitzBound
-from percert.search.tables.principal_axes import Turned, Turning, fit_axes
+from percert.search.tables.principal_axes import fit_axes
 from percert.search.tables.scan import Block
+from percert.search.tables.turned import Turned, Turning
 
 BOUND = LipschitzBound(0.5, "as if resized")
 
@@ -55,13 +56,15 @@ def turn_rows(
     h: Tensor,
     c: float,
     shares: tuple[float, ...] = (1 / 8, 1 / 4, 3 / 4),
-    dtype: torch.dtype = torch.float32,
+    *,
+    whole: bool = False,
 ) -> Turned:
-    """All rows along the axes of those that have a direction."""
+    """All rows along the axes of those that have a direction, or of no shares along none."""
     norms = h.double().norm(dim=1)
     well = (norms > 1e-5) & (norms < 1e20)
-    axes = fit_axes((h.double() / norms[:, None]).float()[well], shares)
-    turning = Turning(axes, len(h), c, dtype)
+    units = (h.double() / norms[:, None]).float()[well]
+    axes = fit_axes(units, shares) if shares else None
+    turning = Turning(axes, len(h), h.shape[1], c, whole=whole)
     turning.add(h.float(), norms)
     found = turning.done()
     assert found is not None

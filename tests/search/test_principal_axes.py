@@ -9,53 +9,111 @@ from hypothesis import strategies as st
 
 from percert.search import open_store
 from percert.search.query import narrowing
-from percert.search.query.distances import make_queries
+from percert.search.query.distances import EmbeddingSpec, make_queries
 from percert.search.query.narrowing import Narrowing
+from percert.search.query.nearest import nearest_images
 from percert.search.query.top_k import nearest_rows
-from percert.search.tables import cache
-from percert.search.tables.cache import StoredRows
-from percert.search.tables.principal_axes import Turned, fit_axes
+from percert.search.tables import cache, quantised
+from percert.search.tables.cache import EmbeddingBlocks, StoredRows
+from percert.search.tables.principal_axes import fit_axes
+from percert.search.tables.quantised import quantise
+from percert.search.tables.turned import Turning
 
 from .conftest import smooth_image
 from .memory_blocks import awkward, full_matrix, in_blocks, query_features, turn_rows, unit
 
 
-@settings(max_examples=40)
+@settings(max_examples=60)
 @given(
     seed=st.integers(0, 10**6),
-    k=st.sampled_from([2, 8, 40, 192]),
+    k=st.sampled_from([2, 8, 40, 192, 256]),
     c=st.sampled_from([0.0, 1.0]),
     flat=st.sampled_from([0.0, 1.0, 30.0]),
+    alone=st.booleans(),
+    shares=st.sampled_from([(1 / 8, 1 / 4, 3 / 4), (1 / 4, 1 / 2, 1), (1,), ()]),
 )
-def test_no_product_is_above_its_bound(seed: int, k: int, c: float, flat: float) -> None:
-    """With as many slices as there are, and with fewer: also of rows that lie along few axes."""
+def test_no_product_is_above_its_bound(
+    seed: int, k: int, c: float, flat: float, alone: bool, shares: tuple[float, ...]
+) -> None:
+    """With as many slices as there are, and with fewer, and of whole rows; of queries alone or
+    together; also of rows that lie along few axes.
+    """
     h = awkward(seed, 50, k)
     h += flat * h.norm(dim=1, keepdim=True) * torch.ones(k) / k**0.5
-    q = torch.cat([awkward(seed + 1, 3, k), h[:3]])
-    queries, turned = make_queries(query_features(q, c), c), turn_rows(h, c)
-    exact = unit(q, c) @ unit(h, c).T
+    every = torch.cat([awkward(seed + 1, 3, k), h[:3]])
+    turned = turn_rows(h, c, shares, whole=not shares)
     sane = torch.ones(len(h), dtype=torch.bool)
     sane[turned.odd] = False
-    axes = turned.axes
-    while True:
-        narrow = Narrowing(axes, queries)
-        some = Turned(axes, turned.slices[: len(axes.cuts)], turned.odd)
-        low = torch.full((len(q),), -9.0)
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(narrowing, "READ_ALL_OF_MANY", 1.0)
-            left = narrow.left(some, slice(None), low)
-        assert left is not None
-        bound = torch.empty(len(q), len(h), dtype=torch.float64)
-        bound[left.query, left.row] = left.bound.double()
-        assert (bound + narrow.margin >= exact)[:, sane].all()
-        # And it is one that tells something: all of the axes leave the rounding of float32.
-        if axes.cuts[-1] == k:
-            assert (bound - exact)[:, sane].max() <= 2 * narrow.margin + 0.1
-        if len(axes.cuts) == 1:
-            break
-        axes = axes.shorter()
-        # As a store of those axes alone would have been turned.
-        assert torch.equal(axes.basis, turned.axes.basis[:, : axes.cuts[-1]])
+    for q in every.split(1) if alone else [every]:
+        queries = make_queries(query_features(q, c), c)
+        exact = unit(q, c) @ unit(h, c).T
+        for count in range(len(turned.stages)):
+            some = replace(turned, slices=turned.slices[: count + 1])
+            if turned.axes is not None:
+                some = replace(some, axes=turned.axes.of_cuts(turned.axes.cuts[: count + 1]))
+            narrow = Narrowing(some, queries)
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(narrowing, "READ_ALL", 1.0)
+                patch.setattr(narrowing, "READ_ALL_OF_MANY", 1.0)
+                patch.setattr(narrowing, "FEW", 0)
+                low = torch.full((len(q),), -9.0, dtype=torch.float64)
+                left = narrow.left(slice(0, len(h)), low)
+            assert left is not None
+            assert len(left.row) == len(q) * len(h)
+            margin = narrow.stage(count).margin
+            bound = torch.empty(len(q), len(h), dtype=torch.float64)
+            bound[left.query, left.row] = left.bound.double()
+            assert (bound + margin >= exact)[:, sane].all()
+            # And it is one that tells something: all of the axes leave what 8 bits round.
+            if shares == () or some.axes is None or some.axes.cuts[-1] == k:
+                # A value moves by half of the largest over 127, that of a row and of a query.
+                rounded = 2 * k**0.5 / 254 + 0.02
+                assert (bound - exact)[:, sane].max() <= 2 * (margin + rounded * (count + 1))
+
+
+@settings(max_examples=40)
+@given(seed=st.integers(0, 10**6), width=st.sampled_from([1, 5, 64, 128, 192]))
+def test_rows_in_8_bits_are_off_by_no_more_than_is_said(seed: int, width: int) -> None:
+    rows = awkward(seed, 60, width).clamp(-1e20, 1e20)
+    values, scale, error = quantise(rows)
+    moved = rows.double() - scale.double()[:, None] * values.double()
+    assert (moved.norm(dim=1) <= error.double() * (1 + 1e-6) + 1e-36).all()
+    # And by little more than half of a step each.
+    assert (error <= scale * (0.51 * width**0.5 + 1e-3)).all()
+
+
+@pytest.mark.parametrize("queries", [1, 3, 200])
+@pytest.mark.parametrize("exactly", [True, False])
+def test_products_of_whole_numbers_are_exact(monkeypatch, queries: int, exactly: bool) -> None:
+    """By the processor's own instructions, and where it has none that are exact."""
+    if not exactly:
+        monkeypatch.setattr(quantised, "multiplies_8_bits", lambda width: False)
+    generator = torch.Generator().manual_seed(1)
+    values = torch.randint(-127, 128, (300, 192), generator=generator, dtype=torch.int8)
+    values[0] = 127
+    columns = torch.randint(-127, 128, (192, queries), generator=generator, dtype=torch.int8)
+    columns[:, 0] = -127
+    held = quantised.Slice.empty(300, 192, 2)
+    held.keep(values)
+    rows = torch.tensor([5, 0, 299])
+    expected = values.long() @ columns.long()
+    assert torch.equal(held.products(columns).long(), expected)
+    assert torch.equal(held.take(rows).products(columns).long(), expected[rows])
+    one = held.of_view(1, 3)
+    assert torch.equal(one.products(columns).long(), expected[1::3])
+
+
+def test_a_processor_that_saturates_is_not_relied_on(monkeypatch) -> None:
+    quantised.multiplies_8_bits.cache_clear()
+    exact = torch._int_mm
+    assert quantised.multiplies_8_bits(256)
+    quantised.multiplies_8_bits.cache_clear()
+    monkeypatch.setattr(torch, "_int_mm", lambda a, b: exact(a, b).clamp(-(2**21), 2**21))
+    assert not quantised.multiplies_8_bits(256)
+    monkeypatch.delattr(torch, "_int_mm")
+    quantised.multiplies_8_bits.cache_clear()
+    assert not quantised.multiplies_8_bits(256)
+    quantised.multiplies_8_bits.cache_clear()
 
 
 def test_axes_are_those_along_which_rows_differ_most() -> None:
@@ -92,39 +150,6 @@ class Far:
         return self.rows[index]
 
 
-@settings(max_examples=40)
-@given(
-    seed=st.integers(0, 10**6),
-    k=st.sampled_from([2, 8, 40, 192]),
-    c=st.sampled_from([0.0, 1.0]),
-    flat=st.sampled_from([0.0, 1.0, 30.0]),
-)
-def test_no_product_is_above_its_bound_in_half_precision(
-    seed: int, k: int, c: float, flat: float
-) -> None:
-    """The nearest of a single query, by a slice more or less."""
-    h = awkward(seed, 50, k)
-    h += flat * h.norm(dim=1, keepdim=True) * torch.ones(k) / k**0.5
-    turned = turn_rows(h, c, dtype=torch.bfloat16)
-    sane = torch.ones(len(h), dtype=torch.bool)
-    sane[turned.odd] = False
-    for q in torch.cat([awkward(seed + 1, 3, k), h[:3]]):
-        queries = make_queries(query_features(q[None], c), c)
-        exact = (unit(h, c) @ unit(q[None], c)[0])[sane]
-        for cuts in (turned.axes.cuts, turned.axes.cuts[:1]):
-            narrow = Narrowing(turned.axes.of_cuts(cuts), queries, torch.bfloat16)
-            some = Turned(narrow.axes, turned.slices[: len(cuts)], turned.odd)
-            with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(narrowing, "READ_ALL_COARSE", 1.0)
-                left = narrow.left(some, slice(None), torch.full((1,), -9.0))
-            assert left is not None
-            assert len(left.row) == len(h)
-            bound = left.bound.double()[sane]
-            assert (bound + narrow.margin >= exact).all()
-            if cuts[-1] == k:
-                assert (bound - exact).max() <= 2 * narrow.margin + 0.1
-
-
 @settings(max_examples=30)
 @given(
     seed=st.integers(0, 10**6),
@@ -132,12 +157,19 @@ def test_no_product_is_above_its_bound_in_half_precision(
     depth=st.sampled_from([1, 5, 20]),
     huge=st.booleans(),
     in_memory=st.booleans(),
-    coarse=st.booleans(),
+    shares=st.sampled_from([(1 / 8, 1 / 4, 3 / 4), (1 / 2,), ()]),
+    whole=st.booleans(),
 )
 def test_a_query_alone_misses_none_of_its_nearest(
-    seed: int, k: int, depth: int, huge: bool, in_memory: bool, coarse: bool
+    seed: int,
+    k: int,
+    depth: int,
+    huge: bool,
+    in_memory: bool,
+    shares: tuple[float, ...],
+    whole: bool,
 ) -> None:
-    """Whether rows are probed or far away, in half precision or not; with rows too long for float32
+    """Whether rows are probed or far away, along axes or whole; with rows too long for float32
     products among them.
     """
     h = awkward(seed, 400, k)
@@ -145,9 +177,8 @@ def test_a_query_alone_misses_none_of_its_nearest(
     if huge:
         h[::50] = torch.nn.functional.normalize(h[::50].double(), dim=1).float() * 1e32
         h[::100] *= -1
-    (block,) = in_blocks(h, images=400, turned=0.0)()
-    if coarse and in_memory:
-        block = replace(block, coarse=turn_rows(h, 0.0, (1 / 4, 1 / 2), torch.bfloat16))
+    (block,) = in_blocks(h, images=400)()
+    block = replace(block, turned=turn_rows(h, 0.0, shares, whole=whole))
     if not in_memory:
         block = replace(block, embeddings=Far(h), _once={})
     for q in (awkward(seed + 1, 1, k), h[7:8], h[101:102] * (1 + 1e-6), -h[7:8]):
@@ -172,9 +203,11 @@ def test_a_store_answers_the_same_from_rows_that_stay_on_the_disk(
     asked = [images[7], smooth_image(90), images[30].flip(-1)]
     rows = store.count * len(store.views)
     turned = open_store(tmp_path / "store", metric)
-    # Room for the first coordinates, and not for the rows.
-    apart = open_store(tmp_path / "store", metric, memory=rows * (4 * 120 + 32) + 80 * store.count)
-    narrow = open_store(tmp_path / "store", metric, memory=rows * (4 * 30 + 32) + 80 * store.count)
+    # Room for the coordinates, and not for the rows.
+    width = store.metric_id.width
+    room = rows * (width // 2 + 16 * 4 + 32) + 80 * store.count
+    apart = open_store(tmp_path / "store", metric, memory=room)
+    narrow = open_store(tmp_path / "store", metric, memory=room - rows * width // 8)
     plain = open_store(tmp_path / "store", metric, memory=100)
     expected = plain.search(asked, 5, 1.0), plain.copies(asked, 0.6, 1.0)
     for other in (turned, apart, narrow):
@@ -211,20 +244,39 @@ def test_a_store_answers_the_same_from_rows_that_stay_on_the_disk(
     assert links[0] == links[1] > 0
 
 
-def test_rows_without_few_axes_are_not_turned(tmp_path, metric, monkeypatch) -> None:
-    monkeypatch.setattr(cache, "LEAST_ROWS", 8)
+def plain(one):
+    return [(item.id, item.distance, item.radius) for item in one.items]
+
+
+@pytest.mark.parametrize("memory", ["all", "some"])
+def test_rows_without_few_axes_are_kept_whole_in_8_bits(
+    tmp_path, monkeypatch, weighted, memory
+) -> None:
+    """In memory, and where the rows stay on the disk."""
+    monkeypatch.setattr(cache, "LEAST_ROWS", 16)
     monkeypatch.setattr(cache, "LEAST_SHARE", 1.1)
-    store = open_store(tmp_path / "store", metric)
-    store.add([smooth_image(seed) for seed in range(12)], [str(seed) for seed in range(12)])
-    for _ in range(3):
-        (block,) = store.blocks.searched()
-        assert block.turned is None
+    store = open_store(tmp_path / "store", weighted(0))
+    images = torch.rand(200, 3, 8, 8, generator=torch.Generator().manual_seed(4))
+    store.add(images, [str(at) for at in range(200)])
+    width = store.metric_id.width
+    row = cache.NUMBER_BYTES + cache.NAME_BYTES + width + cache.WHOLE_BYTES
+    blocks = EmbeddingBlocks(store.tables, 200 * (row + (4 * width if memory == "all" else 0)))
+    spec = EmbeddingSpec(store.metric_id.constant)
+    for row in torch.randn(14, width):
+        asked = query_features(row[None])
+        expected = nearest_images(store.blocks, asked, 3, 0.1, spec)
+        found = nearest_images(blocks.searched, asked, 3, 0.1, spec)
+        assert plain(found[0]) == plain(expected[0])
+    (block,) = list(blocks.searched())
+    assert block.turned is not None
+    assert block.turned.axes is None
+    assert isinstance(block.embeddings, torch.Tensor) == (memory == "all")
 
 
 def test_an_unsound_row_is_named_and_not_passed_over() -> None:
     h = torch.rand(30, 8)
     h[4, 3] = torch.nan
     (block,) = in_blocks(h, images=30)()
-    turning = cache.Turning(fit_axes(torch.eye(8)), 30, 0.0)
+    turning = Turning(fit_axes(torch.eye(8)), 30, 8, 0.0)
     turning.add(block.embeddings, torch.ones(30, dtype=torch.float64))
     assert turning.done() is None

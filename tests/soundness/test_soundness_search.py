@@ -2,7 +2,6 @@
 rest loses copies, and that is found.
 """
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,7 @@ from percert.certify.pairs import pair_distance
 from percert.metrics.certified.lipsim import Thumbnail
 from percert.search import Store, open_store
 from percert.search.query import narrowing
-from percert.search.tables import cache, principal_axes
+from percert.search.tables import cache, turned
 
 #: Wide enough that the rest behind the first axes decides of many.
 THRESHOLD = 0.9
@@ -61,9 +60,9 @@ def test_no_copy_is_lost(store: Store) -> None:
 def test_a_rest_that_is_forgotten_is_found(
     store: Store, monkeypatch: pytest.MonkeyPatch, side: str
 ) -> None:
-    def forgotten(values: Tensor, cuts: tuple[int, ...], *_: object) -> Iterator[Tensor]:
-        return (torch.zeros(len(values)) for _ in cuts)
-
-    where = narrowing if side == "of the query" else principal_axes
-    monkeypatch.setattr(where, "rests_behind", forgotten)
+    if side == "of the query":
+        monkeypatch.setattr(narrowing, "_rest_behind", lambda length, *_: 0 * length)
+    else:
+        none = lambda values, cuts, *_: (torch.zeros(len(values)) for _ in cuts)  # noqa: E731
+        monkeypatch.setattr(turned, "rests_behind", none)
     assert lost(store) > 0

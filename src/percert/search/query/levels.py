@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from percert.certify.own_threshold import OwnThreshold
+from percert.search.query.narrowing import Taken
 from percert.search.tables.scan import Block
 from percert.tensors import Vector
 
@@ -47,21 +48,18 @@ class Levels:
 
     @cached_property
     def _narrow(self) -> Tensor:
-        return self.sides.float()
+        found = self.sides.float()
+        if self.compared is not None:  # no cosine reaches that
+            found = torch.where(self.compared[:, None], found, found.new_tensor([9.0, 0.0]))
+        return found.T.contiguous()
 
-    def taken(self, swing: Tensor, some: slice, dtype: torch.dtype) -> Tensor:
-        """The least cosines ``(q, m)`` of copies, to be subtracted from those of the rows ``some``.
+    def taken(self, swing: Tensor, some: slice) -> Taken:
+        """The least cosines of copies, to be subtracted from those of the rows ``some``.
 
-        ``swing`` ``(q, 2)`` is (cos phi, -sin phi) of each query. Infinite for rows that are not
-        compared.
+        ``swing`` ``(q, 2)`` is (cos phi, -sin phi) of each query. Rows that are not compared are
+        left out where a query turns little; the caller has to pass over the others.
         """
-        if dtype == torch.float32 and swing.device.type == "cpu":
-            found = swing.float() @ self._narrow[some].T
-        else:
-            found = (swing @ self.sides[some].to(swing).T).to(dtype)
-        if self.compared is not None:
-            found.masked_fill_(~self.compared[some].to(found.device), torch.inf)
-        return found
+        return Taken(self._narrow[:, some], swing.float().cpu().T)
 
 
 def own_levels(block: Block, rule: OwnThreshold, places: Sequence[int] | None = None) -> Levels:

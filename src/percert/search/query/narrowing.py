@@ -1,30 +1,62 @@
-"""The prefilter by principal coordinates: upper bounds of products, refined slice by slice.
+"""The prefilter by 8-bit coordinates: upper bounds of products, tighter slice by slice.
 
-The first coordinates of a row along principal axes bound its product with a query
-(:mod:`percert.search.tables.principal_axes`), and each further slice of coordinates makes the bound
-tighter. Rows whose bound is too small are dropped. A slice is read whole while many rows are left,
-then for these alone; if too many are left at the end, a full product is faster and is used instead.
+The first coordinates of a row along principal axes, v of a query and u of the row, bound their
+product (:mod:`percert.search.tables.principal_axes`). Both are kept in 8 bits, so that
+<v, u> <= <v', u'> + |v| |u - u'| + |v - v'| |u'|, where the first is a product of whole numbers,
+and all lengths are known (:mod:`percert.search.tables.quantised`). Each further slice of
+coordinates makes the bound tighter, and rows whose bound is too small are dropped. A slice is read
+of all rows while many are left, then of these alone. Whole rows in 8 bits, where a store keeps
+them, come last. If too many rows are left at the end, a full product is faster and is used instead.
 """
 
+import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from percert.search.query.distances import Queries
-from percert.search.query.halves import ROUNDED
-from percert.search.tables.principal_axes import Axes, Turned, rests_behind, rounded_up
+from percert.search.tables.quantised import BASE, Numbers, Slice, quantise_queries
+from percert.search.tables.turned import Turned
 from percert.tensors import Vector
 
 #: Rows are scanned in groups of this size, by the maximum of each group.
 TOGETHER = 32
-#: While more than this share of the rows is left, a slice is read whole. With several queries, one
+#: While more than this share of the rows is left, a slice is read of all. With several queries, one
 #: pair costs more than one entry of a matrix product.
-READ_ALL, READ_ALL_OF_MANY = 1 / 4, 1 / 24
-#: In half precision a row on its own costs little more than one in a product; and where so many
-#: times more rows are left than are asked for, the nearest of them are looked at once more.
-READ_ALL_COARSE, AGAIN = 1 / 2, 16
+READ_ALL, READ_ALL_OF_MANY = 1 / 3, 1 / 400
+#: So few rows are as soon looked at whole.
+FEW = 64
+#: Where so many times more rows are left than are asked for, the nearest are looked at once more.
+AGAIN = 64
+
+
+class Taken(NamedTuple):
+    """What is taken off each product: ``rows`` ``(2, m)`` times ``queries`` ``(2, n)``, float32."""
+
+    rows: Tensor
+    queries: Tensor
+
+    def to(self, like: Tensor) -> "Taken":
+        return Taken(self.rows.to(like), self.queries.to(like))
+
+    def of_rows(self, row: Tensor) -> "Taken":
+        return Taken(self.rows.index_select(1, row), self.queries)
+
+    def off(self, bound: Tensor) -> Tensor:
+        """``bound`` ``(m, n)`` less it, in place."""
+        if bound.shape[1] > 1:
+            return bound.addmm_(self.rows.T, self.queries, alpha=-1)
+        for row, query in zip(self.rows, self.queries[:, 0].tolist(), strict=True):
+            bound[:, 0].sub_(row, alpha=query)
+        return bound
+
+    def of_pairs(self, query: Tensor, row: Tensor) -> Tensor:
+        """That of pairs, ``(p,)``."""
+        return (self.rows.index_select(1, row) * self.queries.index_select(1, query)).sum(0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,145 +68,220 @@ class Left:
     bound: Tensor
 
 
-class Narrowing:
-    """Queries projected onto ``axes``, to bound their products with rows along the same axes.
+@dataclass(frozen=True, eq=False)
+class _Stage:
+    """What one slice of rows is multiplied by: int8 ``columns`` of ``scale``, and ``sides`` (c, n).
 
-    With ``dtype`` bfloat16, of a single query and rows that are kept so: both move by 2^-9 of
-    their length at most, and their product by 2^-8 of 1 and a little.
+    ``margin`` is how far a bound may be below the exact product for what this and the stages before
+    round of the queries. ``fresh``: it takes the place of all before.
     """
 
-    def __init__(self, axes: Axes, queries: Queries, dtype: torch.dtype = torch.float32) -> None:
-        h = queries.h.double().cpu()
-        if dtype == torch.float32:
-            turned = (h @ axes.wide).float()
-            # Float64, rounded to float32, along axes that are not quite orthonormal.
-            error = axes.delta + 2.0**-23 + 1e-12
-        else:
-            turned, error = h.float() @ axes.basis, axes.row_error()
-        length = h.square().sum(1) * (1 + 1e-9)
-        vectors, start, before = [], 0, None
-        for end, rest in zip(
-            axes.cuts, rests_behind(turned, axes.cuts, length, error), strict=True
-        ):
-            first = queries.last.cpu().float() if before is None else -before
-            behind = rounded_up(rest, dtype)
-            columns = turned[:, start:end], first[:, None], behind[:, None]
-            vectors.append(torch.cat([column.to(dtype) for column in columns], 1))
-            start, before = end, behind
-        self.axes, self.dtype, self.vectors = axes, dtype, tuple(vectors)
-        # A slice adds at most 4 to the sum of what is rounded: its coordinates, and three rests.
-        terms = (axes.cuts[-1] + 2 * len(axes.cuts) + 8) * 2.0**-24
-        rounding = 4 * len(axes.cuts) * terms / (1 - terms)
-        #: How far a computed bound may be below the exact one.
-        self.margin = error + (1 + error) * axes.row_error() + rounding + 1e-9
-        if dtype == torch.bfloat16:
-            self.margin += 1.01 * 2.0**-8
+    columns: Tensor
+    scale: float
+    sides: Tensor
+    margin: float
+    fresh: bool
+
+
+class Narrowing:
+    """Queries projected onto the axes of ``turned``, to bound their products with its rows."""
+
+    def __init__(self, turned: Turned, queries: Queries) -> None:
+        self.turned = turned
+        # In NumPy, whose calls cost less: of one query little else is to be done.
+        self._h, self._last = queries.h.double().cpu().numpy(), queries.last.double().cpu().numpy()
+        self._narrow = self._h.astype(np.float32)
+        self._stages: list[_Stage] = []
+        self._before, self._off = self._last, 0.0
+        #: |h|^2 of each, and how much of it lies along the axes so far.
+        self._length = np.einsum("qk,qk->q", self._h, self._h) * (1 + 1e-9)
+        self._known = np.zeros_like(self._length)
 
     def __len__(self) -> int:
-        return len(self.vectors[0])
+        return len(self._h)
+
+    def stage(self, at: int) -> _Stage:
+        """The query's side of stage ``at``; projected when it is first asked for."""
+        while len(self._stages) <= at:
+            self._stages.append(self._made(len(self._stages)))
+        return self._stages[at]
+
+    def _made(self, at: int) -> _Stage:
+        axes = self.turned.axes
+        fresh = axes is None or at == len(axes.cuts)
+        # 16 operations of float32 a stage, of terms whose sum is at most 4.
+        fixed = 64 * (at + 1) * 2.0**-24 + 1e-9
+        if fresh or axes is None:
+            along, sides, before = self._h, [self._last], 0.0
+        else:
+            # Both are off by what float32 rounds, along axes that are not quite orthonormal.
+            e = axes.row_error()
+            fixed += (2 + e) * e
+            along = (self._narrow @ axes.parts[at].numpy()).astype(np.float64)
+            self._known = self._known + np.einsum("qs,qs->q", along, along)
+            rest = _rest_behind(self._length, self._known, e)
+            sides, before = [self._before if at == 0 else -self._before, rest], self._off
+            self._before = rest
+        columns, scale, off = quantise_queries(along)
+        # A row in 8 bits may be longer than it is.
+        off = before + off * (1 + math.sqrt(along.shape[1]) / 254)
+        if not fresh:
+            self._off = off
+        length = np.sqrt(np.einsum("qs,qs->q", along, along)) * (1 + 1e-6) + 1e-9
+        both = torch.from_numpy(np.stack([*sides, length]).astype(np.float32))
+        return _Stage(torch.from_numpy(columns), scale, both, fixed + off, fresh)
 
     def left(
         self,
-        turned: Turned,
         some: slice,
-        least: Tensor,
-        taken: Tensor | None = None,
+        least: Vector,
+        taken: Taken | None = None,
         best: int = 0,
-        probe: Callable[[Tensor], Tensor] | None = None,
+        probe: Callable[[Tensor], float] | None = None,
         *,
         far: bool = False,
     ) -> Left | None:
         """The pairs whose product, less ``taken``, can reach ``least`` ``(q,)``.
 
-        Rows are counted within the slice ``some``; ``taken`` ``(q, m)`` is subtracted from their
-        products (per-image thresholds). ``None`` where so many remain that a full product is
-        faster. Rows in ``turned.odd`` have no valid bound, and the caller handles them.
+        Rows are counted within the slice ``some``. ``None`` where so many remain that a full
+        product is faster. Rows in ``turned.odd`` have no valid bound, and the caller handles them.
 
         For the ``best`` nearest rows of a single query, the callback ``probe`` computes the exact
-        products of the most promising rows and returns the ``least`` that these raise it to. If the
-        rows are ``far`` (on the disk), it is called once, at the end; until then lower bounds of
-        the products raise ``least``.
+        products of the most promising rows and returns the least product that these raise it to.
+        If the rows are ``far`` (on the disk), it is called once, at the end, or not at all if whole
+        rows in 8 bits are kept; until then lower bounds of the products raise it.
         """
-        share = READ_ALL if len(self) == 1 else READ_ALL_OF_MANY
-        if self.dtype == torch.bfloat16:
-            share = READ_ALL_COARSE
-        whole: Tensor | None = None
-        left: Left | None = None
-        for at, (vectors, slices) in enumerate(zip(self.vectors, turned.slices, strict=True)):
-            values = slices[some]
-            guessed = far and at + 1 < len(self.vectors)
-            if left is None:
-                whole = _added(whole, vectors, values, taken)
-                taken = None
-                if guessed:
-                    least = torch.maximum(least, self._reached(whole[0], vectors, values, best))
+        if len(self) > 1:
+            return self._of_many(some, least, taken)
+        low, slack = float(least[0]), None
+        row: Tensor | None = None
+        bound: Tensor | None = None
+        stages = self.turned.stages
+        for at, held in enumerate(stages):
+            stage = self.stage(at)
+            mine = held[some] if row is None else held[some].take(row)
+            before = None if bound is None or stage.fresh else bound[:, None]
+            bound = _bounds(mine, stage, before)[:, 0]
+            if taken is not None and before is None:
+                mine_off = taken if row is None else taken.of_rows(row)
+                bound = mine_off.off(bound[:, None])[:, 0]
+            if best and far:
+                loose = mine.sides[-1] * stage.sides[-1]
+                slack = loose if slack is None or stage.fresh else slack + loose
+                if stage.fresh or at + 1 < len(stages):
+                    low = max(low, _reached(bound, slack, mine, stage, best))
                 elif probe is not None:
-                    least = probe(whole[0].topk(min(best, whole.shape[1]), sorted=False).indices)
-                left = _reaching(whole, least, share)
+                    low = _probed(probe, row, bound, best)
+            elif probe is not None and (row is None or len(row) > AGAIN * best):
+                low = _probed(probe, row, bound, best)
+            mask = bound >= low - stage.margin
+            if row is None and int(mask.count_nonzero()) > READ_ALL * len(mask):
                 continue
-            bound = _further(left, vectors, values)
-            if guessed:
-                rows = values.index_select(0, left.row)
-                least = torch.maximum(least, self._reached(bound, vectors, rows, best))
-            elif probe is not None and len(bound) > AGAIN * best:
-                least = probe(left.row[bound.topk(best, sorted=False).indices])
-            kept = (bound >= (least if len(self) == 1 else least[left.query])).nonzero()[:, 0]
-            left = Left(left.query[kept], left.row[kept], bound[kept])
+            kept = mask.nonzero()[:, 0]
+            row, bound = kept if row is None else row[kept], bound[kept]
+            slack = None if slack is None else slack[kept]
+            if len(row) <= (0 if far else FEW):
+                break
+        if row is None or bound is None:
+            return None
+        return Left(torch.zeros_like(row), row, bound)
+
+    def _of_many(self, some: slice, least: Vector, taken: Taken | None) -> Left | None:
+        """The same for several queries, whose least products nothing raises."""
+        # No product is below -2: what has to reach nothing passes.
+        low = least.clamp_min(-9.0).float()
+        off_rows = -torch.ones(1, some.stop - some.start)
+        off_queries = low[None]
+        if taken is not None:
+            off_rows = torch.cat([off_rows, -taken.rows])
+            off_queries = torch.cat([off_queries, taken.queries])
+        above: Tensor | None = None
+        left: Left | None = None
+        for at, held in enumerate(self.turned.stages):
+            stage, mine = self.stage(at), held[some]
+            if left is not None:
+                bound = _bounds_of_pairs(mine, stage, left)
+                if stage.fresh and taken is not None:
+                    bound -= taken.of_pairs(left.query, left.row)
+                kept = (bound >= low[left.query] - stage.margin).nonzero()[:, 0]
+                left = Left(left.query[kept], left.row[kept], bound[kept])
+                continue
+            # By how much each bound is above what it has to reach.
+            if above is None or stage.fresh:
+                sides = torch.cat([mine.sides, off_rows]), torch.cat([stage.sides, off_queries])
+                above = _bounds(replace(mine, sides=sides[0]), replace(stage, sides=sides[1]))
+            else:
+                above = _bounds(mine, stage, above)
+            hit = (above.amax(1) >= -stage.margin).nonzero()[:, 0]
+            part = above.index_select(0, hit)
+            mask = part >= -stage.margin
+            if int(mask.count_nonzero()) <= READ_ALL_OF_MANY * above.numel():
+                row, query = mask.nonzero().T
+                left = Left(query, hit[row], part[row, query] + low[query])
+            if left is not None and len(left.row) <= FEW:
+                break
         return left
 
-    def _reached(self, bound: Tensor, vectors: Tensor, values: Tensor, best: int) -> Tensor:
-        """A product ``(1,)`` that ``best`` rows are certain to reach, from their lower bounds."""
-        if len(bound) < best:
-            return bound.new_full((1,), -torch.inf)
-        sure = bound - (2 * vectors[0, -1]) * values[:, -1]
-        # Their own rounding, and that of what is compared with it.
-        return sure.topk(best, sorted=False).values.amin()[None] - 2 * self.margin - 1e-6
+
+def _rest_behind(length: Numbers, known: Numbers, error: float) -> Numbers:
+    """The rest of vectors of squared ``length``, of which ``known`` lies along axes, at most."""
+    sure = np.maximum(np.sqrt(known) * (1 - 1e-9) - error, 0) ** 2
+    found: Numbers = np.sqrt(np.maximum(length - sure, 0)) * (1 + 1e-6) + 1e-9
+    return found
 
 
-def _added(whole: Tensor | None, vectors: Tensor, values: Tensor, taken: Tensor | None) -> Tensor:
-    """The bounds ``whole`` ``(q, m)`` with one more slice added, and ``taken`` subtracted."""
-    before, sign = (whole, 1) if taken is None else (taken, -1)
-    if len(vectors) == 1:
-        product = _product(values, vectors[0])
-        return (product if before is None else product.add_(before[0], alpha=sign))[None]
-    if before is None:
-        return vectors @ values.T
-    return torch.addmm(before, vectors, values.T, beta=sign)
+def _bounds(held: Slice, stage: _Stage, before: Tensor | None = None) -> Tensor:
+    """Upper bounds ``(m, n)`` of products: what a slice adds to those ``before``, in place."""
+    product = held.products(stage.columns)
+    if stage.sides.shape[1] > 1:
+        bound = product.float().mul_((held.scale * stage.scale)[:, None])
+        bound.addmm_(held.sides.T, stage.sides)
+        return bound if before is None else before.add_(bound)
+    high, low = product.unbind(1)
+    whole = torch.add(low.float(), high, alpha=BASE)
+    for side, query in zip(held.sides, stage.sides[:, 0].tolist(), strict=True):
+        if before is not None:
+            before[:, 0].add_(side, alpha=query)
+        elif query:
+            before = (side * query)[:, None]
+    assert before is not None
+    before[:, 0].addcmul_(whole, held.scale, value=stage.scale)
+    return before
 
 
-def _reaching(whole: Tensor, least: Tensor, share: float) -> Left | None:
-    if len(whole) == 1:
-        mask = whole[0] >= least[0]
-        if int(mask.sum()) > share * len(mask):
-            return None
-        row = mask.nonzero()[:, 0]
-        return Left(torch.zeros_like(row), row, whole[0, row])
-    # One by one: of many queries nearly every group of rows has one that is left.
-    mask = whole >= least[:, None]
-    if int(mask.count_nonzero()) > share * whole.numel():
-        return None
-    query, row = mask.nonzero().T
-    well = whole[query, row] > -torch.inf
-    query, row = query[well], row[well]
-    return Left(query, row, whole.take(query * whole.shape[1] + row))
-
-
-def _further(left: Left, vectors: Tensor, values: Tensor) -> Tensor:
+def _bounds_of_pairs(held: Slice, stage: _Stage, left: Left) -> Tensor:
     """The bounds ``(p,)`` of the remaining pairs with one more slice added."""
-    if len(vectors) == 1:
-        bound = _product(values.index_select(0, left.row), vectors[0])
+    mine = held.take(left.row)
+    values = stage.columns.T.float().index_select(0, left.query)
+    product = (mine.values.transpose(0, 1).flatten(1).float() * values).sum(1)
+    bound = product.mul_(mine.scale * stage.scale)
+    bound += (mine.sides * stage.sides.index_select(1, left.query)).sum(0)
+    return bound if stage.fresh else bound.add_(left.bound)
+
+
+def _reached(bound: Tensor, slack: Tensor, held: Slice, stage: _Stage, best: int) -> float:
+    """A product that ``best`` rows are certain to reach, from their lower bounds."""
+    if len(bound) < best:
+        return -math.inf
+    sure = bound - 2 * slack
+    if not stage.fresh:
+        sure -= 2 * stage.sides[1] * held.sides[1]
+    # Their own rounding, and that of what is compared with it.
+    return float(sure.topk(best, sorted=False).values.amin()) - 2 * stage.margin - 1e-6
+
+
+def _probed(
+    probe: Callable[[Tensor], float], row: Tensor | None, bound: Tensor, best: int
+) -> float:
+    """What ``probe`` finds of rows that seem nearest: of many, the first of some groups."""
+    groups = len(bound) // TOGETHER
+    if groups >= best:
+        group = greatest(bound[None], groups)[0].topk(best, sorted=False).indices
+        of_group = group[:, None] + groups * torch.arange(TOGETHER)
+        seem = group + groups * bound[of_group].argmax(1)
     else:
-        bound = (values.index_select(0, left.row) * vectors.index_select(0, left.query)).sum(1)
-    return bound.add_(left.bound)
-
-
-def _product(values: Tensor, vector: Tensor) -> Tensor:
-    """Products with a single query, float32: no less than they are where they come rounded."""
-    product = values @ vector
-    if product.dtype == torch.float32:
-        return product
-    wide = product.float()
-    return wide.add_(wide.abs(), alpha=ROUNDED)
+        seem = bound.topk(min(best, len(bound)), sorted=False).indices
+    return probe(seem if row is None else row[seem])
 
 
 def greatest(values: Tensor, groups: int) -> Tensor:

@@ -4,8 +4,7 @@ One float32 matrix product compares every row g_j of a block with every query g_
 error has a proven bound eta (:mod:`~percert.search.query.rounding`), so a row whose computed
 product is more than eta too small is not wanted, and no match is lost. Few rows are left, and
 memory stays flat. Where the rows have principal coordinates as well, the first of these rule out
-nearly all rows (:mod:`percert.search.query.narrowing`), and only the others are read whole: in
-float32 for thresholds, in bfloat16 for the nearest of a single query.
+nearly all rows (:mod:`percert.search.query.narrowing`), and only the others are read whole.
 """
 
 from collections.abc import Iterator
@@ -17,23 +16,21 @@ from torch import Tensor
 
 from percert.device import full_precision
 from percert.search.query.distances import Queries
-from percert.search.query.halves import may_be_nearest, sums_in_float32
 from percert.search.query.levels import Levels
 from percert.search.query.narrowing import (
-    READ_ALL,
     TOGETHER,
     Left,
     Narrowing,
+    Taken,
     greatest,
     reaching,
 )
 from percert.search.query.rounding import inverse_norms, rounded_down, rounding_margin
-from percert.search.tables.principal_axes import Turned
 from percert.search.tables.scan import Block
 from percert.tensors import Vector
 
-#: Products that are held at once, so that they stay in cache, and rows at most.
-PRODUCTS, ROWS = 1 << 21, 1 << 17
+#: Products that are held at once, so that they stay in cache, and of bounds; and rows at most.
+PRODUCTS, BOUNDS, ROWS = 1 << 21, 1 << 18, 1 << 17
 #: Rows of one product of several queries.
 TILE = 2048
 #: Values of rows that are read at once from the disk, 64 MiB.
@@ -105,17 +102,16 @@ class Prefilter:
             (inverse_norms, self.queries.constant),
             lambda: inverse_norms(block, self.queries.constant),
         )
-        step = max(1, min(ROWS, PRODUCTS // max(1, count)))
+        at_once = PRODUCTS if block.turned is None or count == 1 else BOUNDS
+        step = max(1, min(ROWS, at_once // max(1, count)))
         if _is_far(block):  # they may all have to be read at once
             step = min(step, max(1, FAR_VALUES // self._h.shape[1]))
         for start in range(0, len(block.embeddings), step):
             some = slice(start, min(start + step, len(block.embeddings)))
             taken = None
             if self._swing is not None and levels is not None:
-                taken = levels.taken(self._swing, some, dtype)
+                taken = levels.taken(self._swing, some)
             left = self._left(block, some, taken, inverse)
-            if left is None and self.best is not None:
-                left = self._by_halves(block, some)
             if left is None:
                 pairs = self._of_all(block, some, taken, inverse, odd)
             else:
@@ -137,78 +133,50 @@ class Prefilter:
         enough = (self.queries.weight[query] + 1) / 2 - distance - 1e-12
         self.least[query] = torch.maximum(self.least[query], enough.to(self.least))
 
-    def _left(
-        self, block: Block, some: slice, taken: Tensor | None, inverse: Vector
-    ) -> Left | None:
-        """The pairs that principal coordinates leave; ``None`` where a full product is cheaper."""
-        best, alone = self.best, len(self.queries) == 1
-        turned = block.turned
-        if best is not None and alone and self._coarsely(block.coarse):
-            turned = block.coarse
+    def _left(self, block: Block, some: slice, taken: Taken | None, inverse: Vector) -> Left | None:
+        """The pairs that 8-bit coordinates leave; ``None`` where a full product is cheaper."""
+        turned, best, alone = block.turned, self.best or 0, len(self.queries) == 1
         if turned is None or self._h.device.type != "cpu":
             return None
-        if best is not None and not alone and not bool((self.least > -torch.inf).all()):
+        if best and not alone and not bool((self.least > -torch.inf).all()):
             return None  # several queries learn what is near from the first rows
         # How many parts were looked through for the nearest, and of how many that told nothing.
         tried = block.once("nearest", lambda: [0, 0])
-        useless = tried[0] >= 8 and 2 * tried[1] > tried[0]
-        # bfloat16 copies leave fewer rows to be read from the disk.
-        useless |= _is_far(block) and block.halved is not None
-        if best is not None and alone and useless:
+        if best and tried[0] >= 8 and 2 * tried[1] > tried[0] and turned.whole is None:
             return None
-        dtype = turned.slices[0].dtype
         narrowing = self._narrowing
-        if narrowing is None or narrowing.axes is not turned.axes or narrowing.dtype != dtype:
-            narrowing = self._narrowing = Narrowing(turned.axes, self.queries, dtype)
-        margin = narrowing.margin + self._margin
+        if narrowing is None or narrowing.turned is not turned:
+            narrowing = self._narrowing = Narrowing(turned, self.queries)
 
-        def least() -> Tensor:
-            return rounded_down(self.least - margin, torch.float32)
-
-        def probe(row: Tensor) -> Tensor:
+        def probe(row: Tensor) -> float:
             """Look whole at the ``row`` that seem nearest, for what is worth looking at."""
             some_rows = row + some.start
             if len(turned.odd):
                 some_rows = some_rows[~torch.isin(some_rows, turned.odd)]
             cosine = self._products(block, torch.zeros_like(some_rows), some_rows, inverse)
-            nearest = cosine.topk(min(best or 0, len(cosine)), sorted=False).values
+            nearest = cosine.topk(min(best, len(cosine)), sorted=False).values
             if self._top is not None:
                 nearest = torch.cat([self._top[0].to(nearest), nearest])
-            if best is not None and len(nearest) >= best:
+            if best and len(nearest) >= best:
                 last = nearest.topk(best, sorted=False).values.amin().double()
                 self.least = torch.maximum(self.least, last - self._margin)
-            return least()
+            return float(self.least[0]) - self._margin
 
-        if best is None or not alone:
-            return narrowing.left(turned, some, least(), taken)
-        guessed = _is_far(block) and not len(turned.odd)
-        left = narrowing.left(turned, some, least(), taken, best, probe, far=guessed)
+        least = self.least - self._margin
+        if not best or not alone:
+            return narrowing.left(some, least, taken)
+        far = _is_far(block) and not len(turned.odd)
+        left = narrowing.left(some, least, taken, best, probe, far=far)
         tried[0] += 1
         tried[1] += left is None
         return left
-
-    def _coarsely(self, coarse: Turned | None) -> bool:
-        """Whether bfloat16 coordinates can be used for the only query."""
-        widths = () if coarse is None else [one.shape[1] for one in coarse.slices]
-        return len(widths) > 0 and bool(self._finite.all()) and all(map(sums_in_float32, widths))
-
-    def _by_halves(self, block: Block, some: slice) -> Left | None:
-        """The pairs that bfloat16 products leave of a single query, if they apply."""
-        halved = block.halved
-        alone = len(self.queries) == 1 and bool(self._finite.all())
-        if halved is None or not alone or self.best is None or self._h.device.type != "cpu":
-            return None
-        row = may_be_nearest(halved, some, self.queries, self.best, float(self.least[0]))
-        if row is None or len(row) > READ_ALL * (some.stop - some.start):
-            return None
-        return Left(torch.zeros_like(row), row, row.float())
 
     def _of_left(
         self,
         block: Block,
         left: Left,
         some: slice,
-        taken: Tensor | None,
+        taken: Taken | None,
         inverse: Vector,
         odd: Tensor,
     ) -> Pairs:
@@ -219,7 +187,7 @@ class Prefilter:
             query, row = query[well], row[well]
         value = self._products(block, query, row + some.start, inverse)
         if taken is not None:
-            value = value - taken[query, row]
+            value -= taken.of_pairs(query, row).to(value)
         if self.best is not None and len(value):
             self._raise(self._by_query(query, value))
         passed = value >= rounded_down(self.least - self._margin, value.dtype)[query]
@@ -251,13 +219,13 @@ class Prefilter:
         return torch.cat(found) if found else self._narrow.new_zeros(0)
 
     def _of_all(
-        self, block: Block, some: slice, taken: Tensor | None, inverse: Vector, odd: Tensor
+        self, block: Block, some: slice, taken: Taken | None, inverse: Vector, odd: Tensor
     ) -> Pairs:
         """The pairs that pass by a full product of all rows of the part, counted within it."""
         h = block.embeddings[some].to(self._h.device)
         cosine = self._cosines(h, inverse[some].to(h))
         if taken is not None:
-            cosine = cosine - taken
+            taken.to(cosine).off(cosine.T)
         ill = odd[(odd >= some.start) & (odd < some.stop)]
         if len(ill):
             cosine[:, (ill - some.start).to(h.device)] = -torch.inf

@@ -1,10 +1,10 @@
 """The cache of a store between queries: its embeddings, and projections of them for the prefilter.
 
 It is dropped when the table's version changes. The first query of a version reads the rows, and
-keeps them if they fit in memory; the second adds their principal coordinates (most commands run one
-query only). If only the first coordinates fit, these are kept, with bfloat16 copies of the rows if
-these fit too, and the few rows that a query needs are read by their place. Of a larger store
-nothing is kept, and every query reads it.
+keeps them if they fit in memory; the second adds their principal coordinates in 8 bits (most
+commands run one query only). If only the first coordinates fit, these are kept, with whole rows in
+8 bits if these fit too, and the few rows that a query needs are read by their place. Of a larger
+store nothing is kept, and every query reads it.
 """
 
 from collections.abc import Callable, Iterator
@@ -15,19 +15,10 @@ import torch
 from torch import Tensor
 from torch.utils.dlpack import from_dlpack
 
-from percert.search.tables.halved import Halving
 from percert.search.tables.location import Tables
-from percert.search.tables.principal_axes import (
-    COARSE_CUTS,
-    CUTS,
-    LEAST_SHARE,
-    SAMPLE,
-    Axes,
-    Turning,
-    ends_of,
-    fit_axes,
-)
+from percert.search.tables.principal_axes import LEAST_SHARE, SAMPLE, Axes, fit_axes
 from percert.search.tables.scan import Block, Ids, scan_blocks
+from percert.search.tables.turned import Turning
 
 #: Bytes that are kept in memory between queries.
 MEMORY = 512 << 20
@@ -36,6 +27,8 @@ MEMORY = 512 << 20
 BLOCK_VALUES = 4 << 20
 #: Bytes of an image's name, and of the numbers of a row.
 NAME_BYTES, NUMBER_BYTES = 80, 32
+#: Bytes of what a whole row in 8 bits has beside its values.
+WHOLE_BYTES = 12
 #: Fewer rows than these are as soon read whole.
 LEAST_ROWS = 4096
 T = TypeVar("T")
@@ -176,16 +169,16 @@ class EmbeddingBlocks:
     def _images(self) -> int:
         return int(self.tables.images.count_rows()) if self.part is None else len(self.part)
 
-    def _fits(self, values: int) -> bool:
-        """Whether this many values a row fit in memory, with what is kept beside them."""
+    def _fits(self, row: int) -> bool:
+        """Whether so many bytes a row fit in memory, with what is kept beside them."""
         header = self.tables.header
-        image = (4 * values + NUMBER_BYTES) * len(header.views) + NAME_BYTES
+        image = (row + NUMBER_BYTES) * len(header.views) + NAME_BYTES
         return self._images() * image <= self.memory
 
     def _read(self) -> Iterator[Block]:
         width, version = self.tables.header.metric.width, self._version
         some = scan_blocks(self.tables, max(1, BLOCK_VALUES // width), self.part)
-        if not self._fits(width):
+        if not self._fits(4 * width):
             yield from some
             return
         kept = _Kept(self.tables, self._images(), rows=True)
@@ -203,39 +196,27 @@ class EmbeddingBlocks:
             return None
         if self._axes is None:
             self._axes = self._fit()
-        axes, constant = self._axes, header.metric.constant
-        coarse = axes.of_cuts(ends_of(width, COARSE_CUTS))
-        fine, tells = axes.of_cuts(ends_of(width, CUTS)), axes.share >= LEAST_SHARE
-        held = width if self._rows is not None else 0
-        if not held and not tells:
-            return None
-        while not held and not self._fits(_values(fine)):
-            if len(fine.cuts) == 1:
-                return None
-            fine = fine.shorter()
-        taken = held + (_values(fine) if tells else 0)
-        coarsely = held and tells and self._fits(taken + _values(coarse) // 2)
+        axes: Axes | None = self._axes if self._axes.share >= LEAST_SHARE else None
+        held = 4 * width if self._rows is not None else 0
+        while axes is not None and not self._fits(held + axes.row_bytes):
+            axes = axes.shorter()
+        taken = held + (0 if axes is None else axes.row_bytes)
         # Where the rows are far, or all have to be looked at.
-        halves = (not held or not tells) and self._fits(taken + width // 2)
-        turning = Turning(fine, rows if tells else 0, constant)
-        coarsening = Turning(coarse, rows if coarsely else 0, constant, torch.bfloat16, turning)
-        halving = Halving(rows if halves else 0, width, constant)
-        making = [made for made in (coarsening if coarsely else turning, halving) if made.rows]
+        whole = (not held or axes is None) and self._fits(taken + width + WHOLE_BYTES)
+        if axes is None and not whole:
+            return None
+        turning = Turning(axes, rows, width, header.metric.constant, whole=whole)
         if self._rows is None:
             kept = _Kept(self.tables, self._images(), rows=False)
             for block in scan_blocks(self.tables, max(1, BLOCK_VALUES // width), self.part):
                 kept.add(block)
-                for made in making:
-                    made.add(block.embeddings, block.norms)
-            whole = kept.block(0 if self.part is None else self.part.start)
+                turning.add(block.embeddings, block.norms)
+            found = kept.block(0 if self.part is None else self.part.start)
         else:
-            whole = self._rows
-            for made in making:
-                made.add(whole.embeddings, whole.norms)
-        turned, along, halved = turning.done(), coarsening.done(), halving.done()
-        if turned is None and (not held or halved is None):
-            return None
-        return replace(whole, turned=turned, coarse=along, halved=halved, _once={})
+            found = self._rows
+            turning.add(found.embeddings, found.norms)
+        turned = turning.done()
+        return None if turned is None else replace(found, turned=turned, _once={})
 
     def _fit(self) -> Axes:
         """Principal axes, fitted on evenly spread rows."""
@@ -290,8 +271,3 @@ class _Kept:
             h = StoredRows(self.tables, self.images, self.views, first=first)
         like = likeness[0] if likeness else None
         return Block(Ids(ids), h, norms, bounds, errors, self.views, like)
-
-
-def _values(axes: Axes) -> int:
-    """How many values are kept of each row along ``axes``."""
-    return axes.cuts[-1] + 2 * len(axes.cuts)

@@ -8,10 +8,9 @@ import torch
 from torch import Tensor
 from torch.utils.dlpack import from_dlpack
 
-from percert.search.tables.halved import Halved
 from percert.search.tables.location import Tables
-from percert.search.tables.principal_axes import Turned
 from percert.search.tables.schema import StoreHeader, is_one_of
+from percert.search.tables.turned import Turned
 
 _NUMBERS = ("h", "norm", "bound", "pixel_error")
 #: In stores of the present layout.
@@ -31,10 +30,9 @@ class Block:
     ``pixel_errors`` and ``likeness`` ``(m * views,)`` float64: |h|, the proven bound of h at the
     view's size, the rounding of the pixels and of h in pixel units (``pixel_error`` of
     :func:`percert.certify.features.pixel_features`), and the likeness to the background, 0 without
-    one. All lie on the CPU, and are not to be changed. ``turned`` are the same rows along axes,
-    ``coarse`` in bfloat16 as well, and ``halved`` whole in half of their bytes, where a store keeps
-    them; its embeddings may then stay on the disk, and be read by their places
-    (:class:`percert.search.tables.cache.StoredRows`).
+    one. All lie on the CPU, and are not to be changed. ``turned`` are the rows in 8 bits, along
+    axes and whole, where a store keeps them; its embeddings may then stay on the disk, and be read
+    by their places (:class:`percert.search.tables.cache.StoredRows`).
     """
 
     ids: Sequence[str]
@@ -45,8 +43,6 @@ class Block:
     views: int
     likeness: Tensor | None = None
     turned: Turned | None = None
-    coarse: Turned | None = None
-    halved: Halved | None = None
     _once: dict[Any, Any] = field(default_factory=dict, repr=False)
 
     def once(self, key: Any, make: Callable[[], T]) -> T:
