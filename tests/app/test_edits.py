@@ -115,20 +115,22 @@ def test_words_round_inwards():
 
 def test_what_is_not_known_is_said():
     nothing = EditRange("gamma", 1, None, None, "answer", "answer", 0.0, True, 1, 1.0)
-    none = LocalChanges(1, 0, 0, 0.0)
+    none = LocalChanges(1, 0, 0, 0, 0.0)
     summary = EditSummary((nothing,), None, None, 1, none, True, True, ("all crops",), 1.0)
     assert bars(summary) == []
     assert summary_words(summary, "a.png", "stays a copy") == [
         "Of edits of a.png nothing is proven: too close a call, or too plain."
     ]
-    local = LocalChanges(1, 1234, 40, 9.0)
+    local = LocalChanges(1, 1234, 40, 7, 9.0)
     blurred = found("blur", 0, 3.27)
     some = EditSummary((blurred,), 5, 0.9, 2, local, True, True, ("webp",), 1.0)
     assert summary_words(some, "a.png", "stays a copy") == [
         "Proven: a.png stays a copy under any one of these edits: any blur up to a sigma of 3.2 "
         "pixels, any shift by up to 5 pixels in each direction, any crop that keeps 90 % of each "
         "side, wherever it lies (margins that are multiples of 2 pixels), any change of up to "
-        "1,234 pixels, anything in any one square of 40 x 40 pixels; rounding to 8 bits included.",
+        "1,234 pixels, anything in any one square of 40 x 40 pixels, any caption up to 7 pixels "
+        "high; rounding to 8 bits included.",
+        "Proven as well: under every change of less than 9 in l1.",
         "Exactly the same embedding, and so no change at all: its mirror image and any amount "
         "added to all of a channel (nothing clipped).",
         "Not known, for the time was over: webp.",

@@ -24,6 +24,7 @@ def test_no_patch_and_no_pixels_change_a_copy(make):
     found = local_changes(metric, image, image, threshold=threshold)
     assert found.decision == 1
     assert 0 < found.pixels < (found.patch + 1) ** 2
+    assert 0 < found.caption < found.patch
     generator = torch.Generator().manual_seed(0)
     far = (image < 0.5).double()
     for top, left in [(0, 0), (20, 20), (40 - found.patch, 52 - found.patch), (7, 13)]:
@@ -31,6 +32,11 @@ def test_no_patch_and_no_pixels_change_a_copy(make):
         place[..., top : top + found.patch, left : left + found.patch] = 1
         for content in (far, torch.rand(image.shape, generator=generator).double()):
             assert float(metric(image, torch.where(place > 0, content, image))) <= threshold
+    for top, left, wide in [(0, 0, 52), (11, 0, 52), (40 - found.caption, 0, 52), (20, 9, 30)]:
+        caption = image.clone()
+        rows = slice(top, top + found.caption), slice(left, left + wide)
+        caption[..., rows[0], rows[1]] = far[..., rows[0], rows[1]]
+        assert float(metric(image, caption)) <= threshold
     for _ in range(5):
         chosen = torch.randperm(40 * 52, generator=generator)[: found.pixels]
         changed = image.flatten(2).clone()
@@ -43,15 +49,15 @@ def test_bounds_of_patches_are_those_of_the_operator():
     metric, size = Thumbnail(4), (10, 13)
     seen = NetworkInput.of(metric, size)
     moves = torch.rand(size, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    for side in (1, 3, 6):
+    for high, wide in ((1, 1), (3, 3), (6, 6), (2, 13)):
         longest = 0.0
-        for top in range(size[0] - side + 1):
-            for left in range(size[1] - side + 1):
+        for top in range(size[0] - high + 1):
+            for left in range(size[1] - wide + 1):
                 change = torch.zeros(1, 3, *size, dtype=torch.float64)
-                square = slice(top, top + side), slice(left, left + side)
-                change[0, 0][square] = moves[square].sqrt()
+                patch = slice(top, top + high), slice(left, left + wide)
+                change[0, 0][patch] = moves[patch].sqrt()
                 longest = max(longest, float(seen.resized(change).norm()))
-        assert longest <= _worst(seen, moves, side) <= 1.25 * longest
+        assert longest <= _worst(seen, moves, (high, wide)) <= 1.25 * longest
     assert _windows(seen, 0, 3).shape == (8, 10)
 
 
@@ -82,7 +88,7 @@ def test_l1_is_exact_for_a_thumbnail_up_to_the_angle():
 def test_nothing_is_proven_at_the_threshold():
     image = photo()
     found = local_changes(Thumbnail(8), image, image, threshold=0.0)
-    assert (found.pixels, found.patch, found.l1) == (0, 0, 0.0)
+    assert (found.pixels, found.patch, found.caption, found.l1) == (0, 0, 0, 0.0)
 
 
 @pytest.mark.parametrize("kind", ["l2", "rmse", "psnr", "linf"])

@@ -6,6 +6,7 @@ from percert.certify.editing.families import FAMILIES as EDITS
 from percert.certify.editing.few_pixels import LocalChanges, local_changes
 from percert.certify.editing.ranges import EditRange, edited, edits, edits_twoafc
 from percert.certify.editing.regions import AllCrops, AllShifts, AllTurns, edits_everywhere
+from percert.certify.editing.shifts import shifted
 from percert.certify.features import PixelFeatures, pixel_features
 from percert.certify.nearest import nearest, nearest_of_features
 from percert.certify.own_threshold import OwnThreshold, likeness, own_copies_of_features
@@ -43,6 +44,7 @@ __all__ = [
     "own_copies_of_features",
     "pixel_distance",
     "pixel_features",
+    "shifted",
     "ssim_constant",
     "ssim_interval",
     "twoafc",

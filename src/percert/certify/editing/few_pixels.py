@@ -5,15 +5,17 @@ value i can move by more than m_i = max(x_i, 1 - x_i).
 
 Any k pixels: |A d| <= sigma(A) |d|, and |d|^2 is at most the sum of the k largest sum_c m_i^2.
 
-A patch S: with B = |A|, Cauchy and Schwarz give (sum_S B_ji m_i)^2 <= (sum_S B_ji)(sum_S B_ji
-m_i^2), and summed over j, |A d|^2 <= sum_S m_i^2 (B^T B 1_S)_i. B^T B is that of the rows times
-that of the columns, and so is 1_S: two matrix products give the bound at every place of the patch.
+A patch S, such as an opaque box or a caption: with B = |A|, Cauchy and Schwarz give (sum_S B_ji
+m_i)^2 <= (sum_S B_ji)(sum_S B_ji m_i^2), and summed over j, |A d|^2 <= sum_S m_i^2 (B^T B 1_S)_i.
+B^T B is that of the rows times that of the columns, and so is 1_S: two matrix products give the
+bound at every place of the patch.
 
 l1: a change of l1 length e is a mean of changes of single values by e, so |P A d| is at most e
 times the longest column of P A: as far as a linear embedding that keeps norms can move.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -36,12 +38,14 @@ class LocalChanges:
     """How much of an image may be replaced, by anything in [0, 1], while ``decision`` stands.
 
     The pixels at any ``pixels`` places; or any square of ``patch`` x ``patch`` pixels, wherever it
-    lies; or changes of less than ``l1`` in the l1 norm. 0 where nothing is proven.
+    lies; or a caption, any rows of pixels up to ``caption`` high, across the whole image or a part
+    of it; or changes of less than ``l1`` in the l1 norm. 0 where nothing is proven.
     """
 
     decision: int
     pixels: int
     patch: int
+    caption: int
     l1: float
 
 
@@ -74,14 +78,15 @@ def local_changes_of(metric: Metric, image: Images, question: Judge) -> LocalCha
     decision = int(found.decision.item())
     if length <= 0 or math.isinf(length):
         everywhere = size[0] * size[1] if length > 0 else 0
-        side = min(size) if length > 0 else 0
-        return LocalChanges(decision, everywhere, side, max(length, 0.0))
+        side, high = (min(size), size[0]) if length > 0 else (0, 0)
+        return LocalChanges(decision, everywhere, side, high, max(length, 0.0))
     picture = image[0].double().cpu()
     moves = torch.maximum(picture, 1 - picture).square().sum(0)
     return LocalChanges(
         decision,
         _pixels(moves, length / seen.norm),
-        _patch(seen, moves, length),
+        _largest(seen, moves, length, min(size), lambda side: (side, side)),
+        _largest(seen, moves, length, size[0], lambda high: (high, size[1])),
         length / _longest_column(seen),
     )
 
@@ -92,18 +97,25 @@ def _pixels(moves: Tensor, length: float) -> int:
     return int((sums < length**2).sum())
 
 
-def _patch(seen: NetworkInput, moves: Tensor, length: float) -> int:
-    """The largest side of a square that cannot move the input by ``length``, by bisection."""
-    low, high = 0, min(seen.size) + 1
+def _largest(
+    seen: NetworkInput,
+    moves: Tensor,
+    length: float,
+    most: int,
+    sides: Callable[[int], tuple[int, int]],
+) -> int:
+    """The largest number, up to ``most``, of whose ``sides`` no patch moves the input so far."""
+    low, high = 0, most + 1
     while high - low > 1:
-        side = (low + high) // 2
-        low, high = (side, high) if _worst(seen, moves, side) < length else (low, side)
+        middle = (low + high) // 2
+        held = _worst(seen, moves, sides(middle)) < length
+        low, high = (middle, high) if held else (low, middle)
     return low
 
 
-def _worst(seen: NetworkInput, moves: Tensor, side: int) -> float:
-    """The bound of |A d| for the worst place of a square, from above."""
-    rows, columns = (_windows(seen, axis, side) for axis in (0, 1))
+def _worst(seen: NetworkInput, moves: Tensor, sides: tuple[int, int]) -> float:
+    """The bound of |A d| for the worst place of a patch (height, width), from above."""
+    rows, columns = (_windows(seen, axis, side) for axis, side in enumerate(sides))
     if moves.numel() > LARGE:
         square = float(moves.max()) * float(rows.sum(1).max()) * float(columns.sum(1).max())
     else:

@@ -1,5 +1,6 @@
 """Everything that is proven about edits of one image: what ``--edits`` prints."""
 
+import math
 import time
 from dataclasses import dataclass
 
@@ -30,10 +31,11 @@ class EditSummary:
     ``ranges`` hold the families with one parameter. ``shift`` is the largest of :data:`PIXELS` for
     which all shifts by up to so many pixels in each direction are proven, ``crops`` the smallest of
     :data:`SHARES` for which all crops that keep that share of each side are, their margins
-    multiples of ``crop_step`` pixels; ``None`` where none is. ``local`` says how many pixels and
-    how large a patch may be anything. ``mirrored`` and ``cast`` are exact, whatever the image: its
-    mirror image, and any amount added to all of a channel while nothing is clipped, have the very
-    same embedding. ``late`` names what was not looked at to its end because ``seconds`` were over.
+    multiples of ``crop_step`` pixels; ``None`` where none is. ``local`` says how many pixels, how
+    large a patch and how high a caption may be anything, and how long a change in l1. ``mirrored``
+    and ``cast`` are exact, whatever the image: its mirror image, and any amount added to all of a
+    channel while nothing is clipped, have the very same embedding. ``late`` names what was not
+    looked at to its end because ``seconds`` were over.
     """
 
     ranges: tuple[EditRange, ...]
@@ -197,10 +199,17 @@ def summary_words(summary: EditSummary, whose: str, answer: str) -> list[str]:
         count, side = summary.local.pixels, summary.local.patch
         known.append(f"any change of up to {'a pixel' if count == 1 else f'{count:,} pixels'}")
         known.append(f"anything in any one square of {side} x {side} pixels")
+    if summary.local.caption:
+        high = summary.local.caption
+        known.append(f"any caption up to {'a pixel' if high == 1 else f'{high} pixels'} high")
     if not known:
         return [f"Of edits of {whose} nothing is proven: too close a call, or too plain."]
     edits = f"any one of these edits: {', '.join(known)}"
     said = [f"Proven: {whose} {answer} under {edits}; rounding to 8 bits included."]
+    if 0 < summary.local.l1 < math.inf:
+        said.append(
+            f"Proven as well: under every change of less than {summary.local.l1:.4g} in l1."
+        )
     exact = ["its mirror image"] if summary.mirrored else []
     exact += ["any amount added to all of a channel (nothing clipped)"] if summary.cast else []
     if exact:
