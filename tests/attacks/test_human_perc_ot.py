@@ -7,7 +7,8 @@ from torch import Tensor
 from percert.attacks import Untargeted, create_attack, judge
 from percert.attacks.goal import LossName
 from percert.attacks.minimal.ascent import Ascent
-from percert.attacks.transport.human_perc_ot import HumanPercOT, HumanPercOTLiteral, polish
+from percert.attacks.transport.human_perc_ot import HumanPercOT, HumanPercOTLiteral
+from percert.attacks.transport.polish import polish
 from percert.images import round_to_8bit
 from percert.metrics.full_reference.ssim import SSIM
 from percert.metrics.metric import Distance

@@ -20,6 +20,7 @@ from percert.attacks.second_order.integer_step import (
 from percert.attacks.second_order.local_cost import COSTS, colour_difference, local_cost
 from percert.color import ciede2000, srgb_to_lab
 from percert.images import round_to_8bit
+from percert.metrics import create_metric
 from percert.metrics.full_reference.ssim import ssim_distance
 
 
@@ -201,7 +202,7 @@ def test_the_direction_settles_where_gradients_turn(monkeypatch):
     goal = Untargeted(scores.argmax(1), confidence=3 * (best[:, 0] - best[:, 1]).mean().item())
 
     def cost():
-        found = create_attack("ssim-sqp")(network, images, goal)
+        found = create_attack("ssim-sqp", polish=0)(network, images, goal)
         verdict = judge(network, images, found, goal)
         assert verdict.success_8bit.all()
         return ssim_distance(images, found).mean().item()
@@ -227,7 +228,7 @@ def test_a_far_class_is_not_pushed_at_too_far_nor_left_where_it_was_first_reache
     goal = Targeted(network.eval()(images).argmin(1))
 
     def cost():
-        found = create_attack("ssim-sqp", steps=2)(network, images, goal)
+        found = create_attack("ssim-sqp", steps=2, polish=0)(network, images, goal)
         assert judge(network, images, found, goal).success_8bit.all()
         return ssim_distance(images, found).mean().item()
 
@@ -236,3 +237,47 @@ def test_a_far_class_is_not_pushed_at_too_far_nor_left_where_it_was_first_reache
     shrunk = cost()
     monkeypatch.setattr(ssim_sqp, "MORE", 0)
     assert bounded < shrunk < 0.9 * cost()
+
+
+def far_and_smooth(levels):
+    """A classifier that a smooth change has to move so far, root mean square, and images."""
+    images = photographs(64) * 0.5 + 0.25
+    generator = torch.Generator().manual_seed(5)
+    coarse = torch.randn((1, 3, 6, 6), generator=generator)
+    gradient = torch.nn.functional.interpolate(coarse, size=(64, 64), mode="bicubic")[0]
+    distance = levels / 255 * gradient.numel() ** 0.5
+    bias = (images * gradient).sum((1, 2, 3)) + distance * gradient.norm()
+    return two_classes(gradient, bias), round_to_8bit(images), torch.zeros(2, dtype=torch.long)
+
+
+def test_a_wide_change_costs_little_more_than_by_the_gradient_of_the_cost():
+    """A form kept pixel by pixel does not know that a smooth change has no structure to lose."""
+    model, images, labels = far_and_smooth(6.0)
+
+    def cost(name, **settings):
+        found = create_attack(name, **settings)(model, images, labels)
+        assert judge(model, images, found, Untargeted(labels)).success_8bit.all()
+        return ssim_distance(images, found)
+
+    ours = cost("ssim-sqp")
+    assert (ours < 0.5 * cost("ssim-sqp", polish=0)).all()
+    assert (ours < 1.25 * cost("human-perc-ot")).all()
+
+
+def test_what_people_would_notice_is_lowered_itself_too():
+    model, images, labels = far_and_smooth(6.0)
+    seen = create_metric("seen")
+    shares = [
+        seen(images, create_attack("ssim-sqp", cost="seen", polish=polish)(model, images, labels))
+        for polish in (0, 16)
+    ]
+    assert (shares[1] < 0.7 * shares[0]).all()
+
+
+def test_a_change_of_few_pixels_is_left_as_the_form_has_it():
+    images = photographs() * 0.5 + 0.25
+    gradient = torch.randn(images.shape[1:], generator=torch.Generator().manual_seed(2))
+    bias = (images * gradient).sum((1, 2, 3)) + 0.005 * gradient.norm()
+    model, labels = two_classes(gradient, bias), torch.zeros(2, dtype=torch.long)
+    found = [create_attack("ssim-sqp", polish=polish)(model, images, labels) for polish in (0, 16)]
+    assert (found[0] == found[1]).all()

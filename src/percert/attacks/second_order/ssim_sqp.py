@@ -28,8 +28,11 @@ from percert.attacks.second_order.integer_step import (
 )
 from percert.attacks.second_order.local_cost import COSTS, CostName, local_cost
 from percert.attacks.steps import gradient
+from percert.attacks.transport.cost import cost_of
+from percert.attacks.transport.polish import polish
 from percert.check import check_choice
 from percert.images import round_to_8bit
+from percert.metrics.catalog import metric_card
 from percert.tensors import Images, Vector, per_sample
 
 #: How each cost grows with the change of a pixel, where not as its square.
@@ -45,6 +48,13 @@ MORE = 5
 #: How far past the boundary is aimed at most, in margins of the image itself, and by how much more
 #: in each iteration beyond 3 ``steps``: a longer aim is not believed until nothing else is left.
 FARTHEST, FARTHER = 0.3, 1.5
+#: What is lowered along the boundary in the end, and the share of a change that its first step is.
+POLISHED: dict[CostName, str] = {"perceptual": "ssim", "ssim": "ssim", "seen": "seen"}
+STRIDE = 0.25
+#: A form that is kept pixel by pixel knows nothing of what neighbours do together. From so many
+#: levels a value on (root mean square) the distance itself is lowered, and from so many in the
+#: first step the form tells no pixels apart at all.
+CROWDED, WIDE = 0.2, 2.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,8 +67,10 @@ class SSIMSQP:
     ``"l1"`` these. ``steps`` iterations of one gradient each (7; of ``"l1"`` 60), more (to
     ``most_steps``: 40; of ``"l1"`` 120) only for images that reached the goal late or not yet; then
     ``search`` forward passes for the least scale. ``momentum`` is the share of the old direction
-    that is kept at first; later it is more, so that the direction settles. ``"l1"`` has an
-    iteration of its own, without these two:
+    that is kept at first; later it is more, so that the direction settles. Changes that are not of
+    few pixels are then lowered in 1 - SSIM, or ``seen``, itself by ``polish`` steps along the
+    boundary (:func:`~percert.attacks.transport.polish.polish`). ``"l1"`` has an
+    iteration of its own, without these three:
     :func:`~percert.attacks.second_order.integer_step.sparse_levels`. ``survive`` names defences,
     such as ``"jpeg-75+bits-4"``, through which the goal must be reached as well. Images are rounded
     to 8 bits first.
@@ -69,6 +81,7 @@ class SSIMSQP:
     most_steps: int | None = None
     search: int = 5
     momentum: float = 0.6
+    polish: int = 16
     survive: str = ""
 
     def __post_init__(self) -> None:
@@ -113,7 +126,13 @@ class SSIMSQP:
                 elif done > 3 * steps:
                     track.farthest[active] *= FARTHER
                 self._step(track, active, slope, margin, min(done, steps))
+                if not done and self.cost in POLISHED:
+                    wide = _levels(track.change[active]) > WIDE
+                    if bool(wide.any()):
+                        _tell_no_pixels_apart(track, active[wide])
+                        self._step(track, active[wide], slope[wide], margin[wide], done)
         self._shrink(model, goal, track, relay.as_part(most, most))
+        self._polish(model, goal, track, relay.as_part(most, most))
         return torch.where(
             per_sample(track.best_cost.isfinite(), images),
             track.best,
@@ -185,6 +204,26 @@ class SSIMSQP:
             high = torch.where(reached, middle, high)
             low = torch.where(reached, low, middle)
 
+    def _polish(self, model: Model, goal: Goal, track: "_Track", watch: Watch) -> None:
+        """Lower the cost itself, not its form, of the images whose change is of many pixels."""
+        found = track.best_cost.isfinite() & (_levels(track.best - track.images) > CROWDED)
+        index, name = torch.nonzero(found).flatten(), POLISHED.get(self.cost)
+        if name is None or not self.polish or not len(index):
+            return
+        if min(track.images.shape[2:]) < metric_card(name).smallest_side:
+            return
+        images = track.images[index]
+        track.best[index] = polish(
+            model,
+            images,
+            track.best[index],
+            goal.select(index),
+            cost_of(name, images),
+            steps=self.polish,
+            stride=STRIDE,
+            watch=watch,
+        )
+
 
 @dataclass
 class _Track:
@@ -227,6 +266,18 @@ def _begin(images: Images, cost: CostName) -> _Track:
         since=torch.zeros(len(images), dtype=torch.long, device=images.device),
         farthest=count.clone(),
     )
+
+
+def _levels(change: Tensor) -> Vector:
+    """How many levels a value moves, root mean square over an image; ``(n,)``."""
+    return 255 * change.flatten(1).square().mean(1).sqrt()
+
+
+def _tell_no_pixels_apart(track: _Track, index: Tensor) -> None:
+    """Begin again with the identity as these images' form."""
+    even = local_cost(track.images[index], "l2")
+    track.form[index], track.inverse[index] = even, even
+    track.change[index] = 0
 
 
 def _overflows(pixels: Pixels, scale: Vector) -> Tensor:
