@@ -126,6 +126,16 @@ def test_what_is_asked_wrongly_is_said(arguments, message):
         edits(**{**given, **arguments})
 
 
+@pytest.mark.parametrize(
+    "region",
+    [certify.AllShifts(3), certify.AllCrops(0.8), certify.AllTurns((-1, 1), (0.9, 1.1))],
+    ids=["shifts", "crops", "turns"],
+)
+def test_an_answer_that_nothing_can_change_stands_everywhere(region):
+    found = edits_everywhere(Thumbnail(8), photo(), photo(), region, threshold=2.0)
+    assert (found.proven, found.stopped) == (True, "limit")
+
+
 def test_regions_that_are_none_are_said():
     for region, message in (
         (certify.AllShifts(0), "pixels: expected 1 to 39"),

@@ -15,6 +15,7 @@ from percert.certify import (
     edited,
     edits,
     edits_everywhere,
+    edits_everywhere_twoafc,
     edits_twoafc,
 )
 from percert.certify.editing.crops import Crops
@@ -160,6 +161,27 @@ def test_every_crop_and_shift_of_a_proven_region_is_a_copy(metric):
         moves = torch.linspace(-1, 1, 9).tolist()
         made = [shifted(image[0], down, across)[None] for down in moves for across in moves]
         assert max(float(metric(image, one)) for one in made) <= threshold
+
+
+def test_no_shift_and_no_crop_of_a_proven_region_changes_which_is_closer(metric):
+    reference, candidate = pair()
+    other, proven = photographs(56, 48)[1:2].double(), 0
+    for region in (AllShifts(2), AllCrops(0.9)):
+        found = edits_everywhere_twoafc(metric, reference, other, candidate, region)
+        made = [
+            shifted(reference[0], down, across)[None]
+            for down, across in product(torch.linspace(-2, 2, 9).tolist(), repeat=2)
+        ]
+        if isinstance(region, AllCrops):
+            made = [
+                reference[..., top : 48 - low, left : 64 - right]
+                for top, low, left, right in product((0, 2, 4), (0, 2, 4), (0, 3, 6), (0, 3, 6))
+                if top + low <= 4 and left + right <= 6
+            ]
+        if found.proven:
+            proven += 1
+            assert all(float(metric(one, candidate)) < float(metric(one, other)) for one in made)
+    assert proven
 
 
 def test_every_turn_with_every_brightness_of_a_proven_region_is_a_copy(metric):

@@ -5,7 +5,13 @@ from percert.certify.editing.cover import Covered
 from percert.certify.editing.families import FAMILIES as EDITS
 from percert.certify.editing.few_pixels import LocalChanges, local_changes
 from percert.certify.editing.ranges import EditRange, edited, edits, edits_twoafc
-from percert.certify.editing.regions import AllCrops, AllShifts, AllTurns, edits_everywhere
+from percert.certify.editing.regions import (
+    AllCrops,
+    AllShifts,
+    AllTurns,
+    edits_everywhere,
+    edits_everywhere_twoafc,
+)
 from percert.certify.editing.shifts import shifted
 from percert.certify.features import PixelFeatures, pixel_features
 from percert.certify.nearest import nearest, nearest_of_features
@@ -36,6 +42,7 @@ __all__ = [
     "edited",
     "edits",
     "edits_everywhere",
+    "edits_everywhere_twoafc",
     "edits_twoafc",
     "likeness",
     "local_changes",

@@ -182,6 +182,9 @@ class Crops:
     def strike(self, anchor: Anchor, radius: float) -> bool:
         """Remove the crops within ``radius`` of the anchor; False if it is not one of them."""
         row, column = anchor
+        if math.isinf(radius):  # there is no other answer
+            self.open.fill_(False)
+            return True
         self._known = torch.cat([self._known, self._known.new_tensor([[row, column, radius]])])
         beside, _ = self._beside(column, _level(radius))
         rows = (self._near[0][row] <= radius**2) & self.gram.reaches(row)

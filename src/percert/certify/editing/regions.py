@@ -6,7 +6,7 @@ from functools import partial
 from percert.certify.editing.cover import BranchAndBound, Covered, cover
 from percert.certify.editing.crops import Crops
 from percert.certify.editing.network_input import NetworkInput
-from percert.certify.editing.questions import CopyQuestion, one_image
+from percert.certify.editing.questions import CopyQuestion, choice_between, one_image
 from percert.certify.editing.rotation_brightness import TurnedBrightness
 from percert.certify.editing.shifts import Shifts
 from percert.certify.editing.walk import Judge
@@ -93,6 +93,41 @@ def edits_everywhere(
         metric,
         candidate,
         question,
+        region,
+        eps=eps,
+        rounded=rounded,
+        budget=budget,
+        seconds=seconds,
+    )
+
+
+def edits_everywhere_twoafc(
+    metric: Metric,
+    reference: Images,
+    left: Images,
+    right: Images,
+    region: EditRegion,
+    *,
+    eps: float = 0.0,
+    rounded: bool = True,
+    budget: int = BUDGET,
+    seconds: float = SECONDS,
+) -> Covered:
+    """Whether the same candidate is proven to stay the closer one under every edit of ``region``.
+
+    It is the reference that is edited. All else as :func:`edits_everywhere`.
+
+    >>> import torch
+    >>> from percert.metrics.catalog import create_metric
+    >>> metric = create_metric("thumbnail", device="cpu")
+    >>> photo = torch.linspace(0, 1, 64).expand(1, 3, 64, 64)
+    >>> edits_everywhere_twoafc(metric, photo, photo, 1 - photo, AllShifts(1)).proven
+    True
+    """
+    return covered(
+        metric,
+        reference,
+        choice_between(metric, left, right),
         region,
         eps=eps,
         rounded=rounded,
