@@ -30,7 +30,7 @@ from percert.search.tables.scan import Block
 from percert.tensors import Vector
 
 #: Products that are held at once, so that they stay in cache, and of bounds; and rows at most.
-PRODUCTS, BOUNDS, ROWS = 1 << 21, 1 << 18, 1 << 17
+PRODUCTS, BOUNDS, ROWS = 1 << 21, 1 << 19, 1 << 17
 #: Rows of one product of several queries.
 TILE = 2048
 #: Values of rows that are read at once from the disk, 64 MiB.
@@ -84,6 +84,7 @@ class Prefilter:
         self._margin = 0.0
         self._top: Tensor | None = None
         self._narrowing: Narrowing | None = None
+        self._tried = [0, 0]
 
     def passing(self, block: Block, levels: Levels | None = None) -> Iterator[Pairs]:
         """The pairs of ``block`` that pass, part by part in its order, on the CPU.
@@ -102,7 +103,8 @@ class Prefilter:
             (inverse_norms, self.queries.constant),
             lambda: inverse_norms(block, self.queries.constant),
         )
-        at_once = PRODUCTS if block.turned is None or count == 1 else BOUNDS
+        bounded = block.turned is not None and count > 1 and self.best is None
+        at_once = BOUNDS if bounded else PRODUCTS
         step = max(1, min(ROWS, at_once // max(1, count)))
         if _is_far(block):  # they may all have to be read at once
             step = min(step, max(1, FAR_VALUES // self._h.shape[1]))
@@ -140,9 +142,10 @@ class Prefilter:
             return None
         if best and not alone and not bool((self.least > -torch.inf).all()):
             return None  # several queries learn what is near from the first rows
-        # How many parts were looked through for the nearest, and of how many that told nothing.
-        tried = block.once("nearest", lambda: [0, 0])
-        if best and tried[0] >= 8 and 2 * tried[1] > tried[0] and turned.whole is None:
+        # How many parts were looked through so, and of how many that told nothing: for the nearest
+        # by all queries so far, for thresholds by these.
+        tried = block.once(("nearest", alone), lambda: [0, 0]) if best else self._tried
+        if tried[0] >= (8 if best else 2) and 2 * tried[1] > tried[0]:
             return None
         narrowing = self._narrowing
         if narrowing is None or narrowing.turned is not turned:
@@ -163,10 +166,11 @@ class Prefilter:
             return float(self.least[0]) - self._margin
 
         least = self.least - self._margin
-        if not best or not alone:
-            return narrowing.left(some, least, taken)
-        far = _is_far(block) and not len(turned.odd)
-        left = narrowing.left(some, least, taken, best, probe, far=far)
+        if best:
+            far = _is_far(block) and not len(turned.odd)
+            left = narrowing.left(some, least, None, best, probe, far=far)
+        else:
+            left = narrowing.left(some, least, taken)
         tried[0] += 1
         tried[1] += left is None
         return left
