@@ -23,7 +23,8 @@ from torch import nn
 from experiments.conditions import conditions, write_result
 from experiments.papers.costs import attack_of
 from experiments.people import alma
-from experiments.people.attacks_report import BASELINE, numbers, page
+from experiments.people.attacks_page import page
+from experiments.people.attacks_report import BASELINE, numbers
 from experiments.people.judge import JUDGE, fit_judge
 from percert.attacks.attack import Attack
 from percert.data.copy_edits import apply_edit, find_edit

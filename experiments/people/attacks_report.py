@@ -1,15 +1,13 @@
-"""What became of attacks judged by people: numbers with intervals, and the page."""
+"""What became of attacks judged by people: numbers with intervals."""
 
 from collections.abc import Callable, Mapping, Sequence
-from operator import itemgetter
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 
 from experiments.people.judge import JUDGE, JudgeFit
 from percert.evaluation.people.agreement import Array
 from percert.reports.records import Row
-from percert.reports.table import Column, Table, percent
 
 BASELINE = "ascent"
 #: Ours, whose share of observers stands over every rival's, and the rivals' names on the page.
@@ -21,7 +19,6 @@ DRAWS = 1000
 VISIBLE = 0.01
 
 Statistic = Callable[[Array, Array], Array]
-Entry: TypeAlias = Mapping[str, Any]
 
 
 def _mean_ratio(ours: Array, theirs: Array) -> Array:
@@ -119,119 +116,3 @@ def _interval(values: Array) -> dict[str, float] | None:
 
 def _draws(count: int) -> Any:
     return np.random.default_rng(0).integers(0, count, (DRAWS, count))
-
-
-def page(found: Mapping[str, Any]) -> str:
-    """The page: for each model and setting who would notice, and what the change measures."""
-    parts = [ABOUT, f"\n{RATIOS}\n", _summary(found["runs"])]
-    for name, entries in found["runs"].items():
-        beside = [
-            (entry, column)
-            for entry in entries
-            if entry["attack"] != BASELINE and entry["beside_baseline"] is not None
-            for column in BESIDE
-        ]
-        parts += [f"\n## {name}\n\n", Table.of(entries, NOTICED).markdown()]
-        parts += ["\n", Table.of(beside, DISTANCES).markdown()]
-    return "".join(parts)
-
-
-def _summary(runs: Mapping[str, Any]) -> str:
-    """Our share of observers over each rival's, a row a model and setting."""
-    by = {name: {one["attack"]: one for one in entries} for name, entries in runs.items()}
-    rivals = dict.fromkeys(
-        attack for entries in by.values() for attack in entries if not attack.startswith(OURS)
-    )
-    columns: list[Column[tuple[str, Mapping[str, Entry]]]] = [
-        Column("model and setting", lambda row: row[0]),
-        Column("images", lambda row: row[1][OURS]["images"], "d"),
-        Column("success", lambda row: row[1][OURS]["success_8bit"], _whole_percent),
-        Column(f"noticed, `{OURS}`", lambda row: row[1][OURS]["noticed"], _share),
-        *(Column(f"`{rival}`", _over_rival(rival), _over) for rival in rivals),
-    ]
-    return Table.of([row for row in by.items() if OURS in row[1]], columns).markdown()
-
-
-def _over_rival(rival: str) -> Callable[[tuple[str, Mapping[str, Entry]]], Any]:
-    return lambda row: row[1].get(rival, {}).get("ours_over_it")
-
-
-def _over(one: Entry) -> str:
-    """Ours over a rival's share; in brackets where neither would be noticed by one in a hundred."""
-    text = _number(one["judge"]["value"])
-    return text if one["seen_by_some"] else f"[{text}]"
-
-
-def _ours_over_it(by: str) -> Callable[[Entry], Any]:
-    return lambda one: (one["ours_over_it"] or {}).get(by)
-
-
-def _statistic(name: str) -> Callable[[tuple[Entry, str]], Any]:
-    return lambda row: row[0]["beside_baseline"][row[1]][name]
-
-
-def _number(value: float) -> str:
-    return f"{value:.2f}" if 0.005 <= value < 100 else f"{value:.1g}"
-
-
-def _said(one: Mapping[str, float]) -> str:
-    low, high = _number(one["low"]), _number(one["high"])
-    return f"{_number(one['value'])} ({low} to {high})"
-
-
-def _whole_percent(share: float) -> str:
-    return percent(share, 0)
-
-
-def _share(one: Mapping[str, float]) -> str:
-    """A share of observers in percent, with its interval."""
-    parts = (100 * one[key] for key in ("value", "low", "high"))
-    value, low, high = (f"{part:.0f}" if part >= 10 else f"{part:.2g}" for part in parts)
-    return f"{value} % ({low} to {high})"
-
-
-NOTICED: list[Column[Entry]] = [
-    Column("attack", lambda one: f"`{one['attack']}`"),
-    Column("images", itemgetter("images"), "d"),
-    Column("success", itemgetter("success_8bit"), _whole_percent),
-    Column("l2", itemgetter("l2"), ".2f"),
-    Column("noticed, judge", itemgetter("noticed"), _share),
-    Column("noticed, `seen`", itemgetter("seen"), _share),
-    Column(f"`{OURS}` over it, judge", _ours_over_it("judge"), _said),
-    Column(f"`{OURS}` over it, `seen`", _ours_over_it("seen"), _said),
-    Column("CPU s", itemgetter("cpu_seconds"), ".1f"),
-]
-DISTANCES: list[Column[tuple[Entry, str]]] = [
-    Column("attack", lambda row: f"`{row[0]['attack']}`"),
-    Column("images", lambda row: row[0]["beside_baseline"]["images"], "d"),
-    Column("distance over the baseline's", lambda row: BESIDE[row[1]]),
-    *(Column(name, _statistic(name), _said) for name in STATISTICS),
-]
-
-ABOUT = """# Attacks, judged by people
-
-Written by `python -m experiments people.attacks`, on the first of the ImageNet-Compatible
-photographs that each model has right; a model, a setting and an attack at a time. All attacks have
-the same goal: a confidence, a class, and what the file must survive are asked of each of them.
-Success is that of the files of 8 bits, and all distances are theirs.
-
-Who would notice, false alarms taken off, is a mean over an attack's successes: by ST-LPIPS over
-AlexNet fitted to what observers said (a judge that no attack here minimises; PPGD and LPA keep
-within AlexNet's features on `lipsim-tiny`, to their advantage), and by `seen`, which `cost=seen` is
-made from. The cost of plain `ssim-sqp` was not fitted to what people said; of `cost=seen` the
-thresholds of contrast were chosen on the photographs that the judge is fitted to as well.
-In parentheses the 95 % interval of a bootstrap over photographs; of a few it says little.
-
-The settings: **plain** asks for another class, **confidence-5** for a margin of 5 logits,
-**jpeg-75-and-4-bits** for another class behind either defence, too, **least-likely-class** for the
-class that the model finds least likely, and **own-copies** that `lipsim-tiny`, which is robust,
-calls a photograph's copy with less contrast (0.7) closer to it than its copy as a JPEG file (70).
-
-MDSI and 1 - SSIM stand beside those of the fair baseline (`ascent`). MDSI is a fourth root and
-rises like the root of a small change: where 1 - SSIM, which rises like the square, is at .25 of the
-baseline's, MDSI is at .71; at .5 a change of the same shape would have a quarter of the length.
-"""
-RATIOS = f"""The share who would notice of `{OURS}` over that of each rival, by the judge, on the
-photographs on which both succeed; below 1 ours is seen by fewer. In brackets where neither would be
-noticed by one observer in a hundred.
-"""

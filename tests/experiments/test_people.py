@@ -7,7 +7,7 @@ import torch
 pytest.importorskip("scipy", reason="the fits use scipy")
 pytest.importorskip("pyarrow", reason="the runs keep records in parquet")
 
-from experiments.people import agreement, attacks, attacks_report
+from experiments.people import agreement, attacks, attacks_page, attacks_report
 from experiments.people.judge import JUDGE, JudgeFit
 from experiments.people.seen import JudgedChanges, by_group, fit, predict, predict_held_out
 from percert.metrics.seen_study import Coefficients
@@ -100,16 +100,28 @@ def test_attacks_are_numbered_beside_the_baseline_and_ours_beside_each():
     assert over["judge"]["value"] == pytest.approx(0.5)  # (.45 + 0) over (.45 + .45)
     assert over["seen"]["value"] == pytest.approx(0.07 / 0.12)
     assert over["seen_by_some"]
-    page = attacks_report.page({"runs": {"m-plain": [baseline, ours]}})
+    page = attacks_page.page({"runs": {"m-plain": [baseline, ours]}})
     assert "| m-plain | 3 | 67 % | 23 % (0 to 45) | 0.50 |" in page
-    assert "| `ssim-sqp` | 2 | MDSI | 0.58 (0.25 to 0.75) | 0.50 (" in page
+    assert "| m-plain | `ssim-sqp` | 2 | MDSI | 0.58 (0.25 to 0.75) | 0.50 (" in page
+    assert "| m-plain | 45 % | 23 % (of 67 %) |" in page
+    assert "in 1 of 1 comparisons with a rival, by fewer in 0 more, and by more in 0." in page
+    assert "MDSI is at 0.58 to 0.58 of the baseline's: the aim of a half is missed." in page
 
 
 def test_what_neither_attack_shows_is_put_in_brackets():
     judge = JudgeFit(false_alarms=0.1, half=0.5, slope=1.0)
     rows = [attacked("ascent", "a", 0.4, 1e-4), attacked("ssim-sqp", "a", 0.4, 5e-5)]
-    page = attacks_report.page({"runs": {"m-plain": attacks_report.numbers(rows, judge)}})
+    page = attacks_page.page({"runs": {"m-plain": attacks_report.numbers(rows, judge)}})
     assert "[0.50]" in page
+    assert "In 1 of 1 settings hardly anybody would notice, whichever the attack: 0.018 %" in page
+
+
+def test_the_rivals_that_ours_is_noticed_more_than_are_named_first():
+    judge = JudgeFit(false_alarms=0.1, half=0.5, slope=1.0)
+    rows = [attacked("fmn:steps=40", "a", 0.4, 0.2), attacked("ssim-sqp", "a", 0.4, 0.5)]
+    entries = attacks_report.numbers(rows, judge)
+    page = attacks_page.page({"runs": {"m-far": entries}})
+    assert "and by more in 1: than `fmn:steps=40` (m-far, 1.75 times)." in page.split("##")[0]
 
 
 def test_the_logits_of_the_worst_version_are_taken_with_what_is_demanded():
