@@ -134,11 +134,15 @@ def _ids(answers: Any) -> Found:
 def pair_distances_at(rows: Tensor) -> list[float]:
     """The distances that the shares :data:`RATES` of pairs of unit ``rows`` have at most."""
     step = max(1, len(rows) // COMPARED)
-    cosines = torch.cat([some @ rows.T for some in torch.split(rows[::step], 100)])
-    cosines[torch.arange(len(cosines)), torch.arange(0, len(rows), step)] = -1.0
-    flat = cosines.flatten()
-    most = flat.topk(int(max(RATES) * len(flat)) + 1).values
-    return [round(float(1 - most[int(rate * len(flat))]), 3) for rate in RATES]
+    chosen = torch.arange(0, len(rows), step)
+    pairs = len(chosen) * len(rows)
+    most = torch.empty(0)
+    for some in torch.split(chosen, 100):
+        cosines = rows[some] @ rows.T
+        cosines[torch.arange(len(some)), some] = -1.0
+        near = torch.cat([most, cosines.flatten()])
+        most = near.topk(min(len(near), int(max(RATES) * pairs) + 1)).values
+    return [round(float(1 - most[int(rate * pairs)]), 3) for rate in RATES]
 
 
 def ways(
@@ -252,12 +256,27 @@ def main(arguments: Sequence[str] | None = None) -> None:
     store = open_store(place, metric, create=False, memory=1 << 40)
     paths = find_images([options.images])[: options.queries]
     strangers = [load_image(path) for path in paths]
-    step = max(1, store.count // options.queries)
+    first = []
+    for image in strangers[:2]:
+        embedding = Embedding()
+        with patch.object(store_module, "asked_features", embedding.timed(asked_features)):
+            start = perf_counter()
+            store.copies([image])
+            first.append(perf_counter() - start - embedding.clock)
+    duplicates = None
+    if not options.without_duplicates:
+        start, used = perf_counter(), process_time()
+        links = len(store.duplicates().links)
+        duplicates = perf_counter() - start, process_time() - used, links
+    step = max(1, store.count // (16 * options.queries))
     held = store.rows(["path"], [id for block in store.blocks() for id in block.ids[::step]])
-    darker = [load_image(path) * DARKER for path in held["path"].to_pylist()[: options.queries]]
+    # What is a row of a parquet file is passed over.
+    files = [path for path in held["path"].to_pylist() if path and Path(path).is_file()]
+    files = files[:: max(1, len(files) // options.queries)][: options.queries]
+    darker = [load_image(path) * DARKER for path in files]
     parts = [(b.ids[:], b.embeddings[:: b.views], b.likeness) for b in store.blocks()]
     rows = torch.cat([part for _, part, _ in parts])
-    rows = rows / rows.norm(dim=1, keepdim=True)
+    rows /= rows.norm(dim=1, keepdim=True)
     thresholds = pair_distances_at(rows)
     asked: dict[tuple[str, str], Callable[[Tensor], Found]]
     asked = ways(store, "percert, memory", thresholds)
@@ -276,18 +295,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         patch.object(store_module, "query_features", embedding.timed(query_features)),
         patch.object(store_module, "asked_features", embedding.timed(asked_features)),
     ):
-        first = []
-        fresh = open_store(place, metric, create=False, memory=1 << 40)
-        for image in strangers[:2]:
-            start = perf_counter()
-            fresh.copies([image])
-            first.append(perf_counter() - start)
-        duplicates = None
-        if not options.without_duplicates:
-            start, used = perf_counter(), process_time()
-            links = len(fresh.duplicates().links)
-            duplicates = perf_counter() - start, process_time() - used, links
-        del fresh
         for ask in asked.values():
             for image in strangers[:3]:  # read, turned, warm
                 ask(image)
