@@ -114,8 +114,8 @@ def test_float32_products_are_off_by_less_than_is_allowed_for(mode):
     row, column = 5, 8
     columns, products = crops._beside(column, 99)
     rows = torch.arange(len(crops.open))[crops.gram.reaches(row)]
-    halves = torch.stack([crops._make_half(one) for one in columns.tolist()])
-    exact = crops.gram.products(halves, crops._make_half(column))
+    halves = torch.stack([crops._exact_half(one) for one in columns.tolist()])
+    exact = crops.gram.products(halves, crops._exact_half(column))
     here = torch.tensor([row])
     off = crops.gram.inner(rows, here, products) - crops.gram.inner(rows, here, exact)
     spread = crops._spread[rows[:, None], columns]

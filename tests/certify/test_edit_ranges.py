@@ -1,12 +1,19 @@
 """What ``certify.edits`` answers, and what it refuses."""
 
+import gc
+import weakref
+
 import pytest
 import torch
 
 from percert import certify, create_metric
 from percert.certify import EDITS, edited, edits, edits_everywhere
 from percert.certify.editing import enumerated
+from percert.certify.editing.crops import Crops
 from percert.certify.editing.enumerated import cropped, kept
+from percert.certify.editing.network_input import NetworkInput
+from percert.certify.editing.rotation_brightness import TurnedBrightness
+from percert.certify.editing.shifts import Shifts
 from percert.metrics.certified.lipsim import Thumbnail
 
 
@@ -134,6 +141,23 @@ def test_what_is_asked_wrongly_is_said(arguments, message):
 def test_an_answer_that_nothing_can_change_stands_everywhere(region):
     found = edits_everywhere(Thumbnail(8), photo(), photo(), region, threshold=2.0)
     assert (found.proven, found.stopped) == (True, "limit")
+
+
+@pytest.mark.parametrize("kind", [Shifts, Crops, TurnedBrightness])
+def test_a_region_that_is_done_is_freed_at_once(kind):
+    metric, given = Thumbnail(8), {Shifts: 3, Crops: 0.8, TurnedBrightness: (-1, 1, 0.9, 1.1)}
+    region = kind(photo()[0].double(), NetworkInput.of(metric, (40, 52)), given[kind])
+    if kind is Crops:
+        assert region.strike(region.take(1)[0], 0.5)
+    else:
+        assert region.rest(region.start()[0], 0.5) is not None
+    held = weakref.ref(region)
+    gc.disable()
+    try:
+        del region
+        assert held() is None
+    finally:
+        gc.enable()
 
 
 def test_regions_that_are_none_are_said():

@@ -13,7 +13,7 @@ N N_0^T is multiplied in float32, and what that rounds is bounded: an entry by g
 """
 
 import math
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import product
 
 import torch
@@ -86,9 +86,11 @@ class Crops:
             self.open &= ~(kept[0][:, None] & kept[1])
         # What a tamper moves each crop's input by.
         self.tampered = eps * self._norms() if eps else torch.zeros(self.open.shape)
-        self._exact_half = lru_cache(32)(self._make_half)
+        # These refer to nothing that refers to them, so that memory is free when crops are done.
+        exact_half = lru_cache(32)(partial(_half_of, self.picture, columns))
+        self._exact_half = exact_half
         self._half = lru_cache(max(64, MOST_BYTES // (12 * size[0] * columns.outside)))(
-            lambda column: self._exact_half(column).float()
+            lambda column: exact_half(column).float()
         )
         self._besides: dict[int, tuple[float, Tensor, Tensor]] = {}
         # The sum of each channel of each crop's S.
@@ -215,10 +217,6 @@ class Crops:
         distances: Tensor = (found + error).clamp_min(0).sqrt() * (1 + 1e-9)
         return distances
 
-    def _make_half(self, column: int) -> Tensor:
-        """N = X C^T, ``(h, 3 W)``: all channels of a row of the image side by side."""
-        return (self.picture @ self.lines[1].dense(column).T).transpose(0, 1).flatten(1)
-
     def _beside(self, column: int, level: int) -> tuple[Tensor, Tensor]:
         """The columns near an anchor's that have open crops, and their products with its N."""
         nothing = -math.inf, torch.empty(0, dtype=torch.long), torch.empty(0, dtype=torch.float64)
@@ -285,6 +283,11 @@ class Crops:
 def spare_of(side: int, share: float, step: int) -> int:
     """The most pixels that margins take of ``side``, both ends together."""
     return int(side - math.ceil(share * side - 1e-9)) // step * step
+
+
+def _half_of(picture: Tensor, columns: Line, column: int) -> Tensor:
+    """N = X C^T, ``(h, 3 W)``: all channels of a row of the image side by side."""
+    return (picture @ columns.dense(column).T).transpose(0, 1).flatten(1)
 
 
 def _last(chosen: Tensor, lost: Tensor) -> int:

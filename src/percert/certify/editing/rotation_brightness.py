@@ -27,11 +27,12 @@ class TurnedBrightness:
     def __init__(self, picture: Tensor, seen: NetworkInput, box: Turned) -> None:
         self.picture, self.seen, self.box = picture, seen, box
         self._warp = rotation(picture, seen)
-        self._image = lru_cache(64)(self._warp.image)
-        self._input = lru_cache(4096)(self._resized)
+        image = lru_cache(64)(self._warp.image)
 
-    def _resized(self, angle: float, factor: float) -> Tensor:
-        return self.seen.resized((factor * self._image(angle)).clamp(0, 1)[None])[0]
+        def resized(angle: float, factor: float) -> Tensor:
+            return seen.resized((factor * image(angle)).clamp(0, 1)[None])[0]
+
+        self._image, self._input = image, lru_cache(4096)(resized)
 
     def start(self) -> list[Turned]:
         """As many angles as it takes to move no pixel by more than one, and a few factors."""

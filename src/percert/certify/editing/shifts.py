@@ -57,19 +57,14 @@ class Shifts:
 
     def __init__(self, picture: Tensor, seen: NetworkInput, most: int, known: int = 0) -> None:
         self.picture, self.seen, self.most, self.known = picture, seen, most, known
-        self._down = lru_cache(None)(self._whole_down)
-        self._across = lru_cache(None)(self._whole_across)
-
-    def _whole_down(self, by: int) -> Tensor:
-        return self._resize(0) @ _shift(self.picture.shape[1], by) @ self.picture
-
-    def _whole_across(self, by: int) -> Tensor:
-        return (self._resize(1) @ _shift(self.picture.shape[2], by)).T
-
-    def _resize(self, axis: int) -> Tensor:
-        resize = self.seen.metric.resize
-        inside, outside = self.picture.shape[1 + axis], resize.size[axis]
-        return torch.from_numpy(resize_matrix(inside, outside, resize.mode, resize.antialias))
+        height, width = picture.shape[1:]
+        resize = seen.metric.resize
+        rows, columns = (
+            torch.from_numpy(resize_matrix(inside, outside, resize.mode, resize.antialias))
+            for inside, outside in zip((height, width), resize.size, strict=True)
+        )
+        self._down = lru_cache(None)(lambda by: rows @ _shift(height, by) @ picture)
+        self._across = lru_cache(None)(lambda by: (columns @ _shift(width, by)).T)
 
     def start(self) -> list[Block]:
         """The box in blocks of a few pixels a side."""
