@@ -7,12 +7,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from percert.certify import OwnThreshold
 from percert.search import open_store
 from percert.search.query import narrowing
 from percert.search.query.distances import EmbeddingSpec, make_queries
+from percert.search.query.levels import own_levels
 from percert.search.query.narrowing import Narrowing
 from percert.search.query.nearest import nearest_images
 from percert.search.query.top_k import nearest_rows
+from percert.search.query.within import rows_within
 from percert.search.tables import cache, quantised
 from percert.search.tables.cache import EmbeddingBlocks, StoredRows
 from percert.search.tables.principal_axes import fit_axes
@@ -187,6 +190,29 @@ def test_a_query_alone_misses_none_of_its_nearest(
         expected = full_matrix(q, h)[0].sort().values[:depth]
         found = torch.from_numpy(near.distance[0][:depth])
         torch.testing.assert_close(found, expected, atol=1e-12, rtol=0)
+
+
+def test_of_rows_on_the_disk_those_are_read_that_8_bits_leave() -> None:
+    """And not as well the few that earlier slices leave, which would be looked at in memory."""
+    h = torch.randn(3000, 64, generator=torch.Generator().manual_seed(0))
+    read = []
+
+    class Counted(Far):
+        def __getitem__(self, index) -> torch.Tensor:
+            read.append(index)
+            return super().__getitem__(index)
+
+    (block,) = in_blocks(h, images=3000)()
+    turned = turn_rows(h, 0.0, (1 / 2,), whole=True)
+    far = replace(block, embeddings=Counted(h), turned=turned, _once={})
+    for q in (h[7:8], h[7:9]):
+        queries = make_queries(query_features(q), 0.0)
+        levels = own_levels(far, OwnThreshold(0.35, 0.0))
+        still = torch.zeros(len(q), dtype=torch.float64)
+        read.clear()
+        found = list(rows_within(far, levels, queries, still))
+        assert sorted(place for rows in found for place in rows.place.tolist()) == [7, 8][: len(q)]
+        assert set(torch.cat(read).tolist()) == {7, 8} & set(range(7, 7 + len(q)))
 
 
 @pytest.mark.parametrize("views", ["whole", "small"])

@@ -151,8 +151,9 @@ class Narrowing:
         If the rows are ``far`` (on the disk), it is called once, at the end, or not at all if whole
         rows in 8 bits are kept; until then lower bounds of the products raise it.
         """
+        few = 0 if far else FEW  # of the others each is read from the disk
         if len(self) > 1:
-            return self._of_many(some, least, taken)
+            return self._of_many(some, least, taken, few)
         low, slack = float(least[0]), None
         row: Tensor | None = None
         bound: Tensor | None = None
@@ -180,13 +181,13 @@ class Narrowing:
             kept = mask.nonzero()[:, 0]
             row, bound = kept if row is None else row[kept], bound[kept]
             slack = None if slack is None else slack[kept]
-            if len(row) <= (0 if far else FEW):
+            if len(row) <= few:
                 break
         if row is None or bound is None:
             return None
         return Left(torch.zeros_like(row), row, bound)
 
-    def _of_many(self, some: slice, least: Vector, taken: Taken | None) -> Left | None:
+    def _of_many(self, some: slice, least: Vector, taken: Taken | None, few: int) -> Left | None:
         """The same for several queries, whose least products nothing raises."""
         # No product is below -2: what has to reach nothing passes.
         low = least.clamp_min(-9.0).float()
@@ -218,7 +219,7 @@ class Narrowing:
             if int(mask.count_nonzero()) <= READ_ALL_OF_MANY * above.numel():
                 row, query = mask.nonzero().T
                 left = Left(query, hit[row], part[row, query] + low[query])
-            if left is not None and len(left.row) <= FEW:
+            if left is not None and len(left.row) <= few:
                 break
         return left
 

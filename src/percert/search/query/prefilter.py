@@ -166,11 +166,12 @@ class Prefilter:
             return float(self.least[0]) - self._margin
 
         least = self.least - self._margin
-        if best:
-            far = _is_far(block) and not len(turned.odd)
+        far = _is_far(block)
+        if best and alone:
+            far = far and not len(turned.odd)
             left = narrowing.left(some, least, None, best, probe, far=far)
         else:
-            left = narrowing.left(some, least, taken)
+            left = narrowing.left(some, least, taken, far=far)
         tried[0] += 1
         tried[1] += left is None
         return left
