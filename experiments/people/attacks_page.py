@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from operator import itemgetter
+from textwrap import fill
 from typing import Any, TypeAlias
 
 from experiments.people.attacks_report import BESIDE, OURS, STATISTICS, VISIBLE
@@ -12,6 +13,8 @@ Entry: TypeAlias = Mapping[str, Any]
 Runs: TypeAlias = Mapping[str, Mapping[str, Entry]]
 #: The rivals whose changes are the shortest.
 SHORTEST = ("ddn:steps=40", "fmn:steps=40")
+#: Rivals that spend a bound, or miss where a goal is far: easily outdone, and counted apart.
+FAR_OFF = ("lpa", "ppgd", "alma")
 #: The attack that lowers MDSI itself, and ours by another cost.
 OF_MDSI, OF_SEEN = "human-perc-ot:cost=mdsi", f"{OURS}:cost=seen"
 #: The aim: ours over a rival's share, and over the baseline's MDSI.
@@ -23,7 +26,8 @@ def page(found: Mapping[str, Any]) -> str:
     runs = {
         name: {one["attack"]: one for one in entries} for name, entries in found["runs"].items()
     }
-    parts = [ASKED, "**What came out.** " + " ".join(_came_out(runs)) + "\n\n", READ]
+    out = fill("**What came out.** " + " ".join(_came_out(runs)), 100, break_on_hyphens=False)
+    parts = [ASKED, f"{out}\n\n", READ]
     for question, answer, table in (
         ("Would anybody notice?", NOTICED_BY, _noticed(runs)),
         (f"Is `{OURS}` noticed by half as many as each rival at most?", RATIOS, _over(runs)),
@@ -37,61 +41,64 @@ def page(found: Mapping[str, Any]) -> str:
 
 
 def _came_out(runs: Runs) -> list[str]:
-    seen = {name: by for name, by in runs.items() if _most_noticed(by) >= VISIBLE}
-    hidden = {name: by for name, by in runs.items() if name not in seen}
     said = []
-    if hidden:
-        most = max(_most_noticed(by) for by in hidden.values())
+    shares = {name: by[OURS]["noticed"]["value"] for name, by in runs.items() if _wins(by)}
+    few = [share for share in shares.values() if share < VISIBLE]
+    if few:
+        counts = [by[OURS]["images"] for by in runs.values() if _wins(by)]
         said.append(
-            f"In {len(hidden)} of {len(runs)} settings hardly anybody would notice, whichever the "
-            f"attack: {_percents(most)} % at most."
+            f"On {min(counts)} to {max(counts)} photographs a setting, `{OURS}` would be noticed "
+            f"by fewer than one in a hundred in {len(few)} of "
+            f"{len(shares)} settings, by {_percents(max(few))} % at most."
         )
-    ratios = _ratios(seen)
-    if ratios:
-        half = sum(value <= HALF for *_, value in ratios)
-        fewer = sum(HALF < value < 1 for *_, value in ratios)
-        more = [
-            f"`{rival}` ({name}, {value:.2f} times)" for name, rival, value in ratios if value >= 1
-        ]
+    seen = _ratios(runs, seen=True)
+    if seen:
+        half = sum(value <= HALF for *_, value in seen)
+        fewer = sum(HALF < value < 1 for *_, value in seen)
+        more = [f"`{rival}` ({name}, {value:.2f})" for name, rival, value in seen if value >= 1]
+        near = [value for _, rival, value in seen if rival not in FAR_OFF]
+        near_half = sum(value <= HALF for value in near)
         said.append(
-            f"Where a change is noticed by one in a hundred or more, `{OURS}` is noticed by half "
-            f"as many at most, the aim, in {half} of {len(ratios)} comparisons with a rival, "
-            f"by fewer in {fewer} more, and by more in {len(more)}"
-            + (f": than {', '.join(more)}." if more else ".")
+            "Beside a rival, where either is noticed by one in a hundred, it is noticed by half as "
+            f"many at most, which is the aim, in {half} of {len(seen)} comparisons ({near_half} of "
+            f"{len(near)} without LPA, PPGD and ALMA, which show far more), by fewer in {fewer} "
+            f"more, and by more in {len(more)}" + (f": than {', '.join(more)}." if more else ".")
         )
-    short = [value for _, rival, value in _ratios(hidden) if rival in SHORTEST]
+    short = [value for _, rival, value in _ratios(runs, seen=False) if rival in SHORTEST]
     if short:
         said.append(
-            "Where hardly anybody would, the judge goes by the length of a change, which DDN and "
-            f"FMN make least: `{OURS}` has {min(short):.1f} to {max(short):.1f} times their share."
+            "Where neither is, the judge goes by the length of a change, which DDN and FMN make "
+            f"least: `{OURS}` has {min(short):.2f} to {max(short):.2f} times their share, and "
+            f"loses to them in {sum(value > 1 for value in short)} of {len(short)} comparisons."
         )
-    mdsi = [by[OURS]["beside_baseline"]["mdsi"]["ratio of means"]["value"] for by in _with(runs)]
+    mdsi = [
+        by[OURS]["beside_baseline"]["mdsi"]["ratio of means"]["value"]
+        for by in runs.values()
+        if _wins(by) and by[OURS]["beside_baseline"] is not None
+    ]
     if mdsi:
         verdict = "missed" if max(mdsi) > HALF else "met"
         said.append(
-            f"MDSI is at {min(mdsi):.2f} to {max(mdsi):.2f} of the baseline's: the aim of a half "
-            f"is {verdict}."
+            f"Its MDSI is at {min(mdsi):.2f} to {max(mdsi):.2f} of the baseline's: the aim of a "
+            f"half is {verdict}."
         )
     return said
 
 
-def _most_noticed(by: Mapping[str, Entry]) -> float:
-    return max((one["noticed"]["value"] for one in by.values() if one["noticed"]), default=0.0)
+def _wins(by: Mapping[str, Entry]) -> bool:
+    return OURS in by and by[OURS]["noticed"] is not None
 
 
-def _ratios(runs: Runs) -> list[tuple[str, str, float]]:
-    """Model and setting, rival, and our share over its, wherever both succeed on a photograph."""
+def _ratios(runs: Runs, *, seen: bool) -> list[tuple[str, str, float]]:
+    """Setting, rival and our share over its, where either is noticed by some, or where neither."""
     return [
         (name, rival, one["ours_over_it"]["judge"]["value"])
         for name, by in runs.items()
         for rival, one in by.items()
-        if not rival.startswith(OURS) and one["ours_over_it"] is not None
+        if not rival.startswith(OURS)
+        and one["ours_over_it"] is not None
+        and one["ours_over_it"]["seen_by_some"] is seen
     ]
-
-
-def _with(runs: Runs) -> list[Mapping[str, Entry]]:
-    """The settings in which ours stands beside the baseline."""
-    return [by for by in runs.values() if by.get(OURS, {}).get("beside_baseline") is not None]
 
 
 def _attacks(runs: Runs) -> list[str]:
@@ -237,6 +244,11 @@ noticed by one observer in a hundred.
 """
 MDSI = f"""The baseline is the rescaled ascent. MDSI is a fourth root and rises like the root of a
 small change: where 1 - SSIM, which rises like the square, is at .25 of the baseline's, MDSI is at
-.71; at .5 a change of the same shape would have a quarter of the length. `{OF_MDSI}`, where it
-stands here, lowers MDSI itself, and is what a cost of MDSI can reach.
+.71; at .5 a change of the same shape would have a quarter of the length. `{OF_MDSI}`,
+where it stands here, lowers MDSI itself. So does the polishing of `ssim-sqp`'s changes by MDSI in
+place of 1 - SSIM: on four photographs of EfficientNet-Lite0's plain setting, 16 steps took it from
+.75 to .68 of the baseline's (on `lipsim-tiny`'s own copies to .60), and 48 steps no further. We
+believe half to be out of reach for a fixed classifier: the shortest changes that any attack found
+(FMN's) have two thirds of the baseline's length, and what a change's place spares halves 1 - SSIM
+there, which is a sixth of MDSI.
 """
