@@ -1,10 +1,11 @@
 """What a margin along the paths of edits is worth: two short trainings, with and without it.
 
-    python -m experiments copies.wider_ranges --data ../shared/data --strangers val.parquet \
-        --out docs/results
+    python -m experiments copies.wider_ranges --data ../shared/data --training data \
+        --strangers tiny-imagenet-64/val --out docs/results
 
-Both begin with lipsim-tiny's weights and see the same pictures in the same steps of the recipe
-``copies``; one has the term ``[paths]`` besides. Measured on the ImageNet-Compatible photographs,
+Both begin with lipsim-tiny's weights and go on with its recipe, on the pictures of it in
+``--training``, for a tenth of its steps, at a low rate, with weights averaged; one has the term
+``[paths]`` besides, and all else is the same. Measured on the ImageNet-Compatible photographs,
 which neither saw: how far edits are certified, and how many random edits are found, each at the
 thresholds that let so many pairs with other pictures in. Writes ``wider-ranges.json`` and ``.md``;
 trainings and measurements are kept in ``--work``, and not repeated.
@@ -40,7 +41,12 @@ from percert.training.export import export
 
 #: Whose ranges colours or places bound; the others are certified as far as is looked.
 FAMILIES = ("brightness", "contrast", "rotation", "zoom", "crop")
-TERM = PathTerm(weight=1.0, pictures=48, margin=7.0, temperature=1.5)
+#: A larger margin than the copies', which most plain edits keep already, and on beyond the ends.
+TERM = PathTerm(
+    weight=1.0, margin=12.0, temperature=1.5, crop=0.65, degrees=25.0, zoom=1.5, tone=3.0
+)
+#: Of the recipe's steps one in so many is gone on for, of its pictures a step one in so many.
+TENTH = 10
 #: Pictures that are embedded together.
 BATCH = 64
 
@@ -64,6 +70,7 @@ class WiderRanges:
     benchmark: str
     steps: int
     pictures: int
+    learning_rate: float
     rates: list[float]
     photographs: int
     ranged: int
@@ -73,17 +80,27 @@ class WiderRanges:
     conditions: Conditions
 
 
-def recipes(steps: int, share: int) -> dict[str, CopiesRecipe]:
+def recipes() -> dict[str, CopiesRecipe]:
     """The two trainings."""
-    found = read_copies_recipe("copies")
-    source = PictureSource("imagenet-samples", share)
+    found = read_copies_recipe("lipsim-tiny")
+    few = found.schedule.triplets // TENTH
     plain = replace(
         found,
-        name="lipsim-tiny",
-        data=(source,),
-        schedule=replace(found.schedule, steps=steps, save_every=10),
+        data=tuple(replace(one, share=one.share // TENTH) for one in found.data),
+        schedule=replace(
+            found.schedule,
+            steps=round(found.schedule.steps / TENTH),
+            triplets=few,
+            learning_rate=2e-4,
+            warmup=20,
+            average=0.95,
+            log_every=10,
+            save_every=5,
+        ),
     )
-    return {"without": plain, "with": replace(plain, paths=TERM)}
+    # The photographs, which come first; not the thumbnails of classes.
+    photographs = sum(one.share for one in plain.data if not one.classes)
+    return {"without": plain, "with": replace(plain, paths=replace(TERM, pictures=photographs))}
 
 
 def measure(
@@ -154,13 +171,13 @@ def report(result: WiderRanges) -> str:
             "# A margin along the paths of edits",
             "",
             f"By `python -m experiments copies.wider_ranges`, {result.conditions.machine}, "
-            f"{result.conditions.threads} thread(s). lipsim-tiny, trained further by the recipe "
-            f"`copies` for {result.steps} steps of {result.pictures} pictures, with the term "
-            f"`[paths]` (weight {result.term.weight:g}, margin {result.term.margin:g}) and "
-            "without, all else the same. A tenth of lipsim-tiny's own recipe, 143 steps of 2,048 "
-            "pictures, is 80 minutes of two cores, and was not to be had: these are runs of "
-            "minutes, of small batches, after which a network is worse than it "
-            "was. What they compare is the two of them. No weights were adopted.",
+            f"{result.conditions.threads} thread(s). lipsim-tiny, trained further by its own "
+            f"recipe for {result.steps} steps, a tenth of those it was made by, of "
+            f"{result.pictures} pictures, at a rate of {result.learning_rate:g}, with the term "
+            f"`[paths]` (weight {result.term.weight:g}, margin {result.term.margin:g}: plain edits "
+            f"drawn from crops to {result.term.crop:g}, {result.term.degrees:g} degrees, zooms to "
+            f"{result.term.zoom:g}, tones to {result.term.tone:g}) and without, all else the same. "
+            "No weights were adopted.",
             "",
             f"Certified ranges, medians of {result.ranged} ImageNet-Compatible photographs, each "
             "at the network's own threshold, that which lets "
@@ -187,7 +204,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     source = PictureSource(str(options.strangers.resolve()), side=64, count=options.count)
     strangers = read_pictures(options.data, source, 0, options.work).images.float() / 255
     networks = []
-    settings = recipes(options.steps, options.share)
+    settings = recipes()
     for name in ("lipsim-tiny", *settings):
         part = options.work / f"{name}-{options.ranged}.json"
         if not part.exists():
@@ -196,7 +213,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 out = options.work / name
                 fabric = start_fabric(Devices("cpu"))
                 train_copies(
-                    settings[name], options.data, out, fabric, model=start, tensorboard=False
+                    settings[name], options.training, out, fabric, model=start, tensorboard=False
                 )
                 metric = create_metric(str(out), device="cpu")
             assert isinstance(metric, EmbeddingMetric)
@@ -206,15 +223,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
             write_result(part, asdict(Network(label, *found)))
             print(part.read_text(), flush=True)
         networks.append(Network(**json.loads(part.read_text())))
+    recipe = settings["with"]
     result = WiderRanges(
         "wider-ranges",
-        options.steps,
-        options.share,
+        recipe.schedule.steps,
+        recipe.batch,
+        recipe.schedule.learning_rate,
         list(RATES),
         len(pictures),
         options.ranged,
         len(strangers),
-        TERM,
+        recipe.paths,
         networks,
         conditions(0),
     )
@@ -225,12 +244,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--data", type=Path, default=DEFAULT_DATA)
+    parser.add_argument("--training", type=Path, required=True, help="of the recipe lipsim-tiny")
     parser.add_argument("--strangers", type=Path, required=True, help="a folder, or parquet files")
     parser.add_argument("--count", type=int, default=4000, help="strangers")
     parser.add_argument("--limit", type=int, default=None, help="photographs whose edits are found")
-    parser.add_argument("--ranged", type=int, default=2, help="those whose ranges are certified")
-    parser.add_argument("--steps", type=int, default=40)
-    parser.add_argument("--share", type=int, default=48, help="pictures a step")
+    parser.add_argument("--ranged", type=int, default=16, help="those whose ranges are certified")
     parser.add_argument("--work", type=Path, default=Path("out/wider-ranges"))
     parser.add_argument("--out", type=Path, required=True)
     return parser.parse_args(arguments)
