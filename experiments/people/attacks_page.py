@@ -28,6 +28,8 @@ def page(found: Mapping[str, Any]) -> str:
     }
     out = fill("**What came out.** " + " ".join(_came_out(runs)), 100, break_on_hyphens=False)
     parts = [ASKED, f"{out}\n\n", READ]
+    if found.get("gathered"):  # said by hand, where the rows are not of one run
+        parts.append(fill(found["gathered"], 100, break_on_hyphens=False) + "\n\n")
     for question, answer, table in (
         ("Would anybody notice?", NOTICED_BY, _noticed(runs)),
         (f"Is `{OURS}` noticed by half as many as each rival at most?", RATIOS, _over(runs)),
