@@ -57,6 +57,14 @@ before, "disk" one that has not.
 """
 
 
+@dataclass(frozen=True)
+class Durations:
+    """What every engine took for some queries, in one run."""
+
+    asked: str
+    milliseconds: Mapping[str, float]
+
+
 def random_table(results: list[Result]) -> str:
     """Milliseconds of each search, a row a number of queries and a kind."""
     rows = []
@@ -67,14 +75,14 @@ def random_table(results: list[Result]) -> str:
                 for one in result["timings"]
                 if (one["queries"], one["kind"]) == (queries, kind)
             }
-            rows.append((f"{_size(result)}, {queries} {kind}", took))
-    engines = dict.fromkeys(name for _, took in rows for name in took)
+            rows.append(Durations(f"{_size(result)}, {queries} {kind}", took))
+    engines = dict.fromkeys(name for row in rows for name in row.milliseconds)
 
-    def milliseconds(engine: str) -> Callable[[tuple[str, dict[str, float]]], float | None]:
-        return lambda row: row[1].get(engine)
+    def milliseconds(engine: str) -> Callable[[Durations], float | None]:
+        return lambda row: row.milliseconds.get(engine)
 
-    columns: list[Column[tuple[str, dict[str, float]]]] = [
-        Column("vectors, queries", itemgetter(0)),
+    columns: list[Column[Durations]] = [
+        Column("vectors, queries", lambda row: row.asked),
         *(Column(name, milliseconds(name), ".0f", missing="") for name in engines),
     ]
     return Table.of(rows, columns).markdown()
