@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from percert.certify import AllCrops, edits_everywhere
+from percert.certify.editing.cover import _half_of_the_threads
 from percert.certify.editing.crops import SINGLE, Crops
 from percert.certify.editing.network_input import NetworkInput
 from percert.images import Resize
@@ -150,3 +151,10 @@ def test_distances_without_what_float32_rounds_are_found_too_small(monkeypatch):
     monkeypatch.setattr("percert.certify.editing.crops.SINGLE", 0.0)
     monkeypatch.setattr("percert.certify.editing.crops.CANCELLED", 0.0)
     assert bool((crops.distances(anchor, rows, 1e9) < wanted).any())
+
+
+def test_two_threads_share_torchs_own_and_give_them_back():
+    before = torch.get_num_threads()
+    with _half_of_the_threads():
+        assert torch.get_num_threads() == max(1, before // 2)
+    assert torch.get_num_threads() == before
