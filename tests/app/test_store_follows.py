@@ -7,7 +7,7 @@ import pytest
 from tests.app.conftest import png
 from tests.waiting import PATIENCE
 
-from percert.app.resources import Resources
+from percert.app.resources import Limits, Resources
 from percert.images.load import decode_image
 
 pytest.importorskip("lancedb", reason="the store needs the extra 'search'")
@@ -75,12 +75,31 @@ def overwrite_the_data(place):
             file.write_bytes(b"nothing")
 
 
-@pytest.mark.parametrize("harm", [shutil.rmtree, halve, overwrite_the_data])
+@pytest.mark.parametrize("harm", [shutil.rmtree, halve])
 def test_a_store_that_is_gone_or_damaged_is_said_in_the_usual_form(serve, place, harm):
     add(place, 1, 2)
     client = serve(Resources(store=str(place)))
     assert about(client)["store"]["images"] == 2
     harm(place)
+    assert_unreadable(client, place)
+
+
+def test_data_that_were_damaged_before_they_were_read_are_said_in_the_usual_form(serve, place):
+    add(place, 1, 2)
+    overwrite_the_data(place)
+    assert_unreadable(serve(Resources(store=str(place))), place)
+
+
+def test_data_that_are_damaged_after_they_were_read_change_no_answer(serve, place):
+    add(place, 1, 2)
+    # One process, so that the one that read is the one that is asked again.
+    client = serve(Resources(store=str(place)), limits=Limits(questions=1))
+    assert found(client) == {"image-1", "image-2"}
+    overwrite_the_data(place)
+    assert found(client) == {"image-1", "image-2"}
+
+
+def assert_unreadable(client, place):
     query = {"image": ("q.png", png(seed=5))}
     for path in ("/api/v1/search", "/api/v1/copies"):
         answer = client.post(path, files=query, data={"threshold": "0.2"})
