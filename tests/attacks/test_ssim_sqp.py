@@ -184,11 +184,11 @@ def test_forms_are_positive_definite(cost):
     assert torch.linalg.eigvalsh(form.permute(0, 3, 4, 1, 2).double()).min() > 0
 
 
-def test_the_direction_settles_where_gradients_turn(monkeypatch):
-    """On a deep network, asked for a wide margin, an average of gradients goes less far round."""
+def a_deep_network(depth):
+    """A random network of 10 classes, and 16 images for it."""
     torch.manual_seed(0)
     layers: list[torch.nn.Module] = [torch.nn.Conv2d(3, 16, 3, stride=2)]
-    for _ in range(4):
+    for _ in range(depth):
         layers += [torch.nn.ReLU(), torch.nn.Conv2d(16, 16, 3, padding=1)]
     network = torch.nn.Sequential(*layers, torch.nn.Flatten(), torch.nn.Linear(16 * 225, 10))
     for weights in network.requires_grad_(False).parameters():
@@ -196,47 +196,48 @@ def test_the_direction_settles_where_gradients_turn(monkeypatch):
             torch.nn.init.kaiming_normal_(weights)
         else:
             weights.zero_()
-    images = round_to_8bit(torch.nn.functional.avg_pool2d(torch.rand(16, 3, 32, 32), 3, 1, 1))
-    scores = network.eval()(images)
+    images = torch.nn.functional.avg_pool2d(torch.rand(16, 3, 32, 32), 3, 1, 1)
+    return network.eval(), round_to_8bit(images)
+
+
+def a_wide_margin(scores):
     best = scores.topk(2).values
-    goal = Untargeted(scores.argmax(1), confidence=3 * (best[:, 0] - best[:, 1]).mean().item())
+    return Untargeted(scores.argmax(1), confidence=3 * (best[:, 0] - best[:, 1]).mean().item())
+
+
+def the_least_likely_class(scores):
+    return Targeted(scores.argmin(1))
+
+
+@pytest.mark.parametrize(
+    "depth, goal_of, settings, undone",
+    [
+        # Where gradients turn, an average of them goes less far round.
+        (4, a_wide_margin, {}, {"SETTLING": (float("inf"), 0.997)}),
+        # Too long a push reaches a far class at once: a bound on it and iterations after it take
+        # less.
+        (
+            *(8, the_least_likely_class, {"steps": 2}),
+            {"FARTHEST": (float("inf"), 1.0), "MORE": (0, 0.9)},
+        ),
+    ],
+)
+def test_on_a_deep_network_each_bound_on_the_way_costs_less(
+    monkeypatch, depth, goal_of, settings, undone
+):
+    network, images = a_deep_network(depth)
+    goal = goal_of(network(images))
 
     def cost():
-        found = create_attack("ssim-sqp", polish=0)(network, images, goal)
-        verdict = judge(network, images, found, goal)
-        assert verdict.success_8bit.all()
-        return ssim_distance(images, found).mean().item()
-
-    settled = cost()
-    monkeypatch.setattr(ssim_sqp, "SETTLING", float("inf"))
-    assert settled < 0.997 * cost()
-
-
-def test_a_far_class_is_not_pushed_at_too_far_nor_left_where_it_was_first_reached(monkeypatch):
-    """Too long a push reaches it at once; a bound on the push and iterations after it take less."""
-    torch.manual_seed(0)
-    layers: list[torch.nn.Module] = [torch.nn.Conv2d(3, 16, 3, stride=2)]
-    for _ in range(8):
-        layers += [torch.nn.ReLU(), torch.nn.Conv2d(16, 16, 3, padding=1)]
-    network = torch.nn.Sequential(*layers, torch.nn.Flatten(), torch.nn.Linear(16 * 225, 10))
-    for weights in network.requires_grad_(False).parameters():
-        if weights.ndim > 1:
-            torch.nn.init.kaiming_normal_(weights)
-        else:
-            weights.zero_()
-    images = round_to_8bit(torch.nn.functional.avg_pool2d(torch.rand(16, 3, 32, 32), 3, 1, 1))
-    goal = Targeted(network.eval()(images).argmin(1))
-
-    def cost():
-        found = create_attack("ssim-sqp", steps=2, polish=0)(network, images, goal)
+        found = create_attack("ssim-sqp", polish=0, **settings)(network, images, goal)
         assert judge(network, images, found, goal).success_8bit.all()
         return ssim_distance(images, found).mean().item()
 
-    bounded = cost()
-    monkeypatch.setattr(ssim_sqp, "FARTHEST", float("inf"))
-    shrunk = cost()
-    monkeypatch.setattr(ssim_sqp, "MORE", 0)
-    assert bounded < shrunk < 0.9 * cost()
+    costs = [cost()]
+    for name, (value, most) in undone.items():
+        monkeypatch.setattr(ssim_sqp, name, value)
+        costs.append(cost())
+        assert costs[-2] < most * costs[-1], name
 
 
 def far_and_smooth(levels):

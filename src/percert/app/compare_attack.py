@@ -11,7 +11,7 @@ from percert.app.images import SHOWN, fit, magnified, magnified_words, observers
 from percert.app.worker import JobRun
 from percert.attacks import LpBall, MoveEmbedding, Verdict, create_attack, run_attack
 from percert.certify import distance
-from percert.certify.answers import compare_pair, prepare
+from percert.certify.answers import Reference, compare_pair, prepare
 from percert.metrics.certified.embedding import EmbeddingMetric
 from percert.reports.budgets import one_level
 from percert.search.query.reference_rule import (
@@ -82,7 +82,8 @@ def attack_pair(
     ``eps`` None is one 8-bit level on every value. Verdicts are by the rule that is ``asked``.
     """
     judged = run.resources.proven(metric)
-    rule = asked_rule(run.resources.card(metric), judged, asked, reference)
+    known = prepare(judged, reference)
+    rule = asked_rule(run.resources.card(metric), judged, asked, reference, known.features)
     if eps is None:
         eps = one_level((candidate.shape[1], candidate.shape[2]))
     pair = reference[None], candidate[None]
@@ -106,7 +107,7 @@ def attack_pair(
     run.check()
     with torch.no_grad():
         after = {way: judged(pair[0], one.images).item() for way, one in found.items()}
-    copy = _copy(judged, rule, reference, candidate)
+    copy = _copy(judged, rule, known, candidate)
     direction: Literal["away", "towards"] = "towards" if copy is False else "away"
     shown = found[direction]
     with torch.no_grad():
@@ -114,7 +115,7 @@ def attack_pair(
     lower, upper = interval.lower.item(), interval.upper.item()
     within = all(lower <= value <= upper for value in after.values())
     _draw(run, candidate, shown.images[0])
-    copy_after = _copy(judged, rule, reference, shown.images[0])
+    copy_after = _copy(judged, rule, known, shown.images[0])
     return PairAttackAnswer(
         metric=judged.name,
         eps=eps,
@@ -140,15 +141,13 @@ def attack_pair(
 
 
 def _copy(
-    metric: EmbeddingMetric, rule: ReferenceRule | None, reference: Tensor, candidate: Tensor
+    metric: EmbeddingMetric, rule: ReferenceRule | None, reference: Reference, candidate: Tensor
 ) -> bool | None:
     """Whether the candidate is a copy by the rule."""
-    views = None if rule is None else rule.views
+    if rule is None:
+        return None
     found = compare_pair(
-        *(metric, prepare(metric, reference), candidate, ""),
-        eps=None,
-        views=views,
-        perturbed="candidate",
+        *(metric, reference, candidate, ""), eps=None, views=rule.views, perturbed="candidate"
     )
     return found.copy
 
