@@ -69,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             result["certified"] = certified_votes(votes, named, place, options.runs / "votes", _say)
     options.out.mkdir(parents=True, exist_ok=True)
     write_result(options.out / "people.json", result)
-    page = report(result["studies"], result["certified"])
+    page = report(result)
     (options.out / "people.md").write_text(page)
     print(page)
 
@@ -87,13 +87,13 @@ def metrics_to_be_had() -> list[str]:
     ]
 
 
-def report(studies: Mapping[str, Any], certified: Sequence[Mapping[str, Any]] = ()) -> str:
+def report(result: Mapping[str, Any]) -> str:
     """The page: of each study the tables of its scopes, metrics in the order of their agreement;
     then the votes as they are certified.
     """
     parts = ["# Metrics and people\n\n", ABOUT]
     for study, (_, scopes) in STUDIES.items():
-        found = studies[study]
+        found = result["studies"][study]
         parts.append(f"\n## {HEADS[study]}\n\n{LEADS[study]}\n")
         for scope in scopes:
             rows = [one for one in found["agreement"] if one["scope"] == scope]
@@ -103,7 +103,8 @@ def report(studies: Mapping[str, Any], certified: Sequence[Mapping[str, Any]] = 
                 Column("metric", lambda one: f"`{one['metric']}`"),
                 *(_column(name) for name in rows[0]["found"] if name != "RMSE"),
             ]
-            counts = f"{rows[0]['answers']} of {rows[0]['pictures']} pictures"
+            what = "triplets" if found["kind"] == "triplets" else "pairs"
+            counts = f"{rows[0]['answers']} {what} of {rows[0]['pictures']} pictures"
             parts.append(f"\n{SCOPES[scope]}: {counts}.\n\n{Table.of(rows, columns).markdown()}")
             parts += [
                 f"\nThe observers' disagreement leaves {one['value']:.3f} to be reached of "
@@ -111,8 +112,9 @@ def report(studies: Mapping[str, Any], certified: Sequence[Mapping[str, Any]] = 
                 for one in found["ceilings"]
                 if one["scope"] == scope
             ]
-    if certified:
-        parts.append(f"\n## Votes, certified\n\n{CERTIFIED}\n\n{votes_table(certified).markdown()}")
+    if result["certified"]:
+        votes = votes_table(result["certified"]).markdown()
+        parts.append(f"\n## Votes, certified\n\n{CERTIFIED}\n\n{votes}")
     return "".join(parts)
 
 

@@ -210,7 +210,7 @@ def the_least_likely_class(scores):
 
 
 @pytest.mark.parametrize(
-    "depth, goal_of, settings, undone",
+    ("depth", "goal_of", "settings", "undone"),
     [
         # Where gradients turn, an average of them goes less far round.
         (4, a_wide_margin, {}, {"SETTLING": (float("inf"), 0.997)}),

@@ -47,8 +47,8 @@ def test_paths_count_from_images_beside_the_file_where_the_first_is_there(tmp_pa
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ("a.png,b.png,3,4", "row 1: expected at least one observer .* found 4 of 3"),
-        ("a.png,b.png,0,0", "row 1: expected at least one observer"),
+        ("a.png,b.png,3,4", "row 1: expected no more who said so than were asked, found 4 of 3"),
+        ("a.png,b.png,0,1", "row 1: expected no more who said so than were asked, found 1 of 0"),
         ("a.png,b.png,2.5,1", "row 1: expected a whole number in observers, found '2.5'"),
         ("a.png,b.png,4,some", "row 1: expected a number in said_different, found 'some'"),
         ("a.png,,4,1", "row 1 does not name two images"),
@@ -82,6 +82,14 @@ def test_scores_that_are_none_or_doubled_are_refused(tmp_path):
         scored_pairs(table(tmp_path, "reference,changed,dmos\na.png,b.png,nan\n"))
     with pytest.raises(ValueError, match=r"row 2: .* stands there twice"):
         scored_pairs(table(tmp_path, "reference,changed,dmos\na.png,b.png,1\na.png,b.png,2\n"))
+
+
+def test_pairs_of_which_nobody_said_anything_are_left_out(tmp_path):
+    rows = "a.png,b.png,0,0\na.png,c.png,0,0\na.png,c.png,3,1\n"
+    path = table(tmp_path, "reference,changed,observers,said_different\n" + rows)
+    assert [(one.candidate.name, one.observers) for one in noticed_pairs(path)] == [("c.png", 3)]
+    path = table(tmp_path, "reference,changed,mos\na.png,b.png,\na.png,c.png,3\n")
+    assert [(one.candidate.name, one.score) for one in scored_pairs(path)] == [("c.png", -3.0)]
 
 
 def test_votes_of_a_triplet_give_its_share(tmp_path):

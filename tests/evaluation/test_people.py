@@ -9,6 +9,7 @@ from tests.data.test_night import night
 from tests.evaluation.twoafc_images import picture
 
 from percert.evaluation.people.agreement import (
+    Estimate,
     auc,
     clusters,
     credits_of,
@@ -16,6 +17,7 @@ from percert.evaluation.people.agreement import (
     kendall,
     logistic_fit,
     pearson,
+    rmse,
     spearman,
 )
 from percert.evaluation.people.answers import find_answers
@@ -48,6 +50,31 @@ def test_the_logistic_fit_finds_the_curve_on_any_scale_and_keeps_the_order(scale
     assert np.abs(logistic_fit(scale * x, y) - y).max() < 1e-4
     fitted = logistic_fit(scale * x, y + np.random.default_rng(2).normal(0, 0.2, 60))
     assert (np.diff(fitted[np.argsort(x)]) >= -1e-12).all()
+
+
+def test_too_few_distances_are_not_met_exactly():
+    x, y = np.array([1.0, 2.0, 3.0, 3.0]), np.array([0.1, 0.9, 0.2, 0.4])
+    assert logistic_fit(x, y) == pytest.approx(np.polyval(np.polyfit(x, y, 1), x))
+    assert np.isnan(rmse(x[:2], x[:2]))
+
+
+def test_of_one_picture_there_is_no_interval():
+    assert estimate(lambda i: float(i.mean()), clusters(["a", "a"])) == Estimate(0.5, None, None)
+
+
+def test_a_metric_that_falls_where_people_see_more_has_a_negative_pearson(study, tmp_path):
+    score = "".join(f"{i}.png,{i}-much.png,{i + 1}\n" for i in range(6))
+    correlations = []
+    for better in ("dmos", "mos"):
+        path = study.parent / f"{better}.csv"
+        path.write_text(f"reference,changed,{better}\n{score}")
+        found = run_people(settings(path), {"l2": None}, tmp_path / better)
+        (one,) = found.answer["agreement"]
+        correlations.append((one["found"]["Spearman"]["value"], one["found"]["Pearson"]["value"]))
+    (up, high), (down, low) = correlations
+    assert (up, down) == pytest.approx((1, -1))
+    assert high > 0.95
+    assert low == pytest.approx(-high, abs=0.01)
 
 
 def test_auc_is_the_share_of_ordered_pairs_of_answers():
@@ -182,6 +209,9 @@ def test_what_cannot_be_compared_is_told_once_and_left_out(study, tmp_path):
     assert "no such file" in reason
     found = next(one for one in result.answer["agreement"] if one["scope"] == "all")
     assert found["answers"] == 18
+    study.write_text("reference,changed,dmos\n0.png,gone.png,4\n")
+    with pytest.raises(ValueError, match=r"by every metric; .*gone.png: .*no such file"):
+        run_people(settings(study), {"l2": None}, tmp_path / "none")
 
 
 def test_pairs_have_no_budgets(study, tmp_path):
@@ -192,10 +222,37 @@ def test_pairs_have_no_budgets(study, tmp_path):
 def test_what_is_no_answer_is_refused(tmp_path):
     with pytest.raises(ValueError, match="nowhere: no such file or folder"):
         find_answers(tmp_path / "nowhere")
+    with pytest.raises(ValueError, match=r"expected .* NIGHT .* BAPPS .* found none"):
+        find_answers(tmp_path)
     silent = tmp_path / "t.csv"
     silent.write_text("reference,left,right\na.png,b.png,c.png\n")
     with pytest.raises(ValueError, match="expected people's answers, found none"):
         find_answers(silent)
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ("a,b,c", "expected columns reference,changed,observers,said_different, or .* found a, b"),
+        ("reference,changed,said", "expected columns .*votes_right; found reference, changed"),
+        ("reference,changed,people,said_different", "expected a column observers, found"),
+        ("reference,changed,observers", "expected a column said_different, found"),
+        ("reference,picture,mos", "expected a column changed, found"),
+        ("reference,Left,rigth,score", "expected a column right, found"),
+    ],
+)
+def test_a_file_of_another_kind_is_told_what_its_own_kind_lacks(tmp_path, columns, message):
+    path = tmp_path / "t.csv"
+    path.write_text(f"{columns}\n" + ",".join("1" for _ in columns.split(",")) + "\n")
+    with pytest.raises(ValueError, match=message):
+        find_answers(path)
+
+
+def test_triplets_may_have_a_score_beside_their_votes(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("Reference,Left,Right,Score,Choice\na.png,b.png,c.png,7,right\n")
+    found = find_answers(path)
+    assert (found.kind, found.judged[0].share) == ("triplets", 1.0)
 
 
 def test_night_has_answers_of_both_kinds(tmp_path):

@@ -40,6 +40,7 @@ PAGES = {
     "human-perc-ot": ("papers.hpot.page", "page", None),
     "linf-rates": ("copies.linf_rates", "report", None),
     "named-metrics": ("papers.lipsim.named", "page", None),
+    "people": ("people.agreement", "report", None),
     "people-attacks": ("people.attacks_page", "page", None),
     "search-copies": ("copies.collection", "report", None),
     "seen": ("people.seen", "page", None),

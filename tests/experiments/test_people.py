@@ -202,6 +202,7 @@ def test_the_table_of_agreement_has_each_number_under_its_heading():
 
     studies = {
         study: {
+            "kind": "noticed" if study == "adversarials" else "triplets",
             "agreement": [
                 one(name, scope, value)
                 for scope in scopes
@@ -211,7 +212,9 @@ def test_the_table_of_agreement_has_each_number_under_its_heading():
         }
         for study, (_, scopes) in agreement.STUDIES.items()
     }
-    page = agreement.report(studies)
+    page = agreement.report({"studies": studies, "certified": []})
+    assert "Pairs that differ: 8 pairs of 4 pictures" in page
+    assert "All: 8 triplets of 4 pictures" in page
     assert "| metric | Spearman | Kendall |\n| --- | ---: | ---: |\n| `y` | 0.600 (0.590 to" in page
     assert "0.610 (0.590 to 0.650) |\n| `x` | 0.200 (0.190 to 0.250) | 0.210" in page
     assert "leaves 0.840 to be reached of 2AFC" in page

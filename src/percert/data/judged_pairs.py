@@ -76,6 +76,14 @@ def is_scored(columns: Sequence[str]) -> bool:
     return any(find_column(columns, COLUMNS[what]) for what in ("worse", "better"))
 
 
+#: What a file of any kind has, for messages.
+EXPECTED = (
+    "reference,changed,observers,said_different, or reference,changed and a score "
+    f"({', '.join((*COLUMNS['worse'], *COLUMNS['better']))}), or "
+    "reference,left,right,votes_left,votes_right"
+)
+
+
 @dataclass(frozen=True)
 class ShownPair:
     """Two pictures for observers, ``reference`` and ``changed`` as their file names them.
@@ -106,8 +114,8 @@ def noticed_pairs(path: Path, *, images: Path | None = None) -> list[NoticedPair
 
     It has the columns ``reference,changed,observers,said_different``, and may have ``group`` and
     ``name`` (other names: :data:`COLUMNS`). Paths count from the folder ``images``, or from that of
-    the file, or from the folder ``images`` beside it. Raises ``ValueError``, with the row, for a
-    file that is something else.
+    the file, or from the folder ``images`` beside it. Pairs that nobody was asked about are left
+    out. Raises ``ValueError``, with the row, for a file that is something else.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -119,10 +127,10 @@ def noticed_pairs(path: Path, *, images: Path | None = None) -> list[NoticedPair
     counts: dict[str, tuple[NoticedPair, int, int]] = {}
     for row in _rows(path, images, ("said", "observers")):
         observers, said = (row.count(what) for what in ("observers", "said"))
-        if observers < 1 or said > observers:
+        if said > observers:
             raise ValueError(
-                f"{row.what}: expected at least one observer and no more who said so, found "
-                f"{said} of {observers}"
+                f"{row.what}: expected no more who said so than were asked, found {said} of "
+                f"{observers}"
             )
         pair = NoticedPair(row.name, row.reference, row.candidate, 0.0, 0, row.group)
         first, before, more = counts.get(row.name, (pair, 0, 0))
@@ -132,6 +140,7 @@ def noticed_pairs(path: Path, *, images: Path | None = None) -> list[NoticedPair
     return [
         replace(pair, same=1 - said / observers, observers=observers)
         for pair, observers, said in counts.values()
+        if observers
     ]
 
 
@@ -140,8 +149,9 @@ def scored_pairs(path: Path, *, images: Path | None = None) -> list[ScoredPair]:
 
     It has the columns ``reference,changed`` and a score: ``score``, ``dmos``, ``jnd`` or
     ``jnd_level`` say how different two images are, ``mos``, ``mcos`` or ``similarity`` how good or
-    alike (their sign is turned round). Otherwise as :func:`noticed_pairs`. Some sets call something
-    else by these names (the "dmos" of KADID-10k is better where it is higher): rename the column.
+    alike (their sign is turned round). A pair whose score is empty is left out. Otherwise as
+    :func:`noticed_pairs`. Some sets call something else by these names (the "dmos" of KADID-10k is
+    better where it is higher): rename the column.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -159,6 +169,8 @@ def scored_pairs(path: Path, *, images: Path | None = None) -> list[ScoredPair]:
                 f"{path}: expected a column of scores, one of {', '.join(scores)}; found "
                 f"{', '.join(filter(None, row.names.values()))}"
             )
+        if not row.values[column]:
+            continue
         score = row.number(column) * (1 if column == "worse" else -1)
         if row.name in found:
             raise ValueError(f"{row.what}: the pair {row.name!r} stands there twice")

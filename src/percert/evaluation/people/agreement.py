@@ -25,7 +25,7 @@ Statistic: TypeAlias = Callable[[Index], float]
 
 @dataclass(frozen=True)
 class Estimate:
-    """A statistic and the ends of its 95 % interval; all ``None`` where it is not defined."""
+    """A statistic and the ends of its 95 % interval; ``None`` where they are not defined."""
 
     value: float | None
     low: float | None
@@ -64,11 +64,20 @@ def pearson(predicted: Array, said: Array) -> float:
     return float(np.corrcoef(predicted, said)[0, 1])
 
 
+def rmse(predicted: Array, said: Array) -> float:
+    """The root of the mean square of what is missed; not defined of fewer than three."""
+    return float(np.sqrt(((predicted - said) ** 2).mean())) if len(said) >= 3 else math.nan
+
+
+#: The numbers that the logistic has: so many distances it meets exactly, whatever was said.
+PARAMETERS = 4
+
+
 def logistic_fit(distances: Array, said: Array) -> Array:
     """``said`` as the best monotone logistic of ``distances`` has it: VQEG's, of four parameters.
 
     b2 + (b1 - b2) / (1 + exp(-(d - b3) / |b4|)), by least squares. Where that finds nothing better
-    than a straight line, the line.
+    than a straight line, and for so few distances that it passes through all, the line.
 
     >>> x = np.linspace(0, 1, 50)
     >>> y = 0.1 + 0.8 / (1 + np.exp(-(x - 0.4) / 0.1))
@@ -89,6 +98,8 @@ def logistic_fit(distances: Array, said: Array) -> Array:
         return np.asarray(b[1] + (b[0] - b[1]) / (1 + np.exp(-z)))
 
     line = np.polynomial.Polynomial.fit(x, said, 1)(x)
+    if len(np.unique(x)) <= PARAMETERS:
+        return np.asarray(line, dtype=np.float64)
     best, error = line, float(((line - said) ** 2).sum())
     for width in (0.1, 0.5, 2.0):
         start = np.array([said.max(), said.min(), 0.0, width])
@@ -140,7 +151,7 @@ def estimate(
 ) -> Estimate:
     """The statistic of all, and the percentiles 2.5 and 97.5 of it over ``draws`` of the groups.
 
-    Draws on which it is not defined are left out.
+    Draws on which it is not defined are left out; of one group alone there is no interval.
 
     >>> values = np.arange(10.0)
     >>> estimate(lambda i: float(values[i].mean()), clusters([str(i) for i in range(10)])).value
@@ -149,6 +160,8 @@ def estimate(
     value = statistic(np.sort(np.concatenate(list(groups))))
     if not math.isfinite(value):
         return Estimate(None, None, None)
+    if len(groups) < 2:
+        return Estimate(value, None, None)
     generator = np.random.default_rng(seed)
     found = []
     with warnings.catch_warnings():

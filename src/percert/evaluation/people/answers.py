@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from percert.check import check_choice
+from percert.data.judged_pairs import COLUMNS as OF_PAIRS
 from percert.data.judged_pairs import (
+    EXPECTED,
     NoticedPair,
     ScoredPair,
     is_noticed,
@@ -15,8 +17,9 @@ from percert.data.judged_pairs import (
     noticed_pairs,
     scored_pairs,
 )
-from percert.data.judgements import find_triplets, night_jnd
-from percert.data.triplets import Triplet, csv_rows
+from percert.data.judgements import bapps_folders, find_triplets, night_jnd
+from percert.data.triplets import COLUMNS as OF_TRIPLETS
+from percert.data.triplets import Triplet, csv_rows, find_column
 
 AnswerKind: TypeAlias = Literal["noticed", "scored", "triplets"]
 #: What :func:`find_answers` reads; ``night-jnd`` are NIGHT's just-noticeable-difference votes.
@@ -57,12 +60,13 @@ def find_answers(
     """The answers at ``source``, at most ``limit`` of them. ``kind`` is one of :data:`KINDS`.
 
     With ``auto`` the columns of a CSV file say what it has: ``observers`` and ``said_different``,
-    a score, or triplets; a folder is NIGHT or BAPPS. Triplets of which nobody said anything are
-    left out. Raises ``ValueError`` for what is something else, and where nobody said anything.
+    a score, or triplets; a folder is NIGHT or BAPPS. Pairs and triplets of which nobody said
+    anything are left out. Raises ``ValueError`` for what is something else, and where nobody said
+    anything.
     """
     check_choice(kind, KINDS, "kind")
     if kind == "auto" and source.suffix.lower() == ".csv":
-        kind = _kind_of(list(next(csv_rows(source))))
+        kind = _kind_of(source, list(next(csv_rows(source))))
     if kind == "auto" and not source.exists():
         raise ValueError(f"{source}: no such file or folder")
     readers: dict[str, Callable[[], ObserverAnswers]] = {
@@ -78,7 +82,12 @@ def find_answers(
     else:
         plain = "csv" if kind == "triplets" else kind
         if kind == "auto" and not (source / "data.csv").is_file():
-            plain = "bapps"  # photographs alone have no answers
+            if not bapps_folders(source, "all"):  # photographs alone have no answers
+                raise ValueError(
+                    f"{source}: expected a CSV file, or the folder of NIGHT (data.csv) or of BAPPS "
+                    "(2afc/{train,val}/DISTORTION/{ref,p0,p1,judge}), found none of them"
+                )
+            plain = "bapps"
         triplets = find_triplets(source, plain, split=split, images=images)
         found = ObserverAnswers(
             "triplets", list(islice((t for t in triplets if t.share is not None), limit))
@@ -88,7 +97,18 @@ def find_answers(
     return found
 
 
-def _kind_of(columns: Sequence[str]) -> str:
+def _kind_of(source: Path, columns: Sequence[str]) -> str:
+    """What a file with these columns holds, perhaps without one of them; its reader says which."""
+
+    def has(*names: Sequence[str]) -> bool:
+        return any(find_column(columns, one) for one in names)
+
+    if has(OF_TRIPLETS["left"], OF_TRIPLETS["right"]):
+        return "triplets"
     if is_noticed(columns):
         return "noticed"
-    return "scored" if is_scored(columns) and "left" not in columns else "triplets"
+    if is_scored(columns):
+        return "scored"
+    if has(OF_PAIRS["said"], OF_PAIRS["observers"]):
+        return "noticed"
+    raise ValueError(f"{source}: expected columns {EXPECTED}; found {', '.join(columns)}")

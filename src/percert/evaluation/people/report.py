@@ -55,12 +55,13 @@ def agreement_table(agreements: Sequence[MetricAgreement], scope: str) -> Table:
 
         return Column(name, value, interval)
 
+    what = "triplets" if "2AFC" in statistics else "pairs"
     count, pictures = agreements[0].answers, agreements[0].pictures
     return Table.of(
         sorted(agreements, key=rank),
         [Column("metric", lambda one: one.metric), *map(column, statistics)],
-        f"{SCOPES.get(scope, scope).capitalize()}: {count} of {pictures} pictures. In parentheses "
-        "the 95 % interval of a bootstrap over pictures.",
+        f"{SCOPES.get(scope, scope).capitalize()}: {count} {what} of {pictures} pictures. In "
+        "parentheses the 95 % interval of a bootstrap over pictures.",
     )
 
 

@@ -79,7 +79,7 @@ def run_people(
         if (row["metric"], row["weights"]) in wanted:
             found[row["metric"]][row["pair"]] = row["distance"]
     agreements, ceilings = score_answers(
-        asked.answers, found, list(metrics), draws=asked.draws, seed=asked.seed
+        *(asked.answers, found, list(metrics)), draws=asked.draws, seed=asked.seed, bad=kept.bad
     )
     answer: dict[str, Any] = {
         "source": asked.source,

@@ -19,6 +19,7 @@ from percert.evaluation.people.agreement import (
     kendall,
     logistic_fit,
     pearson,
+    rmse,
     spearman,
 )
 from percert.evaluation.people.answers import ObserverAnswers, One, compared
@@ -60,11 +61,12 @@ def score_answers(
     *,
     draws: int = 1000,
     seed: int = 0,
+    bad: Sequence[tuple[str, str]] = (),
 ) -> tuple[list[MetricAgreement], list[Ceiling]]:
     """Every metric in every scope, on the answers for which all have a distance.
 
     ``distances`` has those of :data:`~percert.evaluation.people.distances.EQUAL` as well. Raises
-    ``ValueError`` where no answer has them all.
+    ``ValueError`` where no answer has them all, with the first of the pairs that are ``bad``.
     """
     wanted = (EQUAL, *metrics)
     judged = [
@@ -73,7 +75,8 @@ def score_answers(
         if all(pair_name(p) in distances[name] for name in wanted for p in compared(one))
     ]
     if not judged:
-        raise ValueError("people: no answer's images could be compared by every metric")
+        first = f"; {bad[0][0]}: {bad[0][1]}" if bad else ""
+        raise ValueError(f"people: no answer's images could be compared by every metric{first}")
     scopes = _scopes(judged, distances[EQUAL])
     pictures = pictures_of(judged, distances[EQUAL])
     agreements, ceilings = [], []
@@ -131,11 +134,13 @@ def _statistics(some: Sequence[One], distances: Mapping[str, float]) -> dict[str
         return _triplet_statistics(found[:, 0], found[:, 1], _said(some))
     said = _said(some)
     fitted = logistic_fit(found[:, 0], said)
+    # A fit always rises with what was said; where it falls with the distance, so does Pearson's.
+    way = -1.0 if pearson(found[:, 0], fitted) < 0 else 1.0
     statistics: dict[str, Statistic] = {
         "Spearman": lambda i: spearman(found[i, 0], said[i]),
         "Kendall": lambda i: kendall(found[i, 0], said[i]),
-        "Pearson": lambda i: pearson(fitted[i], said[i]),
-        "RMSE": lambda i: float(np.sqrt(((fitted[i] - said[i]) ** 2).mean())),
+        "Pearson": lambda i: way * pearson(fitted[i], said[i]),
+        "RMSE": lambda i: rmse(fitted[i], said[i]),
     }
     if isinstance(some[0], NoticedPair):
         count = _observers(some)
