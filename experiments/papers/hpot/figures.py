@@ -7,12 +7,12 @@ import numpy as np
 
 from experiments.papers.hpot.attacks import (
     all_attacks,
+    attacks_of_files,
     attacks_there,
     differs,
     judges,
     measured_rows,
     named_rows,
-    paper_attacks,
     stands,
 )
 from experiments.papers.hpot.rivals import LITERAL, QUICK
@@ -68,7 +68,8 @@ def _pictures(setting: Setting, before: int) -> Findings:
     figures = attacked_pictures(rows, folder_of(setting), before + SHOWN)
     said = () if figures[before:] else ("No more photographs than those of Figure 4 succeeded.",)
     shown = StandIn("the photographs that it shows", "the first on which most attacks succeed")
-    return Findings((), (*said, *differs()), tuple(figures[before:]), stands(setting, shown))
+    found = stands(setting, attacks, shown)
+    return Findings((), (*said, *differs()), tuple(figures[before:]), found)
 
 
 def _distribution(setting: Setting, called: str) -> Findings:
@@ -91,7 +92,7 @@ def _distribution(setting: Setting, called: str) -> Findings:
         tuple(compared),
         (drawn, *differs()),
         _boxes(evaluation.own, rows, key, title),
-        stands(setting, stand),
+        stands(setting, attacks, stand),
     )
 
 
@@ -133,7 +134,7 @@ CONFIDENT = {LITERAL.format(a): QUICK[LITERAL.format(a)] for a in (1, 5)}
 
 def figure_7(setting: Setting) -> Findings:
     """The share of the attacked photographs that still is misclassified behind each defence."""
-    specs = {**paper_attacks(setting), **attacks_there(setting, CONFIDENT)}
+    specs = {**attacks_of_files(setting), **attacks_there(setting, CONFIDENT)}
     runs = attack_photographs(setting, list(specs.values()))
     model, _ = classifier_there(setting)
     folder = setting.out / "defended"
@@ -147,6 +148,7 @@ def figure_7(setting: Setting) -> Findings:
         folder,
     )
     names = {spec: name for name, spec in specs.items()} | {CLEAN: "no attack"}
+    behind = StandIn("JPEG and fewer bits, it does not say how", " and ".join(DEFENCES))
     rows = tuple(
         Compared(f"{names[entry.attack]} through {entry.defence}", None, 100 * entry.share, "%")
         for entry in survivals(runs.rows, found, DEFENCES)
@@ -154,7 +156,5 @@ def figure_7(setting: Setting) -> Findings:
     return Findings(
         rows,
         ("The paper draws these shares and prints no numbers.", *differs()),
-        stands=stands(
-            setting, StandIn("JPEG and fewer bits, it does not say how", " and ".join(DEFENCES))
-        ),
+        stands=stands(setting, specs, behind),
     )

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from experiments.papers.hpot.attacks import differs, named_rows, paper_attacks, stands
+from experiments.papers.hpot.attacks import attacks_of_files, differs, named_rows, stands
 from experiments.papers.hpot.figures import SHOWN
 from experiments.papers.item import Compared, Findings, MissingDataError, Setting, StandIn
 from experiments.papers.networks import weights_folder
@@ -27,7 +27,7 @@ TITLES = {"l1": "L1", "l2": "L2", "linf": "Linf", "ssim": "1 - SSIM"}
 def table_2(setting: Setting) -> Findings:
     """Mean distances between the maps of originals and of attacked photographs."""
     methods, own = _methods(setting)
-    attacks = paper_attacks(setting)
+    attacks = attacks_of_files(setting)
     runs = attack_photographs(setting, list(attacks.values()))
     measured = saliency_distances(
         named_rows(runs.rows, attacks),
@@ -48,7 +48,7 @@ def table_2(setting: Setting) -> Findings:
     return Findings(
         tuple(rows),
         (*_words(methods, own), *differs()),
-        stands=stands(setting, _stand(methods, own)),
+        stands=stands(setting, attacks, _stand(methods, own)),
     )
 
 
@@ -64,7 +64,7 @@ def figure_11(setting: Setting) -> Findings:
 
 def _maps(setting: Setting, before: int) -> Findings:
     methods, own = _methods(setting)
-    attacks = paper_attacks(setting)
+    attacks = attacks_of_files(setting)
     runs = attack_photographs(setting, list(attacks.values()))
     rows = named_rows(runs.rows, attacks)
     saliency, _ = next(iter(methods.values()))
@@ -73,9 +73,8 @@ def _maps(setting: Setting, before: int) -> Findings:
     )
     said = () if figures else ("No more photographs than those of Figure 6 succeeded.",)
     first = dict(list(methods.items())[:1])
-    return Findings(
-        (), (*said, *_words(first, own), *differs()), figures, stands(setting, _stand(first, own))
-    )
+    found = stands(setting, attacks, _stand(first, own))
+    return Findings((), (*said, *_words(first, own), *differs()), figures, found)
 
 
 def _methods(setting: Setting) -> tuple[dict[str, tuple[Saliency, str]], bool]:
@@ -105,8 +104,8 @@ def _words(methods: Mapping[str, tuple[Saliency, str]], own: bool) -> tuple[str,
     if own:
         return ("Maps are those of EGNet, from the file in DATA/weights.",)
     return (
-        f"OpenCV's {' and '.join(methods)} look at contrasts and know no objects, EGNet marks the "
-        "salient object: sizes of the changes do not compare, at most the order of the attacks "
-        "does.",
+        f"Maps by OpenCV ({' and '.join(methods)}) are of contrast, and know no objects; EGNet "
+        "marks the salient object: sizes of the changes do not compare, at most the order of the "
+        "attacks does.",
         "The column that the paper calls SSIM grows with the change; here it is 1 - SSIM.",
     )

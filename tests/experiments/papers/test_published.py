@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 from experiments.papers import CATALOG, Setting, networks, photographs, run_item
 from experiments.papers.digests import published_stand, vouched
 from experiments.papers.hpot import attacks
+from experiments.papers.hpot.rivals import LITERAL, WEIGHED
 from experiments.papers.item import StandIn
 from experiments.papers.lipsim import judges
 from percert.files import file_sha256
@@ -258,7 +259,7 @@ def test_pieapp_and_resnet_are_taken_where_they_are(setting, tmp_path, monkeypat
     plain = attacks.all_attacks(here)
     costs = {spec.partition("cost=")[2] for spec in plain.values()}
     assert {"st-lpips-alex", "pieapp-untrained"} <= costs
-    assert any("1 - SSIM" in stand.here for stand in attacks.stands(here))
+    assert any("1 - SSIM" in stand.here for stand in attacks.stands(here, plain))
     (folder / attacks.PIEAPP).touch()
     (folder / "resnet50-0676ba61.pth").touch()
     found = attacks.all_attacks(here)
@@ -267,11 +268,53 @@ def test_pieapp_and_resnet_are_taken_where_they_are(setting, tmp_path, monkeypat
     (changed,) = [name for name in found if plain[name] != found[name]]
     assert changed == "Human_Perc_OT (a = 0)"
     assert found[changed].endswith(f"cost=pieapp,checkpoint={folder / attacks.PIEAPP}")
-    assert not any("1 - SSIM" in stand.here for stand in attacks.stands(here))
-    assert any("resnet50-0676ba61.pth (sha256 " in one.here for one in attacks.stands(here))
+    stands = attacks.stands(here, found)
+    assert not any("1 - SSIM" in stand.here for stand in stands)
+    assert any("resnet50-0676ba61.pth (sha256 " in one.here for one in stands)
     monkeypatch.setattr(photographs, "load_classifier", lambda *asked: asked)
     (spec, _, file), name = photographs.classifier_there(here)
     assert (spec, name, file.name) == ("torchvision:resnet50", "resnet50", "resnet50-0676ba61.pth")
+
+
+def test_what_stands_for_what_is_said_of_the_attacks_of_a_table_alone(setting):
+    def said(attacks_of_it):
+        return [stand.paper.split(" ")[0] for stand in attacks.stands(setting, attacks_of_it)]
+
+    own, rival = {LITERAL.format(0): "human-perc-ot-literal"}, {"PerC_AL": "perc-al:steps=100"}
+    both = ["ResNet-50", "1,000"]
+    assert said(own) == [*both, "PieAPP"]
+    assert said(rival) == [*both, "PerC-AL,"]
+    assert StandIn(
+        "PerC-AL, whose steps are not printed: 1,000 in its own work", "100 steps"
+    ) in attacks.stands(setting, rival)
+    # Table 3 is run with PieAPP's network alone: 1 - SSIM has no part in it.
+    (*_, cost) = attacks.stands(setting, WEIGHED)
+    assert cost.here.startswith("PieAPP's network with random weights")
+    assert "1 - SSIM" not in cost.here
+
+
+def test_rows_of_human_perc_ot_are_the_papers_own_with_its_network_photographs_and_cost(
+    setting, tmp_path, monkeypatch
+):
+    folder = tmp_path / "data" / "weights"
+    folder.mkdir(parents=True)
+    for name in (attacks.PIEAPP, "resnet50-0676ba61.pth"):
+        (folder / name).write_bytes(name.encode())
+    here = replace(setting, data=folder.parent, images=1000)
+    assert not attacks.own_cost(here, attacks.ATTACKS)  # whose files they are, nobody says
+    sums = "".join(f"{file_sha256(file)}  {file.name}\n" for file in folder.iterdir())
+    (folder.parent / "SHA256SUMS").write_text(sums)
+    assert attacks.own_cost(here, attacks.ATTACKS)
+    assert not attacks.own_cost(replace(here, images=999), attacks.ATTACKS)
+    monkeypatch.setattr("experiments.papers.hpot.tables.own_cost", lambda *_: True)
+    table = made("hpot-table1", setting)
+    own = {row.what for row in table.rows if row.own and row.paper is not None}
+    names = ("success", "mean L1", "mean L2", "mean Linf")
+    assert own == {f"Human_Perc_OT (a = 0): {name}" for name in names}
+    assert table.partly  # the settings of its rivals are not printed
+    assert {row.what for row in made("hpot-table4", setting).rows if row.own} == {
+        f"step {step}: {name}" for step in (0.05, 0.1, 0.2) for name in names
+    }
 
 
 def test_the_best_network_that_is_there_is_attacked(setting, monkeypatch):
