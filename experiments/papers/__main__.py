@@ -14,13 +14,13 @@ import typer
 from experiments.papers import CATALOG, PaperItem, PaperOutcome, Setting, find_item, run_item
 from experiments.papers.estimate import recorded, say_estimate
 from experiments.papers.item import COMMAND, AutoAttackKind
+from experiments.papers.page import page
 from experiments.papers.report import (
     answer,
     compared_table,
     counted,
     describe,
     made_of,
-    markdown,
     needs_paragraph,
     outcome_section,
     recorded_words,
@@ -190,7 +190,7 @@ def _write(
         seconds=seconds,
         finished=finished,
     )
-    record = read_run(out)
+    record = read_run(out) or {}
     made_now = {outcome.item.name: outcome for outcome in outcomes}
     # What earlier commands left in the folder is on its page as well.
     everything = [made_now.get(item.name) or kept_outcome(item, out) for item in CATALOG.values()]
@@ -199,10 +199,11 @@ def _write(
     found = {
         "images": setting.images,
         "autoattack": setting.autoattack,
+        "run": {name: record[name] for name in _TOLD if name in record},
         "items": [answer(outcome) for outcome in outcomes],
     }
     write_whole(out / "reproduce.json", (json.dumps(found, indent=1) + "\n").encode())
-    write_whole(out / "reproduce.md", markdown(outcomes, record).encode())
+    write_whole(out / "reproduce.md", page(found).encode())
     made = [outcome for outcome in outcomes if outcome.item.run]
     sections = [outcome_section(outcome) for outcome in made]
     if len(outcomes) > 1:
@@ -217,6 +218,10 @@ def _write(
         [*sections, how_made(record)],
         lead=lead,
     )
+
+
+#: What the page says of a run; its settings have paths of the machine.
+_TOLD = ("command", "seed", "device", "seconds", "written", "versions", "commit", "finished")
 
 
 def _list(items: list[PaperItem], as_json: bool) -> None:

@@ -1,25 +1,32 @@
-"""Outcomes as sections of a page, as JSON, and as a page of Markdown."""
+"""Outcomes as sections of a page and as JSON, and back; their tables."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from experiments.papers.item import COMMAND, PAPERS, Compared, Findings, Need, PaperItem, StandIn
+from experiments.papers.item import (
+    COMMAND,
+    PAPERS,
+    Compared,
+    Findings,
+    PaperItem,
+    StandIn,
+)
 from experiments.papers.run import CATALOG, PaperOutcome
-from percert.reports.page import Block, Paragraph, Section, Table, rerun
+from percert.reports.page import Block, Figure, Paragraph, Section, Table
 from percert.reports.table import Column
 
 
-def number(value: float | None, unit: str = "") -> str:
-    """A number with five digits that count, a share with two decimals; a dash where there is none.
+def number(value: float | None, unit: str = "", digits: int = 5) -> str:
+    """A number with the digits that count, a share with two decimals; a dash where there is none.
 
     >>> number(0.02554), number(250 / 3, "%"), number(None), number(2491.13)
     ('0.02554', '83.33 %', '-', '2491.1')
     """
     if value is None:
         return "-"
-    text = f"{value:.2f}".rstrip("0").rstrip(".") if unit == "%" else f"{value:.5g}"
+    text = f"{value:.2f}".rstrip("0").rstrip(".") if unit == "%" else f"{value:.{digits}g}"
     if "e" in text and 1e-4 <= abs(value) < 1e7:
         text = f"{value:.0f}"
     return f"{text} {unit}".strip()
@@ -48,7 +55,7 @@ def compared_table(findings: Findings, caption: str = "") -> Table:
     """Numbers beside the paper's, which are as it prints them; of its own the deviation as well."""
     columns: list[Column[Compared]] = [
         Column("", lambda row: row.what),
-        Column("paper", _printed, side="right"),
+        Column("paper", printed, side="right"),
         Column("measured", lambda row: number(row.measured, row.unit), side="right"),
     ]
     if findings.same or findings.partly:
@@ -69,7 +76,8 @@ def stands_table(findings: Findings) -> Table:
     return Table.of(findings.stands, columns)
 
 
-def _printed(row: Compared) -> str | None:
+def printed(row: Compared) -> str | None:
+    """The paper's number as it prints it."""
     return None if row.paper is None else f"{row.paper:.10g} {row.unit}".strip()
 
 
@@ -223,11 +231,46 @@ def answer(outcome: PaperOutcome) -> dict[str, Any]:
                 "measured": row.measured,
                 "deviation": findings.deviation(row),
                 "unit": row.unit,
+                "own": row.own,
             }
             for row in findings.rows
         ],
         "differs": [] if findings is None else list(findings.differs),
+        "figures": 0 if findings is None else len(findings.figures),
     }
+
+
+#: In the place of a figure that is only counted.
+_ELSEWHERE = Figure(b"\x89PNG", "in report.html", "in report.html")
+
+
+def answered(entry: Mapping[str, Any]) -> PaperOutcome:
+    """The outcome that ``entry``, an :func:`answer`, was; of its figures there is only the count.
+
+    What the catalog says of the item is what it says now.
+
+    >>> entry = answer(PaperOutcome(CATALOG["hpot-table5"], "made", Findings((), ("why",))))
+    >>> answer(answered(entry)) == entry, answered(entry).findings.differs
+    (True, ('why',))
+    """
+    rows = (
+        Compared(**{key: value for key, value in row.items() if key != "deviation"})
+        for row in entry["rows"]
+    )
+    findings = Findings(
+        tuple(rows),
+        tuple(entry["differs"]),
+        (_ELSEWHERE,) * entry["figures"],
+        tuple(StandIn(**stand) for stand in entry["stands"]),
+    )
+    told = {key: entry[key] for key in ("reason", "seconds", "command", "written", "commit")}
+    return PaperOutcome(
+        CATALOG[entry["name"]],
+        entry["outcome"],
+        findings if entry["outcome"] == "made" else None,
+        images=entry["images"],
+        **told,
+    )
 
 
 def describe(item: PaperItem) -> dict[str, Any]:
@@ -249,130 +292,3 @@ def describe(item: PaperItem) -> dict[str, Any]:
             for n in item.needs_offline
         ],
     }
-
-
-_KEY = (
-    "**The paper's own**: data, weights (by their digest), counts and procedure are the paper's, "
-    "and the numbers have to agree; **deviation** is measured less the paper's, of shares in "
-    "percentage points. **Stand-in**: something is not, and a table says what stands for what. The "
-    "paper's numbers are beside the measured ones for their size and order, and there is no "
-    "deviation, since another quantity was measured. A dash stands where the paper prints nothing, "
-    "or nothing was measured."
-)
-
-
-def markdown(outcomes: Sequence[PaperOutcome], record: Mapping[str, Any] | None) -> str:
-    """All outcomes, with how they were made at the top and what others take at the end."""
-    lines = ["# The papers' tables and figures, as far as they can be made here", ""]
-    if record is not None:
-        lines += [*_how(record, outcomes), ""]
-    lines += [counted(outcomes), "", _KEY, "", *summary_table(outcomes).markdown().splitlines()]
-    whole = "" if record is None else rerun(record)
-    told: dict[str, str] = {}
-    for outcome in outcomes:
-        if outcome.findings is not None:
-            lines += _made(outcome, told, whole)
-    others = [o for o in outcomes if o.findings is None and o.item.needs]
-    if others:
-        lines += ["", "## What was not made", ""]
-        lines += [f"- **{o.item.name}**: {_why(o)}To make it: {how_words(o.item)}." for o in others]
-    if outcomes[1:]:
-        lines += ["", *BEYOND]
-    return "\n".join([*lines, *_downloads([o.item for o in outcomes])]) + "\n"
-
-
-#: Other commands of the same papers, and the pages that they write.
-BEYOND = (
-    "## Beyond these tables and figures",
-    "",
-    "- `python -m experiments papers.hpot.on_photographs`: every attack of the second paper and of "
-    "percert on as many of its photographs as there is time for, with what rounding and defences "
-    "leave of each, and **how well attacked files are detected** (`human-perc-ot.md`).",
-    "- `python -m experiments papers.lipsim.named`: what LipSim names and does not measure: "
-    "E-LPIPS, SWD, an attack on similarity (Luo et al. 2022), and **feature inversion** "
-    "(`named-metrics.md`).",
-    "- `python -m experiments fairness.dro`: section 4 with many models a set "
-    "(`dro-fairness.md`); `people.attacks`: attacks judged by what people notice "
-    "(`people-attacks.md`).",
-)
-
-
-def _how(record: Mapping[str, Any], outcomes: Sequence[PaperOutcome]) -> list[str]:
-    """The last run, its conditions, and how long all items took, in however many runs."""
-    versions = record.get("versions") or {}
-    seconds = sum(outcome.seconds for outcome in outcomes)
-    commits = {outcome.commit for outcome in outcomes if outcome.findings is not None}
-    at = f"commit {record.get('commit')}"
-    if len(commits) > 1:
-        at = "each item at the commit that the table names"
-    commands = {outcome.command for outcome in outcomes if outcome.findings is not None}
-    on, minutes = str(record.get("written"))[:10], f"{seconds / 60:.0f} minutes"
-    by = f"Made on {on}, in {minutes}, by"
-    if len(commands) > 1:
-        by = f"Made by {len(commands)} commands, in {minutes}; the last of them, on {on}:"
-    lines = [
-        by,
-        "",
-        "```console",
-        f"$ {rerun(record)}",
-        "```",
-        "",
-        f"Seed {record.get('seed')}, on {record.get('device')}, {at}, "
-        + ", ".join(f"{name} {version}" for name, version in versions.items())
-        + ".",
-    ]
-    if record.get("finished") is False:
-        lines += ["", "**The run is not finished**: the same command goes on with it."]
-    return lines
-
-
-def _made(outcome: PaperOutcome, told: dict[str, str], whole: str) -> list[str]:
-    """An item's section. What an earlier one has ``told`` (by whom) is not told once more.
-
-    ``whole`` is the command that made the page.
-    """
-    item, findings = outcome.item, outcome.findings
-    assert findings is not None
-    lines = ["", f"## {item.name}", "", f"{PAPERS[item.paper]}: {item.title}.", ""]
-    lines += [f"*{made_of(item, findings)}*", ""]
-    if findings.stands:
-        lines += [*stands_table(findings).markdown().splitlines(), ""]
-    if findings.rows:
-        lines += [*compared_table(findings).markdown().splitlines(), ""]
-    if outcome.command not in ("", whole):
-        lines += [f"Made by `{outcome.command}`.", ""]
-    if findings.figures:
-        count = len(findings.figures)
-        lines += [f"{count} {'figure' if count == 1 else 'figures'}, in report.html.", ""]
-    if findings.differs:
-        lines += ["What else to know:", ""]
-        lines += [f"- {said}" for said in findings.differs if said not in told]
-        before = list(dict.fromkeys(told[said] for said in findings.differs if said in told))
-        if before:
-            lines += [f"- What is said of the same things under {' and '.join(before)}."]
-        told.update({said: item.name for said in findings.differs if said not in told})
-    return lines
-
-
-def _why(outcome: PaperOutcome) -> str:
-    return f"{outcome.reason}. " if outcome.reason and outcome.reason != outcome.item.how else ""
-
-
-NEEDS: list[Column[Need]] = [
-    Column("what", lambda need: need.what),
-    Column("address", lambda need: need.address),
-    Column("size", lambda need: need.size),
-    Column("where", lambda need: need.place),
-]
-
-
-def _downloads(items: Sequence[PaperItem]) -> list[str]:
-    needs = list(dict.fromkeys(need for item in items for need in item.needs))
-    if not needs:
-        return []
-    return [
-        "",
-        "## What the papers' own versions take",
-        "",
-        *Table.of(needs, NEEDS).markdown().splitlines(),
-    ]

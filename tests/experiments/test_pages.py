@@ -39,6 +39,7 @@ PAGES = {
     "copies-per-query": ("copies.per_query", "report", None),
     "human-perc-ot": ("papers.hpot.page", "page", None),
     "linf-rates": ("copies.linf_rates", "report", None),
+    "reproduce": ("papers.page", "page", None),
     "named-metrics": ("papers.lipsim.named", "page", None),
     "people": ("people.agreement", "report", None),
     "people-attacks": ("people.attacks_page", "page", None),

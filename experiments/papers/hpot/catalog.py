@@ -20,8 +20,13 @@ from experiments.papers.needs import (
 )
 
 _ATTACKS = (
-    "this with the weights in DATA/weights and --images 1000: its rows of Human_Perc_OT; the "
+    "this with the weights in DATA/weights and --images 1000, as far as Human_Perc_OT goes; its "
     "rivals' settings are not printed"
+)
+_OURS = "this with ResNet-50's and PieAPP's weights in DATA/weights and --images 1000"
+_ANY = (
+    "the paper names no network; percert attack classify takes any classifier of MNIST, with "
+    "--attack ssim-step"
 )
 _OFFLINE = (
     "the same attacks on EfficientNet-Lite0, or SqueezeNet 1.0 without its package, with 1 - SSIM "
@@ -64,7 +69,7 @@ HPOT_ITEMS = (
         "hpot-table3",
         "hpot",
         "Human_Perc_OT with lambda 0.5, 1 and 2",
-        _ATTACKS,
+        _OURS,
         _OWN,
         _OFFLINE,
         "experiments.papers.hpot.tables:table_3",
@@ -77,7 +82,7 @@ HPOT_ITEMS = (
         "hpot-table4",
         "hpot",
         "Human_Perc_OT with step 0.05, 0.1 and 0.2",
-        _ATTACKS,
+        _OURS,
         _OWN,
         _OFFLINE,
         "experiments.papers.hpot.tables:table_4",
@@ -89,7 +94,8 @@ HPOT_ITEMS = (
         "hpot-table5",
         "hpot",
         "the settings of the algorithms",
-        "a table of settings: compared with the defaults here",
+        "percert train adversarial-dataset and dro with --momentum 5e-4 --weight-decay 0; all "
+        "others are the defaults",
         (),
         "the defaults of human-perc-ot-literal beside the paper's settings",
         "experiments.papers.hpot.tables:table_5",
@@ -100,7 +106,7 @@ HPOT_ITEMS = (
         "hpot-table6",
         "hpot",
         "seconds for 1,000 images",
-        _ATTACKS + " (a V100 in the paper)",
+        _ATTACKS + ", and a V100 for its seconds",
         _OWN,
         _OFFLINE,
         "experiments.papers.hpot.tables:table_6",
@@ -133,7 +139,7 @@ HPOT_ITEMS = (
         "hpot-figure3",
         "hpot",
         "one step under 1 - SSIM beside one under L2, the first two ones of MNIST",
-        "the attack ssim-step on a classifier of MNIST",
+        _ANY,
         (MNIST_TEST,),
         "the same on two classifiers, each trained on half of the test set, on the other half",
         "experiments.papers.hpot.mnist:figure_3",
@@ -179,7 +185,8 @@ HPOT_ITEMS = (
         "hpot-figure7",
         "hpot",
         "what survives JPEG and fewer bits",
-        "percert eval defences on runs of percert attack classify with --confidence 0, 1 and 5",
+        "as hpot-table1, through the defences' settings, which are not printed; percert eval "
+        "defences takes any, on runs of percert attack classify with --confidence 0, 1 and 5",
         _OWN,
         _OFFLINE + ", through JPEG 75 and 5 bits",
         "experiments.papers.hpot.figures:figure_7",
@@ -191,8 +198,9 @@ HPOT_ITEMS = (
         "hpot-figure8",
         "hpot",
         "accuracy by GDP per capita with its line, and the slopes of two sets of 50 models",
-        "percert data geo, percert train adversarial-dataset and percert train dro, then percert "
-        "audit groups --against",
+        "percert data geo on a list of ImageNet's photographs at Flickr, percert train "
+        "adversarial-dataset and percert train dro with PieAPP, then percert audit groups "
+        "--against; the paper's list and models are not published",
         (IMAGENET, FLICKR, WORLD_BANK, PIEAPP),
         "the left half on other questions: faces by age, classes or photographs by brightness",
         "experiments.papers.hpot.groups:figure_8",
@@ -204,7 +212,7 @@ HPOT_ITEMS = (
         "hpot-figure9",
         "hpot",
         "one step under 1 - SSIM beside one under L2, one of each digit of MNIST",
-        "the attack ssim-step on a classifier of MNIST",
+        _ANY,
         (MNIST_TEST,),
         "the same on two classifiers, each trained on half of the test set, on the other half",
         "experiments.papers.hpot.mnist:figure_9",

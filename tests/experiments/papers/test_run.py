@@ -7,7 +7,8 @@ import pytest
 
 from experiments.papers import CATALOG, Compared, Findings, Setting, run_item, run_offline
 from experiments.papers.item import PaperItem
-from experiments.papers.report import answer, markdown, number, outcome_section
+from experiments.papers.page import markdown
+from experiments.papers.report import answer, number, outcome_section
 from experiments.papers.run import PaperOutcome, kept_outcome, with_what_takes_more
 from percert.reports import read_records, read_run
 from percert.reports.page import render_page
