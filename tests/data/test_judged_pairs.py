@@ -2,7 +2,7 @@
 
 import pytest
 
-from percert.data.judged_pairs import noticed_pairs, scored_pairs
+from percert.data.judged_pairs import noticed_pairs, pairs_to_show, scored_pairs
 from percert.data.triplets import csv_triplets
 
 
@@ -90,6 +90,11 @@ def test_pairs_of_which_nobody_said_anything_are_left_out(tmp_path):
     assert [(one.candidate.name, one.observers) for one in noticed_pairs(path)] == [("c.png", 3)]
     path = table(tmp_path, "reference,changed,mos\na.png,b.png,\na.png,c.png,3\n")
     assert [(one.candidate.name, one.score) for one in scored_pairs(path)] == [("c.png", -3.0)]
+
+
+def test_a_pair_is_shown_once_though_it_stands_there_twice(tmp_path):
+    path = table(tmp_path, "reference,changed,group\na.png,b.png,x\na.png,b.png,y\n")
+    assert [(one.changed, one.group) for one in pairs_to_show(path)] == [("b.png", "x")]
 
 
 def test_votes_of_a_triplet_give_its_share(tmp_path):

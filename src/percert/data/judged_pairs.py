@@ -102,11 +102,11 @@ def pairs_to_show(path: Path, *, images: Path | None = None) -> list[ShownPair]:
 
     Otherwise as :func:`noticed_pairs`, which reads what observers say of them.
     """
-    found = (
-        ShownPair(row.values["reference"], row.values["candidate"], row.group, row.folder)
-        for row in _rows(path, images, ())
-    )
-    return list(dict.fromkeys(found))
+    found: dict[str, ShownPair] = {}
+    for row in _rows(path, images, ()):
+        pair = ShownPair(row.values["reference"], row.values["candidate"], row.group, row.folder)
+        found.setdefault(f"{pair.reference} | {pair.changed}", pair)
+    return list(found.values())
 
 
 def noticed_pairs(path: Path, *, images: Path | None = None) -> list[NoticedPair]:
