@@ -150,7 +150,9 @@ def test_a_study_is_scored_by_scope_and_metrics_are_added(study, tmp_path):
     ceiling = next(one for one in result.answer["ceilings"] if one["scope"] == "all")
     assert found["l2", "all"]["found"]["AUC of answers"]["value"] <= ceiling["value"]
     assert json.loads((out / "agreement.json").read_text()) == result.answer
-    assert "share of every answer" in (out / "report.html").read_text()
+    report = (out / "report.html").read_text()
+    assert "share of every answer" in report
+    assert "What people said of 18 pairs of pictures: whether they differ." in report
 
 
 def test_a_metric_of_embeddings_sees_each_picture_once(study, tmp_path, monkeypatch):

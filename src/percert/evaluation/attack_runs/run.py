@@ -254,11 +254,13 @@ def _result(kept: Kept, prepared: _Prepared, plan: AttackPlan, folder: RunFolder
     which = "are attacked" if endless else "succeed as files of 8 bits"
     shown: tuple[Table | str, ...] = ("Nothing was attacked.",)
     if summaries:
+        noticed = _observers(summaries)
+        mean = ", people a mean" if noticed else ""
         shown = (
             summary_table(summaries, distances),
             *_rounding(summaries),
-            *_observers(summaries),
-            f"Distances are medians over the images that {which}.",
+            *noticed,
+            f"Distances are medians over the images that {which}{mean}.",
             f"Images, records.parquet and report.html are in {folder.path}",
         )
     return RunResult(answer, shown, kept.bad, kept.failed, prepared.left_out)

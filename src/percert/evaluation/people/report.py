@@ -97,14 +97,14 @@ def write_people_report(
         out / "report.html",
         "Metrics and people",
         sections,
-        lead=f"{len(answers.judged)} answers of people on {LEADS[answers.kind]}.",
+        lead=LEADS[answers.kind].format(len(answers.judged)),
     )
 
 
 LEADS = {
-    "noticed": "whether two pictures differ",
-    "scored": "how far two pictures are apart",
-    "triplets": "which of two pictures is closer to a third",
+    "noticed": "What people said of {} pairs of pictures: whether they differ.",
+    "scored": "What people said of {} pairs of pictures: how far they are apart.",
+    "triplets": "What people said of {} triplets: which of two pictures is closer to the third.",
 }
 SAID = {"noticed": "share who saw a difference", "scored": "score (greater: more different)"}
 

@@ -73,10 +73,10 @@ def run_people(
         batch_size=asked.batch_size,
         progress=progress,
     )
-    wanted = {(EQUAL, ""), *((one.name, one.weights) for one in named)}
-    found: dict[str, dict[str, float]] = {name: {} for name, _ in wanted}
+    wanted = {EQUAL: "", **{one.name: one.weights for one in named}}
+    found: dict[str, dict[str, float]] = {name: {} for name in wanted}
     for row in kept.rows:
-        if (row["metric"], row["weights"]) in wanted:
+        if wanted.get(row["metric"]) == row["weights"]:
             found[row["metric"]][row["pair"]] = row["distance"]
     agreements, ceilings = score_answers(
         *(asked.answers, found, list(metrics)), draws=asked.draws, seed=asked.seed, bad=kept.bad
