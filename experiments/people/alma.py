@@ -2,13 +2,15 @@
 
     pip install --no-deps adv-lib
 
-Augmented Lagrangian Adversarial Attacks (Rony et al. 2021). Its package asks for visdom, which
-draws its progress and does not build with today's setuptools; nothing is drawn here.
+Augmented Lagrangian Adversarial Attacks (Rony et al. 2021). Its package imports visdom, which draws
+its progress and does not build with today's setuptools, and torchvision, which has the networks of
+its LPIPS. ALMA uses neither here: where they cannot be imported, an empty module stands in.
 """
 
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 from types import ModuleType
@@ -76,8 +78,24 @@ def worst_logits(goal: Goal, scores: Tensor) -> Tensor:
     return chosen + more
 
 
+@cache
 def _alma() -> Callable[..., Tensor]:
-    if "visdom" not in sys.modules and find_spec("visdom") is None:
-        sys.modules["visdom"] = ModuleType("visdom")
-    found: Callable[..., Tensor] = import_module("adv_lib.attacks.augmented_lagrangian").alma
+    absent = [name for name in ("visdom", "torchvision") if not _imports(name)]
+    for name in absent:
+        sys.modules[name] = empty = ModuleType(name)
+        empty.models = empty  # type: ignore[attr-defined]  # torchvision.models is asked for
+    try:
+        found: Callable[..., Tensor] = import_module("adv_lib.attacks.augmented_lagrangian").alma
+    finally:
+        for name in absent:
+            del sys.modules[name]
     return found
+
+
+def _imports(name: str) -> bool:
+    """Whether a package is there and works; torchvision for another torch does not."""
+    try:
+        import_module(name)
+    except (ImportError, RuntimeError):
+        return False
+    return True

@@ -27,6 +27,7 @@ from experiments.people.attacks_page import page
 from experiments.people.attacks_report import BASELINE, numbers
 from experiments.people.judge import JUDGE, fit_judge
 from percert.attacks.attack import Attack
+from percert.certify import twoafc
 from percert.data.copy_edits import apply_edit, find_edit
 from percert.files import write_whole
 from percert.images import load_image
@@ -104,7 +105,7 @@ def main() -> None:
         for setting in [OWN_COPIES] if model == ROBUST else SETTINGS:
             if options.setting is None or setting in options.setting:
                 measure(options, model, setting, attacks)
-    found = {
+    found: dict[str, Any] = {
         "conditions": asdict(conditions(seed=0)),
         "judge": {"metric": JUDGE, **asdict(judge)},
         "runs": {
@@ -116,6 +117,8 @@ def main() -> None:
             if (options.runs / name / "records.parquet").exists()
         },
     }
+    if f"{ROBUST}-{OWN_COPIES}" in found["runs"]:
+        found["proven_l2"] = proven_lengths(options)
     options.out.mkdir(parents=True, exist_ok=True)
     write_result(options.out / "people-attacks.json", found)
     (options.out / "people-attacks.md").write_text(page(found), encoding="utf-8")
@@ -168,6 +171,20 @@ def measure(options: argparse.Namespace, model: str, setting: str, attacks: list
     )
     for name, reason in (*kept.bad, *kept.failed):
         print(f"{model}, {setting}: {name}: {reason}", flush=True)
+
+
+def proven_lengths(options: argparse.Namespace) -> list[float]:
+    """The l2 length below which no change of each photograph turns the robust metric round."""
+    rows = read_records(options.runs / f"{ROBUST}-{OWN_COPIES}" / "records.parquet")
+    photographs = options.data / "imagenet-compatible" / "images"
+    count = len({row["image"] for row in rows})
+    metric = create_metric(ROBUST, device="cpu")
+    return [
+        twoafc(
+            metric, *(load_image(path)[None] for path in (item.source, *item.others))
+        ).radius.item()
+        for item in with_copies(photographs, options.runs / "copies", count)
+    ]
 
 
 def fits(attack: str, model: str) -> bool:

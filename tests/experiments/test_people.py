@@ -1,5 +1,7 @@
 """What people see: the fit finds planted numbers, and the tables hold what was computed."""
 
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -105,6 +107,8 @@ def test_attacks_are_numbered_beside_the_baseline_and_ours_beside_each():
     assert "| m-plain | `ssim-sqp` | 2 | MDSI | 0.58 (0.25 to 0.75) | 0.50 (" in page
     assert "| m-plain | 45 % | 23 % (of 67 %) |" in page
     words = " ".join(page.split())
+    assert "3 photographs a setting, `ssim-sqp` succeeds on all in 0 of 1 settings, and" in words
+    assert "and on 67 % in m-plain." in words
     assert "in 1 of 1 comparisons (1 of 1 without LPA, PPGD" in words
     assert "by fewer in 0 more, and by more in 0." in words
     assert "Its MDSI is at 0.58 to 0.58 of the baseline's: the aim of a half is missed." in words
@@ -125,6 +129,47 @@ def test_the_rivals_that_ours_is_noticed_more_than_are_named_first():
     entries = attacks_report.numbers(rows, judge)
     page = attacks_page.page({"runs": {"m-far": entries}})
     assert "and by more in 1: than `fmn:steps=40` (m-far, 1.75)." in " ".join(page.split())
+
+
+def test_where_the_aim_is_missed_is_said_beside_what_is_proven():
+    judge = JudgeFit(false_alarms=0.1, half=0.5, slope=1.0)
+    rows = [attacked("fmn:steps=40", "a", 0.4, 0.6), attacked("ssim-sqp", "a", 0.5, 0.4)]
+    rows += [attacked("lpa", "a", 4.0, 9.0), attacked("ddn:steps=40", "a", 4.0, 9.0, False)]
+    entries = attacks_report.numbers(rows, judge)
+    page = attacks_page.page({"runs": {"lipsim-tiny-own-copies": entries, "m-far": entries}})
+    words = " ".join(page.split())
+    assert "Missed is the aim in m-far beside `fmn:steps=40` (0.81)." in words
+    assert "proven" not in words
+    found = {"runs": {"lipsim-tiny-own-copies": entries}, "proven_l2": [0.3, 0.5]}
+    words = " ".join(attacks_page.page(found).split())
+    assert "no change shorter than 0.4 (l2, a mean) does it, and the shortest of any" in words
+    assert "of any attack has 0.8." in words
+
+
+def test_the_proven_lengths_are_those_of_the_photographs_that_were_attacked(tmp_path):
+    import argparse
+
+    from percert import certify, create_metric
+    from percert.images import load_image, save_image
+    from percert.reports.records import write_records
+
+    images = tmp_path / "imagenet-compatible" / "images"
+    images.mkdir(parents=True)
+    for at in range(3):
+        torch.manual_seed(at)
+        coarse = torch.rand(1, 3, 6, 6)
+        save_image(torch.nn.functional.interpolate(coarse, size=(64, 64))[0], images / f"{at}.png")
+    rows = [{"image": f"{at}.png", "attack": name} for name in ("lpa", "ppgd") for at in (0, 1)]
+    runs = tmp_path / "runs"
+    folder = runs / "lipsim-tiny-own-copies"
+    folder.mkdir(parents=True)
+    write_records(folder / "records.parquet", rows, {"image": str, "attack": str})
+    found = attacks.proven_lengths(argparse.Namespace(data=tmp_path, runs=runs))
+    assert len(found) == 2
+    copies = [load_image(runs / "copies" / edit / "1.png")[None] for edit in attacks.COPIES]
+    photograph = load_image(images / "1.png")[None]
+    one = certify.twoafc(create_metric("lipsim-tiny", device="cpu"), photograph, *copies)
+    assert found[1] == pytest.approx(one.radius.item())
 
 
 def test_the_logits_of_the_worst_version_are_taken_with_what_is_demanded():
@@ -152,6 +197,27 @@ def test_each_photograph_stands_beside_two_copies_of_it(tmp_path):
     original, near, far = (load_image(path) for path in (item.source, *item.others))
     assert near.shape == far.shape == original.shape
     assert far.std() < 0.8 * original.std() < near.std()  # contrast 0.7 beside JPEG 70
+
+
+def test_alma_needs_nothing_that_its_package_imports_for_others(tmp_path, monkeypatch):
+    from experiments.people import alma
+
+    package = tmp_path / "adv_lib" / "attacks"
+    package.mkdir(parents=True)
+    (package.parent / "__init__.py").touch()
+    (package / "__init__.py").write_text("import visdom\nfrom torchvision import models\n")
+    (package / "augmented_lagrangian.py").write_text("def alma(model, images, labels): ...\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    for name in ("visdom", "torchvision"):
+        monkeypatch.setitem(sys.modules, name, None)  # as where it cannot be imported
+    for name in [name for name in sys.modules if name.partition(".")[0] == "adv_lib"]:
+        monkeypatch.delitem(sys.modules, name)
+    alma._alma.cache_clear()
+    assert alma._alma().__name__ == "alma"
+    assert not {"visdom", "torchvision"} & set(sys.modules)
+    alma._alma.cache_clear()
+    for name in [name for name in sys.modules if name.partition(".")[0] == "adv_lib"]:
+        del sys.modules[name]
 
 
 def test_the_least_likely_class_becomes_the_target_and_is_kept(tmp_path):
