@@ -1,11 +1,14 @@
 """``percert compare``: the answer is that of percert.certify, and bad input is said in one line."""
 
 import math
+import re
 
 import pytest
+import torch
 
 from percert import certify, create_metric
-from percert.images import load_image
+from percert.images import load_image, save_image
+from percert.metrics.seen_study import coefficients
 
 THUMBNAIL = ("--metric", "thumbnail")
 KEYS = [
@@ -104,6 +107,23 @@ def test_a_metric_without_a_bound_says_nothing_of_tampering(files, percert, perc
     unproven = ("lower", "upper", "copy", "radius")
     assert all(result[key] is None for key in unproven)
     assert "ssim has no proven bound" in percert(*arguments).stdout
+
+
+def test_a_distance_in_shares_of_observers_is_said_in_people(
+    files, percert, percert_json, tmp_path
+):
+    cat = load_image(files / "cat.png")
+    save_image((cat + 0.3 * torch.rand(cat.shape)).clamp(0, 1), tmp_path / "noisy.png")
+    asked = ("compare", files / "cat.png", tmp_path / "noisy.png", "--metric", "seen")
+    (result,) = percert_json(*asked)["results"]
+    share = 100 * coefficients().share(result["distance"])
+    said = percert(*asked).stdout
+    assert share > 20
+    assert f"{share:.0f} of 100" in said
+    assert f"About {share:.0f} of 100 people would notice, 8 would say so of an unchanged" in said
+    said = percert(*asked, files / "cat.png").stdout
+    assert [f"{share:.0f} of 100", "8 of 100"] == re.findall(r"\d+ of 100$", said, re.MULTILINE)
+    assert "Of an unchanged picture 8 of 100 people would say so." in said
 
 
 def test_two_sizes_are_an_error_of_that_candidate_for_a_metric_of_pixels(files, percert_json):

@@ -113,9 +113,7 @@ def answer_pair(worker: Worker, question: PairQuestion) -> PairAnswer:
     }[question.perturbed]
     said = comparison_sentences(question.reference.name, found, card.name, whose)
     intervals: list[Bounds] = []
-    if prepared.features is None:
-        said = said[:1]
-    else:
+    if prepared.features is not None:
         radius = 0.0 if found.radius is None or always else found.radius
         intervals = _intervals(
             prepared.features,

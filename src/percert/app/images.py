@@ -12,7 +12,7 @@ from percert.images import Resize, save_image
 from percert.images.load import decode_image
 from percert.metrics.full_reference.seen import noticed_map, seen
 from percert.metrics.full_reference.visibility import SMALLEST_SIDE
-from percert.metrics.seen_study import observers_words
+from percert.metrics.seen_study import observers_sentence
 
 #: Longer names are cut.
 LONGEST = 60
@@ -139,5 +139,4 @@ def observers_of(before: Tensor, after: Tensor) -> str:
     """
     if min(before.shape[1:]) < SMALLEST_SIDE:
         return ""
-    said = observers_words(seen(before[None], after[None]).item())
-    return f"{said[0].upper()}{said[1:]}."
+    return observers_sentence(seen(before[None], after[None]).item())

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from percert.certify.answers import Comparison, Judgement
+from percert.metrics.seen_study import OBSERVERS, observers_sentence
 from percert.reports.budgets import describe, describe_radius, rounded_down
 
 
@@ -21,6 +22,8 @@ def comparison_sentences(
 ) -> list[Sentence]:
     """The verdict or distance of one pair, its radius, and the interval, as far as there are any.
 
+    A distance in shares of observers is said in people as well.
+
     ``reference`` is what to call it, ``whose`` what is tampered with.
 
     >>> plain = Comparison("b.png", 0.25, 1.0, None, None, None, None, (8, 8))
@@ -28,6 +31,8 @@ def comparison_sentences(
     ['The ssim distance of b.png from a.png is 0.2500 (0: equal).']
     """
     said = _verdict(reference, result, metric, whose)
+    if metric == OBSERVERS:
+        said.append(Sentence(observers_sentence(result.distance)))
     if result.lower is not None and result.upper is not None:
         lower, upper = outward(result.lower, result.upper)
         budget = describe(result.eps, result.resolution)

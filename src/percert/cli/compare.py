@@ -188,7 +188,7 @@ def explain(
     """Show ``results`` (at least one) on stdout: a table, then what it means in sentences."""
     from percert.certify.sentences import comparison_sentences
 
-    show_table(comparisons_table(results))
+    show_table(comparisons_table(results, metric))
     say("")
     candidate = results[0].candidate if len(results) == 1 else "a candidate"
     whose = {"candidate": candidate, "reference": reference}.get(
@@ -204,15 +204,25 @@ def explain(
         say(f"{metric} has no proven bound: it says nothing about tampering.")
 
 
-def comparisons_table(results: "Sequence[Comparison]") -> Table:
-    """A row a candidate, with what its metric can prove of it."""
+def comparisons_table(results: "Sequence[Comparison]", metric: str) -> Table:
+    """A row a candidate, with what its metric can prove of it, or how many people would notice."""
     from percert.certify.sentences import outward
+    from percert.metrics.seen_study import OBSERVERS, coefficients
 
     viewed = any(result.view not in (None, "whole") for result in results)
     columns: list[Column[Comparison]] = [
         Column("candidate", lambda result: result.candidate),
         Column("distance", lambda result: result.distance, ".4f"),
     ]
+    if metric == OBSERVERS:
+        share = coefficients().share
+        columns += [
+            Column(
+                "would notice",
+                lambda result: share(result.distance),
+                lambda people: f"{100 * people:.0f} of 100",
+            )
+        ]
     if results[0].lower is not None:
         columns += [
             Column(
@@ -248,9 +258,13 @@ def _explain_many(
     whose: str,
 ) -> None:
     from percert.certify.sentences import shown
+    from percert.metrics.seen_study import OBSERVERS, coefficients
 
     if rule is None or results[0].radius is None:
         say(f"Distances from {reference} by {metric}; 0: equal.", style="bold")
+        if metric == OBSERVERS:
+            alarms = 100 * coefficients().false_alarms
+            say(f"Of an unchanged picture {alarms:.0f} of 100 people would say so.")
     else:
         copies = sum(bool(result.copy) for result in results)
         count = len(rule.views)

@@ -63,3 +63,13 @@ def observers_words(distance: float) -> str:
         f"about {100 * known.share(distance):.0f} of 100 people would notice, "
         f"{100 * known.false_alarms:.0f} would say so of an unchanged picture"
     )
+
+
+def observers_sentence(distance: float) -> str:
+    """The same as a sentence.
+
+    >>> observers_sentence(1.0)
+    'About 100 of 100 people would notice, 8 would say so of an unchanged picture.'
+    """
+    said = observers_words(distance)
+    return f"{said[0].upper()}{said[1:]}."
