@@ -105,13 +105,19 @@ class Bytes:
 
     @contextlib.contextmanager
     def counted(self) -> Iterator[None]:
-        bounds, products, cosines = narrowing._bounds, Prefilter._products, Prefilter._cosines
+        bounds, products, cosines = (
+            narrowing._bounds_of_one,
+            Prefilter._products,
+            Prefilter._cosines,
+        )
 
         def some(held: Any, *rest: Any) -> Any:
             self.read += held.values.numel() + 4 * (held.scale.numel() + held.sides.numel())
             return bounds(held, *rest)
 
-        def of_rows(self_: Any, block: Any, query: Tensor, row: Tensor, inverse: Tensor) -> Any:
+        def of_rows(
+            self_: Any, block: Any, query: Tensor | None, row: Tensor, inverse: Tensor
+        ) -> Any:
             self.read += 4 * len(row) * block.embeddings.shape[1]
             return products(self_, block, query, row, inverse)
 
@@ -120,7 +126,7 @@ class Bytes:
             return cosines(self_, h, inverse)
 
         with (
-            patch.object(narrowing, "_bounds", some),
+            patch.object(narrowing, "_bounds_of_one", some),
             patch.object(Prefilter, "_products", of_rows),
             patch.object(Prefilter, "_cosines", of_all),
         ):

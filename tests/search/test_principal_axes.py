@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.profiler import ProfilerActivity, profile
 
 from percert.certify import OwnThreshold
 from percert.search import open_store
@@ -19,7 +20,7 @@ from percert.search.query.within import rows_within
 from percert.search.tables import cache, quantised
 from percert.search.tables.cache import EmbeddingBlocks, StoredRows
 from percert.search.tables.principal_axes import fit_axes
-from percert.search.tables.quantised import quantise
+from percert.search.tables.quantised import columns_at, quantise
 from percert.search.tables.turned import Turning
 
 from .conftest import smooth_image
@@ -117,6 +118,19 @@ def test_a_processor_that_saturates_is_not_relied_on(monkeypatch) -> None:
     quantised.multiplies_8_bits.cache_clear()
     assert not quantised.multiplies_8_bits(256)
     quantised.multiplies_8_bits.cache_clear()
+
+
+@pytest.mark.parametrize("part", [slice(None), slice(5, -5), slice(1, None, 2)])
+def test_rows_taken_from_a_part_of_all_copy_these_alone(part: slice) -> None:
+    """PyTorch copies all of what is not contiguous before it takes a row of it."""
+    values = torch.randint(-127, 128, (2, 4000, 64), dtype=torch.int8)[:, part]
+    rows = torch.tensor([7, 0, 1500])
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as watched:
+        taken = columns_at(values, rows)
+    assert torch.equal(taken, values[:, rows])
+    events = watched.profiler.kineto_results.events()
+    sizes = [event.nbytes() for event in events if event.name() == "[memory]"]
+    assert sum(size for size in sizes if size > 0) == taken.numel()
 
 
 def test_axes_are_those_along_which_rows_differ_most() -> None:

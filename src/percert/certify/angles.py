@@ -47,11 +47,11 @@ def cosine_distance(theta: Tensor) -> Tensor:
     return 2 * (theta / 2).sin().square()
 
 
-def threshold_angle(threshold: Vector | float, shift: float = 0.0) -> Vector:
+def threshold_angle(threshold: Vector | float, shift: Vector | float = 0.0) -> Vector:
     """The angle whose cosine distance is ``threshold``, without cancellation at small ones.
 
     ``shift`` is added to the chord, the distance of two such directions: what rounding a distance
-    near 2 does to its angle is much more than the same near 0. One threshold, or one a row.
+    near 2 does to its angle is much more than the same near 0. Of each one, or one a row.
 
     >>> threshold_angle(1.0)
     tensor(1.5708, dtype=torch.float64)

@@ -74,6 +74,8 @@ class PixelFeatures:
     @cached_property
     def norm(self) -> Vector:
         """n = |[h; c]| / L, shape ``(n,)``."""
+        if self.constant == 0:
+            return self.norm_h
         return torch.hypot(self.norm_h, torch.full_like(self.norm_h, self.constant))
 
     @cached_property
@@ -93,6 +95,11 @@ class PixelFeatures:
     def valid(self) -> Vector:
         """True where the embedding is finite and not 0, so that it has a direction."""
         return self.norm.isfinite() & (self.norm > 0)
+
+    @cached_property
+    def upright(self) -> Vector:
+        """True where the embedding is long enough for the metric to give it a direction."""
+        return self.norm.isfinite() & (self.norm * self.bound.value >= SHORTEST)
 
     def moved(self, eps: Tensor | float) -> Vector:
         """How far the computed embedding may lie from this one once the image moves by ``eps``.

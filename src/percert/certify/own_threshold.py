@@ -22,10 +22,10 @@ from typing import Literal, TypeAlias
 import torch
 from torch import Tensor
 
-from percert.certify.angles import angle, bisect, threshold_angle, turn
+from percert.certify.angles import bisect, threshold_angle, turn
 from percert.certify.certificate import Certificate
 from percert.certify.features import PixelFeatures
-from percert.certify.pairs import PerturbedPair, copies_of_features, is_plain, pair_distance
+from percert.certify.pairs import FeaturePairs, PerturbedPair, copies_of_features
 from percert.check import check_choice
 from percert.tensors import Embeddings, Vector
 
@@ -141,11 +141,11 @@ def own_copies_of_features(
         other: PerturbedPair = "both" if perturbed == "both" else "candidate"
         return copies_of_features(query, stored, threshold, perturbed=other)
     fixed = copies_of_features(query, stored, threshold, perturbed="reference")
-    decision, theta = fixed.decision, angle(query.directions, stored.directions)
+    pairs = FeaturePairs(query, stored)
+    decision, theta = fixed.decision, pairs.theta
     beta = likeness.clamp(-1, 1).acos()
     # Rounding moves the likeness as it does every product, and its angle by more near 0 and pi.
     slack = 4 * math.sqrt(query.rounding)
-    now = pair_distance(query, stored)
 
     def holds(eps: Vector) -> Tensor:
         by_stored = turn(stored, stored.moved(eps))
@@ -160,8 +160,8 @@ def own_copies_of_features(
     shortest = stored.norm if perturbed == "stored" else torch.minimum(stored.norm, query.norm)
     none = torch.zeros_like(theta)
     radius = bisect(holds, none, none + shortest, HALVINGS)
-    plain = is_plain(query, stored)
-    known = query.valid & stored.valid & now.isfinite() & ~(decision & plain)
+    plain = pairs.plain
+    known = pairs.valid & pairs.distance.isfinite() & ~(decision & plain)
     moving = {"stored": stored} if perturbed == "stored" else {"query": query, "stored": stored}
     return Certificate(
         decision=decision,

@@ -1,12 +1,14 @@
 """Certificates of pairs: the interval of their distance, and whether they are copies."""
 
 import math
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal, TypeAlias
 
 import torch
 from torch import Tensor
 
-from percert.certify.angles import angle, cosine_distance, joint_reach, reach, threshold_angle, turn
+from percert.certify.angles import cosine_distance, joint_reach, reach, threshold_angle, turn
 from percert.certify.certificate import Certificate, Interval
 from percert.certify.features import PixelFeatures, embed
 from percert.certify.lipsim_bounds import proposition_1, proposition_1_holds, reported
@@ -16,6 +18,98 @@ from percert.tensors import Images, Vector
 
 PerturbedPair: TypeAlias = Literal["candidate", "reference", "both"]
 PAIR = ("candidate", "reference", "both")
+
+
+@dataclass(frozen=True, eq=False)
+class FeaturePairs:
+    """Pairs ``(n,)`` of embeddings; one of the two may hold a single row, used for all.
+
+    What several certificates of a pair need is computed once.
+    """
+
+    reference: PixelFeatures
+    candidate: PixelFeatures
+
+    @cached_property
+    def _apart(self) -> Tensor:
+        return self.reference.directions - self.candidate.directions
+
+    @cached_property
+    def distance(self) -> Vector:
+        """The cosine distance of each pair, |g - g'|^2 / 2, as the metric computes it, float64."""
+        return self._apart.square().sum(dim=1) / 2
+
+    @cached_property
+    def theta(self) -> Vector:
+        """The angle of each pair, as :func:`~percert.certify.angles.angle` finds it."""
+        together = self.reference.directions + self.candidate.directions
+        return 2 * torch.atan2(self._apart.norm(dim=1), together.norm(dim=1))
+
+    @cached_property
+    def valid(self) -> Tensor:
+        """True where both have a direction."""
+        return self.reference.valid & self.candidate.valid
+
+    @cached_property
+    def _still(self) -> tuple[Vector, Vector]:
+        """How far each turns that does not move, for float rounding."""
+        both = self.reference, self.candidate
+        return turn(both[0], both[0].moved(0.0)), turn(both[1], both[1].moved(0.0))
+
+    def moves(self, perturbed: PerturbedPair) -> dict[PerturbedPair, PixelFeatures]:
+        """Those that move, by role."""
+        both: dict[PerturbedPair, PixelFeatures]
+        both = {"reference": self.reference, "candidate": self.candidate}
+        return both if perturbed == "both" else {perturbed: both[perturbed]}
+
+    def bounds(self, eps: float, perturbed: PerturbedPair) -> tuple[Vector, Vector]:
+        """Between what the distance stays: :func:`distance_of_features`."""
+        turns = list(self._still)
+        if eps:
+            for at, role in enumerate(("reference", "candidate")):
+                if perturbed in (role, "both"):
+                    features = (self.reference, self.candidate)[at]
+                    turns[at] = turn(features, features.moved(eps))
+        turned = turns[0] + turns[1] + self.reference.rounding
+        # Near 2, rounding a distance weighs more than rounding its angle.
+        off = 4 * self.reference.rounding
+        lower = cosine_distance((self.theta - turned).clamp_min(0)) * (1 - off)
+        upper = cosine_distance((self.theta + turned).clamp_max(math.pi)) * (1 + off)
+        known = self.valid
+        return torch.where(known, lower, 0.0), torch.where(known, upper.clamp_max(2), 2.0)
+
+    def verdicts(self, threshold: Vector, perturbed: PerturbedPair) -> tuple[Tensor, Vector]:
+        """Whether they are copies, and within which radius: :func:`copies_of_features`."""
+        reference, candidate, now, theta = self.reference, self.candidate, self.distance, self.theta
+        always = (threshold >= 2) & now.isfinite()
+        decision = (now <= threshold) | always
+        shift = torch.full_like(theta, reference.rounding)
+        gap = threshold_angle(threshold, torch.where(decision, -shift, shift)) - theta
+        gap = torch.where(decision, gap, -gap) - reference.rounding
+        if perturbed == "both":
+            length = joint_reach(reference, candidate, gap)
+            radius = torch.minimum(reference.budget(length), candidate.budget(length))
+        else:
+            first = perturbed == "reference"
+            mover, slack = (reference if first else candidate), self._still[1 if first else 0]
+            radius = mover.budget(reach(mover, gap - slack))
+        # Pictures that hold too little are near one another, whatever they show: no copies are
+        # made. It is a rule on the pictures as given: that the distance stays within the threshold
+        # is proven all the same where tampering takes what they hold.
+        abstains = decision & self.plain
+        # A comparison with NaN is False: what is not known is not certified.
+        known = self.valid & (radius > 0) & ~abstains
+        # At 2 no two directions are farther apart.
+        return decision, torch.where(always, math.inf, torch.where(known, radius, 0.0))
+
+    @cached_property
+    def plain(self) -> Tensor:
+        """Whether one of each holds too little (:class:`~percert.lipschitz.centre.Content`)."""
+        plain = torch.zeros_like(self.valid)
+        for features in (self.reference, self.candidate):
+            if features.content is not None:
+                plain = plain | ~(features.budget(features.content) > 0)
+        return plain
 
 
 def distance(
@@ -58,27 +152,12 @@ def distance_of_features(
     """
     check_choice(perturbed, PAIR, "perturbed")
     eps = check_budget(eps)
-    moves = {
-        "reference": (reference, eps if perturbed != "candidate" else 0.0),
-        "candidate": (candidate, eps if perturbed != "reference" else 0.0),
-    }
-    theta = angle(reference.directions, candidate.directions)
-    turned = sum(
-        (turn(features, features.moved(budget)) for features, budget in moves.values()),
-        torch.full_like(theta, reference.rounding),
-    )
-    # Near 2, rounding a distance weighs more than rounding its angle.
-    lower = cosine_distance((theta - turned).clamp_min(0)) * (1 - 4 * reference.rounding)
-    upper = cosine_distance((theta + turned).clamp_max(math.pi)) * (1 + 4 * reference.rounding)
-    upper = upper.clamp_max(2)
-    known = reference.valid & candidate.valid
-    lower, upper = torch.where(known, lower, 0.0), torch.where(known, upper, 2.0)
-
-    now = pair_distance(reference, candidate)
-    change = torch.zeros_like(now)
-    holds = known
-    for features, budget in moves.values():
-        length = features.moved(budget)
+    pairs = FeaturePairs(reference, candidate)
+    lower, upper = pairs.bounds(eps, perturbed)
+    now, moving = pairs.distance, pairs.moves(perturbed)
+    change, holds = torch.zeros_like(now), pairs.valid
+    for role, features in (("reference", reference), ("candidate", candidate)):
+        length = features.moved(eps if role in moving else 0.0)
         change = change + features.bound.value * length
         holds = holds & proposition_1_holds(length, features)
     return Interval(
@@ -89,17 +168,13 @@ def distance_of_features(
         lower_paper=torch.where(holds, (now - change).clamp_min(0), math.nan),
         upper_paper=torch.where(holds, (now + change).clamp_max(2), math.nan),
         perturbed=perturbed,
-        bounds={
-            role: features.bound
-            for role, (features, _) in moves.items()
-            if perturbed in (role, "both")
-        },
+        bounds={role: features.bound for role, features in moving.items()},
     )
 
 
 def pair_distance(reference: PixelFeatures, candidate: PixelFeatures) -> Vector:
     """The cosine distance of each pair, |g - g'|^2 / 2, as the metric computes it, in float64."""
-    return (reference.directions - candidate.directions).square().sum(dim=1) / 2
+    return FeaturePairs(reference, candidate).distance
 
 
 def copies(
@@ -148,53 +223,15 @@ def copies_of_features(
     given = torch.as_tensor(threshold, dtype=torch.float64, device=reference.h.device)
     if not bool(((given >= 0) & (given <= 2)).all()):
         raise ValueError(f"threshold: expected a cosine distance in [0, 2], found {threshold}")
-    theta = angle(reference.directions, candidate.directions)
-    now = pair_distance(reference, candidate)
-    always = (given >= 2) & now.isfinite()
-    decision = (now <= given) | always
-    gap = torch.where(
-        decision,
-        threshold_angle(given, -reference.rounding) - theta,
-        theta - threshold_angle(given, reference.rounding),
-    )
-    gap = gap - reference.rounding
-    if perturbed == "both":
-        length = joint_reach(reference, candidate, gap)
-        radius = torch.minimum(reference.budget(length), candidate.budget(length))
-        moving = {"reference": reference, "candidate": candidate}
-    else:
-        mover, fixed = (
-            (candidate, reference) if perturbed == "candidate" else (reference, candidate)
-        )
-        slack = turn(fixed, fixed.moved(0.0))
-        radius = mover.budget(reach(mover, gap - slack))
-        moving = {perturbed: mover}
-    # Pictures that hold too little are near one another, whatever they show: no copies are made. It
-    # is a rule on the pictures as given: that the distance stays within the threshold is proven
-    # all the same where tampering takes what they hold.
-    plain = is_plain(reference, candidate)
-    radius = torch.where(decision & plain, 0.0, radius)
-    # A comparison with NaN is False: what is not known is not certified.
-    known = reference.valid & candidate.valid & (radius > 0)
-    radius = torch.where(known, radius, 0.0)
-    # At 2 no two directions are farther apart.
-    radius = torch.where(always, math.inf, radius)
-    known = known | always
-    paper = proposition_1((given - now).abs(), *moving.values())
+    pairs = FeaturePairs(reference, candidate)
+    decision, radius = pairs.verdicts(given, perturbed)
+    moving = pairs.moves(perturbed)
+    paper = proposition_1((given - pairs.distance).abs(), *moving.values())
     return Certificate(
         decision=decision,
         radius=radius,
-        radius_paper=torch.where(known, reported(paper, radius), math.nan),
+        radius_paper=torch.where(radius > 0, reported(paper, radius), math.nan),
         perturbed=perturbed,
         bounds={role: features.bound for role, features in moving.items()},
-        plain=plain,
+        plain=pairs.plain,
     )
-
-
-def is_plain(reference: PixelFeatures, candidate: PixelFeatures) -> Tensor:
-    """Whether one of each pair holds too little (:class:`~percert.lipschitz.centre.Content`)."""
-    plain = torch.zeros_like(reference.norm_h + candidate.norm_h, dtype=torch.bool)
-    for features in (reference, candidate):
-        if features.content is not None:
-            plain = plain | ~(features.budget(features.content) > 0)
-    return plain

@@ -55,6 +55,8 @@ def stack(features: Sequence[PixelFeatures]) -> list[PixelFeatures]:
     Every row keeps its own pixel units. The bound of the whole is the smallest one: an embedding
     that is long enough to have a direction under that one has a direction under its own.
     """
+    if len(features) == 1:
+        return list(features)
     kinds = {(one.constant, one.relative, one.content is None) for one in features}
     if len(kinds) != 1:
         return list(features)
@@ -144,19 +146,22 @@ def asked_features(
 def distances(query: Tensor, last: Vector, h: Embeddings, constant: float) -> Vector:
     """Exact cosine distance |g - g_j|^2 / 2 of p pairs, float64; exactly 0 for equal vectors.
 
-    ``query`` ``(p, k)`` and ``last`` ``(p,)`` are unit vectors, ``h`` ``(p, k)`` raw embeddings. An
-    embedding shorter than float rounding (``percert.metrics.certified.embedding.SHORTEST``) has no
-    direction, g = 0: it is at 0 from another such and at 1/2 from all others.
+    ``query`` ``(p, k)`` and ``last`` ``(p,)`` are unit vectors, of which one may stand for all,
+    ``h`` ``(p, k)`` raw embeddings. An embedding shorter than float rounding
+    (``percert.metrics.certified.embedding.SHORTEST``) has no direction, g = 0: it is at 0 from
+    another such and at 1/2 from all others.
     """
     norm = row_norms(h, constant)
     scale = torch.where(norm >= SHORTEST, 1 / norm, 0.0)
     u = h * scale[:, None]
     u -= query
-    far: Tensor = u.norm(dim=1)
-    return (far.square() + (last - constant * scale).square()) / 2
+    far: Tensor = u.norm(dim=1).square_()
+    if constant:
+        far += (last - constant * scale).square()
+    return far / 2
 
 
 def row_norms(h: Embeddings, constant: float) -> Vector:
     """|[h; c]| of each row, float64."""
     norm: Tensor = h.norm(dim=1)
-    return torch.hypot(norm, torch.full_like(norm, constant))
+    return torch.hypot(norm, torch.full_like(norm, constant)) if constant else norm

@@ -15,11 +15,12 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from percert.search.query.distances import Queries
-from percert.search.tables.quantised import BASE, Numbers, Slice, quantise_queries
+from percert.search.tables.quantised import BASE, Numbers, Slice, columns_at, quantise_queries
 from percert.search.tables.turned import Turned
 from percert.tensors import Vector
 
@@ -31,7 +32,7 @@ READ_ALL, READ_ALL_OF_MANY = 1 / 3, 1 / 400
 #: So few rows are as soon looked at whole.
 FEW = 64
 #: Where so many times more rows are left than are asked for, the nearest are looked at once more.
-AGAIN = 64
+AGAIN = 16
 
 
 class Taken(NamedTuple):
@@ -44,19 +45,19 @@ class Taken(NamedTuple):
         return Taken(self.rows.to(like), self.queries.to(like))
 
     def of_rows(self, row: Tensor) -> "Taken":
-        return Taken(self.rows.index_select(1, row), self.queries)
+        return Taken(columns_at(self.rows, row), self.queries)
 
     def off(self, bound: Tensor) -> Tensor:
         """``bound`` ``(m, n)`` less it, in place."""
-        if bound.shape[1] > 1:
-            return bound.addmm_(self.rows.T, self.queries, alpha=-1)
-        for row, query in zip(self.rows, self.queries[:, 0].tolist(), strict=True):
-            bound[:, 0].sub_(row, alpha=query)
-        return bound
+        return bound.addmm_(self.rows.T, self.queries, alpha=-1)
+
+    def off_one(self, bound: Tensor) -> Tensor:
+        """The same of a single query, ``(m,)``."""
+        return bound.addmv_(self.rows.T, self.queries[:, 0], alpha=-1)
 
     def of_pairs(self, query: Tensor, row: Tensor) -> Tensor:
         """That of pairs, ``(p,)``."""
-        return (self.rows.index_select(1, row) * self.queries.index_select(1, query)).sum(0)
+        return (columns_at(self.rows, row) * self.queries.index_select(1, query)).sum(0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,12 +161,11 @@ class Narrowing:
         stages = self.turned.stages
         for at, held in enumerate(stages):
             stage = self.stage(at)
-            mine = held[some] if row is None else held[some].take(row)
-            before = None if bound is None or stage.fresh else bound[:, None]
-            bound = _bounds(mine, stage, before)[:, 0]
+            mine = held[some] if row is None else held.take(row + some.start)
+            before = None if stage.fresh else bound
+            bound = _bounds_of_one(mine, stage, before)
             if taken is not None and before is None:
-                mine_off = taken if row is None else taken.of_rows(row)
-                bound = mine_off.off(bound[:, None])[:, 0]
+                bound = (taken if row is None else taken.of_rows(row)).off_one(bound)
             if best and far:
                 loose = mine.sides[-1] * stage.sides[-1]
                 slack = loose if slack is None or stage.fresh else slack + loose
@@ -175,12 +175,14 @@ class Narrowing:
                     low = _probed(probe, row, bound, best)
             elif probe is not None and (row is None or len(row) > AGAIN * best):
                 low = _probed(probe, row, bound, best)
-            mask = bound >= low - stage.margin
-            if row is None and int(mask.count_nonzero()) > READ_ALL * len(mask):
+            # In NumPy, which counts and finds what is true several times as fast.
+            mask = bound.numpy() >= low - stage.margin
+            if row is None and np.count_nonzero(mask) > READ_ALL * len(mask):
                 continue
-            kept = mask.nonzero()[:, 0]
-            row, bound = kept if row is None else row[kept], bound[kept]
-            slack = None if slack is None else slack[kept]
+            kept = torch.from_numpy(mask.nonzero()[0])
+            row = kept if row is None else row.index_select(0, kept)
+            bound = bound.index_select(0, kept)
+            slack = None if slack is None else slack.index_select(0, kept)
             if len(row) <= few:
                 break
         if row is None or bound is None:
@@ -233,21 +235,18 @@ def _rest_behind(length: Numbers, known: Numbers, error: float) -> Numbers:
 
 def _bounds(held: Slice, stage: _Stage, before: Tensor | None = None) -> Tensor:
     """Upper bounds ``(m, n)`` of products: what a slice adds to those ``before``, in place."""
-    product = held.products(stage.columns)
-    if stage.sides.shape[1] > 1:
-        bound = product.float().mul_((held.scale * stage.scale)[:, None])
-        bound.addmm_(held.sides.T, stage.sides)
-        return bound if before is None else before.add_(bound)
-    high, low = product.unbind(1)
-    whole = torch.add(low.float(), high, alpha=BASE)
-    for side, query in zip(held.sides, stage.sides[:, 0].tolist(), strict=True):
-        if before is not None:
-            before[:, 0].add_(side, alpha=query)
-        elif query:
-            before = (side * query)[:, None]
-    assert before is not None
-    before[:, 0].addcmul_(whole, held.scale, value=stage.scale)
-    return before
+    bound = held.products(stage.columns).float().mul_((held.scale * stage.scale)[:, None])
+    bound.addmm_(held.sides.T, stage.sides)
+    return bound if before is None else before.add_(bound)
+
+
+def _bounds_of_one(held: Slice, stage: _Stage, before: Tensor | None = None) -> Tensor:
+    """The same ``(m,)`` of a single query."""
+    high, low = held.products(stage.columns).unbind(1)
+    whole = torch.add(low, high, alpha=BASE).float()
+    sides, query = held.sides.T, stage.sides[:, 0]
+    bound = sides.mv(query) if before is None else before.addmv_(sides, query)
+    return bound.addcmul_(whole, held.scale, value=stage.scale)
 
 
 def _bounds_of_pairs(held: Slice, stage: _Stage, left: Left) -> Tensor:
@@ -275,14 +274,23 @@ def _probed(
     probe: Callable[[Tensor], float], row: Tensor | None, bound: Tensor, best: int
 ) -> float:
     """What ``probe`` finds of rows that seem nearest: of many, the first of some groups."""
-    groups = len(bound) // TOGETHER
+    values = bound.numpy()
+    groups = len(values) // TOGETHER
     if groups >= best:
-        group = greatest(bound[None], groups)[0].topk(best, sorted=False).indices
-        of_group = group[:, None] + groups * torch.arange(TOGETHER)
-        seem = group + groups * bound[of_group].argmax(1)
+        of_groups = values[: groups * TOGETHER].reshape(TOGETHER, groups)
+        group = _largest(of_groups.max(0), best)
+        seem = group + groups * of_groups[:, group].argmax(0)
     else:
-        seem = bound.topk(min(best, len(bound)), sorted=False).indices
-    return probe(seem if row is None else row[seem])
+        seem = _largest(values, best)
+    found = torch.from_numpy(seem)
+    return probe(found if row is None else row.index_select(0, found))
+
+
+def _largest(values: npt.NDArray[np.float32], count: int) -> npt.NDArray[np.int64]:
+    """The places of the ``count`` largest, or of all, in no order."""
+    if len(values) <= count:
+        return np.arange(len(values))
+    return np.argpartition(values, -count)[-count:]
 
 
 def greatest(values: Tensor, groups: int) -> Tensor:

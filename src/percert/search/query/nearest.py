@@ -27,7 +27,7 @@ from percert.search.query.second_pass import (
     rival_distances,
     rivals_within,
 )
-from percert.search.query.top_k import Places, TopRows, nearest_rows
+from percert.search.query.top_k import Numbers, Places, TopRows, nearest_rows
 from percert.search.tables.scan import Block
 
 #: At least so many nearest images are kept: with so many, the first pass nearly always proves all.
@@ -130,10 +130,9 @@ def nearest_by(
     look = leader_radii(features, near, k, eps or 0.0, stored)
     found = _found(near, look, eps, stored)
     # Rivals up to here matter; where some of them may not be near, all rows are looked at.
-    rivals = look.rivals.amin(1) if near.leads.shape[1] > 1 else torch.zeros(len(near))
-    needed = rivals.double().clamp_min(eps or 0.0)
-    undecided = (needed >= look.ends) & ~torch.from_numpy(near.complete)
-    places = undecided.nonzero()[:, 0]
+    rivals = look.rivals.min(1) if near.leads.shape[1] > 1 else np.zeros(len(near))
+    needed = np.maximum(rivals, eps or 0.0)
+    places = ((needed >= look.ends) & ~near.complete).nonzero()[0]
     if len(places):
         again = _open_queries(features, near, look, places, needed, stored)
         rows = passes.rivals(again)
@@ -152,17 +151,17 @@ def _found(
     count, lead = look.stays.shape
     each = np.arange(count)
     leading = near.leads[:, :lead]
-    items = _items(near, look, each.repeat(lead), leading.ravel(), look.stays.flatten().tolist())
+    items = _items(near, look, each.repeat(lead), leading.ravel(), look.stays.ravel().tolist())
     candidates: list[tuple[Neighbour, ...] | None] = [None] * count
     if eps is not None:
-        query, rank = (look.rivals <= eps).nonzero().T.numpy()
+        query, rank = (look.rivals <= eps).nonzero()
         radii = look.rivals[query, rank].tolist()
         able = _items(near, look, query, near.leads[query, rank], radii)
         start = np.searchsorted(query, np.arange(count + 1)).tolist()
         candidates = [
             (*items[at * lead : at * lead + 1], *able[start[at] : start[at + 1]]) for at in each
         ]
-    first = look.rivals.amin(1).tolist()
+    first = look.rivals.min(1).tolist()
     return [
         NearestImages(
             tuple(items[at * lead : (at + 1) * lead]),
@@ -227,18 +226,19 @@ def _open_queries(
     features: Sequence[PixelFeatures],
     near: TopRows,
     look: LeaderRadii,
-    places: Tensor,
-    needed: Tensor,
+    places: Places,
+    needed: Numbers,
     stored: EmbeddingSpec,
 ) -> OpenQueries:
     """The queries at ``places``, each with its first image and its strongest rival near it."""
-    rival = torch.from_numpy(near.leads)[places, look.rivals[places].argmin(1)]
+    rival = near.leads[places, look.rivals[places].argmin(1)]
     first, second = (
         stored_features(h, stored.constant, stored.feature_error)
         for h in (near.h[places, 0], near.h[places, rival])
     )
     apart: Tensor = (first.directions - second.directions).norm(dim=1)
-    return OpenQueries([features[at] for at in places.tolist()], first, needed[places], apart)
+    enough = torch.from_numpy(needed[places])
+    return OpenQueries([features[at] for at in places.tolist()], first, enough, apart)
 
 
 def _add_rivals(

@@ -10,19 +10,19 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from percert.certify.angles import angle, cosine_distance, reach, turn
-from percert.certify.features import PixelFeatures, pixel_features
+from percert.certify.angles import angle, reach, turn
+from percert.certify.features import PixelFeatures, arithmetic, pixel_features
 from percert.certify.nearest import least_radius
-from percert.certify.pairs import distance_of_features
+from percert.certify.pairs import FeaturePairs
 from percert.certify.twoafc import plane_radius
 from percert.lipschitz.bound import LipschitzBound
 from percert.lipschitz.centre import Content
-from percert.metrics.certified.embedding import SHORTEST
 from percert.search.query.distances import EmbeddingSpec, stack
-from percert.search.query.top_k import TopRows
+from percert.search.query.top_k import Numbers, TopRows
 from percert.tensors import Embeddings, Vector
 
 #: Stored embeddings are float32, whatever the metric computes in.
@@ -49,12 +49,6 @@ def stored_features(
     )
 
 
-def has_direction(features: PixelFeatures) -> Tensor:
-    """Whether each embedding is long enough to have a direction, ``(n,)``."""
-    norm = features.norm
-    return norm.isfinite() & (norm * features.bound.value >= SHORTEST)
-
-
 def rival_radii(query: PixelFeatures, rows: PixelFeatures, rivals: PixelFeatures) -> Tensor:
     """How far the single ``query`` must move for each rival to be as near as each of ``rows``.
 
@@ -63,7 +57,7 @@ def rival_radii(query: PixelFeatures, rows: PixelFeatures, rivals: PixelFeatures
     stays at distance 1/2, so the other one has to cross the angle of 60 degrees.
     """
     shape = len(rows.h), len(rivals.h)
-    if not bool(has_direction(query)):
+    if not bool(query.upright):
         return torch.zeros(shape, dtype=torch.float64)
     g, others = rows.directions, rivals.directions
     width, xi = query.h.shape[1], 2 * tilt(rows)
@@ -76,7 +70,7 @@ def rival_radii(query: PixelFeatures, rows: PixelFeatures, rivals: PixelFeatures
     )
     u_k = (square.clamp_min(0) + max(GRAM, 4 * query.rounding)).sqrt()
     between = plane_radius(query, margin.flatten(), u_k.flatten(), u_k.new_tensor(xi)).view(shape)
-    upright, rival_upright = has_direction(rows)[:, None], has_direction(rivals)
+    upright, rival_upright = rows.upright[:, None], rivals.upright
     if bool(upright.all()) and bool(rival_upright.all()):
         return between
     slack = xi + query.rounding
@@ -101,36 +95,45 @@ def least_beyond(query: PixelFeatures, rows: PixelFeatures, theta: float) -> Vec
 
     Of rows that have a direction; ``theta`` is the angle from the query, in radians.
     """
-    if not bool(has_direction(query)):
+    if not bool(query.upright):
         return torch.zeros(len(rows.h), dtype=torch.float64)
     xi = 2 * tilt(rows)
     gap = theta - angle(query.directions, rows.directions)
     apart = least_radius(query, gap - query.rounding, xi)
-    upright = has_direction(rows)
+    upright = rows.upright
     if bool(upright.all()):
         return apart
     from_flat = torch.full_like(gap, theta - FLAT_ANGLE - xi - query.rounding)
     return torch.where(upright, apart, query.budget(reach(query, from_flat)))
 
 
-def stays_within(
-    query: PixelFeatures, rows: PixelFeatures, eps: float
-) -> tuple[Vector, Vector, Vector]:
-    """Distance, lower and upper bound ``(m,)`` of stored ``rows`` while the query moves by eps."""
-    interval = distance_of_features(query, rows, eps, perturbed="reference")
-    upright = has_direction(rows)
-    turned = bool(has_direction(query))
+def stays_within(pairs: FeaturePairs, eps: float) -> tuple[Vector, Vector, Vector]:
+    """Distance, lower and upper bound ``(m,)`` of a query's stored rows while it moves by eps."""
+    query, rows = pairs.reference, pairs.candidate
+    lower, upper = pairs.bounds(eps, "reference")
+    upright, turned = rows.upright, bool(query.upright)
+    if turned and bool(upright.all()):
+        return pairs.distance, lower, upper
     stays = turned and bool(query.moved(eps) < query.norm_h)
     flat = 0.5 if turned else 0.0
-    distance = torch.where(upright, interval.distance if turned else 0.5, flat)
-    lower = torch.where(upright, interval.lower if turned else 0.0, 0.5 if stays else 0.0)
-    upper = torch.where(upright, interval.upper if turned else 2.0, 0.5 if stays or turned else 2.0)
+    distance = torch.where(upright, pairs.distance if turned else 0.5, flat)
+    lower = torch.where(upright, lower if turned else 0.0, 0.5 if stays else 0.0)
+    upper = torch.where(upright, upper if turned else 2.0, 0.5 if stays or turned else 2.0)
     return distance, lower, upper
 
 
 def tilt(rows: PixelFeatures) -> float:
     """A bound of how far a stored unit vector is from the exact one, for float rounding."""
-    x = 2 * rows.relative
+    return _tilt(rows.relative)
+
+
+def stored_tilt(width: int, stored: EmbeddingSpec) -> float:
+    """:func:`tilt` of stored rows of ``width`` values."""
+    return _tilt(stored.feature_error + STORED_ROUNDING + arithmetic(width))
+
+
+def _tilt(relative: float) -> float:
+    x = 2 * relative
     # asin(x), and the chord of that angle, are less than x (1 + x^2) while x <= 1/2.
     return x * (1 + x * x) * (1 + 1e-6)
 
@@ -146,11 +149,11 @@ class LeaderRadii:
     stays among them.
     """
 
-    lower: Tensor
-    upper: Tensor
-    rivals: Tensor
-    ends: Vector
-    stays: Tensor
+    lower: Numbers
+    upper: Numbers
+    rivals: Numbers
+    ends: Numbers
+    stays: Numbers
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,10 +164,10 @@ class _Rows:
     below ``ends`` ``(q, k)`` no row that was left out is.
     """
 
-    lower: Tensor
-    upper: Tensor
-    radii: Tensor
-    ends: Tensor
+    lower: Numbers
+    upper: Numbers
+    radii: Numbers
+    ends: Numbers
 
 
 def leader_radii(
@@ -174,18 +177,21 @@ def leader_radii(
     together = stack(features)
     lead = min(k, near.leads.shape[1])
     # All at once where there is nothing without a direction; such follow other rules.
-    plain = len(together) == 1 and near.directed and bool(has_direction(together[0]).all())
+    plain = len(together) == 1 and near.directed and bool(together[0].upright.all())
     step = max(1, VALUES // near.h[0].numel()) if plain else 1
     looks = []
     for start in range(0, len(near), step):
-        some = torch.arange(start, min(start + step, len(near)))
+        some = slice(start, min(start + step, len(near)))
         if plain:
-            rows = _together(together[0].rows(some), near, some, lead, eps, stored)
+            query = together[0] if step >= len(near) else together[0].rows(some)
+            rows = _together(query, near, some, lead, eps, stored)
         else:
             rows = _alone(features[start], near, start, lead, eps, stored)
         looks.append(_of_images(rows, near, some, k))
+    if len(looks) == 1:
+        return looks[0]
     return LeaderRadii(
-        *(torch.cat([getattr(one, f.name) for one in looks]) for f in fields(LeaderRadii))
+        *(np.concatenate([getattr(one, f.name) for one in looks]) for f in fields(LeaderRadii))
     )
 
 
@@ -200,72 +206,84 @@ def pair_radii(query: PixelFeatures, first: PixelFeatures, rival: PixelFeatures)
     return plane_radius(query, margin, u_k, u_k.new_tensor(2 * tilt(rival)))
 
 
-def _of_images(rows: _Rows, near: TopRows, index: Tensor, k: int) -> LeaderRadii:
+def _of_images(rows: _Rows, near: TopRows, some: slice, k: int) -> LeaderRadii:
     """From radii of rows to radii of images: the smallest of an image's rows counts.
 
     How long an image stays among the first k depends on how many others may pass it before.
     """
-    count, lead, _ = rows.radii.shape
-    rank = torch.from_numpy(near.rank)[index][:, None].expand(rows.radii.shape)
-    images = rows.radii.new_full((count, lead, near.leads.shape[1] + 1), torch.inf)
-    images = images.scatter_reduce(2, rank, rows.radii, "amin")[:, :, :-1]
-    behind = torch.arange(images.shape[2]) > torch.arange(lead)[:, None]
-    images = torch.where(behind, images, torch.inf)
+    radii, lead = rows.radii, rows.radii.shape[1]
+    if near.views > 1:
+        rank = torch.from_numpy(near.rank[some])[:, None].expand(radii.shape)
+        images = torch.full((*rank.shape[:2], near.leads.shape[1] + 1), torch.inf).double()
+        images = images.scatter_reduce(2, rank, torch.from_numpy(radii), "amin")
+        radii = images[:, :, :-1].numpy()
+    behind = np.arange(radii.shape[2]) > np.arange(lead)[:, None]
+    radii = np.where(behind, radii, np.inf)
     # The leading image r may be overtaken by k - r - 1 others.
-    short = images.new_full((count, lead, k), torch.inf)
-    least = torch.cat([images, short], 2).topk(k, dim=2, largest=False).values
-    allowed = (k - 1 - torch.arange(lead))[None, :, None].expand(count, lead, 1)
-    stays = torch.minimum(least.gather(2, allowed)[:, :, 0], rows.ends)
-    return LeaderRadii(rows.lower, rows.upper, images[:, 0], rows.ends[:, 0], stays)
+    short = np.full((len(radii), lead, k), np.inf)
+    least = np.sort(np.concatenate([radii, short], 2), axis=2)
+    allowed = k - 1 - np.arange(lead)
+    stays = np.minimum(least[:, np.arange(lead), allowed], rows.ends)
+    return LeaderRadii(rows.lower, rows.upper, radii[:, 0], rows.ends[:, 0], stays)
 
 
 def _together(
-    query: PixelFeatures, near: TopRows, index: Tensor, lead: int, eps: float, stored: EmbeddingSpec
+    query: PixelFeatures, near: TopRows, some: slice, lead: int, eps: float, stored: EmbeddingSpec
 ) -> _Rows:
-    """All queries at once, where every query and row has a direction; see :func:`rival_radii`."""
+    """All queries at once, where every query and row has a direction; see :func:`rival_radii`.
+
+    In NumPy, whose calls cost less: of one query there is little to be computed.
+    """
     width = query.h.shape[1]
-    rows = near.h[index].double()
-    norm: Tensor = rows.norm(dim=2)
-    last = torch.zeros_like(norm)
+    rows = near.h[some].double().numpy()
+    norm = np.sqrt(np.einsum("qmk,qmk->qm", rows, rows))
+    last = np.zeros_like(norm)
     if stored.constant:
-        norm = torch.hypot(norm, torch.full_like(norm, stored.constant))
+        norm = np.hypot(norm, stored.constant)
         last = stored.constant / norm
     rows *= (1 / norm)[:, :, None]
-    g, g_last = query.directions[:, :width], query.vectors[:, width:].sum(1) / query.norm
-    distance = torch.from_numpy(near.distance)[index]
-    filled = distance.isfinite()
-    # As certify.turning.angle, |g + g_j|^2 = 4 - |g - g_j|^2: but that cancels near pi.
-    far = (4 - 2 * distance).clamp_min(0).sqrt()
+    g, own = query.directions.numpy(), query.norm.numpy()[:, None]
+    g, g_last = g[:, :width], g[:, width:].sum(1)[:, None]
+    distance, rounding = near.distance[some], query.rounding
+    filled = np.isfinite(distance)
+    chord = np.sqrt(2 * distance)
+    # As certify.angles.angle, |g + g_j|^2 = 4 - |g - g_j|^2: but that cancels near pi.
+    far = np.sqrt(np.maximum(4 - 2 * distance, 0))
     if bool((distance[filled] > 1.5).any()):
-        far = torch.hypot((rows + g[:, None]).norm(dim=2), g_last[:, None] + last)
-    theta = 2 * torch.atan2((2 * distance).sqrt(), far)
-    slack = 2 * tilt(stored_features(near.h[0, :1], stored.constant, stored.feature_error))
-    turned = (turn(query, query.moved(eps)) + slack / 2 + query.rounding)[:, None]
-    # As certify.distance has it.
-    lower = cosine_distance((theta - turned).clamp_min(0)) * (1 - 4 * query.rounding)
-    upper = cosine_distance((theta + turned).clamp_max(torch.pi)) * (1 + 4 * query.rounding)
-    upper = upper.clamp_max(2)
+        far = np.hypot(np.linalg.norm(rows + g[:, None], axis=2), g_last + last)
+    theta = 2 * np.arctan2(chord, far)
+    slack = 2 * stored_tilt(width, stored)
+    turned = turn(query, query.moved(eps)).numpy()[:, None] + (slack / 2 + rounding)
+    # As certify.pairs has it.
+    nearer = np.sin(np.maximum(theta - turned, 0) / 2) ** 2
+    farther = np.sin(np.minimum(theta + turned, math.pi) / 2) ** 2
+    lower = 2 * nearer * (1 - 4 * rounding)
+    upper = np.minimum(2 * farther * (1 + 4 * rounding), 2)
 
-    leads = torch.from_numpy(near.leads)[index, :lead]
-    first = rows.gather(1, leads[:, :, None].expand(-1, -1, width))
-    s = query.norm[:, None] * ((rows @ g[:, :, None])[:, :, 0] + g_last[:, None] * last)
-    margin = s.gather(1, leads)[:, :, None] - s[:, None]
-    length = 1 - last.square()
-    square = length.gather(1, leads)[:, :, None] + length[:, None] - 2 * first @ rows.mT
-    u_k = (square.clamp_min(0) + max(GRAM, 4 * query.rounding)).sqrt()
+    leads = near.leads[some, :lead]
+    first = np.take_along_axis(rows, leads[:, :, None], 1)
+    s = own * ((rows @ g[:, :, None])[:, :, 0] + g_last * last)
+    margin = np.take_along_axis(s, leads, 1)[:, :, None] - s[:, None]
+    length = 1 - last * last
+    square = np.take_along_axis(length, leads, 1)[:, :, None] + length[:, None]
+    square -= 2 * (first @ rows.transpose(0, 2, 1))
+    u_k = np.sqrt(np.maximum(square, 0) + max(GRAM, 4 * rounding))
     # The queries come last where certificates take one radius for each.
-    xi = u_k.new_tensor(slack)
-    radii = plane_radius(query, margin.movedim(0, 2), u_k.movedim(0, 2), xi).movedim(2, 0)
-    end = torch.from_numpy(near.count)[index] - 1
-    gap = theta.gather(1, end[:, None]) - theta.gather(1, leads) - query.rounding
-    ends = least_radius(query, gap.T, slack).T
-    complete = torch.from_numpy(near.complete)[index]
+    xi = torch.tensor(slack, dtype=torch.float64)
+    radii = plane_radius(query, _queries_last(margin), _queries_last(u_k), xi)
+    end = near.count[some, None] - 1
+    gap = np.take_along_axis(theta, end, 1) - np.take_along_axis(theta, leads, 1) - rounding
+    ends = least_radius(query, torch.from_numpy(gap.T), slack).numpy().T
     return _Rows(
         lower,
         upper,
-        torch.where(filled[:, None], radii, torch.inf),
-        torch.where(complete[:, None], torch.inf, ends),
+        np.where(filled[:, None], np.moveaxis(radii.numpy(), 2, 0), np.inf),
+        np.where(near.complete[some, None], np.inf, ends),
     )
+
+
+def _queries_last(values: Numbers) -> Tensor:
+    return torch.from_numpy(np.moveaxis(values, 0, 2))
 
 
 def _alone(
@@ -279,14 +297,14 @@ def _alone(
     lower, upper = torch.zeros(2, 1, rows_all, dtype=torch.float64)
     ends = torch.full((1, lead), torch.inf, dtype=torch.float64)
     these = rows.rows(leading)
-    _, lower[0, :used], upper[0, :used] = stays_within(query, rows, eps)
+    _, lower[0, :used], upper[0, :used] = stays_within(FeaturePairs(query, rows), eps)
     radii[0, :, :used] = rival_radii(query, these, rows)
     if not near.complete[at]:
         # No row beyond the nearest lies at a smaller angle than the last.
         end = rows.rows(torch.tensor([used - 1]))
-        upright = bool(has_direction(end))
+        upright = bool(end.upright)
         last = float(angle(query.directions, end.directions)) if upright else FLAT_ANGLE
         ends[0] = least_beyond(query, these, last)
         if near.flat[at]:
             ends[0] = torch.minimum(ends[0], flat_radius(query, these))
-    return _Rows(lower, upper, radii, ends)
+    return _Rows(lower.numpy(), upper.numpy(), radii.numpy(), ends.numpy())

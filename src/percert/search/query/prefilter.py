@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -156,13 +157,12 @@ class Prefilter:
             some_rows = row + some.start
             if len(turned.odd):
                 some_rows = some_rows[~torch.isin(some_rows, turned.odd)]
-            cosine = self._products(block, torch.zeros_like(some_rows), some_rows, inverse)
-            nearest = cosine.topk(min(best, len(cosine)), sorted=False).values
+            cosine = self._products(block, None, some_rows, inverse)
             if self._top is not None:
-                nearest = torch.cat([self._top[0].to(nearest), nearest])
-            if best and len(nearest) >= best:
-                last = nearest.topk(best, sorted=False).values.amin().double()
-                self.least = torch.maximum(self.least, last - self._margin)
+                cosine = torch.cat([self._top[0].to(cosine), cosine])
+            if best and len(cosine) >= best:
+                last = np.partition(cosine.numpy(), -best)[-best]
+                self.least = self.least.clamp_min(float(last) - self._margin)
             return float(self.least[0]) - self._margin
 
         least = self.least - self._margin
@@ -186,11 +186,11 @@ class Prefilter:
         odd: Tensor,
     ) -> Pairs:
         """Those of the pairs ``left`` whose full product passes; rows count within ``some``."""
-        query, row = left.query, left.row
+        query, row, alone = left.query, left.row, len(self.queries) == 1
         if len(odd):
             well = ~torch.isin(row + some.start, odd)
             query, row = query[well], row[well]
-        value = self._products(block, query, row + some.start, inverse)
+        value = self._products(block, None if alone else query, row + some.start, inverse)
         if taken is not None:
             value -= taken.of_pairs(query, row).to(value)
         if self.best is not None and len(value):
@@ -209,18 +209,20 @@ class Prefilter:
         rows[query[order], place] = value[order]
         return rows
 
-    def _products(self, block: Block, query: Tensor, row: Tensor, inverse: Vector) -> Tensor:
-        """The computed cosines ``(p,)`` of pairs of a query and a row."""
+    def _products(self, block: Block, query: Tensor | None, row: Tensor, inverse: Vector) -> Tensor:
+        """The computed cosines ``(p,)`` of pairs of a query (``None``: the only one) and a row."""
         step, found = max(1, VALUES // 8 // self._h.shape[1]), []
-        for q, r in zip(torch.split(query, step), torch.split(row, step), strict=True):
-            h = block.embeddings[r]
-            if len(self.queries) == 1:
-                product = h @ self._narrow[0]
-            else:
-                product = (h * self._narrow[q]).sum(1)
+        for start in range(0, len(row), step):
+            r = row[start : start + step]
+            h = block.embeddings
+            h = h.index_select(0, r) if isinstance(h, Tensor) else h[r]
+            q = None if query is None else query[start : start + step]
+            product = h.mv(self._narrow[0]) if q is None else (h * self._narrow[q]).sum(1)
             if self.queries.constant:
-                product += self._shift.to(h)[q, 0]
-            found.append(product.mul_(inverse[r]))
+                product += self._shift.to(h)[0 if q is None else q, 0]
+            found.append(product.mul_(inverse.index_select(0, r)))
+        if len(found) == 1:
+            return found[0]
         return torch.cat(found) if found else self._narrow.new_zeros(0)
 
     def _of_all(

@@ -1,7 +1,7 @@
 """Range search by per-image thresholds, complete by proof: every possible copy of a query."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor
 from percert.certify.angles import turn
 from percert.certify.features import PixelFeatures
 from percert.certify.own_threshold import OwnThreshold
-from percert.certify.pairs import copies_of_features
+from percert.certify.pairs import FeaturePairs
 from percert.check import check_budget
 from percert.search.query.distances import (
     PLAIN_SPEC,
@@ -20,10 +20,9 @@ from percert.search.query.distances import (
 from percert.search.query.levels import own_levels
 from percert.search.query.nearest import Collection, Neighbour
 from percert.search.query.overtaking import (
-    has_direction,
     stays_within,
     stored_features,
-    tilt,
+    stored_tilt,
 )
 from percert.search.query.within import NearRows, rows_within
 from percert.tensors import Vector
@@ -77,19 +76,12 @@ def copies_within(
             alone = len(places) == 1
             block = whole.of_view(places[0]) if alone else whole
             levels = own_levels(block, rule, None if alone else places)
-            limits = levels.thresholds
+            views = places if alone else tuple(range(block.views))
             for rows in rows_within(block, levels, queries[name], turns[name], device=device):
-                for at in torch.unique(rows.query).tolist():
-                    mine = rows.of(at)
-                    verdict = _verdicts(features[name][at], mine, limits, rule, eps, stored)
-                    for row, one in zip(mine.place.tolist(), verdict, strict=True):
-                        if one is None:
-                            continue
-                        place, column = divmod(row, block.views)
-                        view = places[0] if alone else column
-                        item = replace(one.item, image=start + place, view=view)
-                        new = replace(one, item=item)
-                        found[at][item.image] = _either(found[at].get(item.image), new)
+                for at, mine in rows.by_query():
+                    query, limits, of_one = features[name][at], levels.thresholds, found[at]
+                    for new in _verdicts(query, mine, limits, eps, stored, start, views):
+                        of_one[new.item.image] = _either(of_one.get(new.item.image), new)
         start += len(whole.ids)
     return [in_order(of_one.values()) for of_one in found]
 
@@ -103,53 +95,56 @@ def _verdicts(
     query: PixelFeatures,
     rows: NearRows,
     limits: Vector,
-    rule: OwnThreshold,
     eps: float,
     stored: EmbeddingSpec,
-) -> list[CopyVerdict | None]:
-    """The verdict on each row near one query; ``None`` for a row that eps cannot make a copy."""
+    start: int,
+    views: Sequence[int],
+) -> Iterator[CopyVerdict]:
+    """The verdict on each row near one query, but for rows that eps cannot make a copy.
+
+    ``limits`` are the thresholds of the block's rows, ``start`` is the place of its first image,
+    and ``views`` are those that an image has rows of.
+    """
     of_rows = stored_features(rows.h, stored.constant, stored.feature_error, stored.content)
-    threshold = limits[rows.place]
-    copy, radius = verdicts(query, of_rows, threshold)
-    bounds = [one.tolist() for one in stays_within(query, of_rows, eps)]
-    return [
-        None
-        if low > limit
-        else CopyVerdict(Neighbour(id, 0, 0, d, low, up, r), limit, is_copy, is_copy and r > eps)
-        for id, limit, is_copy, r, d, low, up in zip(
-            rows.ids, threshold.tolist(), copy.tolist(), radius.tolist(), *bounds, strict=True
-        )
-    ]
+    pairs = FeaturePairs(query, of_rows)
+    own = limits[rows.place]
+    columns = (own, *verdicts(pairs, own), *stays_within(pairs, eps))
+    for name, place, limit, copy, radius, distance, lower, upper in zip(
+        rows.ids, rows.place.tolist(), *(column.tolist() for column in columns), strict=True
+    ):
+        if lower <= limit:
+            image, view = start + place // len(views), views[place % len(views)]
+            item = Neighbour(name, image, view, distance, lower, upper, radius)
+            yield CopyVerdict(item, limit, copy, copy and radius > eps)
 
 
 def _order(one: CopyVerdict) -> tuple[float, float, int]:
     return one.item.distance - one.threshold, one.item.distance, one.item.image
 
 
-def verdicts(query: PixelFeatures, rows: PixelFeatures, threshold: Vector) -> tuple[Tensor, Vector]:
-    """Whether each stored row is a copy of the query, and within which radius that stands."""
-    certificate = copies_of_features(query, rows, threshold, perturbed="reference")
-    upright = has_direction(rows)
-    if not bool(has_direction(query)):
+def verdicts(pairs: FeaturePairs, threshold: Vector) -> tuple[Tensor, Vector]:
+    """Whether each stored row is a copy of its query, and within which radius that stands."""
+    query, upright = pairs.reference, pairs.candidate.upright
+    if not bool(query.upright):
         # Without a direction it is at 1/2 from what has one, and at 0 from what has none.
         now = torch.where(upright, 0.5, 0.0)
-        return now <= threshold, torch.zeros_like(certificate.radius)
+        return now <= threshold, torch.zeros_like(threshold)
+    decision, radius = pairs.verdicts(threshold, "reference")
+    if bool(upright.all()):
+        return decision, radius
     # What has no direction stays at 1/2 for as long as the query has one; on the edge, float
     # rounding decides.
     until = query.budget(query.norm_h) * ((threshold - 0.5).abs() > 1e-12)
-    return (
-        torch.where(upright, certificate.decision, threshold >= 0.5),
-        torch.where(upright, certificate.radius, until),
-    )
+    decision = torch.where(upright, decision, threshold >= 0.5)
+    return decision, torch.where(upright, radius, until)
 
 
 def _turn(query: PixelFeatures, eps: float, stored: EmbeddingSpec) -> float:
     """The largest angle by which a query turns, rounding of stored rows included."""
-    if not bool(has_direction(query)):
+    if not bool(query.upright):
         return math.pi
-    rows = stored_features(query.h[:1] * 0 + 1, stored.constant, stored.feature_error)
-    turned = float(turn(query, query.moved(eps))) + 2 * tilt(rows) + 2 * query.rounding
-    return min(turned, math.pi)
+    rounded = 2 * stored_tilt(query.h.shape[1], stored) + 2 * query.rounding
+    return min(float(turn(query, query.moved(eps))) + rounded, math.pi)
 
 
 def _either(old: CopyVerdict | None, new: CopyVerdict) -> CopyVerdict:

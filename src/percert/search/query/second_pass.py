@@ -14,10 +14,9 @@ import torch
 from torch import Tensor
 
 from percert.certify.features import PixelFeatures
-from percert.certify.pairs import distance_of_features
+from percert.certify.pairs import FeaturePairs
 from percert.search.query.distances import Queries, image_ids, stack
 from percert.search.query.overtaking import (
-    has_direction,
     pair_radii,
     rival_radii,
     stays_within,
@@ -96,9 +95,7 @@ def tangent_queries(open_queries: OpenQueries, constant: float) -> tuple[Queries
     together = stack(open_queries.queries)
     g = torch.cat([part.directions for part in together])
     norm = torch.cat([part.norm for part in together])
-    upright = torch.cat([has_direction(part) for part in together]) & has_direction(
-        open_queries.first
-    )
+    upright = torch.cat([part.upright for part in together]) & open_queries.first.upright
     parts = torch.split(open_queries.needed, [len(part.h) for part in together])
     moved = [part.moved(needed) for part, needed in zip(together, parts, strict=True)]
     share = torch.cat(moved) / norm
@@ -122,16 +119,16 @@ def rival_distances(
     ``which`` names the open query that each rival belongs to; the bounds hold after a move of eps.
     """
     queries, first = stack(open_queries.queries), open_queries.first.rows(which)
-    upright = all(bool(has_direction(one).all()) for one in (*queries, first, rivals))
+    upright = all(bool(one.upright.all()) for one in (*queries, first, rivals))
     if upright and len(queries) == 1:
         query = queries[0].rows(which)
-        now = distance_of_features(query, rivals, eps, perturbed="reference")
-        radii = pair_radii(query, first, rivals)
-        return torch.stack([radii, now.distance, now.lower, now.upper])
+        pairs = FeaturePairs(query, rivals)
+        radii, bounds = pair_radii(query, first, rivals), pairs.bounds(eps, "reference")
+        return torch.stack([radii, pairs.distance, *bounds])
     columns = torch.zeros(4, len(which), dtype=torch.float64)
     for at in torch.unique(which).tolist():
         index, query = (which == at).nonzero()[:, 0], open_queries.queries[at]
         mine = rivals.rows(index)
         columns[0, index] = rival_radii(query, open_queries.first.rows(torch.tensor([at])), mine)[0]
-        columns[1:, index] = torch.stack(stays_within(query, mine, eps)).double()
+        columns[1:, index] = torch.stack(stays_within(FeaturePairs(query, mine), eps)).double()
     return columns

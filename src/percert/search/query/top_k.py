@@ -163,9 +163,7 @@ class _Kept:
     def __init__(self, queries: Queries, depth: int) -> None:
         self.queries, self.depth = queries, depth
         self.views, self.start = 1, 0
-        none = torch.zeros(0, dtype=torch.long)
-        h = torch.zeros(0, queries.h.shape[1])
-        self.rows = [_Rows(none, none, h[:, 0], _names([]), h)]
+        self.rows: list[_Rows] = []
         self.waiting: list[Pairs] = []
 
     def wait(self, pairs: Pairs, block: Block, prefilter: Prefilter) -> None:
@@ -190,13 +188,17 @@ class _Kept:
             most = 1024 + SPARE * len(self.queries) * self.depth * self.views
             if sum(map(len, self.rows)) > most:
                 rows = self._together(prefilter)
-                # If that drops little, float64 says what is not needed.
-                self.rows = [
-                    rows if len(rows) < most / 2 else rows.take(self._needed(rows, prefilter)[0])
-                ]
+                if len(rows) >= most / 2:  # float64 says what is not needed
+                    needed, distance, last = self._needed(rows)
+                    prefilter.bound(rows.query[last], distance[last])
+                    rows = rows.take(needed)
+                self.rows = [rows]
 
     def _still_passing(self, prefilter: Prefilter) -> Pairs:
         """The waiting pairs that still pass, since the least product has risen meanwhile."""
+        if len(self.waiting) == 1:
+            pairs = self.waiting[0]
+            return pairs[prefilter.passes(pairs.query, pairs.cosine)]
         names = ("query", "row", "cosine")
         columns = (torch.cat([getattr(one, name) for one in self.waiting]) for name in names)
         pairs = Pairs(*columns)
@@ -211,14 +213,17 @@ class _Kept:
         ]
         if len(rows) == 1:
             return rows[0]
+        if not rows:
+            none, h = torch.zeros(0, dtype=torch.long), torch.zeros(0, self.queries.h.shape[1])
+            return _Rows(none, none, h[:, 0], _names([]), h)
         columns = (torch.cat([getattr(one, name) for one in rows]) for name in _TENSORS)
         query, place, cosine, h = columns
         return _Rows(query, place, cosine, np.concatenate([one.ids for one in rows]), h)
 
-    def _needed(self, rows: _Rows, prefilter: Prefilter) -> tuple[Tensor, Vector]:
+    def _needed(self, rows: _Rows) -> tuple[Tensor, Vector, Tensor]:
         """Which rows belong to the nearest images, sorted by query, distance and place.
 
-        And the distances of all rows.
+        And the distances of all rows, and the first rows of the last of these images.
         """
         distance = pair_distances(self.queries, rows.query, rows.h)
         order = np.lexsort((rows.place.numpy(), distance.numpy(), rows.query.numpy()))
@@ -233,31 +238,30 @@ class _Kept:
         # How many images of its query come before each row.
         nearer = before[:-1] - before[start[query]]
         last = torch.from_numpy(order[first & (nearer == self.depth - 1)])
-        prefilter.bound(rows.query[last], distance[last])
-        return torch.from_numpy(order[nearer < self.depth]), distance
+        return torch.from_numpy(order[nearer < self.depth]), distance, last
 
     def ranked(self, tally: PassCounts, prefilter: Prefilter) -> TopRows:
         """The nearest rows, when the whole collection has been read."""
         rows = self._together(prefilter)
-        needed, distance = self._needed(rows, prefilter)
-        query = rows.query[needed]
-        count = torch.bincount(query, minlength=len(self.queries))
-        row = torch.arange(int(count.max()))
+        needed, distance, _ = self._needed(rows)
+        query = rows.query.numpy()[needed.numpy()]
+        count = np.bincount(query, minlength=len(self.queries))
+        row = np.arange(count.max())
         filled = row < count[:, None]
-        flat = torch.zeros_like(count)
+        flat = np.zeros_like(count)
         if tally.flat:
             short = row_norms(rows.h[needed].double(), tally.constant) < SHORTEST
-            flat = torch.bincount(query[short], minlength=len(count))
-        start = (count.cumsum(0) - count)[:, None]
-        index = needed[torch.where(filled, start + row, 0)]
+            flat = np.bincount(query[short.numpy()], minlength=len(count))
+        start = (count.cumsum() - count)[:, None]
+        index = needed.numpy()[np.where(filled, start + row, 0)]
         return TopRows(
-            ids=rows.ids[index.numpy()],
-            place=torch.where(filled, rows.place[index], -1).numpy(),
-            distance=torch.where(filled, distance[index], torch.inf).numpy(),
-            h=rows.h[index],
-            count=count.numpy(),
-            complete=(count == tally.rows).numpy(),
-            flat=(flat < tally.flat).numpy(),
+            ids=rows.ids[index],
+            place=np.where(filled, rows.place.numpy()[index], -1),
+            distance=np.where(filled, distance.numpy()[index], np.inf),
+            h=rows.h[torch.from_numpy(index)],
+            count=count,
+            complete=count == tally.rows,
+            flat=flat < tally.flat,
             directed=tally.rows > 0 and not tally.flat,
             views=tally.views,
         )

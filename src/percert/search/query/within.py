@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -34,8 +35,13 @@ class NearRows:
     def __len__(self) -> int:
         return len(self.ids)
 
-    def of(self, query: int) -> "NearRows":
-        """Those of one query."""
+    def by_query(self) -> Iterator[tuple[int, "NearRows"]]:
+        """Those of each query that has any, with its number."""
+        numbers = torch.unique(self.query).tolist() if len(self) > 1 else self.query.tolist()
+        for query in numbers:
+            yield query, self if len(numbers) == 1 else self._of(query)
+
+    def _of(self, query: int) -> "NearRows":
         mine = (self.query == query).nonzero()[:, 0]
         ids = [self.ids[row] for row in mine.tolist()]
         return NearRows(self.query[mine], self.place[mine], ids, self.h[mine], self.distance[mine])
@@ -64,12 +70,16 @@ def rows_within(
         for some in in_memory(pairs, block):
             h = block.embeddings[some.row]
             distance = pair_distances(queries, some.query, h)
-            angles = (1 - levels.thresholds[some.row]).clamp(-1, 1).acos()
-            reached = (angles + turns[some.query]).clamp_max(math.pi)
-            near = distance <= 1 - reached.cos() + 1e-12
-            if bool(near.any()):
-                query, row = some.query[near], some.row[near]
-                yield NearRows(query, row, image_ids(block, row), h[near], distance[near])
+            # In NumPy, whose calls cost less: mostly there is a single row, or none.
+            level = 1 - levels.thresholds.numpy()[some.row.numpy()]
+            reached = np.arccos(level.clip(-1, 1)) + turns.numpy()[some.query.numpy()]
+            near = distance.numpy() <= 1 - np.cos(np.minimum(reached, math.pi)) + 1e-12
+            query, row = some.query, some.row
+            if not near.all():
+                kept = torch.from_numpy(near.nonzero()[0])
+                query, row, h, distance = (one[kept] for one in (query, row, h, distance))
+            if len(row):
+                yield NearRows(query, row, image_ids(block, row), h, distance)
 
 
 def in_memory(pairs: Pairs, block: Block) -> Iterator[Pairs]:
@@ -81,9 +91,10 @@ def in_memory(pairs: Pairs, block: Block) -> Iterator[Pairs]:
 
 def pair_distances(queries: Queries, query: Tensor, h: Embeddings) -> Vector:
     """Exact distances ``(p,)``, float64, of the queries at ``query`` from raw rows ``(p, k)``."""
-    step = max(1, WIDE_VALUES // max(1, h.shape[1]))
-    parts = [
-        distances(queries.h[at], queries.last[at], some.double(), queries.constant)
-        for at, some in zip(torch.split(query, step), torch.split(h, step), strict=True)
-    ]
+    step, parts = max(1, WIDE_VALUES // max(1, h.shape[1])), []
+    for start in range(0, len(h), step):
+        some = slice(start, start + step)
+        at = slice(None) if len(queries) == 1 else query[some]
+        g, last = queries.h[at], queries.last[at]
+        parts.append(distances(g, last, h[some].double(), queries.constant))
     return torch.cat(parts) if parts else torch.zeros(0, dtype=torch.float64)

@@ -39,22 +39,19 @@ class Paths:
             self._read(version)
         if self._files is None:
             return paths_by_id(self.tables, wanted)
-        found = {}
-        for id in wanted:
-            paths = sorted(self._of(id))
-            if paths:
-                found[id] = paths
-        return found
-
-    def _of(self, id: str) -> Iterable[str]:
-        number = hash(id)
-        start = end = int(self._hashes.searchsorted(number))
-        while end < len(self._hashes) and self._hashes[end] == number:
-            end += 1
-        ids, paths = self._files
-        for row in self._rows[start:end].tolist():
-            if ids[row].as_py() == id:
-                yield paths[row].as_py()
+        # Of each wanted id the rows whose hash is its own, end to end.
+        numbers = np.array([hash(id) for id in wanted], np.int64)
+        start = self._hashes.searchsorted(numbers)
+        count = self._hashes.searchsorted(numbers, "right") - start
+        before = np.repeat(start - (count.cumsum() - count), count)
+        rows = self._rows[before + np.arange(len(before))].tolist()
+        asked = np.repeat(np.arange(len(wanted)), count).tolist()
+        names, paths = self._files
+        found: dict[str, list[str]] = {}
+        for at, row in zip(asked, rows, strict=True):
+            if names[row].as_py() == wanted[at]:
+                found.setdefault(wanted[at], []).append(paths[row].as_py())
+        return {id: sorted(of_one) for id, of_one in found.items()}
 
     def _read(self, version: int) -> None:
         self._version, self._files = version, None

@@ -58,8 +58,8 @@ class Slice:
 
     def take(self, rows: Tensor) -> "Slice":
         """Those at the places ``rows``."""
-        values, scale = self.values.index_select(1, rows), self.scale.index_select(0, rows)
-        return Slice(values, scale, self.sides.index_select(1, rows))
+        scale = self.scale.index_select(0, rows)
+        return Slice(columns_at(self.values, rows), scale, columns_at(self.sides, rows))
 
     def of_view(self, place: int, views: int) -> "Slice":
         """Each image in one of its ``views`` alone; nothing is copied."""
@@ -116,6 +116,16 @@ def quantise_queries(rows: Numbers) -> tuple[npt.NDArray[np.int8], float, float]
         high = np.round(whole / BASE)
         whole = np.concatenate([high, whole - BASE * high])
     return np.ascontiguousarray(whole.T.astype(np.int8)), scale, error
+
+
+def columns_at(values: Tensor, index: Tensor) -> Tensor:
+    """``values[:, index]``, of which PyTorch copies all first where they are not contiguous."""
+    if values.is_contiguous():
+        return values.index_select(1, index)
+    found = values.new_empty(len(values), len(index), *values.shape[2:])
+    for one, into in zip(values, found, strict=True):
+        torch.index_select(one, 0, index, out=into)
+    return found
 
 
 def _whole_products(values: Tensor, columns: Tensor) -> Tensor:
