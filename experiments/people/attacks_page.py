@@ -75,6 +75,17 @@ def _came_out(runs: Runs) -> list[str]:
             f"least: `{OURS}` has {min(short):.2f} to {max(short):.2f} times their share, and "
             f"loses to them in {sum(value > 1 for value in short)} of {len(short)} comparisons."
         )
+    of_costs = [
+        by[OF_SEEN]["ours_over_it"]["judge"]["value"]
+        for by in runs.values()
+        if by.get(OF_SEEN, {}).get("ours_over_it") is not None
+    ]
+    if of_costs:
+        said.append(
+            f"By the judge its default cost is noticed by fewer than `cost=seen` in "
+            f"{sum(value < 1 for value in of_costs)} of {len(of_costs)} settings, on the "
+            "photographs on which both succeed, which is why it is the default."
+        )
     mdsi = [
         by[OURS]["beside_baseline"]["mdsi"]["ratio of means"]["value"]
         for by in runs.values()

@@ -135,11 +135,13 @@ def test_where_the_aim_is_missed_is_said_beside_what_is_proven():
     judge = JudgeFit(false_alarms=0.1, half=0.5, slope=1.0)
     rows = [attacked("fmn:steps=40", "a", 0.4, 0.6), attacked("ssim-sqp", "a", 0.5, 0.4)]
     rows += [attacked("lpa", "a", 4.0, 9.0), attacked("ddn:steps=40", "a", 4.0, 9.0, False)]
+    rows += [attacked("ssim-sqp:cost=seen", "a", 0.5, 0.5)]
     entries = attacks_report.numbers(rows, judge)
     page = attacks_page.page({"runs": {"lipsim-tiny-own-copies": entries, "m-far": entries}})
     words = " ".join(page.split())
     assert "Missed is the aim in m-far beside `fmn:steps=40` (0.81)." in words
     assert "proven" not in words
+    assert "noticed by fewer than `cost=seen` in 2 of 2 settings" in words
     found = {"runs": {"lipsim-tiny-own-copies": entries}, "proven_l2": [0.3, 0.5]}
     words = " ".join(attacks_page.page(found).split())
     assert "no change shorter than 0.4 (l2, a mean) does it, and the shortest of any" in words
