@@ -58,6 +58,8 @@ def papers(
             "--data",
             metavar="DIR",
             envvar="PERCERT_DATA",
+            exists=True,
+            file_okay=False,
             help="The folder with imagenet-compatible/, mnist/, night/, retrieval/, weights/ and "
             "so on, as far as they are there; [bold]papers NAME[/bold] says what it takes.",
         ),
@@ -250,7 +252,8 @@ def _show(outcome: PaperOutcome) -> None:
     if outcome.findings is None:
         if outcome.reason != item.how:
             say(f"Not made: {outcome.reason}.")
-        say(needs_paragraph(item).text)
+        for line in needs_paragraph(item).text.splitlines():
+            say(line)
         return
     say(f"{made_of(item, outcome.findings)} Made in {outcome.seconds:.0f} s.")
     if outcome.findings.stands:

@@ -27,18 +27,20 @@ def recorded() -> dict[str, Any]:
 
 
 def say_estimate(items: Sequence[PaperItem], setting: Setting) -> None:
-    """Say on stderr how long what is not made yet of ``items`` may take, where there are several.
+    """Say on stderr how long what is not made yet of ``items`` may take.
 
     Time grows with the number of photographs, but for :data:`FIXED`.
     """
-    if len(items) < 2:
-        return
     # What takes a download is made only where that is: nothing of the kind is on record then.
     made = {entry["name"] for entry in recorded()["items"] if entry["outcome"] == "made"}
     to_run = [item for item in items if item.run and (item.offline or item.name in made)]
     to_make = [item for item in to_run if not is_finished(item, setting)]
     kept = len(to_run) - len(to_make)
     seconds, unknown = estimate(to_make, setting, recorded())
+    if len(items) == 1:
+        if seconds >= 1:
+            complain(f"about {duration(seconds)} where docs/results/reproduce.md was made")
+        return
     takes = "takes" if len(unknown) == 1 else "take"
     more = f"; how long {', '.join(unknown)} {takes} is not known" if unknown else ""
     complain(

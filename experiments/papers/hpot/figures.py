@@ -73,7 +73,7 @@ def _pictures(setting: Setting, before: int) -> Findings:
 
 
 def _distribution(setting: Setting, called: str) -> Findings:
-    attacks = all_attacks(setting)
+    attacks = {**all_attacks(setting), **attacks_there(setting, CONFIDENT)}
     runs = attack_photographs(setting, list(attacks.values()))
     (judge, *_) = [*judges(setting, (called,)), None]
     measured = measured_rows(setting, runs, [] if judge is None else [judge])

@@ -62,6 +62,9 @@ def test_one_item(papers, papers_json, tmp_path):
 def test_what_cannot_be_made_says_what_it_takes(papers):
     result = papers("hpot-figure13", exit_code=1)
     assert "flickr.com" in result.stdout
+    lines = [line.strip() for line in result.stdout.splitlines()]
+    assert "It takes, in the folder DATA that --data names:" in lines  # a line each
+    assert "\\n" not in result.stdout
     result = papers("lipsim-figure4", exit_code=1)
     assert "retrieval_images.zip" in result.stdout
     result = papers("hpot-figure3", "--out", "out", exit_code=1)
@@ -77,7 +80,14 @@ def test_all_goes_on_without_data_and_says_so(papers, tmp_path):
     assert "Not made" in page
 
 
-def test_misuse(papers):
+def test_one_item_says_how_long_it_took_on_record(papers):
+    assert " where docs/results/reproduce.md was made" in papers(
+        "hpot-table1", exit_code=1).stderr.splitlines()[0]  # fmt: skip
+
+
+def test_misuse(papers, tmp_path):
+    said = papers("hpot-table1", "--data", str(tmp_path / "none"), exit_code=2).stderr
+    assert "does not exist" in said
     assert "either" in papers("all", "--thorough", "--standard-aa", exit_code=2).stderr
     (line,) = papers("hpot-tabel1", exit_code=1).stderr.splitlines()
     assert "did you mean 'hpot-table1'" in line

@@ -6,6 +6,7 @@ from functools import partial
 import pytest
 import torch
 from safetensors.torch import save_file
+from tests.evaluation.test_saliency import onnx_file
 
 from experiments.papers import CATALOG, Setting, networks, photographs, run_item
 from experiments.papers.digests import published_stand, vouched
@@ -351,3 +352,20 @@ def test_a_table_that_says_nothing_is_refused(tmp_path):
     outcome = run_item(CATALOG["hpot-figure13"], Setting(tmp_path / "out", tmp_path))
     assert outcome.state == "failed"
     assert "line 2: expected a number" in outcome.reason
+
+
+def test_maps_are_egnets_where_its_file_is(setting, tiny_data, tmp_path):
+    pytest.importorskip("onnxruntime", reason="needs an extra that runs ONNX")
+    pytest.importorskip("onnx", reason="makes the file")
+    folder = tmp_path / "with"
+    (folder / "weights").mkdir(parents=True)
+    (folder / "imagenet-compatible").symlink_to(tiny_data / "imagenet-compatible")
+    onnx_file(folder / "weights" / "egnet.onnx")
+    findings = made("hpot-table2", replace(setting, data=folder))
+    rows = {row.what: row for row in findings.rows}
+    row = rows["PGD (L2), EGNet: mean L1"]
+    assert row.paper == 385.7
+    assert row.measured > 0
+    assert not any("OpenCV" in stand.here for stand in findings.stands)
+    egnet = StandIn("EGNet with its authors' weights", "the file in DATA/weights")
+    assert egnet in findings.stands  # whose file it is, no published digest says
