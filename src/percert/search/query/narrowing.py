@@ -95,7 +95,7 @@ class Narrowing:
         self._stages: list[_Stage] = []
         self._before, self._off = self._last, 0.0
         #: |h|^2 of each, and how much of it lies along the axes so far.
-        self._length = np.einsum("qk,qk->q", self._h, self._h) * (1 + 1e-9)
+        self._length = _squares(self._h) * (1 + 1e-9)
         self._known = np.zeros_like(self._length)
 
     def __len__(self) -> int:
@@ -119,7 +119,7 @@ class Narrowing:
             e = axes.row_error()
             fixed += (2 + e) * e
             along = (self._narrow @ axes.parts[at].numpy()).astype(np.float64)
-            self._known = self._known + np.einsum("qs,qs->q", along, along)
+            self._known = self._known + _squares(along)
             rest = _rest_behind(self._length, self._known, e)
             sides, before = [self._before if at == 0 else -self._before, rest], self._off
             self._before = rest
@@ -128,7 +128,7 @@ class Narrowing:
         off = before + off * (1 + math.sqrt(along.shape[1]) / 254)
         if not fresh:
             self._off = off
-        length = np.sqrt(np.einsum("qs,qs->q", along, along)) * (1 + 1e-6) + 1e-9
+        length = np.sqrt(_squares(along)) * (1 + 1e-6) + 1e-9
         both = torch.from_numpy(np.stack([*sides, length]).astype(np.float32))
         return _Stage(torch.from_numpy(columns), scale, both, fixed + off, fresh)
 
@@ -173,11 +173,14 @@ class Narrowing:
                     low = max(low, _reached(bound, slack, mine, stage, best))
                 elif probe is not None:
                     low = _probed(probe, row, bound, best)
-            elif probe is not None and (row is None or len(row) > AGAIN * best):
-                low = _probed(probe, row, bound, best)
             # In NumPy, which counts and finds what is true several times as fast.
             mask = bound.numpy() >= low - stage.margin
-            if row is None and np.count_nonzero(mask) > READ_ALL * len(mask):
+            # One slice of the first rows tells little: the next is read of nearly all anyway.
+            early = at == 0 and math.isinf(low) and len(stages) > 1
+            if probe is not None and not (far or early) and _count(mask) > AGAIN * best:
+                low = _probed(probe, row, bound, best)
+                mask = bound.numpy() >= low - stage.margin
+            if row is None and _count(mask) > READ_ALL * len(mask):
                 continue
             kept = torch.from_numpy(mask.nonzero()[0])
             row = kept if row is None else row.index_select(0, kept)
@@ -224,6 +227,12 @@ class Narrowing:
             if left is not None and len(left.row) <= few:
                 break
         return left
+
+
+def _squares(vectors: Numbers) -> Numbers:
+    """The squared length of each."""
+    found: Numbers = np.einsum("qs,qs->q", vectors, vectors)
+    return found
 
 
 def _rest_behind(length: Numbers, known: Numbers, error: float) -> Numbers:
@@ -284,6 +293,10 @@ def _probed(
         seem = _largest(values, best)
     found = torch.from_numpy(seem)
     return probe(found if row is None else row.index_select(0, found))
+
+
+def _count(mask: npt.NDArray[np.bool_]) -> int:
+    return int(np.count_nonzero(mask))
 
 
 def _largest(values: npt.NDArray[np.float32], count: int) -> npt.NDArray[np.int64]:
