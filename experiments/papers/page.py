@@ -24,8 +24,9 @@ _KEY = (
     "percentage points. **Stand-in**: something is not, and a table says what stands for what. The "
     "paper's numbers are beside the measured ones for their size and order, and there is no "
     "deviation, since another quantity was measured. A dash stands where the paper prints nothing, "
-    "or nothing was measured. Seconds are those of the clock, beside whatever else ran; what an "
-    "item took from one before it (attacked photographs, judged triplets) is in that one's."
+    "or nothing was measured. Seconds are those of the clock, beside whatever else ran, without "
+    "what was there already: attacked photographs and judged triplets are kept from item to item "
+    "and from run to run."
 )
 _ABOUT = (
     "Each table and figure of *LipSim: A Provably Robust Perceptual Similarity Metric* "
