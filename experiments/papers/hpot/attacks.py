@@ -10,6 +10,7 @@ from experiments.papers.hpot.rivals import LITERAL, QUICK, SLOWER
 from experiments.papers.item import Setting, StandIn, stands_of
 from experiments.papers.networks import Judge, catalog_judge, weights_folder
 from experiments.papers.photographs import NETWORK, folder_of
+from percert.evaluation.attack_runs.compare import AttackNumbers, Spread
 from percert.evaluation.attack_runs.distances import measure_distances
 from percert.evaluation.attack_runs.read import AttackRuns
 from percert.metrics.catalog import create_metric, metric_card
@@ -45,11 +46,13 @@ STANDS_FOR = {"LPIPS": "st-lpips-alex"}
 #: The package of ShiftTolerant-LPIPS's weights.
 SHIFT_TOLERANT = "stlpips_pytorch/weights"
 _ALWAYS = (
-    "Success is that of the image as returned; distances are means over the 8-bit files that "
-    "succeed, and there are none where rounding undoes every success, as it undoes PGD (L2) that "
-    "stops at its first success: it moves most values by less than half a grey level. Photographs "
-    "that are misclassified to begin with are not attacked.",
+    "Success is that of the image as returned, and as an 8-bit file; distances are means over the "
+    "files that succeed, and there are none where fewer than half do: those are the easiest. So it "
+    "is with PGD (L2), which stops at its first success, where most values have moved by less than "
+    "half a grey level. Photographs that are misclassified to begin with are not attacked.",
 )
+#: The share of files that succeed, from which on distances say something of an attack.
+MOST = 0.5
 #: What the rivals' settings are, of which the paper prints none, and which were taken.
 SETTINGS = {
     "perc-al": StandIn(
@@ -208,6 +211,19 @@ def measured_rows(
         setting.out.parent / "measured-photographs",
         progress=lambda done, total: setting.watch("measuring photographs", done, total),
     )
+
+
+def distance(entry: AttackNumbers | None, name: str) -> Spread | None:
+    """The distances of an attack's files; ``None`` where fewer than :data:`MOST` succeed."""
+    if entry is None or entry.success_8bit < MOST:
+        return None
+    return entry.distances.get(name)
+
+
+def mean_of(entry: AttackNumbers | None, name: str) -> float | None:
+    """The mean :func:`distance`."""
+    found = distance(entry, name)
+    return None if found is None else found.mean
 
 
 def named_rows(

@@ -10,6 +10,7 @@ from experiments.papers.hpot.attacks import (
     attacks_of_files,
     attacks_there,
     differs,
+    distance,
     judges,
     measured_rows,
     named_rows,
@@ -82,7 +83,7 @@ def _distribution(setting: Setting, called: str) -> Findings:
     evaluation = evaluate_attacks(runs, rows, (key,))
     compared: list[Compared] = []
     for entry in evaluation.own:
-        spread = entry.distances[key]
+        spread = distance(entry, key)
         for what, label in QUARTILES.items():
             value = None if spread is None else float(getattr(spread, what))
             compared.append(Compared(f"{entry.attack}: {label} of {title}", None, value))

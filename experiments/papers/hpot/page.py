@@ -5,6 +5,7 @@ from functools import partial
 from operator import itemgetter
 from typing import Any
 
+from experiments.papers.hpot.attacks import MOST
 from experiments.papers.hpot.claims import claims
 from experiments.papers.hpot.detection import LARGEST, SQUEEZERS
 from experiments.papers.hpot.rivals import LITERAL, SLOWER, SLOWEST
@@ -38,8 +39,6 @@ BESIDE_SLOWEST = (
     "human-perc-ot",
     "ssim-sqp",
 )
-#: The share of files that succeed, from which on an attack competes for the least of a column.
-MOST = 0.5
 THOUSANDTHS = ("st-lpips-alex", "st-lpips-vgg", "ssim")
 
 

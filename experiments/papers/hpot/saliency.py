@@ -2,7 +2,13 @@
 
 from collections.abc import Mapping
 
-from experiments.papers.hpot.attacks import attacks_of_files, differs, named_rows, stands
+from experiments.papers.hpot.attacks import (
+    attacks_of_files,
+    differs,
+    mean_of,
+    named_rows,
+    stands,
+)
 from experiments.papers.hpot.figures import SHOWN
 from experiments.papers.item import Compared, Findings, MissingDataError, Setting, StandIn
 from experiments.papers.networks import weights_folder
@@ -42,7 +48,7 @@ def table_2(setting: Setting) -> Findings:
             # Beside the paper's stand those of the first method alone.
             printed = HPOT_TABLE_2.get(entry.attack) if not place else None
             rows += [
-                Compared(f"{entry.attack}, {name}: mean {TITLES[key]}", paper, entry.mean(key))
+                Compared(f"{entry.attack}, {name}: mean {TITLES[key]}", paper, mean_of(entry, key))
                 for key, paper in zip(DISTANCES, printed or (None,) * 4, strict=True)
             ]
     return Findings(

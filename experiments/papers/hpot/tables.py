@@ -10,6 +10,7 @@ from experiments.papers.hpot.attacks import (
     attacks_there,
     differs,
     judges,
+    mean_of,
     measured_rows,
     named_rows,
     own_cost,
@@ -51,12 +52,12 @@ def table_1(setting: Setting) -> Findings:
         printed = HPOT_TABLE_1_PERCEPTUAL.get(name, (None, None))
         for called, paper in zip(PERCEPTUAL, printed, strict=True):
             judge = next((one for one in some if one.paper == called), None)
-            mean = None if judge is None else _mean(entry, judge.key)
+            mean = None if judge is None else mean_of(entry, judge.key)
             what = f"{name}: mean {called if judge is None else judge.name} x 1000"
             mine = own and judge is not None and judge.own
             rows.append(Compared(what, paper, None if mean is None else 1000 * mean, own=mine))
-        rows.append(Compared(f"{name}: mean 1 - SSIM", None, _mean(entry, "ssim")))
-        seen = _mean(entry, "seen")
+        rows.append(Compared(f"{name}: mean 1 - SSIM", None, mean_of(entry, "ssim")))
+        seen = mean_of(entry, "seen")
         share = None if seen is None else 100 * seen
         rows.append(Compared(f"{name}: observers who would notice", None, share, "%"))
         if name == PGD:
@@ -163,20 +164,18 @@ def _rows(
 ) -> list[Compared]:
     success, *distances = printed or (None, None, None, None)
     found = None if entry is None else 100 * entry.success
+    files = None if entry is None else 100 * entry.success_8bit
     return [
         Compared(f"{name}: photographs attacked", None, None if entry is None else entry.attacked),
         Compared(f"{name}: success", success, found, "%", own),
+        Compared(f"{name}: success as files", None, files, "%"),
         *(
-            Compared(f"{name}: mean {title}", paper, _mean(entry, key), own=own)
+            Compared(f"{name}: mean {title}", paper, mean_of(entry, key), own=own)
             for key, title, paper in zip(
                 ("l1", "l2", "linf"), ("L1", "L2", "Linf"), distances, strict=True
             )
         ),
     ]
-
-
-def _mean(entry: AttackNumbers | None, name: str) -> float | None:
-    return None if entry is None or name not in entry.distances else entry.mean(name)
 
 
 def _seconds(entry: AttackNumbers | None) -> float | None:

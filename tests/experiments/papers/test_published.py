@@ -14,6 +14,7 @@ from experiments.papers.hpot import attacks
 from experiments.papers.hpot.rivals import LITERAL, WEIGHED
 from experiments.papers.item import StandIn
 from experiments.papers.lipsim import judges
+from percert.evaluation.attack_runs.compare import number_attacks
 from percert.files import file_sha256
 from percert.metrics.catalog import create_metric
 from percert.metrics.certified.lipsim import LipSimTiny
@@ -369,3 +370,19 @@ def test_maps_are_egnets_where_its_file_is(setting, tiny_data, tmp_path):
     assert not any("OpenCV" in stand.here for stand in findings.stands)
     egnet = StandIn("EGNet with its authors' weights", "the file in DATA/weights")
     assert egnet in findings.stands  # whose file it is, no published digest says
+
+
+def test_distances_are_told_where_half_of_the_files_succeed():
+    def entry(share):
+        rows = [
+            {"attack": "a", "image": str(place), "attacked": True, "success": True,
+             "success_8bit": place < share * 4, "seconds": 1.0, "cpu_seconds": 1.0,
+             "model_calls": 1.0, "l2": 2.0}
+            for place in range(4)
+        ]  # fmt: skip
+        (found,) = number_attacks(rows, ["l2"])
+        return found
+
+    assert attacks.mean_of(entry(0.5), "l2") == 2.0
+    assert attacks.mean_of(entry(0.25), "l2") is None  # of the easiest photograph alone
+    assert attacks.mean_of(None, "l2") is None
