@@ -9,7 +9,7 @@ All pictures are ones on which the metric was never trained (of a folder that th
 With ``--background`` every fourth of them is the background that stored pictures are measured
 against for thresholds of their own, with ``--drawn`` so many of each kind of drawn pages, skies and
 placeholders besides, which are near one another whatever they show; the others are strangers to
-each other. Evenly spread ones of these are stored in all views of the set ``thorough``, and every
+each other. Evenly spread ones of these are stored in all views of the largest set, and every
 other picture asks for them as a query does, in collections of several sizes: each a part of what is
 stored. Counted is how near the nearest is, as T = distance + weight x likeness. Where ten or more
 trials are nearer the share of them is counted; below, a power of T is fitted to the fifty nearest
@@ -42,7 +42,7 @@ from percert.search.tables.schema import metric_id
 from percert.training.copies import CopiesRecipe, read_copies_recipe
 
 #: Sets of views that get a table of their own.
-SETS = ("whole", "small", "standard", "thorough")
+SETS = ("whole", "small", "standard", "thorough", "exhaustive")
 #: Sizes of the collections that are asked, as far as there are pictures for them.
 SIZES = (1, 10, 100, 1000, 10_000)
 #: Shares of the trials, the largest first; each is counted while so many are within it.
@@ -142,7 +142,7 @@ def nearest(
 
     ``stored`` ``(m, v, k)`` and ``added`` ``(m, v)`` are in the views ``every`` names.
     """
-    names = list(VIEW_SETS["thorough"])
+    names = list(VIEW_SETS[SETS[-1]])
     count = len(next(iter(asked.values())))
     least = torch.full((count, len(stored)), torch.inf)
     for name, places in asked_views(views).items():
@@ -219,7 +219,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             wholes = torch.cat([wholes, unit(drawn(folded, options.drawn))])
         background = make_background(wholes[wholes.norm(dim=1) > 0], identity.weights, "shipped")
     step = max(1, len(strangers) // options.stored)
-    names = VIEW_SETS["thorough"]
+    names = VIEW_SETS[SETS[-1]]
     h = embeddings(folded, strangers[::step], names)
     constant = identity.constant
     if constant:

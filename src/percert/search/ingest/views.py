@@ -1,6 +1,6 @@
-"""Views of an image (crops, mirror images): which are stored, which a query has, their bounds.
+"""Views of an image (crops, turned and mirror images): which are stored, which a query has.
 
-A crop or a mirror image is a linear map of norm at most 1, so the bound of a view is the metric's
+A view is a selection of pixels, a linear map of norm at most 1, so its bound is the metric's
 bound at the size of the view. A query as a whole is compared with most stored views; bands (what is
 left without the bottom, the top, or the margins) are compared with the same band of the query. The
 proofs for a query that is tampered with do not depend on how stored embeddings were made
@@ -21,6 +21,7 @@ from percert.device import full_precision
 from percert.images import Resize
 from percert.lipschitz.effective import UNIT
 from percert.metrics.certified.embedding import ASSUMED_PIXEL_ERROR, SHORTEST, EmbeddingMetric
+from percert.search.ingest.tilted import tilt, tilted_size
 from percert.search.tables.schema import ImageRow, StoreHeader
 
 #: Where a crop lies: the share of the spare height and width that is above and left of it.
@@ -41,10 +42,11 @@ _SIDES = {
 
 @dataclass(frozen=True)
 class View:
-    """A crop of ``keep`` of the height and ``wide`` of the width at a place, perhaps mirrored.
+    """A crop of ``keep`` of the height and ``wide`` of the width at a place, perhaps turned.
 
-    ``wide`` defaults to ``keep``. ``asked`` names the view of a query that is compared with it.
-    Called on an image.
+    ``wide`` defaults to ``keep``. What is cut out is tilted by ``tilt`` degrees, turned by
+    ``turns`` quarters, both anticlockwise, and mirrored. ``asked`` names the view of a query that
+    is compared with it. Called on an image.
     """
 
     name: str
@@ -54,13 +56,17 @@ class View:
     mirrored: bool = False
     wide: float | None = None
     asked: str = "whole"
+    tilt: float = 0.0
+    turns: int = 0
 
     def __call__(self, image: Tensor) -> Tensor:
         """The view of ``(..., h, w)``: at least one pixel, without interpolation."""
-        height, width = self.size((image.shape[-2], image.shape[-1]))
+        height, width = self._crop((image.shape[-2], image.shape[-1]))
         top = round(self.down * (image.shape[-2] - height))
         left = round(self.across * (image.shape[-1] - width))
         part = image[..., top : top + height, left : left + width]
+        part = tilt(part, self.tilt) if self.tilt else part
+        part = part.rot90(self.turns, (-2, -1)) if self.turns else part
         return part.flip(-1) if self.mirrored else part
 
     def size(self, size: tuple[int, int]) -> tuple[int, int]:
@@ -69,6 +75,11 @@ class View:
         >>> find_view("centre-80").size((100, 60)), find_view("upper").size((100, 60))
         ((80, 48), (80, 60))
         """
+        found = self._crop(size)
+        found = tilted_size(found, self.tilt) if self.tilt else found
+        return (found[1], found[0]) if self.turns % 2 else found
+
+    def _crop(self, size: tuple[int, int]) -> tuple[int, int]:
         wide = self.keep if self.wide is None else self.wide
         return max(1, round(self.keep * size[0])), max(1, round(wide * size[1]))
 
@@ -87,6 +98,14 @@ _BANDS = {
     "lower": View("lower", 0.8, 1.0, wide=1.0, asked="lower"),
     "middle": View("middle", 0.72, asked="middle"),
 }
+#: Of what was turned, tilted or put into a border, or has only its middle left.
+_TURNED = {
+    **{f"turned-{90 * turns}": View(f"turned-{90 * turns}", turns=turns) for turns in (1, 2, 3)},
+    "tilted-left": View("tilted-left", tilt=15.0),
+    "tilted-right": View("tilted-right", tilt=-15.0),
+}
+_MIDDLES = {f"centre-{percent}": View(f"centre-{percent}", percent / 100) for percent in (60, 50)}
+_BORDERED = {"bordered": View("bordered", asked="middle")}
 
 
 def _all_views() -> dict[str, View]:
@@ -95,7 +114,8 @@ def _all_views() -> dict[str, View]:
         f"mirror-{name}": replace(view, name=f"mirror-{name}", mirrored=True)
         for name, view in plain.items()
     }
-    return {**plain, **_crops(90, _SIDES), **_crops(80, _SIDES), **_BANDS, **mirrored}
+    sides = {**_crops(90, _SIDES), **_crops(80, _SIDES)}
+    return {**plain, **sides, **_BANDS, **mirrored, **_MIDDLES, **_BORDERED, **_TURNED}
 
 
 #: Every view by name.
@@ -105,12 +125,18 @@ _EIGHTY = (*_crops(80, _PLACES), *_crops(80, _SIDES))
 _NINETY = (*_crops(90, _PLACES), *_crops(90, _SIDES))
 
 #: Sets of views by name, chosen by what usual edits of photographs need: crops of 80 % serve those
-#: down to 70 %, and the band without the lowest fifth captions.
+#: down to 70 %, and the band without the lowest fifth captions. The last serves harder ones, too:
+#: tilts of 5 to 20 degrees, quarter turns and upside down, borders, and crops of half around the
+#: middle. More and smaller crops would find less: strangers resemble them.
 VIEW_SETS: dict[str, tuple[str, ...]] = {
     "whole": ("whole",),
     "small": ("whole", *_BANDS),
     "standard": ("whole", "upper", *_EIGHTY),
     "thorough": ("whole", *_BANDS, *_EIGHTY, *_NINETY),
+    "exhaustive": (
+        *("whole", *_BANDS, *_EIGHTY, *_NINETY),
+        *(*_MIDDLES, *_BORDERED, *_TURNED),
+    ),
     "mirror": ("whole", "mirror-whole"),
 }
 
@@ -138,8 +164,11 @@ def find_view(name: str) -> View:
 def parse_views(text: str | Sequence[str]) -> tuple[str, ...]:
     """Names of views from a set's name, a list with commas, or a sequence; the whole first.
 
-    >>> parse_views("centre-80,mirror-whole")
-    ('whole', 'centre-80', 'mirror-whole')
+    Before each comes the view of a query that it is compared with, so that stored images can be
+    compared with one another.
+
+    >>> parse_views("centre-80,bordered")
+    ('whole', 'centre-80', 'middle', 'bordered')
     >>> len(parse_views("standard"))
     11
     """
@@ -153,7 +182,8 @@ def parse_views(text: str | Sequence[str]) -> tuple[str, ...]:
                 f"views: expected one of the sets {', '.join(VIEW_SETS)}, or a list of "
                 f"{', '.join(VIEWS)}; found {name!r}"
             )
-    return tuple(dict.fromkeys(("whole", *text)))
+    asked = [one for name in text for one in (find_view(name).asked, name)]
+    return tuple(dict.fromkeys(("whole", *asked)))
 
 
 @dataclass(frozen=True)
