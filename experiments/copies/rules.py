@@ -75,13 +75,13 @@ class ViewRule:
 
     def pairs(self) -> list[tuple[int, int]]:
         """The places of the query's view and of the stored one, of each that is compared."""
-        asked = {name: place for place, name in enumerate(ASKED)}
-        return [(asked.get(name, 0), STORED.index(name)) for name in self.views]
+        return [(ASKED.index(find_view(name).asked), STORED.index(name)) for name in self.views]
 
 
+LARGER = ("whole", "standard", "thorough", "exhaustive")
 RULES = (
     ViewRule("whole, one threshold", VIEW_SETS["whole"], 0.0),
-    *(ViewRule(name, VIEW_SETS[name], 0.5) for name in ("whole", "standard", "thorough")),
+    *(ViewRule(name, VIEW_SETS[name], 0.5) for name in LARGER),
 )
 
 

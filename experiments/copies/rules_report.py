@@ -100,14 +100,14 @@ def _hardest(result: Mapping[str, Any]) -> str:
     last = [
         row for row in result["rules"] if row["rate"] == min(r["rate"] for r in result["rules"])
     ]
-    alone = next(row for row in last if row["rule"] == "thorough" and not row["partner"])
-    both = next(row for row in last if row["rule"] == "thorough" and row["partner"])
-    by_edit = alone["augly by edit"]
-    worst = sorted(by_edit, key=lambda name: by_edit[name])[:12]
+    by_edit = {(row["rule"], row["partner"]): row["augly by edit"] for row in last}
+    thorough, exhaustive = by_edit["thorough", False], by_edit["exhaustive", False]
+    worst = sorted(thorough, key=lambda name: thorough[name])[:12]
     columns: list[Column[str]] = [
         Column("edit", str),
-        Column("thorough", lambda name: by_edit[name], _share),
-        Column("with SSCD", lambda name: both["augly by edit"][name], _share),
+        Column("thorough", lambda name: thorough[name], _share),
+        Column("exhaustive", lambda name: exhaustive[name], _share),
+        Column("with SSCD", lambda name: by_edit["exhaustive", True][name], _share),
     ]
     return Table.of(worst, columns).markdown()
 

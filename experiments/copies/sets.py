@@ -24,18 +24,11 @@ from percert.lipschitz.network import weights_hash
 from percert.metrics.catalog import create_metric
 from percert.metrics.certified.embedding import EmbeddingMetric
 from percert.metrics.descriptor import Descriptor, create_descriptor
+from percert.search.ingest.views import VIEW_SETS, asked_views
 
-_PLACES = ("centre", "top-left", "top-right", "bottom-left", "bottom-right")
-_SIDES = ("top", "left", "right", "bottom")
-#: What a query is asked in, and every view of the largest set that is stored.
-ASKED = ("whole", "upper", "lower", "middle")
-STORED = (
-    *ASKED,
-    *(f"{place}-90" for place in _PLACES),
-    *(f"{place}-80" for place in _PLACES),
-    *(f"{place}-90" for place in _SIDES),
-    *(f"{place}-80" for place in _SIDES),
-)
+#: Every view of the largest set that is stored, and what a query is asked in.
+STORED = VIEW_SETS["exhaustive"]
+ASKED = tuple(asked_views(STORED))
 #: The hashes, which are computed together, and which bits are whose.
 HASHES = {"pdq": (0, 256), "phash": (256, 320), "dhash": (320, 384)}
 EDITS: dict[str, tuple[Edit, ...]] = {"usual": USUAL_EDITS, "augly": AUGLY_EDITS}

@@ -54,7 +54,7 @@ def sets(tmp_path, monkeypatch):
 
 def test_scores_and_radii_are_those_of_the_metric_itself(sets):
     of_sets.embed_all(sets)
-    metric, rule = create_metric("thumbnail-8", device="cpu"), RULES[2]
+    metric, rule = create_metric("thumbnail-8", device="cpu"), RULES[-1]
     certified = Certified(sets)
     pictures = [experiment_picture(sets, at) for at in range(COUNT)]
     edit = USUAL[1]

@@ -33,7 +33,7 @@ def metric():
     return percert.create_metric("lipsim-tiny", device="cpu")
 
 
-@pytest.mark.parametrize("views", ["whole", "small", "standard", "thorough"])
+@pytest.mark.parametrize("views", ["whole", "small", "standard", "thorough", "exhaustive"])
 def test_an_index_is_asked_at_one_wrong_answer_in_a_thousand_queries(tmp_path, metric, views):
     store = open_store(tmp_path / "store", metric, views=views)
     store.add([smooth_image(seed, (40, 50)) for seed in range(5)], [str(n) for n in range(5)])
