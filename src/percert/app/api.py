@@ -291,9 +291,12 @@ async def copies(
     wrong: Wrong = None,
     threshold: StoreThreshold = None,
     eps: Eps = None,
+    insets: Annotated[
+        bool, Form(description="Ask for pictures inside it as well, such as a screenshot's.")
+    ] = False,
 ) -> dict[str, Any]:
     """Which stored images is this one certainly, or possibly, a copy of? None is missing."""
-    query, settings = upload_of(image, "query"), (wrong, threshold, eps)
+    query, settings = upload_of(image, "query"), (wrong, threshold, eps, insets)
     found: dict[str, Any] = await context.ask_together(
         answer_together, query, ask_copies, *settings
     )

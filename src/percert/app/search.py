@@ -115,13 +115,32 @@ class StoreRule:
 
 
 @dataclass(frozen=True)
+class InsetBox:
+    """A rectangle of the query, in pixels from its upper left corner."""
+
+    left: int
+    top: int
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class InsetFound:
+    """Copies of a picture found inside the query; see ``percert index copies --insets``."""
+
+    inset: InsetBox
+    results: list[StoredImage]
+
+
+@dataclass(frozen=True)
 class CopiesAnswer:
     """Certain and possible copies among the stored images: proven that there is none besides.
 
     Certain ones stay copies under any tamper of up to ``eps``. A copy is within the ``threshold``
     of a stored image's own, ``rule`` says which. ``verdict`` is of both metrics: ``certain``,
     ``found`` (a copy by either, without proof), ``possible`` (a tamper of ``eps`` could make one),
-    or ``nothing`` here resembles it.
+    or ``nothing`` here resembles it. ``insets`` are the pictures inside the query, where they were
+    asked for; a copy of one is ``found``.
     """
 
     query: str
@@ -131,6 +150,7 @@ class CopiesAnswer:
     results: list[StoredImage]
     verdict: Literal["certain", "found", "possible", "nothing"]
     partner: PartnerFound | None = None
+    insets: list[InsetFound] | None = None
 
 
 #: Asks a store about images of names; settings follow.
@@ -151,9 +171,10 @@ def ask_copies(
     wrong: float | None,
     threshold: float | None,
     eps: float | None,
+    insets: bool = False,
 ) -> "Iterable[Copies]":
     """The fields of a :class:`CopiesAnswer` of each image, as they are asked for."""
-    return store.copies(images, threshold, eps, wrong=wrong, names=names)
+    return store.copies(images, threshold, eps, wrong=wrong, names=names, insets=insets)
 
 
 def open_first(worker: Worker) -> None:
@@ -244,7 +265,8 @@ def _for_clients(answer: dict[str, Any], store: "Store") -> dict[str, Any]:
 
     found: dict[str, Any] = finite(with_own_ids(answer, store.path))
     beside = (found.get("partner") or {}).get("results", ())
-    for one in [*found["results"], *(found.get("candidates") or ()), *beside]:
+    inside = [one for inset in found.get("insets") or () for one in inset["results"]]
+    for one in [*found["results"], *(found.get("candidates") or ()), *beside, *inside]:
         one["path"] = None if one["path"] is None else shown_path(one["path"])
         one["paths"] = [shown_path(path) for path in one["paths"]]
     return found

@@ -74,7 +74,7 @@ def eval_copies(
         typer.Option(
             metavar="SET|NAME,...",
             help="Views of every stored picture, as of percert index add: whole, small, standard, "
-            "thorough, mirror, or a list.",
+            "thorough, exhaustive, mirror, or a list.",
         ),
     ] = "whole",
     eps: Annotated[

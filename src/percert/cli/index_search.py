@@ -165,6 +165,14 @@ def copies(
     threshold: OwnThresholdOption = None,
     eps: TamperOption = None,
     with_edits: EditsOption = False,
+    insets: Annotated[
+        bool,
+        typer.Option(
+            "--insets",
+            help="Ask for pictures inside IMAGE as well: screenshots, collages, frames. Up to 3 of "
+            "its rectangles are, at the same rate of wrong answers in all.",
+        ),
+    ] = False,
     max_memory: MaxMemoryOption = None,
 ) -> None:
     """Which stored images is each IMAGE a copy of? None is missing, by proof.
@@ -180,16 +188,18 @@ def copies(
     percert index copies query.jpg --store photos.store
 
     percert index copies uploads/ --store photos.store --wrong 1e-5 --eps 4 --json
+
+    percert index copies screenshot.png --store photos.store --insets
     """
     from percert.runs.queries import ask_files
 
     with where.opened() as store, Bar() as show:
-        rule = rule_asked(store, threshold, wrong)
+        rule = rule_asked(store, threshold, wrong, insets)
 
         def ask(
             some: "list[Tensor]", length: float | None, names: list[str]
         ) -> "list[tuple[Copies, list[EditSummary | None]]]":
-            answers = store.copies(some, rule, length, names=names)
+            answers = store.copies(some, rule, length, names=names, insets=insets)
             edits = edits_of_copies(store, some, answers) if with_edits else [[]] * len(answers)
             return list(zip(answers, edits, strict=True))
 
@@ -215,11 +225,13 @@ def _show(answers: list[dict[str, Any]], found: "FileAnswers[Any]", where: Store
     show_result(result, as_json=where.as_json)
 
 
-def rule_asked(store: "Store", threshold: float | None, wrong: float | None) -> "Rule":
+def rule_asked(
+    store: "Store", threshold: float | None, wrong: float | None, insets: bool = False
+) -> "Rule":
     """The rule that is asked for; which it is, where it is not given, on stderr."""
     if threshold is not None and wrong is not None:
         raise typer.BadParameter("takes the place of --wrong: give one", param_hint="--threshold")
-    rule = store.rule(threshold, wrong=wrong)
+    rule = store.rule(threshold, wrong=wrong, insets=insets)
     if threshold is None and not store.has_table:
         complain(
             "this metric has no table of strangers for such a store: the threshold "

@@ -59,6 +59,11 @@ def show_copies(answer: "Copies") -> None:
     )
     if answer.results:
         _table(answer.results, "radius l2", "certain")
+    for one in answer.insets or ():
+        if one.results:
+            where = f"{one.inset.width} x {one.inset.height} at {one.inset.left}, {one.inset.top}"
+            say(f"Inside it, {where} from the upper left:")
+            _table(one.results, "radius l2", "certain")
     if answer.partner is not None:
         show_partner(answer.partner, "Found")
     if answer.verdict == "nothing":

@@ -39,9 +39,10 @@ def add(
             metavar="SET|NAMES",
             help="What is stored of each image: whole; small (and 3 bands, without the bottom, the "
             "top, the margins); standard (a band and 9 crops at 0.8); thorough (3 bands and 18 "
-            "crops at 0.9 and 0.8); mirror (and the mirror image); or names with commas, such as "
-            "centre-80,top-left-90. Each costs an embedding and 2 kB, and lets crops be found. A "
-            "store keeps what it was made with; a new one takes standard.",
+            "crops at 0.9 and 0.8); exhaustive (and turned, tilted, in a border, and its middle); "
+            "mirror (and the mirror image); or names with commas, such as centre-80,tilted-left. "
+            "Each costs an embedding and 2 kB, and lets such copies be found. A store keeps what "
+            "it was made with; a new one takes standard.",
             show_default=False,
         ),
     ] = None,

@@ -21,14 +21,10 @@ from percert.search.query.answers import Answering, query_names
 from percert.search.query.distances import asked_features, embedding_spec, query_features
 from percert.search.query.duplicates import Progress, find_duplicates
 from percert.search.query.engine import Engine, LocalEngine
+from percert.search.query.inside import PICTURES, with_insets
 from percert.search.query.ray import ray_engine
 from percert.search.query.recommended import WRONG, has_table
-from percert.search.query.results import (
-    Answers,
-    Copies,
-    Duplicates,
-    Nearest,
-)
+from percert.search.query.results import Answers, Copies, Duplicates, Nearest
 from percert.search.query.rule import Rule, partner_share, shared_rate, store_rule
 from percert.search.query.threshold import AutoThreshold, choose_threshold
 from percert.search.refit import Refitted, refit_store
@@ -105,10 +101,7 @@ class Store:
         return self.metric
 
     def rows(self, columns: Sequence[str], ids: Sequence[str] | None = None) -> Any:
-        """A ``pyarrow.Table`` of ``columns`` of all images, or of those of ``ids`` that are there.
-
-        :func:`percert.search.tables.scan.scan_rows` lists the columns.
-        """
+        """A ``pyarrow.Table`` of ``columns`` of all images, or of those of ``ids`` there are."""
         return scan_rows(self.tables, columns, ids)
 
     def paths(self, ids: Sequence[str]) -> dict[str, list[str]]:
@@ -132,9 +125,7 @@ class Store:
         return added
 
     def add_files(
-        self,
-        inputs: Iterable[str | os.PathLike[str]],
-        settings: AddSettings | None = None,
+        self, inputs: Iterable[str | os.PathLike[str]], settings: AddSettings | None = None
     ) -> list[AddOutcome]:
         """The outcomes of :meth:`iter_add` as a list, once all are stored.
 
@@ -190,9 +181,8 @@ class Store:
 
         Each keeps a part of the rows; arguments as in :func:`percert.search.query.ray.ray_engine`.
         """
-        memory = self.blocks.memory
         how: dict[str, Any] = {"address": address, "workers": workers, "device": device}
-        with ray_engine(self.tables, self._spec, memory=memory, **how) as self._engine:
+        with ray_engine(self.tables, self._spec, memory=self.blocks.memory, **how) as self._engine:
             try:
                 yield self
             finally:
@@ -220,26 +210,30 @@ class Store:
         answers = self._answering.nearest(query_names(names, len(asked)), near, k, eps)
         return Answers(self.partner.beside(answers, list(images), shared_rate(wrong)[1], k))
 
-    def rule(self, threshold: float | None = None, *, wrong: float | None = None) -> Rule:
+    def rule(
+        self, threshold: float | None = None, *, wrong: float | None = None, insets: bool = False
+    ) -> Rule:
         """The decision rule for copies, as every answer names it.
 
         Either for the rate ``wrong``, 1e-3 by default: the share of strangers that may get an
         answer, by the metric's own table, or, where it has none for this store, by the stored
         images, which are then taken to be no copies of each other. A partner has 0.95 of it. Or
-        with a ``threshold`` of your own: T of :class:`~percert.certify.OwnThreshold`. Raises
+        with a ``threshold`` of your own: T of :class:`~percert.certify.OwnThreshold`. Where
+        ``insets`` are asked as well, the rate is that of a query with all of them. Raises
         ``ValueError`` for both, and for numbers out of range.
         """
         if threshold is None and self.partner.id is not None:
             wrong, _ = shared_rate(wrong)
-        return store_rule(self.tables.header, self.count, self.choose_threshold, threshold, wrong)
+        how = self.tables.header, self.count, self.choose_threshold
+        return store_rule(*how, threshold, wrong, PICTURES if insets else 1)
 
     def _asked_rule(
-        self, threshold: float | Rule | None, wrong: float | None
+        self, threshold: float | Rule | None, wrong: float | None, insets: bool = False
     ) -> tuple[Rule, float]:
         """The rule for these arguments, and the rate of wrong answers left to the partner."""
         if isinstance(threshold, Rule):
             return threshold, partner_share(threshold, wrong)
-        rule = self.rule(threshold, wrong=wrong if threshold is None else None)
+        rule = self.rule(threshold, wrong=wrong if threshold is None else None, insets=insets)
         return rule, partner_share(rule, wrong)
 
     @property
@@ -255,21 +249,29 @@ class Store:
         *,
         wrong: float | None = None,
         names: Sequence[str] | None = None,
+        insets: bool = False,
     ) -> Answers[Copies]:
         """All stored images that each image is a copy of, or could be after a move of ``eps``.
 
         ``threshold`` and ``wrong`` as in :meth:`rule`, or a rule that was made before. Other
         arguments as in :meth:`search`; without ``eps`` nothing moves, and only float rounding is
         allowed for. Complete by proof: no image that is not listed becomes a copy by a move of up
-        to ``eps``. A partner's copies stand beside, at 0.95 of the rate of wrong answers.
+        to ``eps``. A partner's copies stand beside, at 0.95 of the rate of wrong answers. With
+        ``insets`` the pictures found inside an image (:func:`percert.images.insets.find_insets`:
+        screenshots, collages, frames) are asked as well, at the same rate in all.
         """
-        rule, shared = self._asked_rule(threshold, wrong)
-        own = OwnThreshold(rule.threshold, rule.weight)
-        asked = asked_features(self.embedder(), images, self._spec.by_asked)
-        eps = eps or 0.0
-        near = self._engine.copies(asked, own, eps)
-        answers = self._answering.copies(query_names(names, len(images)), near, rule, eps)
-        return Answers(self.partner.beside(answers, list(images), shared))
+        rule, shared = self._asked_rule(threshold, wrong, insets)
+        every, eps, own = list(images), eps or 0.0, OwnThreshold(rule.threshold, rule.weight)
+
+        def ask(some: Sequence[Tensor], labels: Sequence[str]) -> list[Copies]:
+            asked = asked_features(self.embedder(), some, self._spec.by_asked)
+            near = self._engine.copies(asked, own, eps)
+            return self._answering.copies(labels, near, rule, eps)
+
+        answers = ask(every, query_names(names, len(every)))
+        if insets:
+            answers = with_insets(every, answers, ask)
+        return Answers(self.partner.beside(answers, every, shared))
 
     def duplicates(
         self,

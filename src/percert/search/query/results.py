@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 
 from percert.extras import install_extra
+from percert.images.insets import Inset
 from percert.search.query.rule import Rule
 
 if TYPE_CHECKING:
@@ -130,6 +131,18 @@ class Nearest:
 
 
 @dataclass(frozen=True)
+class InsetCopies:
+    """Copies of a picture that was found inside the query, which ``inset`` says where.
+
+    ``results`` are those of that part: what is certain stays so while the query moves by up to eps
+    and this very part of it is asked. That the part would be found again is not proven.
+    """
+
+    inset: Inset
+    results: tuple[Match, ...]
+
+
+@dataclass(frozen=True)
 class Copies:
     """Every stored image that is a copy of one query, or could be one after a move of ``eps``.
 
@@ -137,6 +150,8 @@ class Copies:
     ``certain`` are those that stay copies for every move of up to ``eps``; the others are possible
     copies: no stored image that is not listed could be one. Certain is what a tamper changes, not
     that it is the same picture: how rarely a stranger gets an answer here is ``rule.wrong``.
+    ``insets`` are the pictures found inside the query, each with its own copies; ``None`` where
+    they were not looked for.
     """
 
     query: str
@@ -145,17 +160,20 @@ class Copies:
     results: tuple[Match, ...]
     metric: str
     partner: PartnerAnswer | None = None
+    insets: tuple[InsetCopies, ...] | None = None
 
     @property
     def verdict(self) -> Finding:
         """The verdict of the answer: the certified metric and the partner together.
 
         ``"nothing"`` needs both: no stored image is within its threshold for either, and none can
-        come within the certified metric's by a tamper of ``eps``.
+        come within the certified metric's by a tamper of ``eps``. A copy of a picture inside the
+        query is ``"found"``.
         """
         if self.certain:
             return "certain"
-        found = any(match.is_copy for match in self.results)
+        inside = [match for one in self.insets or () for match in one.results]
+        found = any(match.is_copy for match in (*self.results, *inside))
         if found or (self.partner is not None and self.partner.results):
             return "found"
         return "possible" if self.results else "nothing"
@@ -170,7 +188,7 @@ class Copies:
         return tuple(match for match in self.results if not match.certain)
 
     def to_json(self) -> dict[str, Any]:
-        return {**_without_none(asdict(self), ("partner",)), "verdict": self.verdict}
+        return {**_without_none(asdict(self), ("partner", "insets")), "verdict": self.verdict}
 
     def to_pandas(self) -> "pd.DataFrame":
         return table([(self.query, match) for match in self.results])

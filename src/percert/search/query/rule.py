@@ -1,7 +1,7 @@
 """The decision rule of a store: per-image thresholds for a wanted rate of false positives."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from percert.search.query.recommended import (
     WRONG,
@@ -39,37 +39,56 @@ def store_rule(
     choose: Callable[[float], AutoThreshold],
     threshold: float | None,
     wrong: float | None,
+    pictures: int = 1,
 ) -> Rule:
     """The rule of a store with ``header`` and so many ``images``.
 
     By the given ``threshold``; or for the rate ``wrong`` by the metric's table of strangers; or,
     where it has none for this store, by the callback ``choose``, which finds a threshold for a rate
     a pair from the stored images: the rate of a query is at most that of a pair times their number.
+    Where so many ``pictures`` are asked for one query, each may have an equal part of its rate.
     """
     if threshold is not None and wrong is not None:
         raise ValueError("wrong: expected a rate or a threshold, found both")
-    weight, named = header.weight, header.background
-    hash, source = (None, None) if named is None else (named.hash, named.source)
-    if threshold is not None:
-        highest = 2 + weight
-        if not 0 <= threshold <= highest:
-            raise ValueError(f"threshold: expected a number in [0, {highest:g}], found {threshold}")
-        rate = wrong_rate(header, images, threshold)
-        return Rule(threshold, weight, hash, source, rate)
+    if threshold is None:
+        wrong = WRONG if wrong is None else wrong
+        if not 0 < wrong < 1:
+            raise ValueError(f"wrong: expected a rate between 0 and 1, found {wrong:g}")
+        rule = _rule_of_rate(header, images, choose, wrong / pictures)
+    else:
+        rule = _rule_of_threshold(header, images, threshold)
+    rate = rule.wrong
+    return rule if rate is None else replace(rule, wrong=min(1.0, rate * pictures))
+
+
+def _rule_of_threshold(header: StoreHeader, images: int, threshold: float) -> Rule:
+    highest = 2 + header.weight
+    if not 0 <= threshold <= highest:
+        raise ValueError(f"threshold: expected a number in [0, {highest:g}], found {threshold}")
+    return _rule(header, threshold, wrong_rate(header, images, threshold))
+
+
+def _rule_of_rate(
+    header: StoreHeader, images: int, choose: Callable[[float], AutoThreshold], wrong: float
+) -> Rule:
     if has_table(header):
         return recommended_rule(header, images, wrong)
-    wrong = WRONG if wrong is None else wrong
-    if not 0 < wrong < 1:
-        raise ValueError(f"wrong: expected a rate between 0 and 1, found {wrong:g}")
     chosen = choose(wrong / max(1, images))
-    return Rule(chosen.threshold, weight, hash, source, wrong, chosen.proven)
+    return _rule(header, chosen.threshold, wrong, chosen.proven)
+
+
+def _rule(
+    header: StoreHeader, threshold: float, wrong: float | None, counted: bool | None = None
+) -> Rule:
+    named = header.background
+    hash, source = (None, None) if named is None else (named.hash, named.source)
+    return Rule(threshold, header.weight, hash, source, wrong, counted)
 
 
 def recommended_rule(header: StoreHeader, images: int, wrong: float | None) -> Rule:
     """The rule by the metric's table of strangers; ``ValueError`` where it has none."""
-    found, named = recommended_threshold(header, images, wrong), header.background
-    hash, source = (None, None) if named is None else (named.hash, named.source)
-    return Rule(found.threshold, header.weight, hash, source, found.wrong, found.counted)
+    found = recommended_threshold(header, images, wrong)
+    return _rule(header, found.threshold, found.wrong, found.counted)
 
 
 #: The partner's part of the wrong answers that are bearable. So it finds what it would find alone,

@@ -1,0 +1,71 @@
+"""Pictures inside a picture: rectangles that were pasted are found where they are."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.search.conftest import smooth_image
+
+from percert.images.insets import MOST, Inset, find_insets
+
+
+def share(one: Inset, other: Inset) -> float:
+    wide = min(one.left + one.width, other.left + other.width) - max(one.left, other.left)
+    high = min(one.top + one.height, other.top + other.height) - max(one.top, other.top)
+    both = max(0, wide) * max(0, high)
+    return both / (one.width * one.height + other.width * other.height - both)
+
+
+def pasted(inset: Inset, size, seed: int) -> torch.Tensor:
+    image = smooth_image(seed, size)
+    image[..., inset.top : inset.top + inset.height, inset.left : inset.left + inset.width] = (
+        smooth_image(seed + 1000, (inset.height, inset.width))
+    )
+    return image
+
+
+@pytest.mark.parametrize("size", [(120, 160), (240, 200), (700, 500)])
+@pytest.mark.parametrize("seed", range(6))
+def test_a_picture_pasted_onto_another_is_found(size, seed):
+    generator = torch.Generator().manual_seed(seed)
+    height, width = (int(side * (0.35 + 0.3 * torch.rand(1, generator=generator))) for side in size)
+    top = int((size[0] - height) * torch.rand(1, generator=generator))
+    left = int((size[1] - width) * torch.rand(1, generator=generator))
+    inset = Inset(left, top, width, height)
+    found = find_insets(pasted(inset, size, seed))
+    assert max((share(inset, one) for one in found), default=0) > 0.85
+
+
+@pytest.mark.parametrize("level", [0.0, 0.5, 1.0])
+def test_a_picture_in_a_border_is_found(level):
+    inner = 0.15 + 0.6 * smooth_image(3, (90, 120))
+    framed = torch.nn.functional.pad(inner, (20, 30, 15, 25), value=level)
+    wanted = Inset(20, 15, 120, 90)
+    assert max(share(wanted, one) for one in find_insets(framed)) > 0.9
+
+
+@settings(max_examples=60)
+@given(st.integers(1, 70), st.integers(1, 70), st.integers(0, 10_000))
+def test_whatever_is_found_lies_inside_and_is_not_the_whole(height, width, seed):
+    image = torch.rand(3, height, width, generator=torch.Generator().manual_seed(seed)).round()
+    found = find_insets(image)
+    assert len(found) <= MOST
+    for one in found:
+        part = one.cut(image)
+        assert part.shape[1:] == (one.height, one.width)
+        assert one.width >= 0.2 * width - 1
+        assert one.height >= 0.2 * height - 1
+        assert (one.height, one.width) != (height, width)
+
+
+def test_a_smooth_picture_has_none():
+    assert find_insets(torch.full((3, 50, 60), 0.4)) == ()
+    assert find_insets(torch.linspace(0, 1, 200).expand(3, 150, 200)) == ()
+
+
+def test_no_two_of_them_are_the_same():
+    image = pasted(Inset(20, 20, 60, 60), (120, 160), 4)
+    image[:, 40:70, 100:150] = 0.9
+    found = find_insets(image)
+    for at, one in enumerate(found):
+        assert all(share(one, other) < 0.7 for other in found[:at])
