@@ -1,11 +1,13 @@
 """Search and audit: what the functions below answer, over the interface and on the page."""
 
+import io
 import json
 import re
 import time
 
 import numpy as np
 import pytest
+from PIL import Image
 from starlette.testclient import TestClient
 from tests.app.conftest import png
 from tests.waiting import PATIENCE
@@ -44,6 +46,33 @@ def searched(store, tmp_path_factory):
 @pytest.fixture
 def client(searched):
     return searched
+
+
+def screenshot():
+    """The fourth stored image, enlarged and pasted onto another."""
+    inner = decode_image(png(120, 160, seed=3), "inner")
+    image = decode_image(png(240, 320, seed=77), "outer")
+    image[:, 60:180, 90:250] = inner
+    held = io.BytesIO()
+    pixels = (image * 255).round().byte().permute(1, 2, 0).numpy()
+    Image.fromarray(pixels).save(held, "PNG")
+    return {"image": ("screen.png", held.getvalue())}
+
+
+def test_pictures_inside_a_query_are_asked_where_that_is_wished(client):
+    asked = {"threshold": "0.05", "insets": "true"}
+    answer = client.post("/api/v1/copies", files=screenshot(), data=asked).json()
+    (inside,) = [one for one in answer["insets"] if one["results"]]
+    assert inside["inset"] == {"left": 90, "top": 60, "width": 160, "height": 120}
+    assert inside["results"][0]["path"].endswith("/3.png")
+    assert inside["results"][0]["path"].count("/") == 1
+    assert (answer["results"], answer["verdict"]) == ([], "found")
+    without = client.post("/api/v1/copies", files=screenshot(), data={"threshold": "0.05"}).json()
+    assert (without["insets"], without["verdict"]) == (None, "nothing")
+    shown = client.post("/ui/search", files=screenshot(), data={"insets": "true"}, headers=HTMX)
+    assert "Inside it, 160 x 120 pixels at 90, 60" in shown.text
+    plain = client.post("/ui/search", files=screenshot(), headers=HTMX).text
+    assert "Inside it" not in plain
 
 
 def test_search_answers_what_the_store_says(client, store):

@@ -111,6 +111,26 @@ def test_copies_are_certain_or_possible_and_no_other_could_be(store, folder, per
     assert "none is missing" in percert(*arguments, "--threshold", THRESHOLD).stdout
 
 
+def test_pictures_inside_a_query_are_asked_as_well(
+    store, folder, tmp_path, percert, percert_json, answer_of
+):
+    from PIL import Image
+
+    with Image.open(folder / "cat.png") as file:
+        cat = file.convert("RGB").resize((100, 75))
+    page = Image.new("RGB", (250, 190), (244, 240, 230))
+    page.paste(cat, (90, 60))
+    page.save(tmp_path / "page.png")
+    arguments = ("index", "copies", tmp_path / "page.png", "--store", store, "--threshold", "0.05")
+    answer = answer_of(*arguments, "--insets")
+    found = [one for one in answer["insets"] if one["results"]]
+    assert found[0]["inset"] == {"left": 90, "top": 60, "width": 100, "height": 75}
+    assert "cat.png" in found[0]["results"][0]["path"]
+    assert answer["verdict"] == "found"
+    assert "Inside it, 100 x 75 at 90, 60" in percert(*arguments, "--insets").stdout
+    assert "insets" not in answer_of(*arguments)
+
+
 def test_a_query_says_how_many_wrong_answers_are_bearable(store, folder, percert, answer_of):
     arguments = ("index", "copies", folder / "cat.png", "--store", store)
     own = answer_of(*arguments)["rule"]

@@ -194,6 +194,9 @@ Wrong = Annotated[
         "nothing and get an answer all the same. By default 0.001.",
     ),
 ]
+Insets = Annotated[
+    bool, Form(description="Ask for pictures inside it as well, such as a screenshot's.")
+]
 StoreThreshold = Annotated[
     float | None,
     Form(
@@ -291,9 +294,7 @@ async def copies(
     wrong: Wrong = None,
     threshold: StoreThreshold = None,
     eps: Eps = None,
-    insets: Annotated[
-        bool, Form(description="Ask for pictures inside it as well, such as a screenshot's.")
-    ] = False,
+    insets: Insets = False,
 ) -> dict[str, Any]:
     """Which stored images is this one certainly, or possibly, a copy of? None is missing."""
     query, settings = upload_of(image, "query"), (wrong, threshold, eps, insets)

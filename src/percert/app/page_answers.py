@@ -19,6 +19,7 @@ from percert.app.api import (
     Eps,
     EpsInQuery,
     ImageFile,
+    Insets,
     Many,
     Wrong,
 )
@@ -275,15 +276,16 @@ async def search(
     k: Many = 10,
     eps: Eps = None,
     wrong: Wrong = None,
+    insets: Insets = False,
 ) -> Response:
     """The nearest stored images, and the copies among all."""
-    return await _searched(request, context, upload_of(image, "query"), k, eps, wrong)
+    return await _searched(request, context, upload_of(image, "query"), k, eps, wrong, insets)
 
 
 @router.post("/search/example")
 async def search_example(request: Request, context: Context) -> Response:
     """The same for a photograph that comes with percert."""
-    return await _searched(request, context, example_image(COPY), 10, None, None)
+    return await _searched(request, context, example_image(COPY), 10, None, None, False)
 
 
 async def _searched(
@@ -293,28 +295,29 @@ async def _searched(
     k: int,
     eps: float | None,
     wrong: float | None,
+    insets: bool,
 ) -> Response:
-    values = await context.ask(_search, upload, k, eps, wrong)
+    values = await context.ask(_search, upload, k, eps, wrong, insets)
     values["usual"] = typical_distances(values["nearest"]["metric"])
     piece = environment().get_template("search_answer.html").render(values)
     return await whole(request, context, "/search", piece)
 
 
 def _search(
-    worker: Worker, upload: Upload, k: int, eps: float | None, wrong: float | None
+    worker: Worker, upload: Upload, k: int, eps: float | None, wrong: float | None, insets: bool
 ) -> dict[str, Any]:
     nearest = answer_one(worker, upload, ask_nearest, k, eps)
-    return {"nearest": nearest, **_copies(worker, upload, wrong, eps)}
+    return {"nearest": nearest, **_copies(worker, upload, wrong, eps, insets)}
 
 
 def _copies(
-    worker: Worker, upload: Upload, wrong: float | None, eps: float | None
+    worker: Worker, upload: Upload, wrong: float | None, eps: float | None, insets: bool
 ) -> dict[str, Any]:
     from percert.search import Rule
     from percert.search.query.rule import expected
 
     try:
-        found = answer_one(worker, upload, ask_copies, wrong, None, eps)
+        found = answer_one(worker, upload, ask_copies, wrong, None, eps, insets)
     except ValueError:
         if wrong is not None:
             raise

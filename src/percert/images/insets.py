@@ -18,6 +18,8 @@ SIDE = 256
 STEP = 0.03
 #: The share of a side that is an edge, and the least share of the image's side that a side has.
 ALONG, LEAST = 0.85, 0.2
+#: In fewer pixels a picture shows little, and resembles much.
+SMALLEST = 64
 #: Lines of one direction that rectangles are made of, and how near two of them may lie.
 LINES, APART = 14, 2
 #: Rectangles that share more than this part of what they cover are the same.
@@ -45,22 +47,24 @@ class Inset:
 def find_insets(image: Tensor, most: int = MOST) -> tuple[Inset, ...]:
     """The rectangles of ``(3, h, w)`` in [0, 1] that look like pictures of their own.
 
-    At most ``most``, the clearest first; each side is a fifth of the image's or longer. Of ordinary
-    photographs most have one, too: windows and signs have edges like these.
+    At most ``most``, the clearest first; each side has :data:`SMALLEST` pixels and a fifth of the
+    image's, or more. Many ordinary photographs have one, too: windows and signs have such edges.
 
-    >>> image = torch.linspace(0, 0.5, 40).expand(3, 30, 40).clone()
-    >>> image[:, 5:25, 10:36] += 0.3
+    >>> image = torch.linspace(0, 0.5, 160).expand(3, 120, 160).clone()
+    >>> image[:, 20:100, 40:144] += 0.3
     >>> find_insets(image)[0]
-    Inset(left=10, top=5, width=26, height=20)
+    Inset(left=40, top=20, width=104, height=80)
     """
     height, width = image.shape[-2:]
+    if min(height, width) < SMALLEST:
+        return ()
     scale = min(1.0, SIDE / max(height, width))
     size = max(1, round(height * scale)), max(1, round(width * scale))
     small = torch.nn.functional.interpolate(image[None].float(), size, mode="area")[0]
     pixels = small.cpu().double().numpy()
     upright = _steps(pixels)
     level = _steps(pixels.transpose(0, 2, 1))
-    boxes = _rectangles(_Lines.of(upright), _Lines.of(level))
+    boxes = _rectangles(_Lines.of(upright), _Lines.of(level), SMALLEST * scale)
     found: list[tuple[int, int, int, int]] = []
     for left, right, top, bottom in boxes:
         if all(_shared((left, right, top, bottom), other) < SAME for other in found):
@@ -114,10 +118,11 @@ class _Lines:
         wide = (near[:-2] | near[1:-1] | near[2:])[places]
         return cls(places, np.pad(np.cumsum(wide, 1), ((0, 0), (1, 0))))
 
-    def pairs(self) -> npt.NDArray[np.int64]:
+    def pairs(self, least: float) -> npt.NDArray[np.int64]:
         """``(n, 2)``: two lines each that are far enough apart, by their index."""
         first, second = np.triu_indices(len(self.places), 1)
-        wide = self.places[second] - self.places[first] >= LEAST * self.places[-1]
+        least = max(least, LEAST * self.places[-1])
+        wide = self.places[second] - self.places[first] >= least
         return np.stack([first[wide], second[wide]], 1)
 
 
@@ -132,12 +137,12 @@ def _longest_run(line: npt.NDArray[np.bool_]) -> int:
     return int((ends - starts).max()) + 1
 
 
-def _rectangles(upright: _Lines, level: _Lines) -> list[tuple[int, int, int, int]]:
+def _rectangles(upright: _Lines, level: _Lines, least: float) -> list[tuple[int, int, int, int]]:
     """(left, right, top, bottom) of those with edges along every side inside, the clearest first.
 
     Two sides at least lie inside of the image.
     """
-    sides, ends = upright.pairs(), level.pairs()
+    sides, ends = upright.pairs(least), level.pairs(least)
     x, y = upright.places[sides], level.places[ends]
     width, height = x[:, 1] - x[:, 0], y[:, 1] - y[:, 0]
     along = np.ones((len(sides), len(ends), 4))
