@@ -59,7 +59,7 @@ EDITS = (
     "caption",
     "mirror",
 )
-SETS = ("whole", "small", "standard", "thorough")
+SETS = ("whole", "small", "standard", "thorough", "exhaustive")
 
 
 @dataclass(frozen=True)
