@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from experiments.copies import attacked_rules
+from experiments.copies import inside as of_inside
 from experiments.copies import rivals as of_rivals
 from experiments.copies import rules as experiment
 from experiments.copies import sets as of_sets
@@ -18,7 +19,7 @@ from experiments.copies.sets import ASKED, Sets
 from percert import certify, create_metric
 from percert.data.copy_edits import find_edit
 from percert.evaluation.copies.rates import scaled
-from percert.images import save_image
+from percert.images import find_insets, save_image
 from percert.metrics.certified.embedding import direction
 from percert.metrics.descriptor import create_descriptor
 from percert.search.ingest.views import find_view
@@ -187,3 +188,34 @@ def test_copies_of_some_photographs_alone_are_made_where_so_asked(sets):
     assert scores.tolist() == pytest.approx(
         Certified(sets).copy_scores(rule, USUAL[0])[:2].tolist()
     )
+
+
+def test_what_is_inside_is_scored_as_a_query_of_its_own(sets):
+    of_sets.embed_all(sets)
+    inside = of_inside.Inside(sets)
+    stored = [experiment_picture(sets, at) for at in range(COUNT)]
+    larger = torch.nn.functional.interpolate(stored[2], (96, 112), mode="bilinear")
+    page = torch.full((1, 3, 200, 260), 0.9)
+    page[..., 40:136, 70:182] = larger
+    queries = [page, torch.full((1, 3, 90, 90), 0.3)]
+    rows = inside.rows("queries", queries.__getitem__, 2)
+    boxes = find_insets(page[0])
+    assert len(boxes) >= 1
+    assert float(rows[1, 1:].abs().max()) == 0
+    alone, beside = inside.best(rows, own=False)
+    metric, rule = create_metric("thumbnail-8", device="cpu"), RULES[-1]
+    for at, image in enumerate(stored):
+        scores = [
+            1
+            - metric(find_view(ASKED[a])(part), find_view(rule.views[place])(image)).item()
+            - rule.weight * float(inside.certified.likeness[at, v])
+            for part in (page, *(one.cut(page) for one in boxes))
+            for place, (a, v) in enumerate(rule.pairs())
+        ]
+        count = len(rule.views)
+        assert alone[0, at] == pytest.approx(max(scores[:count]), abs=2e-3)
+        assert beside[0, at] == pytest.approx(max(scores), abs=2e-3)
+    assert int(beside[0].argmax()) == 2
+    result = of_inside.measure(sets, USUAL, 3, 2)
+    assert [row["rate"] for row in result["rates"]] == list(of_inside.RATES)
+    assert "| 1e-06 |" in of_inside.report({"metric": "thumbnail-8", **result})

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         Cluster,
         Copies,
         Duplicates,
+        InsetCopies,
         Link,
         Match,
         Nearest,
@@ -40,6 +41,7 @@ __all__ = [
     "Duplicates",
     "IndexSettings",
     "Indexed",
+    "InsetCopies",
     "Link",
     "Match",
     "Nearest",
@@ -60,7 +62,9 @@ __getattr__, __dir__ = lazy_names(
         "percert.search.indexing": "IndexSettings Indexed index_images",
         "percert.search.ingest.sources": "AddOutcome AddSettings",
         "percert.search.open": "open_store",
-        "percert.search.query.results": "Answers Cluster Copies Duplicates Link Match Nearest",
+        "percert.search.query.results": (
+            "Answers Cluster Copies Duplicates InsetCopies Link Match Nearest"
+        ),
         "percert.search.query.rule": "Rule",
         "percert.search.query.threshold": "AutoThreshold",
         "percert.search.refit": "Refitted",

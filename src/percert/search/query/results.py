@@ -5,11 +5,12 @@ from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 
 from percert.extras import install_extra
-from percert.images.insets import Inset
 from percert.search.query.rule import Rule
 
 if TYPE_CHECKING:
     import pandas as pd  # type: ignore[import-untyped]  # it ships no types
+
+    from percert.images.insets import Inset
 
 
 @dataclass(frozen=True)
@@ -138,7 +139,7 @@ class InsetCopies:
     and this very part of it is asked. That the part would be found again is not proven.
     """
 
-    inset: Inset
+    inset: "Inset"
     results: tuple[Match, ...]
 
 
