@@ -147,10 +147,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     served = []
     with serving(options.store, 1) as alone, serving(options.store, TOGETHER) as shared:
         addresses = {1: alone, TOGETHER: shared}
-        about = httpx.get(f"{shared}api/v1/about", timeout=300).json()["store"]
         for address in addresses.values():
             for what in ("/copies", "/search"):  # loaded, read, turned
                 serve_clients(address, what, 4, 5.0, images)
+        # A server that has just started has no store yet to tell of.
+        about = httpx.get(f"{shared}api/v1/about", timeout=300).json()["store"]
         for what in ("/copies", "/search"):
             for clients in (1, options.clients):
                 rounds: dict[int, list[Round]] = {1: [], TOGETHER: []}
