@@ -109,7 +109,10 @@ def main() -> None:
         "conditions": asdict(conditions(seed=0)),
         "judge": {"metric": JUDGE, **asdict(judge)},
         "runs": {
-            name: numbers(read_records(options.runs / name / "records.parquet"), judge)
+            name: sorted(
+                numbers(read_records(options.runs / name / "records.parquet"), judge),
+                key=lambda one: ATTACKS.index(one["attack"]),
+            )
             for name in (
                 *(f"{model}-{setting}" for model in CLASSIFIERS for setting in SETTINGS),
                 f"{ROBUST}-{OWN_COPIES}",

@@ -269,7 +269,7 @@ same goal on the same photographs, and is `{OURS}` noticed by half as many as ea
 
 """
 READ = """Written by `python -m experiments people.attacks`, on the first of the ImageNet-Compatible
-photographs that each model has right, of 4 or 10: all that it has right were aimed at, and take
+photographs that each model has right, of 4 to 10: all that it has right were aimed at, and take
 many hours. Rows were kept from run to run where an attack's code is the same. The settings:
 **plain** asks for another class, **confidence-5** for a margin of 5 logits, **jpeg-75-and-4-bits**
 for another class behind either defence, too, **least-likely-class** for the class that the model
@@ -291,7 +291,8 @@ ROBUST_TRIED = """Tried were steps along the boundary by the cost's own gradient
 cost on its whole way. We believe half of these rivals' shares to be out of reach: it sees a picture
 of 64 by 64 pixels, so that what moves it is smooth and spread over the picture by any cost."""
 NOTICED_BY = """The share of observers who would, false alarms taken off, by the judge: a mean over
-an attack's successes, of which the share stands behind it where they are not all.
+an attack's successes, of which the share stands behind it where they are not all. A dash is what
+was not run: ALMA takes classes alone, and PPGD, the slowest, came last.
 """
 RATIOS = f"""The share who would notice of `{OURS}` over that of each rival, by the judge, on the
 photographs on which both succeed; below 1 ours is seen by fewer. In brackets where neither would be
