@@ -36,12 +36,13 @@ the larger run, which slows the processor as well by what it takes of caches: co
 What was aimed at, and what came of it. Copies 8 times as fast as FAISS at one pair in a million: at
 110,000 pictures 9 times by one distance for all, 10 by thresholds of each image's own (7.4 and more
 for a query that is a copy). 3 times at one pair in a thousand: 3.4. The first ten 3 times: 3.4; at
-20,000 pictures as fast as FAISS: missed by a seventh. From the disk as fast as LanceDB: 1.1 times
+20,000 pictures as fast as FAISS: missed by a sixth. From the disk as fast as LanceDB: 1.1 times
 at 20,000, 1.9 and 2.7 beyond. All pairs of 110,000 pictures in a minute of two processors: 40 s of
 one. A copy at most 1.2 times as long as a stranger: 1.07 for the first ten, but 1.35 by own
-thresholds. What is left are some ms that do not depend on the rows, the more of them the less there
-is to read: certificates, ranking and paths are three hundred small operations, after a tenth of the
-data has gone through the caches; of the six ms of a copy, its certificate takes one and a half. Of
+thresholds. What is left are some ms that do not depend on the rows, and weigh the more the less
+there is to read: certificates, ranking and paths are three hundred small operations, slower after
+other engines have read all rows through the caches, as here, than in a store asked over and over;
+of the six ms of a copy, its certificate takes one and a half. Of
 a million pictures 287,500 were embedded in the time there was: the 110,000, their mirror images,
 which lipsim-tiny does not tell from them (so one pair in a million is at distance 0), and crops of
 more than half. There the three are 8, 2.2 and 3.0 times: of 150 pictures that are within the wider
