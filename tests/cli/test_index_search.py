@@ -129,6 +129,11 @@ def test_pictures_inside_a_query_are_asked_as_well(
     assert answer["verdict"] == "found"
     assert "Inside it, 100 x 75 at 90, 60" in percert(*arguments, "--insets").stdout
     assert "insets" not in answer_of(*arguments)
+    page.paste(cat.transpose(Image.Transpose.ROTATE_180), (90, 60))
+    page.save(tmp_path / "page.png")
+    assert "picture of its own, which is no copy" in percert(*arguments, "--insets").stdout
+    Image.new("RGB", (250, 190)).save(tmp_path / "page.png")
+    assert "nothing looks like a picture of its own" in percert(*arguments, "--insets").stdout
 
 
 def test_a_query_says_how_many_wrong_answers_are_bearable(store, folder, percert, answer_of):

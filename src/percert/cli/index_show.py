@@ -64,6 +64,9 @@ def show_copies(answer: "Copies") -> None:
             where = f"{one.inset.width} x {one.inset.height} at {one.inset.left}, {one.inset.top}"
             say(f"Inside it, {where} from the upper left:")
             _table(one.results, "radius l2", "certain")
+    if answer.insets is not None and not any(one.results for one in answer.insets):
+        what = "something looks like a picture of its own, which is no copy"
+        say(f"Inside it {what if answer.insets else 'nothing looks like a picture of its own'}.")
     if answer.partner is not None:
         show_partner(answer.partner, "Found")
     if answer.verdict == "nothing":

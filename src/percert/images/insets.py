@@ -48,7 +48,8 @@ def find_insets(image: Tensor, most: int = MOST) -> tuple[Inset, ...]:
     """The rectangles of ``(3, h, w)`` in [0, 1] that look like pictures of their own.
 
     At most ``most``, the clearest first; each side has :data:`SMALLEST` pixels and a fifth of the
-    image's, or more. Many ordinary photographs have one, too: windows and signs have such edges.
+    image's, or more, without margins of one colour. Many ordinary photographs have one, too:
+    windows and signs have such edges.
 
     >>> image = torch.linspace(0, 0.5, 160).expand(3, 120, 160).clone()
     >>> image[:, 20:100, 40:144] += 0.3
@@ -72,15 +73,36 @@ def find_insets(image: Tensor, most: int = MOST) -> tuple[Inset, ...]:
         if len(found) == most:
             break
     across, down = width / size[1], height / size[0]
-    return tuple(
+    edge = round(1 / scale - 1)  # as far as a line may lie beside its edge
+    whole = [
         Inset(
-            round(left * across),
-            round(top * down),
-            round(right * across) - round(left * across),
-            round(bottom * down) - round(top * down),
+            round(left * across) + edge,
+            round(top * down) + edge,
+            round(right * across) - round(left * across) - 2 * edge,
+            round(bottom * down) - round(top * down) - 2 * edge,
         )
         for left, right, top, bottom in found
-    )
+    ]
+    shown = [_without_margins(image, one) for one in whole]
+    return tuple(one for one in shown if one is not None)
+
+
+def _without_margins(image: Tensor, inset: Inset) -> Inset | None:
+    """The part within margins of one colour, as players and viewers add them.
+
+    The rectangle itself where less than :data:`SMALLEST` pixels would be left of a side; ``None``
+    where all of it is of one colour.
+    """
+    part = inset.cut(image)
+    shown = ((part - part[:, :1, :1]).abs() > STEP).any(0)
+    rows, columns = (shown.any(axis).nonzero()[:, 0] for axis in (1, 0))
+    if len(rows) == 0:
+        return None
+    top, left = int(rows[0]), int(columns[0])
+    height, width = int(rows[-1]) + 1 - top, int(columns[-1]) + 1 - left
+    if min(height, width) < SMALLEST:
+        return inset
+    return Inset(inset.left + left, inset.top + top, width, height)
 
 
 def _steps(pixels: Array) -> npt.NDArray[np.bool_]:
