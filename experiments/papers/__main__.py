@@ -58,8 +58,6 @@ def papers(
             "--data",
             metavar="DIR",
             envvar="PERCERT_DATA",
-            exists=True,
-            file_okay=False,
             help="The folder with imagenet-compatible/, mnist/, night/, retrieval/, weights/ and "
             "so on, as far as they are there; [bold]papers NAME[/bold] says what it takes.",
         ),
@@ -133,6 +131,8 @@ def papers(
     if name == "list":
         _list(list(CATALOG.values()), as_json)
         return
+    if data is not None and not data.is_dir():
+        raise typer.BadParameter(f"the folder {data} does not exist", param_hint="--data")
     items = [item for item in CATALOG.values() if name in ("all", item.paper)]
     items = items or [find_item(name)]
     place = str(resolve_device(device))
