@@ -5,12 +5,12 @@
 
 Of ``--count`` pictures the first ``--planted`` get a copy each, by AugLy's edits in turn, saved as
 PNG. An index by ``--metric`` answers ``percert index duplicates`` at its recommended rule, with the
-whole image alone and with the usual views; pHash, dHash and PDQ link what is within the distance
-that is usual for them (10 of 64 bits, imagededup's default; 31 of 256, PDQ's), and, to be fair,
-within the largest at which they link no more wrong pairs than the index with views. A link is wrong
-unless it is one of a picture and its planted copy, or of a collage and the other picture in it:
-near-duplicates among the pictures count against all alike. Writes ``planted-copies.json`` and
-``.md``.
+whole image alone, with the usual views and with the most; pHash, dHash and PDQ link what is within
+the distance that is usual for them (10 of 64 bits, imagededup's default; 31 of 256, PDQ's), and, to
+be fair, within the largest at which they link no more wrong pairs than the index with the most
+views. A link is wrong unless it is one of a picture and its planted copy, or of a collage and the
+other picture in it: near-duplicates among the pictures count against all alike. Writes
+``planted-copies.json`` and ``.md``.
 """
 
 import argparse
@@ -39,8 +39,8 @@ from percert.search.ingest.sources import AddSettings
 
 #: Pictures that are to be looked at.
 WANTED = 20_000
-#: Sets of views of an index, the last one percert index add's own.
-SETS = ("whole", "standard")
+#: Sets of views of an index: the least, percert index add's own, and the most.
+SETS = ("whole", "standard", "exhaustive")
 #: Bits within which each hash calls two pictures the same, as those who use it do.
 USUAL_BITS = {"phash": 10, "dhash": 10, "pdq": 31}
 HASHES = {"phash": phash, "dhash": dhash, "pdq": pdq}
