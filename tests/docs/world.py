@@ -33,6 +33,7 @@ COPIES = {
     "edited.jpg": "chelsea",
     "another.jpg": "coffee",
     "query.jpg": "chelsea",
+    "screenshot.png": "coffee",
     "extra.jpg": "astronaut",
     "folder/near.png": "chelsea",
     "more-uploads/far.png": "coffee",
