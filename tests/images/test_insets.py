@@ -82,3 +82,10 @@ def test_no_two_of_them_are_the_same():
     found = find_insets(image)
     for at, one in enumerate(found):
         assert all(share(one, other) < 0.7 for other in found[:at])
+
+
+@pytest.mark.parametrize("image", [torch.rand(1, 3, 80, 80), torch.rand(80, 80), 255.0])
+def test_what_is_no_image_is_refused(image):
+    image = torch.full((3, 80, 80), image) if isinstance(image, float) else image
+    with pytest.raises(ValueError, match="image: "):
+        find_insets(image)

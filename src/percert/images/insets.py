@@ -12,6 +12,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from percert.check import check_images
+
 #: The longer side that edges are looked for at.
 SIDE = 256
 #: How much neighbouring pixels differ across an edge, in the channel that differs most.
@@ -49,23 +51,25 @@ def find_insets(image: Tensor, most: int = MOST) -> tuple[Inset, ...]:
 
     At most ``most``, the clearest first; each side has :data:`SMALLEST` pixels and a fifth of the
     image's, or more, without margins of one colour. Many ordinary photographs have one, too:
-    windows and signs have such edges.
+    windows and signs have such edges. Raises ``ValueError`` for what is no image.
 
     >>> image = torch.linspace(0, 0.5, 160).expand(3, 120, 160).clone()
     >>> image[:, 20:100, 40:144] += 0.3
     >>> find_insets(image)[0]
     Inset(left=40, top=20, width=104, height=80)
     """
+    check_images(image[None], "image")
     height, width = image.shape[-2:]
     if min(height, width) < SMALLEST:
         return ()
     scale = min(1.0, SIDE / max(height, width))
+    edge = round(1 / scale - 1)  # as far as a line may lie beside its edge
     size = max(1, round(height * scale)), max(1, round(width * scale))
     small = torch.nn.functional.interpolate(image[None].float(), size, mode="area")[0]
     pixels = small.cpu().double().numpy()
     upright = _steps(pixels)
     level = _steps(pixels.transpose(0, 2, 1))
-    boxes = _rectangles(_Lines.of(upright), _Lines.of(level), SMALLEST * scale)
+    boxes = _rectangles(_Lines.of(upright), _Lines.of(level), (SMALLEST + 2 * edge) * scale)
     found: list[tuple[int, int, int, int]] = []
     for left, right, top, bottom in boxes:
         if all(_shared((left, right, top, bottom), other) < SAME for other in found):
@@ -73,7 +77,6 @@ def find_insets(image: Tensor, most: int = MOST) -> tuple[Inset, ...]:
         if len(found) == most:
             break
     across, down = width / size[1], height / size[0]
-    edge = round(1 / scale - 1)  # as far as a line may lie beside its edge
     whole = [
         Inset(
             round(left * across) + edge,
