@@ -24,9 +24,10 @@ from percert.evaluation.attack_runs.report import medians, ratios_table
 from percert.evaluation.attack_runs.run import summary_table
 from percert.evaluation.attack_runs.saliency import DISTANCES
 from percert.evaluation.copies.report import results_shown
+from percert.images.insets import Inset
 from percert.reports import AttackSummary
 from percert.reports.table import Table
-from percert.search.query.results import Match, PartnerAnswer, PartnerMatch
+from percert.search.query.results import InsetCopies, Match, PartnerAnswer, PartnerMatch
 from percert.search.query.rule import Rule
 
 
@@ -114,9 +115,12 @@ def test_index_copies(shown):
     answer = SimpleNamespace(
         query="q.png", certain=(MATCH,), possible=(MATCH,), rule=Rule(0.3, wrong=1e-6), eps=1.0,
         results=(MATCH,), partner=PARTNER, verdict="certain",
+        insets=(InsetCopies(Inset(1, 2, 30, 40), ()), InsetCopies(Inset(5, 6, 70, 80), (MATCH,))),
     )  # fmt: skip
+    found = FOUND | {"radius l2": "3.50", "copies up to": "0.3300", "certain": "yes"}
     assert shown("index_show:show_copies", answer) == [
-        [FOUND | {"radius l2": "3.50", "copies up to": "0.3300", "certain": "yes"}],
+        [found],
+        [found],
         [{"image": "b.png", "distance": "0.3300", "its threshold": "0.4400", "found": "yes"}],
     ]
 

@@ -11,7 +11,8 @@ from pathlib import Path
 from tests.reports.tables import said, tables_of
 
 from experiments.papers.item import Compared, Findings, PaperItem, StandIn
-from experiments.papers.report import answer, markdown, outcome_section, summary_table
+from experiments.papers.page import markdown
+from experiments.papers.report import answer, outcome_section, summary_table
 from experiments.papers.run import PaperOutcome
 from percert.reports.page import Section, Table, how_made, render_page
 from percert.reports.run_comparison import Run, audits_section, columns_section, overview
