@@ -25,6 +25,11 @@ class Claim:
     here: str
 
 
+#: Numbers that both columns say.
+LARGER_LAMBDA = ", ".join(f"{{hpot-table3|lambda {value}: mean L2}}" for value in ("0.5", "1", "2"))
+LONGER_STEPS = ", ".join(
+    f"{{hpot-table4|step {value}: mean L2}}" for value in ("0.05", "0.1", "0.2")
+)
 CLAIMS = (
     Claim(
         "lipsim",
@@ -103,16 +108,14 @@ CLAIMS = (
     Claim(
         "hpot",
         "A larger lambda makes larger changes (mean L2 at 0.5, 1 and 2)",
-        ", ".join(f"{{hpot-table3|lambda {value}: mean L2}}" for value in ("0.5", "1", "2")),
-        "so with a cost that has a slope at the photograph: "
-        + ", ".join(f"{{hpot-table3|lambda {value}: mean L2}}" for value in ("0.5", "1", "2")),
+        LARGER_LAMBDA,
+        f"so with a cost that has a slope at the photograph: {LARGER_LAMBDA}",
     ),
     Claim(
         "hpot",
         "Shorter steps make smaller changes (mean L2 at 0.05, 0.1 and 0.2)",
-        ", ".join(f"{{hpot-table4|step {value}: mean L2}}" for value in ("0.05", "0.1", "0.2")),
-        "so, and by more: "
-        + ", ".join(f"{{hpot-table4|step {value}: mean L2}}" for value in ("0.05", "0.1", "0.2")),
+        LONGER_STEPS,
+        f"so, and by more: {LONGER_STEPS}",
     ),
     Claim(
         "hpot",

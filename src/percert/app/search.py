@@ -12,7 +12,7 @@ from percert.app.errors import RefusedRequest, in_fields
 from percert.app.images import Upload, fit
 from percert.app.resources import readable_store
 from percert.app.worker import Worker
-from percert.images import ImageError, load_image
+from percert.images import ImageError, Inset, load_image
 from percert.reports.table import finite
 
 if TYPE_CHECKING:
@@ -115,20 +115,10 @@ class StoreRule:
 
 
 @dataclass(frozen=True)
-class InsetBox:
-    """A rectangle of the query, in pixels from its upper left corner."""
-
-    left: int
-    top: int
-    width: int
-    height: int
-
-
-@dataclass(frozen=True)
 class InsetFound:
     """Copies of a picture found inside the query; see ``percert index copies --insets``."""
 
-    inset: InsetBox
+    inset: Inset
     results: list[StoredImage]
 
 
