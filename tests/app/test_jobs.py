@@ -148,6 +148,25 @@ def test_only_a_metric_with_a_proof_is_attacked(client):
     assert "no proven bound" in answer.json()["reason"]
 
 
+def test_a_job_that_ends_while_it_is_looked_at_is_seen_in_one_state(tmp_path):
+    class Ending(Job):
+        """Ends as soon as anybody has asked for its state."""
+
+        looks = 0
+
+        @property
+        def state(self):
+            self.looks += 1
+            return "running" if self.looks == 1 else "done"
+
+        @state.setter
+        def state(self, to):
+            pass
+
+    seen = jobs.view(Ending("j", "compare", tmp_path, 1.0))
+    assert (seen["state"], seen["result"], seen["pictures"]) == ("running", None, [])
+
+
 def test_progress_is_streamed_and_cancelling_ends_it(client):
     job = attack(client, **ENDLESS).json()["id"]
     seen = []

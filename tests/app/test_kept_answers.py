@@ -5,6 +5,7 @@ import re
 import pytest
 from tests.app.conftest import png, wait_for
 
+from percert.app import page_jobs
 from percert.app.resources import Limits
 
 HTMX = {"HX-Request": "true"}
@@ -94,6 +95,28 @@ def test_a_browser_without_scripts_is_sent_to_the_answers_address(client):
     job = started.headers["location"]
     wait_for(client, job.rpartition("/")[2])
     assert "Within the proven interval" in client.get(job).text
+
+
+def test_a_page_that_shows_a_running_attack_asks_again_though_it_ends_meanwhile(
+    serve, monkeypatch
+):
+    client = serve()
+    shown, _ = compare(client)
+    started = client.post(f"{address_of(shown)}/attack", follow_redirects=False)
+    job = started.headers["location"]
+    wait_for(client, job.rpartition("/")[2])
+    state = {"now": "running"}
+    look, answer = page_jobs.view, page_jobs.fragment
+
+    async def it_ends_meanwhile(*asked, **more):
+        state["now"] = "done"
+        return await answer(*asked, **more)
+
+    monkeypatch.setattr(page_jobs, "view", lambda found: look(found) | {"state": state["now"]})
+    monkeypatch.setattr(page_jobs, "fragment", it_ends_meanwhile)
+    running, ended = client.get(job).text, client.get(job).text
+    assert "<h2>Attacking</h2>" in running and 'http-equiv="refresh"' in running
+    assert "Within the proven interval" in ended and 'http-equiv="refresh"' not in ended
 
 
 def test_the_answers_pictures_are_its_own_and_no_other(client):

@@ -253,7 +253,8 @@ class JobView:
 
 def view(job: Job) -> dict[str, Any]:
     """The fields of a :class:`JobView`."""
-    over = job.state == "done"
+    state = job.state  # read once: its thread may end it meanwhile
+    done = state == "done"
     pictures = [
         {"name": name, "address": f"/api/v1/jobs/{job.id}/pictures/{name}", "says": says}
         for name, says in job.pictures.items()
@@ -261,15 +262,15 @@ def view(job: Job) -> dict[str, Any]:
     return {
         "id": job.id,
         "kind": job.kind,
-        "state": job.state,
+        "state": state,
         "doing": job.doing,
         "done": job.done,
         "total": job.total,
         "seconds": job.took,
         "most_seconds": job.seconds,
         "reason": job.reason,
-        "result": finite(asdict(job.result)) if over else None,
-        "pictures": pictures if over else [],
+        "result": finite(asdict(job.result)) if done else None,
+        "pictures": pictures if done else [],
     }
 
 

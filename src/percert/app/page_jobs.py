@@ -24,7 +24,7 @@ from percert.app.compare import PairQuestion
 from percert.app.context import Context, ServerContext
 from percert.app.errors import RefusedRequest
 from percert.app.images import Upload, upload_of
-from percert.app.jobs import Job, view
+from percert.app.jobs import ENDED, Job, view
 from percert.app.judge import TripletQuestion
 from percert.app.page_answers import fragment, scale_words
 from percert.app.pages import CAT, alone, attack_text, attack_values, example_image, whole
@@ -112,14 +112,15 @@ async def _attack(
 async def job(request: Request, context: Context, job_id: str) -> Response:
     """A job as it is now; in its page, below the answer that it attacks."""
     found = context.jobs.find(job_id)
-    piece = _fragment(context, found)
+    seen = view(found)  # looked at once: the job may end while the answer is computed
+    piece = _fragment(context, seen)
     if "hx-request" not in request.headers and found.answer is not None:
         try:  # the answer may be forgotten by now
             context.answers.find(found.answer, type(found.question))
             piece = await fragment(context, found.answer, found.question, attack=piece)
         except RefusedRequest:
             pass
-    again = None if found.over else 3
+    again = None if seen["state"] in ENDED else 3
     return await whole(request, context, HOME[found.kind], piece, again=again)
 
 
@@ -142,13 +143,12 @@ def _progress(job: Job) -> str:
 
 
 def _shown(request: Request, job: Job, context: ServerContext) -> Response:
-    return alone(request, _fragment(context, job), f"/ui/jobs/{job.id}")
+    return alone(request, _fragment(context, view(job)), f"/ui/jobs/{job.id}")
 
 
-def _fragment(context: ServerContext, job: Job) -> str:
-    seen = view(job)
+def _fragment(context: ServerContext, seen: dict[str, Any]) -> str:
     values: dict[str, Any] = {"job": seen, "scale": None, "scale_words": ""}
-    if job.state == "done" and job.kind == "compare":
+    if seen["state"] == "done" and seen["kind"] == "compare":
         result = seen["result"]
         scale = scale_of(context.resources.card(result["metric"]), result["threshold"])
         values |= {"scale": scale, "scale_words": scale and scale_words(scale, result["metric"])}
