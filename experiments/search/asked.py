@@ -35,8 +35,8 @@ from percert.search.query.distances import asked_features, query_features
 from percert.search.query.prefilter import Prefilter
 
 K = 10
-#: Shares of the stored pairs within one distance for all, and rows that are compared for these.
-RATES, COMPARED = (1e-6, 1e-3), 2000
+#: Shares of the stored pairs within one distance for all; rows compared for these, pairs at most.
+RATES, COMPARED, PAIRS = (1e-6, 1e-3), 2000, 4 * 10**8
 DARKER = 0.9
 Found = frozenset[str]
 
@@ -139,15 +139,16 @@ def _ids(answers: Any) -> Found:
 
 def pair_distances_at(rows: Tensor) -> list[float]:
     """The distances that the shares :data:`RATES` of pairs of unit ``rows`` have at most."""
-    step = max(1, len(rows) // COMPARED)
+    step = -(-len(rows) // min(COMPARED, PAIRS // len(rows)))
     chosen = torch.arange(0, len(rows), step)
     pairs = len(chosen) * len(rows)
-    most = torch.empty(0)
+    most, wanted = torch.full((1,), -9.0), int(max(RATES) * pairs) + 1
     for some in torch.split(chosen, 100):
         cosines = rows[some] @ rows.T
         cosines[torch.arange(len(some)), some] = -1.0
-        near = torch.cat([most, cosines.flatten()])
-        most = near.topk(min(len(near), int(max(RATES) * pairs) + 1)).values
+        least = most[-1] if len(most) >= wanted else -2.0
+        near = torch.cat([most, cosines[cosines >= least]])
+        most = near.topk(min(len(near), wanted)).values
     return [round(float(1 - most[int(rate * pairs)]), 3) for rate in RATES]
 
 
@@ -174,13 +175,15 @@ def others(
     embed: Callable[[Tensor], Tensor],
     thresholds: Sequence[float],
 ) -> dict[tuple[str, str], Callable[[Tensor], Found]]:
-    """The same of engines that prove nothing, of the whole views ``rows`` alone."""
+    """The same of engines that prove nothing, of the whole views ``rows`` alone: a copy of them."""
     import faiss
     from usearch.index import MetricKind, search
 
     faiss.omp_set_num_threads(1)
     index = faiss.IndexFlatIP(rows.shape[1])
     index.add(rows.numpy())
+    # Where FAISS has copied them: of a million rows 4 GB.
+    held = faiss.rev_swig_ptr(index.get_xb(), rows.numel()).reshape(rows.shape)
 
     def within(distance: float) -> Callable[[Tensor], Found]:
         def call(image: Tensor) -> Found:
@@ -194,7 +197,7 @@ def others(
 
     def exact(image: Tensor) -> Found:
         query = embed(image).numpy()
-        near = search(rows.numpy(), query, K, MetricKind.IP, exact=True, threads=1)
+        near = search(held, query, K, MetricKind.IP, exact=True, threads=1)
         return frozenset(ids[at] for at in near.keys.ravel().tolist())
 
     def lance(image: Tensor) -> Found:
@@ -230,8 +233,7 @@ def measure(
             read[way].append(bytes.read)
             count[way].append(len(found))
             expected = answers.setdefault(way[1], found)
-            # Float rounding may swap what lies on the edge.
-            if len(found ^ expected) > 2:
+            if len(found ^ expected) > 2 + len(expected) // 100:  # what lies on the edge is rounded
                 raise ValueError(f"{way}: found {len(found)}, expected {len(expected)}: not these")
         for _ in range(repeats):
             for way, ask in ways.items():
@@ -257,9 +259,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = _parse(arguments)
     torch.set_num_threads(1)
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:1])
-    place = str(options.store)
     metric: Any = create_metric(options.metric, device="cpu")
-    store = open_store(place, metric, create=False, memory=1 << 40)
+    store = open_store(options.store, metric, create=False, memory=1 << 40)
     paths = find_images([options.images])[: options.queries]
     strangers = [load_image(path) for path in paths]
     first = []
@@ -284,10 +285,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     rows = torch.cat([part for _, part, _ in parts])
     rows /= rows.norm(dim=1, keepdim=True)
     thresholds = pair_distances_at(rows)
-    asked: dict[tuple[str, str], Callable[[Tensor], Found]]
     asked = ways(store, "percert, memory", thresholds)
     if options.memory_mib:
-        apart = open_store(place, metric, create=False, memory=options.memory_mib << 20)
+        apart = open_store(options.store, metric, create=False, memory=options.memory_mib << 20)
         asked |= ways(apart, "percert, disk", thresholds)
     rule = store.rule()
     likeness = torch.cat([one for _, _, one in parts if one is not None])
@@ -295,7 +295,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     embedding = Embedding()
     embed_alone = embedding.timed(lambda image: query_features(metric, [image])[0].directions)
     every = [id for ids, _, _ in parts for id in ids]
+    count, width = rows.shape
     asked |= others(store, rows, every, lambda image: embed_alone(image).float(), thresholds)
+    del rows
     timings: list[QueryTimes] = []
     with (
         patch.object(store_module, "query_features", embedding.timed(query_features)),
@@ -309,9 +311,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     result = AskedResult(
         "search-asked",
         options.name,
-        len(rows) * len(store.views),
+        count * len(store.views),
         store.views,
-        rows.shape[1],
+        width,
         store.metric_id.name,
         store.metric_id.weights,
         len(strangers),
