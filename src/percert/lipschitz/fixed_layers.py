@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from percert.lipschitz.bound import LipschitzBound
+from percert.lipschitz.mixing import join_channels
 
 
 class MaxMin(nn.Module):
@@ -61,7 +62,7 @@ class HalfAbs(nn.Module):
         if x.shape[1] % 4:
             raise ValueError(f"HalfAbs: expected a multiple of 4 channels, found {x.shape[1]}")
         first, second, third, fourth = x.chunk(4, 1)
-        return torch.cat((first, second.abs(), third, fourth.abs()), 1)
+        return join_channels((first, second.abs(), third, fourth.abs()))
 
     def lipschitz_bound(self) -> LipschitzBound:
         return LipschitzBound(1.0, "| |a| - |b| | <= |a - b|")

@@ -13,12 +13,12 @@ BRONet (2025), which turns few directions round and leaves the others.
 from typing import Any, Literal, TypeAlias, get_args
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from percert.check import check_choice
 from percert.lipschitz.bound import LipschitzBound
 from percert.lipschitz.effective import EffectiveWeights, weight_sizes
+from percert.lipschitz.mixing import channel_by_channel, join_channels, mix_channels
 
 #: A rounded orthogonal matrix may have a norm just above 1; shrinking it by this keeps the proof.
 ROUNDING = 1e-6
@@ -215,10 +215,7 @@ class OrthogonalMix(nn.Module):
         return self._effective.sizes(self, self.matrix, weight_sizes)
 
     def forward(self, x: Tensor) -> Tensor:
-        weight, bias = self.effective()
-        if x.ndim == 2:
-            return F.linear(x, weight, bias)
-        return F.conv2d(x, weight[:, :, None, None], bias)
+        return mix_channels(x, *self.effective())
 
     def train(self, mode: bool = True) -> "OrthogonalMix":
         self._effective.forget()
@@ -299,21 +296,27 @@ class Shift(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.mirror:
-            return _roll(x, 1)
+            return join_channels(_rolled(x, 1))
         if x.shape[1] % 2:
             raise ValueError(f"Shift: mirror needs an even number of channels, found {x.shape[1]}")
         first, second = x.chunk(2, 1)
-        return torch.cat((_roll(first, 1), _roll(second, -1)), 1)
+        return join_channels([*_rolled(first, 1), *_rolled(second, -1)])
 
     def lipschitz_bound(self) -> LipschitzBound:
         return LipschitzBound(1.0, "a permutation")
 
 
-def _roll(x: Tensor, direction: int) -> Tensor:
+def _rolled(x: Tensor, direction: int) -> list[Tensor]:
     """Contiguous groups of channels, one an offset, rolled; ``direction`` -1 mirrors them."""
     groups = torch.tensor_split(x, len(OFFSETS), 1)
-    rolled = [
-        torch.roll(group, (dy, dx * direction), (2, 3)) if (dy, dx) != (0, 0) else group
+    return [
+        _roll(group, (dy, dx * direction)) if (dy, dx) != (0, 0) else group
         for group, (dy, dx) in zip(groups, OFFSETS, strict=True)
     ]
-    return torch.cat(rolled, 1)
+
+
+def _roll(x: Tensor, by: tuple[int, int]) -> Tensor:
+    """``(n, c, h, w)`` rolled by rows and columns, in memory in the order that it has."""
+    if channel_by_channel(x):
+        return torch.roll(x.transpose(0, 1), by, (2, 3)).transpose(0, 1)
+    return torch.roll(x, by, (2, 3))
