@@ -40,7 +40,7 @@ class FlickrServer:
     """``answers`` maps a photo to what is said of it: an answer, or a list of them, one a request.
 
     An answer is a dict (sent as JSON), a number (an HTTP status), ``(status, headers)``, bytes
-    (sent as they are), or ``"slow"`` (nothing for half a second).
+    (sent as they are), or ``"slow"`` (nothing while the server runs).
     """
 
     def __init__(self, answers=None):
@@ -48,6 +48,7 @@ class FlickrServer:
         self.asked = Counter()
         self.times = []
         self.problems = []
+        self.closing = threading.Event()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
         self.endpoint = f"http://127.0.0.1:{self._server.server_address[1]}/services/rest/"
@@ -57,6 +58,7 @@ class FlickrServer:
         return self
 
     def __exit__(self, *_):
+        self.closing.set()
         self._server.shutdown()
         self._server.server_close()
 
@@ -85,7 +87,7 @@ class FlickrServer:
                 said = server.answer({name: found[0] for name, found in parse_qs(body).items()})
                 status, headers = 200, {}
                 if said == "slow":
-                    time.sleep(0.5)
+                    server.closing.wait()
                     said = GONE
                 if isinstance(said, int):
                     status, said = said, b"<html>unavailable</html>"

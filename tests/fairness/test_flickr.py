@@ -4,6 +4,7 @@ import time
 
 import pytest
 from tests.fairness.flickr_server import GONE, KEY, NO_LOCATION, FlickrServer, failed, located
+from tests.waiting import PATIENCE
 
 from percert.fairness.geo.flickr import (
     KEY_VARIABLE,
@@ -20,7 +21,7 @@ BLINK = {"sleep": lambda seconds: None}
 
 def ask(server, photos, key=KEY, waits=None, **options):
     settings = FlickrSettings(
-        **{"endpoint": server.endpoint, "rate": 1000, "retries": 2, "timeout": 5} | options
+        **{"endpoint": server.endpoint, "rate": 1000, "retries": 2, "timeout": PATIENCE} | options
     )
     waits = [] if waits is None else waits
     return list(ask_locations(photos, key, settings, sleep=waits.append))
@@ -83,7 +84,8 @@ def test_the_three_answers_there_are():
 )
 def test_trouble_that_passes_is_asked_again(trouble):
     with FlickrServer({"1": [trouble, PARIS]}) as server:
-        assert ask(server, "1", timeout=0.2) == [Answer("1", "located", 48.85, 2.35, 16)]
+        timeout = 2.0 if trouble == "slow" else PATIENCE
+        assert ask(server, "1", timeout=timeout) == [Answer("1", "located", 48.85, 2.35, 16)]
         assert server.asked["1"] == 2
 
 

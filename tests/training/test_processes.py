@@ -109,13 +109,13 @@ def test_when_the_first_process_is_killed_the_others_end(tmp_path: Path) -> None
         assert run.poll() is None
         time.sleep(0.1)
     run.send_signal(signal.SIGKILL)
-    run.communicate(timeout=100)
+    run.communicate(timeout=PATIENCE)
     assert _gone(int((tmp_path / "1.pid").read_text()))
 
 
 def test_when_another_process_is_killed_the_first_says_so_and_ends(tmp_path: Path) -> None:
     run = _start(tmp_path, CHILD_KILLED)
-    _, said = run.communicate(timeout=100)
+    _, said = run.communicate(timeout=PATIENCE)
     assert run.returncode == 1
     assert said == "percert: error: process 1 was killed (SIGKILL)\n"
 
@@ -123,7 +123,7 @@ def test_when_another_process_is_killed_the_first_says_so_and_ends(tmp_path: Pat
 def test_a_process_whose_first_was_gone_before_it_began_ends(tmp_path: Path) -> None:
     (tmp_path / "shared").mkdir()
     run = _start(tmp_path, ORPHAN, str(tmp_path / "shared" / f"failed-{2**22 + 1}"))
-    run.communicate(timeout=100)
+    run.communicate(timeout=PATIENCE)
     assert run.returncode == 1
     assert not (tmp_path / "shared").exists()
 
