@@ -97,9 +97,7 @@ def test_a_browser_without_scripts_is_sent_to_the_answers_address(client):
     assert "Within the proven interval" in client.get(job).text
 
 
-def test_a_page_that_shows_a_running_attack_asks_again_though_it_ends_meanwhile(
-    serve, monkeypatch
-):
+def test_a_page_that_shows_a_running_attack_asks_again_though_it_ends_meanwhile(serve, monkeypatch):
     client = serve()
     shown, _ = compare(client)
     started = client.post(f"{address_of(shown)}/attack", follow_redirects=False)

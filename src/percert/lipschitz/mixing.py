@@ -15,7 +15,7 @@ from torch import Tensor
 
 
 def mix_channels(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """``weight`` ``(out, in)`` times the channels of ``x`` ``(n, in)`` or ``(n, in, h, w)``, + bias.
+    """``weight`` ``(out, in)`` times the channels of ``(n, in)`` or ``(n, in, h, w)``, and a bias.
 
     >>> x, weight, bias = torch.rand(2, 3, 4, 4), torch.rand(5, 3), torch.rand(5)
     >>> expected = F.conv2d(x, weight[:, :, None, None], bias)
@@ -33,7 +33,7 @@ def mix_channels(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
 
 def channel_by_channel(x: Tensor) -> bool:
-    """Whether ``(n, c, h, w)`` lies channel by channel in memory, as :func:`mix_channels` leaves it.
+    """Whether ``(n, c, h, w)`` lies channel by channel in memory, images next to each other.
 
     >>> x = torch.rand(2, 3, 4, 4)
     >>> channel_by_channel(x), channel_by_channel(x.transpose(0, 1).contiguous().transpose(0, 1))
