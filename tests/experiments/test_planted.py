@@ -81,4 +81,4 @@ def test_pairs_of_hashes_are_those_of_a_double_loop(monkeypatch):
 def test_the_published_page_is_that_of_its_numbers():
     result = planted.read_result(PUBLISHED)
     page = PUBLISHED.with_suffix(".md").read_text("utf-8")
-    assert planted.report(result, "Tiny ImageNet's validation set") == page
+    assert planted.report(result, "40 classes of Tiny ImageNet's training set") == page
