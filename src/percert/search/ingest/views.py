@@ -239,8 +239,12 @@ def prepare_image(image: Tensor, id: str, bytes: int | None, how: Preparation) -
     return Prepared(id, bytes, size, inputs, bound, error)
 
 
+#: Views that a processor embeds at once: their layers fit its caches.
+CACHED = 32
+
+
 def embed_prepared(metric: EmbeddingMetric, prepared: Sequence[Prepared]) -> list[ImageRow]:
-    """Embed ``prepared`` images in one batch, and return their rows.
+    """Embed all views of the ``prepared`` images, and return their rows.
 
     The same embeddings as ``metric.embed`` of each view, up to float rounding, which
     ``metric.float_error`` covers: a network rounds otherwise in a batch of another size.
@@ -249,8 +253,10 @@ def embed_prepared(metric: EmbeddingMetric, prepared: Sequence[Prepared]) -> lis
         return []
     inputs = torch.from_numpy(np.concatenate([one.inputs for one in prepared]))
     device = next((value.device for value in metric.buffers()), torch.device("cpu"))
+    step = CACHED if device.type == "cpu" else len(inputs)
     with torch.inference_mode(), full_precision(device):
-        embeddings: Tensor = metric.network(inputs.to(device))
+        parts = [metric.network(some.to(device)) for some in torch.split(inputs, step)]
+    embeddings: Tensor = torch.cat(parts)
     h = embeddings.float().cpu().view(len(prepared), -1, embeddings.shape[1]).numpy()
     return [
         ImageRow(one.id, one.bytes, one.size, h[place], one.bound, one.pixel_error)
