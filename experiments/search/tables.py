@@ -51,8 +51,8 @@ than on the Xeon, and much is missed. For strangers, copies at one pair in a mil
 LanceDB, and all pairs of 110,000 in 50 s of one processor. A copy takes 1.17 times as long as a
 stranger by own thresholds at 1,010,000. The million are Tiny ImageNet's 109,973 pictures and eight
 edits of each, embedded in float32: crops of 85 to 95 and of 65 to 85 %, gamma, turns by 3 to
-12 degrees, contrast, blur, brightness, noise, and JPEG files of 20,000. All pairs were not asked for
-there.
+12 degrees, contrast, blur, brightness, noise, and JPEG files of 20,000. There all pairs were not
+asked for.
 """
 
 
