@@ -110,7 +110,11 @@ def non_finite_weights(module: nn.Module) -> list[str]:
 
 
 class FoldedMix(nn.Module):
-    """An :class:`OrthogonalMix` with its matrix computed."""
+    """An :class:`OrthogonalMix` with its matrix computed.
+
+    Not by :func:`~percert.lipschitz.mixing.mix_channels`, which suits the processor that it runs
+    on: what is exported runs on others, and a convolution is known to all.
+    """
 
     weight: Tensor
     bias: Tensor
