@@ -123,6 +123,31 @@ def test_plain_edits_are_kept_where_the_recipe_asks_for_it(
     assert sum(losses[-10:]) < 0.9 * sum(losses[:10])
 
 
+def test_an_interrupted_run_goes_on_with_its_bank(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = make_world(tmp_path / "data")
+    plain = _run(recipe, tmp_path / "plain", monkeypatch)
+    recipe.write_text(recipe.read_text() + "[copies]\nbank = 21\n")
+    whole = _run(recipe, tmp_path / "whole", monkeypatch)
+    with pytest.raises(_KilledError):
+        _run(recipe, tmp_path / "parts", monkeypatch, stop_at=6)
+    _run(recipe, tmp_path / "parts", monkeypatch)
+    expected = load_file(tmp_path / "whole" / "model.safetensors")
+    found = load_file(tmp_path / "parts" / "model.safetensors")
+    assert all(torch.equal(value, found[name]) for name, value in expected.items())
+    # Nothing is kept when a run begins, and what is kept then are further strangers.
+    assert torch.isclose(plain[0]["copies"], whole[0]["copies"])
+    assert not torch.isclose(plain[1]["copies"], whole[1]["copies"])
+
+
+def test_a_bank_smaller_than_nothing_is_refused(tmp_path: Path) -> None:
+    recipe = make_world(tmp_path / "data")
+    recipe.write_text(recipe.read_text() + "[copies]\nbank = -1\n")
+    with pytest.raises(ValueError, match="expected a bank of at least 0, found -1"):
+        read_copies_recipe(recipe)
+
+
 def test_a_run_lowers_its_loss(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = make_world(tmp_path / "data")
     seen = _run(recipe, tmp_path / "out", monkeypatch, steps=60)

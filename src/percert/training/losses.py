@@ -25,7 +25,7 @@ def copy_radii(
     """Radii of "candidate i is a copy of reference i", and of "it is no copy of reference j".
 
     ``n sin(tau - theta)`` and ``n sin(theta - tau)``, negative where the decision is wrong: shapes
-    ``(n,)`` and ``(n, n)``. The candidate moves (CERTIFICATES, "copies").
+    ``(n,)`` and ``(n, m)`` for m >= n references. The candidate moves (CERTIFICATES, "copies").
 
     >>> h = torch.eye(2)
     >>> stays, differs = copy_radii(2 * h, h, torch.pi / 2)
@@ -51,7 +51,8 @@ def copy_loss(
 ) -> Tensor:
     """Softplus of the missing radius: all copies, and the ``hardest`` share of the strangers.
 
-    ``strangers`` ``(n, n)`` are the pairs that are no copies; others off the diagonal do not count.
+    The first n references are those of the n candidates; more may follow. ``strangers`` ``(n, m)``
+    are the pairs that are no copies; others off the diagonal do not count.
     """
     stays, differs = copy_radii(candidate, reference, threshold_angle)
     missing_copies = _softplus(margin - stays, temperature).mean()

@@ -26,8 +26,9 @@ class CopyBatch:
     """The images of a step, a source after the other.
 
     ``standard`` and ``edited`` are ``(n, 3, h, w)`` and show the same images; ``identity`` says
-    which, counted through the sources. Pairs of an edited and a standard image are ``strangers``
-    ``(n, n)`` where neither shows anything of the other. ``labels`` are their classes, counted
+    which, counted through the sources. An edit may show others beside: ``shown`` ``(s, n)`` are all
+    that it shows. Pairs of an edited and a standard image are ``strangers`` ``(n, n)`` where
+    neither shows anything of the other. ``labels`` are their classes, counted
     likewise, -1 where there are none. ``milder`` and ``stronger`` are the first few under two
     severities of a distortion, or empty, and ``along`` some under one plain edit, or empty.
     """
@@ -38,6 +39,7 @@ class CopyBatch:
     stronger: Images
     along: Images
     identity: Labels
+    shown: Labels
     strangers: Tensor
     labels: Labels
 
@@ -112,5 +114,5 @@ def draw_batch(recipe: CopiesRecipe, corpus: list[Pictures], generator: Generato
     if recipe.paths.weight:
         along = along_path(base[: recipe.paths.pictures], recipe.paths, generator)
     return CopyBatch(
-        standard, edited, milder, stronger, along, identity, strangers, torch.cat(labels)
+        standard, edited, milder, stronger, along, identity, shown, strangers, torch.cat(labels)
     )

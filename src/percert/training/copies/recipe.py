@@ -38,12 +38,21 @@ class CopiesSchedule:
 
 @dataclass(frozen=True)
 class CopyLoss:
-    """The copy loss; margins are l2 at the network's resolution."""
+    """The copy loss; margins are l2 at the network's resolution.
+
+    ``bank`` is how many embeddings of past steps are strangers as well, among which the ``hardest``
+    share of all pairs is found (:class:`percert.training.copies.bank.Bank`).
+    """
 
     threshold_degrees: float = 60.0
     margin: float = 6.0
     temperature: float = 1.0
     hardest: float = 0.05
+    bank: int = 0
+
+    def __post_init__(self) -> None:
+        if self.bank < 0:
+            raise ValueError(f"copies: expected a bank of at least 0, found {self.bank}")
 
 
 @dataclass(frozen=True)

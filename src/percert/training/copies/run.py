@@ -20,6 +20,7 @@ from percert.lipschitz.network import weights_hash
 from percert.metrics.certified.embedding import EmbeddingMetric
 from percert.metrics.certified.exported import NetworkShape
 from percert.tensors import Embeddings
+from percert.training.copies.bank import Bank
 from percert.training.copies.batches import CopyBatch, CopyBatches, read_corpus
 from percert.training.copies.pictures import Pictures
 from percert.training.copies.recipe import CopiesRecipe, TeacherRecipe
@@ -116,10 +117,14 @@ def lesson_of(settings: TeacherRecipe, features: Embeddings, device: torch.devic
 
 @dataclass(frozen=True)
 class CopyTask:
-    """The task: copies, distortions, classes and teachers, the first three in raw radii."""
+    """The task: copies, distortions, classes and teachers, the first three in raw radii.
+
+    A ``bank`` is filled as it goes: it is part of the run's state.
+    """
 
     recipe: CopiesRecipe
     lessons: list[Lesson]
+    bank: Bank | None = None
 
     def losses(
         self, forward: Any, batch: Sequence[CopyBatch], device: torch.device, gather: Any
@@ -129,17 +134,24 @@ class CopyTask:
         embeddings = forward(torch.cat(images))
         here, there, milder, stronger, along = embeddings.split([len(part) for part in images])
         copies = recipe.copies
+        others, strangers = here, drawn.strangers
+        if self.bank is not None:
+            # Their copies come first; what is kept of past steps is a stranger or nothing.
+            others = torch.cat((here, self.bank.embeddings))
+            strangers = torch.cat((strangers, self.bank.strangers(drawn.shown)), 1)
         losses = {
             "copies": copy_loss(
                 there,
-                here,
-                drawn.strangers,
+                others,
+                strangers,
                 threshold_angle=math.radians(copies.threshold_degrees),
                 margin=copies.margin,
                 temperature=copies.temperature,
                 hardest=copies.hardest,
             )
         }
+        if self.bank is not None:
+            self.bank.add(here, drawn.identity)
         if recipe.distortions.weight:
             term = recipe.distortions
             losses["distortions"] = term.weight * twoafc_loss(
@@ -176,6 +188,12 @@ class CopyTask:
                 loss = settings.angles * relational_loss(here, lesson.directions[drawn.identity])
                 losses[f"angles {number}"] = loss
         return losses
+
+
+def bank_of(recipe: CopiesRecipe, device: torch.device) -> Bank | None:
+    """The empty bank of a recipe, or ``None`` where it asks for none."""
+    size = recipe.copies.bank
+    return Bank.of(size, recipe.network.embedding, device) if size else None
 
 
 def train_copies(
@@ -219,14 +237,16 @@ def train_copies(
         lesson_of(settings, found, fabric.device)
         for settings, found in zip(recipe.teachers, features, strict=True)
     ]
+    bank = bank_of(recipe, fabric.device)
     run(
-        CopyTask(recipe, lessons),
+        CopyTask(recipe, lessons, bank),
         student,
         CopyBatches(recipe, corpus, fabric.device),
         recipe.schedule.engine(recipe.batch),
         fabric,
         out,
         recipe=f"{recipe!r}\nfrom {begun}",
+        state=bank.state if bank else None,
         tensorboard=tensorboard,
     )
     if recipe.blend:

@@ -191,6 +191,7 @@ class _Run(Generic[S]):
     module: Any
     optimizer: Any
     average: WeightAverage | None
+    state: Mapping[str, Tensor]
 
 
 def run(
@@ -202,11 +203,14 @@ def run(
     out: Path,
     *,
     recipe: str,
+    state: Mapping[str, Tensor] | None = None,
     tensorboard: bool = True,
 ) -> nn.Module:
     """Train ``network`` on ``task``, from the last checkpoint in ``out`` where there is one.
 
-    ``recipe`` is all that the result depends on, as text: a checkpoint of another is refused. On a
+    ``recipe`` is all that the result depends on, as text: a checkpoint of another is refused.
+    ``state`` are tensors that the task changes in place from step to step; checkpoints hold them,
+    and fill them again. On a
     CPU the weights at the end are the same bits, however often the run was killed. Returns the
     network (its weights the average where ``schedule.average`` is set), in evaluation mode, without
     gradients. Raises :class:`NonFiniteError` where a loss or gradient is not finite.
@@ -232,7 +236,7 @@ def run(
     )
     module, optimizer = fabric.setup(network, optimizer)
     average = WeightAverage(network, schedule.average) if schedule.average else None
-    this = _Run[S](fabric, network, module, optimizer, average)
+    this = _Run[S](fabric, network, module, optimizer, average, state or {})
     step, cursor = 0, loader.order.start()
     if found is not None:
         _restore(this, found)
@@ -310,6 +314,7 @@ def _checkpoint(this: _Run[S], step: int, cursor: dict[str, Any], recipe: str) -
     if this.average is not None:
         tensors |= {f"average.{name}": value for name, value in this.average.tensors.items()}
         numbers["averaged"] = this.average.steps
+    tensors |= {f"task.{name}": value for name, value in this.state.items()}
     return Checkpoint(step, dict(this.network.state_dict()), tensors, numbers)
 
 
@@ -319,3 +324,5 @@ def _restore(this: _Run[S], found: Checkpoint) -> None:
         this.average.steps = int(found.numbers["averaged"])
         for name, value in this.average.tensors.items():
             value.copy_(found.tensors[f"average.{name}"])
+    for name, value in this.state.items():
+        value.copy_(found.tensors[f"task.{name}"])
