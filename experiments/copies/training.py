@@ -16,8 +16,10 @@ import math
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -29,10 +31,10 @@ from percert.metrics.certified.exported import NetworkShape
 from percert.metrics.certified.lipsim import LipSimTiny
 from percert.search.ingest.views import VIEW_SETS, find_view
 from percert.training.copies import CopiesRecipe, read_copies_recipe
-from percert.training.copies.batches import CopyBatches, read_corpus
+from percert.training.copies.batches import CopyBatch, CopyBatches, read_corpus
 from percert.training.copies.edits import HARD, EditStrength, random_edit
 from percert.training.copies.pictures import Pictures, read_pictures
-from percert.training.copies.run import CopyTask
+from percert.training.copies.run import CopyTask, Lesson, bank_of
 from percert.training.engine import Devices, run, start_fabric
 from percert.training.student import AXES, Student, new_student
 
@@ -104,62 +106,76 @@ def held_out(recipe: CopiesRecipe, trained: Tensor, root: Path, cache: Path) -> 
     )
 
 
-@torch.no_grad()
-def measure(
-    student: Student, side: int, held: HeldOutPictures, rules: Sequence[str] = ("whole", "views")
-) -> dict[str, list[float]]:
-    """Shares found and certified of two kinds of edits, by ``rules``, at two rates."""
-    student.eval()
-    device = held.photographs.device
-    plain = student.network(torch.full((1, 3, side, side), 0.5, device=device))
+def embed_pictures(student: Student, images: Tensor, side: int, batch: int = 512) -> Tensor:
+    """Embeddings of uint8 or [0, 1] pictures, seen at ``side`` px, counted from a plain one's."""
+    plain = student.network(torch.full((1, 3, side, side), 0.5, device=images.device))
+    parts = [
+        student.network(_resized(part.float() / 255 if part.dtype == torch.uint8 else part, side))
+        for part in torch.split(images, batch)
+    ]
+    embeddings: Tensor = torch.cat(parts) - plain
+    return embeddings
 
-    def embed(images: Tensor) -> Tensor:
-        parts = [
-            student.network(
-                _resized(part.float() / 255 if part.dtype == torch.uint8 else part, side)
-            )
-            for part in torch.split(images, 512)
-        ]
-        embeddings: Tensor = torch.cat(parts) - plain
-        return embeddings
 
+def edited_pictures(held: HeldOutPictures, side: int, rounds: int = ROUNDS) -> dict[str, Tensor]:
+    """Random edits of the photographs, ``rounds`` of each, for a network that sees ``side`` px.
+
+    Those of one kind are the same whenever they are asked for: of the usual edits, then the hard.
+    """
     large = _resized(held.photographs.float() / 255, 2 * side)
     others = _resized(held.strangers[: len(large)].float() / 255, 2 * side)
     large = large[: len(others)]
-    generator = Generator(device).manual_seed(77)
-    edited = {
+    generator = Generator(large.device).manual_seed(77)
+    return {
         name: torch.cat(
             [
-                embed(random_edit(large, others, others.roll(1, 0), strength, generator))
-                for _ in range(ROUNDS)
+                random_edit(large, others, others.roll(1, 0), strength, generator)
+                for _ in range(rounds)
             ]
         )
         for name, strength in (("usual", USUAL), ("hard", HARDER))
     }
-    cuts = [find_view(name) for name in VIEW_SETS["thorough" if "views" in rules else "whole"]]
-    whole = held.photographs[: len(large)]
+
+
+def shares_found(
+    queries: Tensor, views: Sequence[Tensor], own: Sequence[Tensor], tau: Tensor, side: int
+) -> list[float]:
+    """Shares of edits that are within the angle of a view, at :data:`LENGTHS` of 299 px.
+
+    ``own`` is by how much each view's least cosine is above ``tau``. Edits come in rounds of all.
+    """
+    best = torch.full((len(queries),), -1.0, device=queries.device)
+    rounds = len(queries) // len(views[0])
+    for view, b in zip(views, own, strict=True):
+        cosine = (F.normalize(queries, dim=1) * view.repeat(rounds, 1)).sum(1)
+        room = torch.arccos((tau + b.repeat(rounds)).clamp(-1, 1)) - torch.arccos(
+            cosine.clamp(-1, 1)
+        )
+        radius = queries.norm(dim=1) * SIDE / side * room.clamp(-1, math.pi / 2).sin()
+        best = torch.maximum(best, radius)
+    return [round(float((best > length).float().mean()), 4) for length in LENGTHS]
+
+
+@torch.no_grad()
+def measure(student: Student, side: int, held: HeldOutPictures) -> dict[str, list[float]]:
+    """Shares found and certified of two kinds of edits, by two rules, at two rates."""
+    student.eval()
+    embed = partial(embed_pictures, student, side=side)
+    edited = {name: embed(edits) for name, edits in edited_pictures(held, side).items()}
+    cuts = [find_view(name) for name in VIEW_SETS["thorough"]]
+    whole = held.photographs[: len(held.strangers)]
     stored = [F.normalize(embed(cut(whole)), dim=1) for cut in cuts if cut.asked == "whole"]
     strangers = F.normalize(embed(held.strangers), dim=1)
     background = F.normalize(embed(held.background), dim=1)
     found = {}
-    for rule in rules:
-        views, share = (stored[:1], 0.0) if rule == "whole" else (stored, 0.5)
+    for rule, views, share in (("whole", stored[:1], 0.0), ("views", stored, 0.5)):
         own = [share * (view @ background.T).amax(1) for view in views]
         pairs = torch.stack([v @ strangers.T - b[:, None] for v, b in zip(views, own, strict=True)])
         near = pairs.amax(0).flatten()
         for rate in RATES:
             tau = near.topk(max(1, int(rate * len(near)))).values[-1]
             for name, queries in edited.items():
-                best = torch.full((len(queries),), -1.0, device=device)
-                for view, b in zip(views, own, strict=True):
-                    cosine = (F.normalize(queries, dim=1) * view.repeat(ROUNDS, 1)).sum(1)
-                    room = torch.arccos((tau + b.repeat(ROUNDS)).clamp(-1, 1)) - torch.arccos(
-                        cosine.clamp(-1, 1)
-                    )
-                    radius = queries.norm(dim=1) * SIDE / side * room.clamp(-1, math.pi / 2).sin()
-                    best = torch.maximum(best, radius)
-                shares = [round(float((best > length).float().mean()), 4) for length in LENGTHS]
-                found[f"{rule}, {rate:g}, {name}"] = shares
+                found[f"{rule}, {rate:g}, {name}"] = shares_found(queries, views, own, tau, side)
     return found
 
 
@@ -179,6 +195,14 @@ def score(found: Mapping[str, Sequence[float]]) -> float:
     return usual[0] + usual[2] + usual[3] + hard[0] + hard[1] + whole
 
 
+def fresh_student(recipe: CopiesRecipe) -> Student:
+    """The network of a recipe before it is trained."""
+    shape = NetworkShape(
+        family="tiny", tiny=recipe.network, constant=0.0, resize="box", centre_axes=AXES
+    )
+    return new_student(shape, recipe.name, recipe.seed)
+
+
 def train_steps(
     recipe: CopiesRecipe,
     corpus: list[Pictures],
@@ -186,26 +210,47 @@ def train_steps(
     device: torch.device,
     out: Path,
     *,
+    student: Student | None = None,
+    lessons: Sequence[Lesson] = (),
     save_every: int = 0,
+    watch: Callable[[], None] | None = None,
 ) -> Student:
-    """The student of a recipe after ``steps``, from the last checkpoint in ``out``; no teachers."""
-    shape = NetworkShape(
-        family="tiny", tiny=recipe.network, constant=0.0, resize="box", centre_axes=AXES
-    )
-    student = new_student(shape, recipe.name, recipe.seed)
+    """The student of a recipe after ``steps``, from the last checkpoint in ``out``.
+
+    It begins as ``student`` where one is given, follows ``lessons``, the teachers', and calls
+    ``watch`` whenever a step begins.
+    """
+    student = student or fresh_student(recipe)
     every = save_every or steps
     schedule = replace(recipe.schedule, steps=steps, save_every=every, log_every=every)
+    bank = bank_of(recipe, device)
+    task = CopyTask(recipe, list(lessons), bank)
     run(
-        CopyTask(recipe, []),
+        WatchedTask(task, watch) if watch else task,
         student,
         CopyBatches(recipe, corpus, device),
         schedule.engine(recipe.batch),
         start_fabric(Devices(device.type)),
         out,
         recipe=f"{recipe!r} {steps}",
+        state=bank.state if bank else None,
         tensorboard=False,
     )
     return student
+
+
+@dataclass(frozen=True)
+class WatchedTask:
+    """A task that says when it begins a step."""
+
+    task: CopyTask
+    watch: Callable[[], None]
+
+    def losses(
+        self, forward: Any, batch: Sequence[CopyBatch], device: torch.device, gather: Any
+    ) -> Mapping[str, Tensor]:
+        self.watch()
+        return self.task.losses(forward, batch, device, gather)
 
 
 def train(

@@ -31,7 +31,6 @@ PAGES = {
     "attacks": ("attacks.comparison", "report", "groups"),
     "certified-edits": ("copies.certified_edits", "report", None),
     "closed-form": ("attacks.closed_form", "report", "races"),
-    "copies-architectures": ("copies.architectures", "report", None),
     "copies-inside": ("copies.inside", "report", None),
     "copies-rules": ("copies.rules_report", "report", None),
     "linf-rates-mnist": ("copies.linf_digits", "report", None),
