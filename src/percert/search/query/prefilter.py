@@ -7,7 +7,7 @@ memory stays flat. Where the rows have principal coordinates as well, the first 
 nearly all rows (:mod:`percert.search.query.narrowing`), and only the others are read whole.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,6 +53,15 @@ class Pairs:
 
     def __getitem__(self, index: Tensor | slice) -> "Pairs":
         return Pairs(self.query[index], self.row[index], self.cosine[index])
+
+
+def join_pairs(parts: Sequence[Pairs]) -> Pairs:
+    """The pairs of all ``parts``, of which there is at least one."""
+    if len(parts) == 1:
+        return parts[0]
+    query = torch.cat([one.query for one in parts])
+    row = torch.cat([one.row for one in parts])
+    return Pairs(query, row, torch.cat([one.cosine for one in parts]))
 
 
 class Prefilter:

@@ -76,10 +76,9 @@ def rivals_within(
     between, least = tangent_queries(open_queries, constant)
     prefilter, start = Prefilter(between, least, device=device), 0
     for block in blocks:
-        for pairs in prefilter.passing(block):
-            for some in in_memory(pairs, block):
-                ids = image_ids(block, some.row)
-                yield RivalRows(some.query, some.row + start, ids, block.embeddings[some.row])
+        for some in in_memory(prefilter.passing(block), block):
+            ids = image_ids(block, some.row)
+            yield RivalRows(some.query, some.row + start, ids, block.embeddings[some.row])
         start += len(block.embeddings)
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from percert.metrics.certified.embedding import SHORTEST
 from percert.search.query.distances import Queries, image_ids, row_norms
-from percert.search.query.prefilter import VALUES, Pairs, Prefilter
+from percert.search.query.prefilter import VALUES, Pairs, Prefilter, join_pairs
 from percert.search.query.within import in_memory, pair_distances
 from percert.search.tables.scan import Block
 from percert.tensors import Embeddings, Vector
@@ -181,7 +181,7 @@ class _Kept:
             return
         pairs, self.views = self._still_passing(prefilter), block.views
         self.waiting = []
-        for some in in_memory(pairs, block):
+        for some in in_memory([pairs], block):
             ids = _names(image_ids(block, some.row))
             place, h = some.row + self.start, block.embeddings[some.row]
             self.rows.append(_Rows(some.query, place, some.cosine, ids, h))
@@ -196,12 +196,7 @@ class _Kept:
 
     def _still_passing(self, prefilter: Prefilter) -> Pairs:
         """The waiting pairs that still pass, since the least product has risen meanwhile."""
-        if len(self.waiting) == 1:
-            pairs = self.waiting[0]
-            return pairs[prefilter.passes(pairs.query, pairs.cosine)]
-        names = ("query", "row", "cosine")
-        columns = (torch.cat([getattr(one, name) for one in self.waiting]) for name in names)
-        pairs = Pairs(*columns)
+        pairs = join_pairs(self.waiting)
         return pairs[prefilter.passes(pairs.query, pairs.cosine)]
 
     def _together(self, prefilter: Prefilter) -> _Rows:

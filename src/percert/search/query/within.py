@@ -1,7 +1,7 @@
 """The exact check, in float64, of the rows that the prefilter passes, by their own thresholds."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from percert.search.query.distances import Queries, distances, image_ids
 from percert.search.query.levels import Levels
-from percert.search.query.prefilter import VALUES, Pairs, Prefilter
+from percert.search.query.prefilter import VALUES, Pairs, Prefilter, join_pairs
 from percert.search.tables.scan import Block
 from percert.tensors import Embeddings, Vector
 
@@ -65,28 +65,41 @@ def rows_within(
     swing = torch.stack([turns.cos(), -turns.sin()], 1) * strict[:, None]
     least = torch.where(strict, -1e-12, -torch.inf)
     prefilter = Prefilter(queries, least, device=device, swing=swing)
-    for passed in prefilter.passing(block, levels):
-        pairs = passed if levels.compared is None else passed[levels.compared[passed.row]]
-        for some in in_memory(pairs, block):
-            h = block.embeddings[some.row]
-            distance = pair_distances(queries, some.query, h)
-            # In NumPy, whose calls cost less: mostly there is a single row, or none.
-            level = 1 - levels.thresholds.numpy()[some.row.numpy()]
-            reached = np.arccos(level.clip(-1, 1)) + turns.numpy()[some.query.numpy()]
-            near = distance.numpy() <= 1 - np.cos(np.minimum(reached, math.pi)) + 1e-12
-            query, row = some.query, some.row
-            if not near.all():
-                kept = torch.from_numpy(near.nonzero()[0])
-                query, row, h, distance = (one[kept] for one in (query, row, h, distance))
-            if len(row):
-                yield NearRows(query, row, image_ids(block, row), h, distance)
+    passing = prefilter.passing(block, levels)
+    if (compared := levels.compared) is not None:
+        passing = (pairs[compared[pairs.row]] for pairs in passing)
+    for some in in_memory(passing, block):
+        h = block.embeddings[some.row]
+        distance = pair_distances(queries, some.query, h)
+        # In NumPy, whose calls cost less: mostly there is a single row, or none.
+        level = 1 - levels.thresholds.numpy()[some.row.numpy()]
+        reached = np.arccos(level.clip(-1, 1)) + turns.numpy()[some.query.numpy()]
+        near = distance.numpy() <= 1 - np.cos(np.minimum(reached, math.pi)) + 1e-12
+        query, row = some.query, some.row
+        if not near.all():
+            kept = torch.from_numpy(near.nonzero()[0])
+            query, row, h, distance = (one[kept] for one in (query, row, h, distance))
+        if len(row):
+            yield NearRows(query, row, image_ids(block, row), h, distance)
 
 
-def in_memory(pairs: Pairs, block: Block) -> Iterator[Pairs]:
-    """``pairs`` in parts whose rows fit in memory at once."""
-    step = max(1, VALUES // max(1, block.embeddings.shape[1]))
-    for start in range(0, len(pairs), step):
-        yield pairs[start : start + step]
+def in_memory(parts: Iterable[Pairs], block: Block) -> Iterator[Pairs]:
+    """The pairs of ``parts``, as many at once as have rows that fit in memory.
+
+    What follows costs as much for one pair as for a hundred, so that few are not taken alone.
+    """
+    most, waiting = max(1, VALUES // max(1, block.embeddings.shape[1])), 0
+    held: list[Pairs] = []
+    for pairs in parts:
+        for start in range(0, len(pairs), most):
+            some = pairs[start : start + most]
+            if waiting + len(some) > most:
+                yield join_pairs(held)
+                held, waiting = [], 0
+            held.append(some)
+            waiting += len(some)
+    if held:
+        yield join_pairs(held)
 
 
 def pair_distances(queries: Queries, query: Tensor, h: Embeddings) -> Vector:
