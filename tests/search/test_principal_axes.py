@@ -87,12 +87,11 @@ def test_rows_in_8_bits_are_off_by_no_more_than_is_said(seed: int, width: int) -
 
 
 @pytest.mark.parametrize("queries", [1, 2, 3, 200])
-@pytest.mark.parametrize(("exactly", "apart"), [(True, True), (True, False), (False, True)])
-def test_products_of_whole_numbers_are_exact(monkeypatch, queries, exactly, apart) -> None:
-    """By the processor's own instructions, column by column or not, and where it has none."""
+@pytest.mark.parametrize("exactly", [True, False])
+def test_products_of_whole_numbers_are_exact(monkeypatch, queries, exactly) -> None:
+    """By the processor's own instructions, and where it has none."""
     if not exactly:
         monkeypatch.setattr(quantised, "multiplies_8_bits", lambda width: False)
-    monkeypatch.setattr(quantised, "takes_columns_apart", lambda width: apart)
     generator = torch.Generator().manual_seed(1)
     values = torch.randint(-127, 128, (300, 192), generator=generator, dtype=torch.int8)
     values[0] = 127
@@ -112,35 +111,19 @@ def test_a_processor_that_saturates_is_not_relied_on(monkeypatch) -> None:
     quantised.multiplies_8_bits.cache_clear()
     exact = torch._int_mm
     assert quantised.multiplies_8_bits(256)
-    quantised.multiplies_8_bits.cache_clear()
-    monkeypatch.setattr(torch, "_int_mm", lambda a, b: exact(a, b).clamp(-(2**21), 2**21))
-    assert not quantised.multiplies_8_bits(256)
+    for columns in (1, 2, 5):  # of so many alone
+        quantised.multiplies_8_bits.cache_clear()
+
+        def saturated(a, b, columns=columns):
+            found = exact(a, b)
+            return found.clamp(-(2**21), 2**21) if b.shape[1] == columns else found
+
+        monkeypatch.setattr(torch, "_int_mm", saturated)
+        assert not quantised.multiplies_8_bits(256)
     monkeypatch.delattr(torch, "_int_mm")
     quantised.multiplies_8_bits.cache_clear()
     assert not quantised.multiplies_8_bits(256)
     quantised.multiplies_8_bits.cache_clear()
-
-
-def test_columns_are_taken_apart_where_that_is_exact_and_faster(monkeypatch) -> None:
-    exact = torch._int_mm
-
-    def slow(columns, by=0):
-        """Products with so many columns alone are slow, or off ``by`` so much."""
-
-        def product(a, b):
-            if b.shape[1] != columns:
-                return exact(a, b)
-            for _ in range(200):
-                exact(a, b)
-            return exact(a, b) + by
-
-        return product
-
-    for product, wanted in ((slow(2), True), (slow(1), False), (slow(1, by=1), False)):
-        quantised.takes_columns_apart.cache_clear()
-        monkeypatch.setattr(torch, "_int_mm", product)
-        assert quantised.takes_columns_apart(64) == wanted
-    quantised.takes_columns_apart.cache_clear()
 
 
 @pytest.mark.parametrize("part", [slice(None), slice(5, -5), slice(1, None, 2)])

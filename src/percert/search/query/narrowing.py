@@ -6,7 +6,8 @@ product (:mod:`percert.search.tables.principal_axes`). Both are kept in 8 bits, 
 and all lengths are known (:mod:`percert.search.tables.quantised`). Each further slice of
 coordinates makes the bound tighter, and rows whose bound is too small are dropped. A slice is read
 of all rows while many are left, then of these alone. Whole rows in 8 bits, where a store keeps
-them, come last. If too many rows are left at the end, a full product is faster and is used instead.
+them, come last: a single query is then kept twice as finely, for what is left is read from the
+disk. If too many rows are left at the end, a full product is faster and is used instead.
 """
 
 import math
@@ -123,7 +124,7 @@ class Narrowing:
             rest = _rest_behind(self._length, self._known, e)
             sides, before = [self._before if at == 0 else -self._before, rest], self._off
             self._before = rest
-        columns, scale, off = quantise_queries(along)
+        columns, scale, off = quantise_queries(along, exactly=fresh and len(self) == 1)
         # A row in 8 bits may be longer than it is.
         off = before + off * (1 + math.sqrt(along.shape[1]) / 254)
         if not fresh:
@@ -251,8 +252,8 @@ def _bounds(held: Slice, stage: _Stage, before: Tensor | None = None) -> Tensor:
 
 def _bounds_of_one(held: Slice, stage: _Stage, before: Tensor | None = None) -> Tensor:
     """The same ``(m,)`` of a single query."""
-    high, low = held.products(stage.columns).unbind(1)
-    whole = torch.add(low, high, alpha=BASE).float()
+    digits = held.products(stage.columns).unbind(1)
+    whole = (digits[0] if len(digits) == 1 else digits[1].add(digits[0], alpha=BASE)).float()
     sides, query = held.sides.T, stage.sides[:, 0]
     bound = sides.mv(query) if before is None else before.addmv_(sides, query)
     return bound.addcmul_(whole, held.scale, value=stage.scale)

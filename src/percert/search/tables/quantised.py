@@ -7,7 +7,6 @@ query. Products of whole numbers are exact, in whatever order they are summed.
 
 import functools
 import math
-import time
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,8 +23,6 @@ SMALLEST = 1e-30
 GROUP = 64
 #: Rows that are converted at once where the processor multiplies no 8 bits.
 AT_ONCE = 4096
-#: Rows by which two ways of the same product are timed.
-TIMED = 4096
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,18 +101,20 @@ def quantise(rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return values.to(torch.int8), scale, moved * scale
 
 
-def quantise_queries(rows: Numbers) -> tuple[npt.NDArray[np.int8], float, float]:
+def quantise_queries(
+    rows: Numbers, *, exactly: bool = False
+) -> tuple[npt.NDArray[np.int8], float, float]:
     """``rows`` ``(n, s)`` as int8 columns ``(s, n)``, their scale, and the longest error.
 
-    A single query takes two digits, columns ``(s, 2)``: the rows are read all the same.
+    A single one that is wanted ``exactly`` takes two digits, columns ``(s, 2)``: its error is a
+    hundredth, and a product takes twice the time.
     """
-    alone = len(rows) == 1
-    largest = LARGEST * BASE if alone else LARGEST
+    largest = LARGEST * BASE if exactly else LARGEST
     scale = float(np.abs(rows).max(initial=0.0)) / largest or 1.0
     whole = np.round(rows / scale)
     moved = rows - scale * whole
     error = math.sqrt(float(np.einsum("qs,qs->q", moved, moved).max(initial=0.0))) + 1e-12
-    if alone:
+    if exactly:
         high = np.round(whole / BASE)
         whole = np.concatenate([high, whole - BASE * high])
     return np.ascontiguousarray(whole.T.astype(np.int8)), scale, error
@@ -132,11 +131,7 @@ def columns_at(values: Tensor, index: Tensor) -> Tensor:
 
 
 def _whole_products(values: Tensor, columns: Tensor) -> Tensor:
-    width, count = columns.shape
-    if multiplies_8_bits(width):
-        if count == 2 and takes_columns_apart(width):
-            # Each lies in one piece, as those who add both up want it.
-            return torch.cat([_product(values, one[:, None])[:, 0][None] for one in columns.T]).T
+    if multiplies_8_bits(columns.shape[0]):
         return _product(values, columns)
     wide = columns.float()
     return torch.cat([some.float() @ wide for some in torch.split(values, AT_ONCE)])
@@ -151,32 +146,8 @@ def multiplies_8_bits(width: int) -> bool:
     generator = torch.Generator().manual_seed(width)
     some = torch.randint(-LARGEST, LARGEST + 1, (64, width), generator=generator)
     rows = torch.cat([some, torch.full((1, width), LARGEST), torch.full((1, width), -LARGEST)])
-    return _exact(rows, rows[-5:].T)
-
-
-@functools.cache
-def takes_columns_apart(width: int) -> bool:
-    """Whether two products with a column each take less time than one with both, and are exact.
-
-    There are processors on which a product with one column is 4 times as fast as one with two, and
-    others on which it is as fast: which this is, is measured once.
-    """
-    generator = torch.Generator().manual_seed(width)
-    rows = torch.randint(-LARGEST, LARGEST + 1, (TIMED, width), generator=generator)
-    rows[0], rows[1] = LARGEST, -LARGEST
-    if not all(_exact(rows[:64], rows[place : place + 1].T) for place in range(4)):
-        return False
-    values, columns = rows.to(torch.int8), rows[:2].T.to(torch.int8).contiguous()
-
-    def took(parts: list[Tensor]) -> float:
-        began = time.perf_counter()
-        for part in parts:
-            _product(values, part)
-        return time.perf_counter() - began
-
-    both, apart = [columns], [columns[:, :1], columns[:, 1:]]
-    took(both), took(apart)
-    return min(took(apart) for _ in range(9)) < min(took(both) for _ in range(9))
+    # One column, or two, may be multiplied by other instructions than many.
+    return all(_exact(rows, rows[-count:].T) for count in (1, 2, 5))
 
 
 def _exact(rows: Tensor, columns: Tensor) -> bool:
