@@ -74,7 +74,7 @@ class Scores:
 
 @dataclass(frozen=True)
 class ArmResult:
-    """One line. ``commit`` is its own where it was added to a table that was measured earlier."""
+    """One line."""
 
     name: str
     change: str
@@ -84,7 +84,6 @@ class ArmResult:
     semantic: Scores
     scale: float
     median_norm: float
-    commit: str = ""
 
 
 @dataclass(frozen=True)
@@ -309,9 +308,6 @@ def table(result: AblationResult) -> str:
                 "",
                 Table.of(swept, [norm, *scores]).markdown(),
             ]
-    for arm in result.arms:
-        if arm.commit:
-            lines += [f"`{arm.name}` was measured later, at commit {arm.commit}.", ""]
     where = result.conditions
     lines.append(f"Conditions: {json.dumps(asdict(where))}")
     return "\n".join(lines) + "\n"
