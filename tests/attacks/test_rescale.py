@@ -67,3 +67,16 @@ def test_an_empty_batch():
     model, images, _, goal = scene(0.1)
     none = torch.tensor([], dtype=torch.long)
     assert len(rescale(model, images[:0], images[:0], goal.select(none))) == 0
+
+
+def test_what_rounding_lost_is_found_again_beside_it_not_far_beyond():
+    """Far along a curved way a goal may be reached again, where little is left of the image."""
+
+    def model(images):
+        levels = 255 * (images.mean((1, 2, 3)) - 100 / 255)
+        there = ((levels > 2.5) & (levels < 3.5)) | (levels > 100)
+        return torch.stack([torch.zeros_like(levels), there.float() - 0.5], 1)
+
+    images = torch.full((1, 3, 4, 4), 100 / 255)
+    found = rescale(model, images, images + 2.49 / 255, Untargeted(torch.tensor([0])))
+    assert (255 * (found - images)).round().unique().tolist() == [3]

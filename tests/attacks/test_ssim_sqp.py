@@ -282,3 +282,16 @@ def test_a_change_of_few_pixels_is_left_as_the_form_has_it():
     model, labels = two_classes(gradient, bias), torch.zeros(2, dtype=torch.long)
     found = [create_attack("ssim-sqp", polish=polish)(model, images, labels) for polish in (0, 16)]
     assert (found[0] == found[1]).all()
+
+
+@pytest.mark.parametrize("survive", ["", "bits-7"])
+def test_it_goes_where_the_boundary_is_nearest_not_to_the_likeliest_class(survive: str) -> None:
+    def model(images: torch.Tensor) -> torch.Tensor:
+        left, right = (half.mean((1, 2, 3)) - 0.5 for half in images.split(16, 3))
+        return torch.stack([0 * left, 0.1 * left - 0.1, 2 * right - 0.2], 1)  # 1.0 and 0.1 away
+
+    images = torch.full((2, 3, 32, 32), 0.5)
+    attack = ssim_sqp.SSIMSQP(cost="l2", survive=survive)
+    moved = attack(model, images, Untargeted(torch.tensor([0, 0])))
+    assert model(moved).argmax(1).tolist() == [2, 2]
+    assert (moved - images)[..., :16].abs().max() < 0.01

@@ -187,12 +187,13 @@ class Surviving:
         return torch.cat([self.goal.scores(model, version) for version in versions], 1)
 
     def loss(self, scores: Tensor, kind: LossName = "margin") -> Vector:
-        return torch.stack([self.goal.loss(part, kind) for part in self._parts(scores)]).amin(0)
+        return torch.stack([self.goal.loss(part, kind) for part in self.parts(scores)]).amin(0)
 
     def margin(self, scores: Tensor) -> Vector:
-        return torch.stack([self.goal.margin(part) for part in self._parts(scores)]).amin(0)
+        return torch.stack([self.goal.margin(part) for part in self.parts(scores)]).amin(0)
 
-    def _parts(self, scores: Tensor) -> Sequence[Tensor]:
+    def parts(self, scores: Tensor) -> Sequence[Tensor]:
+        """Those of the image itself, and of what each defence makes of it."""
         return scores.chunk(1 + len(self.defences), 1)
 
 

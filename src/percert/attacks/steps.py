@@ -176,6 +176,10 @@ class Best:
         return torch.where(per_sample(self.reached, last), self.images, last)
 
 
+#: The first step beyond a change that misses its goal, as a share of the change.
+FARTHER = 0.05
+
+
 @torch.no_grad()
 def rescale(
     model: Model,
@@ -188,10 +192,12 @@ def rescale(
 ) -> Images:
     """Shrink or grow each perturbation until the rounded image just reaches the goal.
 
-    Searches t in ``round_to_8bit(clip(x + t (x' - x)))``: t doubles from 1 while the goal is
-    missed (at most ``steps`` times), then ``steps`` bisections between the last failure and the
-    first success. At most ``2 steps + 1`` forward passes an image, fewer where ``watch`` ends the
-    search. Returns 8-bit images; where no t succeeds, the given image, rounded.
+    Searches t in ``round_to_8bit(clip(x + t (x' - x)))``: while the goal is missed t - 1 grows from
+    0.05 to four times as much (at most ``steps`` times), then ``steps`` bisections between the last
+    failure and the first success. What misses it was mostly rounded out of it, and lacks little:
+    far along a curved way the goal is reached again where little is left of the image. At most
+    ``2 steps + 1`` forward passes an image, fewer where ``watch`` ends the search. Returns 8-bit
+    images; where no t succeeds, the given image, rounded.
     """
     change = adversarial - images
     low = images.new_zeros(len(images))
@@ -207,7 +213,7 @@ def rescale(
         rest = everyone[~found]
         if not go_on(watch, done, 2 * steps, len(rest)):
             break
-        low[rest], high[rest] = high[rest], 2 * high[rest]
+        low[rest], high[rest] = high[rest], 1 + FARTHER * 4**done
         found[rest] = reached(rest, high[rest])
     search = everyone[found]
     for done in range(steps):

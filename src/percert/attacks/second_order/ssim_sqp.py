@@ -27,7 +27,8 @@ from percert.attacks.second_order.integer_step import (
     whole_levels,
 )
 from percert.attacks.second_order.local_cost import COSTS, CostName, local_cost
-from percert.attacks.steps import gradient
+from percert.attacks.second_order.nearest_class import nearest_class
+from percert.attacks.steps import gradient, without_nan
 from percert.attacks.transport.cost import cost_of
 from percert.attacks.transport.polish import polish
 from percert.check import check_choice
@@ -114,10 +115,13 @@ class SSIMSQP:
             current = round_to_8bit(track.images[active] + track.change[active])
             slope, scores = gradient(model, current, some, some.margin)
             margin = some.margin(scores)
-            slope = torch.nan_to_num(slope)
+            slope = without_nan(slope)
             self._keep_best(track, active, current, margin > 0)
             track.since[active] += track.best_cost[active].isfinite()
             # What was found late was found by a push that is too long: it is given time to shrink.
+            if not done:
+                inverse = track.inverse[active]
+                slope, margin = nearest_class(model, current, some, scores, slope, margin, inverse)
             ended = (track.since[active] > MORE) & (done >= steps)
             active, slope, margin = active[~ended], slope[~ended], margin[~ended]
             if done < most and len(active):
