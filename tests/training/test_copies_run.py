@@ -264,3 +264,18 @@ def test_a_cursor_goes_through_json(tmp_path: Path) -> None:
     (found,), _ = next(source.batches(again))
     assert torch.equal(found.edited, expected.edited)
     assert torch.equal(found.identity, expected.identity)
+
+
+@pytest.mark.parametrize("name", ["lipsim-tiny", "lipsim-base"])
+def test_the_recipes_of_the_networks_that_come_with_percert_train(
+    name: str, tmp_path: Path
+) -> None:
+    world = make_world(tmp_path / "data")
+    small, known = read_copies_recipe(world), read_copies_recipe(name)
+    recipe = replace(known, data=small.data, schedule=replace(small.schedule, steps=1))
+    fabric = start_fabric(Devices("cpu"))
+    metric = train_copies(recipe, world.parent, tmp_path / "out", fabric, tensorboard=False)
+    side = {"lipsim-tiny": 64, "lipsim-base": 128}[name]
+    assert metric.resize.size == (side, side)
+    assert 2 * sum(p.numel() for p in metric.network.parameters()) < 12e6  # in half precision
+    assert known.batch == 2048
