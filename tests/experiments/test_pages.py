@@ -31,6 +31,7 @@ PAGES = {
     "attacks": ("attacks.comparison", "report", "groups"),
     "certified-edits": ("copies.certified_edits", "report", None),
     "closed-form": ("attacks.closed_form", "report", "races"),
+    "copies-ablation": ("copies.ablation", "report", None),
     "copies-inside": ("copies.inside", "report", None),
     "copies-rules": ("copies.rules_report", "report", None),
     "linf-rates-mnist": ("copies.linf_digits", "report", None),
