@@ -268,14 +268,15 @@ ASKED = f"""# Attacks, judged by people
 same goal on the same photographs, and is `{OURS}` noticed by half as many as each rival at most?
 
 """
-READ = """Written by `python -m experiments people.attacks`, on the first of the ImageNet-Compatible
-photographs that each model has right, of 4 to 10: all that it has right were aimed at, and take
-many hours. Rows were kept from run to run where an attack's code is the same. The settings:
-**plain** asks for another class, **confidence-5** for a margin of 5 logits, **jpeg-75-and-4-bits**
-for another class behind either defence, too, **least-likely-class** for the class that the model
-finds least likely, and **own-copies** that `lipsim-tiny`, which is robust, calls a photograph's
-copy with less contrast (0.7) closer to it than its copy as a JPEG file (70). Success is that of the
-files of 8 bits, and all numbers are of these.
+READ = """Written by `python -m experiments people.attacks`, on those of the first 3 to 24
+ImageNet-Compatible photographs that each model has right, fewer where an attack takes long: each
+row says how many. All that a model has right were aimed at, and take many hours. Rows were kept
+from run to run where an attack's code is the same. The settings: **plain** asks for another class,
+**confidence-5** for a margin of 5 logits, **jpeg-75-and-4-bits** for another class behind either
+defence, too, **least-likely-class** for the class that the model finds least likely, and
+**own-copies** that `lipsim-tiny`, which is robust, calls a photograph's copy with less contrast
+(0.7) closer to it than its copy as a JPEG file (70). Success is that of the files of 8 bits, and
+all numbers are of these.
 
 The judge is ST-LPIPS over AlexNet, fitted to what observers said; no attack here minimises it, but
 PPGD and LPA keep within AlexNet's features on `lipsim-tiny`, to their advantage. `seen`, which
