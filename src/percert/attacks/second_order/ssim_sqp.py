@@ -118,10 +118,10 @@ class SSIMSQP:
             slope = without_nan(slope)
             self._keep_best(track, active, current, margin > 0)
             track.since[active] += track.best_cost[active].isfinite()
-            # What was found late was found by a push that is too long: it is given time to shrink.
             if not done:
                 inverse = track.inverse[active]
                 slope, margin = nearest_class(model, current, some, scores, slope, margin, inverse)
+            # What was found late was found by a push that is too long: it is given time to shrink.
             ended = (track.since[active] > MORE) & (done >= steps)
             active, slope, margin = active[~ended], slope[~ended], margin[~ended]
             if done < most and len(active):
