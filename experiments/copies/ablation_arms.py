@@ -11,10 +11,9 @@ from torch import Tensor
 from experiments.copies.ablation_networks import (
     circle_student,
     low_pass_student,
-    plain_student,
     shipped,
 )
-from experiments.copies.training import VARIANTS
+from experiments.copies.training import VARIANTS, fresh_student
 from percert.data.plain_pictures import KINDS, plain_pictures
 from percert.images import Resize
 from percert.training.copies import CopiesRecipe
@@ -44,7 +43,7 @@ class CopyArm:
     heading: str
     name: str
     change: Change = lambda recipe: recipe
-    build: Callable[[CopiesRecipe], Student] = plain_student
+    build: Callable[[CopiesRecipe], Student] = fresh_student
     trained: bool = True
 
 

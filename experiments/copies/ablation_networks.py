@@ -87,16 +87,9 @@ class Circle(nn.Module):
         return LipschitzBound(largest.value, f"weights on the circle, {largest.proof}")
 
 
-def plain_student(recipe: CopiesRecipe) -> Student:
-    """The recipe's own network, trained as it says."""
-    student = fresh_student(recipe)
-    student.centred = recipe.centred
-    return student
-
-
 def low_pass_student(recipe: CopiesRecipe) -> Student:
-    """The same behind a :class:`LowPass`."""
-    student = plain_student(recipe)
+    """The recipe's own network behind a :class:`LowPass`."""
+    student = fresh_student(recipe)
     student.network.layers.insert(0, LowPass(recipe.network.side))
     return student
 

@@ -34,9 +34,9 @@ from percert.training.copies import CopiesRecipe, read_copies_recipe
 from percert.training.copies.batches import CopyBatch, CopyBatches, read_corpus
 from percert.training.copies.edits import HARD, EditStrength, random_edit
 from percert.training.copies.pictures import Pictures, read_pictures
-from percert.training.copies.run import CopyTask, Lesson, bank_of
+from percert.training.copies.run import CopyTask, Lesson, bank_of, network_shape
 from percert.training.engine import Devices, run, start_fabric
-from percert.training.student import AXES, Student, new_student
+from percert.training.student import Student, new_student
 
 #: Changes of the recipe, each kept if it scores better than what was best before.
 VARIANTS: Mapping[str, Callable[[CopiesRecipe], CopiesRecipe]] = {
@@ -197,10 +197,9 @@ def score(found: Mapping[str, Sequence[float]]) -> float:
 
 def fresh_student(recipe: CopiesRecipe) -> Student:
     """The network of a recipe before it is trained."""
-    shape = NetworkShape(
-        family="tiny", tiny=recipe.network, constant=0.0, resize="box", centre_axes=AXES
-    )
-    return new_student(shape, recipe.name, recipe.seed)
+    student = new_student(network_shape(recipe), recipe.name, recipe.seed)
+    student.centred = recipe.centred
+    return student
 
 
 def train_steps(

@@ -141,7 +141,7 @@ def test_every_arm_changes_the_recipe_and_takes_a_step(
     short = replace(short, copies=read_copies_recipe("lipsim-tiny").copies)
     bench = prepare(short, recipe.parent, tmp_path / "work")
     changed = arm.change(bench.base)
-    plain = arm.name == "as it is" or arm.build.__name__ != "plain_student"
+    plain = arm.name == "as it is" or arm.build.__name__ != "fresh_student"
     assert plain or changed != bench.base
     assert abs(changed.batch - bench.base.batch) <= 1
     one = replace(changed, schedule=replace(changed.schedule, steps=1, warmup=0))

@@ -196,6 +196,13 @@ def bank_of(recipe: CopiesRecipe, device: torch.device) -> Bank | None:
     return Bank.of(size, recipe.network.embedding, device) if size else None
 
 
+def network_shape(recipe: CopiesRecipe) -> NetworkShape:
+    """The network of a recipe, with the centre that its embeddings count from."""
+    return NetworkShape(
+        family="tiny", tiny=recipe.network, constant=0.0, resize="box", centre_axes=AXES
+    )
+
+
 def train_copies(
     recipe: CopiesRecipe,
     data: Path,
@@ -214,9 +221,7 @@ def train_copies(
     """
     if fabric.world_size > 1:
         raise ValueError(f"training copies: runs in one process, found {fabric.world_size}")
-    shape = NetworkShape(
-        family="tiny", tiny=recipe.network, constant=0.0, resize="box", centre_axes=AXES
-    )
+    shape = network_shape(recipe)
     if model is None:
         student = new_student(shape, recipe.name, recipe.seed)
         begun = weights_hash(student.network)
