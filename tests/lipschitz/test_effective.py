@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from percert.lipschitz.architectures import LipSimSize, lipsim_network
-from percert.lipschitz.orthogonal import OrthogonalMix
+from percert.lipschitz.orthogonal import FORMS, Form, OrthogonalMix
 from percert.lipschitz.sll import SLLConv, SLLDense
 
 LAYERS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
@@ -198,6 +198,15 @@ def test_autocast_does_not_round_the_scale() -> None:
     with torch.autocast("cpu", dtype=torch.bfloat16):
         layer(torch.randn(1, 64))
     assert torch.equal(layer._effective._value[0], expected)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_autocast_does_not_round_what_is_trained(form: Form) -> None:
+    layer = OrthogonalMix(12, mirror=True, form=form)
+    expected, _ = layer.effective()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found, _ = layer.effective()
+    assert torch.equal(found, expected)
 
 
 def test_a_whole_network_cached_equals_recomputed() -> None:

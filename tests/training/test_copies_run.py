@@ -155,6 +155,20 @@ def test_a_run_lowers_its_loss(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert sum(losses[-10:]) < 0.9 * sum(losses[:10])
 
 
+def test_a_run_in_bf16_learns_nearly_the_same_and_is_proven_as_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = make_world(tmp_path / "data")
+    exact = _run(recipe, tmp_path / "exact", monkeypatch)
+    text = recipe.read_text()
+    recipe.write_text(text.replace("[schedule]\n", "[schedule]\nbf16_share = 1.0\n"))
+    rounded = _run(recipe, tmp_path / "rounded", monkeypatch)
+    assert not torch.equal(exact[0]["copies"], rounded[0]["copies"])
+    for name, loss in exact[0].items():
+        torch.testing.assert_close(loss, rounded[0][name], rtol=0.05, atol=0.05)
+    assert audit_network(percert.create_metric(str(tmp_path / "rounded"), device="cpu")).passed
+
+
 def test_the_run_of_another_recipe_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

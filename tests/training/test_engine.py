@@ -152,6 +152,13 @@ class _Numbers:
         return list(range(8))
 
 
+class _Square:
+    def losses(
+        self, forward: Any, batch: Sequence[int], device: torch.device, gather: Any
+    ) -> Mapping[str, Tensor]:
+        return {"square": forward(torch.ones(len(batch), 3)).square().mean()}
+
+
 class _Poisoned:
     """A task that turns to NaN in step 3: in the loss, or in a layer's weights."""
 
@@ -194,6 +201,35 @@ def test_a_loss_that_is_no_number_stops_with_step_and_layer(
         )
 
 
+def test_the_first_steps_compute_layers_in_bf16_and_give_float32(tmp_path: Path) -> None:
+    network = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2))
+    inside: list[torch.dtype] = []
+    network[0].register_forward_hook(lambda module, given, output: inside.append(output.dtype))
+    given: list[torch.dtype] = []
+
+    class Watching(_Square):
+        def losses(self, forward: Any, *rest: Any) -> Mapping[str, Tensor]:
+            def watched(images: Tensor) -> Tensor:
+                embedded: Tensor = forward(images)
+                given.append(embedded.dtype)
+                return embedded
+
+            return super().losses(watched, *rest)
+
+    loader = Loader(ShuffledOrder(_Numbers(), seed=0), lambda n, _: n, 2, 0, workers=1)
+    schedule = Schedule(steps=5, warmup=1, bf16_share=0.6)
+    fabric = start_fabric(Devices("cpu"))
+    run(Watching(), network, loader, schedule, fabric, tmp_path, recipe="", tensorboard=False)
+    assert inside == [torch.bfloat16] * 3 + [torch.float32] * 2
+    assert given == [torch.float32] * 5
+    assert {p.dtype for p in network.parameters()} == {torch.float32}
+
+
+def test_a_share_of_steps_is_one() -> None:
+    with pytest.raises(ValueError, match=r"bf16_share in \[0, 1\], found 1.5"):
+        Schedule(bf16_share=1.5)
+
+
 @pytest.mark.parametrize("terminal", [True, False])
 def test_people_see_the_rate_and_the_time_left(
     tmp_path: Path,
@@ -232,18 +268,19 @@ def test_tensorboard_shows_a_run_that_goes_on_as_one(tmp_path: Path) -> None:
 
 
 def test_random_numbers_of_the_caller_are_left_alone(tmp_path: Path) -> None:
-    class Square:
-        def losses(
-            self, forward: Any, batch: Sequence[int], device: torch.device, gather: Any
-        ) -> Mapping[str, Tensor]:
-            return {"square": forward(torch.ones(len(batch), 3)).square().mean()}
-
     network = nn.Linear(3, 2)
     loader = Loader(ShuffledOrder(_Numbers(), seed=0), lambda n, _: n, 2, 0, workers=1)
     before, numpy_before = torch.random.get_rng_state(), np.random.get_state()[1].tolist()  # noqa: NPY002
     fabric = start_fabric(Devices("cpu"))
     run(
-        Square(), network, loader, Schedule(steps=2), fabric, tmp_path, recipe="", tensorboard=False
+        _Square(),
+        network,
+        loader,
+        Schedule(steps=2),
+        fabric,
+        tmp_path,
+        recipe="",
+        tensorboard=False,
     )
     assert torch.equal(before, torch.random.get_rng_state())
     assert numpy_before == np.random.get_state()[1].tolist()  # noqa: NPY002

@@ -73,7 +73,9 @@ class EffectiveWeights:
         # Inference tensors have no version counter. A compiler could not guard on a version.
         hidden = torch.compiler.is_compiling() or any(p.is_inference() for p in parameters)
         if layer.training or wanted or hidden:
-            return compute()
+            # Not under autocast: a matrix whose inverse is rounded to bf16 is not orthogonal.
+            with torch.autocast(parameters[0].device.type, enabled=False):
+                return compute()
         if not self._unchanged(parameters):
             try:
                 for parameter in parameters:

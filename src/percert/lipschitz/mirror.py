@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from percert.lipschitz.bound import LipschitzBound
+from percert.lipschitz.mixing import join_channels
 
 
 class MirrorLift(nn.Module):
@@ -121,11 +122,6 @@ def _halves(x: Tensor, name: str) -> tuple[Tensor, Tensor]:
     return first, second
 
 
-#: Rows: the average, then the horizontal, vertical and diagonal difference of a 2 x 2 window
-#: (0 0, 0 1, 1 0, 1 1). Orthonormal.
-HAAR = ((1, 1, 1, 1), (1, -1, 1, -1), (1, 1, -1, -1), (1, -1, -1, 1))
-
-
 class MirrorHaar(nn.Module):
     """Space to depth by 2 in the orthonormal Haar basis: ``(n, c, 2h, 2w) -> (n, 4c, h, w)``.
 
@@ -141,7 +137,7 @@ class MirrorHaar(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         first, second = x.chunk(2, 1)
-        return torch.cat((_haar(first), _haar(second.flip(-1)).flip(-1)), 1)
+        return join_channels((_haar(first), _haar(second.flip(-1)).flip(-1)))
 
     def lipschitz_bound(self) -> LipschitzBound:
         return LipschitzBound(1.0, "a permutation and a rotation")
@@ -153,6 +149,13 @@ def _haar(x: Tensor) -> Tensor:
         raise ValueError(
             f"MirrorHaar: expected an even height and width, found {tuple(x.shape[2:])}"
         )
-    basis = torch.tensor(HAAR, dtype=x.dtype, device=x.device) / 2
-    pixels = torch.unflatten(F.pixel_unshuffle(x, 2), 1, (-1, 4))
-    return torch.einsum("ncphw,qp->nqchw", pixels, basis).flatten(1, 2)
+    # Sums by pairs: a product with the 4 x 4 basis takes an eighth longer for the whole network.
+    rows = x[:, :, 0::2], x[:, :, 1::2]
+    (upper, upper_step), (lower, lower_step) = (
+        (row[..., 0::2] + row[..., 1::2], row[..., 0::2] - row[..., 1::2]) for row in rows
+    )
+    parts = (
+        *(upper + lower, upper_step + lower_step),  # the average, then what changes across
+        *(upper - lower, upper_step - lower_step),  # what changes downwards, then both ways
+    )
+    return join_channels(parts) / 2

@@ -1,8 +1,9 @@
-"""How channels are mixed on a processor: one matrix product for all images and pixels.
+"""How channels are mixed: one matrix product for all images and pixels.
 
 A 1 x 1 convolution is a product with every pixel's channels. Libraries compute it image by image,
 which for maps of a few pixels is many small products, a third as fast as one large one; in float64,
-which certificates are computed in, they know no other way. The one product leaves its result
+which certificates are computed in, they know no other way on a CPU. On a GPU they turn pixels and
+channels round, forth and back. The one product leaves its result
 channel by channel in memory: of shape ``(n, c, h, w)``, with images next to each other within each
 channel. Layers that put channels together keep that order, so that the next product needs no copy.
 """
@@ -24,8 +25,6 @@ def mix_channels(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """
     if x.ndim == 2:
         return F.linear(x, weight, bias)
-    if x.device.type != "cpu":
-        return F.conv2d(x, weight[:, :, None, None], bias)
     n, channels, height, width = x.shape
     pixels = x.transpose(0, 1).reshape(channels, n * height * width)
     mixed = torch.addmm(bias[:, None], weight, pixels)

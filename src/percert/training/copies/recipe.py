@@ -26,6 +26,8 @@ class CopiesSchedule:
     plateau: float = 0.3
     clip: float = 1.0
     average: float = 0.0
+    #: Share of the steps, from the first, whose layers compute in bf16.
+    bf16_share: float = 0.0
     log_every: int = 50
     save_every: int = 200
 

@@ -92,7 +92,9 @@ class Schedule:
     The rate warms up over ``warmup`` steps, stays for the share ``plateau`` of the steps and falls
     by half a cosine to 0. ``clip`` bounds the norm of the gradient (0: not at all), ``average`` is
     the decay of the weights' average (0: none), ``log_every`` and ``save_every`` count steps.
-    ``epochs``, where it is not 0, says how often everything is seen, in place of ``steps``.
+    ``epochs``, where it is not 0, says how often everything is seen, in place of ``steps``. The
+    first ``bf16_share`` of the steps compute the network's layers in bf16; weights, losses and
+    gradients of weights stay float32.
     """
 
     steps: int = 1000
@@ -108,8 +110,11 @@ class Schedule:
     save_every: int = 500
     workers: int = 2
     epochs: float = 0.0
+    bf16_share: float = 0.0
 
     def __post_init__(self) -> None:
+        if not 0 <= self.bf16_share <= 1:
+            raise ValueError(f"schedule: expected bf16_share in [0, 1], found {self.bf16_share}")
         if self.epochs < 0:
             raise ValueError(f"schedule: expected epochs of at least 0, found {self.epochs}")
         if min(self.steps, self.batch, self.save_every, self.log_every) < 1:
@@ -284,7 +289,10 @@ def _step(
         joined: Tensor = fabric.all_gather(rows, sync_grads=True)
         return joined.flatten(0, 1)
 
-    losses = task.losses(this.module, batch, fabric.device, gather)
+    forward = this.module
+    if step <= schedule.bf16_share * schedule.steps:
+        forward = _in_bf16(forward, fabric.device)
+    losses = task.losses(forward, batch, fabric.device, gather)
     total = torch.stack(list(losses.values())).sum()
     this.optimizer.zero_grad()
     fabric.backward(total)
@@ -306,6 +314,17 @@ def _step(
         this.average.update(network)
     values = {name: loss.item() for name, loss in losses.items()}
     return {"loss": total.item(), **values, "gradient": norm.item()}
+
+
+def _in_bf16(module: Any, device: torch.device) -> Callable[[Tensor], Tensor]:
+    """``module`` whose products are computed in bf16, and what it gives as float32."""
+
+    def forward(images: Tensor) -> Tensor:
+        with torch.autocast(device.type, torch.bfloat16):
+            rounded: Tensor = module(images)
+        return rounded.float()
+
+    return forward
 
 
 def _checkpoint(this: _Run[S], step: int, cursor: dict[str, Any], recipe: str) -> Checkpoint:
