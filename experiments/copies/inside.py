@@ -20,8 +20,8 @@ from torch import Tensor
 
 from experiments.conditions import conditions, write_result
 from experiments.copies.embedded import Picture, by_metric, kept, of_edit, of_files
+from experiments.copies.proven_rules import RULES, Certified
 from experiments.copies.rivals import PHOTOGRAPHS, Scores, level_at
-from experiments.copies.rules import RULES, Certified
 from experiments.copies.sets import ASKED, PARTNER_STRANGERS, Sets
 from experiments.photographs import DEFAULT_DATA
 from percert.data.augly_edits import AUGLY_EDITS

@@ -14,7 +14,8 @@ from experiments.copies import rivals as of_rivals
 from experiments.copies import rules as experiment
 from experiments.copies import sets as of_sets
 from experiments.copies.attacked_rules import AttackedRules, NoCopy
-from experiments.copies.rules import RULES, Certified, Rival, level_at
+from experiments.copies.proven_rules import RULES, Certified
+from experiments.copies.rules import Rival, level_at
 from experiments.copies.sets import ASKED, Sets
 from percert import certify, create_metric
 from percert.data.copy_edits import find_edit

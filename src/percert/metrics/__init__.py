@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from percert.metrics.card import MetricCard
     from percert.metrics.catalog import create_metric, list_metrics, metric_card
     from percert.metrics.certified.embedding import EmbeddingMetric
-    from percert.metrics.certified.lipsim import LipSim, LipSimTiny, Thumbnail
+    from percert.metrics.certified.lipsim import LipSim, LipSimBase, LipSimTiny, Thumbnail
     from percert.metrics.deep.dists import DISTS
     from percert.metrics.deep.dreamsim import DreamSim
     from percert.metrics.deep.elpips import ELPIPS
@@ -52,6 +52,7 @@ __all__ = [
     "Features",
     "HaarPSI",
     "LipSim",
+    "LipSimBase",
     "LipSimTiny",
     "Lp",
     "Metric",
@@ -79,7 +80,7 @@ __getattr__, __dir__ = lazy_names(
         "percert.metrics.card": "MetricCard",
         "percert.metrics.catalog": "create_metric list_metrics metric_card",
         "percert.metrics.certified.embedding": "EmbeddingMetric",
-        "percert.metrics.certified.lipsim": "LipSim LipSimTiny Thumbnail",
+        "percert.metrics.certified.lipsim": "LipSim LipSimBase LipSimTiny Thumbnail",
         "percert.metrics.deep.dists": "DISTS",
         "percert.metrics.deep.dreamsim": "DreamSim",
         "percert.metrics.deep.elpips": "ELPIPS",

@@ -55,6 +55,16 @@ CATALOG = Registry(
             0.68,
             checkpoint="optional",
         ),
+        _certified(
+            "lipsim-base",
+            "LipSimBase",
+            "lipsim-tiny at 128 px: copies as well, more of what people see; weights in a checkout",
+            128,
+            copy_threshold=0.67,
+            checkpoint="optional",
+            paper=LIPSIM_PAPER,
+            weights_licence="Apache-2.0",
+        ),
         _thumbnail(
             "thumbnail",
             8,

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 EmbeddingName: TypeAlias = Literal[
     "lipsim-tiny",
+    "lipsim-base",
     "thumbnail",
     "thumbnail-8",
     "thumbnail-16",
@@ -37,7 +38,7 @@ def list_metrics() -> list[str]:
     """The names that :func:`create_metric` knows, the default first.
 
     >>> list_metrics()[:2]
-    ['lipsim-tiny', 'thumbnail']
+    ['lipsim-tiny', 'lipsim-base']
     """
     return list(CATALOG)
 

@@ -1,4 +1,4 @@
-"""The certified metrics that have names: LipSim, lipsim-tiny and thumbnails."""
+"""The certified metrics that have names: LipSim, lipsim-tiny, lipsim-base and thumbnails."""
 
 from dataclasses import replace
 from importlib.resources import as_file, files
@@ -65,11 +65,11 @@ class LipSimTiny(EmbeddingMetric):
                 f"version {version}{'' if checkpoint is None else f' and {checkpoint}'}"
             )
         if checkpoint == "random":
-            network = seeded(lambda: tiny_network(TinyShape()))
+            network = seeded(tiny_network)
         elif checkpoint is not None:
-            network = _load_tiny(Path(checkpoint))
+            network = _load(Path(checkpoint), "lipsim-tiny", TinyShape())
         else:
-            network = _shipped(VERSIONS[max(version, 1)])
+            network = _shipped(VERSIONS[max(version, 1)], TinyShape())
             if version == 1:
                 network.layers.append(_shipped_centre())
         super().__init__(
@@ -82,9 +82,51 @@ class LipSimTiny(EmbeddingMetric):
         self.eval()
 
 
-def _shipped(name: str) -> LipschitzNetwork:
+#: The larger network's file is left out of what is installed (pyproject.toml).
+BASE = TinyShape(width=64, depths=(3, 3, 3, 3))
+
+
+@final
+class LipSimBase(EmbeddingMetric):
+    """``lipsim-base``: the network of ``lipsim-tiny`` one scale larger, at 128 px, in [0, 2].
+
+    Takes two batches ``(n, 3, h, w)``, sRGB in [0, 1], as :class:`LipSimTiny` does, at two and a
+    half times the work. It knows copies as well, and of what people see more. The weights come with
+    a checkout of percert and not with the installed package: there ``checkpoint`` names the file,
+    ``lipsim-base.safetensors``, or another that ``recipes/lipsim-base.toml`` trains; ``"random"``
+    gives seeded random weights, for tests. Raises ``ValueError`` where the weights are not there,
+    for a file that is not safetensors, or of another shape.
+
+    >>> metric, photo = LipSimBase("random"), torch.rand(1, 3, 80, 120)
+    >>> bool(metric(photo, photo.flip(-1)) < 1e-9)
+    True
+    """
+
+    def __init__(self, checkpoint: str | Path | None = None) -> None:
+        name = "lipsim-base"
+        if checkpoint == "random":
+            network = seeded(lambda: tiny_network(BASE))
+        elif checkpoint is not None:
+            network = _load(Path(checkpoint), name, BASE)
+        elif (files("percert") / "weights" / f"{name}.safetensors").is_file():
+            network = _shipped(name, BASE)
+        else:
+            raise ValueError(
+                f"{name}: its weights are not installed with percert; name the file "
+                "src/percert/weights/lipsim-base.safetensors of a checkout as the checkpoint"
+            )
+        network.name = name
+        super().__init__(
+            network.double().eval().requires_grad_(False),
+            Resize((BASE.side, BASE.side), "box"),
+            name=name,
+        )
+        self.eval()
+
+
+def _shipped(name: str, shape: TinyShape) -> LipschitzNetwork:
     with as_file(files("percert") / "weights" / f"{name}.safetensors") as path:
-        return _load_tiny(path)
+        return _load(path, name, shape)
 
 
 def _shipped_centre() -> Centre:
@@ -96,29 +138,29 @@ def _shipped_centre() -> Centre:
     return centre
 
 
-def _load_tiny(path: Path) -> LipschitzNetwork:
-    network = seeded(lambda: tiny_network(TinyShape()))
+def _load(path: Path, name: str, shape: TinyShape) -> LipschitzNetwork:
+    network = seeded(lambda: tiny_network(shape))
     try:
         weights = load_file(path)
     except (OSError, SafetensorError) as error:
         raise ValueError(f"{path}: not a readable safetensors file: {error}") from error
     axes = weights.get(f"layers.{len(network.layers)}.axes")
     if axes is not None and axes.ndim == 2:
-        network.layers.append(Centre(TinyShape().embedding, len(axes)))
+        network.layers.append(Centre(shape.embedding, len(axes)))
     expected = network.state_dict()
     missing = sorted(set(expected) - set(weights))
     unexpected = sorted(set(weights) - set(expected))
     if missing or unexpected:
-        name, verb = (missing[0], "is missing") if missing else (unexpected[0], "is unexpected")
-        raise ValueError(f"{path}: not weights of lipsim-tiny: {name} {verb}")
-    for name, value in expected.items():
-        if weights[name].shape != value.shape:
+        key, verb = (missing[0], "is missing") if missing else (unexpected[0], "is unexpected")
+        raise ValueError(f"{path}: not weights of {name}: {key} {verb}")
+    for key, value in expected.items():
+        if weights[key].shape != value.shape:
             raise ValueError(
-                f"{path}: not weights of lipsim-tiny: {name} has shape "
-                f"{tuple(weights[name].shape)}, expected {tuple(value.shape)}"
+                f"{path}: not weights of {name}: {key} has shape "
+                f"{tuple(weights[key].shape)}, expected {tuple(value.shape)}"
             )
-        if not bool(weights[name].isfinite().all()):
-            raise ValueError(f"{path}: {name} holds NaN or infinite values")
+        if not bool(weights[key].isfinite().all()):
+            raise ValueError(f"{path}: {key} holds NaN or infinite values")
     network.load_state_dict(weights)
     return network
 
