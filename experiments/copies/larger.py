@@ -73,7 +73,7 @@ class BothMetrics:
         return math.hypot(self.weights[0] * first, self.weights[1] * second)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Both:
     """Two networks' embeddings of the same pictures, weighted by the circle's point ``degrees``."""
 

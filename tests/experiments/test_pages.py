@@ -33,6 +33,7 @@ PAGES = {
     "closed-form": ("attacks.closed_form", "report", "races"),
     "copies-ablation": ("copies.ablation", "report", None),
     "copies-inside": ("copies.inside", "report", None),
+    "copies-larger": ("copies.larger", "report", None),
     "copies-rules": ("copies.rules_report", "report", None),
     "linf-rates-mnist": ("copies.linf_digits", "report", None),
     "seen-beside": ("people.beside_seen", "page", None),
