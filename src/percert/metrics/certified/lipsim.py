@@ -90,8 +90,8 @@ BASE = TinyShape(width=64, depths=(3, 3, 3, 3))
 class LipSimBase(EmbeddingMetric):
     """``lipsim-base``: the network of ``lipsim-tiny`` one scale larger, at 128 px, in [0, 2].
 
-    Takes two batches ``(n, 3, h, w)``, sRGB in [0, 1], as :class:`LipSimTiny` does, at two and a
-    half times the work. It knows copies as well, and of what people see more. The weights come with
+    Takes two batches ``(n, 3, h, w)``, sRGB in [0, 1], as :class:`LipSimTiny` does, at 2.3
+    times the work. It knows copies as well, and of what people see more. The weights come with
     a checkout of percert and not with the installed package: there ``checkpoint`` names the file,
     ``lipsim-base.safetensors``, or another that ``recipes/lipsim-base.toml`` trains; ``"random"``
     gives seeded random weights, for tests. Raises ``ValueError`` where the weights are not there,
