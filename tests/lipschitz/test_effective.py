@@ -209,6 +209,12 @@ def test_autocast_does_not_round_what_is_trained(form: Form) -> None:
     assert torch.equal(found, expected)
 
 
+@pytest.mark.parametrize("training", [True, False])
+def test_a_network_without_memory_computes_shapes(training: bool) -> None:
+    layer = OrthogonalMix(6, 4, mirror=True).to("meta").train(training).requires_grad_(training)
+    assert layer(torch.empty(2, 6, 3, 3, device="meta")).shape == (2, 4, 3, 3)
+
+
 def test_a_whole_network_cached_equals_recomputed() -> None:
     size = LipSimSize(2, 6, 2, 8, embedding=20, side=32)
     network = lipsim_network(size).eval().requires_grad_(False)

@@ -6,6 +6,8 @@ terms are than the result that they are summed to (:func:`amplification`).
 """
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -47,6 +49,18 @@ def gamma(terms: int, unit: float) -> float:
     return share / (1 - share) if share < 1 else float("inf")
 
 
+def without_autocast(device: torch.device) -> AbstractContextManager[Any]:
+    """What turns autocast off on ``device``; nothing where there is none, as on ``meta``.
+
+    >>> with without_autocast(torch.device("meta")):
+    ...     torch.ones(2, device="meta").dtype
+    torch.float32
+    """
+    if not torch.amp.is_autocast_available(device.type):
+        return nullcontext()
+    return torch.autocast(device.type, enabled=False)
+
+
 class EffectiveWeights:
     """Caches what a layer computes with, in evaluation only: all of it together, or none.
 
@@ -74,7 +88,7 @@ class EffectiveWeights:
         hidden = torch.compiler.is_compiling() or any(p.is_inference() for p in parameters)
         if layer.training or wanted or hidden:
             # Not under autocast: a matrix whose inverse is rounded to bf16 is not orthogonal.
-            with torch.autocast(parameters[0].device.type, enabled=False):
+            with without_autocast(parameters[0].device):
                 return compute()
         if not self._unchanged(parameters):
             try:
@@ -85,11 +99,10 @@ class EffectiveWeights:
                 return compute()
             # Not in inference mode: what is cached must serve later calls that want gradients
             # towards their input. Not under autocast: a scale rounded to bf16 proves nothing.
-            device = parameters[0].device.type
             with (
                 torch.inference_mode(False),
                 torch.no_grad(),
-                torch.autocast(device, enabled=False),
+                without_autocast(parameters[0].device),
             ):
                 self._value = tuple(value.detach() for value in compute())
                 self._sizes = None
