@@ -11,7 +11,6 @@ rate then; what the strangers and their insets get is counted. Rows that copies.
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,8 +21,7 @@ from experiments.conditions import conditions, write_result
 from experiments.copies.embedded import Picture, by_metric, kept, of_edit, of_files
 from experiments.copies.proven_rules import RULES, Certified
 from experiments.copies.rivals import PHOTOGRAPHS, Scores, level_at
-from experiments.copies.sets import ASKED, PARTNER_STRANGERS, Sets
-from experiments.photographs import DEFAULT_DATA
+from experiments.copies.sets import ASKED, PARTNER_STRANGERS, Sets, add_places
 from percert.data.augly_edits import AUGLY_EDITS
 from percert.data.edit import Edit
 from percert.files import write_whole
@@ -156,10 +154,7 @@ def report(result: dict[str, Any]) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, default=DEFAULT_DATA)
-    parser.add_argument("--more", type=Path, required=True)
-    parser.add_argument("--work", type=Path, default=Path("out/copies-rules"))
-    parser.add_argument("--out", type=Path, default=Path("docs/results"))
+    add_places(parser)
     parser.add_argument("--metric", default="lipsim-tiny")
     parser.add_argument("--edited", type=int, default=60, help="photographs that are edited")
     parser.add_argument("--every", type=int, default=2, help="every so manieth stranger only")

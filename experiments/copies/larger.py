@@ -16,7 +16,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from operator import itemgetter
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -32,8 +31,8 @@ from experiments.copies.proven_rules import (
     ViewRule,
 )
 from experiments.copies.rivals import level_at
-from experiments.copies.sets import EDITS, QUERY_SETS, Sets
-from experiments.photographs import DEFAULT_DATA
+from experiments.copies.rules_report import Row, found_columns
+from experiments.copies.sets import EDITS, QUERY_SETS, Sets, add_places
 from percert.data.edit import Edit
 from percert.evaluation.copies.rates import SIDE
 from percert.files import write_whole
@@ -44,7 +43,6 @@ from percert.reports.table import Column, Table
 RATE = 1e-6
 DEGREES = (0, 30, 45, 60, 90)
 ASKED_RULES = tuple(rule for rule in RULES if rule.name in ("whole", "thorough", "exhaustive"))
-Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -125,10 +123,7 @@ def report(result: Mapping[str, Any]) -> str:
     columns: list[Column[Row]] = [
         Column("network", itemgetter("network")),
         Column("views", itemgetter("views")),
-        Column("usual found", itemgetter("usual"), ".3f"),
-        Column(f"certified {budgets}", itemgetter("usual certified"), _shares),
-        Column("AugLy found", itemgetter("augly"), ".3f"),
-        Column(f"certified {budgets}", itemgetter("augly certified"), _shares),
+        *found_columns(budgets),
     ]
     return "\n".join(
         (
@@ -145,16 +140,9 @@ def report(result: Mapping[str, Any]) -> str:
     )
 
 
-def _shares(shares: Sequence[float]) -> str:
-    return " / ".join(f"{share:.3f}" for share in shares)
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, default=DEFAULT_DATA)
-    parser.add_argument("--more", type=Path, required=True)
-    parser.add_argument("--work", type=Path, default=Path("out/copies-rules"))
-    parser.add_argument("--out", type=Path, default=Path("docs/results"))
+    add_places(parser)
     parser.add_argument("--limit", type=int, help="of each set, for a trial")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)

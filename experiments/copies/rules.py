@@ -37,9 +37,9 @@ from experiments.copies.sets import (
     PARTNER_STRANGERS,
     QUERY_SETS,
     Sets,
+    add_places,
     embed_all,
 )
-from experiments.photographs import DEFAULT_DATA
 from percert.files import write_whole
 from percert.search.partner.rule import shipped_rule
 from percert.search.query.recommended import WRONG
@@ -160,10 +160,7 @@ def promised(sets: Sets) -> dict[str, Any]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, default=DEFAULT_DATA)
-    parser.add_argument("--more", type=Path, required=True)
-    parser.add_argument("--work", type=Path, default=Path("out/copies-rules"))
-    parser.add_argument("--out", type=Path, default=Path("docs/results"))
+    add_places(parser)
     parser.add_argument("--attacked", type=int, default=10)
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--queries", type=int, default=60, help="of Square on the partner")

@@ -17,10 +17,7 @@ def report(result: Mapping[str, Any]) -> str:
         Column("views", itemgetter("rule")),
         Column("partner", lambda row: result["partner"] if row["partner"] else "", side="right"),
         Column("rate", itemgetter("rate"), ".0e"),
-        Column("usual found", itemgetter("usual"), _share),
-        Column(f"certified {budgets}", itemgetter("usual certified"), _shares),
-        Column("AugLy found", itemgetter("augly"), _share),
-        Column(f"certified {budgets}", itemgetter("augly certified"), _shares),
+        *found_columns(budgets),
     ]
     rates = sorted({row["rate"] for row in result["rules"]}, reverse=True)
     rivals: list[Column[Row]] = [
@@ -110,6 +107,16 @@ def _hardest(result: Mapping[str, Any]) -> str:
         Column("with SSCD", lambda name: by_edit["exhaustive", True][name], _share),
     ]
     return Table.of(worst, columns).markdown()
+
+
+def found_columns(budgets: str) -> list[Column[Row]]:
+    """What is found of each group of edits, and certified at the ``budgets`` that a page names."""
+    return [
+        Column("usual found", itemgetter("usual"), _share),
+        Column(f"certified {budgets}", itemgetter("usual certified"), _shares),
+        Column("AugLy found", itemgetter("augly"), _share),
+        Column(f"certified {budgets}", itemgetter("augly certified"), _shares),
+    ]
 
 
 def _share(value: float) -> str:

@@ -1,5 +1,6 @@
 """The sets of copies.rules: what is stored, what is asked, by whom; all embedded once."""
 
+import argparse
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -17,6 +18,7 @@ from experiments.copies.embedded import (
     of_files,
     pictures_in,
 )
+from experiments.photographs import DEFAULT_DATA
 from percert.data.augly_edits import AUGLY_EDITS
 from percert.data.copy_edits import USUAL_EDITS, Edit
 from percert.evaluation.copies.hashes import create_detector
@@ -123,6 +125,14 @@ class Sets:
     def _folder(self, views: tuple[str, ...]) -> Path:
         weights = weights_hash(self.metric)[:16]
         return self.work / f"{self.metric_name}-{weights}-{fingerprint(views, self.limit)}"
+
+
+def add_places(parser: argparse.ArgumentParser) -> None:
+    """The options that say where pictures, rows and results lie."""
+    parser.add_argument("--data", type=Path, default=DEFAULT_DATA)
+    parser.add_argument("--more", type=Path, required=True)
+    parser.add_argument("--work", type=Path, default=Path("out/copies-rules"))
+    parser.add_argument("--out", type=Path, default=Path("docs/results"))
 
 
 def embed_all(sets: Sets) -> None:

@@ -6,7 +6,7 @@ Whatever precision the caller has allowed, certificates allow for float32 roundi
 import ctypes
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -46,6 +46,18 @@ def usable_cores() -> int:
     return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
+def without_autocast(device: torch.device) -> AbstractContextManager[Any]:
+    """What turns autocast off on ``device``; nothing where there is none, as on ``meta``.
+
+    >>> with without_autocast(torch.device("meta")):
+    ...     torch.ones(2, device="meta").dtype
+    torch.float32
+    """
+    if not torch.amp.is_autocast_available(device.type):
+        return nullcontext()
+    return torch.autocast(device.type, enabled=False)
+
+
 @contextmanager
 def full_precision(device: torch.device) -> Iterator[None]:
     """Computes in the tensors' own precision inside the ``with`` block.
@@ -61,7 +73,7 @@ def full_precision(device: torch.device) -> Iterator[None]:
     ...     (torch.ones(2, 2) @ torch.ones(2, 2)).dtype
     torch.float32
     """
-    with torch.autocast(device.type, enabled=False):
+    with without_autocast(device):
         if torch.compiler.is_compiling():
             if _rounds(device.type):
                 raise ValueError("TF32 or bfloat16 is allowed for products of float32")

@@ -54,6 +54,13 @@ def test_haar_is_a_rotation_of_space_to_depth_and_half_abs_of_nothing_else() -> 
     assert HalfAbs()(-torch.ones(1, 8)).tolist() == [[-1, -1, 1, 1, -1, -1, 1, 1]]
 
 
+def test_haar_is_the_average_and_the_steps_across_down_and_both_ways() -> None:
+    window = torch.tensor([[1.0, 2.0], [4.0, 8.0]]).expand(1, 2, 2, 2)
+    first, mirrored = MirrorHaar()(window).flatten().chunk(2)
+    assert first.tolist() == [7.5, -2.5, -4.5, 1.5]
+    assert mirrored.tolist() == [7.5, 2.5, -4.5, -1.5]  # it sees its pixels mirrored
+
+
 @pytest.mark.parametrize(
     "settings",
     [

@@ -6,11 +6,11 @@ terms are than the result that they are summed to (:func:`amplification`).
 """
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
-from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from percert.device import without_autocast
 
 #: Unit roundoff of what networks are computed in.
 UNIT = {torch.float32: 2.0**-24, torch.float64: 2.0**-53}
@@ -47,18 +47,6 @@ def gamma(terms: int, unit: float) -> float:
     """
     share = terms * unit
     return share / (1 - share) if share < 1 else float("inf")
-
-
-def without_autocast(device: torch.device) -> AbstractContextManager[Any]:
-    """What turns autocast off on ``device``; nothing where there is none, as on ``meta``.
-
-    >>> with without_autocast(torch.device("meta")):
-    ...     torch.ones(2, device="meta").dtype
-    torch.float32
-    """
-    if not torch.amp.is_autocast_available(device.type):
-        return nullcontext()
-    return torch.autocast(device.type, enabled=False)
 
 
 class EffectiveWeights:

@@ -64,14 +64,9 @@ class LipSimTiny(EmbeddingMetric):
                 "lipsim-tiny: expected version 2, or 0 or 1 without a checkpoint, found "
                 f"version {version}{'' if checkpoint is None else f' and {checkpoint}'}"
             )
-        if checkpoint == "random":
-            network = seeded(tiny_network)
-        elif checkpoint is not None:
-            network = _load(Path(checkpoint), "lipsim-tiny", TinyShape())
-        else:
-            network = _shipped(VERSIONS[max(version, 1)], TinyShape())
-            if version == 1:
-                network.layers.append(_shipped_centre())
+        network = _network(VERSIONS[max(version, 1)], TinyShape(), checkpoint)
+        if version == 1:
+            network.layers.append(_shipped_centre())
         super().__init__(
             # float64: what float32 may lose is far more than what certificates should.
             network.double().eval().requires_grad_(False),
@@ -82,7 +77,7 @@ class LipSimTiny(EmbeddingMetric):
         self.eval()
 
 
-#: The larger network's file is left out of what is installed (pyproject.toml).
+#: ``lipsim-base``: another scale in front of those of ``lipsim-tiny``.
 BASE = TinyShape(width=64, depths=(3, 3, 3, 3))
 
 
@@ -104,17 +99,7 @@ class LipSimBase(EmbeddingMetric):
 
     def __init__(self, checkpoint: str | Path | None = None) -> None:
         name = "lipsim-base"
-        if checkpoint == "random":
-            network = seeded(lambda: tiny_network(BASE))
-        elif checkpoint is not None:
-            network = _load(Path(checkpoint), name, BASE)
-        elif (files("percert") / "weights" / f"{name}.safetensors").is_file():
-            network = _shipped(name, BASE)
-        else:
-            raise ValueError(
-                f"{name}: its weights are not installed with percert; name the file "
-                "src/percert/weights/lipsim-base.safetensors of a checkout as the checkpoint"
-            )
+        network = _network(name, BASE, checkpoint)
         network.name = name
         super().__init__(
             network.double().eval().requires_grad_(False),
@@ -124,8 +109,19 @@ class LipSimBase(EmbeddingMetric):
         self.eval()
 
 
-def _shipped(name: str, shape: TinyShape) -> LipschitzNetwork:
-    with as_file(files("percert") / "weights" / f"{name}.safetensors") as path:
+def _network(name: str, shape: TinyShape, checkpoint: str | Path | None) -> LipschitzNetwork:
+    """The network that a metric's ``checkpoint`` means: ``None`` is the one that has its name."""
+    if checkpoint == "random":
+        return seeded(lambda: tiny_network(shape))
+    if checkpoint is not None:
+        return _load(Path(checkpoint), name, shape)
+    shipped = files("percert") / "weights" / f"{name}.safetensors"
+    if not shipped.is_file():  # pyproject.toml leaves the largest out of what is installed
+        raise ValueError(
+            f"{name}: its weights are not installed with percert; name the file "
+            f"src/percert/weights/{name}.safetensors of a checkout as the checkpoint"
+        )
+    with as_file(shipped) as path:
         return _load(path, name, shape)
 
 
